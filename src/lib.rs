@@ -1,1 +1,6 @@
-//! ruserf
+//! A wire-compatible, drop-in implementation of HashiCorp Serf.
+
+pub mod base;
+pub mod msgpack;
+
+pub mod wire;
