@@ -3,4 +3,5 @@
 pub mod base;
 pub mod msgpack;
 
+pub mod swim;
 pub mod wire;

@@ -1,0 +1,154 @@
+//! Settings of the membership engine; names and defaults are Go's.
+
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use crate::wire::CodecConfig;
+
+/// Configuration of one node. Go: `memberlist/config.go`.
+#[derive(Clone)]
+pub struct Config {
+    /// Name of the node, unique in the cluster.
+    pub name: Arc<str>,
+    /// Address the node announces: the raw 4 or 16 bytes that go on the wire. Go sends 16 bytes
+    /// for an auto-detected IPv4 address and 4 for a configured one; peers compare bytes.
+    pub advertise_addr: Vec<u8>,
+    /// Port the node announces.
+    pub advertise_port: u16,
+    /// Port assumed for peers that send none. Go: `BindPort`.
+    pub bind_port: u16,
+    /// 1 to 5, default 2.
+    pub protocol_version: u8,
+    /// `[min, max, current]` of the layer above; Serf sends `[2, 5, 4 or 5]`.
+    pub delegate_protocol: [u8; 3],
+    /// Label, keys, compression, verification.
+    pub codec: CodecConfig,
+    /// Deadline of a stream exchange; LAN 10 s, WAN 30 s, local 1 s.
+    pub tcp_timeout: Duration,
+    /// Helpers asked to ping a silent node; 3, 3, 1.
+    pub indirect_checks: usize,
+    /// Factor of the transmit limit; 4, 4, 2.
+    pub retransmit_mult: u32,
+    /// Factor of the suspicion timeout; 4, 6, 3.
+    pub suspicion_mult: u32,
+    /// Longest suspicion as a multiple of the shortest; 6.
+    pub suspicion_max_timeout_mult: u32,
+    /// Time between full syncs, before scaling; 30 s, 60 s, 15 s. Zero: never.
+    pub push_pull_interval: Duration,
+    /// Wait for a direct ack; 500 ms, 3 s, 200 ms.
+    pub probe_timeout: Duration,
+    /// Time between probes; 1 s, 5 s, 1 s. Zero: never (and nothing is reaped).
+    pub probe_interval: Duration,
+    /// No stream ping as a fallback.
+    pub disable_tcp_pings: bool,
+    /// Upper bound (exclusive) of the health score; 8.
+    pub awareness_max_multiplier: u32,
+    /// Targets of a gossip round; 3, 4, 3.
+    pub gossip_nodes: usize,
+    /// Time between gossip rounds; 200 ms, 500 ms, 100 ms. Zero: never.
+    pub gossip_interval: Duration,
+    /// How long the dead still hear gossip and stay listed; 30 s, 60 s, 15 s.
+    pub gossip_to_the_dead_time: Duration,
+    /// Bytes of a packet that piggybacked messages may fill; 1400.
+    pub udp_buffer_size: usize,
+    /// Messages waiting in each hand-off queue; 1024.
+    pub handoff_queue_depth: usize,
+    /// After this time a dead node's name may be claimed from another address; zero: never.
+    pub dead_node_reclaim_time: Duration,
+    /// Networks whose nodes are admitted; empty: all.
+    pub cidrs_allowed: Vec<Cidr>,
+    /// Refuse to talk to peers whose name is unknown.
+    pub require_node_names: bool,
+    /// Whether the Host's alive filter is consulted (Go: an Alive delegate is set).
+    pub filter_alive: bool,
+    /// Seed of every random choice and of the nonces. Must be unpredictable in production.
+    pub seed: [u8; 32],
+    /// Lifeguard's parts, for experiments: scale the probe interval by the health score.
+    pub lha_probe: bool,
+    /// Lifeguard's parts, for experiments: start suspicion at its maximum and shrink it.
+    pub lha_suspicion: bool,
+    /// Lifeguard's parts, for experiments: tell a suspect with its ping.
+    pub buddy_system: bool,
+}
+
+/// A network in prefix notation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cidr {
+    /// Any address in the network.
+    pub addr: IpAddr,
+    /// Length of the prefix in bits.
+    pub prefix: u8,
+}
+
+impl Config {
+    /// Defaults for a local network. Go: `DefaultLANConfig`.
+    pub fn lan(name: &str) -> Self {
+        Self {
+            name: name.into(),
+            advertise_addr: Vec::new(),
+            advertise_port: 7946,
+            bind_port: 7946,
+            protocol_version: 2,
+            delegate_protocol: [0; 3],
+            codec: CodecConfig {
+                verify_incoming: true,
+                verify_outgoing: true,
+                compression: true,
+                protocol_version: 2,
+                ..CodecConfig::default()
+            },
+            tcp_timeout: Duration::from_secs(10),
+            indirect_checks: 3,
+            retransmit_mult: 4,
+            suspicion_mult: 4,
+            suspicion_max_timeout_mult: 6,
+            push_pull_interval: Duration::from_secs(30),
+            probe_timeout: Duration::from_millis(500),
+            probe_interval: Duration::from_secs(1),
+            disable_tcp_pings: false,
+            awareness_max_multiplier: 8,
+            gossip_nodes: 3,
+            gossip_interval: Duration::from_millis(200),
+            gossip_to_the_dead_time: Duration::from_secs(30),
+            udp_buffer_size: 1400,
+            handoff_queue_depth: 1024,
+            dead_node_reclaim_time: Duration::ZERO,
+            cidrs_allowed: Vec::new(),
+            require_node_names: false,
+            filter_alive: false,
+            seed: [0; 32],
+            lha_probe: true,
+            lha_suspicion: true,
+            buddy_system: true,
+        }
+    }
+
+    /// Defaults for links between sites. Go: `DefaultWANConfig`.
+    pub fn wan(name: &str) -> Self {
+        Self {
+            tcp_timeout: Duration::from_secs(30),
+            suspicion_mult: 6,
+            push_pull_interval: Duration::from_secs(60),
+            probe_timeout: Duration::from_secs(3),
+            probe_interval: Duration::from_secs(5),
+            gossip_nodes: 4,
+            gossip_interval: Duration::from_millis(500),
+            gossip_to_the_dead_time: Duration::from_secs(60),
+            ..Self::lan(name)
+        }
+    }
+
+    /// Defaults for one machine. Go: `DefaultLocalConfig`.
+    pub fn local(name: &str) -> Self {
+        Self {
+            tcp_timeout: Duration::from_secs(1),
+            indirect_checks: 1,
+            retransmit_mult: 2,
+            suspicion_mult: 3,
+            push_pull_interval: Duration::from_secs(15),
+            probe_timeout: Duration::from_millis(200),
+            gossip_interval: Duration::from_millis(100),
+            gossip_to_the_dead_time: Duration::from_secs(15),
+            ..Self::lan(name)
+        }
+    }
+}
