@@ -3,5 +3,11 @@
 pub mod base;
 pub mod msgpack;
 
+pub mod serf;
 pub mod swim;
 pub mod wire;
+
+#[cfg(not(target_family = "wasm"))]
+pub mod driver;
+#[cfg(not(target_family = "wasm"))]
+pub mod transport;

@@ -1,0 +1,150 @@
+//! Settings of the Serf engine; names and defaults are Go's.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use crate::swim;
+
+/// Configuration of one member. Go: `serf/config.go`.
+#[derive(Clone)]
+pub struct Config {
+    /// Settings of the layer below; its name is the member's name.
+    pub swim: swim::Config,
+    /// Tags at the start.
+    pub tags: BTreeMap<String, String>,
+    /// 2 to 5; the library's default is 4, the agent's 5.
+    pub protocol_version: u8,
+    /// Longest wait for a leave, force-leave or tag broadcast; 5 s.
+    pub broadcast_timeout: Duration,
+    /// Pause at the end of a leave; 1 s.
+    pub leave_propagate_delay: Duration,
+    /// Longest time member events are held back; zero: not coalesced.
+    pub coalesce_period: Duration,
+    /// Quiet time that ends the holding back early.
+    pub quiescent_period: Duration,
+    /// The same for user events that allow it.
+    pub user_coalesce_period: Duration,
+    /// The same for user events that allow it.
+    pub user_quiescent_period: Duration,
+    /// Time between looks at members to forget; 15 s.
+    pub reap_interval: Duration,
+    /// Time between attempts to reach a failed member; 30 s.
+    pub reconnect_interval: Duration,
+    /// How long a failed member is kept; 24 h.
+    pub reconnect_timeout: Duration,
+    /// How long a left member is kept; 24 h.
+    pub tombstone_timeout: Duration,
+    /// A failed member that is back within this time has flapped; 60 s.
+    pub flap_timeout: Duration,
+    /// Time between looks at the queue depths; 30 s.
+    pub queue_check_interval: Duration,
+    /// Depth that is warned about; 128.
+    pub queue_depth_warning: usize,
+    /// Depth that is pruned to; 4096.
+    pub queue_depth_max: usize,
+    /// If not zero, the depth is `max(this, 2 * members)` instead.
+    pub queue_depth_min: usize,
+    /// How long an intent about an unknown member is remembered; 5 min.
+    pub recent_intent_timeout: Duration,
+    /// Event times remembered; 512.
+    pub event_buffer: usize,
+    /// Query times remembered; 512.
+    pub query_buffer: usize,
+    /// Factor of the default query timeout; 16.
+    pub query_timeout_mult: u32,
+    /// Largest encoded answer to a query; 1024.
+    pub query_response_size_limit: usize,
+    /// Largest encoded query; 1024.
+    pub query_size_limit: usize,
+    /// Largest user event; 512, at most 9216.
+    pub user_event_size_limit: usize,
+    /// Keep the peers of the snapshot across a leave.
+    pub rejoin_after_leave: bool,
+    /// Vote when another node claims our name; true.
+    pub enable_name_conflict_resolution: bool,
+    /// No network coordinates.
+    pub disable_coordinates: bool,
+    /// Refuse names outside `[A-Za-z0-9.-]{1,128}`.
+    pub validate_node_names: bool,
+    /// Lamport times further ahead than this are ignored; 2^32.
+    pub lamport_jump_max: u64,
+    /// User code that is consulted.
+    pub delegates: Delegates,
+}
+
+/// User code that the engine consults. Each must return quickly.
+#[derive(Clone, Default)]
+pub struct Delegates {
+    /// Vetoes joins and, per Go, single nodes.
+    pub merge: Option<Arc<dyn MergeDelegate>>,
+    /// Changes how long a failed or left member is kept.
+    pub reconnect: Option<Arc<dyn ReconnectDelegate>>,
+}
+
+/// Go: `MergeDelegate`.
+pub trait MergeDelegate: Send + Sync {
+    /// Looks at all members of a join, or at a single member of an alive message.
+    ///
+    /// # Errors
+    /// The reason of the veto.
+    fn check_merge(&self, members: &[super::Member]) -> Result<(), String>;
+}
+
+/// Go: `ReconnectTimeoutOverrider`.
+pub trait ReconnectDelegate: Send + Sync {
+    /// The timeout to use for `member` instead of `timeout`.
+    fn reconnect_timeout(&self, member: &super::Member, timeout: Duration) -> Duration;
+}
+
+impl Config {
+    /// The defaults of Go's `DefaultConfig` over a membership preset.
+    pub fn new(swim: swim::Config) -> Self {
+        Self {
+            swim,
+            tags: BTreeMap::new(),
+            protocol_version: 4,
+            broadcast_timeout: Duration::from_secs(5),
+            leave_propagate_delay: Duration::from_secs(1),
+            coalesce_period: Duration::ZERO,
+            quiescent_period: Duration::ZERO,
+            user_coalesce_period: Duration::ZERO,
+            user_quiescent_period: Duration::ZERO,
+            reap_interval: Duration::from_secs(15),
+            reconnect_interval: Duration::from_secs(30),
+            reconnect_timeout: Duration::from_secs(24 * 3600),
+            tombstone_timeout: Duration::from_secs(24 * 3600),
+            flap_timeout: Duration::from_secs(60),
+            queue_check_interval: Duration::from_secs(30),
+            queue_depth_warning: 128,
+            queue_depth_max: 4096,
+            queue_depth_min: 0,
+            recent_intent_timeout: Duration::from_secs(300),
+            event_buffer: 512,
+            query_buffer: 512,
+            query_timeout_mult: 16,
+            query_response_size_limit: 1024,
+            query_size_limit: 1024,
+            user_event_size_limit: 512,
+            rejoin_after_leave: false,
+            enable_name_conflict_resolution: true,
+            disable_coordinates: false,
+            validate_node_names: false,
+            lamport_jump_max: 1 << 32,
+            delegates: Delegates::default(),
+        }
+    }
+
+    /// LAN preset.
+    pub fn lan(name: &str) -> Self {
+        Self::new(swim::Config::lan(name))
+    }
+
+    /// WAN preset.
+    pub fn wan(name: &str) -> Self {
+        Self::new(swim::Config::wan(name))
+    }
+
+    /// Local preset.
+    pub fn local(name: &str) -> Self {
+        Self::new(swim::Config::local(name))
+    }
+}

@@ -1,0 +1,143 @@
+//! What goes out of the engine beside the layer below.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+
+use super::{Error, Event, QueryId};
+use crate::swim::{self, OpId};
+
+/// An effect for the driver.
+#[derive(Debug)]
+pub enum Output {
+    /// Of the layer below; never its `Done`.
+    Swim(swim::Output),
+    /// For every subscriber.
+    Event(Event),
+    /// For whoever asked the query.
+    Query {
+        /// Given when it was asked.
+        id: QueryId,
+        /// What happened.
+        update: QueryUpdate,
+    },
+    /// An operation ended.
+    Done {
+        /// Given when it began.
+        op: OpId,
+        /// How it ended; a key operation that failed on some nodes completes with its response.
+        result: Result<Completion, Error>,
+    },
+    /// Work for the snapshot's file writer, in order.
+    Snapshot(SnapshotOp),
+    /// The keyring changed: write the keyring file if there is one.
+    KeyringChanged,
+    /// We lost the vote over our name: shut down without a leave.
+    ShutDown,
+}
+
+/// How an operation ended well.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Completion {
+    /// Nothing more to say.
+    Done,
+    /// A key operation got its answers. `error` is Go's summary, if not all nodes succeeded.
+    Keys {
+        /// Per-node results.
+        response: KeyResponse,
+        /// `n/m nodes reported failure` or `n/m nodes reported success`.
+        error: Option<String>,
+    },
+}
+
+/// Progress of a query we asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum QueryUpdate {
+    /// A node has the query.
+    Ack {
+        /// Its name.
+        from: Arc<str>,
+    },
+    /// A node answered.
+    Response {
+        /// Its name.
+        from: Arc<str>,
+        /// The answer.
+        payload: Bytes,
+    },
+    /// The time is over.
+    Finished {
+        /// Nodes alive when it was asked that sent neither ack nor answer.
+        missing: Vec<Arc<str>>,
+    },
+}
+
+/// How to ask a query.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct QueryParams {
+    /// Only these nodes; empty: all.
+    pub filter_nodes: Vec<String>,
+    /// Only nodes whose tag matches the (Go, unanchored) expression.
+    pub filter_tags: BTreeMap<String, String>,
+    /// Ask for acks.
+    pub request_ack: bool,
+    /// Helpers that send each answer a second time.
+    pub relay_factor: u8,
+    /// Zero: the default of the cluster's size.
+    pub timeout: Duration,
+}
+
+/// A change of the cluster's keys, or a look at them. Keys are base64.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyOp {
+    /// Add a key everywhere.
+    Install(String),
+    /// Make a key the primary everywhere.
+    Use(String),
+    /// Remove a key everywhere.
+    Remove(String),
+    /// List the keys of all nodes.
+    List,
+}
+
+/// Per-node results of a key operation. Go: `KeyResponse`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeyResponse {
+    /// Texts by node.
+    pub messages: BTreeMap<String, String>,
+    /// Nodes asked.
+    pub num_nodes: usize,
+    /// Nodes that answered.
+    pub num_resp: usize,
+    /// Nodes that failed.
+    pub num_err: usize,
+    /// Holders by key.
+    pub keys: BTreeMap<String, usize>,
+    /// Users by primary key; Go counts "" for operations other than list.
+    pub primary_keys: BTreeMap<String, usize>,
+}
+
+/// Go: `SerfState`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SerfState {
+    /// Running.
+    #[default]
+    Alive,
+    /// A leave is under way.
+    Leaving,
+    /// Left; still answers until shut down.
+    Left,
+    /// Shut down.
+    Shutdown,
+}
+
+/// Work for the snapshot file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SnapshotOp {
+    /// Append these lines.
+    Append(String),
+    /// Replace the file atomically by these lines.
+    Replace(String),
+    /// Write what is buffered to the disk now.
+    Sync,
+}

@@ -1,0 +1,40 @@
+//! Layer 1b: bytes over sockets behind one small trait.
+
+use std::{future::Future, io, net::SocketAddr};
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// A connection.
+pub trait Connection: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Connection for T {}
+
+/// Datagrams and streams of one node. Byte-transparent: everything Serf is above it.
+pub trait Transport: Send + Sync + 'static {
+    /// What [`Transport::connect`] and [`Transport::accept`] give.
+    type Stream: Connection;
+
+    /// The bound address; both kinds of socket share the port.
+    fn local_addr(&self) -> SocketAddr;
+
+    /// Sends a datagram without waiting; a full socket buffer drops it, as the network would.
+    ///
+    /// # Errors
+    /// The system refused the datagram.
+    fn try_send_to(&self, data: &[u8], to: SocketAddr) -> io::Result<()>;
+
+    /// Waits until datagrams are there; then [`Transport::try_recv_from`] gives them.
+    fn readable(&self) -> impl Future<Output = io::Result<()>> + Send;
+
+    /// The next waiting datagram.
+    ///
+    /// # Errors
+    /// `WouldBlock` when there is none.
+    fn try_recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)>;
+
+    /// Opens a stream. The caller bounds the time.
+    fn connect(&self, to: SocketAddr) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+
+    /// The next stream a peer opened.
+    fn accept(&self) -> impl Future<Output = io::Result<(Self::Stream, SocketAddr)>> + Send;
+}
