@@ -1,0 +1,170 @@
+//! The rules of the house that no compiler checks: layers, sizes, leftovers.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// Lines a file may have before its tests.
+const FILE_LINES_MAX: usize = 600;
+
+/// Modules below the driver: no I/O, no clock, no global randomness.
+const CORE: [&str; 5] = ["base", "msgpack", "wire", "swim", "serf"];
+
+/// What must not appear in the core, and why.
+const CORE_FORBIDDEN: [&str; 10] = [
+    "tokio::",
+    "std::fs",
+    "std::env",
+    "std::thread",
+    "std::net::Udp",
+    "std::net::Tcp",
+    "Instant::now",
+    "SystemTime",
+    "rand::rng()",
+    "Mutex<",
+];
+
+/// `(module, what it may not use)`: arrows point down.
+const LAYERS: [(&str, &[&str]); 8] = [
+    ("base", &["msgpack", "wire", "swim", "serf", "transport", "driver", "rpc", "agent", "cli"]),
+    ("msgpack", &["wire", "swim", "serf", "transport", "driver", "rpc", "agent", "cli", "sim"]),
+    ("wire", &["swim", "serf", "transport", "driver", "rpc", "client", "agent", "cli", "sim"]),
+    ("swim", &["serf", "transport", "driver", "rpc", "client", "agent", "cli", "sim"]),
+    ("serf", &["transport", "driver", "rpc", "client", "agent", "cli", "sim"]),
+    ("transport", &["swim", "serf", "driver", "rpc", "client", "agent", "cli", "sim"]),
+    ("driver", &["rpc", "client", "agent", "cli", "sim"]),
+    ("rpc", &["driver", "agent", "cli", "sim", "swim"]),
+];
+
+#[test]
+fn core_does_no_input_or_output() {
+    let mut found = Vec::new();
+    for module in CORE {
+        for (path, code) in sources(module) {
+            for word in CORE_FORBIDDEN {
+                if code.contains(word) {
+                    found.push(format!("{}: {word}", path.display()));
+                }
+            }
+        }
+    }
+    assert!(found.is_empty(), "I/O, clock or lock in the core:\n{}", found.join("\n"));
+}
+
+#[test]
+fn layers_only_look_down() {
+    let mut found = Vec::new();
+    for (module, above) in LAYERS {
+        for (path, code) in sources(module) {
+            for upper in above {
+                if code.contains(&format!("crate::{upper}::"))
+                    || code.contains(&format!("crate::{upper}}}"))
+                {
+                    found.push(format!("{} uses {upper}", path.display()));
+                }
+            }
+        }
+    }
+    assert!(found.is_empty(), "a layer looks up:\n{}", found.join("\n"));
+}
+
+#[test]
+fn files_stay_small() {
+    let mut found = Vec::new();
+    for path in rust_files(&root().join("src")) {
+        if path.ends_with("tests.rs") || path.components().any(|part| part.as_os_str() == "tests") {
+            continue;
+        }
+        let lines = before_tests(&read(&path)).lines().count();
+        if lines > FILE_LINES_MAX {
+            found.push(format!("{}: {lines} lines", path.display()));
+        }
+    }
+    assert!(found.is_empty(), "files over {FILE_LINES_MAX} lines:\n{}", found.join("\n"));
+}
+
+#[test]
+fn nothing_is_left_open() {
+    let mut found = Vec::new();
+    for path in rust_files(&root().join("src")) {
+        let code = read(&path);
+        for word in ["todo!(", "unimplemented!(", "dbg!(", "FIXME", "XXX"] {
+            if code.contains(word) {
+                found.push(format!("{}: {word}", path.display()));
+            }
+        }
+        let prints = before_tests(&code).contains("println!(");
+        let may_print = path.components().any(|part| part.as_os_str() == "cli");
+        if prints && !may_print {
+            found.push(format!("{}: println outside cli", path.display()));
+        }
+    }
+    assert!(found.is_empty(), "left open:\n{}", found.join("\n"));
+}
+
+#[test]
+fn no_path_of_a_build_machine_is_committed() {
+    // Split, so that this file does not find itself.
+    let words = [concat!("/wo", "rk/"), concat!("/ro", "ot/"), concat!("/ho", "me/")];
+    let tracked = Command::new("git")
+        .args(["ls-files", "-z"])
+        .current_dir(root())
+        .output()
+        .expect("git lists the files");
+    let mut found = Vec::new();
+    for name in String::from_utf8_lossy(&tracked.stdout).split('\0').filter(|name| !name.is_empty())
+    {
+        let Ok(text) = fs::read_to_string(root().join(name)) else { continue };
+        for word in words {
+            if let Some(line) = text.lines().find(|line| line.contains(word)) {
+                found.push(format!("{name}: {line:.80}"));
+            }
+        }
+    }
+    assert!(found.is_empty(), "paths of a machine:\n{}", found.join("\n"));
+}
+
+/// Code of a module's files without comments and tests.
+fn sources(module: &str) -> Vec<(PathBuf, String)> {
+    rust_files(&root().join("src").join(module))
+        .into_iter()
+        .filter(|path| !path.to_string_lossy().contains("tests"))
+        .map(|path| {
+            let code = before_tests(&read(&path))
+                .lines()
+                .filter(|line| !line.trim_start().starts_with("//"))
+                .collect::<Vec<_>>()
+                .join("\n");
+            (path, code)
+        })
+        .collect()
+}
+
+fn before_tests(code: &str) -> String {
+    code.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default().to_owned()
+}
+
+fn rust_files(dir: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
+    let mut files = Vec::new();
+    for entry in entries.filter_map(Result::ok) {
+        let path = entry.path();
+        if path.is_dir() {
+            files.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|ext| ext == "rs") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    files
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace root").to_owned()
+}

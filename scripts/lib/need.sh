@@ -1,0 +1,40 @@
+# Checks for what the scripts need. Sourced, not run.
+
+# at_least WANT GOT: whether version GOT is WANT or newer.
+at_least() {
+    [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]
+}
+
+need_rust() {
+    command -v cargo >/dev/null || {
+        echo "missing: cargo. Install Rust 1.95 or newer with rustup." >&2
+        exit 1
+    }
+    local have
+    have=$(rustc --version | awk '{print $2}')
+    at_least 1.95 "$have" || {
+        echo "missing: Rust 1.95 or newer (found $have). Run: rustup update stable" >&2
+        exit 1
+    }
+}
+
+need_rust_component() {
+    cargo "$1" --version >/dev/null 2>&1 || {
+        echo "missing: cargo $1. Run: rustup component add $2" >&2
+        exit 1
+    }
+}
+
+need_go() {
+    command -v go >/dev/null || {
+        echo "missing: go. The interop tests build real Go peers; install Go 1.25 or newer." >&2
+        exit 1
+    }
+    local have
+    have=$(go env GOVERSION)
+    have=${have#go}
+    at_least 1.25 "$have" || {
+        echo "missing: Go 1.25 or newer (found $have)." >&2
+        exit 1
+    }
+}
