@@ -25,16 +25,19 @@ need_rust_component() {
     }
 }
 
+# The wanted version is the one in go-harness/go.mod (current serf itself needs it). Asking inside
+# the module lets an older go fetch that toolchain when its GOTOOLCHAIN setting permits.
 need_go() {
+    local want have
+    want=$(awk '$1 == "go" {print $2}' go-harness/go.mod)
     command -v go >/dev/null || {
-        echo "missing: go. The interop tests build real Go peers; install Go 1.25 or newer." >&2
+        echo "missing: go. The interop tests build real Go peers; install Go $want or newer." >&2
         exit 1
     }
-    local have
-    have=$(go env GOVERSION)
+    have=$(cd go-harness && go env GOVERSION 2>/dev/null) || have=$(GOTOOLCHAIN=local go env GOVERSION 2>/dev/null)
     have=${have#go}
-    at_least 1.25 "$have" || {
-        echo "missing: Go 1.25 or newer (found $have)." >&2
+    at_least "$want" "$have" || {
+        echo "missing: Go $want or newer (found $have)." >&2
         exit 1
     }
 }

@@ -1,0 +1,227 @@
+// Command mlpeer is a bare memberlist node driven by JSON lines; see README.md.
+package main
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+
+	"ruserf.dev/go-harness/internal/counters"
+	"ruserf.dev/go-harness/internal/lines"
+	"ruserf.dev/go-harness/internal/mlconf"
+	"ruserf.dev/go-harness/internal/peek"
+)
+
+type config struct {
+	mlconf.Options
+	Meta string `json:"meta"`
+	// State is the user part of a push/pull, base64.
+	State string `json:"state"`
+	// Alive and Merge are "" (no delegate), "allow" or "reject:<text>".
+	Alive string `json:"alive"`
+	Merge string `json:"merge"`
+	// AckPayload, when set, is sent in each ack (base64).
+	AckPayload *string `json:"ack_payload"`
+}
+
+type command struct {
+	ID        int64    `json:"id"`
+	Cmd       string   `json:"cmd"`
+	Addrs     []string `json:"addrs"`
+	Name      string   `json:"name"`
+	Addr      string   `json:"addr"`
+	Payload   string   `json:"payload"`
+	TimeoutMs int64    `json:"timeout_ms"`
+	Key       string   `json:"key"`
+}
+
+type peer struct {
+	list     *memberlist.Memberlist
+	conf     *memberlist.Config
+	hooks    *hooks
+	queue    *memberlist.TransmitLimitedQueue
+	counters *counters.Counters
+	out      *lines.Out
+}
+
+func main() {
+	out := lines.NewOut(os.Stdout)
+	err := run(lines.NewIn(os.Stdin), out)
+	if err != nil {
+		out.Send(map[string]any{"fatal": err.Error()})
+	}
+	out.Close()
+	if err != nil {
+		os.Exit(1)
+	}
+}
+
+func run(in *lines.In, out *lines.Out) error {
+	line, err := in.Next()
+	if err != nil {
+		return fmt.Errorf("no configuration line: %w", err)
+	}
+	var c config
+	if err := lines.Decode(line, &c); err != nil {
+		return fmt.Errorf("configuration line: %w", err)
+	}
+	p := &peer{out: out}
+	if p.counters, err = counters.Install(); err != nil {
+		return err
+	}
+	if p.conf, err = c.Build(out.LogWriter()); err != nil {
+		return err
+	}
+	p.queue = &memberlist.TransmitLimitedQueue{
+		NumNodes:       func() int { return p.list.NumMembers() },
+		RetransmitMult: p.conf.RetransmitMult,
+	}
+	if p.hooks, err = newHooks(&c, out, p.queue); err != nil {
+		return err
+	}
+	p.hooks.install(p.conf, &c)
+	if p.list, err = memberlist.Create(p.conf); err != nil {
+		return err
+	}
+	defer func() { _ = p.list.Shutdown() }()
+	out.Send(map[string]any{"ready": nodeJSON(p.list.LocalNode()), "table": peek.Table(p.list)})
+	return p.serve(in)
+}
+
+// serve ends at quit or when stdin closes, so a peer never outlives its parent.
+func (p *peer) serve(in *lines.In) error {
+	for {
+		line, err := in.Next()
+		if err != nil {
+			return nil
+		}
+		var c command
+		if err := lines.Decode(line, &c); err != nil {
+			p.out.Reply(c.ID, nil, fmt.Errorf("command line: %w", err))
+			continue
+		}
+		run := func() {
+			result, err := p.run(c)
+			p.out.Reply(c.ID, result, err)
+		}
+		switch c.Cmd {
+		case "quit":
+			p.out.Reply(c.ID, nil, nil)
+			return nil
+		case "join", "leave", "ping", "update_meta":
+			go run()
+		default:
+			run()
+		}
+	}
+}
+
+func (p *peer) run(c command) (any, error) {
+	timeout := time.Duration(c.TimeoutMs) * time.Millisecond
+	if c.TimeoutMs == 0 {
+		timeout = 5 * time.Second
+	}
+	payload, err := base64.StdEncoding.DecodeString(c.Payload)
+	if err != nil {
+		return nil, fmt.Errorf("payload is not base64: %w", err)
+	}
+	switch c.Cmd {
+	case "join":
+		n, err := p.list.Join(c.Addrs)
+		return map[string]any{"joined": n}, err
+	case "leave":
+		return nil, p.list.Leave(timeout)
+	case "shutdown":
+		return nil, p.list.Shutdown()
+	case "members":
+		nodes := []any{}
+		for _, n := range p.list.Members() {
+			nodes = append(nodes, nodeJSON(n))
+		}
+		return nodes, nil
+	case "local":
+		return nodeJSON(p.list.LocalNode()), nil
+	case "table":
+		return peek.Table(p.list), nil
+	case "queue":
+		return peek.Broadcasts(p.list), nil
+	case "incarnation":
+		return peek.Incarnation(p.list), nil
+	case "health":
+		return p.list.GetHealthScore(), nil
+	case "metrics":
+		return p.counters.Snapshot(), nil
+	case "send_reliable", "send_best_effort":
+		return nil, p.send(c, payload)
+	case "send_to":
+		return nil, p.list.SendToAddress(memberlist.Address{Addr: c.Addr, Name: c.Name}, payload)
+	case "broadcast":
+		p.queue.QueueBroadcast(&userBroadcast{payload})
+		return nil, nil
+	case "update_meta":
+		p.hooks.setMeta(payload)
+		return nil, p.list.UpdateNode(timeout)
+	case "set_state":
+		p.hooks.setState(payload)
+		return nil, nil
+	case "ping":
+		addr, err := net.ResolveUDPAddr("udp", c.Addr)
+		if err != nil {
+			return nil, err
+		}
+		rtt, err := p.list.Ping(c.Name, addr)
+		return map[string]any{"rtt_us": rtt.Microseconds()}, err
+	case "add_key", "use_key", "remove_key", "keys":
+		return p.keys(c)
+	}
+	return nil, fmt.Errorf("unknown command %q", c.Cmd)
+}
+
+// send addresses a node by its name, as the library's callers do.
+func (p *peer) send(c command, payload []byte) error {
+	for _, n := range p.list.Members() {
+		if n.Name != c.Name {
+			continue
+		}
+		if c.Cmd == "send_reliable" {
+			return p.list.SendReliable(n, payload)
+		}
+		return p.list.SendBestEffort(n, payload)
+	}
+	return fmt.Errorf("no member named %q", c.Name)
+}
+
+func (p *peer) keys(c command) (any, error) {
+	ring := p.conf.Keyring
+	if ring == nil {
+		return nil, errors.New("encryption is not configured")
+	}
+	key, err := base64.StdEncoding.DecodeString(c.Key)
+	if err != nil {
+		return nil, err
+	}
+	switch c.Cmd {
+	case "add_key":
+		err = ring.AddKey(key)
+	case "use_key":
+		err = ring.UseKey(key)
+	case "remove_key":
+		err = ring.RemoveKey(key)
+	}
+	return ring.GetKeys(), err
+}
+
+func nodeJSON(n *memberlist.Node) json.RawMessage {
+	raw, _ := json.Marshal(map[string]any{
+		"name": n.Name, "addr": n.Addr.String(), "addr_len": len(n.Addr), "port": n.Port,
+		"meta": n.Meta, "state": peek.StateName(n.State),
+		"vsn": []int{int(n.PMin), int(n.PMax), int(n.PCur), int(n.DMin), int(n.DMax), int(n.DCur)},
+	})
+	return raw
+}

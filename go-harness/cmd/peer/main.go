@@ -1,0 +1,82 @@
+// Command peer is a serf node driven by JSON lines: the first line on stdin is
+// its configuration, the others are commands; see README.md.
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/hashicorp/serf/serf"
+
+	"ruserf.dev/go-harness/internal/counters"
+	"ruserf.dev/go-harness/internal/lines"
+	"ruserf.dev/go-harness/internal/peek"
+)
+
+func main() {
+	out := lines.NewOut(os.Stdout)
+	err := run(lines.NewIn(os.Stdin), out)
+	if err != nil {
+		out.Send(map[string]any{"fatal": err.Error()})
+	}
+	out.Close()
+	if err != nil {
+		os.Exit(1)
+	}
+}
+
+func run(in *lines.In, out *lines.Out) error {
+	line, err := in.Next()
+	if err != nil {
+		return fmt.Errorf("no configuration line: %w", err)
+	}
+	var c config
+	if err := lines.Decode(line, &c); err != nil {
+		return fmt.Errorf("configuration line: %w", err)
+	}
+	sink, err := counters.Install()
+	if err != nil {
+		return err
+	}
+	w := newWatcher(out, "")
+	if err := w.setPolicy(c.QueryHandler); err != nil {
+		return err
+	}
+	events := make(chan serf.Event, 4096)
+	conf, err := c.build(out, out.LogWriter(), events)
+	if err != nil {
+		return err
+	}
+	go w.run(events)
+	s, err := serf.Create(conf)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = s.Shutdown() }()
+	p := &peer{serf: s, conf: conf, out: out, watcher: w, counters: sink}
+	out.Send(map[string]any{
+		"ready": memberJSON(s.LocalMember()),
+		"table": peek.Table(s.Memberlist()),
+	})
+	return p.serve(in)
+}
+
+// serve ends at quit or when stdin closes, so a peer never outlives its parent.
+func (p *peer) serve(in *lines.In) error {
+	for {
+		line, err := in.Next()
+		if err != nil {
+			return nil
+		}
+		var c command
+		if err := lines.Decode(line, &c); err != nil {
+			p.out.Reply(c.ID, nil, fmt.Errorf("command line: %w", err))
+			continue
+		}
+		if c.Cmd == "quit" {
+			p.out.Reply(c.ID, nil, nil)
+			return nil
+		}
+		p.handle(c)
+	}
+}
