@@ -1,1 +1,3 @@
 //! Helpers shared by the compatibility tests.
+
+pub mod go;

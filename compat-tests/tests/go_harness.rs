@@ -1,0 +1,86 @@
+//! The harness itself: two Go peers must work together before a Rust node is set among them.
+
+use std::{process::Command, time::Duration};
+
+use compat_tests::go::{self, GoPeer};
+use serde_json::json;
+
+const SOON: Duration = Duration::from_secs(10);
+
+#[test]
+fn two_go_serf_peers_exchange_an_event_and_a_query() {
+    let key = go::base64([7u8; 32]);
+    let a = GoPeer::start(json!({
+        "name": "go-a", "bind": "127.0.0.1", "profile": "local", "key": key, "label": "blue",
+        "tags": {"role": "web"},
+    }));
+    let b = GoPeer::start(json!({
+        "name": "go-b", "bind": "127.0.0.2", "profile": "local", "key": key, "label": "blue",
+        "query_handler": "uppercase",
+    }));
+    let joined = b.call(json!({"cmd": "join", "addrs": [a.addr().to_string()]}));
+    assert_eq!(joined["joined"], 1);
+    a.wait_member_event("member-join", "go-b", SOON);
+    let seen = b.wait_member_event("member-join", "go-a", SOON);
+    let is_a = |m: &&serde_json::Value| m["name"] == "go-a";
+    let member = seen["members"].as_array().unwrap().iter().find(is_a).unwrap();
+    assert_eq!(member["tags"], json!({"role": "web"}));
+
+    a.call(json!({"cmd": "event", "name": "deploy", "payload": go::base64("v42")}));
+    let event = b.wait_event("user", SOON, |e| e["name"] == "deploy");
+    assert_eq!(go::bytes(&event["payload"]), b"v42");
+
+    let query = json!({
+        "cmd": "query", "name": "ask", "payload": go::base64("hello"), "ack": true,
+        "timeout_ms": 1000,
+    });
+    let result = a.call(query);
+    assert_eq!(result["acks"].as_array().unwrap().len(), 2);
+    assert_eq!(result["responses"].as_array().unwrap().len(), 1);
+    assert_eq!(result["responses"][0]["from"], "go-b");
+    assert_eq!(go::bytes(&result["responses"][0]["payload"]), b"HELLO");
+
+    let members = [("go-a", "alive"), ("go-b", "alive")].map(|(n, s)| (n.into(), s.into()));
+    assert_eq!(a.members(), members);
+    assert!(a.counter("serf.member.join") >= 2.0, "both members were counted");
+}
+
+#[test]
+fn two_go_memberlist_peers_exchange_messages_and_meta() {
+    let a = GoPeer::start_memberlist(json!({"name": "ml-a", "profile": "local"}));
+    let b = GoPeer::start_memberlist(json!({
+        "name": "ml-b", "bind": "127.0.0.2", "profile": "local", "state": go::base64("state"),
+    }));
+    b.call(json!({"cmd": "join", "addrs": [a.addr().to_string()]}));
+    let state = a.wait_event("remote-state", SOON, |_| true);
+    assert_eq!(go::bytes(&state["payload"]), b"state");
+    for how in ["send_reliable", "send_best_effort"] {
+        b.call(json!({"cmd": how, "name": "ml-a", "payload": go::base64(how)}));
+        a.wait_event("message", SOON, |e| go::bytes(&e["payload"]) == how.as_bytes());
+    }
+    b.call(json!({"cmd": "update_meta", "payload": go::base64("meta")}));
+    let update = a.wait_event("update", SOON, |e| e["node"]["name"] == "ml-b");
+    assert_eq!(go::bytes(&update["node"]["meta"]), b"meta");
+    let table = a.call(json!({"cmd": "table"}));
+    let row = table.as_array().unwrap().iter().find(|r| r["name"] == "ml-b").unwrap();
+    assert_eq!(row["incarnation"], 2);
+}
+
+#[test]
+fn errors_of_a_go_peer_come_back_as_text() {
+    let refused = GoPeer::try_start("peer", json!({"name": "x", "protocol": 9}));
+    let text = refused.err().expect("protocol 9 does not exist");
+    assert!(text.contains("Protocol version"), "{text}");
+    let misspelt = GoPeer::try_start("peer", json!({"nmae": "x"}));
+    assert!(misspelt.err().expect("unknown options are refused").contains("nmae"));
+    let a = GoPeer::start(json!({"name": "alone", "profile": "local"}));
+    let unknown = a.try_call(json!({"cmd": "no-such-command"}));
+    assert!(unknown.unwrap_err().contains("no-such-command"));
+}
+
+#[test]
+fn the_real_serf_is_built() {
+    let output = Command::new(go::go_serf_binary()).arg("version").output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.contains("Agent Protocol: 5"), "{text}");
+}
