@@ -1,9 +1,20 @@
 //! The ordered list of gossip keys.
 
+use std::{fmt, sync::Arc};
+
+use super::crypto::Cipher;
+
 /// Keys of 16, 24 or 32 bytes; the first is the primary. Go: `keyring.go`.
+///
+/// Holds the key schedules, so that a clone is a few reference counts.
 #[derive(Clone, Default)]
 pub struct Keyring {
-    keys: Vec<Vec<u8>>,
+    keys: Vec<Arc<Key>>,
+}
+
+struct Key {
+    bytes: Vec<u8>,
+    cipher: Cipher,
 }
 
 /// Why a keyring operation was refused; the texts are Go's (operators see them).
@@ -29,43 +40,86 @@ impl Keyring {
     /// # Errors
     /// A key of a wrong size, or keys without a primary.
     pub fn build(keys: &[Vec<u8>], primary: &[u8]) -> Result<Self, KeyringError> {
-        let _ = (keys, primary);
-        todo!()
+        let mut ring = Self::default();
+        if keys.is_empty() && primary.is_empty() {
+            return Ok(ring);
+        }
+        if primary.is_empty() {
+            return Err(KeyringError::EmptyPrimary);
+        }
+        ring.add_key(primary)?;
+        for key in keys {
+            ring.add_key(key)?;
+        }
+        Ok(ring)
     }
+
     /// Appends a key; a known one is a no-op, the first becomes primary.
     ///
     /// # Errors
     /// [`KeyringError::KeySize`].
     pub fn add_key(&mut self, key: &[u8]) -> Result<(), KeyringError> {
-        let _ = key;
-        todo!()
+        let cipher = Cipher::build(key).ok_or(KeyringError::KeySize)?;
+        if self.find(key).is_none() {
+            self.keys.push(Arc::new(Key { bytes: key.to_vec(), cipher }));
+        }
+        Ok(())
     }
-    /// Makes an installed key the primary.
+
+    /// Makes an installed key the primary; the order of the others stays.
     ///
     /// # Errors
     /// [`KeyringError::NotInKeyring`].
     pub fn use_key(&mut self, key: &[u8]) -> Result<(), KeyringError> {
-        let _ = key;
-        todo!()
+        let at = self.find(key).ok_or(KeyringError::NotInKeyring)?;
+        let key = self.keys.remove(at);
+        self.keys.insert(0, key);
+        Ok(())
     }
+
     /// Removes a key; an unknown one is a no-op.
     ///
     /// # Errors
     /// [`KeyringError::RemovingPrimary`].
     pub fn remove_key(&mut self, key: &[u8]) -> Result<(), KeyringError> {
-        let _ = key;
-        todo!()
+        match self.find(key) {
+            Some(0) => Err(KeyringError::RemovingPrimary),
+            Some(at) => {
+                self.keys.remove(at);
+                Ok(())
+            }
+            None => Ok(()),
+        }
     }
+
     /// All keys, primary first.
     pub fn keys(&self) -> impl Iterator<Item = &[u8]> {
-        self.keys.iter().map(Vec::as_slice)
+        self.keys.iter().map(|key| key.bytes.as_slice())
     }
+
     /// The key that seals.
     pub fn primary(&self) -> Option<&[u8]> {
-        self.keys.first().map(Vec::as_slice)
+        self.keys().next()
     }
+
     /// Whether encryption is off.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
+    }
+
+    /// The ciphers of all keys, primary first.
+    pub(super) fn ciphers(&self) -> impl Iterator<Item = &Cipher> {
+        self.keys.iter().map(|key| &key.cipher)
+    }
+
+    fn find(&self, key: &[u8]) -> Option<usize> {
+        self.keys().position(|known| known == key)
+    }
+}
+
+/// Shows how many keys there are, never a key.
+impl fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keyring").field("len", &self.keys.len()).finish_non_exhaustive()
     }
 }

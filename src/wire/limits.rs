@@ -16,3 +16,8 @@ pub const STREAM_BYTES_MAX: usize = 20 * 1024 * 1024;
 pub const DECOMPRESSED_BYTES_MAX: usize = 2 * STREAM_BYTES_MAX;
 /// Most rows in one push/pull. Go: `maxPushPullNodes`.
 pub const PUSH_PULL_ROWS_MAX: usize = 1_048_576;
+/// Largest ratio of decompressed to compressed size of a stream, above 64 KiB for free. Rows that
+/// differ in nothing but name and address reach about 20; Go has no such bound.
+pub const DECOMPRESSED_RATIO_MAX: usize = 100;
+/// Largest ping, ack, error reply or header on a stream; Go has no bound.
+pub const STREAM_HEADER_BYTES_MAX: usize = 64 * 1024;

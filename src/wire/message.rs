@@ -1,6 +1,7 @@
 //! The messages of memberlist, borrowed from the buffer they came in.
 
-use std::borrow::Cow;
+use super::DecodeError;
+use crate::msgpack::{self, Bin, Reader, Value, Writer, message};
 
 /// The version of what a node says about itself; only the node raises its own. Zero means unknown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -12,27 +13,6 @@ pub struct SeqNo(pub u32);
 
 /// The six version bytes of a node: `[PMin, PMax, PCur, DMin, DMax, DCur]`.
 pub type Vsn = [u8; 6];
-
-/// A byte string that may be nil on the wire. Nil and empty compare unequal here because Go
-/// encodes them differently, but protocol rules treat them alike: use [`Bin::as_slice`] there.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Bin<'a>(pub Option<Cow<'a, [u8]>>);
-
-impl<'a> Bin<'a> {
-    /// Go's nil slice.
-    pub const NIL: Self = Self(None);
-
-    /// The bytes; none if nil.
-    pub fn as_slice(&self) -> &[u8] {
-        self.0.as_deref().unwrap_or_default()
-    }
-}
-
-impl<'a> From<&'a [u8]> for Bin<'a> {
-    fn from(bytes: &'a [u8]) -> Self {
-        Self(Some(Cow::Borrowed(bytes)))
-    }
-}
 
 /// Asks `node` for an [`Ack`]. On a stream it is the fallback for blocked UDP.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -143,6 +123,22 @@ pub struct PushPullHeader {
     pub join: bool,
 }
 
+/// Opens a user message on a stream; that many raw bytes follow. (On a packet there is no header.)
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UserHeader {
+    /// Bytes that follow (a Go `int`: may be negative on a hostile wire).
+    pub user_msg_len: i64,
+}
+
+/// Wraps a whole message, type byte included, compressed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Compress<'a> {
+    /// Zero: LZW. No other is known.
+    pub algo: u8,
+    /// The compressed message.
+    pub buf: Bin<'a>,
+}
+
 /// One row of a push/pull.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NodeState<'a> {
@@ -187,50 +183,213 @@ pub enum Message<'a> {
     Nack(Nack),
 }
 
+/// First byte of every message. Go: `net.go`, `messageType`.
+pub(super) mod kind {
+    pub(crate) const PING: u8 = 0;
+    pub(crate) const INDIRECT_PING: u8 = 1;
+    pub(crate) const ACK: u8 = 2;
+    pub(crate) const SUSPECT: u8 = 3;
+    pub(crate) const ALIVE: u8 = 4;
+    pub(crate) const DEAD: u8 = 5;
+    pub(crate) const PUSH_PULL: u8 = 6;
+    pub(crate) const COMPOUND: u8 = 7;
+    pub(crate) const USER: u8 = 8;
+    pub(crate) const COMPRESS: u8 = 9;
+    pub(crate) const ENCRYPT: u8 = 10;
+    pub(crate) const NACK: u8 = 11;
+    pub(crate) const HAS_CRC: u8 = 12;
+    pub(crate) const ERROR: u8 = 13;
+    pub(crate) const HAS_LABEL: u8 = 244;
+}
+
 impl<'a> Message<'a> {
     /// Decodes one complete message, type byte included. Trailing bytes are ignored, as in Go.
     ///
     /// # Errors
     /// An empty input, a type that may not stand in a packet, or a malformed body.
-    pub fn decode(input: &'a [u8]) -> Result<Self, super::DecodeError> {
-        let _ = input;
-        todo!()
+    pub fn decode(input: &'a [u8]) -> Result<Self, DecodeError> {
+        let (&kind, body) = input.split_first().ok_or(DecodeError::Empty)?;
+        let mut reader = Reader::new(body);
+        Ok(match kind {
+            kind::PING => Self::Ping(Value::decode(&mut reader)?),
+            kind::INDIRECT_PING => Self::IndirectPing(Value::decode(&mut reader)?),
+            kind::ACK => Self::Ack(Value::decode(&mut reader)?),
+            kind::SUSPECT => Self::Suspect(Value::decode(&mut reader)?),
+            kind::ALIVE => Self::Alive(Value::decode(&mut reader)?),
+            kind::DEAD => Self::Dead(Value::decode(&mut reader)?),
+            kind::COMPOUND => Self::Compound(body),
+            kind::USER => Self::User(body),
+            kind::COMPRESS => Self::Compress(body),
+            kind::NACK => Self::Nack(Value::decode(&mut reader)?),
+            kind => return Err(DecodeError::unsupported(kind)),
+        })
     }
 }
 
-macro_rules! encode_stub {
-    ($($name:ident),*) => {$(
-        impl $name<'_> {
+/// Declares a message that stands behind a type byte.
+macro_rules! framed {
+    ($($name:ty: $kind:ident),* $(,)?) => {$(
+        impl $name {
             /// Appends the type byte and the body as Go encodes them.
             pub fn encode(&self, out: &mut Vec<u8>) {
-                let _ = out;
-                todo!()
+                out.push(kind::$kind);
+                Value::encode(self, &mut Writer::new(out));
             }
         }
     )*};
 }
-encode_stub!(Ping, IndirectPing, Ack, Suspect, Alive, Dead, ErrorReply);
 
-impl Nack {
-    /// Appends the type byte and the body.
-    pub fn encode(&self, out: &mut Vec<u8>) {
-        let _ = out;
-        todo!()
-    }
-}
-
-impl PushPullHeader {
-    /// Appends the type byte and the header; rows and user state follow it.
-    pub fn encode(&self, out: &mut Vec<u8>) {
-        let _ = out;
-        todo!()
-    }
+framed! {
+    Ping<'_>: PING,
+    IndirectPing<'_>: INDIRECT_PING,
+    Ack<'_>: ACK,
+    Nack: NACK,
+    ErrorReply<'_>: ERROR,
+    Suspect<'_>: SUSPECT,
+    Dead<'_>: DEAD,
+    Alive<'_>: ALIVE,
+    PushPullHeader: PUSH_PULL,
+    UserHeader: USER,
 }
 
 impl NodeState<'_> {
     /// Appends one row (rows have no type byte).
     pub fn encode(&self, out: &mut Vec<u8>) {
-        let _ = out;
-        todo!()
+        Value::encode(self, &mut Writer::new(out));
     }
 }
+
+message! {
+    impl<'a> Ping<'a> {
+        wire: {
+            node: "Node",
+            seq_no: "SeqNo",
+            source_addr: "SourceAddr" omitempty,
+            source_node: "SourceNode" omitempty,
+            source_port: "SourcePort" omitempty,
+        },
+        declared: ["SeqNo", "Node", "SourceAddr", "SourcePort", "SourceNode"],
+    }
+}
+
+message! {
+    impl<'a> IndirectPing<'a> {
+        wire: {
+            nack: "Nack",
+            node: "Node",
+            port: "Port",
+            seq_no: "SeqNo",
+            source_addr: "SourceAddr" omitempty,
+            source_node: "SourceNode" omitempty,
+            source_port: "SourcePort" omitempty,
+            target: "Target",
+        },
+        declared: [
+            "SeqNo", "Target", "Port", "Node", "Nack", "SourceAddr", "SourcePort", "SourceNode",
+        ],
+    }
+}
+
+message! {
+    impl<'a> Ack<'a> {
+        wire: { payload: "Payload", seq_no: "SeqNo" },
+        declared: ["SeqNo", "Payload"],
+    }
+}
+
+message! {
+    impl<'a> Nack {
+        wire: { seq_no: "SeqNo" },
+        declared: ["SeqNo"],
+    }
+}
+
+message! {
+    impl<'a> ErrorReply<'a> {
+        wire: { error: "Error" },
+        declared: ["Error"],
+    }
+}
+
+message! {
+    impl<'a> Suspect<'a> {
+        wire: { from: "From", incarnation: "Incarnation", node: "Node" },
+        declared: ["Incarnation", "Node", "From"],
+    }
+}
+
+message! {
+    impl<'a> Dead<'a> {
+        wire: { from: "From", incarnation: "Incarnation", node: "Node" },
+        declared: ["Incarnation", "Node", "From"],
+    }
+}
+
+message! {
+    impl<'a> Alive<'a> {
+        wire: {
+            addr: "Addr",
+            incarnation: "Incarnation",
+            meta: "Meta",
+            node: "Node",
+            port: "Port",
+            vsn: "Vsn",
+        },
+        declared: ["Incarnation", "Node", "Addr", "Port", "Meta", "Vsn"],
+    }
+}
+
+message! {
+    impl<'a> PushPullHeader {
+        wire: { join: "Join", nodes: "Nodes", user_state_len: "UserStateLen" },
+        declared: ["Nodes", "UserStateLen", "Join"],
+    }
+}
+
+message! {
+    impl<'a> UserHeader {
+        wire: { user_msg_len: "UserMsgLen" },
+        declared: ["UserMsgLen"],
+    }
+}
+
+message! {
+    impl<'a> NodeState<'a> {
+        wire: {
+            addr: "Addr",
+            incarnation: "Incarnation",
+            meta: "Meta",
+            name: "Name",
+            port: "Port",
+            state: "State",
+            vsn: "Vsn",
+        },
+        declared: ["Name", "Addr", "Port", "Meta", "Incarnation", "State", "Vsn"],
+    }
+}
+
+message! {
+    impl<'a> Compress<'a> {
+        wire: { algo: "Algo", buf: "Buf" },
+        declared: ["Algo", "Buf"],
+    }
+}
+
+/// A number that is a type of its own here and a `uint32` on the wire.
+macro_rules! newtype {
+    ($($name:ident),*) => {$(
+        impl<'a> Value<'a> for $name {
+            #[inline]
+            fn decode(reader: &mut Reader<'a>) -> Result<Self, msgpack::Error> {
+                reader.u32().map(Self)
+            }
+
+            #[inline]
+            fn encode(&self, writer: &mut Writer<'_>) {
+                writer.uint(u64::from(self.0));
+            }
+        }
+    )*};
+}
+
+newtype!(Incarnation, SeqNo);

@@ -1,15 +1,30 @@
 //! Layer 1: memberlist's bytes to typed messages and back, without any I/O.
 
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
+
+mod compound;
+mod compress;
+mod crypto;
+mod error;
 mod keyring;
+mod label;
 pub mod limits;
+mod lzw;
 mod message;
 mod packet;
 mod stream;
 
+pub use compound::{CompoundParts, encode_compound};
+pub use error::{CryptoError, DecodeError, ForeignProtocol};
 pub use keyring::{Keyring, KeyringError};
 pub use message::{
-    Ack, Alive, Bin, Dead, ErrorReply, Incarnation, IndirectPing, Message, Nack, NodeState, Ping,
-    PushPullHeader, SeqNo, Suspect, Vsn,
+    Ack, Alive, Compress, Dead, ErrorReply, Incarnation, IndirectPing, Message, Nack, NodeState,
+    Ping, PushPullHeader, SeqNo, Suspect, UserHeader, Vsn,
 };
-pub use packet::{CodecConfig, CompoundParts, DecodeError, PacketCodec};
+pub use packet::{CodecConfig, PacketCodec};
 pub use stream::{PushPull, Role, StreamCodec, StreamDecoder, StreamError, StreamMessage};
+
+pub use crate::msgpack::Bin;
+
+#[cfg(test)]
+mod tests;

@@ -1,10 +1,19 @@
-//! The layers of a packet: label, encryption, CRC, compression, compound.
+//! The layers of a packet: label, encryption, CRC, compression.
 
-use super::{Keyring, StreamCodec};
+use std::sync::Arc;
+
+use super::{
+    CryptoError, DecodeError, Keyring, StreamCodec,
+    compress::{Compressor, Decompressor},
+    crypto::{self, NONCE_LEN, SealVersion, Sealer},
+    label,
+    limits::DATAGRAM_BYTES_MAX,
+    message::kind,
+};
 use crate::base::Rng;
 
 /// What a node is configured to put around its messages.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct CodecConfig {
     /// Cluster label, at most 255 bytes; empty: none.
     pub label: Vec<u8>,
@@ -22,19 +31,12 @@ pub struct CodecConfig {
     pub protocol_version: u8,
 }
 
-/// Why bytes were refused. State never changed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum DecodeError {
-    /// Nothing where a message should begin.
-    #[error("missing message type byte")]
-    Empty,
-}
-
 /// Opens and seals packets. Keeps key schedules, LZW tables and buffers, so that neither
 /// direction allocates beyond its output.
 pub struct PacketCodec {
-    config: CodecConfig,
+    config: Arc<CodecConfig>,
+    compressor: Compressor,
+    decompressor: Decompressor,
 }
 
 impl PacketCodec {
@@ -43,7 +45,12 @@ impl PacketCodec {
     /// # Errors
     /// The label is longer than 255 bytes.
     pub fn build(config: CodecConfig) -> Result<Self, DecodeError> {
-        Ok(Self { config })
+        label::validate(&config.label)?;
+        Ok(Self {
+            config: Arc::new(config),
+            compressor: Compressor::new(),
+            decompressor: Decompressor::new(),
+        })
     }
 
     /// Takes label, encryption and CRC off a datagram. The result is a message for
@@ -56,8 +63,21 @@ impl PacketCodec {
         datagram: &'a [u8],
         buf: &'a mut Vec<u8>,
     ) -> Result<&'a [u8], DecodeError> {
-        let _ = (datagram, buf);
-        todo!()
+        let config = &*self.config;
+        let (got, payload) = label::split(datagram)?;
+        label::check(&config.label, got, config.skip_inbound_label_check)?;
+        if config.keyring.is_empty() {
+            return check_crc(payload);
+        }
+        buf.clear();
+        buf.extend_from_slice(payload);
+        match crypto::open(&config.keyring, &config.label, buf) {
+            Ok(plaintext) => check_crc(buf.get(plaintext).unwrap_or_default()),
+            Err(error) if config.verify_incoming => Err(error.into()),
+            // Padding is only looked at once a key has fitted and the text is overwritten.
+            Err(error @ CryptoError::Padding) => Err(error.into()),
+            Err(_) => check_crc(payload),
+        }
     }
 
     /// Unpacks the body of a compress message (after its type byte) into `out`, replacing it.
@@ -66,21 +86,43 @@ impl PacketCodec {
     /// # Errors
     /// Unknown algorithm, broken LZW, too large.
     pub fn decompress(&mut self, body: &[u8], out: &mut Vec<u8>) -> Result<(), DecodeError> {
-        let _ = (body, out);
-        todo!()
+        self.decompressor.decompress(body, |_| DATAGRAM_BYTES_MAX, out)
     }
 
     /// Appends the datagram for `message`: compressed if smaller, with a CRC if asked, sealed if
     /// there is a key, labelled.
     pub fn seal(&mut self, rng: &mut Rng, message: &[u8], crc: bool, out: &mut Vec<u8>) {
-        let _ = (rng, message, crc, out);
-        todo!()
+        let mut nonce = [0; NONCE_LEN];
+        if self.config.sealing_key().is_some() {
+            rng.fill(&mut nonce);
+        }
+        self.seal_with_nonce(nonce, message, crc, out);
+    }
+
+    pub(super) fn seal_with_nonce(
+        &mut self,
+        nonce: [u8; NONCE_LEN],
+        message: &[u8],
+        crc: bool,
+        out: &mut Vec<u8>,
+    ) {
+        let config = Arc::clone(&self.config);
+        out.reserve(message.len() + 5 + self.overhead(true));
+        label::encode(&config.label, out);
+        match config.sealing_key() {
+            None => self.wrap(message, crc, out),
+            Some(cipher) => {
+                let sealer = Sealer::begin(cipher, config.seal_version(), nonce, out);
+                self.wrap(message, crc, out);
+                sealer.finish(&config.label, out);
+            }
+        }
     }
 
     /// Bytes that label and, if `encrypted`, encryption will add to a packet (§8 of the spec).
     pub fn overhead(&self, encrypted: bool) -> usize {
-        let _ = encrypted;
-        todo!()
+        let encryption = if encrypted { self.config.seal_version().overhead() } else { 0 };
+        label::overhead(&self.config.label) + encryption
     }
 
     /// The configuration in force.
@@ -88,39 +130,60 @@ impl PacketCodec {
         &self.config
     }
 
-    /// Replaces the keys.
+    /// Replaces the keys. Streams that were begun keep the old ones.
     pub fn set_keyring(&mut self, keyring: Keyring) {
-        self.config.keyring = keyring;
+        Arc::make_mut(&mut self.config).keyring = keyring;
     }
 
     /// A cheap, immutable snapshot for one stream, to be used on any task.
     pub fn stream_codec(&self) -> StreamCodec {
-        todo!()
+        StreamCodec::new(Arc::clone(&self.config))
+    }
+
+    /// Appends the message, compressed if that is shorter, behind its CRC.
+    fn wrap(&mut self, message: &[u8], crc: bool, out: &mut Vec<u8>) {
+        let start = out.len();
+        if crc {
+            out.extend_from_slice(&[kind::HAS_CRC, 0, 0, 0, 0]);
+        }
+        if !self.config.compression || !self.compressor.shorten(message, out) {
+            out.extend_from_slice(message);
+        }
+        if !crc {
+            return;
+        }
+        if let Some(([_, checksum @ ..], body)) =
+            out.get_mut(start..).and_then(|packet| packet.split_first_chunk_mut::<CRC_LEN>())
+        {
+            *checksum = crc32fast::hash(body).to_be_bytes();
+        }
     }
 }
 
-/// Iterates over the messages of a compound body (after the type byte).
-///
-/// A truncated last part ends the iteration with an error after the whole ones, as in Go.
-pub struct CompoundParts<'a> {
-    rest: &'a [u8],
-}
+impl CodecConfig {
+    /// The cipher for what is sent, if it is to be encrypted.
+    pub(super) fn sealing_key(&self) -> Option<&crypto::Cipher> {
+        self.keyring.ciphers().next().filter(|_| self.verify_outgoing)
+    }
 
-impl<'a> CompoundParts<'a> {
-    /// Reads the count and the lengths.
-    ///
-    /// # Errors
-    /// The count or the lengths are cut off: nothing is delivered.
-    pub fn parse(body: &'a [u8]) -> Result<Self, DecodeError> {
-        Ok(Self { rest: body })
+    pub(super) fn seal_version(&self) -> SealVersion {
+        SealVersion::of_protocol(self.protocol_version)
     }
 }
 
-impl<'a> Iterator for CompoundParts<'a> {
-    type Item = Result<&'a [u8], DecodeError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let _ = self.rest;
-        todo!()
+/// Takes the CRC off, if there is one. A header cut short is left for the dispatcher to refuse.
+fn check_crc(packet: &[u8]) -> Result<&[u8], DecodeError> {
+    match packet.split_first_chunk::<CRC_LEN>() {
+        Some(([kind::HAS_CRC, expected @ ..], message)) => {
+            let (got, expected) = (crc32fast::hash(message), u32::from_be_bytes(*expected));
+            if got != expected {
+                return Err(DecodeError::Checksum { got, expected });
+            }
+            Ok(message)
+        }
+        _ => Ok(packet),
     }
 }
+
+/// Type byte and checksum.
+const CRC_LEN: usize = 5;

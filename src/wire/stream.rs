@@ -1,9 +1,24 @@
 //! One TCP exchange: framing, encryption, compression, and the three requests it can carry.
 
+mod decoder;
+
+use std::sync::Arc;
+
 use bytes::Bytes;
 
-use super::{DecodeError, Incarnation, NodeState, SeqNo};
-use crate::base::Rng;
+use super::{
+    CodecConfig, DecodeError, NodeState, PushPullHeader, SeqNo,
+    compress::Compressor,
+    crypto::{NONCE_LEN, Sealer},
+    label,
+    message::kind,
+};
+use crate::{
+    base::Rng,
+    msgpack::{Reader, Value, Writer},
+};
+
+pub use decoder::StreamDecoder;
 
 /// Which end of the connection we are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,38 +30,77 @@ pub enum Role {
 }
 
 /// Immutable snapshot of label, keys and compression. `Clone` is one reference count.
-#[derive(Clone)]
-pub struct StreamCodec {}
+#[derive(Clone, Debug)]
+pub struct StreamCodec {
+    config: Arc<CodecConfig>,
+}
 
 impl StreamCodec {
+    pub(super) fn new(config: Arc<CodecConfig>) -> Self {
+        Self { config }
+    }
+
     /// Appends what goes over the connection for one plaintext `message` (type byte first):
     /// label header (dialer only), then the message compressed and sealed.
     pub fn seal(&self, rng: &mut Rng, role: Role, message: &[u8], out: &mut Vec<u8>) {
-        let _ = (rng, role, message, out);
-        todo!()
+        let mut nonce = [0; NONCE_LEN];
+        if self.config.sealing_key().is_some() {
+            rng.fill(&mut nonce);
+        }
+        self.seal_with_nonce(nonce, role, message, out);
+    }
+
+    pub(super) fn seal_with_nonce(
+        &self,
+        nonce: [u8; NONCE_LEN],
+        role: Role,
+        message: &[u8],
+        out: &mut Vec<u8>,
+    ) {
+        let config = &*self.config;
+        if role == Role::Dialer {
+            label::encode(&config.label, out);
+        }
+        let mut compressed = Vec::new();
+        let message = if config.compression {
+            Compressor::new().compress(message, &mut compressed);
+            &compressed
+        } else {
+            message
+        };
+        let Some(cipher) = config.sealing_key() else { return out.extend_from_slice(message) };
+        let len = config.seal_version().sealed_len(message.len());
+        out.reserve(FRAME_LEN + len);
+        // Every sender keeps its state under the 20 MiB that peers accept.
+        debug_assert!(u32::try_from(len).is_ok(), "frame of {len} bytes");
+        let frame = frame(len as u32);
+        out.extend_from_slice(&frame);
+        let sealer = Sealer::begin(cipher, config.seal_version(), nonce, out);
+        out.extend_from_slice(message);
+        Aad::new(frame, &config.label).with(|aad| sealer.finish(aad, out));
     }
 }
 
 /// What one end sent, whole and checked; rows of a push/pull are still encoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StreamMessage {
-    /// A ping, to be answered with an ack on the same connection.
+    /// A ping, to be answered with an ack on the same connection. Only an acceptor gets it.
     Ping {
         /// Of the ping.
         seq_no: SeqNo,
         /// Whom it is meant for.
         node: Vec<u8>,
     },
-    /// Reply to a ping.
+    /// Reply to a ping. Only a dialer gets it.
     Ack {
         /// Of the ping.
         seq_no: SeqNo,
     },
     /// Either half of a push/pull.
     PushPull(PushPull),
-    /// A user message; never answered.
+    /// A user message; never answered. Only an acceptor gets it. An empty one is not delivered.
     User(Bytes),
-    /// Refusal of our request.
+    /// Refusal of our request. Only a dialer gets it.
     Error(String),
 }
 
@@ -66,7 +120,8 @@ pub struct PushPull {
 impl PushPull {
     /// Decodes the rows one by one.
     pub fn rows(&self) -> impl Iterator<Item = Result<NodeState<'_>, DecodeError>> {
-        std::iter::empty()
+        let mut reader = Reader::new(&self.rows);
+        (0..self.row_count).map(move |_| Ok(NodeState::decode(&mut reader)?))
     }
 
     /// Appends a whole push/pull message, type byte included.
@@ -76,8 +131,17 @@ impl PushPull {
         user_state: &[u8],
         out: &mut Vec<u8>,
     ) {
-        let _ = (join, rows, user_state, out, Incarnation(0));
-        todo!()
+        let header = PushPullHeader {
+            nodes: rows.len() as i64,
+            user_state_len: user_state.len() as i64,
+            join,
+        };
+        header.encode(out);
+        let mut writer = Writer::new(out);
+        for row in rows {
+            Value::encode(&row, &mut writer);
+        }
+        out.extend_from_slice(user_state);
     }
 }
 
@@ -92,29 +156,29 @@ pub enum StreamError {
     Refuse(DecodeError),
 }
 
-/// Incremental decoder of what one end sends: feed it what the socket gives.
-///
-/// Holds at most the frame's proven size; never waits for the end of the stream.
-pub struct StreamDecoder {}
+/// Additional authenticated data of a stream: the frame's first five bytes, then the label.
+struct Aad {
+    bytes: [u8; FRAME_LEN + super::limits::LABEL_BYTES_MAX],
+    len: usize,
+}
 
-impl StreamDecoder {
-    /// A decoder for the other end's bytes, seen from `role`.
-    pub fn new(codec: StreamCodec, role: Role) -> Self {
-        let _ = (codec, role);
-        todo!()
+impl Aad {
+    fn new(frame: [u8; FRAME_LEN], label: &[u8]) -> Self {
+        let mut bytes = [0; FRAME_LEN + super::limits::LABEL_BYTES_MAX];
+        let parts = frame.iter().chain(label);
+        let len = bytes.iter_mut().zip(parts).map(|(to, from)| *to = *from).count();
+        Self { bytes, len }
     }
 
-    /// Takes more bytes; gives the message once it is whole. Bytes after it are ignored.
-    ///
-    /// # Errors
-    /// See [`StreamError`]; the decoder is of no use afterwards.
-    pub fn feed(&mut self, bytes: &[u8]) -> Result<Option<StreamMessage>, StreamError> {
-        let _ = bytes;
-        todo!()
-    }
-
-    /// Bytes held now; for the global budget.
-    pub fn buffered(&self) -> usize {
-        todo!()
+    fn with<T>(&self, use_aad: impl FnOnce(&[u8]) -> T) -> T {
+        use_aad(self.bytes.get(..self.len).unwrap_or_default())
     }
 }
+
+fn frame(len: u32) -> [u8; FRAME_LEN] {
+    let [a, b, c, d] = len.to_be_bytes();
+    [kind::ENCRYPT, a, b, c, d]
+}
+
+/// Type byte and length of an encrypted frame.
+const FRAME_LEN: usize = 5;

@@ -1,0 +1,117 @@
+//! One declaration per message for both directions.
+
+/// Implements [`Value`](crate::msgpack::Value) for a struct whose fields are all `Value`s and
+/// which has a `Default`.
+///
+/// `wire` lists the fields in the order of their sorted keys (checked at compile time);
+/// `omitempty` after a key leaves empty values out. `declared` lists the same keys in the order of
+/// the Go struct, which is what an array in place of the map means.
+///
+/// ```
+/// use ruserf::msgpack::{Reader, Value, Writer, message};
+///
+/// #[derive(Default)]
+/// struct Join<'a> {
+///     ltime: u64,
+///     node: &'a [u8],
+/// }
+///
+/// message! {
+///     impl<'a> Join<'a> {
+///         wire: { ltime: "LTime", node: "Node" },
+///         declared: ["LTime", "Node"],
+///     }
+/// }
+///
+/// let mut out = Vec::new();
+/// Join { ltime: 1, node: b"n" }.encode(&mut Writer::new(&mut out));
+/// assert_eq!(out, b"\x82\xa5LTime\x01\xa4Node\xa1n");
+/// assert_eq!(Join::decode(&mut Reader::new(&out)).unwrap().node, b"n");
+/// ```
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __msgpack_message {
+    (
+        impl<$lt:lifetime> $ty:ty {
+            wire: { $($field:ident: $key:literal $($omitempty:ident)?),+ $(,)? },
+            declared: [$($declared:literal),+ $(,)?] $(,)?
+        }
+    ) => {
+        impl<$lt> $crate::msgpack::Value<$lt> for $ty {
+            #[inline]
+            fn decode(
+                reader: &mut $crate::msgpack::Reader<$lt>,
+            ) -> Result<Self, $crate::msgpack::Error> {
+                const DECLARED: &[&str] = &[$($declared),+];
+                const _: () = assert!($crate::msgpack::is_sorted(&[$($key),+]));
+                const _: () = assert!($crate::msgpack::is_permutation(&[$($key),+], DECLARED));
+                let mut value = Self::default();
+                reader.structure(DECLARED, |reader, key| {
+                    $(if key == $key.as_bytes() {
+                        value.$field = $crate::msgpack::Value::decode(reader)?;
+                    } else)+ {
+                        reader.skip()?;
+                    }
+                    Ok(())
+                })?;
+                Ok(value)
+            }
+
+            #[inline]
+            fn encode(&self, writer: &mut $crate::msgpack::Writer<'_>) {
+                let len = 0usize $(+ usize::from(
+                    $crate::__msgpack_message!(@present self.$field $(, $omitempty)?)
+                ))+;
+                writer.map(len);
+                $(if $crate::__msgpack_message!(@present self.$field $(, $omitempty)?) {
+                    writer.str($key);
+                    $crate::msgpack::Value::encode(&self.$field, writer);
+                })+
+            }
+        }
+    };
+    (@present $value:expr) => { true };
+    (@present $value:expr, omitempty) => { !$crate::msgpack::Value::is_empty(&$value) };
+}
+
+/// Whether keys are in strictly ascending bytewise order, as Go writes them.
+pub const fn is_sorted(keys: &[&str]) -> bool {
+    let mut i = 1;
+    while i < keys.len() {
+        if !less(keys[i - 1].as_bytes(), keys[i].as_bytes()) {
+            return false;
+        }
+        i += 1;
+    }
+    true
+}
+
+/// Whether both lists hold the same keys (the first without duplicates).
+pub const fn is_permutation(keys: &[&str], declared: &[&str]) -> bool {
+    let mut i = 0;
+    while i < keys.len() {
+        let mut j = 0;
+        let mut found = false;
+        while j < declared.len() {
+            let (a, b) = (keys[i].as_bytes(), declared[j].as_bytes());
+            found |= !less(a, b) && !less(b, a);
+            j += 1;
+        }
+        if !found {
+            return false;
+        }
+        i += 1;
+    }
+    keys.len() == declared.len()
+}
+
+const fn less(a: &[u8], b: &[u8]) -> bool {
+    let mut i = 0;
+    while i < a.len() && i < b.len() {
+        if a[i] != b[i] {
+            return a[i] < b[i];
+        }
+        i += 1;
+    }
+    a.len() < b.len()
+}

@@ -1,0 +1,428 @@
+//! A cursor over encoded values, as tolerant as Go's decoder.
+
+use std::borrow::Cow;
+
+use rmp::Marker;
+
+use super::{Bin, DEPTH_MAX};
+
+/// Why a value was refused. Peers' bytes cause all of these; the reader is of no use afterwards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The input ends inside a value. With more input it might be whole.
+    #[error("unexpected EOF")]
+    Truncated,
+    /// A value of another type.
+    #[error("cannot decode {expected}: descriptor byte {found:#04x}")]
+    Type {
+        /// What the field holds.
+        expected: &'static str,
+        /// First byte of the value found.
+        found: u8,
+    },
+    /// An integer that does not fit its field.
+    #[error("integer overflow")]
+    Range,
+    /// More than [`DEPTH_MAX`] levels.
+    #[error("nested too deeply")]
+    Depth,
+    /// A serde type refused the value.
+    #[error("value does not fit the type")]
+    Mismatch,
+}
+
+/// Reads values one by one. Strings are borrowed; nothing is allocated by a length that the
+/// input does not hold.
+#[derive(Clone, Debug)]
+pub struct Reader<'a> {
+    input: &'a [u8],
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    /// A reader at the start of `input`.
+    pub fn new(input: &'a [u8]) -> Self {
+        Self { input, rest: input }
+    }
+
+    /// Bytes read so far.
+    pub fn position(&self) -> usize {
+        self.input.len() - self.rest.len()
+    }
+
+    /// What is left; for raw data that follows a value.
+    pub fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
+    /// Reads a struct: `field` is called with each key and must read or [`skip`](Self::skip) its
+    /// value. A map gives its own keys in any order, maybe twice; an array stands for the fields in
+    /// `declared` order, surplus items being skipped; nil calls nothing.
+    ///
+    /// # Errors
+    /// Another type, or what `field` returns.
+    #[inline]
+    pub fn structure(
+        &mut self,
+        declared: &[&'static str],
+        mut field: impl FnMut(&mut Self, &[u8]) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let marker = self.byte()?;
+        if let Some(pairs) = self.map_len(marker)? {
+            for _ in 0..pairs {
+                let key = self.str()?;
+                field(self, key)?;
+            }
+            return Ok(());
+        }
+        let mut names = declared.iter();
+        self.items(marker, "struct", |reader| match names.next() {
+            Some(name) => field(reader, name.as_bytes()),
+            None => reader.skip(),
+        })
+    }
+
+    /// Reads a map with string keys; `pair` must read or skip each value. Nil calls nothing.
+    ///
+    /// # Errors
+    /// Another type, or what `pair` returns.
+    pub fn map(
+        &mut self,
+        mut pair: impl FnMut(&mut Self, &'a [u8]) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let marker = self.byte()?;
+        if marker == NIL {
+            return Ok(());
+        }
+        let pairs = self.map_len(marker)?.ok_or(mismatch("map", marker))?;
+        for _ in 0..pairs {
+            let key = self.str()?;
+            pair(self, key)?;
+        }
+        Ok(())
+    }
+
+    /// Reads an array; `item` must read or skip each item. Nil calls nothing.
+    ///
+    /// # Errors
+    /// Another type, or what `item` returns.
+    pub fn array(&mut self, item: impl FnMut(&mut Self) -> Result<(), Error>) -> Result<(), Error> {
+        let marker = self.byte()?;
+        self.items(marker, "array", item)
+    }
+
+    /// Whether the next value is nil; if so, it is read.
+    pub fn take_nil(&mut self) -> bool {
+        match self.rest.split_first() {
+            Some((&NIL, rest)) => {
+                self.rest = rest;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The first byte of the next value, which stays unread.
+    pub fn peek(&self) -> Option<u8> {
+        self.rest.first().copied()
+    }
+
+    /// Reads a string of any family (raw, str8, bin); nil is empty. Not checked for UTF-8.
+    ///
+    /// # Errors
+    /// Another type.
+    #[inline]
+    pub fn str(&mut self) -> Result<&'a [u8], Error> {
+        let marker = self.byte()?;
+        if marker & 0xe0 == 0xa0 {
+            return self.take(usize::from(marker & 0x1f));
+        }
+        if marker == NIL {
+            return Ok(&[]);
+        }
+        let len = self.raw_len(marker)?.ok_or(mismatch("string", marker))?;
+        self.take(len)
+    }
+
+    /// Reads a byte string: any string family, nil, or an array of integers.
+    ///
+    /// # Errors
+    /// Another type, or array items that are no bytes.
+    #[inline]
+    pub fn bytes(&mut self) -> Result<Bin<'a>, Error> {
+        let marker = self.byte()?;
+        if marker & 0xe0 == 0xa0 {
+            return Ok(self.take(usize::from(marker & 0x1f))?.into());
+        }
+        if marker == NIL {
+            return Ok(Bin::NIL);
+        }
+        if let Some(len) = self.raw_len(marker)? {
+            return Ok(self.take(len)?.into());
+        }
+        // Each item takes at least a byte of input, so the vector cannot outgrow it.
+        let mut bytes = Vec::new();
+        self.items(marker, "bytes", |reader| {
+            bytes.push(reader.u8()?);
+            Ok(())
+        })?;
+        Ok(Bin(Some(Cow::Owned(bytes))))
+    }
+
+    /// Reads a bool: true, false, nil, or the small integers 0 and 1.
+    ///
+    /// # Errors
+    /// Another value.
+    #[inline]
+    pub fn bool(&mut self) -> Result<bool, Error> {
+        match self.byte()? {
+            FALSE | NIL | 0 => Ok(false),
+            TRUE | 1 => Ok(true),
+            marker => Err(mismatch("bool", marker)),
+        }
+    }
+
+    /// Reads an unsigned integer of any width and sign that is not negative; nil is zero.
+    ///
+    /// # Errors
+    /// Another type or a negative number.
+    #[inline]
+    pub fn u64(&mut self) -> Result<u64, Error> {
+        let marker = self.byte()?;
+        if marker < 0x80 {
+            return Ok(u64::from(marker));
+        }
+        self.wide_u64(marker)
+    }
+
+    /// Like [`u64`](Self::u64) for a narrower field.
+    ///
+    /// # Errors
+    /// Also a number that does not fit.
+    #[inline]
+    pub fn u32(&mut self) -> Result<u32, Error> {
+        u32::try_from(self.u64()?).map_err(|_| Error::Range)
+    }
+
+    /// Like [`u64`](Self::u64) for a narrower field.
+    ///
+    /// # Errors
+    /// Also a number that does not fit.
+    #[inline]
+    pub fn u16(&mut self) -> Result<u16, Error> {
+        u16::try_from(self.u64()?).map_err(|_| Error::Range)
+    }
+
+    /// Like [`u64`](Self::u64) for a narrower field.
+    ///
+    /// # Errors
+    /// Also a number that does not fit.
+    #[inline]
+    pub fn u8(&mut self) -> Result<u8, Error> {
+        u8::try_from(self.u64()?).map_err(|_| Error::Range)
+    }
+
+    /// Reads a Go `int` or `int64` of any width and sign; nil is zero. An unsigned number above
+    /// `i64::MAX` wraps, as in Go.
+    ///
+    /// # Errors
+    /// Another type.
+    #[inline]
+    pub fn i64(&mut self) -> Result<i64, Error> {
+        let marker = self.byte()?;
+        Ok(match Marker::from_u8(marker) {
+            Marker::FixPos(value) => i64::from(value),
+            Marker::FixNeg(value) => i64::from(value),
+            Marker::Null => 0,
+            Marker::U8 => i64::from(u8::from_be_bytes(self.fixed()?)),
+            Marker::U16 => i64::from(u16::from_be_bytes(self.fixed()?)),
+            Marker::U32 => i64::from(u32::from_be_bytes(self.fixed()?)),
+            Marker::U64 => u64::from_be_bytes(self.fixed()?) as i64,
+            Marker::I8 => i64::from(i8::from_be_bytes(self.fixed()?)),
+            Marker::I16 => i64::from(i16::from_be_bytes(self.fixed()?)),
+            Marker::I32 => i64::from(i32::from_be_bytes(self.fixed()?)),
+            Marker::I64 => i64::from_be_bytes(self.fixed()?),
+            _ => return Err(mismatch("integer", marker)),
+        })
+    }
+
+    /// Reads a `float64` from either float width or any integer; nil is zero.
+    ///
+    /// # Errors
+    /// Another type.
+    pub fn f64(&mut self) -> Result<f64, Error> {
+        match self.peek().map(Marker::from_u8) {
+            Some(Marker::F64) => {
+                self.byte()?;
+                Ok(f64::from_bits(u64::from_be_bytes(self.fixed()?)))
+            }
+            Some(Marker::F32) => {
+                self.byte()?;
+                Ok(f64::from(f32::from_bits(u32::from_be_bytes(self.fixed()?))))
+            }
+            Some(Marker::U64) => Ok(self.u64()? as f64),
+            _ => Ok(self.i64()? as f64),
+        }
+    }
+
+    /// Skips one value of any type.
+    ///
+    /// # Errors
+    /// A truncated value, the reserved byte, or nesting beyond [`DEPTH_MAX`].
+    pub fn skip(&mut self) -> Result<(), Error> {
+        self.skip_nested(DEPTH_MAX)
+    }
+
+    /// Skips one value and returns its bytes, proven well-formed.
+    ///
+    /// # Errors
+    /// See [`skip`](Self::skip).
+    pub fn encoded(&mut self) -> Result<&'a [u8], Error> {
+        let before = self.rest;
+        self.skip()?;
+        Ok(before.get(..before.len() - self.rest.len()).unwrap_or_default())
+    }
+
+    fn skip_nested(&mut self, depth: usize) -> Result<(), Error> {
+        let marker = self.byte()?;
+        if marker < 0x80 || marker >= 0xe0 {
+            return Ok(());
+        }
+        let (payload, items) = shape(marker, |n| {
+            let mut len = [0; 8];
+            let bytes = self.take(n)?;
+            len.iter_mut().rev().zip(bytes.iter().rev()).for_each(|(to, from)| *to = *from);
+            Ok(u64::from_be_bytes(len))
+        })?;
+        self.take(usize::try_from(payload).map_err(|_| Error::Truncated)?)?;
+        if items == 0 {
+            return Ok(());
+        }
+        let depth = depth.checked_sub(1).ok_or(Error::Depth)?;
+        for _ in 0..items {
+            self.skip_nested(depth)?;
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn byte(&mut self) -> Result<u8, Error> {
+        let (&byte, rest) = self.rest.split_first().ok_or(Error::Truncated)?;
+        self.rest = rest;
+        Ok(byte)
+    }
+
+    #[inline]
+    fn take(&mut self, len: usize) -> Result<&'a [u8], Error> {
+        let (taken, rest) = self.rest.split_at_checked(len).ok_or(Error::Truncated)?;
+        self.rest = rest;
+        Ok(taken)
+    }
+
+    #[inline]
+    fn fixed<const N: usize>(&mut self) -> Result<[u8; N], Error> {
+        let (taken, rest) = self.rest.split_first_chunk().ok_or(Error::Truncated)?;
+        self.rest = rest;
+        Ok(*taken)
+    }
+
+    fn wide_u64(&mut self, marker: u8) -> Result<u64, Error> {
+        let signed = match Marker::from_u8(marker) {
+            Marker::Null => return Ok(0),
+            Marker::U8 => return Ok(u64::from(u8::from_be_bytes(self.fixed()?))),
+            Marker::U16 => return Ok(u64::from(u16::from_be_bytes(self.fixed()?))),
+            Marker::U32 => return Ok(u64::from(u32::from_be_bytes(self.fixed()?))),
+            Marker::U64 => return Ok(u64::from_be_bytes(self.fixed()?)),
+            Marker::I8 => i64::from(i8::from_be_bytes(self.fixed()?)),
+            Marker::I16 => i64::from(i16::from_be_bytes(self.fixed()?)),
+            Marker::I32 => i64::from(i32::from_be_bytes(self.fixed()?)),
+            Marker::I64 => i64::from_be_bytes(self.fixed()?),
+            Marker::FixNeg(_) => return Err(Error::Range),
+            _ => return Err(mismatch("unsigned integer", marker)),
+        };
+        u64::try_from(signed).map_err(|_| Error::Range)
+    }
+
+    /// Length of a raw, str or bin value with this marker; `None` for other markers.
+    fn raw_len(&mut self, marker: u8) -> Result<Option<usize>, Error> {
+        Ok(Some(match Marker::from_u8(marker) {
+            Marker::FixStr(len) => usize::from(len),
+            Marker::Str8 | Marker::Bin8 => usize::from(u8::from_be_bytes(self.fixed()?)),
+            Marker::Str16 | Marker::Bin16 => usize::from(u16::from_be_bytes(self.fixed()?)),
+            Marker::Str32 | Marker::Bin32 => u32::from_be_bytes(self.fixed()?) as usize,
+            _ => return Ok(None),
+        }))
+    }
+
+    fn map_len(&mut self, marker: u8) -> Result<Option<u32>, Error> {
+        Ok(Some(match Marker::from_u8(marker) {
+            Marker::FixMap(len) => u32::from(len),
+            Marker::Map16 => u32::from(u16::from_be_bytes(self.fixed()?)),
+            Marker::Map32 => u32::from_be_bytes(self.fixed()?),
+            _ => return Ok(None),
+        }))
+    }
+
+    /// Reads the items of the array (or nil) that began with `marker`.
+    fn items(
+        &mut self,
+        marker: u8,
+        expected: &'static str,
+        mut item: impl FnMut(&mut Self) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let len = match Marker::from_u8(marker) {
+            Marker::Null => 0,
+            Marker::FixArray(len) => u32::from(len),
+            Marker::Array16 => u32::from(u16::from_be_bytes(self.fixed()?)),
+            Marker::Array32 => u32::from_be_bytes(self.fixed()?),
+            _ => return Err(mismatch(expected, marker)),
+        };
+        for _ in 0..len {
+            item(self)?;
+        }
+        Ok(())
+    }
+}
+
+/// How a value with `marker` goes on: bytes of payload after the header, then nested values.
+/// `length` reads the big-endian length of that many bytes that follows the marker.
+pub(super) fn shape(
+    marker: u8,
+    mut length: impl FnMut(usize) -> Result<u64, Error>,
+) -> Result<(u64, u64), Error> {
+    Ok(match Marker::from_u8(marker) {
+        Marker::FixPos(_) | Marker::FixNeg(_) | Marker::Null | Marker::False | Marker::True => {
+            (0, 0)
+        }
+        Marker::Reserved => return Err(mismatch("value", marker)),
+        Marker::U8 | Marker::I8 => (1, 0),
+        Marker::U16 | Marker::I16 | Marker::FixExt1 => (2, 0),
+        Marker::FixExt2 => (3, 0),
+        Marker::U32 | Marker::I32 | Marker::F32 => (4, 0),
+        Marker::FixExt4 => (5, 0),
+        Marker::U64 | Marker::I64 | Marker::F64 => (8, 0),
+        Marker::FixExt8 => (9, 0),
+        Marker::FixExt16 => (17, 0),
+        Marker::FixStr(len) => (u64::from(len), 0),
+        Marker::Str8 | Marker::Bin8 => (length(1)?, 0),
+        Marker::Str16 | Marker::Bin16 => (length(2)?, 0),
+        Marker::Str32 | Marker::Bin32 => (length(4)?, 0),
+        Marker::Ext8 => (length(1)?.saturating_add(1), 0),
+        Marker::Ext16 => (length(2)?.saturating_add(1), 0),
+        Marker::Ext32 => (length(4)?.saturating_add(1), 0),
+        Marker::FixArray(len) => (0, u64::from(len)),
+        Marker::Array16 => (0, length(2)?),
+        Marker::Array32 => (0, length(4)?),
+        Marker::FixMap(len) => (0, u64::from(len).saturating_mul(2)),
+        Marker::Map16 => (0, length(2)?.saturating_mul(2)),
+        Marker::Map32 => (0, length(4)?.saturating_mul(2)),
+    })
+}
+
+fn mismatch(expected: &'static str, found: u8) -> Error {
+    Error::Type { expected, found }
+}
+
+const NIL: u8 = 0xc0;
+const FALSE: u8 = 0xc2;
+const TRUE: u8 = 0xc3;

@@ -1,0 +1,166 @@
+//! Types that stand for one encoded value.
+
+use std::borrow::Cow;
+
+use super::{Error, Reader, Writer};
+
+/// A type with one encoding in Go's dialect; fields of [`message!`](super::message) structs.
+pub trait Value<'a>: Sized {
+    /// Reads one value.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    fn decode(reader: &mut Reader<'a>) -> Result<Self, Error>;
+
+    /// Appends the value.
+    fn encode(&self, writer: &mut Writer<'_>);
+
+    /// Whether Go's `omitempty` leaves it out.
+    fn is_empty(&self) -> bool {
+        false
+    }
+}
+
+/// A byte string that may be nil on the wire. Nil and empty compare unequal here because Go
+/// encodes them differently, but protocol rules treat them alike: use [`Bin::as_slice`] there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bin<'a>(pub Option<Cow<'a, [u8]>>);
+
+impl<'a> Bin<'a> {
+    /// Go's nil slice.
+    pub const NIL: Self = Self(None);
+
+    /// The bytes; none if nil.
+    pub fn as_slice(&self) -> &[u8] {
+        self.0.as_deref().unwrap_or_default()
+    }
+}
+
+impl<'a> From<&'a [u8]> for Bin<'a> {
+    #[inline]
+    fn from(bytes: &'a [u8]) -> Self {
+        Self(Some(Cow::Borrowed(bytes)))
+    }
+}
+
+impl<'a> Value<'a> for Bin<'a> {
+    #[inline]
+    fn decode(reader: &mut Reader<'a>) -> Result<Self, Error> {
+        reader.bytes()
+    }
+
+    #[inline]
+    fn encode(&self, writer: &mut Writer<'_>) {
+        writer.bytes(self.0.as_deref());
+    }
+
+    fn is_empty(&self) -> bool {
+        self.as_slice().is_empty()
+    }
+}
+
+/// Go's `string`: bytes that nobody has checked for UTF-8.
+impl<'a> Value<'a> for &'a [u8] {
+    #[inline]
+    fn decode(reader: &mut Reader<'a>) -> Result<Self, Error> {
+        reader.str()
+    }
+
+    #[inline]
+    fn encode(&self, writer: &mut Writer<'_>) {
+        writer.str(self);
+    }
+
+    fn is_empty(&self) -> bool {
+        <[u8]>::is_empty(self)
+    }
+}
+
+impl<'a> Value<'a> for bool {
+    #[inline]
+    fn decode(reader: &mut Reader<'a>) -> Result<Self, Error> {
+        reader.bool()
+    }
+
+    #[inline]
+    fn encode(&self, writer: &mut Writer<'_>) {
+        writer.bool(*self);
+    }
+
+    fn is_empty(&self) -> bool {
+        !self
+    }
+}
+
+/// Go's `int`, `int64` and `time.Duration`.
+impl<'a> Value<'a> for i64 {
+    #[inline]
+    fn decode(reader: &mut Reader<'a>) -> Result<Self, Error> {
+        reader.i64()
+    }
+
+    #[inline]
+    fn encode(&self, writer: &mut Writer<'_>) {
+        writer.int(*self);
+    }
+
+    fn is_empty(&self) -> bool {
+        *self == 0
+    }
+}
+
+impl<'a> Value<'a> for f64 {
+    #[inline]
+    fn decode(reader: &mut Reader<'a>) -> Result<Self, Error> {
+        reader.f64()
+    }
+
+    #[inline]
+    fn encode(&self, writer: &mut Writer<'_>) {
+        writer.f64(*self);
+    }
+
+    fn is_empty(&self) -> bool {
+        *self == 0.0
+    }
+}
+
+/// A nil pointer in Go is `None`.
+impl<'a, T: Value<'a>> Value<'a> for Option<T> {
+    fn decode(reader: &mut Reader<'a>) -> Result<Self, Error> {
+        if reader.take_nil() { Ok(None) } else { T::decode(reader).map(Some) }
+    }
+
+    fn encode(&self, writer: &mut Writer<'_>) {
+        match self {
+            Some(value) => value.encode(writer),
+            None => writer.nil(),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.is_none()
+    }
+}
+
+macro_rules! unsigned {
+    ($($ty:ident),*) => {$(
+        impl<'a> Value<'a> for $ty {
+            #[inline]
+            fn decode(reader: &mut Reader<'a>) -> Result<Self, Error> {
+                reader.$ty()
+            }
+
+            #[inline]
+            fn encode(&self, writer: &mut Writer<'_>) {
+                writer.uint(u64::from(*self));
+            }
+
+            fn is_empty(&self) -> bool {
+                *self == 0
+            }
+        }
+    )*};
+}
+
+unsigned!(u8, u16, u32, u64);

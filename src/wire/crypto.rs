@@ -1,0 +1,163 @@
+//! AES-GCM as memberlist uses it: `version | nonce | ciphertext | tag`. Go: `security.go`.
+
+use aes_gcm::{
+    Aes128Gcm, Aes256Gcm, AesGcm, KeyInit,
+    aead::{AeadInOut, inout::InOutBuf},
+    aes::{Aes192, cipher::consts::U12},
+};
+
+use super::{CryptoError, Keyring};
+
+/// How a plaintext is padded before it is sealed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SealVersion {
+    /// Version 0: PKCS#7 to 16 bytes; what memberlist protocol 1 sends.
+    Padded,
+    /// Version 1: no padding.
+    Plain,
+}
+
+impl SealVersion {
+    pub(super) fn of_protocol(protocol_version: u8) -> Self {
+        if protocol_version == 1 { Self::Padded } else { Self::Plain }
+    }
+
+    /// Bytes that sealing adds at most; what Go reckons with when it fills a packet.
+    pub(super) const fn overhead(self) -> usize {
+        match self {
+            Self::Padded => VERSION_LEN + NONCE_LEN + BLOCK_LEN + TAG_LEN,
+            Self::Plain => VERSION_LEN + NONCE_LEN + TAG_LEN,
+        }
+    }
+
+    /// Length of the payload for a plaintext of `len` bytes.
+    pub(super) const fn sealed_len(self, len: usize) -> usize {
+        let padding = match self {
+            Self::Padded => BLOCK_LEN - len % BLOCK_LEN,
+            Self::Plain => 0,
+        };
+        VERSION_LEN + NONCE_LEN + len + padding + TAG_LEN
+    }
+}
+
+/// One key with its schedule, made once.
+pub(super) enum Cipher {
+    Aes128(Aes128Gcm),
+    Aes192(AesGcm<Aes192, U12>),
+    Aes256(Aes256Gcm),
+}
+
+impl Cipher {
+    /// The cipher of a key of 16, 24 or 32 bytes.
+    pub(super) fn build(key: &[u8]) -> Option<Self> {
+        match key.len() {
+            16 => Aes128Gcm::new_from_slice(key).ok().map(Self::Aes128),
+            24 => AesGcm::new_from_slice(key).ok().map(Self::Aes192),
+            32 => Aes256Gcm::new_from_slice(key).ok().map(Self::Aes256),
+            _ => None,
+        }
+    }
+
+    fn seal(&self, nonce: &[u8; NONCE_LEN], aad: &[u8], text: &mut [u8]) -> [u8; TAG_LEN] {
+        let (nonce, text) = (nonce.into(), InOutBuf::from(text));
+        let tag = match self {
+            Self::Aes128(cipher) => cipher.encrypt_inout_detached(nonce, aad, text),
+            Self::Aes192(cipher) => cipher.encrypt_inout_detached(nonce, aad, text),
+            Self::Aes256(cipher) => cipher.encrypt_inout_detached(nonce, aad, text),
+        };
+        // Refused only above 64 GiB of plaintext, which no buffer here can hold.
+        debug_assert!(tag.is_ok(), "plaintext is within AES-GCM's limit");
+        tag.map(Into::into).unwrap_or_default()
+    }
+
+    /// Decrypts in place; a failure leaves `text` as it was.
+    fn open(
+        &self,
+        nonce: &[u8; NONCE_LEN],
+        aad: &[u8],
+        text: &mut [u8],
+        tag: &[u8; TAG_LEN],
+    ) -> bool {
+        let (nonce, text, tag) = (nonce.into(), InOutBuf::from(text), tag.into());
+        match self {
+            Self::Aes128(cipher) => cipher.decrypt_inout_detached(nonce, aad, text, tag),
+            Self::Aes192(cipher) => cipher.decrypt_inout_detached(nonce, aad, text, tag),
+            Self::Aes256(cipher) => cipher.decrypt_inout_detached(nonce, aad, text, tag),
+        }
+        .is_ok()
+    }
+}
+
+/// Seals the end of a buffer: begins the payload, lets the caller append the plaintext behind it,
+/// then pads, encrypts and tags it.
+pub(super) struct Sealer<'k> {
+    cipher: &'k Cipher,
+    version: SealVersion,
+    nonce: [u8; NONCE_LEN],
+    plaintext_start: usize,
+}
+
+impl<'k> Sealer<'k> {
+    pub(super) fn begin(
+        cipher: &'k Cipher,
+        version: SealVersion,
+        nonce: [u8; NONCE_LEN],
+        out: &mut Vec<u8>,
+    ) -> Self {
+        out.push(match version {
+            SealVersion::Padded => 0,
+            SealVersion::Plain => 1,
+        });
+        out.extend_from_slice(&nonce);
+        Self { cipher, version, nonce, plaintext_start: out.len() }
+    }
+
+    pub(super) fn finish(self, aad: &[u8], out: &mut Vec<u8>) {
+        if self.version == SealVersion::Padded {
+            let padding = BLOCK_LEN - (out.len() - self.plaintext_start) % BLOCK_LEN;
+            out.resize(out.len() + padding, padding as u8);
+        }
+        let text = out.get_mut(self.plaintext_start..).unwrap_or_default();
+        let tag = self.cipher.seal(&self.nonce, aad, text);
+        out.extend_from_slice(&tag);
+    }
+}
+
+/// Decrypts a payload in place with the first key that fits and returns where the plaintext
+/// stands in it. A failure leaves the payload as it was.
+pub(super) fn open(
+    keyring: &Keyring,
+    aad: &[u8],
+    payload: &mut [u8],
+) -> Result<std::ops::Range<usize>, CryptoError> {
+    let len = payload.len();
+    let (&version, _) = payload.split_first().ok_or(CryptoError::Empty)?;
+    let version = match version {
+        0 => SealVersion::Padded,
+        1 => SealVersion::Plain,
+        version => return Err(CryptoError::UnsupportedVersion(version)),
+    };
+    if len < version.overhead() {
+        return Err(CryptoError::TooSmall(len));
+    }
+    let too_small = CryptoError::TooSmall(len);
+    let (_, sealed) = payload.split_at_mut_checked(VERSION_LEN).ok_or(too_small)?;
+    let (nonce, sealed) = sealed.split_first_chunk_mut::<NONCE_LEN>().ok_or(too_small)?;
+    let (text, tag) = sealed.split_last_chunk_mut::<TAG_LEN>().ok_or(too_small)?;
+    if !keyring.ciphers().any(|cipher| cipher.open(nonce, aad, text, tag)) {
+        return Err(CryptoError::NoKeyFits);
+    }
+    let padding = match (version, text.last()) {
+        (SealVersion::Plain, _) => 0,
+        (SealVersion::Padded, Some(&padding @ 1..)) => usize::from(padding),
+        (SealVersion::Padded, _) => return Err(CryptoError::Padding),
+    };
+    let plain = text.len().checked_sub(padding).ok_or(CryptoError::Padding)?;
+    let start = VERSION_LEN + NONCE_LEN;
+    Ok(start..start + plain)
+}
+
+const VERSION_LEN: usize = 1;
+pub(super) const NONCE_LEN: usize = 12;
+const TAG_LEN: usize = 16;
+const BLOCK_LEN: usize = 16;

@@ -1,0 +1,399 @@
+//! Incremental decoding of what one end of a connection sends.
+
+use bytes::Bytes;
+
+use super::{Aad, FRAME_LEN, PushPull, Role, StreamCodec, StreamError, StreamMessage};
+use crate::{
+    msgpack::{self, Reader, Scanner, Value},
+    wire::{
+        Ack, CryptoError, DecodeError, ErrorReply, ForeignProtocol, NodeState, Ping,
+        PushPullHeader, UserHeader,
+        compress::Decompressor,
+        crypto, label,
+        limits::{
+            DECOMPRESSED_BYTES_MAX, DECOMPRESSED_RATIO_MAX, PUSH_PULL_ROWS_MAX, STREAM_BYTES_MAX,
+            STREAM_HEADER_BYTES_MAX,
+        },
+        message::kind,
+    },
+};
+
+/// Incremental decoder of what one end sends: feed it what the socket gives.
+///
+/// Holds at most about twice what has arrived, and never more than the limits allow; never waits
+/// for the end of the stream. Each byte is looked at a bounded number of times, however small the
+/// pieces are.
+pub struct StreamDecoder {
+    codec: StreamCodec,
+    role: Role,
+    buf: Vec<u8>,
+    /// Bytes of `buf` that are done with.
+    taken: usize,
+    stage: Stage,
+    layers: Layers,
+    /// Where the value at `taken` ends, as far as it has been looked at.
+    scanner: Option<Scanner>,
+}
+
+/// What the bytes at `taken` are.
+#[derive(Clone, Copy)]
+enum Stage {
+    /// A label header, or else the first byte of what follows it.
+    Label,
+    /// The type byte of the outermost layer.
+    Outer,
+    /// An encrypted frame, its type byte still there.
+    Encrypted,
+    /// The type byte of the request or reply, or of its compressed form.
+    Inner,
+    /// The body of a compress message.
+    Compressed,
+    Ping,
+    Ack,
+    Error,
+    PushPullHeader,
+    Rows {
+        header: PushPullHeader,
+        start: usize,
+        left: usize,
+    },
+    UserState {
+        header: PushPullHeader,
+        rows_start: usize,
+    },
+    UserHeader,
+    User {
+        len: usize,
+    },
+    /// A message or an error was given.
+    Done,
+}
+
+/// How much has been unwrapped.
+#[derive(Clone, Copy, PartialEq)]
+enum Layers {
+    /// What arrives is the message itself.
+    None,
+    /// `buf` holds all of the message; nothing more of it can arrive.
+    Decrypted,
+    /// The same, and no further compression may follow.
+    Decompressed,
+}
+
+/// What a stage came to.
+enum Step {
+    Next(Stage),
+    More,
+    Message(StreamMessage),
+}
+
+type Progress = Result<Step, StreamError>;
+
+impl StreamDecoder {
+    /// A decoder for the other end's bytes, seen from `role`.
+    pub fn new(codec: StreamCodec, role: Role) -> Self {
+        let stage = match role {
+            Role::Acceptor => Stage::Label,
+            Role::Dialer => Stage::Outer,
+        };
+        let layers = Layers::None;
+        Self { codec, role, buf: Vec::new(), taken: 0, stage, layers, scanner: None }
+    }
+
+    /// Takes more bytes; gives the message once it is whole. Bytes after it are ignored.
+    ///
+    /// # Errors
+    /// See [`StreamError`]; the decoder ignores what is fed afterwards. A dialer is never asked to
+    /// refuse.
+    pub fn feed(&mut self, bytes: &[u8]) -> Result<Option<StreamMessage>, StreamError> {
+        if matches!(self.stage, Stage::Done) {
+            return Ok(None);
+        }
+        self.buf.extend_from_slice(bytes);
+        let result = self.run().map_err(|error| match (self.role, error) {
+            (Role::Dialer, StreamError::Refuse(error)) => StreamError::Close(error),
+            (_, error) => error,
+        });
+        if !matches!(result, Ok(None)) {
+            self.stage = Stage::Done;
+            self.buf = Vec::new();
+            self.taken = 0;
+        }
+        result
+    }
+
+    /// Bytes held now; for the global budget.
+    pub fn buffered(&self) -> usize {
+        self.buf.capacity()
+    }
+
+    /// Whether nothing has arrived: an end of the stream here is no error.
+    pub fn is_idle(&self) -> bool {
+        self.buf.is_empty() && !matches!(self.stage, Stage::Done)
+    }
+
+    fn run(&mut self) -> Result<Option<StreamMessage>, StreamError> {
+        loop {
+            match self.step()? {
+                Step::Next(stage) => self.stage = stage,
+                Step::Message(message) => return Ok(Some(message)),
+                Step::More if self.layers == Layers::None => return Ok(None),
+                Step::More => return Err(StreamError::Close(DecodeError::Truncated)),
+            }
+        }
+    }
+
+    fn step(&mut self) -> Progress {
+        match self.stage {
+            Stage::Label => self.label(),
+            Stage::Outer => self.outer(),
+            Stage::Encrypted => self.encrypted(),
+            Stage::Inner => self.inner(),
+            Stage::Compressed => self.compressed(),
+            Stage::Ping => self.ping(),
+            Stage::Ack => self.ack(),
+            Stage::Error => self.error_reply(),
+            Stage::PushPullHeader => self.push_pull_header(),
+            Stage::Rows { header, start, left } => self.rows(header, start, left),
+            Stage::UserState { header, rows_start } => self.user_state(header, rows_start),
+            Stage::UserHeader => self.user_header(),
+            Stage::User { len } => self.user(len),
+            Stage::Done => Ok(Step::More),
+        }
+    }
+
+    fn label(&mut self) -> Progress {
+        let Some(&first) = self.rest().first() else { return Ok(Step::More) };
+        if let Some(protocol) = ForeignProtocol::guess(first) {
+            // Go would answer an unencrypted stream with an error reply here; no gossip node sees
+            // the difference.
+            return Err(StreamError::Close(DecodeError::ForeignProtocol(protocol)));
+        }
+        let (label, rest) = match label::split(self.rest()) {
+            Ok(split) => split,
+            Err(DecodeError::TruncatedLabel) => return Ok(Step::More),
+            Err(error) => return Err(StreamError::Close(error)),
+        };
+        let config = &*self.codec.config;
+        label::check(&config.label, label, config.skip_inbound_label_check)
+            .map_err(StreamError::Close)?;
+        self.taken = self.buf.len() - rest.len();
+        Ok(Step::Next(Stage::Outer))
+    }
+
+    fn outer(&mut self) -> Progress {
+        let config = &*self.codec.config;
+        let Some(&first) = self.rest().first() else { return Ok(Step::More) };
+        if first != kind::ENCRYPT {
+            if !config.keyring.is_empty() && config.verify_incoming {
+                return Err(StreamError::Refuse(CryptoError::PlaintextRefused.into()));
+            }
+            return Ok(Step::Next(Stage::Inner));
+        }
+        if config.keyring.is_empty() {
+            return Err(StreamError::Refuse(CryptoError::NotConfigured.into()));
+        }
+        Ok(Step::Next(Stage::Encrypted))
+    }
+
+    fn encrypted(&mut self) -> Progress {
+        let Some((&frame, payload)) = self.rest().split_first_chunk::<FRAME_LEN>() else {
+            return Ok(Step::More);
+        };
+        let [_, len @ ..] = frame;
+        let len = u32::from_be_bytes(len) as usize;
+        if len > STREAM_BYTES_MAX {
+            let got = len as u64;
+            return Err(StreamError::Refuse(DecodeError::TooLarge {
+                what: "remote node state",
+                got,
+            }));
+        }
+        if payload.len() < len {
+            return Ok(Step::More);
+        }
+        let config = &*self.codec.config;
+        let start = self.taken + FRAME_LEN;
+        let payload = self.buf.get_mut(start..start + len).unwrap_or_default();
+        let plaintext = Aad::new(frame, &config.label)
+            .with(|aad| crypto::open(&config.keyring, aad, payload))
+            .map_err(|error| StreamError::Refuse(error.into()))?;
+        self.buf.truncate(start + plaintext.end);
+        self.taken = start + plaintext.start;
+        self.layers = Layers::Decrypted;
+        if self.rest().is_empty() {
+            return Err(StreamError::Close(DecodeError::Empty));
+        }
+        Ok(Step::Next(Stage::Inner))
+    }
+
+    fn inner(&mut self) -> Progress {
+        let Some(&kind) = self.rest().first() else { return Ok(Step::More) };
+        self.taken += 1;
+        let next = match (kind, self.role) {
+            (kind::COMPRESS, _) if self.layers != Layers::Decompressed => Stage::Compressed,
+            (kind::PUSH_PULL, _) => Stage::PushPullHeader,
+            (kind::PING, Role::Acceptor) => Stage::Ping,
+            (kind::USER, Role::Acceptor) => Stage::UserHeader,
+            (kind::ACK, Role::Dialer) => Stage::Ack,
+            (kind::ERROR, Role::Dialer) => Stage::Error,
+            (kind, _) => return Err(StreamError::Close(DecodeError::unsupported(kind))),
+        };
+        Ok(Step::Next(next))
+    }
+
+    fn compressed(&mut self) -> Progress {
+        let whole = self.whole("compressed message", DECOMPRESSED_BYTES_MAX);
+        let Some(body) = whole.map_err(StreamError::Refuse)? else { return Ok(Step::More) };
+        let limit = |packed: usize| {
+            let by_ratio = packed.saturating_mul(DECOMPRESSED_RATIO_MAX).saturating_add(64 * 1024);
+            by_ratio.min(DECOMPRESSED_BYTES_MAX)
+        };
+        let mut message = Vec::new();
+        let body = self.buf.get(body).unwrap_or_default();
+        Decompressor::new().decompress(body, limit, &mut message).map_err(StreamError::Refuse)?;
+        if message.is_empty() {
+            return Err(StreamError::Refuse(DecodeError::DecompressedEmpty));
+        }
+        self.buf = message;
+        self.taken = 0;
+        self.layers = Layers::Decompressed;
+        Ok(Step::Next(Stage::Inner))
+    }
+
+    fn ping(&mut self) -> Progress {
+        let Some(mut reader) = self.header("ping")? else { return Ok(Step::More) };
+        let ping = Ping::decode(&mut reader).map_err(close)?;
+        let (seq_no, node) = (ping.seq_no, ping.node.to_vec());
+        Ok(Step::Message(StreamMessage::Ping { seq_no, node }))
+    }
+
+    fn ack(&mut self) -> Progress {
+        let Some(mut reader) = self.header("ack")? else { return Ok(Step::More) };
+        let ack = Ack::decode(&mut reader).map_err(close)?;
+        Ok(Step::Message(StreamMessage::Ack { seq_no: ack.seq_no }))
+    }
+
+    fn error_reply(&mut self) -> Progress {
+        let Some(mut reader) = self.header("error reply")? else { return Ok(Step::More) };
+        let reply = ErrorReply::decode(&mut reader).map_err(close)?;
+        let text = String::from_utf8_lossy(reply.error).into_owned();
+        Ok(Step::Message(StreamMessage::Error(text)))
+    }
+
+    fn push_pull_header(&mut self) -> Progress {
+        let Some(mut reader) = self.header("push/pull header")? else { return Ok(Step::More) };
+        let header = PushPullHeader::decode(&mut reader).map_err(close)?;
+        let left = bounded("number of nodes", header.nodes, PUSH_PULL_ROWS_MAX)?;
+        bounded("user state", header.user_state_len, STREAM_BYTES_MAX)?;
+        Ok(Step::Next(Stage::Rows { header, start: self.taken, left }))
+    }
+
+    /// Decodes each row once it is there. A row cut off at the end of the buffer is scanned from
+    /// then on, so that no row is decoded more than twice.
+    fn rows(&mut self, header: PushPullHeader, start: usize, mut left: usize) -> Progress {
+        while left > 0 {
+            let scanned = self.scanner.is_some();
+            if scanned {
+                let budget = DECOMPRESSED_BYTES_MAX.saturating_sub(self.taken);
+                let whole = self.whole("push/pull", budget);
+                let Some(row) = whole.map_err(StreamError::Close)? else { break };
+                self.taken = row.start;
+            }
+            let rest = self.buf.get(self.taken..).unwrap_or_default();
+            let mut reader = Reader::new(rest);
+            match NodeState::decode(&mut reader) {
+                Ok(_) => {
+                    self.taken += reader.position();
+                    left -= 1;
+                }
+                Err(msgpack::Error::Truncated) if self.layers == Layers::None && !scanned => {
+                    self.scanner = Some(Scanner::new());
+                }
+                Err(error) => return Err(StreamError::Close(error.into())),
+            }
+        }
+        if left > 0 {
+            self.stage = Stage::Rows { header, start, left };
+            return Ok(Step::More);
+        }
+        Ok(Step::Next(Stage::UserState { header, rows_start: start }))
+    }
+
+    fn user_state(&mut self, header: PushPullHeader, rows_start: usize) -> Progress {
+        let len = usize::try_from(header.user_state_len).unwrap_or_default();
+        let end = self.taken.saturating_add(len);
+        if self.buf.len() < end {
+            return Ok(Step::More);
+        }
+        let buf = Bytes::from(std::mem::take(&mut self.buf));
+        Ok(Step::Message(StreamMessage::PushPull(PushPull {
+            join: header.join,
+            row_count: usize::try_from(header.nodes).unwrap_or_default(),
+            rows: buf.slice(rows_start..self.taken),
+            user_state: buf.slice(self.taken..end),
+        })))
+    }
+
+    fn user_header(&mut self) -> Progress {
+        let Some(mut reader) = self.header("user message header")? else { return Ok(Step::More) };
+        let header = UserHeader::decode(&mut reader).map_err(close)?;
+        let len = bounded("user message", header.user_msg_len, STREAM_BYTES_MAX)?;
+        Ok(Step::Next(Stage::User { len }))
+    }
+
+    fn user(&mut self, len: usize) -> Progress {
+        let end = self.taken.saturating_add(len);
+        if self.buf.len() < end {
+            return Ok(Step::More);
+        }
+        let buf = Bytes::from(std::mem::take(&mut self.buf));
+        Ok(Step::Message(StreamMessage::User(buf.slice(self.taken..end))))
+    }
+
+    /// The small value at `taken`, once it is whole.
+    fn header(&mut self, what: &'static str) -> Result<Option<Reader<'_>>, StreamError> {
+        let value = self.whole(what, STREAM_HEADER_BYTES_MAX).map_err(StreamError::Close)?;
+        Ok(value.map(|value| Reader::new(self.buf.get(value).unwrap_or_default())))
+    }
+
+    /// Where the value at `taken` stands, once it is whole; it is then taken.
+    fn whole(
+        &mut self,
+        what: &'static str,
+        bytes_max: usize,
+    ) -> Result<Option<std::ops::Range<usize>>, DecodeError> {
+        let rest = self.buf.get(self.taken..).unwrap_or_default();
+        let scanner = self.scanner.get_or_insert_default();
+        let Some(len) = scanner.advance(rest)? else {
+            let got = scanner.len_min();
+            if got > bytes_max as u64 {
+                return Err(DecodeError::TooLarge { what, got });
+            }
+            return Ok(None);
+        };
+        self.scanner = None;
+        let start = self.taken;
+        self.taken += len;
+        Ok(Some(start..self.taken))
+    }
+
+    fn rest(&self) -> &[u8] {
+        self.buf.get(self.taken..).unwrap_or_default()
+    }
+}
+
+/// A Go `int` that must be a length.
+fn bounded(what: &'static str, got: i64, max: usize) -> Result<usize, StreamError> {
+    match usize::try_from(got) {
+        Err(_) => Err(StreamError::Close(DecodeError::NegativeLength { what, got })),
+        Ok(len) if len > max => {
+            Err(StreamError::Close(DecodeError::TooLarge { what, got: len as u64 }))
+        }
+        Ok(len) => Ok(len),
+    }
+}
+
+fn close(error: msgpack::Error) -> StreamError {
+    StreamError::Close(error.into())
+}
