@@ -75,43 +75,47 @@ macro_rules! __msgpack_message {
 }
 
 /// Whether keys are in strictly ascending bytewise order, as Go writes them.
-pub const fn is_sorted(keys: &[&str]) -> bool {
-    let mut i = 1;
-    while i < keys.len() {
-        if !less(keys[i - 1].as_bytes(), keys[i].as_bytes()) {
+pub const fn is_sorted(mut keys: &[&str]) -> bool {
+    while let [first, rest @ ..] = keys {
+        if let [second, ..] = rest
+            && !less(first.as_bytes(), second.as_bytes())
+        {
             return false;
         }
-        i += 1;
+        keys = rest;
     }
     true
 }
 
 /// Whether both lists hold the same keys (the first without duplicates).
 pub const fn is_permutation(keys: &[&str], declared: &[&str]) -> bool {
-    let mut i = 0;
-    while i < keys.len() {
-        let mut j = 0;
-        let mut found = false;
-        while j < declared.len() {
-            let (a, b) = (keys[i].as_bytes(), declared[j].as_bytes());
-            found |= !less(a, b) && !less(b, a);
-            j += 1;
-        }
-        if !found {
+    let mut rest = keys;
+    while let [key, others @ ..] = rest {
+        if !contains(declared, key.as_bytes()) {
             return false;
         }
-        i += 1;
+        rest = others;
     }
     keys.len() == declared.len()
 }
 
-const fn less(a: &[u8], b: &[u8]) -> bool {
-    let mut i = 0;
-    while i < a.len() && i < b.len() {
-        if a[i] != b[i] {
-            return a[i] < b[i];
+const fn contains(mut keys: &[&str], key: &[u8]) -> bool {
+    while let [first, rest @ ..] = keys {
+        if !less(first.as_bytes(), key) && !less(key, first.as_bytes()) {
+            return true;
         }
-        i += 1;
+        keys = rest;
     }
-    a.len() < b.len()
+    false
+}
+
+const fn less(mut a: &[u8], mut b: &[u8]) -> bool {
+    loop {
+        match (a, b) {
+            ([x, rest_a @ ..], [y, rest_b @ ..]) if *x == *y => (a, b) = (rest_a, rest_b),
+            ([x, ..], [y, ..]) => return *x < *y,
+            ([], [_, ..]) => return true,
+            (_, []) => return false,
+        }
+    }
 }

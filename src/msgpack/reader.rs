@@ -90,12 +90,7 @@ impl<'a> Reader<'a> {
         &mut self,
         mut pair: impl FnMut(&mut Self, &'a [u8]) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let marker = self.byte()?;
-        if marker == NIL {
-            return Ok(());
-        }
-        let pairs = self.map_len(marker)?.ok_or(mismatch("map", marker))?;
-        for _ in 0..pairs {
+        for _ in 0..self.pairs_len()? {
             let key = self.str()?;
             pair(self, key)?;
         }
@@ -285,7 +280,7 @@ impl<'a> Reader<'a> {
 
     fn skip_nested(&mut self, depth: usize) -> Result<(), Error> {
         let marker = self.byte()?;
-        if marker < 0x80 || marker >= 0xe0 {
+        if !(0x80..0xe0).contains(&marker) {
             return Ok(());
         }
         let (payload, items) = shape(marker, |n| {
@@ -370,17 +365,35 @@ impl<'a> Reader<'a> {
         expected: &'static str,
         mut item: impl FnMut(&mut Self) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let len = match Marker::from_u8(marker) {
+        for _ in 0..self.items_len(marker, expected)? {
+            item(self)?;
+        }
+        Ok(())
+    }
+
+    fn items_len(&mut self, marker: u8, expected: &'static str) -> Result<u32, Error> {
+        Ok(match Marker::from_u8(marker) {
             Marker::Null => 0,
             Marker::FixArray(len) => u32::from(len),
             Marker::Array16 => u32::from(u16::from_be_bytes(self.fixed()?)),
             Marker::Array32 => u32::from_be_bytes(self.fixed()?),
             _ => return Err(mismatch(expected, marker)),
-        };
-        for _ in 0..len {
-            item(self)?;
+        })
+    }
+
+    /// Reads the header of an array; nil is empty.
+    pub(super) fn array_len(&mut self) -> Result<u32, Error> {
+        let marker = self.byte()?;
+        self.items_len(marker, "array")
+    }
+
+    /// Reads the header of a map; nil is empty.
+    pub(super) fn pairs_len(&mut self) -> Result<u32, Error> {
+        let marker = self.byte()?;
+        if marker == NIL {
+            return Ok(0);
         }
-        Ok(())
+        self.map_len(marker)?.ok_or(mismatch("map", marker))
     }
 }
 
