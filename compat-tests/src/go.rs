@@ -278,6 +278,30 @@ pub fn bytes(field: &Value) -> Vec<u8> {
     STANDARD.decode(field.as_str().expect("a base64 string")).expect("base64")
 }
 
+/// Lets Go read captures: objects of `hex`, `kind` (packet, stream, reply, message, serf), `label`
+/// and `keys` (base64). One answer for each, in order; `readable` says that Go understood every
+/// message and encodes it to the same bytes again.
+///
+/// # Panics
+/// When the program does not run or does not answer every capture.
+pub fn decode(captures: &[Value]) -> Vec<Value> {
+    let mut child = Command::new(harness_dir().join("decode"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("decode runs");
+    let mut stdin = child.stdin.take().expect("stdin is piped");
+    let lines: String = captures.iter().map(|capture| format!("{capture}\n")).collect();
+    let writer = thread::spawn(move || stdin.write_all(lines.as_bytes()));
+    let output = child.wait_with_output().expect("decode ends");
+    writer.join().expect("no panic").expect("decode reads all captures");
+    let text = String::from_utf8(output.stdout).expect("JSON is UTF-8");
+    let answers: Vec<Value> =
+        text.lines().map(|line| serde_json::from_str(line).expect("a line is JSON")).collect();
+    assert_eq!(answers.len(), captures.len(), "{text}");
+    answers
+}
+
 /// The real `serf` command line.
 pub fn go_serf_binary() -> PathBuf {
     harness_dir().join("serf")

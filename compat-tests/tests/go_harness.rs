@@ -84,3 +84,17 @@ fn the_real_serf_is_built() {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(text.contains("Agent Protocol: 5"), "{text}");
 }
+
+#[test]
+fn go_reads_a_capture_through_all_its_layers() {
+    let nack = json!({"kind": "packet", "hex": "0b81a55365714e6f01"});
+    let wrong_label = json!({"kind": "packet", "hex": "0b81a55365714e6f01", "label": "blue"});
+    let wide = json!({"kind": "packet", "hex": "0b81a55365714e6fcd0001"});
+    let cut = json!({"kind": "packet", "hex": "0b81a55365714e6f"});
+    let answers = go::decode(&[nack, wrong_label, wide, cut]);
+    assert_eq!(answers[0]["messages"][0]["fields"], json!({"SeqNo": 1}));
+    let readable: Vec<_> = answers.iter().map(|a| a["readable"] == json!(true)).collect();
+    // Go reads the wide integer too, but would not have written it so.
+    assert_eq!(readable, [true, false, false, false]);
+    assert_eq!(answers[2]["messages"][0]["reencode"], "differs:81a55365714e6f01");
+}
