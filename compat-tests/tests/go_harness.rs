@@ -79,6 +79,15 @@ fn errors_of_a_go_peer_come_back_as_text() {
 }
 
 #[test]
+fn golden_vectors_are_what_go_makes_now() {
+    let testdata = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata");
+    let program = go::harness_dir().join("vectors");
+    let output = Command::new(program).arg("-dir").arg(testdata).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
 fn the_real_serf_is_built() {
     let output = Command::new(go::go_serf_binary()).arg("version").output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
