@@ -5,10 +5,10 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader, Lines, Write},
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::{Child, ChildStdin, Command, Stdio},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock},
     thread,
     time::{Duration, Instant},
@@ -256,6 +256,60 @@ impl GoPeer {
 }
 
 impl Drop for GoPeer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// One Go memberlist in virtual time: nothing happens between steps, so the same script always gives
+/// the same answers. For tests that set the Rust engine beside Go's, message by message.
+pub struct GoFeed {
+    child: Child,
+    stdin: ChildStdin,
+    answers: Lines<BufReader<ChildStdout>>,
+    first: Value,
+}
+
+impl GoFeed {
+    /// Starts a node; `config` is the object of go-harness/cmd/feed.
+    ///
+    /// # Panics
+    /// When the node does not start.
+    pub fn start(config: &Value) -> Self {
+        let mut child = Command::new(harness_dir().join("feed"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("feed runs");
+        let stdin = child.stdin.take().expect("stdin is piped");
+        let stdout = child.stdout.take().expect("stdout is piped");
+        let answers = BufReader::new(stdout).lines();
+        let mut feed = Self { child, stdin, answers, first: Value::Null };
+        feed.first = feed.step(config);
+        feed
+    }
+
+    /// What could be seen before the first step.
+    pub fn first(&self) -> &Value {
+        &self.first
+    }
+
+    /// Does one step and returns all that can be seen after it: `table` (rows by name), `events`,
+    /// `queue`, `sent`, `logs`, `incarnation`, `health`, `now_ms`, and `reply` or `error`.
+    ///
+    /// # Panics
+    /// When the program ends or refuses its configuration.
+    pub fn step(&mut self, step: &Value) -> Value {
+        self.stdin.write_all(format!("{step}\n").as_bytes()).expect("feed reads its steps");
+        let line = self.answers.next().expect("feed answers each step").expect("a line of text");
+        let answer: Value = serde_json::from_str(&line).expect("an answer is JSON");
+        assert!(answer.get("fatal").is_none(), "{answer}");
+        answer
+    }
+}
+
+impl Drop for GoFeed {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -2,7 +2,7 @@
 
 use std::{process::Command, time::Duration};
 
-use compat_tests::go::{self, GoPeer};
+use compat_tests::go::{self, GoFeed, GoPeer};
 use serde_json::json;
 
 const SOON: Duration = Duration::from_secs(10);
@@ -106,4 +106,34 @@ fn go_reads_a_capture_through_all_its_layers() {
     // Go reads the wide integer too, but would not have written it so.
     assert_eq!(readable, [true, false, false, false]);
     assert_eq!(answers[2]["messages"][0]["reencode"], "differs:81a55365714e6f01");
+}
+
+#[test]
+fn a_fed_node_confirms_a_suspicion_in_virtual_time() {
+    let alive = |name: &str, last: u8| {
+        json!({"step": "alive", "fields": {
+            "Node": name, "Incarnation": 1, "Addr": go::base64([10, 0, 0, last]), "Port": 7946,
+            "Vsn": go::base64([1, 5, 2, 0, 0, 0]),
+        }})
+    };
+    let suspect = |from: &str| json!({"step": "suspect", "fields": {"Node": "n1", "Incarnation": 1, "From": from}});
+    let state_of_n1 = |seen: &serde_json::Value| {
+        let rows = seen["table"].as_array().unwrap();
+        rows.iter().find(|row| row["name"] == "n1").unwrap()["state"].clone()
+    };
+    let mut feed = GoFeed::start(&json!({"name": "self"}));
+    assert_eq!(feed.first()["incarnation"], 1);
+    for (name, last) in [("n1", 2), ("n2", 3), ("n3", 4)] {
+        feed.step(&alive(name, last));
+    }
+    feed.step(&suspect("n2"));
+    let confirmed = feed.step(&suspect("n3"));
+    assert_eq!(state_of_n1(&confirmed), "suspect");
+    assert_eq!(confirmed["queue"].as_array().unwrap().len(), 4);
+    // One of two confirmations between 4 s and 24 s: 24 - ln 2 / ln 3 * 20 = 11.381 s.
+    let before = feed.step(&json!({"step": "advance", "ms": 11_380}));
+    assert_eq!(state_of_n1(&before), "suspect");
+    let after = feed.step(&json!({"step": "advance", "ms": 1}));
+    assert_eq!(state_of_n1(&after), "dead");
+    assert_eq!(after["events"][0]["event"], "leave");
 }

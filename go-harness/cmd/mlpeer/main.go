@@ -3,7 +3,6 @@ package main
 
 import (
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -13,21 +12,20 @@ import (
 	"github.com/hashicorp/memberlist"
 
 	"ruserf.dev/go-harness/internal/counters"
+	"ruserf.dev/go-harness/internal/hooks"
 	"ruserf.dev/go-harness/internal/lines"
 	"ruserf.dev/go-harness/internal/mlconf"
 	"ruserf.dev/go-harness/internal/peek"
 )
 
+type (
+	listOptions = mlconf.Options
+	hookOptions = hooks.Options
+)
+
 type config struct {
-	mlconf.Options
-	Meta string `json:"meta"`
-	// State is the user part of a push/pull, base64.
-	State string `json:"state"`
-	// Alive and Merge are "" (no delegate), "allow" or "reject:<text>".
-	Alive string `json:"alive"`
-	Merge string `json:"merge"`
-	// AckPayload, when set, is sent in each ack (base64).
-	AckPayload *string `json:"ack_payload"`
+	listOptions
+	hookOptions
 }
 
 type command struct {
@@ -44,7 +42,7 @@ type command struct {
 type peer struct {
 	list     *memberlist.Memberlist
 	conf     *memberlist.Config
-	hooks    *hooks
+	hooks    *hooks.Hooks
 	queue    *memberlist.TransmitLimitedQueue
 	counters *counters.Counters
 	out      *lines.Out
@@ -75,22 +73,23 @@ func run(in *lines.In, out *lines.Out) error {
 	if p.counters, err = counters.Install(); err != nil {
 		return err
 	}
-	if p.conf, err = c.Build(out.LogWriter()); err != nil {
+	if p.conf, err = c.listOptions.Build(out.LogWriter()); err != nil {
 		return err
 	}
 	p.queue = &memberlist.TransmitLimitedQueue{
 		NumNodes:       func() int { return p.list.NumMembers() },
 		RetransmitMult: p.conf.RetransmitMult,
 	}
-	if p.hooks, err = newHooks(&c, out, p.queue); err != nil {
+	send := func(event map[string]any) { out.Send(event) }
+	if p.hooks, err = hooks.New(&c.hookOptions, send, p.queue); err != nil {
 		return err
 	}
-	p.hooks.install(p.conf, &c)
+	p.hooks.Install(p.conf, &c.hookOptions)
 	if p.list, err = memberlist.Create(p.conf); err != nil {
 		return err
 	}
 	defer func() { _ = p.list.Shutdown() }()
-	out.Send(map[string]any{"ready": nodeJSON(p.list.LocalNode()), "table": peek.Table(p.list)})
+	out.Send(map[string]any{"ready": hooks.NodeJSON(p.list.LocalNode()), "table": peek.Table(p.list)})
 	return p.serve(in)
 }
 
@@ -142,11 +141,11 @@ func (p *peer) run(c command) (any, error) {
 	case "members":
 		nodes := []any{}
 		for _, n := range p.list.Members() {
-			nodes = append(nodes, nodeJSON(n))
+			nodes = append(nodes, hooks.NodeJSON(n))
 		}
 		return nodes, nil
 	case "local":
-		return nodeJSON(p.list.LocalNode()), nil
+		return hooks.NodeJSON(p.list.LocalNode()), nil
 	case "table":
 		return peek.Table(p.list), nil
 	case "queue":
@@ -162,13 +161,13 @@ func (p *peer) run(c command) (any, error) {
 	case "send_to":
 		return nil, p.list.SendToAddress(memberlist.Address{Addr: c.Addr, Name: c.Name}, payload)
 	case "broadcast":
-		p.queue.QueueBroadcast(&userBroadcast{payload})
+		p.queue.QueueBroadcast(&hooks.Broadcast{Msg: payload})
 		return nil, nil
 	case "update_meta":
-		p.hooks.setMeta(payload)
+		p.hooks.SetMeta(payload)
 		return nil, p.list.UpdateNode(timeout)
 	case "set_state":
-		p.hooks.setState(payload)
+		p.hooks.SetState(payload)
 		return nil, nil
 	case "ping":
 		addr, err := net.ResolveUDPAddr("udp", c.Addr)
@@ -215,13 +214,4 @@ func (p *peer) keys(c command) (any, error) {
 		err = ring.RemoveKey(key)
 	}
 	return ring.GetKeys(), err
-}
-
-func nodeJSON(n *memberlist.Node) json.RawMessage {
-	raw, _ := json.Marshal(map[string]any{
-		"name": n.Name, "addr": n.Addr.String(), "addr_len": len(n.Addr), "port": n.Port,
-		"meta": n.Meta, "state": peek.StateName(n.State),
-		"vsn": []int{int(n.PMin), int(n.PMax), int(n.PCur), int(n.DMin), int(n.DMax), int(n.DCur)},
-	})
-	return raw
 }

@@ -100,6 +100,16 @@ func Gossip(m *memberlist.Memberlist)
 //go:linkname ResetNodes github.com/hashicorp/memberlist.(*Memberlist).resetNodes
 func ResetNodes(m *memberlist.Memberlist)
 
+// Deschedule stops probing, gossip and push/pull.
+//
+//go:linkname Deschedule github.com/hashicorp/memberlist.(*Memberlist).deschedule
+func Deschedule(m *memberlist.Memberlist)
+
+// ProbeOnce runs one probe tick; it takes as long as the probe.
+//
+//go:linkname ProbeOnce github.com/hashicorp/memberlist.(*Memberlist).probe
+func ProbeOnce(m *memberlist.Memberlist)
+
 //go:linkname serfEncodeMessage github.com/hashicorp/serf/serf.encodeMessage
 func serfEncodeMessage(t uint8, msg any, newTimeFormat bool) ([]byte, error)
 

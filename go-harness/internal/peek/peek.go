@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"sync"
 	"sync/atomic"
+	"time"
 	"unsafe"
 
 	"github.com/google/btree"
@@ -27,6 +28,8 @@ type Row struct {
 	// Suspicion says that a suspicion timer is registered for the node.
 	Suspicion     bool  `json:"suspicion"`
 	Confirmations int32 `json:"confirmations"`
+	// StateAgeMs is how long the node has been in its state.
+	StateAgeMs int64 `json:"state_age_ms"`
 }
 
 // Queued is one entry of a broadcast queue, in the order of sending.
@@ -65,6 +68,7 @@ func Table(m *memberlist.Memberlist) []Row {
 			Port: node.Port, MetaHex: hex.EncodeToString(node.Meta),
 			State:       StateName(open(rec, "State").Interface().(memberlist.NodeStateType)),
 			Incarnation: uint32(open(rec, "Incarnation").Uint()),
+			StateAgeMs:  time.Since(open(rec, "StateChange").Interface().(time.Time)).Milliseconds(),
 			Vsn:         [6]uint8{node.PMin, node.PMax, node.PCur, node.DMin, node.DMax, node.DCur},
 		}
 		if timer := timers.MapIndex(reflect.ValueOf(node.Name)); timer.IsValid() && !timer.IsNil() {
