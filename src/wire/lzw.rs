@@ -1,16 +1,17 @@
 //! LZW as Go's `compress/lzw` has it: least significant bit first, literals of 8 bits, GIF widths.
 //!
-//! Own code because the encoder of the `weezl` crate assigns and emits code 4095, which Go's
-//! decoder calls invalid, and because tables that are stamped rather than cleared, and a decoder
-//! that copies from its own output, need neither set-up nor allocation per packet.
+//! Own code for speed: neither set-up nor allocation per packet, an output limit that is checked
+//! before the output grows, and the very bytes that Go would send, which tests can compare.
 
 use super::DecodeError;
 
 /// Compresses; holds its match table from call to call.
 pub(super) struct Encoder {
-    /// Open hash of `stamp:32 | prefix:12 byte:8 | code:12`; entries of other stamps are empty.
-    table: Box<[u64; TABLE_LEN]>,
-    stamp: u32,
+    /// Open hash of `prefix:12 byte:8 | code:12`; zero is empty. Small enough for a CPU's first
+    /// cache, as each byte of input waits for one look.
+    table: Box<[u32; TABLE_LEN]>,
+    /// Slots in use are `1 << bits`: a short input needs few, and they must be cleared.
+    bits: u32,
 }
 
 /// The state that ends with a clear code.
@@ -28,14 +29,16 @@ struct BitWriter<'o> {
 
 impl Encoder {
     pub(super) fn new() -> Self {
-        Self { table: Box::new([0; TABLE_LEN]), stamp: 0 }
+        Self { table: Box::new([0; TABLE_LEN]), bits: TABLE_BITS }
     }
 
     /// Appends `input` compressed; the same bytes as Go. Gives up, leaving `out` as it was, once
     /// it has grown by `budget`; says whether it succeeded.
     pub(super) fn encode(&mut self, input: &[u8], budget: usize, out: &mut Vec<u8>) -> bool {
         let start = out.len();
-        self.next_stamp();
+        // Half of the slots stay empty at least.
+        self.bits = (2 * input.len()).checked_ilog2().map_or(0, |log| log + 1).clamp(8, TABLE_BITS);
+        self.clear();
         let mut codes = Codes::new();
         let mut writer = BitWriter { out, bits: 0, count: 0 };
         writer.put(CLEAR, codes.width);
@@ -53,14 +56,13 @@ impl Encoder {
                 writer.put(prefix, codes.width);
                 prefix = u32::from(byte);
                 if codes.next() {
-                    let entry = u64::from(self.stamp) << 32 | u64::from(key << 12 | codes.highest);
                     if let Some(slot) = self.table.get_mut(slot) {
-                        *slot = entry;
+                        *slot = key << 12 | codes.highest;
                     }
                 } else {
                     writer.put(CLEAR, MAX_WIDTH);
                     codes = Codes::new();
-                    self.next_stamp();
+                    self.clear();
                     if writer.out.len() - start > budget {
                         writer.out.truncate(start);
                         return false;
@@ -83,29 +85,27 @@ impl Encoder {
         true
     }
 
-    /// The code of `key`, or the slot where it belongs. At most 3,838 of the slots are ever in
-    /// use, so the walk ends.
+    /// The code of `key`, or the slot where it belongs. At most 3,838 slots are ever filled, so
+    /// the walk ends.
     #[inline]
     fn find(&self, key: u32) -> Result<u32, usize> {
-        let mut slot = (key.wrapping_mul(0x9e37_79b1) >> (32 - TABLE_BITS)) as usize;
+        let mask = (1 << self.bits) - 1;
+        let mut slot = (key.wrapping_mul(0x9e37_79b1) >> (32 - self.bits)) as usize;
         loop {
+            // The mask keeps it in the table: that is plain to the compiler for the outer one.
             let entry = self.table.get(slot & TABLE_MASK).copied().unwrap_or(0);
-            if (entry >> 32) as u32 != self.stamp {
-                return Err(slot & TABLE_MASK);
+            if entry >> 12 == key && entry != 0 {
+                return Ok(entry & 0xfff);
             }
-            if (entry as u32) >> 12 == key {
-                return Ok(entry as u32 & 0xfff);
+            if entry == 0 {
+                return Err(slot);
             }
-            slot += 1;
+            slot = (slot + 1) & mask;
         }
     }
 
-    fn next_stamp(&mut self) {
-        self.stamp = self.stamp.wrapping_add(1);
-        if self.stamp == 0 {
-            self.table.fill(0);
-            self.stamp = 1;
-        }
+    fn clear(&mut self) {
+        self.table.get_mut(..1 << self.bits).unwrap_or_default().fill(0);
     }
 }
 
@@ -175,40 +175,23 @@ impl Decoder {
         out: &mut Vec<u8>,
     ) -> Result<(), DecodeError> {
         out.clear();
-        let too_large = DecodeError::DecompressedTooLarge { limit };
-        let limit = limit.min(u32::MAX as usize);
-        let mut bytes = input;
-        let (mut bits, mut count) = (0u64, 0u32);
+        let mut output = Output { out, len: 0, limit: limit.min(u32::MAX as usize - SLACK) };
+        let result = self.decode_into(input, &mut output);
+        let len = output.len;
+        out.truncate(len);
+        result
+    }
+
+    fn decode_into(&mut self, input: &[u8], output: &mut Output<'_>) -> Result<(), DecodeError> {
+        let mut codes = BitReader { bytes: input, bits: 0, count: 0 };
         let (mut highest, mut overflow, mut width) = (END, 1u32 << 9, 9u32);
-        // The string that the last code stood for; it ends where `out` ends.
+        // The string that the last code stood for; it ends where the output ends.
         let mut last: Option<Span> = None;
         loop {
-            if count < width {
-                if let Some((chunk, rest)) = bytes.split_first_chunk::<4>() {
-                    bits |= u64::from(u32::from_le_bytes(*chunk)) << count;
-                    count += 32;
-                    bytes = rest;
-                } else {
-                    while count < width {
-                        let (&byte, rest) = bytes.split_first().ok_or(DecodeError::LzwTruncated)?;
-                        bits |= u64::from(byte) << count;
-                        count += 8;
-                        bytes = rest;
-                    }
-                }
-            }
-            let code = bits as u32 & ((1 << width) - 1);
-            bits >>= width;
-            count -= width;
-
-            let start = out.len();
+            let code = codes.take(width)?;
+            let start = output.len as u32;
             match code {
-                0..CLEAR => {
-                    if start >= limit {
-                        return Err(too_large);
-                    }
-                    out.push(code as u8);
-                }
+                0..CLEAR => output.push(code as u8)?,
                 CLEAR => {
                     (highest, overflow, width) = (END, 1 << 9, 9);
                     last = None;
@@ -223,20 +206,16 @@ impl Decoder {
                         _ if code < highest => self.span(code),
                         _ => return Err(DecodeError::LzwCode),
                     };
-                    if span.len as usize > limit - start {
-                        return Err(too_large);
-                    }
-                    append_span(out, span)?;
+                    output.repeat(span)?;
                 }
             }
-            let span = Span { start: start as u32, len: (out.len() - start) as u32 };
             if let Some(last) = last {
-                // The last string is followed by the first byte of this one in `out`.
+                // The last string is followed by the first byte of this one in the output.
                 if let Some(string) = self.strings.get_mut(highest as usize & 0xfff) {
                     *string = Span { len: last.len + 1, ..last };
                 }
             }
-            last = Some(span);
+            last = Some(Span { start, len: output.len as u32 - start });
             highest += 1;
             if highest >= overflow {
                 if width == MAX_WIDTH {
@@ -256,22 +235,128 @@ impl Decoder {
     }
 }
 
-/// Appends a string that begins in `out` and may reach one byte beyond its end (that byte being
-/// the string's own first).
-#[inline]
-fn append_span(out: &mut Vec<u8>, span: Span) -> Result<(), DecodeError> {
-    let (start, len) = (span.start as usize, span.len as usize);
-    let end = start + len;
-    if end <= out.len() {
-        out.extend_from_within(start..end);
-        return Ok(());
-    }
-    let first = *out.get(start).ok_or(DecodeError::LzwCode)?;
-    out.extend_from_within(start..);
-    out.push(first);
-    Ok(())
+struct BitReader<'i> {
+    bytes: &'i [u8],
+    bits: u64,
+    count: u32,
 }
 
+impl BitReader<'_> {
+    #[inline]
+    fn take(&mut self, width: u32) -> Result<u32, DecodeError> {
+        if self.count < width {
+            if let Some((chunk, rest)) = self.bytes.split_first_chunk::<4>() {
+                self.bits |= u64::from(u32::from_le_bytes(*chunk)) << self.count;
+                self.count += 32;
+                self.bytes = rest;
+            } else {
+                self.refill(width)?;
+            }
+        }
+        let code = self.bits as u32 & ((1 << width) - 1);
+        self.bits >>= width;
+        self.count -= width;
+        Ok(code)
+    }
+
+    #[cold]
+    fn refill(&mut self, width: u32) -> Result<(), DecodeError> {
+        while self.count < width {
+            let (&byte, rest) = self.bytes.split_first().ok_or(DecodeError::LzwTruncated)?;
+            self.bits |= u64::from(byte) << self.count;
+            self.count += 8;
+            self.bytes = rest;
+        }
+        Ok(())
+    }
+}
+
+/// The output with room behind it, so that short strings are copied in blocks of fixed size.
+struct Output<'o> {
+    /// At least `len` and mostly [`SLACK`] bytes more.
+    out: &'o mut Vec<u8>,
+    len: usize,
+    limit: usize,
+}
+
+impl Output<'_> {
+    #[inline]
+    fn push(&mut self, byte: u8) -> Result<(), DecodeError> {
+        self.reserve(1)?;
+        if let Some(slot) = self.out.get_mut(self.len) {
+            *slot = byte;
+        }
+        self.len += 1;
+        Ok(())
+    }
+
+    /// Appends a string that begins in the output and may reach one byte beyond its end (that
+    /// byte being the string's own first).
+    #[inline]
+    fn repeat(&mut self, span: Span) -> Result<(), DecodeError> {
+        let (start, len) = (span.start as usize, span.len as usize);
+        self.reserve(len)?;
+        // `reserve` made room for a block from `self.len` on, and `start` lies before that.
+        if len <= SLACK {
+            if let Some(block) = self.out.get(start..).and_then(|rest| rest.first_chunk::<SLACK>())
+            {
+                let mut block = *block;
+                if start + len > self.len {
+                    let first = block[0];
+                    if let Some(beyond) = block.get_mut(len - 1) {
+                        *beyond = first;
+                    }
+                }
+                if let Some(to) = self.out.get_mut(self.len..)
+                    && let Some(to) = to.first_chunk_mut::<SLACK>()
+                {
+                    *to = block;
+                }
+            }
+        } else {
+            let end = (start + len).min(self.len);
+            let first = self.out.get(start).copied().unwrap_or_default();
+            self.out.copy_within(start..end, self.len);
+            if let Some(beyond) = self.out.get_mut(self.len + len - 1)
+                && start + len > self.len
+            {
+                *beyond = first;
+            }
+        }
+        self.len += len;
+        Ok(())
+    }
+
+    /// Makes room for `more` bytes, all within the limit, and a block behind them.
+    #[inline]
+    fn reserve(&mut self, more: usize) -> Result<(), DecodeError> {
+        if self.out.len() - self.len < more + SLACK { self.grow(more) } else { self.within(more) }
+    }
+
+    #[inline]
+    fn within(&self, more: usize) -> Result<(), DecodeError> {
+        if more > self.limit - self.len {
+            return Err(DecodeError::DecompressedTooLarge { limit: self.limit });
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn grow(&mut self, more: usize) -> Result<(), DecodeError> {
+        self.within(more)?;
+        let doubled = (2 * self.len).max(GROWTH_MIN).min(self.limit);
+        let room = doubled.max(self.len + more) + SLACK;
+        // Exactly: what doubles is `doubled`, and that stops at the limit.
+        self.out.reserve_exact(room - self.out.len());
+        self.out.resize(room, 0);
+        Ok(())
+    }
+}
+
+/// Block of output that is copied at once.
+const SLACK: usize = 16;
+/// First growth of the output; a packet's messages mostly fit.
+const GROWTH_MIN: usize = 2048;
 const CLEAR: u32 = 256;
 const END: u32 = 257;
 const MAX_WIDTH: u32 = 12;

@@ -1,1 +1,5 @@
 mod golden;
+mod layers;
+mod lzw;
+mod properties;
+mod stream;
