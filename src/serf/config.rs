@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use super::{Delegates, MsgpackTransform, TransformDelegate};
 use crate::swim;
 
 /// Configuration of one member. Go: `serf/config.go`.
@@ -67,32 +68,10 @@ pub struct Config {
     pub validate_node_names: bool,
     /// Lamport times further ahead than this are ignored; 2^32.
     pub lamport_jump_max: u64,
+    /// How values become bytes; all members must use the same. [`MsgpackTransform`] is Go's.
+    pub transform: Arc<dyn TransformDelegate>,
     /// User code that is consulted.
     pub delegates: Delegates,
-}
-
-/// User code that the engine consults. Each must return quickly.
-#[derive(Clone, Default)]
-pub struct Delegates {
-    /// Vetoes joins and, per Go, single nodes.
-    pub merge: Option<Arc<dyn MergeDelegate>>,
-    /// Changes how long a failed or left member is kept.
-    pub reconnect: Option<Arc<dyn ReconnectDelegate>>,
-}
-
-/// Go: `MergeDelegate`.
-pub trait MergeDelegate: Send + Sync {
-    /// Looks at all members of a join, or at a single member of an alive message.
-    ///
-    /// # Errors
-    /// The reason of the veto.
-    fn check_merge(&self, members: &[super::Member]) -> Result<(), String>;
-}
-
-/// Go: `ReconnectTimeoutOverrider`.
-pub trait ReconnectDelegate: Send + Sync {
-    /// The timeout to use for `member` instead of `timeout`.
-    fn reconnect_timeout(&self, member: &super::Member, timeout: Duration) -> Duration;
 }
 
 impl Config {
@@ -129,6 +108,7 @@ impl Config {
             disable_coordinates: false,
             validate_node_names: false,
             lamport_jump_max: 1 << 32,
+            transform: Arc::new(MsgpackTransform),
             delegates: Delegates::default(),
         }
     }

@@ -1,18 +1,69 @@
 //! The engine's entry points.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    net::SocketAddr,
+    sync::Arc,
+};
 
 use bytes::Bytes;
+use tracing::{debug, info, warn};
 
-use super::{Config, Error, KeyOp, Member, Output, QueryId, QueryParams, SerfState};
+use super::{
+    Completion, Config, Coordinate, Error, KeyOp, LamportTime, Member, MemberStatus, Message,
+    Output, QueryId, QueryParams, SerfState, Stats, Tags,
+    coalesce::{MemberCoalescer, UserCoalescer},
+    conflict::Conflict,
+    coordinate::Vivaldi,
+    heal::Remembered,
+    intents::RecentIntents,
+    keys::KeyOps,
+    lamport::LamportClock,
+    membership::Members,
+    message,
+    query::{Asked, Asker, QueryRing, Received},
+    queue::BroadcastQueue,
+    regex::RegexCache,
+    snapshot::{Replay, Snapshot},
+    state::{Action, QueueKind, State, Timer},
+    user_event::{EventRing, USER_EVENT_BYTES_MAX},
+};
 use crate::{
-    base::Instant,
-    swim::{OpId, StreamId, StreamInput},
+    base::{Instant, Rng},
+    swim::{self, Host as _, NodeStateKind, OpId, StreamId, StreamInput, Swim},
     wire::{Keyring, StreamCodec},
 };
 
 /// One member's Serf engine, the membership engine inside.
-pub struct Engine {}
+pub struct Engine {
+    swim: Swim,
+    state: State,
+    ops: BTreeMap<OpId, Op>,
+    /// Operations of the layer below that ours wait for; `None`: nobody waits.
+    waiting: BTreeMap<OpId, Option<OpId>>,
+    next_op: u64,
+    /// Peers of the snapshot, until they are asked for.
+    previous: Replay,
+}
+
+/// An operation that waits for something, at the latest until its deadline.
+#[derive(Clone, Copy, Debug)]
+struct Op {
+    step: Step,
+    deadline: Instant,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// The leave intent is being gossiped.
+    LeaveIntent,
+    /// The layer below announces the leave.
+    LeaveSwim,
+    /// The pause at the end of a leave.
+    LeavePause,
+    ForceLeave,
+    SetTags,
+}
 
 impl Engine {
     /// Makes the member. `snapshot` is the whole snapshot file of an earlier run, if one is kept;
@@ -21,52 +72,94 @@ impl Engine {
     /// # Errors
     /// A configuration that cannot work, with Go's texts.
     pub fn build(config: Config, now: Instant, snapshot: Option<&[u8]>) -> Result<Self, Error> {
-        let _ = (config, now, snapshot);
-        todo!()
+        let (mut state, previous) = build_state(config, now, snapshot)?;
+        let swim = Swim::build(state.config.swim.clone(), now, &mut state)?;
+        let mut engine = Self {
+            swim,
+            state,
+            ops: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            next_op: OWN_OPS,
+            previous,
+        };
+        engine.settle();
+        Ok(engine)
     }
 
     /// A datagram arrived.
     pub fn handle_packet(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
-        let _ = (now, from, datagram);
-        todo!()
+        self.state.now = now;
+        self.swim.handle_packet(now, from, datagram, &mut self.state);
+        self.settle();
     }
 
     /// Something happened on a stream.
     pub fn handle_stream(&mut self, now: Instant, id: StreamId, input: StreamInput) {
-        let _ = (now, id, input);
-        todo!()
+        self.state.now = now;
+        self.swim.handle_stream(now, id, input, &mut self.state);
+        self.settle();
     }
 
     /// Works off what the packets of a batch left in the hand-off queues.
     pub fn handle_queued(&mut self, now: Instant) {
-        let _ = now;
-        todo!()
+        self.state.now = now;
+        self.settle();
     }
 
     /// Time has come.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let _ = now;
-        todo!()
+        self.state.now = now;
+        if self.swim.poll_timeout().is_some_and(|at| at <= now) {
+            self.swim.handle_timeout(now, &mut self.state);
+        }
+        self.state.flush_coalescers(now);
+        while let Some((at, timer)) = self.state.timers.pop_first() {
+            if at > now {
+                self.state.timers.insert((at, timer));
+                break;
+            }
+            self.fire(now, timer);
+        }
+        self.settle();
     }
 
     /// The next effect, oldest first.
     pub fn poll_output(&mut self) -> Option<Output> {
-        todo!()
+        loop {
+            if let Some(output) = self.state.outputs.pop_front() {
+                return Some(output);
+            }
+            match self.swim.poll_output()? {
+                swim::Output::Done { op, result } => {
+                    self.swim_done(op, result);
+                    self.settle();
+                }
+                output @ (swim::Output::Packet { .. }
+                | swim::Output::Open { .. }
+                | swim::Output::Reply { .. }
+                | swim::Output::Close { .. }) => return Some(Output::Swim(output)),
+            }
+        }
     }
 
     /// When [`Engine::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        todo!()
+        [self.swim.poll_timeout(), self.state.next_timeout()].into_iter().flatten().min()
     }
 
     /// Names a stream the driver is about to accept.
     pub fn accept_stream(&mut self) -> StreamId {
-        todo!()
+        self.swim.accept_stream()
     }
 
     /// Codec for streams opened or accepted from now on.
     pub fn stream_codec(&self) -> StreamCodec {
-        todo!()
+        self.swim.stream_codec()
+    }
+
+    /// The driver's own lateness; see [`Swim::note_lateness`].
+    pub fn note_lateness(&mut self, late: std::time::Duration) {
+        self.swim.note_lateness(late);
     }
 
     /// Opens a join: until [`Engine::end_join`], old events of join exchanges are ignored if asked.
@@ -74,36 +167,84 @@ impl Engine {
     /// # Errors
     /// Not alive.
     pub fn begin_join(&mut self, ignore_old: bool) -> Result<(), Error> {
-        let _ = ignore_old;
-        todo!()
+        if self.state.life != SerfState::Alive {
+            return Err(Error::State("Serf can't Join after Leave or Shutdown"));
+        }
+        self.state.join_ignores_old = ignore_old;
+        Ok(())
     }
 
     /// One exchange of a join with a resolved address; ends with [`Output::Done`].
     pub fn start_push_pull(&mut self, now: Instant, to: SocketAddr, name: &str) -> OpId {
-        let _ = (now, to, name);
-        todo!()
+        self.state.now = now;
+        let op = self.swim.start_push_pull(now, to, name, true, &mut self.state);
+        self.settle();
+        op
     }
 
     /// Closes a join; announces it if somebody was contacted.
     pub fn end_join(&mut self, now: Instant, contacted: usize) {
-        let _ = (now, contacted);
-        todo!()
+        self.state.now = now;
+        self.state.join_ignores_old = false;
+        if contacted > 0 {
+            self.state.broadcast_join(now);
+        }
+        self.settle();
     }
 
     /// The whole graceful leave; done at the latest after two broadcast timeouts and the
-    /// propagate delay.
+    /// propagate delay. Done at once if we have left before.
     ///
     /// # Errors
     /// Already leaving, or shut down.
     pub fn start_leave(&mut self, now: Instant) -> Result<OpId, Error> {
-        let _ = now;
-        todo!()
+        match self.state.life {
+            SerfState::Alive => {}
+            SerfState::Leaving => return Err(Error::State("Leave already in progress")),
+            SerfState::Shutdown => return Err(Error::State("Leave called after Shutdown")),
+            SerfState::Left => {
+                let op = self.new_op();
+                self.state.complete(op, Ok(Completion::Done));
+                return Ok(op);
+            }
+        }
+        self.state.now = now;
+        // Before the intent: otherwise we would refute it.
+        self.state.life = SerfState::Leaving;
+        if let Some(snapshot) = &mut self.state.snapshot {
+            snapshot.leave();
+        }
+        let op = self.new_op();
+        let name = self.state.name.clone();
+        let raw = self.state.leave_intent(now, &name, false);
+        if self.state.has_alive_members() {
+            self.wait(op, Step::LeaveIntent, self.state.config.broadcast_timeout);
+            self.state.broadcast(QueueKind::Intent, raw, Some(op));
+        } else {
+            self.leave_swim(op);
+        }
+        self.settle();
+        Ok(op)
     }
 
     /// The driver is about to stop: state becomes Shutdown, a last snapshot line comes out.
     pub fn shut_down(&mut self, now: Instant) {
-        let _ = now;
-        todo!()
+        self.state.now = now;
+        if self.state.life == SerfState::Shutdown {
+            return;
+        }
+        if self.state.life != SerfState::Left {
+            warn!(target: "serf", "Shutdown without a Leave");
+        }
+        self.state.life = SerfState::Shutdown;
+        self.state.flush_coalescers(Instant::FAR_FUTURE);
+        let incarnation = self.swim.local().incarnation.0;
+        let clock = self.state.clock.time();
+        if let Some(snapshot) = &mut self.state.snapshot {
+            snapshot.note_incarnation(incarnation);
+            snapshot.finish(clock);
+        }
+        self.settle();
     }
 
     /// Sends a user event.
@@ -117,8 +258,10 @@ impl Engine {
         payload: Bytes,
         coalesce: bool,
     ) -> Result<(), Error> {
-        let _ = (now, name, payload, coalesce);
-        todo!()
+        self.state.now = now;
+        self.state.user_event(now, name, &payload, coalesce)?;
+        self.settle();
+        Ok(())
     }
 
     /// Asks a query; progress comes as [`Output::Query`].
@@ -132,14 +275,22 @@ impl Engine {
         payload: Bytes,
         params: &QueryParams,
     ) -> Result<QueryId, Error> {
-        let _ = (now, name, payload, params);
-        todo!()
+        self.state.now = now;
+        let nodes = self.swim.member_count();
+        let id = self.state.ask(now, nodes, name, &payload, params, Asker::User)?;
+        self.settle();
+        Ok(id)
     }
 
-    /// Ends a query we asked before its time.
+    /// End of the time for answers to a query we asked; `None` once it is over.
+    pub fn query_deadline(&self, id: QueryId) -> Option<Instant> {
+        self.state.query_deadline(id)
+    }
+
+    /// Ends a query we asked before its time. Nothing more is heard of it.
     pub fn close_query(&mut self, now: Instant, id: QueryId) {
-        let _ = (now, id);
-        todo!()
+        self.state.now = now;
+        self.state.close_query(id);
     }
 
     /// Answers a query that was delivered as an event.
@@ -147,8 +298,10 @@ impl Engine {
     /// # Errors
     /// Already answered, past the deadline, too large; Go's texts.
     pub fn respond(&mut self, now: Instant, id: QueryId, payload: &[u8]) -> Result<(), Error> {
-        let _ = (now, id, payload);
-        todo!()
+        self.state.now = now;
+        let result = self.state.respond(now, id, payload);
+        self.settle();
+        result
     }
 
     /// Replaces all tags and announces them.
@@ -160,17 +313,37 @@ impl Engine {
         now: Instant,
         tags: BTreeMap<String, String>,
     ) -> Result<OpId, Error> {
-        let _ = (now, tags);
-        todo!()
+        let encoded = Tags::from(tags.clone());
+        let meta = State::encode_tags(&self.state.config, &encoded)?;
+        self.state.now = now;
+        self.state.meta = meta;
+        self.state.tags = encoded;
+        self.state.config.tags = tags;
+        let op = self.new_op();
+        let waits_for = self.swim.start_update(now, &mut self.state);
+        self.waiting.insert(waits_for, Some(op));
+        self.wait(op, Step::SetTags, self.state.config.broadcast_timeout);
+        self.settle();
+        Ok(op)
     }
 
     /// Declares a failed member left, or with `prune` forgets it.
     pub fn start_force_leave(&mut self, now: Instant, name: &str, prune: bool) -> OpId {
-        let _ = (now, name, prune);
-        todo!()
+        self.state.now = now;
+        let op = self.new_op();
+        let raw = self.state.leave_intent(now, name, prune);
+        if self.state.has_alive_members() {
+            self.wait(op, Step::ForceLeave, self.state.config.broadcast_timeout);
+            self.state.broadcast(QueueKind::Intent, raw, Some(op));
+        } else {
+            // Nobody to tell.
+            self.state.complete(op, Ok(Completion::Done));
+        }
+        self.settle();
+        op
     }
 
-    /// Changes or lists keys in the whole cluster.
+    /// Changes or lists keys in the whole cluster. Operations run one after the other.
     ///
     /// # Errors
     /// The key is not base64; Go's text.
@@ -180,44 +353,431 @@ impl Engine {
         op: &KeyOp,
         relay_factor: u8,
     ) -> Result<OpId, Error> {
-        let _ = (now, op, relay_factor);
-        todo!()
+        self.state.now = now;
+        let id = self.new_op();
+        self.state.queue_key_op(id, op, relay_factor)?;
+        self.settle();
+        Ok(id)
     }
 
     /// Every member, ourselves and the gone included, by name.
     pub fn members(&self) -> impl Iterator<Item = &Arc<Member>> {
-        std::iter::empty()
+        self.state.members.iter().map(|entry| &entry.member)
+    }
+
+    /// A member by name.
+    pub fn member(&self, name: &str) -> Option<&Arc<Member>> {
+        self.state.members.get(name).map(|entry| &entry.member)
     }
 
     /// Our own record.
     pub fn local_member(&self) -> &Arc<Member> {
-        todo!()
+        self.state.local_member()
     }
 
     /// Go's `Stats` keys, sorted.
     pub fn stats(&self) -> BTreeMap<&'static str, String> {
-        todo!()
+        let state = &self.state;
+        let mut stats = BTreeMap::from([
+            ("members", state.members.len().to_string()),
+            ("failed", state.members.failed().len().to_string()),
+            ("left", state.members.left().len().to_string()),
+            ("health_score", self.swim.health_score().to_string()),
+            ("member_time", state.clock.time().0.to_string()),
+            ("event_time", state.event_clock.time().0.to_string()),
+            ("query_time", state.query_clock.time().0.to_string()),
+            ("intent_queue", state.intent_queue.len().to_string()),
+            ("event_queue", state.event_queue.len().to_string()),
+            ("query_queue", state.query_queue.len().to_string()),
+            ("encrypted", (!self.swim.keyring().is_empty()).to_string()),
+        ]);
+        if let Some(vivaldi) = &state.vivaldi {
+            stats.insert("coordinate_resets", vivaldi.resets.to_string());
+        }
+        stats
+    }
+
+    /// Counters of this layer.
+    pub fn counters(&self) -> Stats {
+        self.state.stats
+    }
+
+    /// Counters of the layer below.
+    pub fn swim_counters(&self) -> swim::Stats {
+        self.swim.stats()
     }
 
     /// State of this member's life.
     pub fn state(&self) -> SerfState {
-        todo!()
+        self.state.life
     }
 
     /// Keys in force.
     pub fn keyring(&self) -> &Keyring {
-        todo!()
+        self.swim.keyring()
     }
 
     /// The coordinate of a member as last heard, or our own. Go: `GetCachedCoordinate`.
-    pub fn coordinate(&self, name: &str) -> Option<&super::Coordinate> {
-        let _ = name;
-        todo!()
+    pub fn coordinate(&self, name: &str) -> Option<&Coordinate> {
+        self.state.coordinates.get(name)
     }
 
-    /// Peers of the snapshot to be tried one after the other at the start, shuffled:
-    /// `(name, "ip:port")`.
+    /// Peers of the snapshot to be tried one after the other at the start, shuffled, those that
+    /// were alive before those that had failed: `(name, "ip:port")`. Empty when asked again.
     pub fn previous_peers(&mut self) -> Vec<(String, String)> {
-        todo!()
+        let previous = std::mem::take(&mut self.previous);
+        let mut peers = Vec::new();
+        for list in [previous.alive, previous.failed] {
+            let own = |name: &String| *name == *self.state.name;
+            let mut list = list.into_iter().filter(|(name, _)| !own(name)).collect::<Vec<_>>();
+            self.state.rng.shuffle(&mut list);
+            peers.append(&mut list);
+        }
+        peers
+    }
+
+    fn new_op(&mut self) -> OpId {
+        self.next_op += 1;
+        OpId(self.next_op)
+    }
+
+    /// Lets an operation wait until it is told, or for `time` at most.
+    fn wait(&mut self, op: OpId, step: Step, time: std::time::Duration) {
+        let deadline = self.state.now + time;
+        self.ops.insert(op, Op { step, deadline });
+        self.state.timers.insert((deadline, Timer::Op(op)));
+    }
+
+    /// Does what the last call left to do with the layer below.
+    fn settle(&mut self) {
+        let now = self.state.now;
+        loop {
+            if let Some(action) = self.state.actions.pop_front() {
+                self.act(now, action);
+            } else if let Some(op) = self.state.finished.pop() {
+                self.broadcast_done(op);
+            } else {
+                break;
+            }
+        }
+        self.state.start_key_ops(now, self.swim.member_count());
+        if let Some(snapshot) = &mut self.state.snapshot {
+            self.state.outputs.extend(snapshot.take_ops().map(Output::Snapshot));
+        }
+        if !self.state.actions.is_empty() || !self.state.finished.is_empty() {
+            self.settle();
+        }
+    }
+
+    fn act(&mut self, now: Instant, action: Action) {
+        match action {
+            Action::BroadcastJoin => self.state.broadcast_join(now),
+            Action::Send { to, node, message } => self.swim.send_user(now, to, &node, &message),
+            Action::Loopback(message) => self.state.on_user_message(now, &message),
+            Action::Internal(query) => {
+                let changed = self.state.handle_internal(now, &query, self.swim.keyring());
+                if let Some(keyring) = changed {
+                    self.swim.set_keyring(keyring);
+                    self.state.note_keyring();
+                }
+            }
+            Action::Vote => self.state.start_vote(now, self.swim.member_count()),
+            Action::Reconnect { to, node } => {
+                let op = self.swim.start_push_pull(now, to, &node, true, &mut self.state);
+                self.waiting.insert(op, None);
+            }
+            Action::Recheck(name) => {
+                let Some(node) = self.swim.node(&name) else { return };
+                let alive = matches!(node.state, NodeStateKind::Alive | NodeStateKind::Suspect);
+                if alive && self.state.members.get(&name).is_none() {
+                    self.state.handle_node_join(now, &node);
+                }
+            }
+        }
+    }
+
+    fn fire(&mut self, now: Instant, timer: Timer) {
+        let config = &self.state.config;
+        match timer {
+            Timer::Reap => {
+                let interval = config.reap_interval;
+                self.state.reap(now);
+                self.state.start_timer(interval, Timer::Reap);
+            }
+            Timer::Reconnect => {
+                let interval = config.reconnect_interval;
+                self.state.reconnect();
+                self.state.start_timer(interval, Timer::Reconnect);
+            }
+            Timer::QueueCheck => {
+                let interval = config.queue_check_interval;
+                self.state.check_queues();
+                self.state.start_timer(interval, Timer::QueueCheck);
+            }
+            Timer::Snapshot => {
+                let (clock, incarnation) =
+                    (self.state.clock.time(), self.swim.local().incarnation.0);
+                if let Some(snapshot) = &mut self.state.snapshot {
+                    snapshot.on_timer(now, clock, incarnation);
+                    self.state.timers.insert((snapshot.next(), Timer::Snapshot));
+                }
+            }
+            Timer::Query(id) => self.state.finish_query(id),
+            Timer::Prune(name) => self.state.finish_prune(now, &name),
+            Timer::Op(op) => self.op_timeout(now, op),
+        }
+    }
+
+    /// The message of an operation was sent for the last time.
+    fn broadcast_done(&mut self, op: OpId) {
+        match self.ops.get(&op).map(|op| op.step) {
+            Some(Step::LeaveIntent) => self.leave_swim(op),
+            Some(Step::ForceLeave) => self.finish_op(op, Ok(Completion::Done)),
+            Some(Step::LeaveSwim | Step::LeavePause | Step::SetTags) | None => {}
+        }
+    }
+
+    fn op_timeout(&mut self, now: Instant, op: OpId) {
+        // An earlier step's timer finds a later deadline.
+        let Some(Op { step, deadline }) = self.ops.get(&op).copied() else { return };
+        if deadline > now {
+            return;
+        }
+        match step {
+            Step::LeaveIntent => {
+                warn!(target: "serf", "timeout while waiting for graceful leave");
+                self.leave_swim(op);
+            }
+            Step::LeaveSwim => {
+                warn!(target: "serf", "timeout waiting for leave broadcast");
+                self.leave_pause(op);
+            }
+            Step::LeavePause => {
+                if self.state.life != SerfState::Shutdown {
+                    self.state.life = SerfState::Left;
+                }
+                self.finish_op(op, Ok(Completion::Done));
+            }
+            Step::ForceLeave => {
+                let error = Error::Timeout("timed out broadcasting node removal");
+                self.finish_op(op, Err(error));
+            }
+            Step::SetTags => {
+                let error = swim::Error::BroadcastTimeout("update");
+                self.finish_op(op, Err(error.into()));
+            }
+        }
+    }
+
+    fn leave_swim(&mut self, op: OpId) {
+        let now = self.state.now;
+        self.wait(op, Step::LeaveSwim, self.state.config.broadcast_timeout);
+        let waits_for = self.swim.start_leave(now, &mut self.state);
+        self.waiting.insert(waits_for, Some(op));
+    }
+
+    // Peers must find us answering while the last messages travel.
+    fn leave_pause(&mut self, op: OpId) {
+        self.wait(op, Step::LeavePause, self.state.config.leave_propagate_delay);
+    }
+
+    fn finish_op(&mut self, op: OpId, result: Result<Completion, Error>) {
+        self.ops.remove(&op);
+        self.state.complete(op, result);
+    }
+
+    /// An operation of the layer below ended.
+    fn swim_done(&mut self, swim_op: OpId, result: Result<swim::OpResult, swim::Error>) {
+        match self.waiting.remove(&swim_op) {
+            // An exchange of a join: the driver started it.
+            None => {
+                let result = result.map(|_| Completion::Done).map_err(Error::from);
+                self.state.complete(swim_op, result);
+            }
+            Some(None) => {
+                if let Err(error) = result {
+                    debug!(target: "serf", %error, "reconnect failed");
+                }
+            }
+            Some(Some(op)) => match self.ops.get(&op).map(|op| op.step) {
+                Some(Step::LeaveSwim) => {
+                    if let Err(error) = result {
+                        warn!(target: "serf", "error leaving cluster: {error}");
+                    }
+                    self.leave_pause(op);
+                }
+                Some(Step::SetTags) => {
+                    let result = result.map(|_| Completion::Done).map_err(Error::from);
+                    self.finish_op(op, result);
+                }
+                Some(Step::LeaveIntent | Step::LeavePause | Step::ForceLeave) | None => {}
+            },
+        }
     }
 }
+
+impl State {
+    /// Announces that we are here. Go: `serf/serf.go:broadcastJoin`.
+    pub(crate) fn broadcast_join(&mut self, now: Instant) {
+        let ltime = self.clock.time();
+        let name = self.name.clone();
+        let join = message::Join { ltime, node: name.as_bytes() };
+        let mut raw = Vec::new();
+        self.config.transform.encode_message(&Message::Join(join), &mut raw);
+        self.handle_join_intent(now, ltime, &name);
+        self.broadcast(QueueKind::Intent, raw.into(), None);
+    }
+
+    /// Makes a leave intent about `name` and processes it; gives the message.
+    fn leave_intent(&mut self, now: Instant, name: &str, prune: bool) -> Bytes {
+        let ltime = self.clock.time();
+        self.clock.increment();
+        let leave = message::Leave { ltime, node: name.as_bytes(), prune };
+        let mut raw = Vec::new();
+        self.config.transform.encode_message(&Message::Leave(leave), &mut raw);
+        self.handle_leave_intent(now, ltime, name, prune);
+        raw.into()
+    }
+}
+
+/// Checks the configuration, in Go's order, and makes the state. Go: `serf/serf.go:Create`.
+fn build_state(
+    mut config: Config,
+    now: Instant,
+    snapshot: Option<&[u8]>,
+) -> Result<(State, Replay), Error> {
+    let version = config.protocol_version;
+    if !(PROTOCOL_MIN..=PROTOCOL_MAX).contains(&version) {
+        let what = if version < PROTOCOL_MIN { "low" } else { "high" };
+        return Err(Error::Config(format!(
+            "Protocol version '{version}' too {what}. Must be in range: \
+             [{PROTOCOL_MIN}, {PROTOCOL_MAX}]"
+        )));
+    }
+    if config.user_event_size_limit > USER_EVENT_BYTES_MAX {
+        return Err(Error::Config(format!(
+            "user event size limit exceeds limit of {USER_EVENT_BYTES_MAX} bytes"
+        )));
+    }
+    let name = config.swim.name.clone();
+    let tags = Tags::from(config.tags.clone());
+    let meta = State::encode_tags(&config, &tags)?;
+    if config.validate_node_names {
+        validate_name(&name).map_err(Error::Config)?;
+    }
+    if name.chars().any(char::is_control) {
+        return Err(Error::Config("node name contains control characters".to_owned()));
+    }
+    config.swim.delegate_protocol = [PROTOCOL_MIN, PROTOCOL_MAX, version];
+    config.swim.protocol_version = SWIM_PROTOCOL;
+    // Names with control characters are refused by it.
+    config.swim.filter_alive = true;
+    let replay =
+        snapshot.map(|file| Replay::read(file, config.rejoin_after_leave)).unwrap_or_default();
+    config.swim.incarnation_min.0 = config.swim.incarnation_min.0.max(replay.incarnation);
+    let after = |time: LamportTime| match snapshot {
+        Some(_) => LamportTime(time.0.saturating_add(1)),
+        None => LamportTime(0),
+    };
+    let mut seed = config.swim.seed;
+    // Another stream of numbers than the layer below draws from.
+    seed.iter_mut().for_each(|byte| *byte ^= 0x5f);
+    let vivaldi = (!config.disable_coordinates).then(Vivaldi::new);
+    let coordinates = vivaldi.iter().map(|own| (name.clone(), own.coordinate().clone()));
+    let unannounced = Member {
+        name: name.clone(),
+        addr: config.swim.advertise_addr.clone().into(),
+        port: config.swim.advertise_port,
+        tags: tags.clone(),
+        status: MemberStatus::Alive,
+        vsn: [1, 5, SWIM_PROTOCOL, PROTOCOL_MIN, PROTOCOL_MAX, version],
+    };
+    let mut state = State {
+        now,
+        rng: Rng::from_seed(seed),
+        life: SerfState::Alive,
+        tags,
+        meta,
+        unannounced: Arc::new(unannounced),
+        clock: LamportClock::restore(replay.clock),
+        event_clock: LamportClock::restore(replay.event_clock),
+        query_clock: LamportClock::restore(replay.query_clock),
+        event_min_time: after(replay.event_clock),
+        query_min_time: after(replay.query_clock),
+        join_ignores_old: false,
+        members: Members::default(),
+        intents: RecentIntents::default(),
+        events: EventRing::new(config.event_buffer),
+        queries: QueryRing::new(config.query_buffer),
+        asked: Asked::default(),
+        received: Received::default(),
+        regexes: RegexCache::default(),
+        conflict: Conflict::default(),
+        keys: KeyOps::default(),
+        coordinates: coordinates.collect(),
+        vivaldi,
+        member_coalescer: MemberCoalescer::new(config.coalesce_period, config.quiescent_period),
+        user_coalescer: UserCoalescer::new(
+            config.user_coalesce_period,
+            config.user_quiescent_period,
+        ),
+        snapshot: snapshot
+            .map(|file| Snapshot::new(replay.clone(), file.len(), config.rejoin_after_leave, now)),
+        remembered: Remembered::default(),
+        intent_queue: BroadcastQueue::default(),
+        query_queue: BroadcastQueue::default(),
+        event_queue: BroadcastQueue::default(),
+        finished: Vec::new(),
+        outputs: VecDeque::new(),
+        actions: VecDeque::new(),
+        timers: std::collections::BTreeSet::new(),
+        stats: Stats::default(),
+        last_tags: None,
+        name,
+        config,
+    };
+    for (interval, timer) in [
+        (state.config.reap_interval, Timer::Reap),
+        (state.config.reconnect_interval, Timer::Reconnect),
+        (state.config.queue_check_interval, Timer::QueueCheck),
+    ] {
+        // Go spins on a zero.
+        if !interval.is_zero() {
+            state.start_timer(interval, timer);
+        }
+    }
+    if let Some(snapshot) = &state.snapshot {
+        state.timers.insert((snapshot.next(), Timer::Snapshot));
+        info!(target: "serf", clock = state.clock.time().0, "snapshot replayed");
+    }
+    Ok((state, replay))
+}
+
+/// Go: `serf/serf.go:ValidateNodeName`.
+pub(crate) fn validate_name(name: &str) -> Result<(), String> {
+    if !name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.')) {
+        return Err(format!(
+            "Node name contains invalid characters {name} , Valid characters include \
+             all alpha-numerics and dashes and '.' "
+        ));
+    }
+    if name.len() > NAME_BYTES_MAX {
+        return Err(format!(
+            "Node name is {} characters. Valid length is between 1 and 128 characters",
+            name.len()
+        ));
+    }
+    Ok(())
+}
+
+/// Operations of ours are numbered from here, those of the layer below before it.
+const OWN_OPS: u64 = 1 << 63;
+/// Go: `ProtocolVersionMin`.
+const PROTOCOL_MIN: u8 = 2;
+/// Go: `ProtocolVersionMax`.
+const PROTOCOL_MAX: u8 = 5;
+/// Memberlist protocol of every Serf protocol. Go: `ProtocolVersionMap`.
+const SWIM_PROTOCOL: u8 = 2;
+const NAME_BYTES_MAX: usize = 128;
+
+//TESTS

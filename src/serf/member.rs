@@ -9,29 +9,67 @@ use crate::wire::Vsn;
 pub struct LamportTime(pub u64);
 
 /// Tags of a member: names and values, sorted by name. `Clone` is one reference count.
+///
+/// Kept as one text with its cuts, since a table of 10,000 members is mostly tags.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tags(Arc<BTreeMap<String, String>>);
+pub struct Tags(Option<Arc<TagText>>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct TagText {
+    /// Name, value, name, value …
+    text: Box<str>,
+    /// End of each name and each value in `text`.
+    ends: Box<[u32]>,
+}
 
 impl Tags {
+    /// Tags from pairs in any order; of equal names the last one wins.
+    pub fn from_pairs(pairs: impl IntoIterator<Item = (String, String)>) -> Self {
+        pairs.into_iter().collect::<BTreeMap<_, _>>().into()
+    }
+
     /// The value of a tag.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
+        self.iter().find(|(key, _)| *key == name).map(|(_, value)| value)
     }
 
     /// All tags, by name.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+        let (text, ends) = match &self.0 {
+            Some(tags) => (&*tags.text, &*tags.ends),
+            None => ("", [].as_slice()),
+        };
+        let mut start = 0;
+        let mut next = move |end: u32| {
+            let end = end as usize;
+            let part = text.get(start..end).unwrap_or_default();
+            start = end;
+            part
+        };
+        ends.chunks_exact(2).map(move |pair| match pair {
+            [name, value] => (next(*name), next(*value)),
+            _ => ("", ""),
+        })
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.0.is_none()
     }
 }
 
 impl From<BTreeMap<String, String>> for Tags {
     fn from(tags: BTreeMap<String, String>) -> Self {
-        Self(Arc::new(tags))
+        if tags.is_empty() {
+            return Self(None);
+        }
+        let mut text = String::new();
+        let mut ends = Vec::with_capacity(2 * tags.len());
+        for part in tags.iter().flat_map(|(name, value)| [name, value]) {
+            text.push_str(part);
+            ends.push(u32::try_from(text.len()).unwrap_or(u32::MAX));
+        }
+        Self(Some(Arc::new(TagText { text: text.into(), ends: ends.into() })))
     }
 }
 
@@ -78,6 +116,19 @@ pub struct Member {
     pub status: MemberStatus,
     /// `[PMin, PMax, PCur, DMin, DMax, DCur]`.
     pub vsn: Vsn,
+}
+
+impl MemberStatus {
+    /// The number of the status on the wire.
+    pub fn number(self) -> u8 {
+        match self {
+            Self::None => 0,
+            Self::Alive => 1,
+            Self::Leaving => 2,
+            Self::Left => 3,
+            Self::Failed => 4,
+        }
+    }
 }
 
 impl Member {

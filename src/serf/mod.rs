@@ -1,19 +1,46 @@
 //! Layer 3: the Serf engine above [`crate::swim`], as one value without I/O.
 
+mod coalesce;
 mod config;
+mod conflict;
 mod coordinate;
+mod delegate;
 mod engine;
 mod error;
 mod event;
+mod filter;
+mod heal;
+mod host;
+mod intents;
+mod internal_query;
+mod keys;
+mod lamport;
 mod member;
+mod membership;
+pub mod message;
 mod output;
+mod query;
+mod queue;
+mod reap;
+mod regex;
+mod snapshot;
+mod state;
+mod stats;
+mod transform;
+mod user_event;
 
-pub use config::{Config, Delegates, MergeDelegate, ReconnectDelegate};
+pub use config::Config;
 pub use coordinate::Coordinate;
+pub use delegate::{
+    AliveDelegate, CompositeDelegate, ConflictDelegate, Delegates, MergeDelegate, ReconnectDelegate,
+};
 pub use engine::Engine;
 pub use error::Error;
 pub use event::{Event, MemberEvent, MemberEventKind, Query, QueryId, UserEvent};
 pub use member::{LamportTime, Member, MemberStatus, Tags};
+pub use message::{Filter, Message};
 pub use output::{
     Completion, KeyOp, KeyResponse, Output, QueryParams, QueryUpdate, SerfState, SnapshotOp,
 };
+pub use stats::{Sizes, Stats};
+pub use transform::{LpeTransform, MsgpackTransform, TransformDelegate, TransformError};

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use crate::wire::CodecConfig;
+use crate::wire::{CodecConfig, Incarnation};
 
 /// Configuration of one node. Go: `memberlist/config.go`.
 #[derive(Clone)]
@@ -60,6 +60,8 @@ pub struct Config {
     pub require_node_names: bool,
     /// Whether the Host's alive filter is consulted (Go: an Alive delegate is set).
     pub filter_alive: bool,
+    /// Incarnation to start above: the last one of an earlier run, zero for none.
+    pub incarnation_min: Incarnation,
     /// Seed of every random choice and of the nonces. Must be unpredictable in production.
     pub seed: [u8; 32],
     /// Lifeguard's parts, for experiments: scale the probe interval by the health score.
@@ -115,6 +117,7 @@ impl Config {
             cidrs_allowed: Vec::new(),
             require_node_names: false,
             filter_alive: false,
+            incarnation_min: Incarnation(0),
             seed: [0; 32],
             lha_probe: true,
             lha_suspicion: true,

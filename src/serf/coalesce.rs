@@ -1,0 +1,117 @@
+//! Holding events back, so that a burst becomes few events. Go: `serf/coalesce*.go`.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use super::{LamportTime, Member, MemberEvent, MemberEventKind, UserEvent};
+use crate::base::Instant;
+
+/// When what is held must go: at the end of the period, or earlier when it is quiet.
+#[derive(Clone, Copy, Debug)]
+struct Window {
+    period: Duration,
+    quiet: Duration,
+    /// End of the period and of the quiet time, while something is held.
+    open: Option<(Instant, Instant)>,
+}
+
+impl Window {
+    /// A window, if both times are set.
+    fn new(period: Duration, quiet: Duration) -> Option<Self> {
+        let enabled = !period.is_zero() && !quiet.is_zero();
+        enabled.then_some(Self { period, quiet, open: None })
+    }
+
+    fn touch(&mut self, now: Instant) {
+        let end = self.open.map_or(now + self.period, |(end, _)| end);
+        self.open = Some((end, now + self.quiet));
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.open.map(|(end, quiet)| end.min(quiet))
+    }
+}
+
+/// Keeps the last event of each member, and drops it if it says again what was said last.
+pub(crate) struct MemberCoalescer {
+    window: Window,
+    held: BTreeMap<Arc<str>, (MemberEventKind, Arc<Member>)>,
+    /// What was last said about a member; nothing about those that are gone for good.
+    said: BTreeMap<Arc<str>, MemberEventKind>,
+}
+
+impl MemberCoalescer {
+    pub(crate) fn new(period: Duration, quiet: Duration) -> Option<Self> {
+        let window = Window::new(period, quiet)?;
+        Some(Self { window, held: BTreeMap::new(), said: BTreeMap::new() })
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.window.deadline()
+    }
+
+    pub(crate) fn hold(&mut self, now: Instant, event: MemberEvent) {
+        self.window.touch(now);
+        for member in event.members {
+            self.held.insert(member.name.clone(), (event.kind, member));
+        }
+    }
+
+    /// At most one event of each kind. What was flushed is forgotten; Go keeps it and tells
+    /// updates again and again.
+    pub(crate) fn flush(&mut self) -> Vec<MemberEvent> {
+        self.window.open = None;
+        let mut events: BTreeMap<MemberEventKind, Vec<Arc<Member>>> = BTreeMap::new();
+        for (name, (kind, member)) in std::mem::take(&mut self.held) {
+            let again = self.said.get(&name) == Some(&kind);
+            if again && kind != MemberEventKind::Update {
+                continue;
+            }
+            if kind == MemberEventKind::Reap {
+                self.said.remove(&name);
+            } else {
+                self.said.insert(name, kind);
+            }
+            events.entry(kind).or_default().push(member);
+        }
+        events.into_iter().map(|(kind, members)| MemberEvent { kind, members }).collect()
+    }
+}
+
+/// Keeps the events of the newest time of each name.
+pub(crate) struct UserCoalescer {
+    window: Window,
+    held: BTreeMap<Arc<str>, (LamportTime, Vec<UserEvent>)>,
+}
+
+impl UserCoalescer {
+    pub(crate) fn new(period: Duration, quiet: Duration) -> Option<Self> {
+        let window = Window::new(period, quiet)?;
+        Some(Self { window, held: BTreeMap::new() })
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.window.deadline()
+    }
+
+    pub(crate) fn hold(&mut self, now: Instant, event: UserEvent) {
+        self.window.touch(now);
+        let ltime = event.ltime;
+        let (newest, events) =
+            self.held.entry(event.name.clone()).or_insert_with(|| (ltime, Vec::new()));
+        if ltime > *newest {
+            *newest = ltime;
+            events.clear();
+        }
+        if ltime == *newest {
+            events.push(event);
+        }
+    }
+
+    /// The events held, by name and then in the order they came.
+    pub(crate) fn flush(&mut self) -> impl Iterator<Item = UserEvent> + use<> {
+        self.window.open = None;
+        std::mem::take(&mut self.held).into_values().flat_map(|(_, events)| events)
+    }
+}
+
+//TESTS

@@ -1,0 +1,120 @@
+//! User code that the engine consults. Each must return quickly: the engine waits for it.
+
+use std::{sync::Arc, time::Duration};
+
+use super::Member;
+
+/// The delegates in force; none by default.
+#[derive(Clone, Default)]
+pub struct Delegates {
+    /// Vetoes joins and, as in Go, single nodes.
+    pub merge: Option<Arc<dyn MergeDelegate>>,
+    /// Vetoes single nodes.
+    pub alive: Option<Arc<dyn AliveDelegate>>,
+    /// Changes how long a failed or left member is kept.
+    pub reconnect: Option<Arc<dyn ReconnectDelegate>>,
+    /// Hears of nodes that claim a name in use.
+    pub conflict: Option<Arc<dyn ConflictDelegate>>,
+}
+
+/// Go: `MergeDelegate`.
+pub trait MergeDelegate: Send + Sync {
+    /// Looks at all members of a join, or at a single member of an alive message (our own
+    /// included). The status is left or none.
+    ///
+    /// # Errors
+    /// The reason of the veto.
+    fn check_merge(&self, members: &[Member]) -> Result<(), String>;
+}
+
+/// A veto on single nodes that leaves joins alone.
+pub trait AliveDelegate: Send + Sync {
+    /// Looks at the member of an alive message.
+    ///
+    /// # Errors
+    /// The reason of the veto: the message is ignored.
+    fn check_alive(&self, member: &Member) -> Result<(), String>;
+}
+
+/// Go: `ReconnectTimeoutOverrider`.
+pub trait ReconnectDelegate: Send + Sync {
+    /// The timeout to use for `member` instead of `timeout`, which is the one for failed or for
+    /// left members.
+    fn reconnect_timeout(&self, member: &Member, timeout: Duration) -> Duration;
+}
+
+/// Hears of name conflicts.
+pub trait ConflictDelegate: Send + Sync {
+    /// The name of `existing` is claimed from the address of `other`.
+    fn on_conflict(&self, existing: &Member, other: &Member);
+}
+
+/// Several delegates as one: vetoes add up, timeouts pass through one after the other.
+#[derive(Clone, Default)]
+pub struct CompositeDelegate {
+    parts: Vec<Delegates>,
+}
+
+impl CompositeDelegate {
+    /// None yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds delegates, to be consulted after those already there.
+    #[must_use]
+    pub fn with(mut self, part: Delegates) -> Self {
+        self.parts.push(part);
+        self
+    }
+
+    /// The whole, for [`super::Config::delegates`].
+    pub fn build(self) -> Delegates {
+        let has = |filled: fn(&Delegates) -> bool| self.parts.iter().any(filled);
+        let (merge, alive) = (has(|part| part.merge.is_some()), has(|part| part.alive.is_some()));
+        let reconnect = has(|part| part.reconnect.is_some());
+        let conflict = has(|part| part.conflict.is_some());
+        let all = Arc::new(self);
+        Delegates {
+            merge: merge.then(|| all.clone() as Arc<dyn MergeDelegate>),
+            alive: alive.then(|| all.clone() as Arc<dyn AliveDelegate>),
+            reconnect: reconnect.then(|| all.clone() as Arc<dyn ReconnectDelegate>),
+            conflict: conflict.then(|| all as Arc<dyn ConflictDelegate>),
+        }
+    }
+}
+
+impl MergeDelegate for CompositeDelegate {
+    fn check_merge(&self, members: &[Member]) -> Result<(), String> {
+        self.parts
+            .iter()
+            .filter_map(|part| part.merge.as_ref())
+            .try_for_each(|merge| merge.check_merge(members))
+    }
+}
+
+impl AliveDelegate for CompositeDelegate {
+    fn check_alive(&self, member: &Member) -> Result<(), String> {
+        self.parts
+            .iter()
+            .filter_map(|part| part.alive.as_ref())
+            .try_for_each(|alive| alive.check_alive(member))
+    }
+}
+
+impl ReconnectDelegate for CompositeDelegate {
+    fn reconnect_timeout(&self, member: &Member, timeout: Duration) -> Duration {
+        self.parts
+            .iter()
+            .filter_map(|part| part.reconnect.as_ref())
+            .fold(timeout, |timeout, reconnect| reconnect.reconnect_timeout(member, timeout))
+    }
+}
+
+impl ConflictDelegate for CompositeDelegate {
+    fn on_conflict(&self, existing: &Member, other: &Member) {
+        for conflict in self.parts.iter().filter_map(|part| part.conflict.as_ref()) {
+            conflict.on_conflict(existing, other);
+        }
+    }
+}

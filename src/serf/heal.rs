@@ -1,0 +1,48 @@
+//! Peers to be tried again after everybody else has forgotten them.
+
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+
+use super::Member;
+use crate::base::Instant;
+
+/// Members that were reaped as failed: after a long partition only this memory brings the halves
+/// together. Go forgets them with the reaping. Bounded in number and age.
+#[derive(Default)]
+pub(crate) struct Remembered {
+    peers: BTreeMap<Arc<str>, (SocketAddr, Instant)>,
+}
+
+impl Remembered {
+    pub(crate) fn remember(&mut self, now: Instant, member: &Member) {
+        let Some(addr) = member.socket_addr() else { return };
+        if self.peers.len() >= PEERS_MAX {
+            let oldest = self.peers.iter().min_by_key(|(_, (_, at))| *at);
+            let oldest = oldest.map(|(name, _)| name.clone());
+            if let Some(oldest) = oldest {
+                self.peers.remove(&oldest);
+            }
+        }
+        self.peers.insert(member.name.clone(), (addr, now));
+    }
+
+    pub(crate) fn forget(&mut self, name: &str) {
+        self.peers.remove(name);
+    }
+
+    pub(crate) fn expire(&mut self, now: Instant) {
+        self.peers.retain(|_, (_, at)| now.since(*at) <= MEMORY);
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.peers.len()
+    }
+
+    pub(crate) fn at(&self, place: usize) -> Option<(&Arc<str>, SocketAddr)> {
+        self.peers.iter().nth(place).map(|(name, (addr, _))| (name, *addr))
+    }
+}
+
+/// Most peers remembered.
+const PEERS_MAX: usize = 1_024;
+/// How long after the reaping a peer is tried: beyond a week its address belongs to others.
+const MEMORY: Duration = Duration::from_secs(7 * 24 * 3600);

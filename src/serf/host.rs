@@ -1,0 +1,296 @@
+//! What the layer below asks: memberlist's delegates.
+
+use std::{borrow::Cow, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use tracing::{debug, error, warn};
+
+use super::{
+    Member, MemberStatus, Message, message,
+    state::{Action, QueueKind, State, log_decode_error},
+};
+use crate::{
+    base::Instant,
+    swim::{Host, NodeStateKind, NodeView},
+};
+
+impl Host for State {
+    fn node_meta(&mut self, limit: usize) -> Arc<[u8]> {
+        debug_assert!(self.meta.len() <= limit, "tags are checked when they are set");
+        self.meta.clone()
+    }
+
+    // serf/delegate.go: NotifyMsg.
+    fn on_user_message(&mut self, now: Instant, message: &[u8]) {
+        self.now = now;
+        let Some(&kind) = message.first() else { return };
+        self.stats.msgs_received.count(message.len());
+        let what = match kind {
+            0 => "leave",
+            1 => "join",
+            3 => "user event",
+            4 => "query",
+            5 => "query response",
+            9 => "relay",
+            2 | 6..=8 | 10.. => {
+                warn!(target: "serf", "Received message of unknown type: {kind}");
+                return;
+            }
+        };
+        let transform = self.config.transform.clone();
+        match transform.decode_message(message) {
+            Ok(decoded) => self.dispatch(now, &decoded, message),
+            Err(error) => {
+                self.stats.dropped_malformed += 1;
+                if kind == 9 {
+                    error!(target: "serf", "Error decoding relay header: {error}");
+                } else {
+                    log_decode_error(what, &error);
+                }
+            }
+        }
+    }
+
+    fn take_broadcasts(&mut self, overhead: usize, limit: usize, emit: &mut dyn FnMut(&[u8])) {
+        self.fill_packet(overhead, limit, emit);
+    }
+
+    fn local_state(&mut self, _join: bool, out: &mut Vec<u8>) {
+        self.encode_local_state(out);
+    }
+
+    fn merge_remote_state(&mut self, now: Instant, state: &[u8], join: bool) {
+        self.now = now;
+        self.merge_state(now, state, join);
+    }
+
+    fn on_join(&mut self, now: Instant, node: &NodeView<'_>) {
+        self.now = now;
+        self.handle_node_join(now, node);
+    }
+
+    fn on_leave(&mut self, now: Instant, node: &NodeView<'_>) {
+        self.now = now;
+        self.handle_node_leave(now, node);
+    }
+
+    fn on_update(&mut self, now: Instant, node: &NodeView<'_>) {
+        self.now = now;
+        if self.members.get(node.name).is_none() {
+            self.actions.push_back(Action::Recheck(node.name.clone()));
+            return;
+        }
+        self.handle_node_update(now, node);
+    }
+
+    fn on_conflict(&mut self, now: Instant, existing: &NodeView<'_>, other: &NodeView<'_>) {
+        self.now = now;
+        self.handle_conflict(existing, other);
+    }
+
+    // serf/merge_delegate.go: NotifyMerge.
+    fn check_merge(&mut self, nodes: &[NodeView<'_>]) -> Result<(), String> {
+        let Some(delegate) = self.config.delegates.merge.clone() else { return Ok(()) };
+        let members = nodes.iter().map(|node| self.candidate(node)).collect::<Result<Vec<_>, _>>();
+        delegate.check_merge(&members?)
+    }
+
+    // serf/merge_delegate.go: NotifyAlive.
+    fn check_alive(&mut self, node: &NodeView<'_>) -> Result<(), String> {
+        if node.name.chars().any(char::is_control) {
+            return Err("node name contains control characters".to_owned());
+        }
+        let (merge, alive) = (&self.config.delegates.merge, &self.config.delegates.alive);
+        let (merge, alive) = (merge.clone(), alive.clone());
+        if merge.is_none() && alive.is_none() {
+            return Ok(());
+        }
+        let member = self.candidate(node)?;
+        if let Some(delegate) = alive {
+            delegate.check_alive(&member)?;
+        }
+        merge.map_or(Ok(()), |delegate| delegate.check_merge(&[member]))
+    }
+
+    fn ack_payload(&mut self, out: &mut Vec<u8>) {
+        if let Some(vivaldi) = &self.vivaldi {
+            self.config.transform.encode_coordinate(vivaldi.coordinate(), out);
+        }
+    }
+
+    fn on_ping_complete(
+        &mut self,
+        now: Instant,
+        node: &NodeView<'_>,
+        rtt: Duration,
+        payload: &[u8],
+    ) {
+        self.now = now;
+        self.handle_ping_complete(node.name, rtt, payload);
+    }
+}
+
+impl State {
+    fn dispatch(&mut self, now: Instant, message: &Message<'_>, raw: &[u8]) {
+        let jump_max = self.config.lamport_jump_max;
+        let (clock, ltime) = match message {
+            Message::Leave(leave) => (&self.clock, leave.ltime),
+            Message::Join(join) => (&self.clock, join.ltime),
+            Message::UserEvent(event) => (&self.event_clock, event.ltime),
+            Message::Query(query) => (&self.query_clock, query.ltime),
+            Message::QueryResponse(response) => return self.handle_query_response(now, response),
+            Message::Relay(relay) => return self.handle_relay(relay),
+            Message::PushPull(_)
+            | Message::ConflictResponse(_)
+            | Message::KeyRequest(_)
+            | Message::KeyResponse(_) => return,
+        };
+        if !clock.is_plausible(ltime, jump_max) {
+            self.stats.dropped_implausible += 1;
+            debug!(target: "serf", ltime = ltime.0, "dropping message from the far future");
+            return;
+        }
+        let (rebroadcast, kind) = match message {
+            Message::Leave(leave) => {
+                let name = String::from_utf8_lossy(leave.node);
+                let again = self.handle_leave_intent(now, leave.ltime, &name, leave.prune);
+                (again, QueueKind::Intent)
+            }
+            Message::Join(join) => {
+                let name = String::from_utf8_lossy(join.node);
+                (self.handle_join_intent(now, join.ltime, &name), QueueKind::Intent)
+            }
+            Message::UserEvent(event) => (self.handle_user_event(now, event), QueueKind::Event),
+            Message::Query(query) => (self.handle_query(now, query), QueueKind::Query),
+            Message::QueryResponse(_)
+            | Message::Relay(_)
+            | Message::PushPull(_)
+            | Message::ConflictResponse(_)
+            | Message::KeyRequest(_)
+            | Message::KeyResponse(_) => return,
+        };
+        if rebroadcast {
+            // The bytes as received: fields that we do not know survive.
+            self.broadcast(kind, Bytes::copy_from_slice(raw), None);
+        }
+    }
+
+    // serf/delegate.go: LocalState.
+    fn encode_local_state(&self, out: &mut Vec<u8>) {
+        let state = message::PushPull {
+            ltime: self.clock.time(),
+            status_ltimes: self
+                .members
+                .iter()
+                .map(|entry| (entry.member.name.as_bytes(), entry.status_ltime))
+                .collect(),
+            left_members: self.members.left().iter().map(|(_, name)| name.as_bytes()).collect(),
+            event_ltime: self.event_clock.time(),
+            events: self.events.to_message(),
+            query_ltime: self.query_clock.time(),
+        };
+        self.config.transform.encode_message(&Message::PushPull(state), out);
+    }
+
+    // serf/delegate.go: MergeRemoteState.
+    fn merge_state(&mut self, now: Instant, state: &[u8], join: bool) {
+        match state.first() {
+            None => {
+                error!(target: "serf", "Remote state is zero bytes");
+                return;
+            }
+            Some(2) => {}
+            Some(kind) => {
+                error!(target: "serf", "Remote state has bad type prefix: {kind}");
+                return;
+            }
+        }
+        let transform = self.config.transform.clone();
+        let remote = match transform.decode_message(state) {
+            Ok(Message::PushPull(remote)) => remote,
+            Ok(_) => return,
+            Err(error) => {
+                self.stats.dropped_malformed += 1;
+                error!(target: "serf", "Failed to decode remote state: {error}");
+                return;
+            }
+        };
+        let jump_max = self.config.lamport_jump_max;
+        let believed = self.clock.adopt(remote.ltime, jump_max)
+            & self.event_clock.adopt(remote.event_ltime, jump_max)
+            & self.query_clock.adopt(remote.query_ltime, jump_max);
+        if !believed {
+            self.stats.dropped_implausible += 1;
+            warn!(target: "serf", "Ignoring a clock of the remote state from the far future");
+        }
+        self.merge_intents(now, &remote);
+        if join && self.join_ignores_old {
+            self.event_min_time = self.event_min_time.max(remote.event_ltime);
+        }
+        for slot in remote.events.iter().flatten() {
+            if !self.event_clock.is_plausible(slot.ltime, jump_max) {
+                self.stats.dropped_implausible += 1;
+                continue;
+            }
+            for event in &slot.events {
+                let payload = event.payload.0.as_deref().map(Cow::Borrowed);
+                self.handle_user_event(
+                    now,
+                    &message::UserEvent {
+                        ltime: slot.ltime,
+                        name: event.name,
+                        payload: crate::msgpack::Bin(payload),
+                        coalesce: false,
+                    },
+                );
+            }
+        }
+    }
+
+    fn merge_intents(&mut self, now: Instant, remote: &message::PushPull<'_>) {
+        let jump_max = self.config.lamport_jump_max;
+        let mut ltimes = remote.status_ltimes.clone();
+        ltimes.sort_unstable();
+        let mut left = remote.left_members.clone();
+        left.sort_unstable();
+        left.dedup();
+        for node in &left {
+            let first = ltimes.partition_point(|(name, _)| name < node);
+            let status = ltimes.get(first).filter(|(name, _)| name == node);
+            let ltime = status.map_or(0, |(_, ltime)| ltime.0).saturating_add(1);
+            let ltime = super::LamportTime(ltime);
+            if self.clock.is_plausible(ltime, jump_max) {
+                self.handle_leave_intent(now, ltime, &String::from_utf8_lossy(node), false);
+            }
+        }
+        for (node, ltime) in &ltimes {
+            if left.binary_search(node).is_err() && self.clock.is_plausible(*ltime, jump_max) {
+                self.handle_join_intent(now, *ltime, &String::from_utf8_lossy(node));
+            }
+        }
+    }
+
+    /// A node as the merge delegate sees it, after the checks that Go makes before.
+    fn candidate(&mut self, node: &NodeView<'_>) -> Result<Member, String> {
+        if self.config.validate_node_names {
+            super::engine::validate_name(node.name)?;
+        }
+        if !matches!(node.addr.len(), 4 | 16) {
+            return Err(format!(
+                "IP byte length is invalid: {} bytes is not either 4 or 16",
+                node.addr.len()
+            ));
+        }
+        let limit = crate::wire::limits::META_BYTES_MAX;
+        if node.meta.len() > limit {
+            return Err(format!("Encoded length of tags exceeds limit of {limit} bytes"));
+        }
+        let status = match node.state {
+            NodeStateKind::Left => MemberStatus::Left,
+            NodeStateKind::Alive | NodeStateKind::Suspect | NodeStateKind::Dead => {
+                MemberStatus::None
+            }
+        };
+        Ok(Member { status, ..self.member_of(node) })
+    }
+}

@@ -1,0 +1,285 @@
+//! Keys of the whole cluster: asking for changes, and making them.
+//! Go: `serf/keymanager.go`, `serf/internal_query.go`.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use tracing::{error, info, warn};
+
+use super::{
+    Completion, Error, KeyOp, KeyResponse, Message, Output, QueryId, QueryParams,
+    internal_query::PREFIX, message, query::Asker, state::State,
+};
+use crate::{base::Instant, swim::OpId, wire::Keyring};
+
+/// Key operations under way: the first runs, the others wait for it.
+#[derive(Default)]
+pub(crate) struct KeyOps {
+    waiting: VecDeque<Waiting>,
+    running: BTreeMap<OpId, Running>,
+}
+
+struct Waiting {
+    op: OpId,
+    name: &'static str,
+    key: Vec<u8>,
+    relay_factor: u8,
+}
+
+#[derive(Default)]
+struct Running {
+    response: KeyResponse,
+    query: Option<QueryId>,
+}
+
+impl State {
+    /// Puts an operation in line.
+    ///
+    /// # Errors
+    /// The key is not base64; Go's text.
+    pub(crate) fn queue_key_op(
+        &mut self,
+        op: OpId,
+        what: &KeyOp,
+        relay_factor: u8,
+    ) -> Result<(), Error> {
+        let (name, key) = match what {
+            KeyOp::Install(key) => ("install-key", decode_key(key)?),
+            KeyOp::Use(key) => ("use-key", decode_key(key)?),
+            KeyOp::Remove(key) => ("remove-key", decode_key(key)?),
+            KeyOp::List => ("list-keys", Vec::new()),
+        };
+        self.keys.waiting.push_back(Waiting { op, name, key, relay_factor });
+        Ok(())
+    }
+
+    /// Starts the next operation if none runs. `nodes` gives how many are alive.
+    pub(crate) fn start_key_ops(&mut self, now: Instant, nodes: usize) {
+        if !self.keys.running.is_empty() {
+            return;
+        }
+        let Some(Waiting { op, name, key, relay_factor }) = self.keys.waiting.pop_front() else {
+            return;
+        };
+        let mut payload = Vec::new();
+        let request = message::KeyRequest { key: key.as_slice().into() };
+        self.config.transform.encode_message(&Message::KeyRequest(request), &mut payload);
+        let params = QueryParams { relay_factor, ..QueryParams::default() };
+        let response = KeyResponse { num_nodes: nodes, ..KeyResponse::default() };
+        self.keys.running.insert(op, Running { response, query: None });
+        let name = format!("{PREFIX}{name}");
+        match self.ask(now, nodes, &name, &payload, &params, Asker::Keys(op)) {
+            Ok(id) => {
+                if let Some(running) = self.keys.running.get_mut(&op) {
+                    running.query = Some(id);
+                }
+            }
+            Err(error) => {
+                self.keys.running.remove(&op);
+                self.complete(op, Err(error));
+            }
+        }
+    }
+
+    /// A node answered. Go: `KeyManager.streamKeyResp`.
+    pub(crate) fn handle_key_response(&mut self, op: OpId, from: &str, payload: &[u8]) {
+        let Some(running) = self.keys.running.get_mut(&op) else { return };
+        let response = &mut running.response;
+        response.num_resp += 1;
+        let transform = &self.config.transform;
+        let decoded = match payload.first() {
+            Some(8) => transform.decode_message(payload).map_err(|_| "Failed to decode key query"),
+            _ => Err("Invalid key query"),
+        };
+        match decoded {
+            Ok(Message::KeyResponse(node)) => {
+                let text = String::from_utf8_lossy(node.message).into_owned();
+                if !node.result {
+                    response.messages.insert(from.to_owned(), text);
+                    response.num_err += 1;
+                } else if !text.is_empty() {
+                    warn!(target: "serf", "{text}");
+                    response.messages.insert(from.to_owned(), text);
+                }
+                // Go counts keys of failed answers too, and "" as the primary of most.
+                for key in node.keys.0 {
+                    *response.keys.entry(lossy(key)).or_default() += 1;
+                }
+                *response.primary_keys.entry(lossy(node.primary_key)).or_default() += 1;
+            }
+            Ok(_) | Err(_) => {
+                let what = match decoded {
+                    Err("Invalid key query") => "Invalid key query response type",
+                    _ => "Failed to decode key query response",
+                };
+                let bytes = payload.iter().map(u8::to_string).collect::<Vec<_>>().join(" ");
+                response.messages.insert(from.to_owned(), format!("{what}: [{bytes}]"));
+                response.num_err += 1;
+            }
+        }
+        if response.num_resp == response.num_nodes {
+            let query = running.query;
+            self.finish_key_op(op);
+            if let Some(query) = query {
+                self.close_query(query);
+            }
+        }
+    }
+
+    /// All nodes answered, or the time is over.
+    pub(crate) fn finish_key_op(&mut self, op: OpId) {
+        let Some(Running { response, .. }) = self.keys.running.remove(&op) else { return };
+        let KeyResponse { num_nodes, num_resp, num_err, .. } = response;
+        let error = if num_err != 0 {
+            Some(format!("{num_err}/{num_nodes} nodes reported failure"))
+        } else if num_resp != num_nodes {
+            Some(format!("{num_resp}/{num_nodes} nodes reported success"))
+        } else {
+            None
+        };
+        self.complete(op, Ok(Completion::Keys { response, error }));
+    }
+
+    /// Does what a key query asks and answers it; gives the new keyring if it changed.
+    pub(crate) fn answer_keys(
+        &mut self,
+        now: Instant,
+        id: QueryId,
+        name: &str,
+        payload: &[u8],
+        keyring: &Keyring,
+    ) -> Option<Keyring> {
+        if name == "list-keys" {
+            self.answer_list(now, id, keyring);
+            return None;
+        }
+        let mut changed = None;
+        let transform = self.config.transform.clone();
+        let (result, text) = match transform.decode_message(payload) {
+            Ok(Message::KeyRequest(_)) if keyring.is_empty() => {
+                error!(target: "serf", "{NO_KEYRING}");
+                (false, NO_KEYRING.to_owned())
+            }
+            Ok(Message::KeyRequest(request)) => {
+                info!(target: "serf", "Received {name} query");
+                let key = request.key.as_slice();
+                let mut ring = keyring.clone();
+                let done = match name {
+                    "install-key" => ring.add_key(key),
+                    "use-key" => ring.use_key(key),
+                    _ => ring.remove_key(key),
+                };
+                match done {
+                    Ok(()) => {
+                        changed = Some(ring);
+                        (true, String::new())
+                    }
+                    Err(error) => {
+                        error!(target: "serf", "Failed to {name}: {error}");
+                        (false, error.to_string())
+                    }
+                }
+            }
+            Ok(_) | Err(_) => {
+                error!(target: "serf", "Failed to decode key request");
+                (false, String::new())
+            }
+        };
+        let response = message::NodeKeyResponse {
+            result,
+            message: text.as_bytes(),
+            ..message::NodeKeyResponse::default()
+        };
+        // Under the new key, as in Go: the ring changes before this leaves.
+        self.answer_key_query(now, id, response);
+        changed
+    }
+
+    /// Answers with as many keys as fit. Go: `keyListResponseWithCorrectSize`.
+    fn answer_list(&mut self, now: Instant, id: QueryId, keyring: &Keyring) {
+        let keys = keyring.keys().map(|key| BASE64_STANDARD.encode(key)).collect::<Vec<_>>();
+        let Some(primary) = keys.first() else {
+            error!(target: "serf", "{EMPTY_KEYRING}");
+            let message = EMPTY_KEYRING.as_bytes();
+            let response =
+                message::NodeKeyResponse { message, ..message::NodeKeyResponse::default() };
+            self.answer_key_query(now, id, response);
+            return;
+        };
+        let limit = self.config.query_response_size_limit;
+        let total = keys.len();
+        // Go goes down from `most` one by one, encoding each; the first that fits is sent.
+        // Whole first, then with the note that it is truncated.
+        let most = (limit / KEY_TEXT_BYTES_MIN).min(total);
+        let mut shown = total;
+        let mut text = String::new();
+        for count in (0..=most).rev() {
+            let payload = {
+                let keys = keys.iter().take(shown).map(String::as_bytes).collect();
+                let response = message::NodeKeyResponse {
+                    result: true,
+                    message: text.as_bytes(),
+                    keys: message::Keys(keys),
+                    primary_key: primary.as_bytes(),
+                };
+                let mut payload = Vec::new();
+                let message = Message::KeyResponse(response);
+                self.config.transform.encode_message(&message, &mut payload);
+                payload
+            };
+            if self.encode_response(id, &payload).len() <= limit {
+                if let Err(error) = self.respond(now, id, &payload) {
+                    error!(target: "serf", "Failed to respond to key query: {error}");
+                }
+                return;
+            }
+            shown = count;
+            text = format!("truncated key list response, showing first {count} of {total} keys");
+        }
+        error!(target: "serf", "Failed to truncate response so that it fits into message");
+    }
+
+    fn answer_key_query(
+        &mut self,
+        now: Instant,
+        id: QueryId,
+        response: message::NodeKeyResponse<'_>,
+    ) {
+        let mut payload = Vec::new();
+        self.config.transform.encode_message(&Message::KeyResponse(response), &mut payload);
+        if let Err(error) = self.respond(now, id, &payload) {
+            error!(target: "serf", "Failed to respond to key query: {error}");
+        }
+    }
+
+    /// Tells the driver that the keys changed.
+    pub(crate) fn note_keyring(&mut self) {
+        self.outputs.push_back(Output::KeyringChanged);
+    }
+}
+
+/// Standard base64 with padding, as Go reads it: line breaks are skipped.
+fn decode_key(text: &str) -> Result<Vec<u8>, Error> {
+    let bytes = text.bytes().filter(|byte| !matches!(byte, b'\r' | b'\n')).collect::<Vec<_>>();
+    BASE64_STANDARD.decode(&bytes).map_err(|error| {
+        let at = match error {
+            base64::DecodeError::InvalidByte(at, _)
+            | base64::DecodeError::InvalidLastSymbol(at, _) => at,
+            base64::DecodeError::InvalidLength(_) | base64::DecodeError::InvalidPadding => {
+                bytes.len()
+            }
+        };
+        Error::Invalid(format!("illegal base64 data at input byte {at}"))
+    })
+}
+
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+const NO_KEYRING: &str = "No keyring to modify (encryption not enabled)";
+const EMPTY_KEYRING: &str = "Keyring is empty (encryption not enabled)";
+/// Go: `minEncodedKeyLength`.
+const KEY_TEXT_BYTES_MIN: usize = 25;
+
+//TESTS

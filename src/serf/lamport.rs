@@ -1,0 +1,139 @@
+//! Lamport clocks that neither wrap nor follow absurd jumps.
+
+use super::LamportTime;
+
+/// One of the three clocks: member, event, query. Go: `serf/lamport.go`, where the largest value
+/// wraps to zero.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct LamportClock {
+    time: u64,
+    /// Whether a peer's state has been adopted: before that, any sane time may be.
+    settled: bool,
+}
+
+impl LamportClock {
+    /// A clock at 1 that has seen `restored` (the last time of a snapshot, zero for none).
+    pub(crate) fn restore(restored: LamportTime) -> Self {
+        let mut clock = Self { time: 1, settled: restored.0 > 0 };
+        clock.witness(restored);
+        clock
+    }
+
+    pub(crate) fn time(&self) -> LamportTime {
+        LamportTime(self.time)
+    }
+
+    /// Adds one.
+    pub(crate) fn increment(&mut self) {
+        self.time = self.time.saturating_add(1);
+    }
+
+    /// Moves past `seen`, unless already past it.
+    pub(crate) fn witness(&mut self, seen: LamportTime) {
+        if seen.0 >= self.time {
+            self.time = seen.0.saturating_add(1);
+        }
+    }
+
+    /// Whether a message stamped `time` can be believed: it is not more than `jump_max` ahead.
+    pub(crate) fn is_plausible(&self, time: LamportTime, jump_max: u64) -> bool {
+        time.0 <= self.time.saturating_add(jump_max)
+    }
+
+    /// Takes over the clock of a peer's push/pull: ours becomes at least `remote`. The first one
+    /// may be any distance ahead, since a fresh node cannot know how old its cluster is; half of
+    /// the range is the end in any case, so that the clock never runs out. Gives whether it was
+    /// believed.
+    pub(crate) fn adopt(&mut self, remote: LamportTime, jump_max: u64) -> bool {
+        let believed = if self.settled {
+            self.is_plausible(remote, jump_max)
+        } else {
+            remote.0 <= ADOPTED_MAX
+        };
+        if believed {
+            self.settled = true;
+            // serf/delegate.go: MergeRemoteState witnesses the value minus one.
+            if let Some(seen) = remote.0.checked_sub(1) {
+                self.witness(LamportTime(seen));
+            }
+        }
+        believed
+    }
+}
+
+const ADOPTED_MAX: u64 = u64::MAX / 2;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn clock_starts_at_one_and_witnesses_equal_values() {
+        let mut clock = LamportClock::restore(LamportTime(0));
+        assert_eq!(clock.time(), LamportTime(1));
+        clock.witness(LamportTime(0));
+        assert_eq!(clock.time(), LamportTime(1));
+        clock.witness(LamportTime(1));
+        assert_eq!(clock.time(), LamportTime(2));
+        clock.witness(LamportTime(41));
+        assert_eq!(clock.time(), LamportTime(42));
+    }
+
+    #[test]
+    fn largest_time_does_not_wrap_the_clock() {
+        let mut clock = LamportClock::restore(LamportTime(0));
+        clock.witness(LamportTime(u64::MAX));
+        assert_eq!(clock.time(), LamportTime(u64::MAX));
+        clock.increment();
+        assert_eq!(clock.time(), LamportTime(u64::MAX));
+    }
+
+    #[test]
+    fn fresh_clock_adopts_an_old_cluster_once() {
+        let mut clock = LamportClock::restore(LamportTime(0));
+        assert!(!clock.adopt(LamportTime(u64::MAX), 100));
+        assert!(clock.adopt(LamportTime(1_000_000), 100));
+        assert_eq!(clock.time(), LamportTime(1_000_000));
+        assert!(!clock.adopt(LamportTime(2_000_000), 100));
+        assert!(clock.adopt(LamportTime(1_000_100), 100));
+        assert_eq!(clock.time(), LamportTime(1_000_100));
+    }
+
+    #[test]
+    fn push_pull_makes_the_clock_equal_not_greater() {
+        let mut clock = LamportClock::restore(LamportTime(0));
+        assert!(clock.adopt(LamportTime(0), 100));
+        assert_eq!(clock.time(), LamportTime(1));
+        assert!(clock.adopt(LamportTime(5), 100));
+        assert_eq!(clock.time(), LamportTime(5));
+    }
+
+    proptest! {
+        #[test]
+        fn clock_is_monotone_and_past_what_it_saw(seen in proptest::collection::vec(any::<u64>(), 0..50)) {
+            let mut clock = LamportClock::restore(LamportTime(0));
+            for time in seen {
+                let before = clock.time();
+                clock.witness(LamportTime(time));
+                prop_assert!(clock.time() >= before);
+                prop_assert!(clock.time().0 > time || time == u64::MAX);
+            }
+        }
+
+        #[test]
+        fn witnessing_is_order_independent(mut seen in proptest::collection::vec(0..u64::MAX, 1..20)) {
+            let run = |times: &[u64]| {
+                let mut clock = LamportClock::restore(LamportTime(0));
+                times.iter().for_each(|time| clock.witness(LamportTime(*time)));
+                clock.time()
+            };
+            let forward = run(&seen);
+            let largest = *seen.iter().max().unwrap();
+            prop_assert_eq!(forward, LamportTime((largest + 1).max(1)));
+            seen.reverse();
+            prop_assert_eq!(run(&seen), forward);
+        }
+    }
+}

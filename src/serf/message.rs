@@ -1,0 +1,225 @@
+//! Serf's messages, borrowed from the buffer they came in. Names are bytes nobody has checked.
+
+use super::LamportTime;
+use crate::msgpack::Bin;
+
+/// Any message; the discriminant is the type byte. Go: `serf/messages.go`.
+#[derive(Clone, Debug, PartialEq)]
+#[repr(u8)]
+pub enum Message<'a> {
+    /// 0: a member announces that it, or another, leaves. Gossiped.
+    Leave(Leave<'a>) = 0,
+    /// 1: a member announces that it joined. Gossiped.
+    Join(Join<'a>) = 1,
+    /// 2: the user state of a push/pull.
+    PushPull(PushPull<'a>) = 2,
+    /// 3: a user event. Gossiped.
+    UserEvent(UserEvent<'a>) = 3,
+    /// 4: a query. Gossiped.
+    Query(Query<'a>) = 4,
+    /// 5: an ack or an answer, sent to the asker.
+    QueryResponse(QueryResponse<'a>) = 5,
+    /// 6: payload of the answer to a name conflict query; `None`: unknown name.
+    ConflictResponse(Option<MemberRecord<'a>>) = 6,
+    /// 7: payload of a key query.
+    KeyRequest(KeyRequest<'a>) = 7,
+    /// 8: payload of the answer to a key query.
+    KeyResponse(NodeKeyResponse<'a>) = 8,
+    /// 9: a message to be forwarded.
+    Relay(Relay<'a>) = 9,
+}
+
+/// See [`Message::Leave`]. Go: `messageLeave`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Leave<'a> {
+    /// Member time.
+    pub ltime: LamportTime,
+    /// Who leaves.
+    pub node: &'a [u8],
+    /// Whether to forget the member at once.
+    pub prune: bool,
+}
+
+/// See [`Message::Join`]. Go: `messageJoin`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Join<'a> {
+    /// Member time.
+    pub ltime: LamportTime,
+    /// Who joined.
+    pub node: &'a [u8],
+}
+
+/// See [`Message::PushPull`]. Go: `messagePushPull`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PushPull<'a> {
+    /// Member clock.
+    pub ltime: LamportTime,
+    /// Time of the newest intent of every known member.
+    pub status_ltimes: Vec<(&'a [u8], LamportTime)>,
+    /// Members that left; never nil when written.
+    pub left_members: Vec<&'a [u8]>,
+    /// Event clock.
+    pub event_ltime: LamportTime,
+    /// The sender's ring of recent events; the index means nothing to the receiver.
+    pub events: Vec<Option<UserEvents<'a>>>,
+    /// Query clock.
+    pub query_ltime: LamportTime,
+}
+
+/// The events of one event time. Go: `userEvents`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UserEvents<'a> {
+    /// Event time.
+    pub ltime: LamportTime,
+    /// Events with that time.
+    pub events: Vec<RecentEvent<'a>>,
+}
+
+/// An event as remembered for duplicates. Go: `userEvent`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RecentEvent<'a> {
+    /// Name.
+    pub name: &'a [u8],
+    /// Payload.
+    pub payload: Bin<'a>,
+}
+
+/// See [`Message::UserEvent`]. Go: `messageUserEvent`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UserEvent<'a> {
+    /// Event time.
+    pub ltime: LamportTime,
+    /// Name.
+    pub name: &'a [u8],
+    /// Payload.
+    pub payload: Bin<'a>,
+    /// Whether it may be coalesced.
+    pub coalesce: bool,
+}
+
+/// See [`Message::Query`]. Go: `messageQuery`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Query<'a> {
+    /// Query time.
+    pub ltime: LamportTime,
+    /// Random; 31 bits from Go.
+    pub id: u32,
+    /// Raw address for acks and answers.
+    pub addr: Bin<'a>,
+    /// Port of the same.
+    pub port: u16,
+    /// Name of the asker.
+    pub source_node: &'a [u8],
+    /// Encoded [`Filter`]s, all of which must match. Empty is written as nil.
+    pub filters: Vec<Bin<'a>>,
+    /// [`Query::ACK`], [`Query::NO_BROADCAST`].
+    pub flags: u32,
+    /// Helpers that send acks and answers a second time.
+    pub relay_factor: u8,
+    /// Time for answers, counted from the receipt; nanoseconds.
+    pub timeout_ns: i64,
+    /// Name; `_serf_` begins internal ones.
+    pub name: &'a [u8],
+    /// Payload.
+    pub payload: Bin<'a>,
+}
+
+impl Query<'_> {
+    /// Acks are wanted; in a response: this is an ack.
+    pub const ACK: u32 = 1;
+    /// Not to be gossiped on.
+    pub const NO_BROADCAST: u32 = 2;
+}
+
+/// See [`Message::QueryResponse`]. Go: `messageQueryResponse`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct QueryResponse<'a> {
+    /// Of the query.
+    pub ltime: LamportTime,
+    /// Of the query.
+    pub id: u32,
+    /// Name of the answering node.
+    pub from: &'a [u8],
+    /// [`Query::ACK`] for an ack.
+    pub flags: u32,
+    /// The answer; nil for acks.
+    pub payload: Bin<'a>,
+}
+
+/// See [`Message::ConflictResponse`]. Go: `Member`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MemberRecord<'a> {
+    /// Name.
+    pub name: &'a [u8],
+    /// Raw address.
+    pub addr: Bin<'a>,
+    /// Port.
+    pub port: u16,
+    /// Tags, by name.
+    pub tags: Vec<(&'a [u8], &'a [u8])>,
+    /// Number of the [`super::MemberStatus`].
+    pub status: i64,
+    /// Lowest memberlist protocol.
+    pub protocol_min: u8,
+    /// Highest memberlist protocol.
+    pub protocol_max: u8,
+    /// Memberlist protocol spoken.
+    pub protocol_cur: u8,
+    /// Lowest Serf protocol.
+    pub delegate_min: u8,
+    /// Highest Serf protocol.
+    pub delegate_max: u8,
+    /// Serf protocol spoken.
+    pub delegate_cur: u8,
+}
+
+/// See [`Message::KeyRequest`]. Go: `keyRequest`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeyRequest<'a> {
+    /// The key, not encoded; empty to list.
+    pub key: Bin<'a>,
+}
+
+/// See [`Message::KeyResponse`]. Go: `nodeKeyResponse`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeKeyResponse<'a> {
+    /// Success.
+    pub result: bool,
+    /// What went wrong, or that the list is not whole.
+    pub message: &'a [u8],
+    /// Base64 keys, primary first.
+    pub keys: Keys<'a>,
+    /// Base64 of the primary.
+    pub primary_key: &'a [u8],
+}
+
+/// A list of keys, which is nil on the wire when it is empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Keys<'a>(pub Vec<&'a [u8]>);
+
+/// See [`Message::Relay`]. Go: `relayHeader` and what follows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Relay<'a> {
+    /// Raw address to forward to.
+    pub dest_addr: Bin<'a>,
+    /// Port of the same (a Go `int`).
+    pub dest_port: i64,
+    /// Name of the node there.
+    pub dest_name: &'a [u8],
+    /// The whole message to forward, type byte first.
+    pub message: &'a [u8],
+}
+
+/// One condition of a query. Go: `filterNode`, `filterTag`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Filter<'a> {
+    /// 0: the node's name is one of these.
+    Nodes(Vec<&'a [u8]>),
+    /// 1: the tag matches the expression; a missing tag is the empty string.
+    Tag {
+        /// Tag.
+        tag: &'a [u8],
+        /// Unanchored regular expression in RE2 syntax.
+        expr: &'a [u8],
+    },
+}

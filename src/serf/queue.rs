@@ -1,0 +1,150 @@
+//! Messages waiting to be piggybacked. Go: memberlist's `TransmitLimitedQueue` as Serf uses it:
+//! no message replaces another.
+
+use std::{cmp::Reverse, collections::BTreeMap};
+
+use bytes::Bytes;
+
+use crate::swim::OpId;
+
+/// A queue whose items leave after a number of transmits that grows with the cluster.
+#[derive(Default)]
+pub(crate) struct BroadcastQueue {
+    items: BTreeMap<Key, Item>,
+    next_id: u64,
+    again: Vec<(Key, Item)>,
+}
+
+/// Served first: fewest transmits, then longest, then newest.
+type Key = (u32, Reverse<usize>, Reverse<u64>);
+
+struct Item {
+    message: Bytes,
+    /// Operation that waits for the last transmit.
+    notify: Option<OpId>,
+}
+
+impl BroadcastQueue {
+    pub(crate) fn push(&mut self, message: Bytes, notify: Option<OpId>) {
+        if self.items.is_empty() {
+            self.next_id = 0;
+        }
+        self.next_id += 1;
+        let key = (0, Reverse(message.len()), Reverse(self.next_id));
+        self.items.insert(key, Item { message, notify });
+    }
+
+    /// Emits messages whose length plus `overhead` fit together in `limit`; gives the bytes used.
+    /// Operations whose message left for good are appended to `finished`.
+    pub(crate) fn take(
+        &mut self,
+        overhead: usize,
+        limit: usize,
+        transmits_max: u32,
+        finished: &mut Vec<OpId>,
+        emit: &mut dyn FnMut(&[u8]),
+    ) -> usize {
+        let mut used = 0;
+        let (Some(first), Some(last)) = (self.items.keys().next(), self.items.keys().next_back())
+        else {
+            return 0;
+        };
+        for tier in first.0..=last.0 {
+            let mut from = None;
+            while let Some(free) = limit.checked_sub(used + overhead).filter(|free| *free > 0) {
+                let start = from.unwrap_or((tier, Reverse(free), Reverse(u64::MAX)));
+                let start = start.max((tier, Reverse(free), Reverse(u64::MAX)));
+                let end = (tier + 1, Reverse(usize::MAX), Reverse(u64::MAX));
+                let Some(key) = self.items.range(start..end).next().map(|(key, _)| *key) else {
+                    break;
+                };
+                let Some(item) = self.items.remove(&key) else { break };
+                emit(&item.message);
+                used += overhead + item.message.len();
+                if tier + 1 >= transmits_max {
+                    finished.extend(item.notify);
+                } else {
+                    self.again.push(((tier + 1, key.1, key.2), item));
+                }
+                from = Some(key);
+            }
+        }
+        self.items.extend(self.again.drain(..));
+        used
+    }
+
+    /// Drops the most transmitted until `len_max` remain.
+    pub(crate) fn prune(&mut self, len_max: usize, finished: &mut Vec<OpId>) {
+        while self.items.len() > len_max {
+            match self.items.pop_last() {
+                Some((_, item)) => finished.extend(item.notify),
+                None => break,
+            }
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.items.len()
+    }
+}
+
+/// How often a message is sent in a cluster of `nodes`. Go: `util.go:retransmitLimit`.
+pub(crate) fn retransmit_limit(mult: u32, nodes: usize) -> u32 {
+    // ceil(log10(nodes + 1)), which is the number of decimal digits of `nodes`.
+    mult * nodes.checked_ilog10().map_or(0, |log| log + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_served_in_go_order() {
+        let mut queue = BroadcastQueue::default();
+        for message in ["aaaa", "bbbbbbbb", "cc", "dddd"] {
+            queue.push(Bytes::from_static(message.as_bytes()), None);
+        }
+        let mut finished = Vec::new();
+        let mut take = || {
+            let mut sent = Vec::new();
+            queue.take(2, 14, 100, &mut finished, &mut |message| {
+                sent.push(String::from_utf8(message.to_vec()).unwrap());
+            });
+            sent
+        };
+        assert_eq!(take(), ["bbbbbbbb", "cc"]);
+        assert_eq!(take(), ["dddd", "aaaa"]);
+        assert_eq!(take(), ["bbbbbbbb", "cc"]);
+    }
+
+    #[test]
+    fn waiting_operation_is_told_at_the_last_transmit() {
+        let mut queue = BroadcastQueue::default();
+        queue.push(Bytes::from_static(b"x"), Some(OpId(7)));
+        let mut finished = Vec::new();
+        for round in 1..=3 {
+            assert!(finished.is_empty(), "told before round {round}");
+            queue.take(3, 100, 3, &mut finished, &mut |_| {});
+        }
+        assert_eq!(finished, [OpId(7)]);
+        assert_eq!(queue.len(), 0);
+    }
+
+    #[test]
+    fn pruning_drops_the_most_transmitted() {
+        let mut queue = BroadcastQueue::default();
+        queue.push(Bytes::from_static(b"old"), Some(OpId(1)));
+        let mut finished = Vec::new();
+        queue.take(0, 100, 10, &mut finished, &mut |_| {});
+        queue.push(Bytes::from_static(b"new"), Some(OpId(2)));
+        queue.prune(1, &mut finished);
+        assert_eq!(finished, [OpId(1)]);
+        assert_eq!(queue.len(), 1);
+    }
+
+    #[test]
+    fn retransmit_limit_counts_digits() {
+        let limits = [0, 1, 9, 10, 99, 100, 1000].map(|nodes| retransmit_limit(4, nodes));
+        assert_eq!(limits, [0, 4, 4, 8, 8, 12, 16]);
+    }
+}

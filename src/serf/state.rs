@@ -1,0 +1,297 @@
+//! Everything the engine knows except the layer below, which it is the host of.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tracing::{error, warn};
+
+use super::{
+    Completion, Config, Coordinate, Error, Event, LamportTime, Member, MemberEvent,
+    MemberEventKind, Output, QueryId, SerfState, Tags, TransformError,
+    coalesce::{MemberCoalescer, UserCoalescer},
+    conflict::Conflict,
+    coordinate::Vivaldi,
+    heal::Remembered,
+    intents::RecentIntents,
+    internal_query::InternalQuery,
+    keys::KeyOps,
+    lamport::LamportClock,
+    membership::Members,
+    query::{Asked, QueryRing, Received},
+    queue::{BroadcastQueue, retransmit_limit},
+    regex::RegexCache,
+    snapshot::Snapshot,
+    stats::Stats,
+    user_event::EventRing,
+};
+use crate::{
+    base::{Instant, Rng},
+    swim::OpId,
+};
+
+/// The engine's own state.
+pub(crate) struct State {
+    pub(crate) config: Config,
+    pub(crate) name: Arc<str>,
+    /// Time of the call under way.
+    pub(crate) now: Instant,
+    pub(crate) rng: Rng,
+    pub(crate) life: SerfState,
+    /// Our tags as announced.
+    pub(crate) tags: Tags,
+    /// The same, encoded.
+    pub(crate) meta: Arc<[u8]>,
+    /// Our record until the layer below announces us.
+    pub(crate) unannounced: Arc<Member>,
+    pub(crate) clock: LamportClock,
+    pub(crate) event_clock: LamportClock,
+    pub(crate) query_clock: LamportClock,
+    pub(crate) event_min_time: LamportTime,
+    pub(crate) query_min_time: LamportTime,
+    /// A join that ignores old events is under way.
+    pub(crate) join_ignores_old: bool,
+    pub(crate) members: Members,
+    pub(crate) intents: RecentIntents,
+    pub(crate) events: EventRing,
+    pub(crate) queries: QueryRing,
+    /// Queries that we asked.
+    pub(crate) asked: Asked,
+    /// Queries that we may answer.
+    pub(crate) received: Received,
+    pub(crate) regexes: RegexCache,
+    pub(crate) conflict: Conflict,
+    pub(crate) keys: KeyOps,
+    pub(crate) vivaldi: Option<Vivaldi>,
+    pub(crate) coordinates: BTreeMap<Arc<str>, Coordinate>,
+    pub(crate) member_coalescer: Option<MemberCoalescer>,
+    pub(crate) user_coalescer: Option<UserCoalescer>,
+    pub(crate) snapshot: Option<Snapshot>,
+    pub(crate) remembered: Remembered,
+    pub(crate) intent_queue: BroadcastQueue,
+    pub(crate) query_queue: BroadcastQueue,
+    pub(crate) event_queue: BroadcastQueue,
+    /// Operations whose broadcast was sent for the last time.
+    pub(crate) finished: Vec<OpId>,
+    pub(crate) outputs: VecDeque<Output>,
+    /// What is to be asked of the layer below after the call under way.
+    pub(crate) actions: VecDeque<Action>,
+    pub(crate) timers: BTreeSet<(Instant, Timer)>,
+    pub(crate) stats: Stats,
+    /// The last meta decoded and its tags: clusters have few distinct ones.
+    pub(crate) last_tags: Option<(Arc<[u8]>, Tags)>,
+}
+
+/// Work that needs the layer below.
+#[derive(Debug)]
+pub(crate) enum Action {
+    /// Announce ourselves again: somebody claims that we leave.
+    BroadcastJoin,
+    /// A user message in one packet.
+    Send { to: SocketAddr, node: Arc<str>, message: Vec<u8> },
+    /// A user message to ourselves.
+    Loopback(Vec<u8>),
+    /// A `_serf_` query arrived.
+    Internal(InternalQuery),
+    /// Somebody claims our name: ask the others.
+    Vote,
+    /// Try to reach a peer again.
+    Reconnect { to: SocketAddr, node: Arc<str> },
+    /// The layer below may know a member that we pruned.
+    Recheck(Arc<str>),
+}
+
+/// What happens at a time.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Timer {
+    Reap,
+    Reconnect,
+    QueueCheck,
+    Snapshot,
+    /// A query that we asked ends.
+    Query(QueryId),
+    /// An operation has waited long enough.
+    Op(OpId),
+    /// A leaving member is erased.
+    Prune(Arc<str>),
+}
+
+/// The three broadcast queues, in the order they are served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum QueueKind {
+    Intent,
+    Query,
+    Event,
+}
+
+impl State {
+    /// Queues a message to be gossiped.
+    pub(crate) fn broadcast(&mut self, kind: QueueKind, message: Bytes, notify: Option<OpId>) {
+        self.queue(kind).push(message, notify);
+    }
+
+    pub(crate) fn queue(&mut self, kind: QueueKind) -> &mut BroadcastQueue {
+        match kind {
+            QueueKind::Intent => &mut self.intent_queue,
+            QueueKind::Query => &mut self.query_queue,
+            QueueKind::Event => &mut self.event_queue,
+        }
+    }
+
+    pub(crate) fn emit_member(&mut self, now: Instant, kind: MemberEventKind, member: Arc<Member>) {
+        self.emit(now, Event::Member(MemberEvent { kind, members: vec![member] }));
+    }
+
+    /// Sends an event on its way: snapshot, internal queries, coalescers, application.
+    pub(crate) fn emit(&mut self, now: Instant, event: Event) {
+        if let Some(snapshot) = &mut self.snapshot {
+            snapshot.on_event(&event, self.clock.time(), now);
+        }
+        let event = match event {
+            Event::Query(query) => {
+                if let Some(query) = InternalQuery::of(&query) {
+                    self.actions.push_back(Action::Internal(query));
+                    return;
+                }
+                Event::Query(query)
+            }
+            Event::User(event) if event.coalesce => match &mut self.user_coalescer {
+                Some(coalescer) => return coalescer.hold(now, event),
+                None => Event::User(event),
+            },
+            Event::Member(event) => match &mut self.member_coalescer {
+                Some(coalescer) => return coalescer.hold(now, event),
+                None => Event::Member(event),
+            },
+            event @ (Event::User(_) | Event::Lagged(_)) => event,
+        };
+        self.outputs.push_back(Output::Event(event));
+    }
+
+    pub(crate) fn complete(&mut self, op: OpId, result: Result<Completion, Error>) {
+        self.outputs.push_back(Output::Done { op, result });
+    }
+
+    /// Fills a packet: intents first, then queries, then events. Go: `delegate.GetBroadcasts`.
+    pub(crate) fn fill_packet(
+        &mut self,
+        overhead: usize,
+        limit: usize,
+        emit: &mut dyn FnMut(&[u8]),
+    ) {
+        let transmits = retransmit_limit(self.config.swim.retransmit_mult, self.members.len());
+        let sent = &mut self.stats.msgs_sent;
+        let mut emit = |message: &[u8]| {
+            sent.count(message.len());
+            emit(message);
+        };
+        let mut used = 0;
+        for queue in [&mut self.intent_queue, &mut self.query_queue, &mut self.event_queue] {
+            let free = limit.saturating_sub(used);
+            used += queue.take(overhead, free, transmits, &mut self.finished, &mut emit);
+        }
+    }
+
+    /// Warns about long queues and cuts the longest. Go: `serf/serf.go:checkQueueDepth`.
+    pub(crate) fn check_queues(&mut self) {
+        let config = &self.config;
+        let max = match config.queue_depth_min {
+            0 => config.queue_depth_max,
+            min => min.max(2 * self.members.len()),
+        };
+        let warning = config.queue_depth_warning;
+        for (name, queue) in [
+            ("Intent", &mut self.intent_queue),
+            ("Event", &mut self.event_queue),
+            ("Query", &mut self.query_queue),
+        ] {
+            let depth = queue.len();
+            if depth >= warning {
+                warn!(target: "serf", "{name} queue depth: {depth}");
+            }
+            if depth > max {
+                warn!(
+                    target: "serf",
+                    "{name} queue depth ({depth}) exceeds limit ({max}), dropping messages!"
+                );
+                queue.prune(max, &mut self.finished);
+            }
+        }
+    }
+
+    /// Tags of a node's meta; equal metas in a row share memory.
+    pub(crate) fn decode_tags(&mut self, meta: &Arc<[u8]>) -> Tags {
+        if let Some((last, tags)) = &self.last_tags
+            && last == meta
+        {
+            return tags.clone();
+        }
+        let (tags, error) = self.config.transform.decode_tags(meta);
+        if let Some(error) = error {
+            error!(target: "serf", "Failed to decode tags: {error}");
+        }
+        self.last_tags = Some((meta.clone(), tags.clone()));
+        tags
+    }
+
+    /// Encodes tags as our meta.
+    pub(crate) fn encode_tags(config: &Config, tags: &Tags) -> Result<Arc<[u8]>, Error> {
+        let mut meta = Vec::new();
+        config.transform.encode_tags(config.protocol_version, tags, &mut meta);
+        if meta.len() > crate::wire::limits::META_BYTES_MAX {
+            return Err(Error::Invalid(format!(
+                "Encoded length of tags exceeds limit of {} bytes",
+                crate::wire::limits::META_BYTES_MAX
+            )));
+        }
+        Ok(meta.into())
+    }
+
+    /// Next time that something of ours happens.
+    pub(crate) fn next_timeout(&self) -> Option<Instant> {
+        let timer = self.timers.first().map(|(at, _)| *at);
+        let member = self.member_coalescer.as_ref().and_then(MemberCoalescer::deadline);
+        let user = self.user_coalescer.as_ref().and_then(UserCoalescer::deadline);
+        [timer, member, user].into_iter().flatten().min()
+    }
+
+    /// Lets the coalescers go whose time has come.
+    pub(crate) fn flush_coalescers(&mut self, now: Instant) {
+        let due = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
+        let outputs = &mut self.outputs;
+        if let Some(coalescer) = &mut self.user_coalescer
+            && due(coalescer.deadline())
+        {
+            outputs.extend(coalescer.flush().map(|event| Output::Event(Event::User(event))));
+        }
+        if let Some(coalescer) = &mut self.member_coalescer
+            && due(coalescer.deadline())
+        {
+            let events = coalescer.flush().into_iter();
+            outputs.extend(events.map(|event| Output::Event(Event::Member(event))));
+        }
+    }
+
+    /// Sends a message to a node in one packet; to ourselves without a socket.
+    pub(crate) fn send(&mut self, to: SocketAddr, node: &Arc<str>, message: Vec<u8>) {
+        let own = self.local_member().socket_addr() == Some(to);
+        self.actions.push_back(if own {
+            Action::Loopback(message)
+        } else {
+            Action::Send { to, node: node.clone(), message }
+        });
+    }
+
+    pub(crate) fn start_timer(&mut self, after: Duration, timer: Timer) {
+        self.timers.insert((self.now + after, timer));
+    }
+}
+
+/// For logs of what a peer sent.
+pub(crate) fn log_decode_error(what: &str, error: &TransformError) {
+    error!(target: "serf", "Error decoding {what} message: {error}");
+}
