@@ -262,7 +262,7 @@ impl Drop for GoPeer {
     }
 }
 
-/// One Go memberlist in virtual time: nothing happens between steps, so the same script always gives
+/// One Go memberlist or serf in virtual time: nothing happens between steps, so the same script always gives
 /// the same answers. For tests that set the Rust engine beside Go's, message by message.
 pub struct GoFeed {
     child: Child,
@@ -272,22 +272,21 @@ pub struct GoFeed {
 }
 
 impl GoFeed {
-    /// Starts a node; `config` is the object of go-harness/cmd/feed.
+    /// Starts a memberlist; `config` is the object of go-harness/cmd/feed.
     ///
     /// # Panics
     /// When the node does not start.
     pub fn start(config: &Value) -> Self {
-        let mut child = Command::new(harness_dir().join("feed"))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("feed runs");
-        let stdin = child.stdin.take().expect("stdin is piped");
-        let stdout = child.stdout.take().expect("stdout is piped");
-        let answers = BufReader::new(stdout).lines();
-        let mut feed = Self { child, stdin, answers, first: Value::Null };
-        feed.first = feed.step(config);
-        feed
+        Self::start_program("feed", config)
+    }
+
+    /// Starts a serf node; `config` is the object of go-harness/cmd/serffeed. Answers also have
+    /// `members` (by name, with `status_ltime`), `stats` and `queues`.
+    ///
+    /// # Panics
+    /// When the node does not start.
+    pub fn start_serf(config: &Value) -> Self {
+        Self::start_program("serffeed", config)
     }
 
     /// What could be seen before the first step.
@@ -306,6 +305,20 @@ impl GoFeed {
         let answer: Value = serde_json::from_str(&line).expect("an answer is JSON");
         assert!(answer.get("fatal").is_none(), "{answer}");
         answer
+    }
+
+    fn start_program(program: &str, config: &Value) -> Self {
+        let mut child = Command::new(harness_dir().join(program))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("feed runs");
+        let stdin = child.stdin.take().expect("stdin is piped");
+        let stdout = child.stdout.take().expect("stdout is piped");
+        let answers = BufReader::new(stdout).lines();
+        let mut feed = Self { child, stdin, answers, first: Value::Null };
+        feed.first = feed.step(config);
+        feed
     }
 }
 

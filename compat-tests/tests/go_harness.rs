@@ -137,3 +137,25 @@ fn a_fed_node_confirms_a_suspicion_in_virtual_time() {
     assert_eq!(state_of_n1(&after), "dead");
     assert_eq!(after["events"][0]["event"], "leave");
 }
+
+#[test]
+fn a_fed_serf_reaps_a_left_member_after_a_day_of_virtual_time() {
+    let mut feed = GoFeed::start_serf(&json!({"name": "self"}));
+    feed.step(&json!({"step": "alive", "fields": {
+        "Node": "n1", "Incarnation": 1, "Addr": go::base64([10, 0, 0, 2]), "Port": 7946,
+        "Meta": go::base64([0xff, 0x80]), "Vsn": go::base64([1, 5, 2, 2, 5, 4]),
+    }}));
+    let intent = json!({"step": "serf", "type": 0, "fields": {"LTime": 9, "Node": "n1"}});
+    let leaving = feed.step(&intent);
+    assert_eq!(leaving["members"][0]["status"], "leaving");
+    assert_eq!(leaving["members"][0]["status_ltime"], 9);
+    assert_eq!(leaving["stats"]["member_time"], "10");
+    let dead = json!({"Node": "n1", "Incarnation": 1, "From": "n1"});
+    let left = feed.step(&json!({"step": "dead", "fields": dead}));
+    assert_eq!(left["events"][0]["event"], "member-leave");
+    let day = feed.step(&json!({"step": "advance", "ms": 24 * 3600 * 1000}));
+    assert_eq!(day["members"].as_array().unwrap().len(), 2);
+    let reaped = feed.step(&json!({"step": "advance", "ms": 30_000}));
+    assert_eq!(reaped["events"][0]["event"], "member-reap");
+    assert_eq!(reaped["members"].as_array().unwrap().len(), 1);
+}

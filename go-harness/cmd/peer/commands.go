@@ -11,6 +11,7 @@ import (
 	"ruserf.dev/go-harness/internal/counters"
 	"ruserf.dev/go-harness/internal/lines"
 	"ruserf.dev/go-harness/internal/peek"
+	"ruserf.dev/go-harness/internal/serfconf"
 )
 
 // command is every line after the first. Each command uses a few fields.
@@ -76,11 +77,11 @@ func (p *peer) run(c command) (any, error) {
 	case "members":
 		members := []any{}
 		for _, m := range s.Members() {
-			members = append(members, memberJSON(m))
+			members = append(members, serfconf.MemberJSON(m))
 		}
 		return members, nil
 	case "local":
-		return memberJSON(s.LocalMember()), nil
+		return serfconf.MemberJSON(s.LocalMember()), nil
 	case "stats":
 		return s.Stats(), nil
 	case "event":

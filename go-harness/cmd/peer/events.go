@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/hashicorp/serf/serf"
 
 	"ruserf.dev/go-harness/internal/lines"
+	"ruserf.dev/go-harness/internal/serfconf"
 )
 
 // watcher turns serf's events into lines and answers queries by policy.
@@ -29,23 +29,11 @@ func newWatcher(out *lines.Out, policy string) *watcher {
 
 func (w *watcher) run(events <-chan serf.Event) {
 	for event := range events {
-		switch e := event.(type) {
-		case serf.MemberEvent:
-			members := make([]any, 0, len(e.Members))
-			for _, m := range e.Members {
-				members = append(members, memberJSON(m))
-			}
-			w.out.Send(map[string]any{"event": e.Type.String(), "members": members})
-		case serf.UserEvent:
-			w.out.Send(map[string]any{
-				"event": "user", "ltime": uint64(e.LTime), "name": e.Name,
-				"payload": e.Payload, "coalesce": e.Coalesce,
-			})
-		case *serf.Query:
-			w.onQuery(e)
-		default:
-			w.out.Send(map[string]any{"event": "unknown", "text": event.String()})
+		if q, ok := event.(*serf.Query); ok {
+			w.onQuery(q)
+			continue
 		}
+		w.out.Send(serfconf.EventJSON(event))
 	}
 }
 
@@ -55,11 +43,9 @@ func (w *watcher) onQuery(q *serf.Query) {
 	handle, policy := w.next, w.policy
 	w.held[handle] = q
 	w.mu.Unlock()
-	w.out.Send(map[string]any{
-		"event": "query", "handle": handle, "ltime": uint64(q.LTime), "name": q.Name,
-		"payload": q.Payload, "source": q.SourceNode(),
-		"remaining_ms": time.Until(q.Deadline()).Milliseconds(),
-	})
+	event := serfconf.EventJSON(q)
+	event["handle"] = handle
+	w.out.Send(event)
 	if answer, ok := answerFor(policy, q.Payload); ok {
 		if err := q.Respond(answer); err != nil {
 			w.out.Send(map[string]any{"event": "respond-error", "handle": handle, "error": err.Error()})
@@ -104,19 +90,6 @@ func (w *watcher) respond(handle int64, payload []byte) error {
 		return fmt.Errorf("no query with handle %d", handle)
 	}
 	return q.Respond(payload)
-}
-
-func memberJSON(m serf.Member) map[string]any {
-	tags := m.Tags
-	if tags == nil {
-		tags = map[string]string{}
-	}
-	return map[string]any{
-		"name": m.Name, "addr": m.Addr.String(), "addr_len": len(m.Addr), "port": m.Port,
-		"tags": tags, "status": m.Status.String(),
-		"protocol_min": m.ProtocolMin, "protocol_max": m.ProtocolMax, "protocol_cur": m.ProtocolCur,
-		"delegate_min": m.DelegateMin, "delegate_max": m.DelegateMax, "delegate_cur": m.DelegateCur,
-	}
 }
 
 func decodePayload(text string) ([]byte, error) {

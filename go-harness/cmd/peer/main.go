@@ -11,7 +11,15 @@ import (
 	"ruserf.dev/go-harness/internal/counters"
 	"ruserf.dev/go-harness/internal/lines"
 	"ruserf.dev/go-harness/internal/peek"
+	"ruserf.dev/go-harness/internal/serfconf"
 )
+
+// config is the first line on stdin.
+type config struct {
+	serfconf.Options
+	// QueryHandler is the first respond policy, see answerFor.
+	QueryHandler string `json:"query_handler"`
+}
 
 func main() {
 	out := lines.NewOut(os.Stdout)
@@ -43,7 +51,8 @@ func run(in *lines.In, out *lines.Out) error {
 		return err
 	}
 	events := make(chan serf.Event, 4096)
-	conf, err := c.build(out, out.LogWriter(), events)
+	send := func(event map[string]any) { out.Send(event) }
+	conf, err := c.Build(send, out.LogWriter(), events)
 	if err != nil {
 		return err
 	}
@@ -55,7 +64,7 @@ func run(in *lines.In, out *lines.Out) error {
 	defer func() { _ = s.Shutdown() }()
 	p := &peer{serf: s, conf: conf, out: out, watcher: w, counters: sink}
 	out.Send(map[string]any{
-		"ready": memberJSON(s.LocalMember()),
+		"ready": serfconf.MemberJSON(s.LocalMember()),
 		"table": peek.Table(s.Memberlist()),
 	})
 	return p.serve(in)

@@ -58,6 +58,16 @@ type Options struct {
 	DelegateProtocolRange []int  `json:"delegate_protocol_range"`
 }
 
+// SetAddressIfNone fills in the address where the system cannot choose one.
+func (o *Options) SetAddressIfNone(bind string, port int) {
+	if o.Bind == "" {
+		o.Bind = bind
+	}
+	if o.Port == 0 {
+		o.Port = port
+	}
+}
+
 // Build makes memberlist's configuration.
 func (o *Options) Build(logs io.Writer) (*memberlist.Config, error) {
 	conf, err := profile(o.Profile)

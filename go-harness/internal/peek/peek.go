@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/btree"
 	"github.com/hashicorp/memberlist"
+	"github.com/hashicorp/serf/serf"
 )
 
 // Row is one record of memberlist's node table.
@@ -119,4 +120,16 @@ func Queue(q *memberlist.TransmitLimitedQueue) []Queued {
 // Incarnation is the local incarnation counter.
 func Incarnation(m *memberlist.Memberlist) uint32 {
 	return Field(m, "incarnation").Addr().Interface().(*atomic.Uint32).Load()
+}
+
+// StatusLTimes has the Lamport time of each serf member's status.
+func StatusLTimes(s *serf.Serf) map[string]uint64 {
+	lock := Field(s, "memberLock").Addr().Interface().(*sync.RWMutex)
+	lock.RLock()
+	defer lock.RUnlock()
+	out := map[string]uint64{}
+	for it := Field(s, "members").MapRange(); it.Next(); {
+		out[it.Key().String()] = open(it.Value().Elem(), "statusLTime").Uint()
+	}
+	return out
 }

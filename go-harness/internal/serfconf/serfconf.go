@@ -1,4 +1,5 @@
-package main
+// Package serfconf holds the options of a serf node that `peer` and `feed` share.
+package serfconf
 
 import (
 	"errors"
@@ -8,12 +9,11 @@ import (
 
 	"github.com/hashicorp/serf/serf"
 
-	"ruserf.dev/go-harness/internal/lines"
 	"ruserf.dev/go-harness/internal/mlconf"
 )
 
-// config is the first line on stdin. Absent options keep serf's defaults.
-type config struct {
+// Options configure a serf node. An absent option keeps serf's own default.
+type Options struct {
 	mlconf.Options
 
 	Protocol         *uint8            `json:"protocol"`
@@ -50,12 +50,10 @@ type config struct {
 	LeavePropagateMs     *int64           `json:"leave_propagate_delay_ms"`
 	SerfQueueCheckMs     *int64           `json:"serf_queue_check_interval_ms"`
 	ReconnectOverridesMs map[string]int64 `json:"reconnect_timeout_overrides_ms"`
-
-	// QueryHandler is the first respond policy, see setQueryHandler.
-	QueryHandler string `json:"query_handler"`
 }
 
-func (c *config) build(out *lines.Out, logs io.Writer, events chan<- serf.Event) (*serf.Config, error) {
+// Build makes serf's configuration; merges are reported through send.
+func (c *Options) Build(send func(map[string]any), logs io.Writer, events chan<- serf.Event) (*serf.Config, error) {
 	ml, err := c.Options.Build(logs)
 	if err != nil {
 		return nil, err
@@ -86,7 +84,7 @@ func (c *config) build(out *lines.Out, logs io.Writer, events chan<- serf.Event)
 		}
 	}
 	if c.Merge != "" {
-		conf.Merge = &mergeDelegate{policy: c.Merge, out: out}
+		conf.Merge = &mergeDelegate{policy: c.Merge, send: send}
 	}
 	if len(c.ReconnectOverridesMs) > 0 {
 		conf.ReconnectTimeoutOverride = reconnectOverrides(c.ReconnectOverridesMs)
@@ -95,7 +93,7 @@ func (c *config) build(out *lines.Out, logs io.Writer, events chan<- serf.Event)
 	return conf, nil
 }
 
-func (c *config) overrides(conf *serf.Config) {
+func (c *Options) overrides(conf *serf.Config) {
 	mlconf.Set(&conf.ProtocolVersion, c.Protocol)
 	mlconf.Set(&conf.UserEventSizeLimit, c.UserEventSizeLimit)
 	mlconf.Set(&conf.QuerySizeLimit, c.QuerySizeLimit)
@@ -123,15 +121,15 @@ func (c *config) overrides(conf *serf.Config) {
 // mergeDelegate reports each merge and allows or rejects it.
 type mergeDelegate struct {
 	policy string
-	out    *lines.Out
+	send   func(map[string]any)
 }
 
 func (m *mergeDelegate) NotifyMerge(members []*serf.Member) error {
 	list := make([]any, 0, len(members))
 	for _, member := range members {
-		list = append(list, memberJSON(*member))
+		list = append(list, MemberJSON(*member))
 	}
-	m.out.Send(map[string]any{"event": "merge", "members": list})
+	m.send(map[string]any{"event": "merge", "members": list})
 	if text, rejected := strings.CutPrefix(m.policy, "reject:"); rejected {
 		return errors.New(text)
 	}
@@ -145,4 +143,41 @@ func (r reconnectOverrides) ReconnectTimeout(m *serf.Member, timeout time.Durati
 		return time.Duration(ms) * time.Millisecond
 	}
 	return timeout
+}
+
+// MemberJSON describes a member.
+func MemberJSON(m serf.Member) map[string]any {
+	tags := m.Tags
+	if tags == nil {
+		tags = map[string]string{}
+	}
+	return map[string]any{
+		"name": m.Name, "addr": m.Addr.String(), "addr_len": len(m.Addr), "port": m.Port,
+		"tags": tags, "status": m.Status.String(),
+		"protocol_min": m.ProtocolMin, "protocol_max": m.ProtocolMax, "protocol_cur": m.ProtocolCur,
+		"delegate_min": m.DelegateMin, "delegate_max": m.DelegateMax, "delegate_cur": m.DelegateCur,
+	}
+}
+
+// EventJSON describes an event.
+func EventJSON(event serf.Event) map[string]any {
+	switch e := event.(type) {
+	case serf.MemberEvent:
+		members := make([]any, 0, len(e.Members))
+		for _, m := range e.Members {
+			members = append(members, MemberJSON(m))
+		}
+		return map[string]any{"event": e.Type.String(), "members": members}
+	case serf.UserEvent:
+		return map[string]any{
+			"event": "user", "ltime": uint64(e.LTime), "name": e.Name, "payload": e.Payload,
+			"coalesce": e.Coalesce,
+		}
+	case *serf.Query:
+		return map[string]any{
+			"event": "query", "ltime": uint64(e.LTime), "name": e.Name, "payload": e.Payload,
+			"source": e.SourceNode(), "remaining_ms": time.Until(e.Deadline()).Milliseconds(),
+		}
+	}
+	return map[string]any{"event": "unknown", "text": event.String()}
 }
