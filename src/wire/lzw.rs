@@ -89,8 +89,10 @@ impl Encoder {
     /// the walk ends.
     #[inline]
     fn find(&self, key: u32) -> Result<u32, usize> {
+        // The prefix was only just read from the table, and everything waits for it: so the byte,
+        // known in advance, is the one to be multiplied.
         let mask = (1 << self.bits) - 1;
-        let mut slot = (key.wrapping_mul(0x9e37_79b1) >> (32 - self.bits)) as usize;
+        let mut slot = ((key >> 8) ^ (key & 0xff).wrapping_mul(0x9e5)) as usize & mask;
         loop {
             // The mask keeps it in the table: that is plain to the compiler for the outer one.
             let entry = self.table.get(slot & TABLE_MASK).copied().unwrap_or(0);
