@@ -11,3 +11,6 @@ pub mod wire;
 pub mod driver;
 #[cfg(not(target_family = "wasm"))]
 pub mod transport;
+
+#[cfg(all(feature = "sim", not(target_family = "wasm")))]
+pub mod sim;

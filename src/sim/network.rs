@@ -1,0 +1,341 @@
+//! The virtual network: what happens to a datagram or a stream segment between two nodes.
+
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+
+use crate::base::Rng;
+
+/// Behaviour of a link in one direction.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Link {
+    /// Least time a datagram takes; at least 10 µs. Default 500 µs.
+    pub latency: Duration,
+    /// Exponentially distributed extra time: its mean. Default 100 µs.
+    pub jitter: Duration,
+    /// Share of datagrams that are lost; default 0.
+    pub loss: f64,
+    /// Share of datagrams that arrive twice; default 0.
+    pub duplication: f64,
+    /// Share of datagrams that are held back by up to [`Link::reorder_delay`]; default 0.
+    pub reordering: f64,
+    /// Longest holding back of a reordered datagram; default 50 ms.
+    pub reorder_delay: Duration,
+    /// Bytes per second of one stream; default 125 MB/s.
+    pub bandwidth: u64,
+}
+
+impl Default for Link {
+    fn default() -> Self {
+        Self {
+            latency: Duration::from_micros(500),
+            jitter: Duration::from_micros(100),
+            loss: 0.0,
+            duplication: 0.0,
+            reordering: 0.0,
+            reorder_delay: Duration::from_millis(50),
+            bandwidth: 125_000_000,
+        }
+    }
+}
+
+impl Link {
+    /// A link between sites: 40 ms each way, 5 ms jitter.
+    pub fn wan() -> Self {
+        Self {
+            latency: Duration::from_millis(40),
+            jitter: Duration::from_millis(5),
+            ..Self::default()
+        }
+    }
+}
+
+/// What a partition stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Traffic {
+    /// Datagrams and streams.
+    All,
+    /// Datagrams only: the firewall that lets TCP through.
+    Udp,
+    /// Streams only.
+    Tcp,
+}
+
+/// Links and partitions. Each node is in one of 64 groups; all start in group 0.
+#[derive(Clone, Debug)]
+pub struct Network {
+    link: Link,
+    /// Links between groups that differ from `link`.
+    links: BTreeMap<(u8, u8), Link>,
+    /// Extra loss of single nodes, sending and receiving.
+    lossy: BTreeMap<u32, f64>,
+    groups: Vec<u8>,
+    /// `cut_udp[a]` has bit `b` set: no datagram from group a to group b.
+    cut_udp: [u64; GROUPS],
+    cut_tcp: [u64; GROUPS],
+}
+
+/// Arrival times of a datagram, relative to its sending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    Lost,
+    Once(u64),
+    Twice(u64, u64),
+}
+
+impl Network {
+    /// A network of equal links.
+    pub fn new(link: Link) -> Self {
+        Self {
+            link,
+            links: BTreeMap::new(),
+            lossy: BTreeMap::new(),
+            groups: Vec::new(),
+            cut_udp: [0; GROUPS],
+            cut_tcp: [0; GROUPS],
+        }
+    }
+
+    /// Changes the link of all nodes that have no other.
+    pub fn set_link(&mut self, link: Link) {
+        self.link = link;
+    }
+
+    /// The link of all nodes that have no other.
+    pub fn link(&self) -> Link {
+        self.link
+    }
+
+    /// Changes the link from one group to another, in that direction.
+    pub fn set_group_link(&mut self, from: u8, to: u8, link: Link) {
+        self.links.insert((from % GROUPS as u8, to % GROUPS as u8), link);
+    }
+
+    /// Loses this share of a node's datagrams in both directions, on top of its links.
+    pub fn set_node_loss(&mut self, node: u32, loss: f64) {
+        if loss > 0.0 {
+            self.lossy.insert(node, loss);
+        } else {
+            self.lossy.remove(&node);
+        }
+    }
+
+    /// Puts a node in a group (0 to 63).
+    pub fn set_group(&mut self, node: u32, group: u8) {
+        let index = node as usize;
+        if self.groups.len() <= index {
+            self.groups.resize(index + 1, 0);
+        }
+        self.groups[index] = group % GROUPS as u8;
+    }
+
+    /// The group of a node.
+    pub fn group(&self, node: u32) -> u8 {
+        self.groups.get(node as usize).copied().unwrap_or(0)
+    }
+
+    /// Stops traffic from one group to another, in that direction only.
+    pub fn cut(&mut self, from: u8, to: u8, traffic: Traffic) {
+        let (from, bit) = (from as usize % GROUPS, 1 << (to as usize % GROUPS));
+        if traffic != Traffic::Tcp {
+            self.cut_udp[from] |= bit;
+        }
+        if traffic != Traffic::Udp {
+            self.cut_tcp[from] |= bit;
+        }
+    }
+
+    /// Ends all partitions and puts all nodes back in group 0.
+    pub fn heal(&mut self) {
+        self.cut_udp = [0; GROUPS];
+        self.cut_tcp = [0; GROUPS];
+        self.groups.clear();
+    }
+
+    /// Whether streams pass from one node to the other.
+    pub fn stream_passes(&self, from: u32, to: u32) -> bool {
+        let (from, to) = (self.group(from) as usize, self.group(to) as usize);
+        self.cut_tcp[from] >> to & 1 == 0
+    }
+
+    /// Whether datagrams pass from one node to the other, apart from losses.
+    pub fn datagram_passes(&self, from: u32, to: u32) -> bool {
+        let (from, to) = (self.group(from) as usize, self.group(to) as usize);
+        self.cut_udp[from] >> to & 1 == 0
+    }
+
+    /// The shortest time anything takes from node to node: how far threads may run apart.
+    pub(crate) fn latency_min(&self) -> u64 {
+        self.links
+            .values()
+            .chain([&self.link])
+            .map(|link| nanos(link.latency))
+            .min()
+            .unwrap_or(LATENCY_MIN)
+            .max(LATENCY_MIN)
+    }
+
+    /// Draws what happens to a datagram.
+    pub(crate) fn datagram(&self, rng: &mut Rng, from: u32, to: u32) -> Fate {
+        if !self.datagram_passes(from, to) {
+            return Fate::Lost;
+        }
+        let link = self.link_between(from, to);
+        let extra = if self.lossy.is_empty() {
+            0.0
+        } else {
+            let loss = |node| self.lossy.get(&node).copied().unwrap_or(0.0);
+            1.0 - (1.0 - loss(from)) * (1.0 - loss(to))
+        };
+        if chance(rng, link.loss) || chance(rng, extra) {
+            return Fate::Lost;
+        }
+        let first = delay(rng, link);
+        if chance(rng, link.duplication) {
+            return Fate::Twice(first, delay(rng, link));
+        }
+        Fate::Once(first)
+    }
+
+    /// Draws how long a stream segment of this size takes; `None` if it never arrives.
+    ///
+    /// Loss shows as retransmission: 200 ms, doubling.
+    pub(crate) fn segment(&self, rng: &mut Rng, from: u32, to: u32, bytes: usize) -> Option<u64> {
+        if !self.stream_passes(from, to) {
+            return None;
+        }
+        let link = self.link_between(from, to);
+        let mut wait = nanos(link.latency).max(LATENCY_MIN) + exponential(rng, link.jitter);
+        wait += (bytes as u64).saturating_mul(1_000_000_000) / link.bandwidth.max(1);
+        let mut retransmission = 200_000_000;
+        let mut tries = 0;
+        while tries < 6 && chance(rng, link.loss) {
+            wait += retransmission;
+            retransmission *= 2;
+            tries += 1;
+        }
+        (tries < 6).then_some(wait)
+    }
+
+    fn link_between(&self, from: u32, to: u32) -> &Link {
+        if self.links.is_empty() {
+            return &self.link;
+        }
+        self.links.get(&(self.group(from), self.group(to))).unwrap_or(&self.link)
+    }
+}
+
+/// The virtual address of a node: 10.0.0.1 for node 0, and so on, port 7946.
+///
+/// `moves` counts how often the node has come back under another address: 11.0.0.1, ...
+pub fn address_of(node: u32, moves: u8) -> SocketAddr {
+    let [_, b, c, d] = (node + 1).to_be_bytes();
+    SocketAddr::from(([10 + moves, b, c, d], 7946))
+}
+
+/// The node behind a virtual address, and how often it had moved; `None`: nobody's.
+pub fn node_at(addr: SocketAddr) -> Option<(u32, u8)> {
+    let std::net::IpAddr::V4(ip) = addr.ip().to_canonical() else { return None };
+    let [a, b, c, d] = ip.octets();
+    let node = u32::from_be_bytes([0, b, c, d]).checked_sub(1)?;
+    (addr.port() == 7946).then_some(())?;
+    Some((node, a.checked_sub(10)?))
+}
+
+fn delay(rng: &mut Rng, link: &Link) -> u64 {
+    let mut wait = nanos(link.latency).max(LATENCY_MIN) + exponential(rng, link.jitter);
+    if chance(rng, link.reordering) {
+        wait += (rng.unit() * link.reorder_delay.as_nanos() as f64) as u64;
+    }
+    wait
+}
+
+fn exponential(rng: &mut Rng, mean: Duration) -> u64 {
+    if mean.is_zero() {
+        return 0;
+    }
+    (-(1.0 - rng.unit()).ln() * mean.as_nanos() as f64) as u64
+}
+
+fn chance(rng: &mut Rng, probability: f64) -> bool {
+    probability > 0.0 && rng.unit() < probability
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+const GROUPS: usize = 64;
+const LATENCY_MIN: u64 = 10_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_and_nodes_map_both_ways() {
+        for node in [0, 1, 254, 255, 65_535, 9_999_999] {
+            assert_eq!(node_at(address_of(node, 0)), Some((node, 0)));
+            assert_eq!(node_at(address_of(node, 3)), Some((node, 3)));
+        }
+        assert_eq!(node_at("10.0.0.0:7946".parse().unwrap()), None);
+        assert_eq!(node_at("10.0.0.1:80".parse().unwrap()), None);
+        assert_eq!(node_at("127.0.0.1:7946".parse().unwrap()), Some((1, 117)));
+        assert_eq!(node_at("9.0.0.1:7946".parse().unwrap()), None);
+        assert_eq!(node_at("[::ffff:10.0.0.1]:7946".parse().unwrap()), Some((0, 0)));
+    }
+
+    #[test]
+    fn loss_duplication_and_delay_have_the_asked_frequencies() {
+        let link = Link {
+            latency: Duration::from_millis(1),
+            jitter: Duration::from_millis(2),
+            loss: 0.1,
+            duplication: 0.05,
+            ..Link::default()
+        };
+        let network = Network::new(link);
+        let mut rng = Rng::from_u64(1);
+        let (mut lost, mut twice, mut sum, mut count) = (0, 0, 0.0, 0);
+        for _ in 0..100_000 {
+            match network.datagram(&mut rng, 0, 1) {
+                Fate::Lost => lost += 1,
+                Fate::Once(at) => {
+                    assert!(at >= 1_000_000);
+                    sum += at as f64;
+                    count += 1;
+                }
+                Fate::Twice(..) => twice += 1,
+            }
+        }
+        assert!((9_600..10_400).contains(&lost), "{lost}");
+        assert!((4_200..4_800).contains(&twice), "{twice} of 90 % at 5 %");
+        let mean = sum / f64::from(count);
+        assert!((2.95e6..3.05e6).contains(&mean), "{mean}");
+    }
+
+    #[test]
+    fn a_cut_has_a_direction_and_a_kind_and_heals() {
+        let mut network = Network::new(Link::default());
+        let mut rng = Rng::from_u64(1);
+        network.set_group(7, 1);
+        network.cut(0, 1, Traffic::Udp);
+        assert_eq!(network.datagram(&mut rng, 0, 7), Fate::Lost);
+        assert_ne!(network.datagram(&mut rng, 7, 0), Fate::Lost);
+        assert!(network.segment(&mut rng, 0, 7, 100).is_some(), "streams still pass");
+        network.cut(1, 0, Traffic::All);
+        assert!(network.segment(&mut rng, 7, 0, 100).is_none());
+        network.heal();
+        assert_ne!(network.datagram(&mut rng, 0, 7), Fate::Lost);
+        assert!(network.segment(&mut rng, 7, 0, 100).is_some());
+    }
+
+    #[test]
+    fn a_big_segment_takes_its_time_and_loss_costs_retransmissions() {
+        let mut network = Network::new(Link { jitter: Duration::ZERO, ..Link::default() });
+        let mut rng = Rng::from_u64(1);
+        let small = network.segment(&mut rng, 0, 1, 0).unwrap();
+        let big = network.segment(&mut rng, 0, 1, 1_250_000).unwrap();
+        assert_eq!(big - small, 10_000_000);
+        network.set_link(Link { loss: 1.0, ..network.link() });
+        assert!(network.segment(&mut rng, 0, 1, 0).is_none());
+    }
+}

@@ -1,0 +1,258 @@
+//! A bare membership engine with a host that only takes notes.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use super::Node;
+use crate::{
+    base::Instant,
+    swim::{
+        Config, Error, Host, NodeStateKind, NodeView, OpId, OpResult, Output, StreamId,
+        StreamInput, Swim,
+    },
+    wire::StreamCodec,
+};
+
+/// A change that a node saw in its view of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Observation {
+    /// When, in nanoseconds of world time.
+    pub at: u64,
+    /// Who saw it.
+    pub observer: u32,
+    /// Of whom; [`Observation::FOREIGN`] if the name is not one of the simulator's.
+    pub subject: u32,
+    /// What.
+    pub kind: ObservationKind,
+    /// Incarnation of the subject's row.
+    pub incarnation: u32,
+}
+
+impl Observation {
+    /// Subject of a name that [`SwimNode::name_of`] does not make.
+    pub const FOREIGN: u32 = u32::MAX;
+}
+
+/// Which change an [`Observation`] tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ObservationKind {
+    /// Alive, from unknown, dead or left.
+    Joined,
+    /// Left by its own word.
+    Left,
+    /// Declared dead.
+    Failed,
+    /// Changed its meta.
+    Updated,
+    /// Its name is claimed from another address.
+    Conflict,
+}
+
+/// A bare [`Swim`] engine: the light node for large simulations.
+pub struct SwimNode {
+    engine: Swim,
+    host: NotingHost,
+    done: Vec<(OpId, Result<OpResult, Error>)>,
+}
+
+struct NotingHost {
+    index: u32,
+    meta: Arc<[u8]>,
+    notes: Vec<Observation>,
+    noting: bool,
+    user_messages: u64,
+}
+
+impl SwimNode {
+    /// The name of node `index`.
+    pub fn name_of(index: u32) -> String {
+        format!("n{index:05}")
+    }
+
+    /// The node behind a name that [`SwimNode::name_of`] made.
+    pub fn index_of(name: &str) -> u32 {
+        let digits = name.strip_prefix('n').unwrap_or_default();
+        digits.parse().unwrap_or(Observation::FOREIGN)
+    }
+
+    /// Starts the engine of node `index`.
+    ///
+    /// # Errors
+    /// A configuration that the engine refuses.
+    pub fn build(index: u32, config: Config, now: Instant) -> Result<Self, Error> {
+        let mut host = NotingHost {
+            index,
+            meta: Arc::new([]),
+            notes: Vec::new(),
+            noting: true,
+            user_messages: 0,
+        };
+        let engine = Swim::build(config, now, &mut host)?;
+        host.notes.clear();
+        Ok(Self { engine, host, done: Vec::new() })
+    }
+
+    /// The engine, to look at.
+    pub fn engine(&self) -> &Swim {
+        &self.engine
+    }
+
+    /// Whether changes are noted; on at the start.
+    pub fn set_noting(&mut self, noting: bool) {
+        self.host.noting = noting;
+    }
+
+    /// Starts one exchange of full state.
+    pub fn start_push_pull(&mut self, now: Instant, to: SocketAddr, join: bool) -> OpId {
+        self.engine.start_push_pull(now, to, "", join, &mut self.host)
+    }
+
+    /// Announces a leave.
+    pub fn start_leave(&mut self, now: Instant) -> OpId {
+        self.engine.start_leave(now, &mut self.host)
+    }
+
+    /// Announces changed meta.
+    pub fn start_update(&mut self, now: Instant, meta: &[u8]) -> OpId {
+        self.host.meta = meta.into();
+        self.engine.start_update(now, &mut self.host)
+    }
+
+    /// The meta that the node announces.
+    pub fn meta(&self) -> &[u8] {
+        &self.host.meta
+    }
+
+    /// Operations that ended since the last call.
+    pub fn take_done(&mut self) -> Vec<(OpId, Result<OpResult, Error>)> {
+        std::mem::take(&mut self.done)
+    }
+
+    /// User messages that arrived.
+    pub fn user_messages(&self) -> u64 {
+        self.host.user_messages
+    }
+
+    /// The engine and its host, for hooks of the simulator.
+    pub fn with_engine<R>(&mut self, call: impl FnOnce(&mut Swim, &mut dyn Host) -> R) -> R {
+        call(&mut self.engine, &mut self.host)
+    }
+}
+
+impl Node for SwimNode {
+    fn handle_packet(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
+        self.engine.handle_packet(now, from, datagram, &mut self.host);
+    }
+
+    fn handle_queued(&mut self, now: Instant) {
+        let _ = now;
+    }
+
+    fn handle_stream(&mut self, now: Instant, id: StreamId, input: StreamInput) {
+        self.engine.handle_stream(now, id, input, &mut self.host);
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        self.engine.handle_timeout(now, &mut self.host);
+    }
+
+    fn poll_output(&mut self, _now: Instant) -> Option<Output> {
+        loop {
+            match self.engine.poll_output()? {
+                Output::Done { op, result } => self.done.push((op, result)),
+                output => return Some(output),
+            }
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.engine.poll_timeout()
+    }
+
+    fn accept_stream(&mut self) -> StreamId {
+        self.engine.accept_stream()
+    }
+
+    fn stream_codec(&self) -> StreamCodec {
+        self.engine.stream_codec()
+    }
+
+    fn take_observations(&mut self) -> Vec<Observation> {
+        std::mem::take(&mut self.host.notes)
+    }
+
+    fn has_observations(&self) -> bool {
+        !self.host.notes.is_empty()
+    }
+}
+
+impl NotingHost {
+    fn note(&mut self, now: Instant, kind: ObservationKind, node: &NodeView<'_>) {
+        if self.noting {
+            self.notes.push(Observation {
+                // The shard puts the world's time in: the node's own clock may have been stepped.
+                at: now.as_nanos(),
+                observer: self.index,
+                subject: SwimNode::index_of(node.name),
+                kind,
+                incarnation: node.incarnation.0,
+            });
+        }
+    }
+}
+
+impl Host for NotingHost {
+    fn node_meta(&mut self, _limit: usize) -> Arc<[u8]> {
+        self.meta.clone()
+    }
+
+    fn on_user_message(&mut self, _now: Instant, _message: &[u8]) {
+        self.user_messages += 1;
+    }
+
+    fn take_broadcasts(&mut self, _overhead: usize, _limit: usize, _emit: &mut dyn FnMut(&[u8])) {}
+
+    fn local_state(&mut self, _join: bool, _out: &mut Vec<u8>) {}
+
+    fn merge_remote_state(&mut self, _now: Instant, _state: &[u8], _join: bool) {}
+
+    fn on_join(&mut self, now: Instant, node: &NodeView<'_>) {
+        self.note(now, ObservationKind::Joined, node);
+    }
+
+    fn on_leave(&mut self, now: Instant, node: &NodeView<'_>) {
+        let kind = match node.state {
+            NodeStateKind::Left => ObservationKind::Left,
+            NodeStateKind::Alive | NodeStateKind::Suspect | NodeStateKind::Dead => {
+                ObservationKind::Failed
+            }
+        };
+        self.note(now, kind, node);
+    }
+
+    fn on_update(&mut self, now: Instant, node: &NodeView<'_>) {
+        self.note(now, ObservationKind::Updated, node);
+    }
+
+    fn on_conflict(&mut self, now: Instant, existing: &NodeView<'_>, _other: &NodeView<'_>) {
+        self.note(now, ObservationKind::Conflict, existing);
+    }
+
+    fn check_merge(&mut self, _nodes: &[NodeView<'_>]) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn check_alive(&mut self, _node: &NodeView<'_>) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn ack_payload(&mut self, _out: &mut Vec<u8>) {}
+
+    fn on_ping_complete(
+        &mut self,
+        _now: Instant,
+        _node: &NodeView<'_>,
+        _rtt: Duration,
+        _payload: &[u8],
+    ) {
+    }
+}

@@ -1,0 +1,530 @@
+//! The place of a node in the world: its sockets, its clock, and whether it runs.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    net::SocketAddr,
+};
+
+use super::{
+    network::{Fate, Network, node_at},
+    node::{Node, Observation},
+    queue::Event,
+    shard::{Kind, Post, Step, StreamKey},
+    trace::What,
+};
+use crate::{
+    base::{Instant, Rng},
+    swim::{Output, StreamId, StreamInput},
+    wire::{Role, StreamCodec, StreamDecoder, StreamMessage},
+};
+
+/// Whether a node's process gets to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Run {
+    Up,
+    /// Stopped as by SIGSTOP: the kernel still takes packets and connections.
+    Paused,
+    /// Timers run, but nothing gets in or out: the anomaly of the Lifeguard paper.
+    Blocked,
+}
+
+/// Traffic of a node since the start of the world.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Datagrams sent.
+    pub packets_sent: u64,
+    /// Their bytes.
+    pub bytes_sent: u64,
+    /// Datagrams that reached the process.
+    pub packets_received: u64,
+    /// Their bytes.
+    pub bytes_received: u64,
+    /// Datagrams sent that are no ping, ack or nack (of an unencrypted cluster): gossip.
+    pub gossip_sent: u64,
+    /// Datagrams that the full socket buffer of a stopped process refused.
+    pub overflowed: u64,
+    /// Streams dialled.
+    pub streams: u64,
+    /// Bytes sent on streams, both as dialler and as acceptor.
+    pub stream_bytes_sent: u64,
+}
+
+pub(crate) struct Slot<N> {
+    pub(crate) index: u32,
+    /// `None`: crashed.
+    pub(crate) node: Option<N>,
+    pub(crate) run: Run,
+    /// The machine is gone, not only the process: nothing answers, not even the kernel.
+    pub(crate) host_down: bool,
+    /// How often the node came back under another address.
+    pub(crate) moves: u8,
+    /// How often the process was started.
+    pub(crate) life: u32,
+    /// How far the node's clock is ahead of the world's.
+    pub(crate) clock_ahead: u64,
+    /// World time of the timer event that counts; others are stale.
+    pub(crate) timer_at: u64,
+    pub(crate) counters: Counters,
+    /// Bytes the socket buffer holds for a stopped process.
+    pub(crate) buffer_bytes_max: usize,
+    rng: Rng,
+    seq: u64,
+    dials: BTreeMap<u64, Dial>,
+    accepted: BTreeMap<u64, (StreamKey, StreamCodec)>,
+    held: VecDeque<(u32, Kind)>,
+    held_bytes: usize,
+    unsent: Vec<Output>,
+}
+
+/// A stream this node opened.
+struct Dial {
+    peer: u32,
+    decoder: StreamDecoder,
+    bytes: Vec<u8>,
+    reply: bool,
+    connected: bool,
+}
+
+impl<N: Node> Slot<N> {
+    pub(crate) fn new(index: u32, node: N, seed: u64, buffer_bytes_max: usize) -> Self {
+        Self {
+            index,
+            node: Some(node),
+            run: Run::Up,
+            host_down: false,
+            moves: 0,
+            life: 0,
+            clock_ahead: 0,
+            timer_at: u64::MAX,
+            counters: Counters::default(),
+            buffer_bytes_max,
+            rng: Rng::from_u64(seed ^ (u64::from(index) << 32 | 0x5157)),
+            seq: 0,
+            dials: BTreeMap::new(),
+            accepted: BTreeMap::new(),
+            held: VecDeque::new(),
+            held_bytes: 0,
+            unsent: Vec::new(),
+        }
+    }
+
+    /// The node's own clock at world time `now`.
+    pub(crate) fn local(&self, now: u64) -> Instant {
+        Instant::from_nanos(now.saturating_add(self.clock_ahead))
+    }
+
+    pub(crate) fn handle_packet(&mut self, now: u64, from: SocketAddr, data: &[u8]) {
+        let local = self.local(now);
+        if let Some(node) = &mut self.node {
+            node.handle_packet(local, from, data);
+        }
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: u64, post: &mut Post, network: &Network) {
+        let local = self.local(now);
+        let Some(node) = &mut self.node else { return };
+        if node.poll_timeout().is_some_and(|deadline| deadline <= local) {
+            node.handle_timeout(local);
+        }
+        self.settle(now, post, network);
+    }
+
+    /// Takes the effects of what was just handled and arms the timer.
+    pub(crate) fn settle(&mut self, now: u64, post: &mut Post, network: &Network) {
+        let local = self.local(now);
+        if let Some(node) = &mut self.node {
+            node.handle_queued(local);
+        }
+        while let Some(output) = self.node.as_mut().and_then(|node| node.poll_output(local)) {
+            if self.run == Run::Up {
+                self.perform(now, output, post, network);
+            } else {
+                self.unsent.push(output);
+            }
+        }
+        self.arm(now, post);
+    }
+
+    fn arm(&mut self, now: u64, post: &mut Post) {
+        let Some(deadline) = self.node.as_ref().and_then(Node::poll_timeout) else { return };
+        if deadline == Instant::FAR_FUTURE {
+            return;
+        }
+        // A deadline that is not after now would stop the world: the next nanosecond is soon enough.
+        let at = deadline.as_nanos().saturating_sub(self.clock_ahead).max(now + 1);
+        if at < self.timer_at {
+            self.timer_at = at;
+            self.post(at, self.index, Kind::Timer, post);
+        }
+    }
+
+    fn post(&mut self, at: u64, dst: u32, kind: Kind, post: &mut Post) {
+        let seq = self.seq;
+        self.seq += 1;
+        post.push(Event { at, src: self.index, dst, seq, kind });
+    }
+
+    fn perform(&mut self, now: u64, output: Output, post: &mut Post, network: &Network) {
+        match output {
+            Output::Packet { to, data } => self.send_packet(now, to, data, post, network),
+            Output::Open { id, to, message, reply, deadline } => {
+                self.open(now, id, to, &message, reply, deadline, post, network);
+            }
+            Output::Reply { id, message, .. } => {
+                let Some((key, codec)) = self.accepted.remove(&id.0) else { return };
+                let mut bytes = Vec::with_capacity(message.len() + 64);
+                codec.seal(&mut self.rng, Role::Acceptor, &message, &mut bytes);
+                self.send_step(now, key.dialer, key, Step::Reply(bytes), post, network);
+            }
+            Output::Close { id } => {
+                if self.dials.remove(&id.0).is_none()
+                    && let Some((key, _)) = self.accepted.remove(&id.0)
+                {
+                    self.send_step(now, key.dialer, key, Step::Fin, post, network);
+                }
+            }
+            // Nodes keep results to themselves.
+            Output::Done { .. } => {}
+        }
+    }
+
+    fn send_packet(
+        &mut self,
+        now: u64,
+        to: SocketAddr,
+        data: Vec<u8>,
+        post: &mut Post,
+        network: &Network,
+    ) {
+        self.counters.packets_sent += 1;
+        self.counters.bytes_sent += data.len() as u64;
+        self.counters.gossip_sent += u64::from(is_gossip(&data));
+        let Some((dst, to_moves)) = node_at(to).filter(|(dst, _)| *dst < post.nodes) else {
+            return;
+        };
+        post.trace.add(now, self.index, What::Sent, dst, data.len());
+        let from_moves = self.moves;
+        match network.datagram(&mut self.rng, self.index, dst) {
+            Fate::Lost => post.trace.add(now, self.index, What::Lost, dst, data.len()),
+            Fate::Once(wait) => {
+                let kind = Kind::Packet { from_moves, to_moves, data };
+                self.post(now + wait, dst, kind, post);
+            }
+            Fate::Twice(first, second) => {
+                let copy = Kind::Packet { from_moves, to_moves, data: data.clone() };
+                self.post(now + first, dst, copy, post);
+                self.post(now + second, dst, Kind::Packet { from_moves, to_moves, data }, post);
+            }
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn open(
+        &mut self,
+        now: u64,
+        id: StreamId,
+        to: SocketAddr,
+        message: &[u8],
+        reply: bool,
+        deadline: Instant,
+        post: &mut Post,
+        network: &Network,
+    ) {
+        let Some(node) = &self.node else { return };
+        let codec = node.stream_codec();
+        let mut bytes = Vec::with_capacity(message.len() + 64);
+        codec.seal(&mut self.rng, Role::Dialer, message, &mut bytes);
+        self.counters.streams += 1;
+        let at = deadline.as_nanos().saturating_sub(self.clock_ahead).max(now + 1);
+        self.post(at, self.index, Kind::DialDeadline { life: self.life, id: id.0 }, post);
+        let peer = node_at(to).filter(|(peer, _)| *peer < post.nodes);
+        let decoder = StreamDecoder::new(codec, Role::Dialer);
+        let number = peer.map_or(u32::MAX, |(peer, _)| peer);
+        self.dials.insert(id.0, Dial { peer: number, decoder, bytes, reply, connected: false });
+        if let Some((peer, moves)) = peer {
+            let key = StreamKey { dialer: self.index, life: self.life, id: id.0 };
+            self.send_step(now, peer, key, Step::Syn(moves), post, network);
+        }
+    }
+
+    fn send_step(
+        &mut self,
+        now: u64,
+        dst: u32,
+        key: StreamKey,
+        step: Step,
+        post: &mut Post,
+        network: &Network,
+    ) {
+        let bytes = match &step {
+            Step::Data(bytes) | Step::Reply(bytes) => bytes.len(),
+            Step::Syn(_) | Step::SynAck | Step::Refused | Step::Fin => 0,
+        };
+        self.counters.stream_bytes_sent += bytes as u64;
+        post.trace.add(now, self.index, What::Stream, dst, bytes);
+        if let Some(wait) = network.segment(&mut self.rng, self.index, dst, bytes) {
+            self.post(now + wait, dst, Kind::Stream { key, step }, post);
+        }
+    }
+
+    pub(crate) fn handle_step(
+        &mut self,
+        now: u64,
+        src: u32,
+        key: StreamKey,
+        step: Step,
+        post: &mut Post,
+        network: &Network,
+    ) {
+        if self.host_down {
+            return;
+        }
+        match step {
+            Step::Syn(moves) if moves != self.moves => {}
+            Step::Syn(_) => {
+                let answer = if self.node.is_some() { Step::SynAck } else { Step::Refused };
+                self.send_step(now, src, key, answer, post, network);
+            }
+            Step::Data(bytes) => self.accept(now, src, key, &bytes, post, network),
+            Step::SynAck => {
+                let Some(dial) = self.dial(key) else { return };
+                dial.connected = true;
+                let (bytes, reply, peer) = (std::mem::take(&mut dial.bytes), dial.reply, dial.peer);
+                self.send_step(now, peer, key, Step::Data(bytes), post, network);
+                if !reply {
+                    self.dials.remove(&key.id);
+                    self.stream_input(now, key.id, StreamInput::Sent, post, network);
+                }
+            }
+            Step::Refused => {
+                self.fail(now, key, "connection refused", post, network);
+            }
+            Step::Fin => self.fail(now, key, "EOF", post, network),
+            Step::Reply(bytes) => {
+                let Some(dial) = self.dial(key) else { return };
+                let fed = dial.decoder.feed(&bytes);
+                self.dials.remove(&key.id);
+                let input = match fed {
+                    Ok(Some(message)) => StreamInput::Message(message),
+                    Ok(None) => StreamInput::Failed { connected: true, error: "EOF".to_owned() },
+                    Err(error) => StreamInput::Broken(error),
+                };
+                self.stream_input(now, key.id, input, post, network);
+            }
+        }
+    }
+
+    fn accept(
+        &mut self,
+        now: u64,
+        src: u32,
+        key: StreamKey,
+        bytes: &[u8],
+        post: &mut Post,
+        network: &Network,
+    ) {
+        let local = self.local(now);
+        let Some(node) = &mut self.node else {
+            self.send_step(now, src, key, Step::Fin, post, network);
+            return;
+        };
+        let id = node.accept_stream();
+        let codec = node.stream_codec();
+        let from = super::network::address_of(src, 0);
+        node.handle_stream(local, id, StreamInput::Accepted { from });
+        let input = match StreamDecoder::new(codec.clone(), Role::Acceptor).feed(bytes) {
+            Ok(Some(message)) => StreamInput::Message(message),
+            Ok(None) => StreamInput::Failed { connected: true, error: "EOF".to_owned() },
+            Err(error) => StreamInput::Broken(error),
+        };
+        let answered = !matches!(
+            input,
+            StreamInput::Message(StreamMessage::User(_)) | StreamInput::Failed { .. }
+        );
+        if answered {
+            self.accepted.insert(id.0, (key, codec));
+            if self.accepted.len() > ACCEPTED_MAX {
+                self.accepted.pop_first();
+            }
+        }
+        self.stream_input(now, id.0, input, post, network);
+    }
+
+    pub(crate) fn handle_dial_deadline(
+        &mut self,
+        now: u64,
+        life: u32,
+        id: u64,
+        post: &mut Post,
+        network: &Network,
+    ) {
+        let key = StreamKey { dialer: self.index, life, id };
+        self.fail(now, key, "i/o timeout", post, network);
+    }
+
+    fn fail(
+        &mut self,
+        now: u64,
+        key: StreamKey,
+        error: &str,
+        post: &mut Post,
+        network: &Network,
+    ) {
+        let Some(dial) = self.dial(key) else { return };
+        let connected = dial.connected;
+        self.dials.remove(&key.id);
+        let input = StreamInput::Failed { connected, error: error.to_owned() };
+        self.stream_input(now, key.id, input, post, network);
+    }
+
+    fn stream_input(
+        &mut self,
+        now: u64,
+        id: u64,
+        input: StreamInput,
+        post: &mut Post,
+        network: &Network,
+    ) {
+        let local = self.local(now);
+        if let Some(node) = &mut self.node {
+            node.handle_stream(local, StreamId(id), input);
+        }
+        self.settle(now, post, network);
+    }
+
+    /// The stream this node dialled in its present life.
+    fn dial(&mut self, key: StreamKey) -> Option<&mut Dial> {
+        if key.dialer != self.index || key.life != self.life {
+            return None;
+        }
+        self.dials.get_mut(&key.id)
+    }
+
+    /// Keeps what arrives for a stopped process, as the kernel does.
+    pub(crate) fn hold(&mut self, src: u32, kind: Kind) {
+        if let Kind::Packet { data, .. } = &kind {
+            // The kernel charges a datagram with its bookkeeping.
+            let charge = data.len() + DATAGRAM_CHARGE;
+            if self.held_bytes + charge > self.buffer_bytes_max {
+                self.counters.overflowed += 1;
+                return;
+            }
+            self.held_bytes += charge;
+        }
+        self.held.push_back((src, kind));
+    }
+
+    pub(crate) fn stop(&mut self, run: Run) {
+        if self.run == Run::Up {
+            self.run = run;
+        }
+    }
+
+    /// The process runs again: first what waits in the socket, then the timers, as the driver
+    /// does; after a block, at the pace of a busy process.
+    pub(crate) fn resume(&mut self, now: u64, post: &mut Post, network: &Network) {
+        let was = std::mem::replace(&mut self.run, Run::Up);
+        for output in std::mem::take(&mut self.unsent) {
+            self.perform(now, output, post, network);
+        }
+        let held = std::mem::take(&mut self.held);
+        self.held_bytes = 0;
+        if was == Run::Blocked {
+            // Posted as their first senders would: the event keeps its source.
+            for (place, (src, kind)) in held.into_iter().enumerate() {
+                let at = now + 1 + place as u64 * DRAIN_SPACING;
+                let seq = self.seq;
+                self.seq += 1;
+                post.push(Event { at, src, dst: self.index, seq, kind });
+            }
+            return;
+        }
+        for (src, kind) in held {
+            match kind {
+                Kind::Packet { from_moves, to_moves, data } => {
+                    if to_moves == self.moves {
+                        self.counters.packets_received += 1;
+                        self.counters.bytes_received += data.len() as u64;
+                        self.handle_packet(now, super::network::address_of(src, from_moves), &data);
+                    }
+                }
+                Kind::Stream { key, step } => {
+                    self.handle_step(now, src, key, step, post, network);
+                }
+                Kind::DialDeadline { life, id } => {
+                    self.handle_dial_deadline(now, life, id, post, network);
+                }
+                Kind::Timer => {}
+            }
+        }
+        self.settle(now, post, network);
+        self.timer_at = u64::MAX;
+        self.handle_timeout(now, post, network);
+    }
+
+    /// The process is gone, and what its sockets held.
+    pub(crate) fn crash(&mut self, host: bool) -> Option<N> {
+        self.host_down = host;
+        self.run = Run::Up;
+        self.held.clear();
+        self.held_bytes = 0;
+        self.unsent.clear();
+        self.dials.clear();
+        self.accepted.clear();
+        self.timer_at = u64::MAX;
+        self.life += 1;
+        self.node.take()
+    }
+
+    pub(crate) fn take_observations(&mut self, into: &mut Vec<Observation>) {
+        let Some(node) = &mut self.node else { return };
+        let ahead = self.clock_ahead;
+        into.extend(node.take_observations().into_iter().map(|mut seen| {
+            seen.at = seen.at.saturating_sub(ahead);
+            seen
+        }));
+    }
+}
+
+/// Whether an unencrypted datagram is gossip and not part of a probe.
+fn is_gossip(data: &[u8]) -> bool {
+    let kind = match data.first() {
+        // Behind the checksum.
+        Some(12) => data.get(5),
+        kind => kind,
+    };
+    match kind {
+        Some(0 | 1 | 2 | 11) | None => false,
+        // The first part of a compound begins behind the count and the lengths.
+        Some(7) => {
+            let at = if data.first() == Some(&12) { 6 } else { 1 };
+            let parts = data.get(at).copied().map_or(0, usize::from);
+            !matches!(data.get(at + 1 + 2 * parts), Some(0 | 1 | 2 | 11))
+        }
+        Some(_) => true,
+    }
+}
+
+/// Accepted streams whose answer is awaited; an engine that forgets one must not cost memory.
+const ACCEPTED_MAX: usize = 4096;
+/// What Linux adds to a small datagram when it fills a socket buffer.
+const DATAGRAM_CHARGE: usize = 512;
+/// Time a busy process takes for a packet after it was blocked.
+const DRAIN_SPACING: u64 = 20_000;
+
+#[cfg(test)]
+mod tests {
+    use super::is_gossip;
+
+    #[test]
+    fn gossip_is_told_from_probes() {
+        assert!(!is_gossip(&[0, 1]), "ping");
+        assert!(!is_gossip(&[2, 1]), "ack");
+        assert!(is_gossip(&[4, 1]), "alive");
+        assert!(is_gossip(&[12, 0, 0, 0, 0, 4]), "alive behind a checksum");
+        assert!(!is_gossip(&[7, 2, 0, 1, 0, 1, 0, 3]), "ping with a suspect: the buddy rule");
+        assert!(is_gossip(&[7, 2, 0, 1, 0, 1, 4, 3]));
+        assert!(!is_gossip(&[12, 9, 9, 9, 9, 7, 1, 0, 1, 2]));
+        assert!(!is_gossip(&[]));
+    }
+}
