@@ -278,7 +278,7 @@ mod tests {
         }
         assert_eq!(node_at("10.0.0.0:7946".parse().unwrap()), None);
         assert_eq!(node_at("10.0.0.1:80".parse().unwrap()), None);
-        assert_eq!(node_at("127.0.0.1:7946".parse().unwrap()), Some((1, 117)));
+        assert_eq!(node_at("127.0.0.1:7946".parse().unwrap()), Some((0, 117)));
         assert_eq!(node_at("9.0.0.1:7946".parse().unwrap()), None);
         assert_eq!(node_at("[::ffff:10.0.0.1]:7946".parse().unwrap()), Some((0, 0)));
     }

@@ -14,7 +14,7 @@ pub(crate) enum Kind {
     /// Its deadline may have come.
     Timer,
     /// A datagram; `moves` tells under which address the sender sent it and to which.
-    Packet { from_moves: u8, to_moves: u8, data: Vec<u8> },
+    Packet { from: u32, from_moves: u8, to_moves: u8, data: Vec<u8> },
     /// A step of a stream.
     Stream { key: StreamKey, step: Step },
     /// A dialled stream must be over.
@@ -104,12 +104,7 @@ impl<N: Node> Shard<N> {
     }
 }
 
-fn dispatch<N: Node>(
-    slot: &mut Slot<N>,
-    post: &mut Post,
-    network: &Network,
-    event: Event<Kind>,
-) {
+fn dispatch<N: Node>(slot: &mut Slot<N>, post: &mut Post, network: &Network, event: Event<Kind>) {
     let now = event.at;
     match event.kind {
         Kind::Timer => {
@@ -120,34 +115,33 @@ fn dispatch<N: Node>(
                 }
             }
         }
-        Kind::Packet { from_moves, to_moves, data } => {
+        Kind::Packet { from, from_moves, to_moves, data } => {
             if slot.node.is_none() || to_moves != slot.moves {
                 return;
             }
             if slot.run == Run::Up {
-                post.trace.add(now, slot.index, What::Received, event.src, data.len());
+                post.trace.add(now, slot.index, What::Received, from, data.len());
                 slot.counters.packets_received += 1;
                 slot.counters.bytes_received += data.len() as u64;
-                slot.handle_packet(now, address_of(event.src, from_moves), &data);
+                slot.handle_packet(now, address_of(from, from_moves), &data);
                 slot.settle(now, post, network);
             } else {
-                let kind = Kind::Packet { from_moves, to_moves, data };
-                slot.hold(event.src, kind);
+                slot.hold(Kind::Packet { from, from_moves, to_moves, data });
             }
         }
         Kind::Stream { key, step } => {
             let held = slot.run != Run::Up && !matches!(step, Step::Syn(_) | Step::Refused);
             if held && slot.node.is_some() {
-                slot.hold(event.src, Kind::Stream { key, step });
+                slot.hold(Kind::Stream { key, step });
             } else {
-                slot.handle_step(now, event.src, key, step, post, network);
+                slot.handle_step(now, key, step, post, network);
             }
         }
         Kind::DialDeadline { life, id } => {
             if slot.run == Run::Up {
                 slot.handle_dial_deadline(now, life, id, post, network);
             } else if slot.node.is_some() {
-                slot.hold(event.src, Kind::DialDeadline { life, id });
+                slot.hold(Kind::DialDeadline { life, id });
             }
         }
     }

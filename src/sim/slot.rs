@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    network::{Fate, Network, node_at},
+    network::{Fate, Network, address_of, node_at},
     node::{Node, Observation},
     queue::Event,
     shard::{Kind, Post, Step, StreamKey},
@@ -71,7 +71,7 @@ pub(crate) struct Slot<N> {
     seq: u64,
     dials: BTreeMap<u64, Dial>,
     accepted: BTreeMap<u64, (StreamKey, StreamCodec)>,
-    held: VecDeque<(u32, Kind)>,
+    held: VecDeque<Kind>,
     held_bytes: usize,
     unsent: Vec<Output>,
 }
@@ -203,17 +203,22 @@ impl<N: Node> Slot<N> {
             return;
         };
         post.trace.add(now, self.index, What::Sent, dst, data.len());
-        let from_moves = self.moves;
+        let (from, from_moves) = (self.index, self.moves);
         match network.datagram(&mut self.rng, self.index, dst) {
             Fate::Lost => post.trace.add(now, self.index, What::Lost, dst, data.len()),
             Fate::Once(wait) => {
-                let kind = Kind::Packet { from_moves, to_moves, data };
+                let kind = Kind::Packet { from, from_moves, to_moves, data };
                 self.post(now + wait, dst, kind, post);
             }
             Fate::Twice(first, second) => {
-                let copy = Kind::Packet { from_moves, to_moves, data: data.clone() };
+                let copy = Kind::Packet { from, from_moves, to_moves, data: data.clone() };
                 self.post(now + first, dst, copy, post);
-                self.post(now + second, dst, Kind::Packet { from_moves, to_moves, data }, post);
+                self.post(
+                    now + second,
+                    dst,
+                    Kind::Packet { from, from_moves, to_moves, data },
+                    post,
+                );
             }
         }
     }
@@ -270,7 +275,6 @@ impl<N: Node> Slot<N> {
     pub(crate) fn handle_step(
         &mut self,
         now: u64,
-        src: u32,
         key: StreamKey,
         step: Step,
         post: &mut Post,
@@ -283,9 +287,9 @@ impl<N: Node> Slot<N> {
             Step::Syn(moves) if moves != self.moves => {}
             Step::Syn(_) => {
                 let answer = if self.node.is_some() { Step::SynAck } else { Step::Refused };
-                self.send_step(now, src, key, answer, post, network);
+                self.send_step(now, key.dialer, key, answer, post, network);
             }
-            Step::Data(bytes) => self.accept(now, src, key, &bytes, post, network),
+            Step::Data(bytes) => self.accept(now, key, &bytes, post, network),
             Step::SynAck => {
                 let Some(dial) = self.dial(key) else { return };
                 dial.connected = true;
@@ -317,7 +321,6 @@ impl<N: Node> Slot<N> {
     fn accept(
         &mut self,
         now: u64,
-        src: u32,
         key: StreamKey,
         bytes: &[u8],
         post: &mut Post,
@@ -325,12 +328,12 @@ impl<N: Node> Slot<N> {
     ) {
         let local = self.local(now);
         let Some(node) = &mut self.node else {
-            self.send_step(now, src, key, Step::Fin, post, network);
+            self.send_step(now, key.dialer, key, Step::Fin, post, network);
             return;
         };
         let id = node.accept_stream();
         let codec = node.stream_codec();
-        let from = super::network::address_of(src, 0);
+        let from = address_of(key.dialer, 0);
         node.handle_stream(local, id, StreamInput::Accepted { from });
         let input = match StreamDecoder::new(codec.clone(), Role::Acceptor).feed(bytes) {
             Ok(Some(message)) => StreamInput::Message(message),
@@ -362,14 +365,7 @@ impl<N: Node> Slot<N> {
         self.fail(now, key, "i/o timeout", post, network);
     }
 
-    fn fail(
-        &mut self,
-        now: u64,
-        key: StreamKey,
-        error: &str,
-        post: &mut Post,
-        network: &Network,
-    ) {
+    fn fail(&mut self, now: u64, key: StreamKey, error: &str, post: &mut Post, network: &Network) {
         let Some(dial) = self.dial(key) else { return };
         let connected = dial.connected;
         self.dials.remove(&key.id);
@@ -401,7 +397,7 @@ impl<N: Node> Slot<N> {
     }
 
     /// Keeps what arrives for a stopped process, as the kernel does.
-    pub(crate) fn hold(&mut self, src: u32, kind: Kind) {
+    pub(crate) fn hold(&mut self, kind: Kind) {
         if let Kind::Packet { data, .. } = &kind {
             // The kernel charges a datagram with its bookkeeping.
             let charge = data.len() + DATAGRAM_CHARGE;
@@ -411,7 +407,7 @@ impl<N: Node> Slot<N> {
             }
             self.held_bytes += charge;
         }
-        self.held.push_back((src, kind));
+        self.held.push_back(kind);
     }
 
     pub(crate) fn stop(&mut self, run: Run) {
@@ -430,26 +426,22 @@ impl<N: Node> Slot<N> {
         let held = std::mem::take(&mut self.held);
         self.held_bytes = 0;
         if was == Run::Blocked {
-            // Posted as their first senders would: the event keeps its source.
-            for (place, (src, kind)) in held.into_iter().enumerate() {
-                let at = now + 1 + place as u64 * DRAIN_SPACING;
-                let seq = self.seq;
-                self.seq += 1;
-                post.push(Event { at, src, dst: self.index, seq, kind });
+            for (place, kind) in held.into_iter().enumerate() {
+                self.post(now + 1 + place as u64 * DRAIN_SPACING, self.index, kind, post);
             }
             return;
         }
-        for (src, kind) in held {
+        for kind in held {
             match kind {
-                Kind::Packet { from_moves, to_moves, data } => {
+                Kind::Packet { from, from_moves, to_moves, data } => {
                     if to_moves == self.moves {
                         self.counters.packets_received += 1;
                         self.counters.bytes_received += data.len() as u64;
-                        self.handle_packet(now, super::network::address_of(src, from_moves), &data);
+                        self.handle_packet(now, address_of(from, from_moves), &data);
                     }
                 }
                 Kind::Stream { key, step } => {
-                    self.handle_step(now, src, key, step, post, network);
+                    self.handle_step(now, key, step, post, network);
                 }
                 Kind::DialDeadline { life, id } => {
                     self.handle_dial_deadline(now, life, id, post, network);

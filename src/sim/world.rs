@@ -97,7 +97,11 @@ impl<N: Node> World<N> {
 
     /// Calls a node at the present time of its own clock; then its effects leave. `None` if it
     /// has crashed.
-    pub fn with_node<R>(&mut self, index: u32, call: impl FnOnce(&mut N, Instant) -> R) -> Option<R> {
+    pub fn with_node<R>(
+        &mut self,
+        index: u32,
+        call: impl FnOnce(&mut N, Instant) -> R,
+    ) -> Option<R> {
         let slot = self.slot_mut(index)?;
         let local = Instant::from_nanos(slot.1.saturating_add(slot.0.clock_ahead));
         let result = call(slot.0.node.as_mut()?, local);
@@ -285,3 +289,6 @@ const _: () = {
     const fn send<T: Send>() {}
     send::<Kind>();
 };
+
+#[cfg(test)]
+mod tests;

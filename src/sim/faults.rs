@@ -1,0 +1,289 @@
+//! What is done to a cluster: drawn from a seed, each seed another mixture (swarm testing).
+
+use std::time::Duration;
+
+use super::{Link, network::Traffic};
+use crate::base::Rng;
+
+/// One thing done to the cluster.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Fault {
+    /// Kills a process, or its machine.
+    Crash {
+        /// Whose.
+        node: u32,
+        /// Whether nothing answers at the address any more.
+        host: bool,
+    },
+    /// Starts a crashed node again with its old name and joins it.
+    Restart {
+        /// Which.
+        node: u32,
+    },
+    /// SIGSTOP.
+    Pause {
+        /// Whom.
+        node: u32,
+    },
+    /// The anomaly of the Lifeguard paper: timers run, packets do not.
+    Block {
+        /// Whom.
+        node: u32,
+    },
+    /// Ends a pause or a block.
+    Resume {
+        /// Whom.
+        node: u32,
+    },
+    /// Steps a clock forward.
+    StepClock {
+        /// Whose.
+        node: u32,
+        /// How far.
+        by: Duration,
+    },
+    /// Cuts these nodes off from the rest.
+    Partition {
+        /// The minority.
+        nodes: Vec<u32>,
+        /// Only what the minority sends is lost (true), or both directions.
+        one_way: bool,
+        /// What is lost.
+        traffic: Traffic,
+    },
+    /// Ends the partition.
+    Heal,
+    /// Changes every link.
+    Link(Link),
+    /// Loses part of one node's datagrams.
+    NodeLoss {
+        /// Whose.
+        node: u32,
+        /// Share; 0 ends it.
+        loss: f64,
+    },
+    /// Leaves gracefully, and exits three seconds later.
+    Leave {
+        /// Who.
+        node: u32,
+    },
+    /// Changes the meta.
+    Update {
+        /// Whose.
+        node: u32,
+    },
+}
+
+/// Faults by time, and the link they begin with.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The link at the start.
+    pub link: Link,
+    /// When (since the start) and what, by time.
+    pub steps: Vec<(Duration, Fault)>,
+}
+
+impl Plan {
+    /// Draws a plan: which kinds of fault there are, how often, and of whom.
+    pub fn draw(seed: u64, nodes: u32, time: Duration) -> Self {
+        let mut rng = Rng::from_u64(seed ^ 0x5afe);
+        let mut kinds: Vec<Kind> = KINDS.iter().copied().filter(|_| rng.below(2) == 1).collect();
+        if kinds.is_empty() {
+            kinds.push(KINDS[rng.below(KINDS.len())]);
+        }
+        let mut draw = Draw {
+            link: draw_link(&mut rng),
+            gone: Vec::new(),
+            busy: vec![Duration::ZERO; nodes as usize],
+            cut_until: Duration::ZERO,
+            steps: Vec::new(),
+            nodes,
+            end: time,
+        };
+        let link = draw.link;
+        let gap = 0.2 + 5.0 * rng.unit();
+        let mut at = Duration::from_secs_f64(gap * rng.unit());
+        while at < time {
+            let kind = kinds[rng.below(kinds.len())];
+            draw.add(&mut rng, at, kind);
+            at += Duration::from_secs_f64(gap * -(1.0 - rng.unit()).ln());
+        }
+        draw.steps.sort_by_key(|(at, _)| *at);
+        Self { link, steps: draw.steps }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Crash,
+    Churn,
+    Pause,
+    Block,
+    StepClock,
+    Partition,
+    Weather,
+    NodeLoss,
+    Leave,
+    Update,
+}
+
+const KINDS: [Kind; 10] = [
+    Kind::Crash,
+    Kind::Churn,
+    Kind::Pause,
+    Kind::Block,
+    Kind::StepClock,
+    Kind::Partition,
+    Kind::Weather,
+    Kind::NodeLoss,
+    Kind::Leave,
+    Kind::Update,
+];
+
+struct Draw {
+    link: Link,
+    /// Nodes that do not come back.
+    gone: Vec<u32>,
+    /// Until when something is being done to a node.
+    busy: Vec<Duration>,
+    cut_until: Duration,
+    steps: Vec<(Duration, Fault)>,
+    nodes: u32,
+    end: Duration,
+}
+
+impl Draw {
+    fn add(&mut self, rng: &mut Rng, at: Duration, kind: Kind) {
+        let Some(node) = self.idle_node(rng, at) else { return };
+        let steps = match kind {
+            Kind::Crash | Kind::Leave => {
+                if self.gone.len() as u32 >= self.nodes / 4 {
+                    return;
+                }
+                self.gone.push(node);
+                self.busy[node as usize] = Duration::MAX;
+                let host = rng.below(2) == 1;
+                let fault = match kind {
+                    Kind::Leave => Fault::Leave { node },
+                    _ => Fault::Crash { node, host },
+                };
+                vec![(at, fault)]
+            }
+            Kind::Churn => {
+                let back = at + log_uniform(rng, 0.05, 60.0);
+                vec![
+                    (at, Fault::Crash { node, host: rng.below(2) == 1 }),
+                    (back, Fault::Restart { node }),
+                ]
+            }
+            Kind::Pause => {
+                let back = at + log_uniform(rng, 0.1, 60.0);
+                vec![(at, Fault::Pause { node }), (back, Fault::Resume { node })]
+            }
+            Kind::Block => {
+                let back = at + log_uniform(rng, 0.1, 60.0);
+                vec![(at, Fault::Block { node }), (back, Fault::Resume { node })]
+            }
+            Kind::StepClock => {
+                vec![(at, Fault::StepClock { node, by: log_uniform(rng, 0.01, 3600.0) })]
+            }
+            Kind::Partition => {
+                if at < self.cut_until {
+                    return;
+                }
+                let size = 1 + rng.below((self.nodes as usize / 2).max(1));
+                let nodes = (0..size).map(|_| rng.below(self.nodes as usize) as u32).collect();
+                let traffic =
+                    [Traffic::All, Traffic::All, Traffic::Udp, Traffic::Tcp][rng.below(4)];
+                self.cut_until = at + log_uniform(rng, 0.2, 90.0);
+                let one_way = rng.below(3) == 0;
+                vec![
+                    (at, Fault::Partition { nodes, one_way, traffic }),
+                    (self.cut_until, Fault::Heal),
+                ]
+            }
+            Kind::Weather => {
+                let back = at + log_uniform(rng, 0.5, 20.0);
+                let bad = Link { loss: 0.5 * rng.unit(), ..draw_link(rng) };
+                vec![(at, Fault::Link(bad)), (back, Fault::Link(self.link))]
+            }
+            Kind::NodeLoss => {
+                let back = at + log_uniform(rng, 0.5, 60.0);
+                vec![
+                    (at, Fault::NodeLoss { node, loss: rng.unit() }),
+                    (back, Fault::NodeLoss { node, loss: 0.0 }),
+                ]
+            }
+            Kind::Update => vec![(at, Fault::Update { node })],
+        };
+        if let Some((back, _)) = steps.last()
+            && self.busy[node as usize] != Duration::MAX
+        {
+            self.busy[node as usize] = *back;
+        }
+        self.steps.extend(steps.into_iter().map(|(at, fault)| (at.min(self.end), fault)));
+    }
+
+    fn idle_node(&self, rng: &mut Rng, at: Duration) -> Option<u32> {
+        (0..20)
+            .map(|_| rng.below(self.nodes as usize))
+            .find(|n| self.busy[*n] <= at)
+            .map(|n| n as u32)
+    }
+}
+
+fn draw_link(rng: &mut Rng) -> Link {
+    let sometimes =
+        |rng: &mut Rng, max: f64| if rng.below(2) == 0 { 0.0 } else { max * rng.unit() };
+    Link {
+        latency: log_uniform(rng, 0.000_1, 0.05),
+        jitter: log_uniform(rng, 0.000_01, 0.05),
+        loss: sometimes(rng, 0.05),
+        duplication: sometimes(rng, 0.05),
+        reordering: sometimes(rng, 0.1),
+        reorder_delay: log_uniform(rng, 0.001, 2.0),
+        ..Link::default()
+    }
+}
+
+fn log_uniform(rng: &mut Rng, min: f64, max: f64) -> Duration {
+    Duration::from_secs_f64(min * (max / min).powf(rng.unit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_gives_one_plan_and_seeds_differ() {
+        let time = Duration::from_secs(120);
+        let (a, b, c) = (Plan::draw(1, 50, time), Plan::draw(1, 50, time), Plan::draw(2, 50, time));
+        assert_eq!(a.steps, b.steps);
+        assert_ne!(a.steps, c.steps);
+    }
+
+    #[test]
+    fn plans_keep_a_majority_and_end_what_they_begin() {
+        let mut total = 0;
+        for seed in 0..200 {
+            let plan = Plan::draw(seed, 20, Duration::from_secs(60));
+            total += plan.steps.len();
+            assert!(plan.steps.is_sorted_by_key(|(at, _)| *at));
+            let (mut gone, mut cuts, mut stopped) = (0, 0, 0);
+            for (_, fault) in &plan.steps {
+                match fault {
+                    Fault::Crash { .. } | Fault::Leave { .. } => gone += 1,
+                    Fault::Restart { .. } => gone -= 1,
+                    Fault::Partition { .. } => cuts += 1,
+                    Fault::Heal => cuts -= 1,
+                    Fault::Pause { .. } | Fault::Block { .. } => stopped += 1,
+                    Fault::Resume { .. } => stopped -= 1,
+                    _ => {}
+                }
+            }
+            assert!((0..=5).contains(&gone), "seed {seed}: {gone} of 20 gone");
+            assert_eq!((cuts, stopped), (0, 0), "seed {seed}");
+        }
+        assert!(total > 1000, "{total} faults in 200 plans");
+    }
+}

@@ -1,0 +1,201 @@
+//! What must hold, each rule in its own file with its source.
+//!
+//! The swarm scans all views every few seconds of virtual time ([`View`]) and tells each checker.
+//! Rules of safety hold at every scan; those of liveness are asked at the end, after the faults
+//! have stopped and the cluster had its time to recover.
+
+mod bounded;
+mod incarnation_monotone;
+mod no_false_failure;
+mod no_rebroadcast_loop;
+mod no_resurrection;
+mod own_incarnation;
+mod view_agreement;
+
+use std::fmt;
+
+pub use bounded::Bounded;
+pub use incarnation_monotone::IncarnationMonotone;
+pub use no_false_failure::NoFalseFailure;
+pub use no_rebroadcast_loop::NoRebroadcastLoop;
+pub use no_resurrection::NoResurrection;
+pub use own_incarnation::OwnIncarnation;
+pub use view_agreement::ViewAgreement;
+
+use super::{Oracle, SwimNode, World};
+use crate::swim::NodeStateKind;
+
+/// A rule that was broken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Name of the rule: that of its file.
+    pub rule: &'static str,
+    /// World time in nanoseconds.
+    pub at: u64,
+    /// In whose view.
+    pub observer: u32,
+    /// About whom.
+    pub subject: u32,
+    /// What is wrong.
+    pub detail: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} at {}.{:03} s: node {} about node {}: {}",
+            self.rule,
+            self.at / 1_000_000_000,
+            self.at % 1_000_000_000 / 1_000_000,
+            self.observer,
+            self.subject,
+            self.detail
+        )
+    }
+}
+
+/// One row of one node's table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// State, as the observer has it.
+    pub state: NodeStateKind,
+    /// Incarnation, as the observer has it.
+    pub incarnation: u32,
+    /// Digest of address, port, meta and versions.
+    pub digest: u64,
+}
+
+/// The tables of all running nodes at one moment.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// World time in nanoseconds.
+    pub at: u64,
+    nodes: usize,
+    /// `rows[observer * nodes + subject]`.
+    rows: Vec<Option<Row>>,
+    /// Whether the observer's process exists.
+    present: Vec<bool>,
+}
+
+impl View {
+    /// Reads all tables.
+    pub fn scan(world: &World<SwimNode>) -> Self {
+        let nodes = world.len() as usize;
+        let mut rows = vec![None; nodes * nodes];
+        let mut present = vec![false; nodes];
+        for observer in 0..nodes {
+            let Some(node) = world.node(observer as u32) else { continue };
+            present[observer] = true;
+            for row in node.engine().nodes() {
+                let subject = SwimNode::index_of(row.name) as usize;
+                if subject < nodes {
+                    rows[observer * nodes + subject] = Some(Row {
+                        state: row.state,
+                        incarnation: row.incarnation.0,
+                        digest: digest(&[row.addr, &row.port.to_be_bytes(), row.meta, &row.vsn]),
+                    });
+                }
+            }
+        }
+        Self { at: world.now().as_nanos(), nodes, rows, present }
+    }
+
+    /// A view made by hand, for tests of the rules.
+    pub fn from_rows(at: u64, rows: Vec<Vec<Option<Row>>>) -> Self {
+        let nodes = rows.len();
+        let present = vec![true; nodes];
+        Self { at, nodes, rows: rows.into_iter().flatten().collect(), present }
+    }
+
+    /// Number of nodes.
+    pub fn len(&self) -> u32 {
+        self.nodes as u32
+    }
+
+    /// Whether there are no nodes.
+    pub fn is_empty(&self) -> bool {
+        self.nodes == 0
+    }
+
+    /// Whether a node's process exists.
+    pub fn is_present(&self, observer: u32) -> bool {
+        self.present[observer as usize]
+    }
+
+    /// How `observer` sees `subject`.
+    pub fn row(&self, observer: u32, subject: u32) -> Option<Row> {
+        self.rows[observer as usize * self.nodes + subject as usize]
+    }
+
+    /// All rows that exist: observer, subject, row.
+    pub fn rows(&self) -> impl Iterator<Item = (u32, u32, Row)> {
+        self.rows.iter().enumerate().filter_map(|(place, row)| {
+            let (observer, subject) = (place / self.nodes, place % self.nodes);
+            row.map(|row| (observer as u32, subject as u32, row))
+        })
+    }
+
+    fn violation(
+        &self,
+        rule: &'static str,
+        observer: u32,
+        subject: u32,
+        detail: String,
+    ) -> Violation {
+        Violation { rule, at: self.at, observer, subject, detail }
+    }
+}
+
+/// A rule.
+pub trait Invariant {
+    /// Looks at a scan in the middle of the run.
+    fn check(&mut self, view: &View, oracle: &Oracle, world: &World<SwimNode>) -> Vec<Violation>;
+
+    /// Looks at the scan after the recovery.
+    fn check_end(
+        &mut self,
+        view: &View,
+        oracle: &Oracle,
+        world: &World<SwimNode>,
+    ) -> Vec<Violation> {
+        self.check(view, oracle, world)
+    }
+}
+
+/// Every rule for the membership engine.
+pub fn all() -> Vec<Box<dyn Invariant>> {
+    vec![
+        Box::new(IncarnationMonotone::default()),
+        Box::new(OwnIncarnation),
+        Box::new(NoResurrection::default()),
+        Box::new(NoFalseFailure),
+        Box::new(ViewAgreement),
+        Box::new(Bounded),
+        Box::new(NoRebroadcastLoop::default()),
+    ]
+}
+
+/// FNV-1a over length-prefixed parts.
+fn digest(parts: &[&[u8]]) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    for part in parts {
+        for byte in (part.len() as u16).to_be_bytes().iter().chain(part.iter()) {
+            hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+    hash
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::*;
+
+    pub(crate) fn row(state: NodeStateKind, incarnation: u32) -> Option<Row> {
+        Some(Row { state, incarnation, digest: 1 })
+    }
+
+    pub(crate) fn empty_world() -> World<SwimNode> {
+        World::new(crate::sim::WorldConfig::default(), crate::sim::Network::new(Default::default()))
+    }
+}

@@ -1,0 +1,76 @@
+//! A node that is down and that no running node holds alive any more does not come back to life by
+//! old news.
+//!
+//! Source: memberlist/state.go: aliveNode (an alive message with a known incarnation never revives
+//! the dead); al8n/memberlist#197 (stale alive after late evidence of death).
+
+use super::{Invariant, Oracle, View, Violation};
+use crate::{
+    sim::{SwimNode, World},
+    swim::NodeStateKind,
+};
+
+/// See the module.
+#[derive(Default)]
+pub struct NoResurrection {
+    /// Since when a node is extinct.
+    extinct: Vec<Option<u64>>,
+}
+
+impl Invariant for NoResurrection {
+    fn check(&mut self, view: &View, oracle: &Oracle, _: &World<SwimNode>) -> Vec<Violation> {
+        self.extinct.resize(view.len() as usize, None);
+        let mut believer = vec![None; view.len() as usize];
+        for (observer, subject, row) in view.rows() {
+            if matches!(row.state, NodeStateKind::Alive | NodeStateKind::Suspect)
+                && observer != subject
+            {
+                believer[subject as usize] = Some(observer);
+            }
+        }
+        let mut found = Vec::new();
+        for (subject, believer) in (0..).zip(believer) {
+            let extinct = &mut self.extinct[subject as usize];
+            if oracle.is_up(subject) {
+                *extinct = None;
+                continue;
+            }
+            match (believer, *extinct) {
+                (Some(observer), Some(since)) => {
+                    let seconds = (view.at - since) / 1_000_000_000;
+                    let detail = format!("is down and was extinct {seconds} s ago");
+                    found.push(view.violation("no_resurrection", observer, subject, detail));
+                    *extinct = None;
+                }
+                (None, None) => *extinct = Some(view.at),
+                (Some(_), None) | (None, Some(_)) => {}
+            }
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::testing::*, *};
+    use crate::{
+        sim::oracle::TruthState,
+        swim::NodeStateKind::{Alive, Dead},
+    };
+
+    #[test]
+    fn the_dead_may_linger_but_not_return() {
+        let mut oracle = Oracle::new(2);
+        let view =
+            |at, about_1| View::from_rows(at, vec![vec![row(Alive, 1), about_1], vec![None, None]]);
+        let mut rule = NoResurrection::default();
+        let mut check =
+            |at, about, oracle: &Oracle| rule.check(&view(at, about), oracle, &empty_world()).len();
+        oracle.set(1, TruthState::Down, 0);
+        assert_eq!(check(0, row(Alive, 1), &oracle), 0, "lingers");
+        assert_eq!(check(1, row(Dead, 1), &oracle), 0);
+        assert_eq!(check(2, row(Alive, 1), &oracle), 1, "returns");
+        oracle.set(1, TruthState::Up, 3);
+        assert_eq!(check(4, row(Alive, 2), &oracle), 0, "was started again");
+    }
+}

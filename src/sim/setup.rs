@@ -1,0 +1,89 @@
+//! Clusters that are already formed when the run begins.
+
+use std::time::Duration;
+
+use super::{Link, Network, SwimNode, World, WorldConfig, address_of};
+use crate::{
+    base::{Instant, Rng},
+    swim::Config,
+};
+
+/// A cluster of bare membership engines.
+#[derive(Clone)]
+pub struct ClusterSpec {
+    /// Number of nodes.
+    pub nodes: u32,
+    /// Seed of everything.
+    pub seed: u64,
+    /// Threads; the result does not depend on it.
+    pub threads: usize,
+    /// Links at the start.
+    pub link: Link,
+    /// Settings of every node; name, address and seed are put in.
+    pub config: Config,
+    /// Lines of trace to keep.
+    pub trace_lines: usize,
+}
+
+impl ClusterSpec {
+    /// LAN settings without compression, which costs time and changes nothing that is measured
+    /// here.
+    pub fn lan(nodes: u32, seed: u64) -> Self {
+        Self::with_config(nodes, seed, Config::lan("template"))
+    }
+
+    /// The given settings, but without compression.
+    pub fn with_config(nodes: u32, seed: u64, mut config: Config) -> Self {
+        config.codec.compression = false;
+        Self { nodes, seed, threads: 1, link: Link::default(), config, trace_lines: 0 }
+    }
+
+    /// Settings of one node, `life` times started before.
+    pub fn node_config(&self, index: u32, moves: u8, life: u32) -> Config {
+        let mut seed = [0; 32];
+        Rng::from_u64(self.seed ^ (u64::from(life) << 40) ^ u64::from(index)).fill(&mut seed);
+        let addr = address_of(index, moves);
+        let advertise_addr = match addr.ip() {
+            std::net::IpAddr::V4(ip) => ip.octets().to_vec(),
+            std::net::IpAddr::V6(ip) => ip.octets().to_vec(),
+        };
+        Config {
+            name: SwimNode::name_of(index).into(),
+            advertise_addr,
+            advertise_port: addr.port(),
+            bind_port: addr.port(),
+            seed,
+            ..self.config.clone()
+        }
+    }
+
+    /// Starts one node.
+    pub fn build_node(&self, index: u32, moves: u8, life: u32, now: Instant) -> SwimNode {
+        SwimNode::build(index, self.node_config(index, moves, life), now)
+            .expect("the settings of a simulated node are sound")
+    }
+
+    /// Starts all nodes; each knows every other already, and has nothing to tell.
+    pub fn build(&self) -> World<SwimNode> {
+        let config = WorldConfig {
+            seed: self.seed,
+            threads: self.threads,
+            trace_lines: self.trace_lines,
+            ..WorldConfig::default()
+        };
+        let mut world = World::new(config, Network::new(self.link));
+        let mut cast = super::node::Cast::default();
+        for index in 0..self.nodes {
+            cast.add(&self.node_config(index, 0, 0));
+        }
+        for index in 0..self.nodes {
+            let mut node = self.build_node(index, 0, 0, Instant::ZERO);
+            node.preload(Instant::ZERO, &cast);
+            world.add(node);
+        }
+        world
+    }
+}
+
+/// Time after which a preloaded cluster has spread its probes evenly.
+pub const WARM_UP: Duration = Duration::from_secs(5);

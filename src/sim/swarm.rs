@@ -1,0 +1,316 @@
+//! Swarm testing: a cluster under a mixture of faults drawn from a seed, then left to recover.
+
+use std::{collections::BTreeMap, fmt, time::Duration};
+
+use super::{
+    ClusterSpec, Network, Oracle, SwimNode, TruthState, World,
+    faults::{Fault, Plan},
+    invariants::{self, Invariant, View, Violation},
+};
+use crate::base::{Instant, Rng};
+
+/// One run of the swarm.
+#[derive(Clone)]
+pub struct Swarm {
+    /// The cluster; its seed draws the faults too.
+    pub cluster: ClusterSpec,
+    /// How long faults happen; default 120 s.
+    pub fault_time: Duration,
+    /// Longest time to recover afterwards; default 10 min.
+    pub recovery_max: Duration,
+    /// Time between looks at all views; default 5 s.
+    pub scan_interval: Duration,
+    /// Faults in place of those that the seed draws.
+    pub plan: Option<Plan>,
+}
+
+/// What came of it.
+#[derive(Clone, Debug)]
+pub struct SwarmReport {
+    /// Seed.
+    pub seed: u64,
+    /// Nodes.
+    pub nodes: u32,
+    /// Faults that were done.
+    pub faults: usize,
+    /// Broken rules; empty is good.
+    pub violations: Vec<Violation>,
+    /// How long the cluster took to agree again.
+    pub recovery: Option<Duration>,
+    /// Events handled.
+    pub events: u64,
+    /// Largest number of broadcasts one node had queued at a scan.
+    pub queued_max: usize,
+    /// The last lines of the trace, if it is kept and a rule was broken.
+    pub trace: String,
+}
+
+impl Swarm {
+    /// A run with the defaults.
+    pub fn new(cluster: ClusterSpec) -> Self {
+        Self {
+            cluster,
+            fault_time: Duration::from_secs(120),
+            recovery_max: Duration::from_secs(600),
+            scan_interval: Duration::from_secs(5),
+            plan: None,
+        }
+    }
+
+    /// Runs it.
+    pub fn run(&self) -> SwarmReport {
+        let plan = self
+            .plan
+            .clone()
+            .unwrap_or_else(|| Plan::draw(self.cluster.seed, self.cluster.nodes, self.fault_time));
+        let spec = ClusterSpec { link: plan.link, ..self.cluster.clone() };
+        let mut run = Run::new(self, &spec);
+        run.suffer(&plan);
+        let recovery = run.recover();
+        let violations = run.violations;
+        let trace = if violations.is_empty() { String::new() } else { run.world.trace() };
+        SwarmReport {
+            seed: spec.seed,
+            nodes: spec.nodes,
+            faults: plan.steps.len(),
+            violations,
+            recovery,
+            events: run.world.events_handled(),
+            queued_max: run.queued_max,
+            trace,
+        }
+    }
+}
+
+impl fmt::Display for SwarmReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let recovery = self.recovery.map_or("never".to_owned(), |time| format!("{time:.1?}"));
+        writeln!(
+            f,
+            "SEED={} nodes={} faults={} events={} queued_max={} recovery={recovery} violations={}",
+            self.seed,
+            self.nodes,
+            self.faults,
+            self.events,
+            self.queued_max,
+            self.violations.len()
+        )?;
+        for violation in self.violations.iter().take(VIOLATIONS_SHOWN) {
+            writeln!(f, "  {violation}")?;
+        }
+        if !self.violations.is_empty() {
+            writeln!(
+                f,
+                "  commit {}; replay: serf simulate --scenario swarm --nodes {} --seed {}",
+                super::commit(),
+                self.nodes,
+                self.seed
+            )?;
+        }
+        f.write_str(&self.trace)
+    }
+}
+
+struct Run<'a> {
+    swarm: &'a Swarm,
+    spec: &'a ClusterSpec,
+    world: World<SwimNode>,
+    oracle: Oracle,
+    rules: Vec<Box<dyn Invariant>>,
+    violations: Vec<Violation>,
+    rng: Rng,
+    lives: BTreeMap<u32, u32>,
+    /// Nodes that still look for the cluster after their restart.
+    joining: Vec<u32>,
+    /// Leaving nodes, and when their process ends.
+    exits: Vec<(Instant, u32)>,
+    next_scan: Instant,
+    queued_max: usize,
+}
+
+impl<'a> Run<'a> {
+    fn new(swarm: &'a Swarm, spec: &'a ClusterSpec) -> Self {
+        let world = spec.build();
+        Self {
+            swarm,
+            spec,
+            oracle: Oracle::new(spec.nodes),
+            world,
+            rules: invariants::all(),
+            violations: Vec::new(),
+            rng: Rng::from_u64(spec.seed ^ 0xab1e),
+            lives: BTreeMap::new(),
+            joining: Vec::new(),
+            exits: Vec::new(),
+            next_scan: Instant::ZERO + swarm.scan_interval,
+            queued_max: 0,
+        }
+    }
+
+    /// The phase of safety: faults.
+    fn suffer(&mut self, plan: &Plan) {
+        for (at, fault) in &plan.steps {
+            self.run_until(Instant::ZERO + *at);
+            self.perform(fault);
+        }
+        self.run_until(Instant::ZERO + self.swarm.fault_time);
+    }
+
+    /// The phase of liveness: everything that can runs again, and nothing is lost any more.
+    fn recover(&mut self) -> Option<Duration> {
+        *self.world.network_mut() = Network::new(super::Link::default());
+        for node in 0..self.world.len() {
+            self.world.resume(node);
+        }
+        let start = self.world.now();
+        // What Serf's reconnect does above the engine: both sides of a partition that outlived
+        // the memory of the dead meet again.
+        self.joining = (0..self.world.len()).filter(|node| self.oracle.is_up(*node)).collect();
+        let end = start + self.swarm.recovery_max;
+        let mut agreed: Option<Instant> = None;
+        while self.world.now() < end {
+            self.run_until(self.next_scan);
+            let view = View::scan(&self.world);
+            let broken = self.check_end(&view);
+            if broken.is_empty() {
+                return agreed.or(Some(self.world.now())).map(|at| at.since(start));
+            }
+            let only_noise = broken.iter().all(|v| v.rule == "no_rebroadcast_loop");
+            agreed = if only_noise { agreed.or(Some(self.world.now())) } else { None };
+            if self.world.now() + self.swarm.scan_interval >= end {
+                self.violations.extend(broken);
+            }
+        }
+        None
+    }
+
+    fn check_end(&mut self, view: &View) -> Vec<Violation> {
+        let mut broken = Vec::new();
+        for rule in &mut self.rules {
+            broken.extend(rule.check_end(view, &self.oracle, &self.world));
+            rule.check(view, &self.oracle, &self.world);
+        }
+        broken
+    }
+
+    fn run_until(&mut self, end: Instant) {
+        while self.next_scan <= end {
+            self.world.run_until(self.next_scan);
+            self.tick();
+            self.next_scan += self.swarm.scan_interval;
+        }
+        self.world.run_until(end);
+    }
+
+    /// Work at every scan: rules, exits of those that left, retries of joins.
+    fn tick(&mut self) {
+        self.world.take_observations();
+        for node in 0..self.world.len() {
+            if let Some(member) = self.world.node(node) {
+                self.oracle.witness(node, member.engine().local().incarnation.0);
+                self.queued_max = self.queued_max.max(0);
+            }
+        }
+        let view = View::scan(&self.world);
+        for rule in &mut self.rules {
+            if self.violations.len() < VIOLATIONS_MAX {
+                self.violations.extend(rule.check(&view, &self.oracle, &self.world));
+            }
+        }
+        let now = self.world.now();
+        let (due, later) = self.exits.drain(..).partition(|(at, _)| *at <= now);
+        self.exits = later;
+        let due: Vec<(Instant, u32)> = due;
+        for (_, node) in due {
+            self.world.crash(node, false);
+        }
+        for node in std::mem::take(&mut self.joining) {
+            self.join(node);
+        }
+    }
+
+    /// Joins through a few others; tried again at the next scan unless one of them answered.
+    fn join(&mut self, node: u32) {
+        if !self.oracle.is_up(node) || !self.world.is_running(node) {
+            return;
+        }
+        for _ in 0..JOIN_TARGETS {
+            let peer = self.rng.below(self.world.len() as usize) as u32;
+            let to = self.world.address(peer);
+            if self.oracle.is_up(peer) && peer != node {
+                self.world.with_node(node, |member, now| member.start_push_pull(now, to, true));
+            }
+        }
+        let alone = self.world.node(node).is_some_and(|member| member.engine().member_count() < 2);
+        if alone {
+            self.joining.push(node);
+        }
+    }
+
+    fn perform(&mut self, fault: &Fault) {
+        let now = self.world.now();
+        match fault {
+            Fault::Crash { node, host } => {
+                self.witness(*node);
+                self.world.crash(*node, *host);
+                self.oracle.set(*node, TruthState::Down, now.as_nanos());
+            }
+            Fault::Restart { node } => {
+                let life = self.lives.entry(*node).or_default();
+                *life += 1;
+                let (spec, node, life) = (self.spec, *node, *life);
+                self.world.restart(node, false, |now| spec.build_node(node, 0, life, now));
+                self.oracle.set(node, TruthState::Up, now.as_nanos());
+                self.join(node);
+            }
+            Fault::Pause { node } => {
+                self.oracle.disturb(*node);
+                self.world.pause(*node);
+            }
+            Fault::Block { node } => {
+                self.oracle.disturb(*node);
+                self.world.block_io(*node);
+            }
+            Fault::Resume { node } => self.world.resume(*node),
+            Fault::StepClock { node, by } => {
+                self.oracle.disturb(*node);
+                self.world.step_clock(*node, *by);
+            }
+            Fault::Partition { nodes, one_way, traffic } => {
+                for node in nodes {
+                    self.world.network_mut().set_group(*node, 1);
+                }
+                self.world.network_mut().cut(1, 0, *traffic);
+                if !one_way {
+                    self.world.network_mut().cut(0, 1, *traffic);
+                }
+            }
+            Fault::Heal => self.world.network_mut().heal(),
+            Fault::Link(link) => self.world.network_mut().set_link(*link),
+            Fault::NodeLoss { node, loss } => self.world.network_mut().set_node_loss(*node, *loss),
+            Fault::Leave { node } => {
+                self.witness(*node);
+                self.world.with_node(*node, |member, now| member.start_leave(now));
+                self.oracle.set(*node, TruthState::Left, now.as_nanos());
+                self.exits.push((now + LEAVE_TIME, *node));
+            }
+            Fault::Update { node } => {
+                let meta = now.as_nanos().to_be_bytes();
+                self.world.with_node(*node, |member, now| member.start_update(now, &meta));
+                self.witness(*node);
+            }
+        }
+    }
+
+    fn witness(&mut self, node: u32) {
+        if let Some(member) = self.world.node(node) {
+            self.oracle.witness(node, member.engine().local().incarnation.0);
+        }
+    }
+}
+
+/// Time a leaving node's process stays for its message to spread.
+const LEAVE_TIME: Duration = Duration::from_secs(3);
+const JOIN_TARGETS: usize = 3;
+const VIOLATIONS_MAX: usize = 1000;
+const VIOLATIONS_SHOWN: usize = 5;
