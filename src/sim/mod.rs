@@ -13,6 +13,7 @@
 //! number of threads.
 
 mod cluster;
+pub mod command;
 mod dissemination;
 mod faults;
 pub mod invariants;
