@@ -188,7 +188,7 @@ fn message(rng: &mut Rng) -> Vec<u8> {
             target: bin(&from),
             port,
             node: &a,
-            nack: port % 2 == 0,
+            nack: port.is_multiple_of(2),
             source_addr: Bin::default(),
             source_port: 0,
             source_node: &b,
@@ -223,7 +223,7 @@ fn push_pull(rng: &mut Rng, count: usize) -> Vec<u8> {
         vsn: bin(&VSN),
     });
     let mut out = Vec::new();
-    PushPull::encode(count % 2 == 0, rows, &[0xc1; 300][..count.min(300)], &mut out);
+    PushPull::encode(count.is_multiple_of(2), rows, &[0xc1; 300][..count.min(300)], &mut out);
     out
 }
 
