@@ -1,3 +1,4 @@
 //! Helpers shared by the compatibility tests.
 
+pub mod fuzz;
 pub mod go;

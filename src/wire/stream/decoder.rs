@@ -365,13 +365,12 @@ impl StreamDecoder {
     ) -> Result<Option<std::ops::Range<usize>>, DecodeError> {
         let rest = self.buf.get(self.taken..).unwrap_or_default();
         let scanner = self.scanner.get_or_insert_default();
-        let Some(len) = scanner.advance(rest)? else {
-            let got = scanner.len_min();
-            if got > bytes_max as u64 {
-                return Err(DecodeError::TooLarge { what, got });
-            }
-            return Ok(None);
-        };
+        let whole = scanner.advance(rest)?;
+        let got = scanner.len_min();
+        if got > bytes_max as u64 {
+            return Err(DecodeError::TooLarge { what, got });
+        }
+        let Some(len) = whole else { return Ok(None) };
         self.scanner = None;
         let start = self.taken;
         self.taken += len;
