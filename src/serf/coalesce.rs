@@ -114,4 +114,5 @@ impl UserCoalescer {
     }
 }
 
-//TESTS
+#[cfg(test)]
+mod tests;

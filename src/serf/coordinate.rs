@@ -277,4 +277,5 @@ const GRAVITY_RHO: f64 = 150.0;
 const ZERO_THRESHOLD: f64 = 1.0e-6;
 const RTT_MAX: Duration = Duration::from_secs(10);
 
-//TESTS
+#[cfg(test)]
+mod tests;

@@ -304,4 +304,5 @@ const COMPACT_BYTES_MIN: usize = 128 * 1024;
 /// Go: `snapshotBytesPerNode`.
 const LINE_BYTES: usize = 128;
 
-//TESTS
+#[cfg(test)]
+mod tests;

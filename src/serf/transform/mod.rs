@@ -85,4 +85,5 @@ pub(crate) const DIMENSIONS_MAX: usize = 64;
 /// Most keys in one answer; 1024 bytes hold fewer.
 pub(crate) const KEYS_MAX: usize = 4_096;
 
-//TESTS
+#[cfg(test)]
+mod tests;

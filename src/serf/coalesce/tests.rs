@@ -1,0 +1,110 @@
+use super::*;
+use crate::serf::{MemberStatus, Tags};
+
+const PERIOD: Duration = Duration::from_millis(500);
+const QUIET: Duration = Duration::from_millis(100);
+
+#[test]
+fn zero_times_disable_coalescing() {
+    assert!(MemberCoalescer::new(Duration::ZERO, QUIET).is_none());
+    assert!(UserCoalescer::new(PERIOD, Duration::ZERO).is_none());
+}
+
+#[test]
+fn quiet_time_ends_the_window_early_and_the_period_in_any_case() {
+    let mut coalescer = MemberCoalescer::new(PERIOD, QUIET).unwrap();
+    assert_eq!(coalescer.deadline(), None);
+    coalescer.hold(at(0), event(MemberEventKind::Join, "a"));
+    assert_eq!(coalescer.deadline(), Some(at(100)));
+    for ms in (50..=450).step_by(50) {
+        coalescer.hold(at(ms), event(MemberEventKind::Join, "a"));
+    }
+    assert_eq!(coalescer.deadline(), Some(at(500)));
+    assert_eq!(coalescer.flush().len(), 1);
+    assert_eq!(coalescer.deadline(), None);
+}
+
+#[test]
+fn last_event_of_a_member_wins() {
+    let mut coalescer = MemberCoalescer::new(PERIOD, QUIET).unwrap();
+    for (kind, name) in [
+        (MemberEventKind::Join, "a"),
+        (MemberEventKind::Join, "b"),
+        (MemberEventKind::Failed, "b"),
+        (MemberEventKind::Join, "c"),
+    ] {
+        coalescer.hold(at(0), event(kind, name));
+    }
+    assert_eq!(
+        names(coalescer.flush()),
+        [(MemberEventKind::Join, "a c".to_owned()), (MemberEventKind::Failed, "b".to_owned())]
+    );
+}
+
+#[test]
+fn what_was_said_is_not_said_again_except_updates() {
+    let mut coalescer = MemberCoalescer::new(PERIOD, QUIET).unwrap();
+    coalescer.hold(at(0), event(MemberEventKind::Join, "a"));
+    assert_eq!(coalescer.flush().len(), 1);
+    coalescer.hold(at(0), event(MemberEventKind::Failed, "a"));
+    coalescer.hold(at(0), event(MemberEventKind::Join, "a"));
+    assert!(coalescer.flush().is_empty());
+    for _ in 0..2 {
+        coalescer.hold(at(0), event(MemberEventKind::Update, "a"));
+        assert_eq!(coalescer.flush().len(), 1);
+    }
+    // Go tells the update at every later flush.
+    coalescer.hold(at(0), event(MemberEventKind::Join, "b"));
+    assert_eq!(names(coalescer.flush()), [(MemberEventKind::Join, "b".to_owned())]);
+}
+
+#[test]
+fn memory_ends_with_the_member() {
+    let mut coalescer = MemberCoalescer::new(PERIOD, QUIET).unwrap();
+    coalescer.hold(at(0), event(MemberEventKind::Join, "a"));
+    coalescer.flush();
+    coalescer.hold(at(0), event(MemberEventKind::Reap, "a"));
+    coalescer.flush();
+    assert!(coalescer.said.is_empty() && coalescer.held.is_empty());
+}
+
+#[test]
+fn newest_user_events_of_a_name_are_kept() {
+    let mut coalescer = UserCoalescer::new(PERIOD, QUIET).unwrap();
+    for (name, ltime, payload) in
+        [("x", 5, "old"), ("x", 7, "one"), ("y", 1, "y"), ("x", 6, "late"), ("x", 7, "two")]
+    {
+        let payload = bytes::Bytes::from(payload);
+        let ltime = LamportTime(ltime);
+        coalescer.hold(at(0), UserEvent { ltime, name: name.into(), payload, coalesce: true });
+    }
+    let flushed: Vec<_> = coalescer.flush().map(|event| event.payload).collect();
+    assert_eq!(flushed, ["one", "two", "y"]);
+    assert_eq!(coalescer.flush().count(), 0);
+}
+
+fn at(ms: u64) -> Instant {
+    Instant::ZERO + Duration::from_millis(ms)
+}
+
+fn event(kind: MemberEventKind, name: &str) -> MemberEvent {
+    let member = Member {
+        name: name.into(),
+        addr: [127, 0, 0, 1].into(),
+        port: 1,
+        tags: Tags::default(),
+        status: MemberStatus::Alive,
+        vsn: [0; 6],
+    };
+    MemberEvent { kind, members: vec![Arc::new(member)] }
+}
+
+fn names(events: Vec<MemberEvent>) -> Vec<(MemberEventKind, String)> {
+    let name = |member: Arc<Member>| member.name.to_string();
+    events
+        .into_iter()
+        .map(|event| {
+            (event.kind, event.members.into_iter().map(name).collect::<Vec<_>>().join(" "))
+        })
+        .collect()
+}

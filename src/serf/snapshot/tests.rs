@@ -1,0 +1,214 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::serf::{Member, MemberEvent, MemberStatus, UserEvent};
+
+#[test]
+fn lines_of_go_are_replayed() {
+    let vectors: serde_json::Value =
+        serde_json::from_str(include_str!("../../../testdata/serf.json")).unwrap();
+    let text = |name: &str| {
+        let found = vectors.as_array().unwrap().iter().find(|vector| vector["name"] == name);
+        found.unwrap()["text"].as_str().unwrap().to_owned()
+    };
+    let read = |names: &[&str]| {
+        let file: String = names.iter().map(|name| text(name)).collect();
+        Replay::read(file.as_bytes(), false)
+    };
+    let alive = read(&["snapshot_alive_v4", "snapshot_alive_v6", "snapshot_alive_space"]);
+    assert_eq!(alive.alive["foo"], "[::1]:7946");
+    assert_eq!(alive.alive["my node"], "10.0.0.1:7946");
+    let gone = read(&["snapshot_alive_v4", "snapshot_not_alive"]);
+    assert!(gone.alive.is_empty());
+    let clocks = read(&["snapshot_clock", "snapshot_event_clock", "snapshot_query_clock"]);
+    assert_eq!([clocks.clock.0, clocks.event_clock.0, clocks.query_clock.0], [100, 42, 50]);
+    let left = read(&["snapshot_alive_v4", "snapshot_clock", "snapshot_leave"]);
+    assert_eq!(left, Replay::default());
+    // After a leave only the member clock goes on.
+    let real = read(&["snapshot_real_run"]);
+    assert_eq!(real, Replay { clock: LamportTime(6), ..Replay::default() });
+    let rejoin = Replay::read(text("snapshot_real_run").as_bytes(), true);
+    assert_eq!(rejoin.alive.len(), 3);
+    assert_eq!(rejoin.event_clock, LamportTime(1));
+}
+
+#[test]
+fn nonsense_is_skipped_and_a_torn_tail_ignored() {
+    let file = b"alive: a 1.1.1.1:1\n\nalive: nospace\nclock: x\nclock: 5\nclock: 3\n# c\ncoordinate: {}\n\xff\xfe\nalive: b 1.1.1.2:2";
+    let replay = Replay::read(file, false);
+    assert_eq!(replay.alive.keys().collect::<Vec<_>>(), ["a"]);
+    // The last line wins, not the largest.
+    assert_eq!(replay.clock, LamportTime(3));
+    assert!(replay.torn);
+}
+
+#[test]
+fn torn_tail_is_closed_before_the_next_line() {
+    let file = b"alive: a 1.1.1.1:1\nalive: b 1.1.1.2:2";
+    let replay = Replay::read(file, false);
+    let mut snapshot = Snapshot::new(replay, file.len(), false, Instant::ZERO);
+    join(&mut snapshot, "c", 1);
+    let text = String::from_utf8(file.to_vec()).unwrap() + &written(&mut snapshot);
+    let replay = Replay::read(text.as_bytes(), false);
+    assert_eq!(replay.alive.keys().collect::<Vec<_>>(), ["a", "b", "c"]);
+}
+
+#[test]
+fn events_become_lines_that_go_reads() {
+    let mut snapshot = fresh();
+    join(&mut snapshot, "foo", 3);
+    let user = |ltime| {
+        Event::User(UserEvent {
+            ltime: LamportTime(ltime),
+            name: "e".into(),
+            payload: bytes::Bytes::new(),
+            coalesce: false,
+        })
+    };
+    snapshot.on_event(&user(42), LamportTime(3), Instant::ZERO);
+    snapshot.on_event(&user(41), LamportTime(3), Instant::ZERO);
+    member_event(&mut snapshot, MemberEventKind::Leave, "foo", 5);
+    assert_eq!(
+        written(&mut snapshot),
+        "alive: foo 127.0.0.1:5000\nclock: 2\nevent-clock: 42\nnot-alive: foo\nclock: 4\n"
+    );
+}
+
+#[test]
+fn names_cannot_write_lines() {
+    let mut snapshot = fresh();
+    join(&mut snapshot, "evil\nleave\nclock: 99", 1);
+    join(&mut snapshot, "tab\there", 1);
+    assert_eq!(written(&mut snapshot), "");
+}
+
+#[test]
+fn failed_peers_and_the_incarnation_survive_in_comments() {
+    let mut snapshot = fresh();
+    join(&mut snapshot, "a b", 1);
+    join(&mut snapshot, "c", 1);
+    member_event(&mut snapshot, MemberEventKind::Failed, "a b", 1);
+    member_event(&mut snapshot, MemberEventKind::Failed, "c", 1);
+    snapshot.note_incarnation(7);
+    snapshot.note_incarnation(6);
+    join(&mut snapshot, "c", 1);
+    let text = written(&mut snapshot);
+    for line in text.lines() {
+        let go_reads = ["alive: ", "not-alive: ", "clock: "];
+        let known = line.starts_with('#') || go_reads.iter().any(|known| line.starts_with(known));
+        assert!(known, "{line}");
+    }
+    let replay = Replay::read(text.as_bytes(), false);
+    assert_eq!(
+        replay.failed.into_iter().collect::<Vec<_>>(),
+        [("a b".to_owned(), "127.0.0.1:5000".to_owned())]
+    );
+    assert_eq!(replay.incarnation, 7);
+    assert_eq!(replay.alive.keys().collect::<Vec<_>>(), ["c"]);
+}
+
+#[test]
+fn leave_ends_the_record_but_not_the_clock() {
+    let mut snapshot = fresh();
+    join(&mut snapshot, "a", 4);
+    snapshot.leave();
+    member_event(&mut snapshot, MemberEventKind::Leave, "a", 6);
+    snapshot.finish(LamportTime(7));
+    let ops = snapshot.take_ops().collect::<Vec<_>>();
+    assert_eq!(
+        ops,
+        [
+            SnapshotOp::Append("alive: a 127.0.0.1:5000\nclock: 3\nleave\n".to_owned()),
+            SnapshotOp::Sync,
+            SnapshotOp::Append("clock: 6\n".to_owned()),
+            SnapshotOp::Sync,
+        ]
+    );
+}
+
+#[test]
+fn large_files_are_compacted() {
+    let mut snapshot = fresh();
+    join(&mut snapshot, "stays", 10);
+    snapshot.note_incarnation(3);
+    let mut replaced = None;
+    for _ in 0..3000 {
+        join(&mut snapshot, "flaps", 10);
+        member_event(&mut snapshot, MemberEventKind::Failed, "flaps", 10);
+        for op in snapshot.take_ops() {
+            if let SnapshotOp::Replace(text) = op {
+                replaced = Some(text);
+            }
+        }
+    }
+    let text = replaced.expect("compacted");
+    let expected = "alive: stays 127.0.0.1:5000\n";
+    assert!(
+        text.starts_with("alive: flaps 127.0.0.1:5000\nalive: stays") || text.starts_with(expected)
+    );
+    assert!(text.contains("clock: 9\nevent-clock: 0\nquery-clock: 0\n"));
+    assert!(text.contains("# ruserf incarnation: 3\n"));
+    assert!(snapshot.offset < COMPACT_BYTES_MIN + 200);
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_bytes_are_replayed(file in proptest::collection::vec(any::<u8>(), 0..500)) {
+        let _ = Replay::read(&file, false);
+        let _ = Replay::read(&file, true);
+    }
+
+    #[test]
+    fn a_file_cut_anywhere_replays_its_whole_lines(cut in 0usize..200) {
+        let file = b"alive: a 1.1.1.1:1\nclock: 5\nalive: b 1.1.1.2:2\nnot-alive: a\nevent-clock: 9\nquery-clock: 2\n";
+        let file = &file[..cut.min(file.len())];
+        let whole = file.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        let (cut, whole) = (Replay::read(file, false), Replay::read(&file[..whole], false));
+        prop_assert_eq!(Replay { torn: false, ..cut }, whole);
+    }
+
+    #[test]
+    fn what_is_written_is_what_is_read(steps in proptest::collection::vec((0u8..3, "[ -~]{0,5}[!-~]", 1u64..1000), 0..60)) {
+        let mut snapshot = fresh();
+        let mut clock = 1;
+        for (what, name, jump) in steps {
+            clock += jump;
+            let kind = [MemberEventKind::Join, MemberEventKind::Failed, MemberEventKind::Leave][usize::from(what)];
+            member_event(&mut snapshot, kind, &name, clock);
+        }
+        let text = written(&mut snapshot);
+        let replay = Replay::read(text.as_bytes(), false);
+        prop_assert_eq!(&replay, &snapshot.file);
+    }
+}
+
+fn fresh() -> Snapshot {
+    Snapshot::new(Replay::default(), 0, false, Instant::ZERO)
+}
+
+fn join(snapshot: &mut Snapshot, name: &str, clock: u64) {
+    member_event(snapshot, MemberEventKind::Join, name, clock);
+}
+
+fn member_event(snapshot: &mut Snapshot, kind: MemberEventKind, name: &str, clock: u64) {
+    let member = Member {
+        name: name.into(),
+        addr: [127, 0, 0, 1].into(),
+        port: 5000,
+        tags: crate::serf::Tags::default(),
+        status: MemberStatus::Alive,
+        vsn: [0; 6],
+    };
+    let event = Event::Member(MemberEvent { kind, members: vec![Arc::new(member)] });
+    snapshot.on_event(&event, LamportTime(clock), Instant::ZERO);
+}
+
+/// All lines so far.
+fn written(snapshot: &mut Snapshot) -> String {
+    snapshot.hand_out();
+    let lines = |op| match op {
+        SnapshotOp::Append(lines) => lines,
+        SnapshotOp::Replace(_) | SnapshotOp::Sync => String::new(),
+    };
+    snapshot.take_ops().map(lines).collect()
+}
