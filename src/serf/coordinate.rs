@@ -188,7 +188,7 @@ impl Vivaldi {
     fn update_gravity(&mut self, rng: &mut Rng) {
         let origin = Coordinate::origin();
         let distance = origin.distance(&self.coordinate);
-        let force = -1.0 * (distance / GRAVITY_RHO).powi(2);
+        let force = -(distance / GRAVITY_RHO).powi(2);
         self.coordinate.apply_force(rng, force, &origin);
     }
 }

@@ -79,7 +79,7 @@ impl CompositeDelegate {
             merge: merge.then(|| all.clone() as Arc<dyn MergeDelegate>),
             alive: alive.then(|| all.clone() as Arc<dyn AliveDelegate>),
             reconnect: reconnect.then(|| all.clone() as Arc<dyn ReconnectDelegate>),
-            conflict: conflict.then(|| all as Arc<dyn ConflictDelegate>),
+            conflict: conflict.then_some(all as Arc<dyn ConflictDelegate>),
         }
     }
 }

@@ -41,6 +41,8 @@ pub struct Engine {
     ops: BTreeMap<OpId, Op>,
     /// Operations of the layer below that ours wait for; `None`: nobody waits.
     waiting: BTreeMap<OpId, Option<OpId>>,
+    /// Exchanges of joins, by operation of the layer below.
+    joining: BTreeMap<OpId, SocketAddr>,
     next_op: u64,
     /// Peers of the snapshot, until they are asked for.
     previous: Replay,
@@ -79,6 +81,7 @@ impl Engine {
             state,
             ops: BTreeMap::new(),
             waiting: BTreeMap::new(),
+            joining: BTreeMap::new(),
             next_op: OWN_OPS,
             previous,
         };
@@ -178,6 +181,7 @@ impl Engine {
     pub fn start_push_pull(&mut self, now: Instant, to: SocketAddr, name: &str) -> OpId {
         self.state.now = now;
         let op = self.swim.start_push_pull(now, to, name, true, &mut self.state);
+        self.joining.insert(op, to);
         self.settle();
         op
     }
@@ -591,6 +595,9 @@ impl Engine {
         match self.waiting.remove(&swim_op) {
             // An exchange of a join: the driver started it.
             None => {
+                if let (Some(seed), Ok(_)) = (self.joining.remove(&swim_op), &result) {
+                    self.state.remembered.add_seed(seed);
+                }
                 let result = result.map(|_| Completion::Done).map_err(Error::from);
                 self.state.complete(swim_op, result);
             }

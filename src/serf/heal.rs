@@ -10,6 +10,8 @@ use crate::base::Instant;
 #[derive(Default)]
 pub(crate) struct Remembered {
     peers: BTreeMap<Arc<str>, (SocketAddr, Instant)>,
+    /// Addresses that a join succeeded with.
+    seeds: Vec<SocketAddr>,
 }
 
 impl Remembered {
@@ -29,6 +31,17 @@ impl Remembered {
         self.peers.remove(name);
     }
 
+    /// A join succeeded with this address.
+    pub(crate) fn add_seed(&mut self, addr: SocketAddr) {
+        if !self.seeds.contains(&addr) && self.seeds.len() < SEEDS_MAX {
+            self.seeds.push(addr);
+        }
+    }
+
+    pub(crate) fn seeds(&self) -> &[SocketAddr] {
+        &self.seeds
+    }
+
     pub(crate) fn expire(&mut self, now: Instant) {
         self.peers.retain(|_, (_, at)| now.since(*at) <= MEMORY);
     }
@@ -42,6 +55,8 @@ impl Remembered {
     }
 }
 
+/// Most seeds remembered, for life.
+const SEEDS_MAX: usize = 64;
 /// Most peers remembered.
 const PEERS_MAX: usize = 1_024;
 /// How long after the reaping a peer is tried: beyond a week its address belongs to others.

@@ -55,12 +55,14 @@ impl State {
 
     /// Starts the next operation if none runs. `nodes` gives how many are alive.
     pub(crate) fn start_key_ops(&mut self, now: Instant, nodes: usize) {
-        if !self.keys.running.is_empty() {
-            return;
+        while self.keys.running.is_empty() {
+            let Some(waiting) = self.keys.waiting.pop_front() else { return };
+            self.start_key_query(now, nodes, waiting);
         }
-        let Some(Waiting { op, name, key, relay_factor }) = self.keys.waiting.pop_front() else {
-            return;
-        };
+    }
+
+    fn start_key_query(&mut self, now: Instant, nodes: usize, waiting: Waiting) {
+        let Waiting { op, name, key, relay_factor } = waiting;
         let mut payload = Vec::new();
         let request = message::KeyRequest { key: key.as_slice().into() };
         self.config.transform.encode_message(&Message::KeyRequest(request), &mut payload);

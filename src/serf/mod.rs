@@ -1,5 +1,7 @@
 //! Layer 3: the Serf engine above [`crate::swim`], as one value without I/O.
 
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
+
 mod coalesce;
 mod config;
 mod conflict;

@@ -32,6 +32,9 @@ pub enum Output {
     Snapshot(SnapshotOp),
     /// The keyring changed: write the keyring file if there is one.
     KeyringChanged,
+    /// Nobody else is alive although a join once succeeded: join again through what the operator
+    /// gave, with its names resolved anew. Repeated at each reconnect interval while it lasts.
+    RejoinSeeds,
     /// We lost the vote over our name: shut down without a leave.
     ShutDown,
 }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tracing::{debug, info};
 
 use super::{
-    MemberStatus,
+    MemberStatus, Output,
     membership::ip_text,
     state::{Action, State},
 };
@@ -59,6 +59,9 @@ impl State {
 
     /// Go: `serf/serf.go:reconnect`; peers that were reaped count as failed here.
     pub(crate) fn reconnect(&mut self) {
+        if self.life == super::SerfState::Alive && !self.has_alive_members() {
+            self.rejoin_seed();
+        }
         let failed = self.members.failed().len();
         let gone = failed + self.remembered.len();
         if gone == 0 || self.life != super::SerfState::Alive {
@@ -88,5 +91,14 @@ impl State {
         if let Some((to, node)) = target {
             self.actions.push_back(Action::Reconnect { to, node });
         }
+    }
+
+    /// We are alone though a join once succeeded: whoever is there now may know the others.
+    fn rejoin_seed(&mut self) {
+        let pick = self.rng.below(self.remembered.seeds().len());
+        let Some(to) = self.remembered.seeds().get(pick).copied() else { return };
+        info!(target: "serf", "attempting rejoin through {to}");
+        self.actions.push_back(Action::Reconnect { to, node: "".into() });
+        self.outputs.push_back(Output::RejoinSeeds);
     }
 }
