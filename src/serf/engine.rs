@@ -648,7 +648,7 @@ impl State {
 }
 
 /// Checks the configuration, in Go's order, and makes the state. Go: `serf/serf.go:Create`.
-fn build_state(
+pub(crate) fn build_state(
     mut config: Config,
     now: Instant,
     snapshot: Option<&[u8]>,

@@ -295,3 +295,6 @@ impl State {
 pub(crate) fn log_decode_error(what: &str, error: &TransformError) {
     error!(target: "serf", "Error decoding {what} message: {error}");
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,224 @@
+//! The engine without the layer below: its callbacks in, its effects out.
+
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+
+use super::*;
+use crate::{
+    serf::{
+        KeyOp, Message, MsgpackTransform, QueryParams, QueryUpdate, SnapshotOp, TransformDelegate,
+        engine::build_state,
+        message::{self, Join, Leave, PushPull, Relay, UserEvents},
+        query::Asker,
+    },
+    swim::{Host, NodeStateKind, NodeView},
+    wire::{Incarnation, Keyring},
+};
+
+mod members;
+mod network;
+mod queries;
+mod reap;
+mod sync;
+mod user_events;
+
+/// A state with a name, alive to itself as after the start.
+pub(super) struct Node {
+    pub(super) state: State,
+    pub(super) keyring: Keyring,
+    pub(super) now: Instant,
+}
+
+impl Node {
+    pub(super) fn new(name: &str) -> Self {
+        Self::with(name, |_| {})
+    }
+
+    pub(super) fn with(name: &str, change: impl FnOnce(&mut Config)) -> Self {
+        Self::build(name, None, change)
+    }
+
+    pub(super) fn build(
+        name: &str,
+        snapshot: Option<&[u8]>,
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
+        let mut config = Config::lan(name);
+        config.protocol_version = 5;
+        config.swim.seed = [name.len() as u8; 32];
+        config.swim.seed[0] = name.as_bytes()[name.len() - 1];
+        change(&mut config);
+        let (state, _) = build_state(config, Instant::ZERO, snapshot).unwrap();
+        let mut node = Self { state, keyring: Keyring::default(), now: Instant::ZERO };
+        node.join(name);
+        node
+    }
+
+    /// The layer below says that a node is alive.
+    pub(super) fn join(&mut self, name: &str) {
+        self.notify(name, |state, now, view| state.on_join(now, view));
+    }
+
+    /// The layer below says that a node died or left.
+    pub(super) fn leave(&mut self, name: &str) {
+        self.notify(name, |state, now, view| state.on_leave(now, view));
+    }
+
+    pub(super) fn notify(
+        &mut self,
+        name: &str,
+        call: impl FnOnce(&mut State, Instant, &NodeView<'_>),
+    ) {
+        let meta: Arc<[u8]> = if *name == *self.state.name {
+            self.state.meta.clone()
+        } else {
+            tags_meta(&[("role", "web")])
+        };
+        let addr = address(name).ip();
+        let std::net::IpAddr::V4(addr) = addr else { panic!("v4 only") };
+        let view = NodeView {
+            name: &name.into(),
+            addr: &addr.octets(),
+            port: address(name).port(),
+            meta: &meta,
+            vsn: [1, 5, 2, 2, 5, 5],
+            incarnation: Incarnation(1),
+            state: NodeStateKind::Alive,
+        };
+        call(&mut self.state, self.now, &view);
+    }
+
+    /// A user message arrives.
+    pub(super) fn receive(&mut self, message: &Message<'_>) {
+        let raw = encode(message);
+        self.state.on_user_message(self.now, &raw);
+    }
+
+    pub(super) fn leave_intent(&mut self, ltime: u64, name: &str, prune: bool) {
+        let leave = Leave { ltime: LamportTime(ltime), node: name.as_bytes(), prune };
+        self.receive(&Message::Leave(leave));
+    }
+
+    pub(super) fn join_intent(&mut self, ltime: u64, name: &str) {
+        let join = Join { ltime: LamportTime(ltime), node: name.as_bytes() };
+        self.receive(&Message::Join(join));
+    }
+
+    pub(super) fn status(&self, name: &str) -> Option<&'static str> {
+        let status = self.state.members.get(name)?.member.status;
+        Some(match status {
+            crate::serf::MemberStatus::None => "none",
+            crate::serf::MemberStatus::Alive => "alive",
+            crate::serf::MemberStatus::Leaving => "leaving",
+            crate::serf::MemberStatus::Left => "left",
+            crate::serf::MemberStatus::Failed => "failed",
+        })
+    }
+
+    pub(super) fn status_ltime(&self, name: &str) -> u64 {
+        self.state.members.get(name).unwrap().status_ltime.0
+    }
+
+    /// Texts of the events since the last look.
+    pub(super) fn events(&mut self) -> Vec<String> {
+        let mut events = Vec::new();
+        for output in self.state.outputs.drain(..) {
+            match output {
+                Output::Event(Event::Member(event)) => {
+                    for member in event.members {
+                        events.push(format!("{} {} {}", event.kind, member.name, member.status));
+                    }
+                }
+                Output::Event(Event::User(event)) => {
+                    let payload = String::from_utf8_lossy(&event.payload).into_owned();
+                    events.push(format!("user {} {} {payload}", event.ltime.0, event.name));
+                }
+                Output::Event(Event::Query(query)) => events.push(format!("query {}", query.name)),
+                Output::Event(Event::Lagged(_)) => events.push("lagged".to_owned()),
+                Output::Swim(_)
+                | Output::Query { .. }
+                | Output::Done { .. }
+                | Output::Snapshot(_)
+                | Output::KeyringChanged
+                | Output::RejoinSeeds
+                | Output::ShutDown => {}
+            }
+        }
+        events
+    }
+
+    /// Everything that is to be gossiped, which is then forgotten.
+    pub(super) fn gossip(&mut self) -> Vec<Vec<u8>> {
+        let mut sent = Vec::new();
+        self.state.take_broadcasts(3, 600_000, &mut |message| sent.push(message.to_vec()));
+        for kind in [QueueKind::Intent, QueueKind::Query, QueueKind::Event] {
+            let mut finished = Vec::new();
+            self.state.queue(kind).prune(0, &mut finished);
+        }
+        sent
+    }
+
+    /// Lets time pass, with its timers.
+    pub(super) fn advance(&mut self, time: Duration) {
+        let end = self.now + time;
+        while let Some(at) = self.state.next_timeout().filter(|at| *at <= end) {
+            self.now = at;
+            self.state.now = at;
+            self.state.flush_coalescers(at);
+            let due = self.state.timers.range(..=(at, Timer::Prune("\u{10ffff}".into())));
+            let due: Vec<_> = due.cloned().collect();
+            for (at, timer) in due {
+                self.state.timers.remove(&(at, timer.clone()));
+                self.fire(timer);
+            }
+        }
+        self.now = end;
+        self.state.now = end;
+    }
+
+    fn fire(&mut self, timer: Timer) {
+        let now = self.now;
+        match timer.clone() {
+            Timer::Reap => {
+                self.state.reap(now);
+                self.state.start_timer(self.state.config.reap_interval, timer);
+            }
+            Timer::Reconnect => {
+                self.state.reconnect();
+                self.state.start_timer(self.state.config.reconnect_interval, timer);
+            }
+            Timer::QueueCheck => {
+                self.state.check_queues();
+                self.state.start_timer(self.state.config.queue_check_interval, timer);
+            }
+            Timer::Snapshot => {
+                let clock = self.state.clock.time();
+                let snapshot = self.state.snapshot.as_mut().unwrap();
+                snapshot.on_timer(now, clock, 1);
+                let next = snapshot.next();
+                self.state.timers.insert((next, timer));
+            }
+            Timer::Query(id) => self.state.finish_query(id),
+            Timer::Prune(name) => self.state.finish_prune(now, &name),
+            Timer::Op(_) => {}
+        }
+    }
+}
+
+/// Where the tests put a node: `n7` at 10.0.0.7.
+pub(super) fn address(name: &str) -> SocketAddr {
+    let sum = name.bytes().fold(0u8, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte));
+    SocketAddr::from(([10, 0, name.len() as u8, sum], 7946))
+}
+
+pub(super) fn encode(message: &Message<'_>) -> Vec<u8> {
+    let mut raw = Vec::new();
+    MsgpackTransform.encode_message(message, &mut raw);
+    raw
+}
+
+pub(super) fn tags_meta(tags: &[(&str, &str)]) -> Arc<[u8]> {
+    let pairs = tags.iter().map(|(name, value)| (name.to_string(), value.to_string()));
+    let mut meta = Vec::new();
+    MsgpackTransform.encode_tags(5, &Tags::from_pairs(pairs), &mut meta);
+    meta.into()
+}

@@ -1,0 +1,157 @@
+//! User events: limits, once only, never too old.
+
+use super::*;
+
+fn event(ltime: u64, name: &str, payload: Option<&str>) -> Message<'static> {
+    let leak = |text: &str| -> &'static [u8] { text.as_bytes().to_vec().leak() };
+    Message::UserEvent(message::UserEvent {
+        ltime: LamportTime(ltime),
+        name: leak(name),
+        payload: payload.map_or(crate::msgpack::Bin::NIL, |payload| leak(payload).into()),
+        coalesce: false,
+    })
+}
+
+fn quiet() -> Node {
+    let mut node = Node::new("me");
+    node.events();
+    node
+}
+
+#[test]
+fn size_checks_have_go_s_order_and_texts() {
+    let error = |limit: usize, name: usize, payload: usize| {
+        let mut node = Node::with("me", |config| config.user_event_size_limit = limit);
+        let clock = node.state.event_clock.time();
+        let (name, payload) = ("n".repeat(name), vec![0; payload]);
+        let result = node.state.user_event(node.now, &name, &payload, false);
+        let expected = clock.0 + u64::from(result.is_ok());
+        assert_eq!(node.state.event_clock.time().0, expected, "a refused event takes no time");
+        result.map_err(|error| error.to_string())
+    };
+    assert_eq!(error(512, 0, 482), Ok(()));
+    assert_eq!(
+        error(512, 0, 483).unwrap_err(),
+        "encoded user event exceeds configured limit of 512 bytes after encoding"
+    );
+    assert_eq!(
+        error(512, 10, 503).unwrap_err(),
+        "user event exceeds configured limit of 512 bytes before encoding"
+    );
+    assert_eq!(error(9216, 0, 9186), Ok(()));
+    assert_eq!(
+        error(9216, 0, 9216).unwrap_err(),
+        "encoded user event exceeds configured limit of 9216 bytes after encoding"
+    );
+}
+
+#[test]
+fn own_event_is_delivered_and_gossiped() {
+    let mut node = quiet();
+    node.state.user_event(node.now, "deploy", b"v1", true).unwrap();
+    assert_eq!(node.events(), ["user 1 deploy v1"]);
+    assert_eq!(node.state.event_clock.time(), LamportTime(2));
+    assert_eq!(node.gossip().len(), 1);
+}
+
+#[test]
+fn event_is_delivered_once_and_the_received_bytes_go_on() {
+    let mut node = quiet();
+    // Keys that we do not know, in an order that is not ours.
+    let raw = hex::decode("0383a44e616d65a161a5587472617801a54c54696d6505").unwrap();
+    node.state.on_user_message(node.now, &raw);
+    node.state.on_user_message(node.now, &raw);
+    assert_eq!(node.events(), ["user 5 a "]);
+    assert_eq!(node.gossip(), [raw]);
+    assert_eq!(node.state.event_clock.time(), LamportTime(6));
+}
+
+#[test]
+fn identity_is_time_name_and_payload_with_nil_equal_to_empty() {
+    let mut node = quiet();
+    for message in [
+        event(5, "a", None),
+        event(5, "a", Some("")),
+        event(5, "a", Some("x")),
+        event(5, "b", Some("x")),
+        event(6, "b", Some("x")),
+        event(5, "a", Some("x")),
+    ] {
+        node.receive(&message);
+    }
+    assert_eq!(node.events(), ["user 5 a ", "user 5 a x", "user 5 b x", "user 6 b x"]);
+}
+
+#[test]
+fn events_older_than_the_ring_are_dropped() {
+    let mut node = quiet();
+    node.receive(&event(1000, "new", None));
+    node.receive(&event(489, "in", None));
+    node.receive(&event(488, "out", None));
+    assert_eq!(node.events(), ["user 1000 new ", "user 489 in "]);
+}
+
+#[test]
+fn slot_is_replaced_by_another_round() {
+    let mut node = quiet();
+    node.receive(&event(5, "a", None));
+    node.receive(&event(5 + 512, "a", None));
+    assert_eq!(node.events(), ["user 5 a ", "user 517 a "]);
+    let ring = node.state.events.to_message();
+    assert_eq!(ring.iter().flatten().count(), 1);
+    assert_eq!(ring[5].as_ref().unwrap().ltime, LamportTime(517));
+}
+
+#[test]
+fn ring_is_bounded_in_bytes_and_per_slot() {
+    let mut node = quiet();
+    let payload = "p".repeat(9000);
+    for n in 0..2_000 {
+        node.receive(&event(7, &n.to_string(), Some(&payload)));
+        node.gossip();
+    }
+    assert!(node.state.stats.dropped_events > 1_000);
+    assert_eq!(node.events().len() as u64 + node.state.stats.dropped_events, 2_000);
+    // The next round through the slot makes room again.
+    node.receive(&event(7 + 512, "next", None));
+    node.receive(&event(8, "fits", Some(&payload)));
+    assert_eq!(node.events().len(), 2);
+}
+
+#[test]
+fn snapshot_clock_suppresses_old_events() {
+    let mut node = Node::build("me", Some(b"event-clock: 42\nquery-clock: 7\n"), |_| {});
+    node.events();
+    assert_eq!(node.state.event_clock.time(), LamportTime(43));
+    node.receive(&event(42, "old", None));
+    node.receive(&event(43, "new", None));
+    assert_eq!(node.events(), ["user 43 new "]);
+    assert_eq!(node.gossip().len(), 1, "old events are not gossiped on");
+    let fresh = Node::build("me", Some(b""), |_| {});
+    assert_eq!(fresh.state.event_min_time, LamportTime(1));
+}
+
+#[test]
+fn coalesced_events_wait_and_others_overtake() {
+    let mut node = Node::with("me", |config| {
+        config.user_coalesce_period = Duration::from_secs(3);
+        config.user_quiescent_period = Duration::from_secs(1);
+    });
+    node.events();
+    node.state.user_event(node.now, "a", b"1", true).unwrap();
+    node.state.user_event(node.now, "a", b"2", true).unwrap();
+    node.state.user_event(node.now, "b", b"3", false).unwrap();
+    assert_eq!(node.events(), ["user 3 b 3"]);
+    node.advance(Duration::from_secs(1));
+    assert_eq!(node.events(), ["user 2 a 2"]);
+}
+
+#[test]
+fn events_of_odd_kinds_are_refused_quietly() {
+    let mut node = quiet();
+    for raw in ["", "02", "06c0", "07", "08c0", "0a", "ff", "0383", "03a1", "05", "0982", "04"] {
+        node.state.on_user_message(node.now, &hex::decode(raw).unwrap());
+    }
+    assert!(node.events().is_empty() && node.gossip().is_empty());
+    assert!(node.state.outputs.is_empty() && node.state.actions.is_empty());
+}
