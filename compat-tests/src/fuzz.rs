@@ -9,8 +9,11 @@ use ruserf::{
     },
 };
 
+/// Panics if a law is broken.
+pub type Check = fn(&[u8]);
+
 /// Every target: its name, which is also its folder in the corpus, and what it does with an input.
-pub const TARGETS: [(&str, fn(&[u8])); 4] =
+pub const TARGETS: [(&str, Check); 4] =
     [("packet", packet), ("message", message), ("stream", stream), ("value", value)];
 
 /// A datagram goes through all layers of nodes with and without label and key.

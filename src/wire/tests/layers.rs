@@ -4,7 +4,8 @@ use crate::{base::Rng, wire::*};
 
 #[test]
 fn label_must_be_ours_exactly() {
-    let cases: [(&[u8], bool, &[u8], Result<&[u8], DecodeError>); 9] = [
+    type Case = (&'static [u8], bool, &'static [u8], Result<&'static [u8], DecodeError>);
+    let cases: [Case; 9] = [
         (b"dc1", false, b"\xf4\x03dc1\x0b\x80", Ok(b"\x0b\x80")),
         (b"", false, b"\x0b\x80", Ok(b"\x0b\x80")),
         (b"dc1", true, b"\x0b\x80", Ok(b"\x0b\x80")),
