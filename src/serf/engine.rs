@@ -161,8 +161,8 @@ impl Engine {
     }
 
     /// The driver's own lateness; see [`Swim::note_lateness`].
-    pub fn note_lateness(&mut self, late: std::time::Duration) {
-        self.swim.note_lateness(late);
+    pub fn note_lateness(&mut self, now: Instant, late: std::time::Duration) {
+        self.swim.note_lateness(now, late);
     }
 
     /// Opens a join: until [`Engine::end_join`], old events of join exchanges are ignored if asked.

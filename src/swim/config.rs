@@ -64,6 +64,10 @@ pub struct Config {
     pub incarnation_min: Incarnation,
     /// Seed of every random choice and of the nonces. Must be unpredictable in production.
     pub seed: [u8; 32],
+    /// Whether the Host is asked before a join is merged (Go: a Merge delegate is set).
+    pub filter_merge: bool,
+    /// Packets a gossip round may send to one target while the layer above has a backlog. Go: 1.
+    pub gossip_burst: usize,
     /// Lifeguard's parts, for experiments: scale the probe interval by the health score.
     pub lha_probe: bool,
     /// Lifeguard's parts, for experiments: start suspicion at its maximum and shrink it.
@@ -79,6 +83,23 @@ pub struct Cidr {
     pub addr: IpAddr,
     /// Length of the prefix in bits.
     pub prefix: u8,
+}
+
+impl Cidr {
+    /// Whether the network contains `ip`; v4-mapped addresses count as IPv4.
+    pub fn contains(&self, ip: IpAddr) -> bool {
+        fn same(a: u128, b: u128, bits: u32, prefix: u8) -> bool {
+            let host_bits = bits.saturating_sub(u32::from(prefix));
+            a.checked_shr(host_bits) == b.checked_shr(host_bits)
+        }
+        match (self.addr.to_canonical(), ip.to_canonical()) {
+            (IpAddr::V4(a), IpAddr::V4(b)) => {
+                same(u32::from(a).into(), u32::from(b).into(), 32, self.prefix)
+            }
+            (IpAddr::V6(a), IpAddr::V6(b)) => same(a.into(), b.into(), 128, self.prefix),
+            _ => false,
+        }
+    }
 }
 
 impl Config {
@@ -117,6 +138,8 @@ impl Config {
             cidrs_allowed: Vec::new(),
             require_node_names: false,
             filter_alive: false,
+            filter_merge: false,
+            gossip_burst: 4,
             incarnation_min: Incarnation(0),
             seed: [0; 32],
             lha_probe: true,

@@ -1,33 +1,101 @@
-//! The engine's entry points.
+//! The engine's state and its entry points.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
 
-use super::{Config, Error, Host, NodeView, OpId, Output, StreamId, StreamInput};
+use super::{
+    Config, Error, Host, NodeStateKind, NodeView, OpId, Output, StreamId,
+    awareness::Awareness,
+    handoff::Handoff,
+    packets::PacketBuilder,
+    ping::Handler,
+    probe::Probe,
+    push_pull::push_pull_scale,
+    queue::BroadcastQueue,
+    streams::Stream,
+    suspicion::Suspicion,
+    table::{RawAddr, Table},
+    timer::{Timer, Timers},
+};
 use crate::{
-    base::Instant,
-    wire::{Keyring, StreamCodec},
+    base::{Instant, Rng},
+    wire::{
+        Alive, Incarnation, Keyring, PacketCodec, SeqNo, StreamCodec, Vsn,
+        limits::{LABEL_BYTES_MAX, META_BYTES_MAX},
+    },
 };
 
 /// One node's membership engine.
-pub struct Swim {}
+pub struct Swim {
+    pub(super) config: Config,
+    pub(super) rng: Rng,
+    pub(super) codec: PacketCodec,
+    pub(super) table: Table,
+    pub(super) timers: Timers,
+    pub(super) outputs: VecDeque<Output>,
+    pub(super) queue: BroadcastQueue,
+    pub(super) handoff: Handoff,
+    pub(super) awareness: Awareness,
+    pub(super) suspicions: BTreeMap<u32, Suspicion>,
+    pub(super) handlers: BTreeMap<SeqNo, Handler>,
+    pub(super) relays: usize,
+    pub(super) probe: Option<Probe>,
+    pub(super) probe_at: usize,
+    pub(super) probe_pending: bool,
+    pub(super) streams: BTreeMap<StreamId, Stream>,
+    pub(super) inbound_push_pulls: usize,
+    pub(super) me: u32,
+    pub(super) vsn: Vsn,
+    pub(super) incarnation: Incarnation,
+    pub(super) seq_no: u32,
+    pub(super) leaving: bool,
+    pub(super) stats: Stats,
+    pub(super) builder: PacketBuilder,
+    next_stream: u64,
+    next_op: u64,
+}
 
 /// Plain counters; the driver exports them under Go's metric names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// `memberlist.udp.sent`, bytes.
+    /// `memberlist.udp.sent`, bytes without the label.
     pub udp_sent: u64,
     /// `memberlist.udp.received`, bytes.
     pub udp_received: u64,
+    /// `memberlist.tcp.accept`.
+    pub tcp_accept: u64,
+    /// `memberlist.tcp.connect`: push/pulls dialled.
+    pub tcp_connect: u64,
+    /// `memberlist.tcp.sent`, bytes before compression and encryption.
+    pub tcp_sent: u64,
     /// `memberlist.msg.alive`.
     pub msg_alive: u64,
     /// `memberlist.msg.suspect`.
     pub msg_suspect: u64,
     /// `memberlist.msg.dead`.
     pub msg_dead: u64,
+    /// `memberlist.degraded.probe`: probes begun with a stretched interval.
+    pub degraded_probe: u64,
+    /// `memberlist.degraded.timeout`: suspicions that ran out without enough confirmations.
+    pub degraded_timeout: u64,
+    /// Probes answered over TCP only: UDP seems blocked.
+    pub tcp_only_probes: u64,
+    /// Probes that failed.
+    pub failed_probes: u64,
+    /// Times we had to refute.
+    pub refutes: u64,
     /// Packets and messages dropped because they made no sense.
     pub dropped_malformed: u64,
+    /// Messages about names or addresses that are not admitted.
+    pub dropped_inadmissible: u64,
     /// Messages dropped because a hand-off queue was full.
     pub dropped_queue_full: u64,
+    /// Indirect pings dropped because too many were under way.
+    pub dropped_relays: u64,
 }
 
 impl Swim {
@@ -35,165 +103,313 @@ impl Swim {
     /// Go: `Create` and `setAlive`.
     ///
     /// # Errors
-    /// A configuration that cannot work.
+    /// A configuration that cannot work: protocol version, label, name, address or meta.
     pub fn build(config: Config, now: Instant, host: &mut dyn Host) -> Result<Self, Error> {
-        let _ = (config, now, host);
-        todo!()
+        let version = config.protocol_version;
+        if !(PROTOCOL_MIN..=PROTOCOL_MAX).contains(&version) {
+            let side = if version < PROTOCOL_MIN { "low" } else { "high" };
+            return Err(Error::Config(format!(
+                "protocol version '{version}' too {side}. \
+                 Must be in range: [{PROTOCOL_MIN}, {PROTOCOL_MAX}]"
+            )));
+        }
+        if config.codec.label.len() > LABEL_BYTES_MAX {
+            let label = String::from_utf8_lossy(&config.codec.label).into_owned();
+            return Err(Error::Config(format!("could not use {label:?} as a label: too long")));
+        }
+        super::state::check_name(config.name.as_bytes())
+            .map_err(|reason| Error::Config(format!("node name {:?}: {reason}", config.name)))?;
+        let addr = RawAddr::from_wire(&config.advertise_addr)
+            .filter(|addr| addr.ip().is_some())
+            .ok_or_else(|| Error::Config("failed to parse advertise address".into()))?;
+        let meta = host.node_meta(META_BYTES_MAX);
+        if meta.len() > META_BYTES_MAX {
+            return Err(Error::Config("Node meta data provided is longer than the limit".into()));
+        }
+
+        let mut codec_config = config.codec.clone();
+        codec_config.protocol_version = version;
+        let codec =
+            PacketCodec::build(codec_config).map_err(|error| Error::Config(error.to_string()))?;
+        let mut rng = Rng::from_seed(config.seed);
+        let [delegate_min, delegate_max, delegate_now] = config.delegate_protocol;
+        let vsn = [PROTOCOL_MIN, PROTOCOL_MAX, version, delegate_min, delegate_max, delegate_now];
+        let mut swim = Self {
+            codec,
+            table: Table::new(rng.u64()),
+            rng,
+            timers: Timers::default(),
+            outputs: VecDeque::new(),
+            queue: BroadcastQueue::default(),
+            handoff: Handoff::new(config.handoff_queue_depth),
+            awareness: Awareness::new(config.awareness_max_multiplier),
+            suspicions: BTreeMap::new(),
+            handlers: BTreeMap::new(),
+            relays: 0,
+            probe: None,
+            probe_at: 0,
+            probe_pending: false,
+            streams: BTreeMap::new(),
+            inbound_push_pulls: 0,
+            me: 0,
+            vsn,
+            incarnation: config.incarnation_min,
+            seq_no: 0,
+            leaving: false,
+            stats: Stats::default(),
+            builder: PacketBuilder::default(),
+            next_stream: 1,
+            next_op: 0,
+            config,
+        };
+        swim.announce(now, addr.as_slice(), swim.config.advertise_port, &meta, None, host);
+        swim.start_ticking(now);
+        Ok(swim)
     }
 
-    /// A datagram arrived. `now` is the time it was read.
-    pub fn handle_packet(
-        &mut self,
-        now: Instant,
-        from: SocketAddr,
-        datagram: &[u8],
-        host: &mut dyn Host,
-    ) {
-        let _ = (now, from, datagram, host);
-        todo!()
-    }
-
-    /// Something happened on a stream.
-    pub fn handle_stream(
-        &mut self,
-        now: Instant,
-        id: StreamId,
-        input: StreamInput,
-        host: &mut dyn Host,
-    ) {
-        let _ = (now, id, input, host);
-        todo!()
-    }
-
-    /// Time has come: call at or after [`Swim::poll_timeout`], after the socket was drained.
+    /// Time has come: call at or after [`Swim::poll_timeout`], after the socket was drained, so
+    /// that an answer which has already arrived counts.
     pub fn handle_timeout(&mut self, now: Instant, host: &mut dyn Host) {
-        let _ = (now, host);
-        todo!()
+        self.handle_queued(now, host);
+        while let Some((at, timer)) = self.timers.pop_due(now) {
+            match timer {
+                Timer::ProbeTick => self.probe_tick(now, at, host),
+                Timer::ProbeAck(seq_no) => self.probe_indirectly(now, seq_no, host),
+                Timer::ProbeEnd(seq_no) => self.end_probe(now, seq_no, host),
+                Timer::Handler(seq_no) => self.expire_handler(now, seq_no, host),
+                Timer::Gossip => self.gossip_tick(now, host),
+                Timer::PushPull => self.push_pull_tick(now, host),
+                Timer::Suspicion(slot) => self.expire_suspicion(now, slot, host),
+            }
+        }
     }
 
     /// The next effect, oldest first.
     pub fn poll_output(&mut self) -> Option<Output> {
-        todo!()
+        self.outputs.pop_front()
     }
 
     /// When [`Swim::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        todo!()
+        self.timers.next()
     }
 
     /// Names a stream the driver is about to accept.
     pub fn accept_stream(&mut self) -> StreamId {
-        todo!()
+        let id = StreamId(self.next_stream | 1);
+        self.next_stream += 2;
+        id
     }
 
     /// Codec for streams opened or accepted from now on.
     pub fn stream_codec(&self) -> StreamCodec {
-        todo!()
-    }
-
-    /// Starts one push/pull with a resolved address; `name` may be empty.
-    /// Go: `pushPullNode`; the driver loops over addresses for a join.
-    pub fn start_push_pull(
-        &mut self,
-        now: Instant,
-        to: SocketAddr,
-        name: &str,
-        join: bool,
-        host: &mut dyn Host,
-    ) -> OpId {
-        let _ = (now, to, name, join, host);
-        todo!()
+        self.codec.stream_codec()
     }
 
     /// Announces that we leave. Done when the broadcast reached its transmit limit, at once if
-    /// nobody else is alive. The caller bounds the wait. Go: `Leave`.
+    /// nobody else is alive. The caller bounds the wait. From then on, what others say about us is
+    /// ignored; pings and push/pulls are still answered. Go: `Leave`.
     pub fn start_leave(&mut self, now: Instant, host: &mut dyn Host) -> OpId {
-        let _ = (now, host);
-        todo!()
+        let op = self.op();
+        if std::mem::replace(&mut self.leaving, true) {
+            self.done(op, Ok(()));
+            return op;
+        }
+        let Some(row) = self.table.get(self.me) else { return op };
+        let (name, incarnation) = (Arc::clone(&row.record.name), row.incarnation);
+        let notify = self.has_live_others().then_some(op);
+        self.dead(now, &name, incarnation, &name, notify, host);
+        if notify.is_none() {
+            self.done(op, Ok(()));
+        }
+        op
     }
 
     /// Announces changed meta (asked from `host`). Done like [`Swim::start_leave`].
     /// Go: `UpdateNode`.
     pub fn start_update(&mut self, now: Instant, host: &mut dyn Host) -> OpId {
-        let _ = (now, host);
-        todo!()
-    }
-
-    /// Pings an address; done with the round-trip time. Go: `Ping`.
-    pub fn start_ping(&mut self, now: Instant, to: SocketAddr, name: &str) -> OpId {
-        let _ = (now, to, name);
-        todo!()
-    }
-
-    /// Sends a user message in one packet to an address, with a CRC if `name` is a known node that
-    /// understands it. Go: `SendToAddress`, `SendBestEffort`.
-    pub fn send_user(&mut self, now: Instant, to: SocketAddr, name: &str, message: &[u8]) {
-        let _ = (now, to, name, message);
-        todo!()
-    }
-
-    /// Sends a user message on a stream. Go: `SendReliable`.
-    pub fn start_send_reliable(&mut self, now: Instant, to: SocketAddr, message: &[u8]) -> OpId {
-        let _ = (now, to, message);
-        todo!()
+        let op = self.op();
+        let meta = host.node_meta(META_BYTES_MAX);
+        if meta.len() > META_BYTES_MAX {
+            let text = "Node meta data provided is longer than the limit";
+            self.done(op, Err(Error::Config(text.into())));
+            return op;
+        }
+        let Some(row) = self.table.get(self.me) else { return op };
+        let (addr, port) = (row.record.addr, row.record.port);
+        let notify = self.has_live_others().then_some(op);
+        self.announce(now, addr.as_slice(), port, &meta, notify, host);
+        if notify.is_none() {
+            self.done(op, Ok(()));
+        }
+        op
     }
 
     /// Keys in force.
     pub fn keyring(&self) -> &Keyring {
-        todo!()
+        &self.codec.config().keyring
     }
 
     /// Replaces the keys; streams already open keep the old ones.
     pub fn set_keyring(&mut self, keyring: Keyring) {
-        let _ = keyring;
-        todo!()
+        self.codec.set_keyring(keyring);
     }
 
     /// The local node.
+    #[allow(clippy::missing_panics_doc, clippy::expect_used, reason = "the row is never removed")]
     pub fn local(&self) -> NodeView<'_> {
-        todo!()
+        self.table.get(self.me).expect("our own row is never removed").view()
     }
 
     /// A node by name.
     pub fn node(&self, name: &str) -> Option<NodeView<'_>> {
-        let _ = name;
-        todo!()
+        self.table.get(self.table.find(name)?).map(|row| row.view())
     }
 
     /// Every node in the table, ourselves and the dead included, in probe order.
     pub fn nodes(&self) -> impl Iterator<Item = NodeView<'_>> {
-        std::iter::empty()
+        self.table.rows().map(|row| row.view())
     }
 
-    /// Nodes neither dead nor left, ourselves included. Kept as a counter. Go: `NumMembers`.
+    /// Nodes neither dead nor left, ourselves included. Go: `NumMembers`.
     pub fn member_count(&self) -> usize {
-        todo!()
+        self.table.live_len()
     }
 
     /// Nodes in the table, dead and left included: the `n` of every formula. Go: `estNumNodes`.
     pub fn node_count(&self) -> usize {
-        todo!()
+        self.table.len()
     }
 
     /// Health score, 0 is healthy. Go: `GetHealthScore`.
     pub fn health_score(&self) -> u32 {
-        todo!()
+        self.awareness.score()
     }
 
     /// The name of this node.
     pub fn name(&self) -> &Arc<str> {
-        todo!()
+        &self.config.name
     }
 
-    /// The driver's own lateness (how long after a deadline it got to run): feeds the health
-    /// score, so that a starved process does not accuse others.
-    pub fn note_lateness(&mut self, late: Duration) {
-        let _ = late;
-        todo!()
+    /// Broadcasts waiting. Go: `memberlist.queue.broadcasts`.
+    pub fn queued_broadcasts(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// The settings in force.
+    pub fn config(&self) -> &Config {
+        &self.config
     }
 
     /// Counters since the start.
     pub fn stats(&self) -> Stats {
-        todo!()
+        self.stats
+    }
+
+    /// The driver's own lateness: how long after a deadline it got to run. More than a probe
+    /// timeout feeds the health score and gives the running probe that time back, so that a
+    /// starved or stopped process does not accuse others.
+    pub fn note_lateness(&mut self, now: Instant, late: Duration) {
+        if late < self.config.probe_timeout || self.config.probe_timeout.is_zero() {
+            return;
+        }
+        if self.config.lha_probe {
+            self.awareness.apply(1);
+        }
+        self.extend_probe(now);
+    }
+
+    /// Whether somebody besides us is neither dead nor left.
+    pub(super) fn has_live_others(&self) -> bool {
+        let me_live = self
+            .table
+            .get(self.me)
+            .is_some_and(|row| matches!(row.state, NodeStateKind::Alive | NodeStateKind::Suspect));
+        self.table.live_len() > usize::from(me_live)
+    }
+
+    pub(super) fn op(&mut self) -> OpId {
+        self.next_op += 1;
+        OpId(self.next_op)
+    }
+
+    pub(super) fn done(&mut self, op: OpId, result: Result<(), Error>) {
+        let result = result.map(|()| super::OpResult::Completed);
+        self.outputs.push_back(Output::Done { op, result });
+    }
+
+    pub(super) fn open_stream(&mut self) -> StreamId {
+        let id = StreamId(self.next_stream & !1);
+        self.next_stream += 2;
+        id
+    }
+
+    /// The next sequence number; the first is 1.
+    pub(super) fn next_seq_no(&mut self) -> SeqNo {
+        self.seq_no = self.seq_no.wrapping_add(1);
+        SeqNo(self.seq_no)
+    }
+
+    /// Says something new about ourselves, with a higher incarnation.
+    fn announce(
+        &mut self,
+        now: Instant,
+        addr: &[u8],
+        port: u16,
+        meta: &[u8],
+        notify: Option<OpId>,
+        host: &mut dyn Host,
+    ) {
+        self.incarnation.0 = self.incarnation.0.saturating_add(1);
+        let (name, vsn) = (Arc::clone(&self.config.name), self.vsn);
+        let alive = Alive {
+            incarnation: self.incarnation,
+            node: name.as_bytes(),
+            addr: addr.into(),
+            port,
+            meta: meta.into(),
+            vsn: vsn.as_slice().into(),
+        };
+        self.alive(now, &alive, notify, true, host);
+        if let Some(me) = self.table.find(&name) {
+            self.me = me;
+        }
+    }
+
+    /// Sets the first tick of each task at a random point of its period, so that nodes started
+    /// together do not work together. Go: `schedule`.
+    fn start_ticking(&mut self, now: Instant) {
+        let config = &self.config;
+        let tasks = [
+            (config.probe_interval, Duration::ZERO, Timer::ProbeTick),
+            (config.gossip_interval, Duration::ZERO, Timer::Gossip),
+            (config.push_pull_interval, config.push_pull_interval, Timer::PushPull),
+        ];
+        for (period, first, timer) in tasks {
+            let off = timer == Timer::Gossip && self.config.gossip_nodes == 0;
+            if !period.is_zero() && !off {
+                let stagger = period.mul_f64(self.rng.unit());
+                self.timers.set(now + first + stagger, timer);
+            }
+        }
+    }
+
+    /// The push/pull period of the cluster's size.
+    pub(super) fn push_pull_period(&self) -> Duration {
+        push_pull_scale(self.config.push_pull_interval, self.table.len())
+    }
+
+    /// A socket address with Go's default for port 0.
+    pub(super) fn fix_port(&self, port: u16) -> u16 {
+        if port == 0 || self.config.protocol_version < 2 { self.config.bind_port } else { port }
+    }
+
+    pub(super) fn reply_to(&self, addr: &[u8], port: u16, from: SocketAddr) -> SocketAddr {
+        let ip = RawAddr::from_wire(addr).and_then(|addr| addr.ip());
+        ip.filter(|_| port > 0).map_or(from, |ip| SocketAddr::new(ip, port))
     }
 }
+
+/// Versions that every engine here understands. Go: `ProtocolVersionMin`, `ProtocolVersionMax`.
+const PROTOCOL_MIN: u8 = 1;
+const PROTOCOL_MAX: u8 = 5;

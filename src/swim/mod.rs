@@ -3,15 +3,36 @@
 //! Inputs go in through `handle_*` with the time they happened; effects come out of
 //! [`Swim::poll_output`] and the next wake-up out of [`Swim::poll_timeout`]. What memberlist asks
 //! its delegates in the middle of a call, the engine asks its [`Host`].
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
 
+mod awareness;
 mod config;
 mod engine;
 mod error;
+mod gossip;
+mod handoff;
 mod host;
+mod join;
 mod output;
+mod packets;
+mod ping;
+mod probe;
+mod push_pull;
+mod queue;
+mod state;
+mod streams;
+mod suspicion;
+mod table;
+#[cfg(test)]
+mod tests;
+mod timer;
 
 pub use config::{Cidr, Config};
 pub use engine::{Stats, Swim};
 pub use error::Error;
 pub use host::{Host, NodeStateKind, NodeView};
+pub use join::{JoinEntry, JoinErrors};
 pub use output::{OpId, OpResult, Output, StreamId, StreamInput};
+pub use push_pull::push_pull_scale;
+pub use queue::retransmit_limit;
+pub use suspicion::suspicion_timeout;

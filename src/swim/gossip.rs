@@ -1,0 +1,54 @@
+//! The gossip round. Go: `state.go`, `gossip`.
+
+use super::{Host, NodeStateKind, Swim, probe::CRC_VERSION, timer::Timer};
+use crate::base::Instant;
+
+impl Swim {
+    pub(super) fn gossip_tick(&mut self, now: Instant, host: &mut dyn Host) {
+        self.timers.set(now + self.config.gossip_interval, Timer::Gossip);
+        let Some(dead_since) = now.as_nanos().checked_sub(
+            u64::try_from(self.config.gossip_to_the_dead_time.as_nanos()).unwrap_or(u64::MAX),
+        ) else {
+            return self.gossip(host);
+        };
+        self.table.expire_lately_dead(Instant::from_nanos(dead_since));
+        self.gossip(host);
+    }
+
+    /// Sends what is queued to a few random nodes; those that died lately hear it too, so that
+    /// they can refute. Each packet counts as one transmit of what it carries.
+    fn gossip(&mut self, host: &mut dyn Host) {
+        let me = self.me;
+        let targets = {
+            let Self { table, rng, config, .. } = self;
+            table.sample(config.gossip_nodes, true, rng, |slot, row| {
+                slot != me && row.state != NodeStateKind::Left
+            })
+        };
+        // Go counts the encryption even if it is not applied on the way out.
+        let limit = self.packet_budget(true, 0);
+        for target in targets {
+            let Some(row) = self.table.get(target) else { continue };
+            let Some(to) = row.socket_addr() else { continue };
+            let crc = row.record.vsn.get(1).is_some_and(|max| *max >= CRC_VERSION);
+            let mut builder = std::mem::take(&mut self.builder);
+            self.fill(&mut builder, limit, host);
+            let nothing = builder.is_empty();
+            let mut full = builder.len() >= limit / 2;
+            self.send_built(to, &mut builder, crc);
+            // A backlog of events drains in several packets a round; receivers do not mind.
+            for _ in 1..self.config.gossip_burst {
+                if !full {
+                    break;
+                }
+                self.fill_from_host(&mut builder, limit, host);
+                full = builder.len() >= limit / 2;
+                self.send_built(to, &mut builder, crc);
+            }
+            self.builder = builder;
+            if nothing {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! The pure part of a join: its address grammar and its error texts. Go: `memberlist.go`,
+//! `resolveAddr`; `util.go`, `ensurePort`, `hasPort`.
+
+use std::fmt;
+
+/// One entry of a join: `[name "/"] host [":" port]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JoinEntry {
+    /// Name of the node, if given.
+    pub name: Option<String>,
+    /// Host name or IP literal, without brackets.
+    pub host: String,
+    /// Port; the own bind port if the entry has none.
+    pub port: u16,
+}
+
+impl JoinEntry {
+    /// Parses an entry.
+    ///
+    /// # Errors
+    /// An empty name or host, or a port that is no number; the text is for operators.
+    pub fn parse(entry: &str, default_port: u16) -> Result<Self, String> {
+        let (name, rest) = match entry.split_once('/') {
+            Some(("", _)) => return Err("empty node name provided".into()),
+            Some((name, rest)) => (Some(name.to_owned()), rest),
+            None => (None, entry),
+        };
+        let (host, port) = if has_port(rest) {
+            let (host, port) = rest.rsplit_once(':').unwrap_or((rest, ""));
+            let port = port
+                .parse()
+                .map_err(|_| format!("strconv.ParseUint: parsing \"{port}\": invalid syntax"))?;
+            (host, port)
+        } else {
+            (rest, default_port)
+        };
+        let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+        if host.is_empty() {
+            return Err(format!("lookup {entry}: no such host"));
+        }
+        Ok(Self { name, host: host.to_owned(), port })
+    }
+}
+
+/// A bracketed address has a port behind the bracket; others have one if there is one colon, so
+/// that a bare IPv6 address needs no brackets.
+fn has_port(host: &str) -> bool {
+    if host.starts_with('[') {
+        return host.rfind(':') > host.rfind(']');
+    }
+    host.matches(':').count() == 1
+}
+
+/// What went wrong with the entries of a join, in the words of Go's multi-error.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JoinErrors(Vec<String>);
+
+impl JoinErrors {
+    /// A host that could not be resolved.
+    pub fn unresolved(&mut self, entry: &str, error: &dyn fmt::Display) {
+        self.0.push(format!("failed to resolve {entry}: {error}"));
+    }
+
+    /// An address that could not be joined.
+    pub fn unreachable(&mut self, addr: &dyn fmt::Display, error: &dyn fmt::Display) {
+        self.0.push(format!("failed to join {addr}: {error}"));
+    }
+
+    /// Whether all went well.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Display for JoinErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.len() {
+            1 => f.write_str("1 error occurred:\n")?,
+            n => writeln!(f, "{n} errors occurred:")?,
+        }
+        for error in &self.0 {
+            writeln!(f, "\t* {error}")?;
+        }
+        f.write_str("\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_parse_as_go_parses_them() {
+        let table = [
+            ("10.0.0.1", None, "10.0.0.1", 7946),
+            ("10.0.0.1:80", None, "10.0.0.1", 80),
+            ("a/10.0.0.1:80", Some("a"), "10.0.0.1", 80),
+            ("::1", None, "::1", 7946),
+            ("[::1]", None, "::1", 7946),
+            ("[::1]:80", None, "::1", 80),
+            ("a/[fe80::1%eth0]:80", Some("a"), "fe80::1%eth0", 80),
+            ("db.example", None, "db.example", 7946),
+        ];
+        for (entry, name, host, port) in table {
+            let name = name.map(str::to_owned);
+            let expected = JoinEntry { name, host: host.into(), port };
+            assert_eq!(JoinEntry::parse(entry, 7946), Ok(expected), "{entry}");
+        }
+        for entry in ["/1.2.3.4", ":80", "", "a/", "1.2.3.4:x", "1.2.3.4:70000"] {
+            assert!(JoinEntry::parse(entry, 7946).is_err(), "{entry}");
+        }
+    }
+
+    #[test]
+    fn errors_are_listed_as_go_lists_them() {
+        let mut errors = JoinErrors::default();
+        errors.unreachable(&"127.0.0.1:1", &"refused");
+        assert_eq!(
+            errors.to_string(),
+            "1 error occurred:\n\t* failed to join 127.0.0.1:1: refused\n\n"
+        );
+        errors.unresolved(&"x", &"no such host");
+        assert!(errors.to_string().starts_with("2 errors occurred:\n\t* failed to join"));
+    }
+}

@@ -1,0 +1,327 @@
+//! Packets in and out: dispatch of what arrives, and what rides along with what is sent.
+
+use std::net::SocketAddr;
+
+use tracing::{debug, warn};
+
+use super::{Host, Output, Swim, queue::retransmit_limit, table::RawAddr};
+use crate::{
+    base::Instant,
+    wire::{
+        CompoundParts, Message,
+        limits::{COMPOUND_PARTS_MAX, PACKET_DEPTH_MAX},
+    },
+};
+
+/// Bytes a part costs in a compound besides itself. Go: `compoundOverhead`.
+const COMPOUND_OVERHEAD: usize = 2;
+/// The same for a user message, with its type byte. Go: `userMsgOverhead`.
+const USER_OVERHEAD: usize = COMPOUND_OVERHEAD + 1;
+/// Bytes at the front of a compound. Go: `compoundHeaderOverhead`.
+const COMPOUND_HEADER: usize = 2;
+/// Type byte of a compound.
+const COMPOUND: u8 = 7;
+/// Type byte of a user message.
+pub(super) const USER: u8 = 8;
+
+impl Swim {
+    /// A datagram arrived; `now` is the time it was read. Pings, acks and nacks are handled at
+    /// once; the rest waits for [`Swim::handle_queued`]. Go: `net.go`, `ingestPacket`.
+    pub fn handle_packet(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        datagram: &[u8],
+        host: &mut dyn Host,
+    ) {
+        self.stats.udp_received += datagram.len() as u64;
+        let mut buf = self.builder.take_scratch();
+        match self.codec.open(datagram, &mut buf) {
+            Ok(message) => self.dispatch(now, from, message, 0, host),
+            Err(error) => {
+                self.stats.dropped_malformed += 1;
+                warn!(target: "memberlist", "{error} from={from}");
+            }
+        }
+        self.builder.put_scratch(buf);
+    }
+
+    /// Works off the hand-off queues: alive messages first, the newest first. To be called after
+    /// each batch of datagrams. Go: `packetHandler`.
+    pub fn handle_queued(&mut self, now: Instant, host: &mut dyn Host) {
+        if self.handoff.is_empty() {
+            return;
+        }
+        let mut message = self.builder.take_scratch();
+        while self.handoff.pop(&mut message) {
+            self.handle_handed_off(now, &message, host);
+        }
+        self.builder.put_scratch(message);
+    }
+
+    /// Go: `handleCommand`.
+    fn dispatch(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        message: &[u8],
+        depth: usize,
+        host: &mut dyn Host,
+    ) {
+        if depth > PACKET_DEPTH_MAX {
+            return self.malformed(from, &"nested too deeply");
+        }
+        match Message::decode(message) {
+            Ok(Message::Ping(ping)) => self.handle_ping(from, &ping, host),
+            Ok(Message::IndirectPing(ping)) => self.handle_indirect_ping(now, from, &ping, host),
+            Ok(Message::Ack(ack)) => self.handle_ack(now, &ack, host),
+            Ok(Message::Nack(nack)) => self.handle_nack(nack),
+            Ok(Message::Alive(alive)) => {
+                // Decided here, where the sender is known. Go: `handleAlive`.
+                let source = RawAddr::from_wire(&match from.ip() {
+                    std::net::IpAddr::V4(ip) => ip.octets().to_vec(),
+                    std::net::IpAddr::V6(ip) => ip.octets().to_vec(),
+                });
+                let allowed = self.config.cidrs_allowed.is_empty()
+                    || source.is_some_and(|addr| self.addr_allowed(addr));
+                if !allowed {
+                    debug!(target: "memberlist", "Blocked alive message from {from}");
+                    return;
+                }
+                let _ = alive;
+                self.hand_off(message, true, from);
+            }
+            Ok(Message::Suspect(_) | Message::Dead(_) | Message::User(_)) => {
+                self.hand_off(message, false, from);
+            }
+            Ok(Message::Compound(body)) => match CompoundParts::parse(body) {
+                Ok(parts) => {
+                    for part in parts {
+                        match part {
+                            Ok(part) => self.dispatch(now, from, part, depth + 1, host),
+                            Err(error) => self.malformed(from, &error),
+                        }
+                    }
+                }
+                Err(error) => self.malformed(from, &error),
+            },
+            Ok(Message::Compress(body)) => {
+                let mut plain = self.builder.take_scratch();
+                match self.codec.decompress(body, &mut plain) {
+                    Ok(()) => self.dispatch(now, from, &plain, depth + 1, host),
+                    Err(error) => self.malformed(from, &error),
+                }
+                self.builder.put_scratch(plain);
+            }
+            Err(error) => self.malformed(from, &error),
+        }
+    }
+
+    fn hand_off(&mut self, message: &[u8], high: bool, from: SocketAddr) {
+        if !self.handoff.push(message, high) {
+            self.stats.dropped_queue_full += 1;
+            warn!(target: "memberlist", "handler queue full, dropping message from={from}");
+        }
+    }
+
+    fn handle_handed_off(&mut self, now: Instant, message: &[u8], host: &mut dyn Host) {
+        // Names are text below here; others were never admitted, so they name nobody.
+        let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
+        match Message::decode(message) {
+            Ok(Message::Alive(mut alive)) => {
+                alive.port = self.fix_port(alive.port);
+                self.alive(now, &alive, None, false, host);
+            }
+            Ok(Message::Suspect(suspect)) => {
+                let (node, from) = (text(suspect.node), text(suspect.from));
+                self.suspect(now, node, suspect.incarnation, from, host);
+            }
+            Ok(Message::Dead(dead)) => {
+                let (node, from) = (text(dead.node), text(dead.from));
+                self.dead(now, node, dead.incarnation, from, None, host);
+            }
+            Ok(Message::User(body)) => host.on_user_message(now, body),
+            Ok(
+                Message::Ping(_)
+                | Message::IndirectPing(_)
+                | Message::Ack(_)
+                | Message::Nack(_)
+                | Message::Compound(_)
+                | Message::Compress(_),
+            )
+            | Err(_) => debug_assert!(false, "only state and user messages are handed off"),
+        }
+    }
+
+    fn malformed(&mut self, from: SocketAddr, error: &dyn std::fmt::Display) {
+        self.stats.dropped_malformed += 1;
+        warn!(target: "memberlist", "{error} from={from}");
+    }
+
+    /// Sends one message, filled up with broadcasts. Go: `sendMsg`.
+    pub(super) fn send_with_gossip(&mut self, to: SocketAddr, message: &[u8], host: &mut dyn Host) {
+        let limit = self.packet_budget(self.codec.config().verify_outgoing, message.len());
+        let mut builder = std::mem::take(&mut self.builder);
+        builder.push(message);
+        self.fill(&mut builder, limit, host);
+        self.send_built(to, &mut builder, false);
+        self.builder = builder;
+    }
+
+    /// Sends exactly these messages as one packet.
+    pub(super) fn send_compound(&mut self, to: SocketAddr, messages: &[&[u8]], crc: bool) {
+        let mut builder = std::mem::take(&mut self.builder);
+        messages.iter().for_each(|message| builder.push(message));
+        self.send_built(to, &mut builder, crc);
+        self.builder = builder;
+    }
+
+    /// Sends a user message in one packet of its own to an address. Go: `SendToAddress`.
+    pub fn send_user(&mut self, now: Instant, to: SocketAddr, name: &str, message: &[u8]) {
+        let _ = (now, name);
+        let mut packet = self.builder.take_scratch();
+        packet.push(USER);
+        packet.extend_from_slice(message);
+        self.send_compound(to, &[&packet], false);
+        self.builder.put_scratch(packet);
+    }
+
+    /// Bytes that piggybacked messages may fill beside a message of `used` bytes.
+    pub(super) fn packet_budget(&self, encrypts: bool, used: usize) -> usize {
+        let overhead = self.codec.overhead(encrypts && !self.keyring().is_empty());
+        self.config.udp_buffer_size.saturating_sub(used + COMPOUND_HEADER + overhead)
+    }
+
+    /// Our own broadcasts first, then those of the layer above. Go: `getBroadcasts`.
+    pub(super) fn fill(&mut self, builder: &mut PacketBuilder, limit: usize, host: &mut dyn Host) {
+        let transmits = retransmit_limit(self.config.retransmit_mult, self.table.len());
+        let mut finished = Vec::new();
+        let used =
+            self.queue.take(COMPOUND_OVERHEAD, limit, transmits, &mut finished, &mut |message| {
+                builder.push(message)
+            });
+        for op in finished {
+            self.done(op, Ok(()));
+        }
+        self.fill_from_host(builder, limit.saturating_sub(used), host);
+    }
+
+    pub(super) fn fill_from_host(
+        &mut self,
+        builder: &mut PacketBuilder,
+        limit: usize,
+        host: &mut dyn Host,
+    ) {
+        if limit > USER_OVERHEAD {
+            host.take_broadcasts(USER_OVERHEAD, limit, &mut |message| builder.push_user(message));
+        }
+    }
+
+    /// Seals and sends what is built, in as many packets as 255 parts each need.
+    pub(super) fn send_built(&mut self, to: SocketAddr, builder: &mut PacketBuilder, crc: bool) {
+        while let Some(message) = builder.next_packet() {
+            let mut data = Vec::new();
+            self.codec.seal(&mut self.rng, message, crc, &mut data);
+            self.stats.udp_sent += data.len() as u64;
+            self.outputs.push_back(Output::Packet { to, data });
+        }
+        builder.clear();
+    }
+}
+
+/// Collects the parts of one packet in buffers that are used again and again.
+#[derive(Debug, Default)]
+pub(super) struct PacketBuilder {
+    bodies: Vec<u8>,
+    ends: Vec<usize>,
+    sent: usize,
+    packet: Vec<u8>,
+    scratch: Vec<Vec<u8>>,
+}
+
+impl PacketBuilder {
+    pub(super) fn push(&mut self, message: &[u8]) {
+        self.bodies.extend_from_slice(message);
+        self.ends.push(self.bodies.len());
+    }
+
+    fn push_user(&mut self, message: &[u8]) {
+        self.bodies.push(USER);
+        self.push(message);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// Bytes of all parts.
+    pub(super) fn len(&self) -> usize {
+        self.bodies.len()
+    }
+
+    /// The next packet: a message alone, or a compound of up to 255. Go: `makeCompoundMessages`.
+    fn next_packet(&mut self) -> Option<&[u8]> {
+        let first = self.sent;
+        let ends = self.ends.get(first..)?;
+        let count = ends.len().min(COMPOUND_PARTS_MAX);
+        let ends = ends.get(..count)?;
+        let last_end = *ends.last()?;
+        let start = first.checked_sub(1).and_then(|i| self.ends.get(i)).copied().unwrap_or(0);
+        let bodies = self.bodies.get(start..last_end)?;
+        self.sent += count;
+        self.packet.clear();
+        if first == 0 && self.ends.len() == 1 {
+            self.packet.extend_from_slice(bodies);
+            return Some(&self.packet);
+        }
+        self.packet.extend_from_slice(&[COMPOUND, count as u8]);
+        let mut begin = start;
+        for end in ends {
+            debug_assert!(end - begin <= usize::from(u16::MAX), "part too long for a compound");
+            self.packet.extend_from_slice(&((end - begin) as u16).to_be_bytes());
+            begin = *end;
+        }
+        self.packet.extend_from_slice(bodies);
+        Some(&self.packet)
+    }
+
+    fn clear(&mut self) {
+        self.bodies.clear();
+        self.ends.clear();
+        self.sent = 0;
+    }
+
+    /// An empty buffer, to be given back.
+    pub(super) fn take_scratch(&mut self) -> Vec<u8> {
+        self.scratch.pop().unwrap_or_default()
+    }
+
+    pub(super) fn put_scratch(&mut self, mut buf: Vec<u8>) {
+        if self.scratch.len() <= PACKET_DEPTH_MAX {
+            buf.clear();
+            self.scratch.push(buf);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_part_goes_bare_and_many_are_split_at_255() {
+        let mut builder = PacketBuilder::default();
+        builder.push(b"\x04abc");
+        assert_eq!(builder.next_packet(), Some(&b"\x04abc"[..]));
+        assert_eq!(builder.next_packet(), None);
+        builder.clear();
+
+        for _ in 0..256 {
+            builder.push(b"\x04x");
+        }
+        let first = builder.next_packet().map(<[u8]>::to_vec).unwrap();
+        assert_eq!((first[0], first[1], first.len()), (7, 255, 2 + 255 * 2 + 255 * 2));
+        assert_eq!(builder.next_packet(), Some(&b"\x07\x01\x00\x02\x04x"[..]));
+        assert_eq!(builder.next_packet(), None);
+    }
+}

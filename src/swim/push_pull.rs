@@ -1,0 +1,296 @@
+//! Full state exchange over a stream, and its merge. Go: `state.go`, `pushPull`; `net.go`,
+//! `sendAndReceiveState`, `mergeRemoteState`.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use tracing::{debug, info};
+
+use super::{
+    Error, Host, NodeStateKind, OpId, Output, Swim,
+    host::NodeView,
+    streams::Stream,
+    table::{RawAddr, Row},
+    timer::Timer,
+};
+use crate::{
+    base::Instant,
+    wire::{Alive, NodeState, PushPull, Vsn},
+};
+
+/// Clusters above this size sync less often. Go: `pushPullScaleThreshold`.
+const SCALE_THRESHOLD: f64 = 32.0;
+
+/// `interval × (⌈log2 n − log2 32⌉ + 1)` above 32 nodes. Go: `util.go`, `pushPullScale`.
+pub fn push_pull_scale(interval: Duration, n: usize) -> Duration {
+    let n = n as f64;
+    if n <= SCALE_THRESHOLD {
+        return interval;
+    }
+    let factor = (n.log2() - SCALE_THRESHOLD.log2()).ceil() + 1.0;
+    interval.saturating_mul(factor as u32)
+}
+
+impl Swim {
+    /// Syncs with a random node.
+    pub(super) fn push_pull_tick(&mut self, now: Instant, host: &mut dyn Host) {
+        self.timers.set(now + self.push_pull_period(), Timer::PushPull);
+        let me = self.me;
+        let target = {
+            let Self { table, rng, .. } = self;
+            table.sample(1, false, rng, |slot, row| slot != me && row.state == NodeStateKind::Alive)
+        };
+        let row = target.first().and_then(|slot| self.table.get(*slot));
+        if let Some(to) = row.and_then(Row::socket_addr) {
+            self.open_push_pull(now, to, None, false, host);
+        }
+    }
+
+    /// Starts one push/pull with a resolved address; `name` may be empty.
+    /// Go: `pushPullNode`; the driver loops over addresses for a join.
+    pub fn start_push_pull(
+        &mut self,
+        now: Instant,
+        to: SocketAddr,
+        name: &str,
+        join: bool,
+        host: &mut dyn Host,
+    ) -> OpId {
+        let op = self.op();
+        if self.config.require_node_names && name.is_empty() {
+            let text = "memberlist: node names are required by configuration but one was not \
+                        provided";
+            self.done(op, Err(Error::Peer(text.into())));
+            return op;
+        }
+        self.open_push_pull(now, to, Some(op), join, host);
+        op
+    }
+
+    fn open_push_pull(
+        &mut self,
+        now: Instant,
+        to: SocketAddr,
+        op: Option<OpId>,
+        join: bool,
+        host: &mut dyn Host,
+    ) {
+        let message = self.encode_state(join, host);
+        let id = self.open_stream();
+        self.streams.insert(id, Stream::PushPull { op, to });
+        self.stats.tcp_connect += 1;
+        self.stats.tcp_sent += message.len() as u64;
+        debug!(target: "memberlist", "Initiating push/pull sync with: {to}");
+        let deadline = now + self.config.tcp_timeout;
+        self.outputs.push_back(Output::Open { id, to, message, reply: true, deadline });
+    }
+
+    /// Our whole state as a push/pull message. Go: `sendLocalState`.
+    pub(super) fn encode_state(&mut self, join: bool, host: &mut dyn Host) -> Vec<u8> {
+        let mut user_state = self.builder.take_scratch();
+        host.local_state(join, &mut user_state);
+        let rows = Rows { rows: self.table.rows(), left: self.table.len() };
+        let mut message = Vec::with_capacity(rows.left.saturating_mul(128) + user_state.len());
+        PushPull::encode(join, rows, &user_state, &mut message);
+        self.builder.put_scratch(user_state);
+        message
+    }
+
+    /// Takes over a peer's state. Go: `mergeRemoteState`.
+    pub(super) fn merge(
+        &mut self,
+        now: Instant,
+        state: &PushPull,
+        host: &mut dyn Host,
+    ) -> Result<(), Error> {
+        self.verify_protocol(state)?;
+        if state.join && self.config.filter_merge {
+            self.check_merge(state, host)?;
+        }
+        let me = Arc::clone(&self.config.name);
+        for row in state.rows() {
+            let Ok(row) = row else { break }; // the decoder has proven them all
+            self.merge_row(now, &row, &me, host);
+        }
+        if !state.user_state.is_empty() {
+            host.merge_remote_state(now, &state.user_state, state.join);
+        }
+        Ok(())
+    }
+
+    /// Go: `mergeState`.
+    fn merge_row(&mut self, now: Instant, row: &NodeState<'_>, me: &str, host: &mut dyn Host) {
+        let name = std::str::from_utf8(row.name).unwrap_or_default();
+        match row.state {
+            0 => {
+                let alive = Alive {
+                    incarnation: row.incarnation,
+                    node: row.name,
+                    addr: row.addr.clone(),
+                    port: self.fix_port(row.port),
+                    meta: row.meta.clone(),
+                    vsn: row.vsn.clone(),
+                };
+                self.alive(now, &alive, None, false, host);
+            }
+            // Dead is not taken on trust: the node gets its chance to refute.
+            1 | 2 => self.suspect(now, name, row.incarnation, me, host),
+            3 => self.dead(now, name, row.incarnation, name, None, host),
+            _ => {}
+        }
+    }
+
+    /// Refuses a state with a node that somebody could not understand. Go: `verifyProtocol`.
+    fn verify_protocol(&self, state: &PushPull) -> Result<(), Error> {
+        let mut range = Ranges::default();
+        for row in state.rows().flatten() {
+            if row.state == 0
+                && let Some([min, max, _, delegate_min, delegate_max]) =
+                    row.vsn.as_slice().first_chunk()
+            {
+                range.narrow(*min, *max, *delegate_min, *delegate_max);
+            }
+        }
+        for row in self.table.rows().filter(|row| row.state == NodeStateKind::Alive) {
+            let [min, max, _, delegate_min, delegate_max, _] = row.record.vsn;
+            range.narrow(min, max, delegate_min, delegate_max);
+        }
+        for row in state.rows().flatten() {
+            let vsn: Option<Vsn> = row.vsn.as_slice().first_chunk().copied();
+            range.check(row.name, vsn.unwrap_or_default())?;
+        }
+        for row in self.table.rows() {
+            range.check(row.record.name.as_bytes(), row.record.vsn)?;
+        }
+        Ok(())
+    }
+
+    fn check_merge(&self, state: &PushPull, host: &mut dyn Host) -> Result<(), Error> {
+        struct Owned {
+            name: Arc<str>,
+            addr: RawAddr,
+            meta: Arc<[u8]>,
+        }
+        let rows: Vec<_> = state.rows().flatten().collect();
+        let owned: Vec<_> = rows
+            .iter()
+            .map(|row| Owned {
+                name: String::from_utf8_lossy(row.name).into(),
+                addr: RawAddr::from_wire(row.addr.as_slice()).unwrap_or_default(),
+                meta: row.meta.as_slice().into(),
+            })
+            .collect();
+        let views: Vec<_> = rows
+            .iter()
+            .zip(&owned)
+            .map(|(row, owned)| NodeView {
+                name: &owned.name,
+                addr: owned.addr.as_slice(),
+                port: self.fix_port(row.port),
+                meta: &owned.meta,
+                vsn: row.vsn.as_slice().first_chunk().copied().unwrap_or_default(),
+                incarnation: row.incarnation,
+                state: match row.state {
+                    0 => NodeStateKind::Alive,
+                    1 => NodeStateKind::Suspect,
+                    3 => NodeStateKind::Left,
+                    _ => NodeStateKind::Dead,
+                },
+            })
+            .collect();
+        host.check_merge(&views).map_err(|reason| {
+            info!(target: "memberlist", "merge refused: {reason}");
+            Error::Peer(reason)
+        })
+    }
+}
+
+/// Rows of the table as they go into a push/pull.
+struct Rows<'a, I: Iterator<Item = &'a Row>> {
+    rows: I,
+    left: usize,
+}
+
+impl<'a, I: Iterator<Item = &'a Row>> Iterator for Rows<'a, I> {
+    type Item = NodeState<'a>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let row = self.rows.next()?;
+        self.left = self.left.saturating_sub(1);
+        Some(NodeState {
+            name: row.record.name.as_bytes(),
+            addr: row.record.addr.as_slice().into(),
+            port: row.record.port,
+            meta: (&*row.record.meta).into(),
+            incarnation: row.incarnation,
+            state: match row.state {
+                NodeStateKind::Alive => 0,
+                NodeStateKind::Suspect => 1,
+                NodeStateKind::Dead => 2,
+                NodeStateKind::Left => 3,
+            },
+            vsn: row.record.vsn.as_slice().into(),
+        })
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+impl<'a, I: Iterator<Item = &'a Row>> ExactSizeIterator for Rows<'a, I> {}
+
+/// Protocol versions that every node understands.
+struct Ranges {
+    min: u8,
+    max: u8,
+    delegate_min: u8,
+    delegate_max: u8,
+}
+
+impl Default for Ranges {
+    fn default() -> Self {
+        Self { min: 0, max: u8::MAX, delegate_min: 0, delegate_max: u8::MAX }
+    }
+}
+
+impl Ranges {
+    fn narrow(&mut self, min: u8, max: u8, delegate_min: u8, delegate_max: u8) {
+        self.min = self.min.max(min);
+        self.max = self.max.min(max);
+        self.delegate_min = self.delegate_min.max(delegate_min);
+        self.delegate_max = self.delegate_max.min(delegate_max);
+    }
+
+    fn check(&self, name: &[u8], vsn: Vsn) -> Result<(), Error> {
+        let name = name.escape_ascii();
+        let [_, _, now, _, _, delegate_now] = vsn;
+        let (min, max) = (self.min, self.max);
+        if now < min || now > max {
+            return Err(Error::Peer(format!(
+                "Node '{name}' protocol version ({now}) is incompatible: [{min}, {max}]"
+            )));
+        }
+        let (min, max) = (self.delegate_min, self.delegate_max);
+        if delegate_now < min || delegate_now > max {
+            return Err(Error::Peer(format!(
+                "Node '{name}' delegate protocol version ({delegate_now}) is incompatible: \
+                 [{min}, {max}]"
+            )));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sync_interval_grows_with_the_logarithm_of_the_cluster() {
+        let second = Duration::from_secs(1);
+        let table = [(1, 1), (32, 1), (33, 2), (64, 2), (65, 3), (128, 3), (129, 4)];
+        for (n, factor) in table {
+            assert_eq!(push_pull_scale(second, n), second * factor, "n = {n}");
+        }
+    }
+}

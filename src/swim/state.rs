@@ -1,0 +1,418 @@
+//! What alive, suspect and dead messages do to the table. Go: `state.go`.
+
+use std::sync::Arc;
+
+use tracing::{debug, info, warn};
+
+use super::{
+    Error, Host, NodeStateKind, OpId, Swim,
+    host::NodeView,
+    suspicion::{Suspicion, suspicion_timeout},
+    table::{RawAddr, Record},
+    timer::Timer,
+};
+use crate::{
+    base::Instant,
+    wire::{Alive, Dead, Incarnation, Suspect, Vsn, limits::META_BYTES_MAX},
+};
+
+/// A jump beyond this is no news but an attempt to outbid a node for good: it is ignored.
+const INCARNATION_JUMP_MAX: u32 = 1 << 24;
+
+/// Longest admitted name in bytes; a longer one would not fit the packets it is named in.
+pub(super) const NAME_BYTES_MAX: usize = 255;
+
+/// Whether a name may enter the table: text that cannot break a line of a file or log.
+pub(super) fn check_name(name: &[u8]) -> Result<&str, &'static str> {
+    if name.is_empty() || name.len() > NAME_BYTES_MAX {
+        return Err("must have 1 to 255 bytes");
+    }
+    let name = std::str::from_utf8(name).map_err(|_| "is not UTF-8")?;
+    if name.chars().any(char::is_control) {
+        return Err("has control characters");
+    }
+    Ok(name)
+}
+
+impl Swim {
+    /// An alive message or row; `bootstrap` is our own word about ourselves. Go: `aliveNode`.
+    pub(super) fn alive(
+        &mut self,
+        now: Instant,
+        alive: &Alive<'_>,
+        notify: Option<OpId>,
+        bootstrap: bool,
+        host: &mut dyn Host,
+    ) {
+        let Some((name, addr)) = self.admit(alive) else {
+            self.stats.dropped_inadmissible += 1;
+            return;
+        };
+        let mine = name == &*self.config.name;
+        if self.leaving && mine {
+            return;
+        }
+        let vsn = alive.vsn.as_slice();
+        if let [min, max, _, ..] = *vsn
+            && (min == 0 || max == 0 || min > max)
+        {
+            warn!(
+                target: "memberlist",
+                "Ignoring an alive message for '{name}' because protocol version(s) are wrong: \
+                 {min} <= {max} should be >0"
+            );
+            return;
+        }
+        let full_vsn: Option<Vsn> = vsn.first_chunk().copied();
+        if self.config.filter_alive && !self.passes_filter(alive, name, addr, full_vsn, host) {
+            return;
+        }
+
+        let known = self.table.find(name);
+        let mut reclaims = false;
+        if let Some(row) = known.and_then(|slot| self.table.get(slot)) {
+            if row.record.addr != addr || row.record.port != alive.port {
+                if !self.addr_allowed(addr) {
+                    return warn_cidr(name);
+                }
+                if !self.may_reclaim(now, row) {
+                    return self.conflict(now, name, addr, alive, host);
+                }
+                info!(
+                    target: "memberlist",
+                    "Updating address for left or failed node {name} from {:?} to {:?}:{}",
+                    row.socket_addr(), addr.ip(), alive.port
+                );
+                reclaims = true;
+            }
+        } else if !self.addr_allowed(addr) {
+            return warn_cidr(name);
+        }
+        let slot = match known {
+            Some(slot) => slot,
+            None => {
+                let record = Record {
+                    name: name.into(),
+                    addr,
+                    port: alive.port,
+                    meta: alive.meta.as_slice().into(),
+                    vsn: full_vsn.unwrap_or_default(),
+                };
+                self.table.insert(Arc::new(record), &mut self.rng)
+            }
+        };
+        let Some(row) = self.table.get(slot) else { return };
+        let stale = if mine {
+            alive.incarnation < row.incarnation
+        } else {
+            alive.incarnation <= row.incarnation && !reclaims
+        };
+        let implausible =
+            known.is_some() && !bootstrap && !plausible(row.incarnation, alive.incarnation);
+        if stale || implausible {
+            return;
+        }
+        self.suspicions.remove(&slot);
+        if mine && !bootstrap {
+            let same = alive.incarnation == row.incarnation
+                && alive.meta.as_slice() == &*row.record.meta
+                && vsn == row.record.vsn;
+            if !same {
+                self.refute(now, alive.incarnation);
+                warn!(target: "memberlist", "Refuting an alive message for '{name}'");
+            }
+            return;
+        }
+        self.accept_alive(now, slot, alive, addr, full_vsn, notify, host);
+    }
+
+    /// Takes over what an alive message says. Go: the end of `aliveNode`.
+    #[allow(clippy::too_many_arguments, reason = "one step of `alive`, cut off for its length")]
+    fn accept_alive(
+        &mut self,
+        now: Instant,
+        slot: u32,
+        alive: &Alive<'_>,
+        addr: RawAddr,
+        vsn: Option<Vsn>,
+        notify: Option<OpId>,
+        host: &mut dyn Host,
+    ) {
+        let Some(row) = self.table.get_mut(slot) else { return };
+        let old_state = row.state;
+        let meta_changed = *row.record.meta != *alive.meta.as_slice();
+        let record = &row.record;
+        let vsn = vsn.unwrap_or(record.vsn);
+        let changed =
+            meta_changed || record.addr != addr || record.port != alive.port || record.vsn != vsn;
+        if changed {
+            let meta = if meta_changed {
+                Arc::from(alive.meta.as_slice())
+            } else {
+                Arc::clone(&record.meta)
+            };
+            let name = Arc::clone(&record.name);
+            row.record = Arc::new(Record { name, addr, port: alive.port, meta, vsn });
+        }
+        row.incarnation = alive.incarnation;
+        let name = Arc::clone(&row.record.name);
+        if old_state != NodeStateKind::Alive {
+            self.table.set_state(slot, NodeStateKind::Alive, now);
+        }
+        self.broadcast(name, notify, |out| alive.encode(out));
+        self.stats.msg_alive += 1;
+        let Some(row) = self.table.get(slot) else { return };
+        if matches!(old_state, NodeStateKind::Dead | NodeStateKind::Left) {
+            host.on_join(now, &row.view());
+        } else if meta_changed {
+            host.on_update(now, &row.view());
+        }
+    }
+
+    /// A suspect message, a failed probe, or a dead or suspect row. Go: `suspectNode`.
+    pub(super) fn suspect(
+        &mut self,
+        now: Instant,
+        node: &str,
+        incarnation: Incarnation,
+        from: &str,
+        host: &mut dyn Host,
+    ) {
+        let Some(slot) = self.table.find(node) else { return };
+        let Some(row) = self.table.get_mut(slot) else { return };
+        if incarnation < row.incarnation || !plausible(row.incarnation, incarnation) {
+            return;
+        }
+        let name = Arc::clone(&row.record.name);
+        let message = Suspect { incarnation, node: node.as_bytes(), from: from.as_bytes() };
+        if let Some(suspicion) = self.suspicions.get_mut(&slot) {
+            if suspicion.confirm(from) {
+                let deadline = suspicion.deadline();
+                self.timers.set(deadline.max(now), Timer::Suspicion(slot));
+                self.broadcast(name, None, |out| message.encode(out));
+            }
+            return;
+        }
+        if row.state != NodeStateKind::Alive {
+            // Go forgets what it heard here, so that an older alive could resurrect the node.
+            row.incarnation = incarnation;
+            return;
+        }
+        if slot == self.me {
+            self.refute(now, incarnation);
+            warn!(target: "memberlist", "Refuting a suspect message (from: {from})");
+            return;
+        }
+        row.incarnation = incarnation;
+        self.broadcast(name, None, |out| message.encode(out));
+        self.stats.msg_suspect += 1;
+        self.table.set_state(slot, NodeStateKind::Suspect, now);
+        self.start_suspicion(now, slot, from, host);
+    }
+
+    fn start_suspicion(&mut self, now: Instant, slot: u32, from: &str, _host: &mut dyn Host) {
+        let (config, n) = (&self.config, self.table.len());
+        let min = suspicion_timeout(config.suspicion_mult, n, config.probe_interval);
+        let max = min.saturating_mul(config.suspicion_max_timeout_mult);
+        let mut wanted = config.suspicion_mult.saturating_sub(2);
+        if n.saturating_sub(2) < wanted as usize || !config.lha_suspicion {
+            wanted = 0;
+        }
+        let suspicion = Suspicion::new(now, from, wanted, min, max);
+        self.timers.set(suspicion.deadline(), Timer::Suspicion(slot));
+        self.suspicions.insert(slot, suspicion);
+    }
+
+    /// The time to refute may be over. Go: the timer function in `suspectNode`.
+    pub(super) fn expire_suspicion(&mut self, now: Instant, slot: u32, host: &mut dyn Host) {
+        let Some(suspicion) = self.suspicions.get(&slot) else { return };
+        if suspicion.deadline() > now {
+            return; // a timer set before the suspicion was replaced
+        }
+        let (confirmations, wanted) = (suspicion.confirmations(), suspicion.wanted());
+        let started = suspicion.started;
+        self.suspicions.remove(&slot);
+        let Some(row) = self.table.get(slot) else { return };
+        if row.state != NodeStateKind::Suspect || row.state_change != started {
+            return;
+        }
+        let (name, incarnation) = (Arc::clone(&row.record.name), row.incarnation);
+        if wanted > 0 && confirmations < wanted {
+            self.stats.degraded_timeout += 1;
+        }
+        info!(
+            target: "memberlist",
+            "Marking {name} as failed, suspect timeout reached ({confirmations} peer confirmations)"
+        );
+        let me = Arc::clone(&self.config.name);
+        self.dead(now, &name, incarnation, &me, None, host);
+    }
+
+    /// A dead message, a leave, or the end of a suspicion. Go: `deadNode`.
+    pub(super) fn dead(
+        &mut self,
+        now: Instant,
+        node: &str,
+        incarnation: Incarnation,
+        from: &str,
+        notify: Option<OpId>,
+        host: &mut dyn Host,
+    ) {
+        let Some(slot) = self.table.find(node) else { return };
+        let Some(row) = self.table.get_mut(slot) else { return };
+        if incarnation < row.incarnation || !plausible(row.incarnation, incarnation) {
+            return;
+        }
+        self.suspicions.remove(&slot);
+        if matches!(row.state, NodeStateKind::Dead | NodeStateKind::Left) {
+            row.incarnation = incarnation;
+            return;
+        }
+        if slot == self.me && !self.leaving {
+            self.refute(now, incarnation);
+            warn!(target: "memberlist", "Refuting a dead message (from: {from})");
+            return;
+        }
+        row.incarnation = incarnation;
+        let name = Arc::clone(&row.record.name);
+        let message = Dead { incarnation, node: node.as_bytes(), from: from.as_bytes() };
+        self.broadcast(name, notify, |out| message.encode(out));
+        self.stats.msg_dead += 1;
+        let state = if node == from { NodeStateKind::Left } else { NodeStateKind::Dead };
+        self.table.set_state(slot, state, now);
+        if let Some(row) = self.table.get(slot) {
+            host.on_leave(now, &row.view());
+        }
+    }
+
+    /// Raises our incarnation above the accusation and tells everybody. Go: `refute`.
+    ///
+    /// Saturates one below the largest incarnation, where Go wraps to 0 and is lost.
+    fn refute(&mut self, _now: Instant, accused: Incarnation) {
+        let raised = self.incarnation.0.max(accused.0).saturating_add(1);
+        self.incarnation = Incarnation(raised.min(u32::MAX - 1));
+        self.stats.refutes += 1;
+        if self.config.lha_probe {
+            self.awareness.apply(1);
+        }
+        let Some(row) = self.table.get_mut(self.me) else { return };
+        row.incarnation = self.incarnation;
+        let record = Arc::clone(&row.record);
+        let alive = Alive {
+            incarnation: self.incarnation,
+            node: record.name.as_bytes(),
+            addr: record.addr.as_slice().into(),
+            port: record.port,
+            meta: (&*record.meta).into(),
+            vsn: record.vsn.as_slice().into(),
+        };
+        self.broadcast(Arc::clone(&record.name), None, |out| alive.encode(out));
+    }
+
+    /// Another address claims the name of a live node. Go: the conflict branch of `aliveNode`.
+    fn conflict(
+        &mut self,
+        now: Instant,
+        name: &str,
+        addr: RawAddr,
+        alive: &Alive<'_>,
+        host: &mut dyn Host,
+    ) {
+        let Some(row) = self.table.find(name).and_then(|slot| self.table.get(slot)) else { return };
+        warn!(
+            target: "memberlist",
+            "Conflicting address for {name}. Mine: {:?} Theirs: {:?}:{} Old state: {:?}",
+            row.socket_addr(), addr.ip(), alive.port, row.state
+        );
+        let meta = Arc::from(alive.meta.as_slice());
+        let other = NodeView {
+            name: &row.record.name,
+            addr: addr.as_slice(),
+            port: alive.port,
+            meta: &meta,
+            vsn: alive.vsn.as_slice().first_chunk().copied().unwrap_or_default(),
+            incarnation: alive.incarnation,
+            state: NodeStateKind::Alive,
+        };
+        host.on_conflict(now, &row.view(), &other);
+    }
+
+    /// Whether another address may take over the name. Go: `canReclaim` in `aliveNode`.
+    fn may_reclaim(&self, now: Instant, row: &super::table::Row) -> bool {
+        let after = self.config.dead_node_reclaim_time;
+        match row.state {
+            NodeStateKind::Left => true,
+            NodeStateKind::Dead => !after.is_zero() && now - row.state_change > after,
+            NodeStateKind::Alive | NodeStateKind::Suspect => false,
+        }
+    }
+
+    /// Name and address of an alive message, if they may enter the table.
+    fn admit<'a>(&self, alive: &'a Alive<'_>) -> Option<(&'a str, RawAddr)> {
+        let name = check_name(alive.node)
+            .inspect_err(|reason| debug!(target: "memberlist", reason, "inadmissible name"))
+            .ok()?;
+        let addr = RawAddr::from_wire(alive.addr.as_slice())?;
+        (alive.meta.as_slice().len() <= META_BYTES_MAX).then_some((name, addr))
+    }
+
+    fn passes_filter(
+        &self,
+        alive: &Alive<'_>,
+        name: &str,
+        addr: RawAddr,
+        vsn: Option<Vsn>,
+        host: &mut dyn Host,
+    ) -> bool {
+        let Some(vsn) = vsn else {
+            warn!(target: "memberlist", "ignoring alive message for '{name}': Vsn is not present");
+            return false;
+        };
+        let (name, meta) = (Arc::from(name), Arc::from(alive.meta.as_slice()));
+        let view = NodeView {
+            name: &name,
+            addr: addr.as_slice(),
+            port: alive.port,
+            meta: &meta,
+            vsn,
+            incarnation: alive.incarnation,
+            state: NodeStateKind::Alive,
+        };
+        host.check_alive(&view)
+            .inspect_err(|reason| {
+                warn!(target: "memberlist", "ignoring alive message for '{name}': {reason}");
+            })
+            .is_ok()
+    }
+
+    /// Go: `Config.IPAllowed`. An empty address never matches a network.
+    pub(super) fn addr_allowed(&self, addr: RawAddr) -> bool {
+        let allowed = &self.config.cidrs_allowed;
+        allowed.is_empty()
+            || addr.ip().is_some_and(|ip| allowed.iter().any(|cidr| cidr.contains(ip)))
+    }
+
+    /// Queues a message about a node, ending what it replaces.
+    fn broadcast(
+        &mut self,
+        name: Arc<str>,
+        notify: Option<OpId>,
+        encode: impl FnOnce(&mut Vec<u8>),
+    ) {
+        let mut message = self.builder.take_scratch();
+        encode(&mut message);
+        let replaced = self.queue.push(name, &message, notify);
+        self.builder.put_scratch(message);
+        if let Some(op) = replaced {
+            self.done(op, Ok::<(), Error>(()));
+        }
+    }
+}
+
+fn warn_cidr(name: &str) {
+    warn!(target: "memberlist", "Rejected IP of node {name}: not in the allowed networks");
+}
+
+fn plausible(stored: Incarnation, got: Incarnation) -> bool {
+    got.0 < u32::MAX && got.0 <= stored.0.saturating_add(INCARNATION_JUMP_MAX)
+}

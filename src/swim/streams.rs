@@ -1,0 +1,219 @@
+//! What streams are for, and what happens on them. Go: `net.go`, `handleConn`.
+
+use std::net::SocketAddr;
+
+use tracing::{debug, error, warn};
+
+use super::{Error, Host, OpId, Output, StreamId, StreamInput, Swim};
+use crate::{
+    base::Instant,
+    wire::{Ack, Bin, ErrorReply, PushPull, SeqNo, StreamError, StreamMessage, UserHeader},
+};
+
+/// Inbound push/pulls in flight at most; one more is closed. Go: `maxPushPullRequests`.
+const INBOUND_PUSH_PULLS_MAX: usize = 127;
+
+/// A stream that is open.
+#[derive(Debug)]
+pub(super) enum Stream {
+    /// Opened for a push/pull; `op` if somebody asked for it.
+    PushPull { op: Option<OpId>, to: SocketAddr },
+    /// Opened for the stream ping of a probe.
+    Ping { seq_no: SeqNo },
+    /// Opened for a user message.
+    User { op: OpId, to: SocketAddr },
+    /// Accepted; `push_pull` once we are answering one.
+    Inbound { from: SocketAddr, push_pull: bool },
+}
+
+impl Swim {
+    /// Something happened on a stream. A stream that we opened ends with any input but
+    /// `Accepted`; an accepted one ends with our `Reply` and then `Sent` or `Failed`, or with our
+    /// `Close`.
+    pub fn handle_stream(
+        &mut self,
+        now: Instant,
+        id: StreamId,
+        input: StreamInput,
+        host: &mut dyn Host,
+    ) {
+        if let StreamInput::Accepted { from } = input {
+            self.stats.tcp_accept += 1;
+            self.streams.insert(id, Stream::Inbound { from, push_pull: false });
+            return;
+        }
+        match self.streams.remove(&id) {
+            Some(Stream::PushPull { op, to }) => {
+                let result = self.push_pull_result(now, input, host);
+                if let Err(error) = &result
+                    && op.is_none()
+                {
+                    error!(target: "memberlist", "Push/Pull with {to} failed: {error}");
+                }
+                if let Some(op) = op {
+                    self.done(op, result);
+                }
+            }
+            Some(Stream::Ping { seq_no }) => {
+                let contacted = matches!(
+                    input,
+                    StreamInput::Message(StreamMessage::Ack { seq_no: acked }) if acked == seq_no
+                );
+                self.tcp_ping_done(seq_no, contacted);
+            }
+            Some(Stream::User { op, to }) => {
+                let result = match input {
+                    StreamInput::Failed { error, .. } => {
+                        Err(Error::Peer(format!("failed to send to {to}: {error}")))
+                    }
+                    _ => Ok(()),
+                };
+                self.done(op, result);
+            }
+            Some(Stream::Inbound { from, push_pull }) => {
+                if push_pull {
+                    self.inbound_push_pulls = self.inbound_push_pulls.saturating_sub(1);
+                }
+                self.handle_inbound(now, id, from, input, host);
+            }
+            None => {}
+        }
+        self.handle_queued(now, host);
+    }
+
+    /// Sends a user message on a stream. Go: `SendReliable`.
+    pub fn start_send_reliable(&mut self, now: Instant, to: SocketAddr, message: &[u8]) -> OpId {
+        let op = self.op();
+        let id = self.open_stream();
+        self.streams.insert(id, Stream::User { op, to });
+        let header = UserHeader { user_msg_len: message.len() as i64 };
+        let mut framed = Vec::with_capacity(message.len() + 32);
+        header.encode(&mut framed);
+        framed.extend_from_slice(message);
+        let message = framed;
+        self.stats.tcp_sent += message.len() as u64;
+        let deadline = now + self.config.tcp_timeout;
+        self.outputs.push_back(Output::Open { id, to, message, reply: false, deadline });
+        op
+    }
+
+    /// The peer's half of a push/pull that we began.
+    fn push_pull_result(
+        &mut self,
+        now: Instant,
+        input: StreamInput,
+        host: &mut dyn Host,
+    ) -> Result<(), Error> {
+        match input {
+            StreamInput::Message(StreamMessage::PushPull(state)) => self.merge(now, &state, host),
+            StreamInput::Message(StreamMessage::Error(text)) => {
+                Err(Error::Peer(format!("remote error: {text}")))
+            }
+            StreamInput::Message(_) => {
+                Err(Error::Peer("received invalid msgType, expected pushPullMsg (6)".into()))
+            }
+            StreamInput::Broken(StreamError::Close(error) | StreamError::Refuse(error)) => {
+                Err(Error::Peer(error.to_string()))
+            }
+            StreamInput::Failed { error, .. } => Err(Error::Peer(error)),
+            StreamInput::Sent | StreamInput::Accepted { .. } => {
+                Err(Error::Peer("stream ended without an answer".into()))
+            }
+        }
+    }
+
+    fn handle_inbound(
+        &mut self,
+        now: Instant,
+        id: StreamId,
+        from: SocketAddr,
+        input: StreamInput,
+        host: &mut dyn Host,
+    ) {
+        match input {
+            StreamInput::Message(StreamMessage::Ping { seq_no, node }) => {
+                if !node.is_empty() && node != self.config.name.as_bytes() {
+                    let node = node.escape_ascii();
+                    warn!(
+                        target: "memberlist",
+                        "Got ping for unexpected node {node} from={from}"
+                    );
+                    return self.close(id);
+                }
+                let mut message = Vec::new();
+                Ack { seq_no, payload: Bin::NIL }.encode(&mut message);
+                self.reply(now, id, from, message, false);
+            }
+            StreamInput::Message(StreamMessage::PushPull(state)) => {
+                self.answer_push_pull(now, id, from, &state, host);
+            }
+            StreamInput::Message(StreamMessage::User(message)) => {
+                self.close(id);
+                if !message.is_empty() {
+                    host.on_user_message(now, &message);
+                }
+            }
+            StreamInput::Message(StreamMessage::Ack { .. } | StreamMessage::Error(_)) => {
+                error!(target: "memberlist", "Received invalid msgType from={from}");
+                self.close(id);
+            }
+            StreamInput::Broken(StreamError::Refuse(reason)) => {
+                error!(target: "memberlist", "failed to receive and remove the stream: {reason} from={from}");
+                let text = reason.to_string();
+                let mut message = Vec::new();
+                ErrorReply { error: text.as_bytes() }.encode(&mut message);
+                self.stats.dropped_malformed += 1;
+                self.reply(now, id, from, message, false);
+            }
+            StreamInput::Broken(StreamError::Close(reason)) => {
+                error!(target: "memberlist", "failed to receive: {reason} from={from}");
+                self.stats.dropped_malformed += 1;
+                self.close(id);
+            }
+            StreamInput::Failed { error, .. } => {
+                debug!(target: "memberlist", "stream ended: {error} from={from}");
+            }
+            StreamInput::Sent | StreamInput::Accepted { .. } => {}
+        }
+    }
+
+    /// Answers with our state first and merges then, as Go does: a refused merge cannot be seen
+    /// by the peer.
+    fn answer_push_pull(
+        &mut self,
+        now: Instant,
+        id: StreamId,
+        from: SocketAddr,
+        state: &PushPull,
+        host: &mut dyn Host,
+    ) {
+        if self.inbound_push_pulls >= INBOUND_PUSH_PULLS_MAX {
+            error!(target: "memberlist", "Too many pending push/pull requests");
+            return self.close(id);
+        }
+        let message = self.encode_state(state.join, host);
+        self.inbound_push_pulls += 1;
+        self.reply(now, id, from, message, true);
+        if let Err(error) = self.merge(now, state, host) {
+            error!(target: "memberlist", "Failed push/pull merge: {error} from={from}");
+        }
+    }
+
+    fn reply(
+        &mut self,
+        now: Instant,
+        id: StreamId,
+        from: SocketAddr,
+        message: Vec<u8>,
+        push_pull: bool,
+    ) {
+        self.stats.tcp_sent += message.len() as u64;
+        self.streams.insert(id, Stream::Inbound { from, push_pull });
+        let deadline = now + self.config.tcp_timeout;
+        self.outputs.push_back(Output::Reply { id, message, deadline });
+    }
+
+    fn close(&mut self, id: StreamId) {
+        self.outputs.push_back(Output::Close { id });
+    }
+}

@@ -1,0 +1,373 @@
+//! The node table: who is known, in which state, and in which order they are probed.
+
+use std::{
+    collections::BTreeMap,
+    hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hasher},
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+use hashbrown::HashTable;
+
+use super::{NodeStateKind, NodeView};
+use crate::{
+    base::{Instant, Rng},
+    wire::{Incarnation, Vsn},
+};
+
+/// What a node says about itself. Immutable and shared: a change makes a new record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Record {
+    pub(super) name: Arc<str>,
+    pub(super) addr: RawAddr,
+    pub(super) port: u16,
+    pub(super) meta: Arc<[u8]>,
+    pub(super) vsn: Vsn,
+}
+
+/// An address as it came over the wire: 0, 4 or 16 bytes, compared byte by byte.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct RawAddr {
+    bytes: [u8; 16],
+    len: u8,
+}
+
+impl RawAddr {
+    /// `None` for a length that no address has.
+    pub(super) fn from_wire(raw: &[u8]) -> Option<Self> {
+        if !matches!(raw.len(), 0 | 4 | 16) {
+            return None;
+        }
+        let mut bytes = [0; 16];
+        bytes.iter_mut().zip(raw).for_each(|(to, from)| *to = *from);
+        Some(Self { bytes, len: raw.len() as u8 })
+    }
+
+    pub(super) fn as_slice(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.len)).unwrap_or_default()
+    }
+
+    /// The address to talk to; v4-mapped ones as IPv4. `None` for the empty address.
+    pub(super) fn ip(&self) -> Option<IpAddr> {
+        let [a, b, c, d, ..] = self.bytes;
+        match self.len {
+            4 => Some(IpAddr::from([a, b, c, d])),
+            16 => Some(IpAddr::from(self.bytes).to_canonical()),
+            _ => None,
+        }
+    }
+}
+
+/// A row of the table.
+#[derive(Debug)]
+pub(super) struct Row {
+    pub(super) record: Arc<Record>,
+    pub(super) state_change: Instant,
+    pub(super) incarnation: Incarnation,
+    /// Position in `Table::live`, if alive or suspect.
+    live_at: u32,
+    pub(super) state: NodeStateKind,
+}
+
+impl Row {
+    pub(super) fn view(&self) -> NodeView<'_> {
+        NodeView {
+            name: &self.record.name,
+            addr: self.record.addr.as_slice(),
+            port: self.record.port,
+            meta: &self.record.meta,
+            vsn: self.record.vsn,
+            incarnation: self.incarnation,
+            state: self.state,
+        }
+    }
+
+    pub(super) fn socket_addr(&self) -> Option<SocketAddr> {
+        self.record.addr.ip().map(|ip| SocketAddr::new(ip, self.record.port))
+    }
+}
+
+/// Every known node. A slot names a row for as long as the node is listed.
+#[derive(Debug)]
+pub(super) struct Table {
+    rows: Vec<Option<Row>>,
+    free: Vec<u32>,
+    names: HashTable<u32>,
+    hash_seed: u64,
+    /// Slots in probe order.
+    order: Vec<u32>,
+    /// Slots that are alive or suspect, in no order.
+    live: Vec<u32>,
+    /// Slots that died lately, by the time they did: they still hear gossip.
+    lately_dead: BTreeMap<(Instant, u32), ()>,
+}
+
+const NOT_LIVE: u32 = u32::MAX;
+
+impl Table {
+    /// `hash_seed` keeps peers from choosing names that collide.
+    pub(super) fn new(hash_seed: u64) -> Self {
+        Self {
+            rows: Vec::new(),
+            free: Vec::new(),
+            names: HashTable::new(),
+            hash_seed,
+            order: Vec::new(),
+            live: Vec::new(),
+            lately_dead: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn find(&self, name: &str) -> Option<u32> {
+        let same = |slot: &u32| self.get(*slot).is_some_and(|row| &*row.record.name == name);
+        self.names.find(self.hash(name), same).copied()
+    }
+
+    pub(super) fn get(&self, slot: u32) -> Option<&Row> {
+        self.rows.get(slot as usize)?.as_ref()
+    }
+
+    pub(super) fn get_mut(&mut self, slot: u32) -> Option<&mut Row> {
+        self.rows.get_mut(slot as usize)?.as_mut()
+    }
+
+    /// Adds a node in state dead, at a random place of the probe order. Go: `state.go`,
+    /// `aliveNode`.
+    pub(super) fn insert(&mut self, record: Arc<Record>, rng: &mut Rng) -> u32 {
+        let hash = self.hash(&record.name);
+        let row = Row {
+            record,
+            state_change: Instant::ZERO,
+            incarnation: Incarnation(0),
+            live_at: NOT_LIVE,
+            state: NodeStateKind::Dead,
+        };
+        let slot = match self.free.pop() {
+            Some(slot) => {
+                if let Some(place) = self.rows.get_mut(slot as usize) {
+                    *place = Some(row);
+                }
+                slot
+            }
+            None => {
+                self.rows.push(Some(row));
+                (self.rows.len() - 1) as u32
+            }
+        };
+        let Self { rows, names, hash_seed, .. } = self;
+        names.insert_unique(hash, slot, |slot| {
+            let row = rows.get(*slot as usize).and_then(Option::as_ref);
+            row.map_or(0, |row| hash_name(*hash_seed, &row.record.name))
+        });
+        let at = rng.below(self.order.len());
+        self.order.push(slot);
+        let last = self.order.len() - 1;
+        self.order.swap(at, last);
+        slot
+    }
+
+    /// Changes the state of a node and stamps the change.
+    pub(super) fn set_state(&mut self, slot: u32, state: NodeStateKind, now: Instant) {
+        let Some(row) = self.get_mut(slot) else { return };
+        let (old_change, was_live) = (row.state_change, row.live_at != NOT_LIVE);
+        row.state = state;
+        row.state_change = now;
+        self.lately_dead.remove(&(old_change, slot));
+        match state {
+            NodeStateKind::Alive | NodeStateKind::Suspect if !was_live => {
+                let at = self.live.len() as u32;
+                self.live.push(slot);
+                if let Some(row) = self.get_mut(slot) {
+                    row.live_at = at;
+                }
+            }
+            NodeStateKind::Alive | NodeStateKind::Suspect => {}
+            NodeStateKind::Dead | NodeStateKind::Left => {
+                self.remove_live(slot);
+                if state == NodeStateKind::Dead {
+                    self.lately_dead.insert((now, slot), ());
+                }
+            }
+        }
+    }
+
+    /// Forgets the dead and left whose change is older than `keep`, and shuffles the rest.
+    /// Go: `state.go`, `resetNodes`.
+    pub(super) fn reap(&mut self, forget: impl Fn(&Row) -> bool, rng: &mut Rng) {
+        let order = std::mem::take(&mut self.order);
+        let (gone, mut kept): (Vec<_>, Vec<_>) =
+            order.into_iter().partition(|slot| self.get(*slot).is_none_or(&forget));
+        for slot in gone {
+            self.remove(slot);
+        }
+        rng.shuffle(&mut kept);
+        self.order = kept;
+    }
+
+    /// Forgets since when nodes are lately dead, if that was before `since`.
+    pub(super) fn expire_lately_dead(&mut self, since: Instant) {
+        while let Some(entry) = self.lately_dead.first_entry().filter(|e| e.key().0 < since) {
+            entry.remove();
+        }
+    }
+
+    /// The node at a place of the probe order.
+    pub(super) fn at(&self, place: usize) -> Option<u32> {
+        self.order.get(place).copied()
+    }
+
+    /// Nodes listed, the dead and left included.
+    pub(super) fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    /// Nodes alive or suspect.
+    pub(super) fn live_len(&self) -> usize {
+        self.live.len()
+    }
+
+    pub(super) fn rows(&self) -> impl Iterator<Item = &Row> {
+        self.order.iter().filter_map(|slot| self.get(*slot))
+    }
+
+    /// Up to `k` distinct nodes that `wanted` accepts, each set equally likely, among the live and
+    /// (if asked) the lately dead. Draws without replacement, so nobody wanted is missed.
+    pub(super) fn sample(
+        &self,
+        k: usize,
+        with_dead: bool,
+        rng: &mut Rng,
+        wanted: impl Fn(u32, &Row) -> bool,
+    ) -> Vec<u32> {
+        let dead: Vec<u32> = if with_dead {
+            self.lately_dead.keys().map(|(_, slot)| *slot).collect()
+        } else {
+            Vec::new()
+        };
+        let total = self.live.len() + dead.len();
+        let pick = |index: usize| match index.checked_sub(self.live.len()) {
+            None => self.live.get(index).copied(),
+            Some(index) => dead.get(index).copied(),
+        };
+        // A Fisher–Yates shuffle of 0..total of which only the moved places are stored.
+        let mut moved = BTreeMap::new();
+        let mut chosen = Vec::with_capacity(k.min(total));
+        for start in 0..total {
+            if chosen.len() == k {
+                break;
+            }
+            let at = start + rng.below(total - start);
+            let index = moved.get(&at).copied().unwrap_or(at);
+            let displaced = moved.get(&start).copied().unwrap_or(start);
+            moved.insert(at, displaced);
+            let Some(slot) = pick(index) else { continue };
+            if self.get(slot).is_some_and(|row| wanted(slot, row)) {
+                chosen.push(slot);
+            }
+        }
+        chosen
+    }
+
+    fn remove(&mut self, slot: u32) {
+        self.remove_live(slot);
+        let Some(row) = self.rows.get_mut(slot as usize).and_then(Option::take) else { return };
+        self.lately_dead.remove(&(row.state_change, slot));
+        let hash = self.hash(&row.record.name);
+        if let Ok(entry) = self.names.find_entry(hash, |known| *known == slot) {
+            entry.remove();
+        }
+        self.free.push(slot);
+    }
+
+    fn remove_live(&mut self, slot: u32) {
+        let Some(row) = self.get_mut(slot) else { return };
+        let at = std::mem::replace(&mut row.live_at, NOT_LIVE);
+        if at == NOT_LIVE {
+            return;
+        }
+        self.live.swap_remove(at as usize);
+        let moved = self.live.get(at as usize).copied();
+        if let Some(row) = moved.and_then(|slot| self.get_mut(slot)) {
+            row.live_at = at;
+        }
+    }
+
+    fn hash(&self, name: &str) -> u64 {
+        hash_name(self.hash_seed, name)
+    }
+}
+
+fn hash_name(seed: u64, name: &str) -> u64 {
+    let mut hasher = BuildHasherDefault::<DefaultHasher>::default().build_hasher();
+    hasher.write_u64(seed);
+    hasher.write(name.as_bytes());
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(name: &str) -> Arc<Record> {
+        let addr = RawAddr::from_wire(&[127, 0, 0, 1]).unwrap();
+        Arc::new(Record { name: name.into(), addr, port: 1, meta: [].into(), vsn: [0; 6] })
+    }
+
+    fn table(n: usize, rng: &mut Rng) -> Table {
+        let mut table = Table::new(1);
+        for index in 0..n {
+            let slot = table.insert(record(&format!("n{index}")), rng);
+            table.set_state(slot, NodeStateKind::Alive, Instant::ZERO);
+        }
+        table
+    }
+
+    #[test]
+    fn sampling_finds_every_wanted_node_at_every_size() {
+        let mut rng = Rng::from_u64(1);
+        for n in 0..=20 {
+            let table = table(n, &mut rng);
+            for k in 0..=n + 1 {
+                let mut slots = table.sample(k, false, &mut rng, |_, _| true);
+                assert_eq!(slots.len(), k.min(n), "n = {n}, k = {k}");
+                slots.sort_unstable();
+                slots.dedup();
+                assert_eq!(slots.len(), k.min(n), "distinct: n = {n}, k = {k}");
+            }
+        }
+    }
+
+    #[test]
+    fn sampling_is_uniform() {
+        let mut rng = Rng::from_u64(2);
+        let table = table(10, &mut rng);
+        let mut hits = [0_u32; 10];
+        for _ in 0..10_000 {
+            for slot in table.sample(3, false, &mut rng, |slot, _| slot != 0) {
+                hits[slot as usize] += 1;
+            }
+        }
+        assert_eq!(hits[0], 0);
+        assert!(hits[1..].iter().all(|hits| (3_000..3_700).contains(hits)), "{hits:?}");
+    }
+
+    #[test]
+    fn reaping_forgets_the_old_dead_and_keeps_names_findable() {
+        let mut rng = Rng::from_u64(3);
+        let mut table = table(50, &mut rng);
+        let now = Instant::from_nanos(100);
+        for index in 0..25 {
+            let slot = table.find(&format!("n{index}")).unwrap();
+            table.set_state(slot, NodeStateKind::Dead, now);
+        }
+        assert_eq!((table.len(), table.live_len()), (50, 25));
+        table.reap(|row| row.state == NodeStateKind::Dead, &mut rng);
+        assert_eq!((table.len(), table.live_len()), (25, 25));
+        assert!(table.sample(50, true, &mut rng, |_, _| true).len() == 25);
+        for index in 0..50 {
+            assert_eq!(table.find(&format!("n{index}")).is_some(), index >= 25);
+        }
+        let slot = table.insert(record("again"), &mut rng);
+        assert_eq!(table.find("again"), Some(slot));
+    }
+}
