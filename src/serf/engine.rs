@@ -106,6 +106,7 @@ impl Engine {
     /// Works off what the packets of a batch left in the hand-off queues.
     pub fn handle_queued(&mut self, now: Instant) {
         self.state.now = now;
+        self.swim.handle_queued(now, &mut self.state);
         self.settle();
     }
 
@@ -158,6 +159,11 @@ impl Engine {
     /// Codec for streams opened or accepted from now on.
     pub fn stream_codec(&self) -> StreamCodec {
         self.swim.stream_codec()
+    }
+
+    /// How long a peer's connection may take. Go: `TCPTimeout`.
+    pub fn tcp_timeout(&self) -> std::time::Duration {
+        self.swim.config().tcp_timeout
     }
 
     /// The driver's own lateness; see [`Swim::note_lateness`].

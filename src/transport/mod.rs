@@ -1,8 +1,12 @@
 //! Layer 1b: bytes over sockets behind one small trait.
 
+mod net;
+
 use std::{future::Future, io, net::SocketAddr};
 
 use tokio::io::{AsyncRead, AsyncWrite};
+
+pub use net::NetTransport;
 
 /// A connection.
 pub trait Connection: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
