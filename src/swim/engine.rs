@@ -55,6 +55,8 @@ pub struct Swim {
     pub(super) leaving: bool,
     pub(super) stats: Stats,
     pub(super) builder: PacketBuilder,
+    /// Bytes that the datagram at hand may still unpack to.
+    pub(super) unpack_budget: usize,
     next_stream: u64,
     next_op: u64,
 }
@@ -158,6 +160,7 @@ impl Swim {
             leaving: false,
             stats: Stats::default(),
             builder: PacketBuilder::default(),
+            unpack_budget: 0,
             next_stream: 1,
             next_op: 0,
             config,
@@ -180,6 +183,7 @@ impl Swim {
                 Timer::Gossip => self.gossip_tick(now, host),
                 Timer::PushPull => self.push_pull_tick(now, host),
                 Timer::Suspicion(slot) => self.expire_suspicion(now, slot, host),
+                Timer::Reply(id) => self.forget_inbound(id),
             }
         }
     }

@@ -4,12 +4,12 @@ use std::net::SocketAddr;
 
 use tracing::{debug, warn};
 
-use super::{Host, Output, Swim, queue::retransmit_limit, table::RawAddr};
+use super::{Host, Output, Swim, queue::retransmit_limit, state::refutable, table::RawAddr};
 use crate::{
     base::Instant,
     wire::{
-        CompoundParts, Message,
-        limits::{COMPOUND_PARTS_MAX, PACKET_DEPTH_MAX},
+        CompoundParts, Dead, Message, Suspect,
+        limits::{COMPOUND_PARTS_MAX, DATAGRAM_BYTES_MAX, PACKET_DEPTH_MAX},
     },
 };
 
@@ -19,6 +19,9 @@ const COMPOUND_OVERHEAD: usize = 2;
 const USER_OVERHEAD: usize = COMPOUND_OVERHEAD + 1;
 /// Bytes at the front of a compound. Go: `compoundHeaderOverhead`.
 const COMPOUND_HEADER: usize = 2;
+/// Bytes that all compressed messages of one datagram may unpack to. Nested ones multiply, so
+/// without a common budget one small packet could keep the node busy for hours.
+const UNPACKED_BYTES_MAX: usize = 4 * DATAGRAM_BYTES_MAX;
 /// Type byte of a compound.
 const COMPOUND: u8 = 7;
 /// Type byte of a user message.
@@ -35,6 +38,7 @@ impl Swim {
         host: &mut dyn Host,
     ) {
         self.stats.udp_received += datagram.len() as u64;
+        self.unpack_budget = UNPACKED_BYTES_MAX;
         let mut buf = self.builder.take_scratch();
         match self.codec.open(datagram, &mut buf) {
             Ok(message) => self.dispatch(now, from, message, 0, host),
@@ -107,9 +111,19 @@ impl Swim {
             },
             Ok(Message::Compress(body)) => {
                 let mut plain = self.builder.take_scratch();
-                match self.codec.decompress(body, &mut plain) {
-                    Ok(()) => self.dispatch(now, from, &plain, depth + 1, host),
-                    Err(error) => self.malformed(from, &error),
+                if self.unpack_budget == 0 {
+                    self.malformed(from, &"unpacks to too much");
+                } else {
+                    match self.codec.decompress(body, &mut plain) {
+                        Ok(()) => {
+                            self.unpack_budget = self.unpack_budget.saturating_sub(plain.len());
+                            self.dispatch(now, from, &plain, depth + 1, host);
+                        }
+                        Err(error) => {
+                            self.unpack_budget = 0; // broken data costs as much as whole data
+                            self.malformed(from, &error);
+                        }
+                    }
                 }
                 self.builder.put_scratch(plain);
             }
@@ -132,6 +146,10 @@ impl Swim {
                 alive.port = self.fix_port(alive.port);
                 self.alive(now, &alive, None, false, host);
             }
+            Ok(
+                Message::Suspect(Suspect { incarnation, .. })
+                | Message::Dead(Dead { incarnation, .. }),
+            ) if !refutable(incarnation) => self.stats.dropped_inadmissible += 1,
             Ok(Message::Suspect(suspect)) => {
                 let (node, from) = (text(suspect.node), text(suspect.from));
                 self.suspect(now, node, suspect.incarnation, from, host);

@@ -8,6 +8,7 @@ use tracing::{debug, info};
 use super::{
     Error, Host, NodeStateKind, OpId, Output, Swim,
     host::NodeView,
+    state::refutable,
     streams::Stream,
     table::{RawAddr, Row},
     timer::Timer,
@@ -132,6 +133,7 @@ impl Swim {
                 };
                 self.alive(now, &alive, None, false, host);
             }
+            1..=3 if !refutable(row.incarnation) => self.stats.dropped_inadmissible += 1,
             // Dead is not taken on trust: the node gets its chance to refute.
             1 | 2 => self.suspect(now, name, row.incarnation, me, host),
             3 => self.dead(now, name, row.incarnation, name, None, host),

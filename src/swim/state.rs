@@ -13,7 +13,10 @@ use super::{
 };
 use crate::{
     base::Instant,
-    wire::{Alive, Dead, Incarnation, Suspect, Vsn, limits::META_BYTES_MAX},
+    wire::{
+        Alive, Dead, Incarnation, Suspect, Vsn,
+        limits::{META_BYTES_MAX, PUSH_PULL_ROWS_MAX},
+    },
 };
 
 /// A jump beyond this is no news but an attempt to outbid a node for good: it is ignored.
@@ -87,6 +90,9 @@ impl Swim {
             }
         } else if !self.addr_allowed(addr) {
             return warn_cidr(name);
+        } else if self.table.len() >= PUSH_PULL_ROWS_MAX {
+            self.stats.dropped_inadmissible += 1;
+            return;
         }
         let slot = match known {
             Some(slot) => slot,
@@ -186,6 +192,8 @@ impl Swim {
         let name = Arc::clone(&row.record.name);
         let message = Suspect { incarnation, node: node.as_bytes(), from: from.as_bytes() };
         if let Some(suspicion) = self.suspicions.get_mut(&slot) {
+            // Go forgets what it heard here, so that an older alive could end the suspicion.
+            row.incarnation = incarnation;
             if suspicion.confirm(from) {
                 let deadline = suspicion.deadline();
                 self.timers.set(deadline.max(now), Timer::Suspicion(slot));
@@ -287,10 +295,11 @@ impl Swim {
 
     /// Raises our incarnation above the accusation and tells everybody. Go: `refute`.
     ///
-    /// Saturates one below the largest incarnation, where Go wraps to 0 and is lost.
+    /// Saturates at the largest incarnation, where Go wraps to 0 and is lost; accusations at that
+    /// one are ignored, so the node cannot be outbid.
     fn refute(&mut self, _now: Instant, accused: Incarnation) {
         let raised = self.incarnation.0.max(accused.0).saturating_add(1);
-        self.incarnation = Incarnation(raised.min(u32::MAX - 1));
+        self.incarnation = Incarnation(raised);
         self.stats.refutes += 1;
         if self.config.lha_probe {
             self.awareness.apply(1);
@@ -414,5 +423,11 @@ fn warn_cidr(name: &str) {
 }
 
 fn plausible(stored: Incarnation, got: Incarnation) -> bool {
-    got.0 < u32::MAX && got.0 <= stored.0.saturating_add(INCARNATION_JUMP_MAX)
+    got.0 <= stored.0.saturating_add(INCARNATION_JUMP_MAX)
+}
+
+/// Whether an accusation by others leaves the accused room to refute. At the last incarnation
+/// there is none, so there only our own probe may convict.
+pub(super) fn refutable(incarnation: Incarnation) -> bool {
+    incarnation.0 < u32::MAX
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use tracing::{debug, error, warn};
 
-use super::{Error, Host, OpId, Output, StreamId, StreamInput, Swim};
+use super::{Error, Host, OpId, Output, StreamId, StreamInput, Swim, timer::Timer};
 use crate::{
     base::Instant,
     wire::{Ack, Bin, ErrorReply, PushPull, SeqNo, StreamError, StreamMessage, UserHeader},
@@ -210,7 +210,15 @@ impl Swim {
         self.stats.tcp_sent += message.len() as u64;
         self.streams.insert(id, Stream::Inbound { from, push_pull });
         let deadline = now + self.config.tcp_timeout;
+        self.timers.set(deadline, Timer::Reply(id));
         self.outputs.push_back(Output::Reply { id, message, deadline });
+    }
+
+    /// The deadline of a reply has passed, and with it the stream.
+    pub(super) fn forget_inbound(&mut self, id: StreamId) {
+        if let Some(Stream::Inbound { push_pull: true, .. }) = self.streams.remove(&id) {
+            self.inbound_push_pulls = self.inbound_push_pulls.saturating_sub(1);
+        }
     }
 
     fn close(&mut self, id: StreamId) {

@@ -2,6 +2,7 @@
 
 use std::{cmp::Reverse, collections::BinaryHeap};
 
+use super::StreamId;
 use crate::{base::Instant, wire::SeqNo};
 
 /// What a deadline is for.
@@ -21,6 +22,8 @@ pub(super) enum Timer {
     PushPull,
     /// The suspicion of the node in this slot runs out.
     Suspicion(u32),
+    /// The reply on an accepted stream should be out: whoever holds it up frees its place.
+    Reply(StreamId),
 }
 
 /// A heap of deadlines. Nothing is cancelled: whoever set a timer checks when it fires whether it
