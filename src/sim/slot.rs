@@ -175,6 +175,10 @@ impl<N: Node> Slot<N> {
                 let mut bytes = Vec::with_capacity(message.len() + 64);
                 codec.seal(&mut self.rng, Role::Acceptor, &message, &mut bytes);
                 self.send_step(now, key.dialer, key, Step::Reply(bytes), post, network);
+                let local = self.local(now);
+                if let Some(node) = &mut self.node {
+                    node.handle_stream(local, id, StreamInput::Sent);
+                }
             }
             Output::Close { id } => {
                 if self.dials.remove(&id.0).is_none()

@@ -160,7 +160,7 @@ impl Node for SwimNode {
     }
 
     fn handle_queued(&mut self, now: Instant) {
-        let _ = now;
+        self.engine.handle_queued(now, &mut self.host);
     }
 
     fn handle_stream(&mut self, now: Instant, id: StreamId, input: StreamInput) {
