@@ -632,6 +632,7 @@ impl Engine {
 impl State {
     /// Announces that we are here. Go: `serf/serf.go:broadcastJoin`.
     pub(crate) fn broadcast_join(&mut self, now: Instant) {
+        self.refuting = false;
         let ltime = self.clock.time();
         let name = self.name.clone();
         let join = message::Join { ltime, node: name.as_bytes() };
@@ -718,6 +719,7 @@ pub(crate) fn build_state(
         event_min_time: after(replay.event_clock),
         query_min_time: after(replay.query_clock),
         join_ignores_old: false,
+        refuting: false,
         members: Members::default(),
         intents: RecentIntents::default(),
         events: EventRing::new(config.event_buffer),

@@ -224,7 +224,10 @@ impl State {
         }
         if *name == *self.name && self.life == super::SerfState::Alive {
             debug!(target: "serf", "Refuting an older leave intent");
-            self.actions.push_back(Action::BroadcastJoin);
+            // One announcement answers all copies that came with this one.
+            if !std::mem::replace(&mut self.refuting, true) {
+                self.actions.push_back(Action::BroadcastJoin);
+            }
             return false;
         }
         let (member, leave_time) = (entry.member.clone(), entry.leave_time);

@@ -55,6 +55,8 @@ pub(crate) struct State {
     pub(crate) query_min_time: LamportTime,
     /// A join that ignores old events is under way.
     pub(crate) join_ignores_old: bool,
+    /// [`Action::BroadcastJoin`] is queued.
+    pub(crate) refuting: bool,
     pub(crate) members: Members,
     pub(crate) intents: RecentIntents,
     pub(crate) events: EventRing,
