@@ -795,4 +795,5 @@ const PROTOCOL_MAX: u8 = 5;
 const SWIM_PROTOCOL: u8 = 2;
 const NAME_BYTES_MAX: usize = 128;
 
-//TESTS
+#[cfg(test)]
+mod tests;

@@ -283,5 +283,3 @@ const NO_KEYRING: &str = "No keyring to modify (encryption not enabled)";
 const EMPTY_KEYRING: &str = "Keyring is empty (encryption not enabled)";
 /// Go: `minEncodedKeyLength`.
 const KEY_TEXT_BYTES_MIN: usize = 25;
-
-//TESTS

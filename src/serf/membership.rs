@@ -348,5 +348,3 @@ impl State {
 pub(crate) fn ip_text(member: &Member) -> String {
     member.socket_addr().map_or_else(|| "<nil>".to_owned(), |addr| addr.ip().to_string())
 }
-
-//TESTS

@@ -527,5 +527,3 @@ const SLOT_QUERIES_MAX: usize = 4_096;
 const RECEIVED_MAX: usize = 4_096;
 /// Answers accepted beyond the number of members.
 const STRANGERS_MAX: usize = 64;
-
-//TESTS

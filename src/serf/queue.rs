@@ -88,12 +88,6 @@ impl BroadcastQueue {
     }
 }
 
-/// How often a message is sent in a cluster of `nodes`. Go: `util.go:retransmitLimit`.
-pub(crate) fn retransmit_limit(mult: u32, nodes: usize) -> u32 {
-    // ceil(log10(nodes + 1)), which is the number of decimal digits of `nodes`.
-    mult * nodes.checked_ilog10().map_or(0, |log| log + 1)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,11 +134,5 @@ mod tests {
         queue.prune(1, &mut finished);
         assert_eq!(finished, [OpId(1)]);
         assert_eq!(queue.len(), 1);
-    }
-
-    #[test]
-    fn retransmit_limit_counts_digits() {
-        let limits = [0, 1, 9, 10, 99, 100, 1000].map(|nodes| retransmit_limit(4, nodes));
-        assert_eq!(limits, [0, 4, 4, 8, 8, 12, 16]);
     }
 }

@@ -23,7 +23,7 @@ use super::{
     lamport::LamportClock,
     membership::Members,
     query::{Asked, QueryRing, Received},
-    queue::{BroadcastQueue, retransmit_limit},
+    queue::BroadcastQueue,
     regex::RegexCache,
     snapshot::Snapshot,
     stats::Stats,
@@ -31,7 +31,7 @@ use super::{
 };
 use crate::{
     base::{Instant, Rng},
-    swim::OpId,
+    swim::{OpId, retransmit_limit},
 };
 
 /// The engine's own state.

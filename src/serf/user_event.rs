@@ -210,5 +210,3 @@ const SLOT_EVENTS_MAX: usize = 4_096;
 const RING_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// What an event takes beside its bytes, about.
 const EVENT_OVERHEAD: usize = 64;
-
-//TESTS

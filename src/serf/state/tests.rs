@@ -1,6 +1,6 @@
 //! The engine without the layer below: its callbacks in, its effects out.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use super::*;
 use crate::{

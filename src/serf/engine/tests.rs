@@ -1,0 +1,520 @@
+//! Whole engines on a virtual clock and network.
+
+use std::{cell::RefCell, collections::BinaryHeap, time::Duration};
+
+use super::*;
+use crate::{
+    base::Instant,
+    serf::{Event, QueryUpdate, SnapshotOp},
+    wire::{Role, StreamDecoder},
+};
+
+/// Engines with a millisecond between them.
+struct Net {
+    nodes: Vec<Node>,
+    now: Instant,
+    /// Datagrams and stream bytes under way: when, order, what.
+    travelling: BinaryHeap<std::cmp::Reverse<(Instant, u64, usize)>>,
+    cargo: Vec<Option<Cargo>>,
+    order: u64,
+    /// Two sides that do not hear each other: the nodes of one of them.
+    split: Vec<usize>,
+    rng: RefCell<Rng>,
+}
+
+struct Node {
+    engine: Engine,
+    addr: SocketAddr,
+    up: bool,
+    events: Vec<String>,
+    queries: Vec<String>,
+    asked: Vec<QueryId>,
+    done: BTreeMap<OpId, Result<Completion, Error>>,
+    snapshot: String,
+    keyring_changes: usize,
+    rejoins: usize,
+    shut: bool,
+    /// The other end of accepted streams.
+    accepted: BTreeMap<StreamId, (usize, StreamId)>,
+}
+
+enum Cargo {
+    Packet { from: usize, to: usize, data: Vec<u8> },
+    Request { from: usize, to: usize, id: StreamId, bytes: Vec<u8>, reply: bool },
+    Reply { to: usize, id: StreamId, bytes: Vec<u8> },
+    Failed { to: usize, id: StreamId },
+}
+
+impl Net {
+    fn new(count: usize) -> Self {
+        Self::with(count, |_, _| {})
+    }
+
+    fn with(count: usize, change: impl Fn(usize, &mut Config)) -> Self {
+        let mut net = Self {
+            nodes: Vec::new(),
+            now: Instant::ZERO,
+            travelling: BinaryHeap::new(),
+            cargo: Vec::new(),
+            order: 0,
+            split: Vec::new(),
+            rng: RefCell::new(Rng::from_u64(9)),
+        };
+        for at in 0..count {
+            net.start(at, |config| change(at, config));
+        }
+        net
+    }
+
+    fn start(&mut self, at: usize, change: impl Fn(&mut Config)) {
+        let mut config = Config::lan(&format!("n{at}"));
+        config.protocol_version = 5;
+        config.swim.advertise_addr = vec![10, 0, 0, at as u8];
+        config.swim.seed = [at as u8 + 1; 32];
+        change(&mut config);
+        let old = self.nodes.get(at).map(|node| node.snapshot.clone());
+        let snapshot = old.unwrap_or_default();
+        let engine = Engine::build(config, self.now, Some(snapshot.as_bytes())).unwrap();
+        let node = Node {
+            engine,
+            addr: addr_of(at),
+            up: true,
+            events: Vec::new(),
+            queries: Vec::new(),
+            asked: Vec::new(),
+            done: BTreeMap::new(),
+            snapshot,
+            keyring_changes: 0,
+            rejoins: 0,
+            shut: false,
+            accepted: BTreeMap::new(),
+        };
+        if at < self.nodes.len() {
+            self.nodes[at] = node;
+        } else {
+            self.nodes.push(node);
+        }
+        self.collect(at);
+    }
+
+    /// Everybody joins through the first.
+    fn joined(count: usize) -> Self {
+        Self::joined_with(count, |_, _| {})
+    }
+
+    fn joined_with(count: usize, change: impl Fn(usize, &mut Config)) -> Self {
+        let mut net = Self::with(count, change);
+        for at in 1..count {
+            assert!(net.join(at, 0));
+        }
+        net.run(Duration::from_secs(5));
+        for node in &mut net.nodes {
+            assert_eq!(node.engine.members().count(), count);
+            node.events.clear();
+        }
+        net
+    }
+
+    fn join(&mut self, at: usize, to: usize) -> bool {
+        let now = self.now;
+        self.nodes[at].engine.begin_join(false).unwrap();
+        let op = self.nodes[at].engine.start_push_pull(now, addr_of(to), "");
+        self.collect(at);
+        let deadline = now + Duration::from_secs(15);
+        while self.now < deadline && !self.nodes[at].done.contains_key(&op) {
+            self.run(Duration::from_millis(10));
+        }
+        let joined = matches!(self.nodes[at].done.remove(&op), Some(Ok(_)));
+        let now = self.now;
+        self.nodes[at].engine.end_join(now, usize::from(joined));
+        self.collect(at);
+        joined
+    }
+
+    /// Calls an engine and carries on what it says.
+    fn call<T>(&mut self, at: usize, call: impl FnOnce(&mut Engine, Instant) -> T) -> T {
+        let result = call(&mut self.nodes[at].engine, self.now);
+        self.collect(at);
+        result
+    }
+
+    fn run(&mut self, time: Duration) {
+        let end = self.now + time;
+        loop {
+            let arrival = self.travelling.peek().map(|entry| entry.0.0);
+            let up = self.nodes.iter().enumerate().filter(|(_, node)| node.up);
+            let wakes = up.filter_map(|(at, node)| Some((node.engine.poll_timeout()?, at)));
+            let wake = wakes.min();
+            let next = [arrival, wake.map(|(time, _)| time)].into_iter().flatten().min();
+            let Some(next) = next.filter(|next| *next <= end) else { break };
+            self.now = self.now.max(next);
+            if arrival == Some(next) {
+                self.deliver();
+            } else if let Some((_, at)) = wake {
+                self.nodes[at].engine.handle_timeout(self.now);
+                self.collect(at);
+            }
+        }
+        self.now = end;
+    }
+
+    fn deliver(&mut self) {
+        let Some(std::cmp::Reverse((_, _, cargo))) = self.travelling.pop() else { return };
+        let now = self.now;
+        match self.cargo[cargo].take().unwrap() {
+            Cargo::Packet { from, to, data } => {
+                if self.reaches(from, to) {
+                    let from = addr_of(from);
+                    self.nodes[to].engine.handle_packet(now, from, &data);
+                    self.nodes[to].engine.handle_queued(now);
+                    self.collect(to);
+                }
+            }
+            Cargo::Request { from, to, id, bytes, reply } => {
+                if !self.reaches(from, to) {
+                    self.send(Duration::from_secs(1), Cargo::Failed { to: from, id });
+                    return;
+                }
+                let node = &mut self.nodes[to];
+                let accepted = node.engine.accept_stream();
+                node.accepted.insert(accepted, (from, id));
+                let mut decoder = StreamDecoder::new(node.engine.stream_codec(), Role::Acceptor);
+                let from_addr = addr_of(from);
+                let input = StreamInput::Accepted { from: from_addr };
+                node.engine.handle_stream(now, accepted, input);
+                let input = match decoder.feed(&bytes) {
+                    Ok(Some(message)) => StreamInput::Message(message),
+                    Ok(None) => panic!("incomplete message"),
+                    Err(error) => StreamInput::Broken(error),
+                };
+                node.engine.handle_stream(now, accepted, input);
+                self.collect(to);
+                if !reply {
+                    self.nodes[from].engine.handle_stream(now, id, StreamInput::Sent);
+                    self.collect(from);
+                }
+            }
+            Cargo::Reply { to, id, bytes } => {
+                let node = &mut self.nodes[to];
+                let mut decoder = StreamDecoder::new(node.engine.stream_codec(), Role::Dialer);
+                let input = match decoder.feed(&bytes) {
+                    Ok(Some(message)) => StreamInput::Message(message),
+                    Ok(None) => panic!("incomplete message"),
+                    Err(error) => StreamInput::Broken(error),
+                };
+                node.engine.handle_stream(now, id, input);
+                self.collect(to);
+            }
+            Cargo::Failed { to, id } => {
+                let input = StreamInput::Failed { connected: false, error: "refused".into() };
+                self.nodes[to].engine.handle_stream(now, id, input);
+                self.collect(to);
+            }
+        }
+    }
+
+    fn reaches(&self, from: usize, to: usize) -> bool {
+        let same_side = self.split.contains(&from) == self.split.contains(&to);
+        same_side && self.nodes[from].up && self.nodes[to].up
+    }
+
+    fn send(&mut self, delay: Duration, cargo: Cargo) {
+        self.order += 1;
+        self.cargo.push(Some(cargo));
+        let entry = (self.now + delay, self.order, self.cargo.len() - 1);
+        self.travelling.push(std::cmp::Reverse(entry));
+    }
+
+    fn collect(&mut self, at: usize) {
+        while let Some(output) = self.nodes[at].engine.poll_output() {
+            let node = &mut self.nodes[at];
+            match output {
+                Output::Swim(output) => self.carry(at, output),
+                Output::Event(Event::Member(event)) => {
+                    for member in &event.members {
+                        node.events.push(format!("{} {}", event.kind, member.name));
+                    }
+                }
+                Output::Event(Event::User(event)) => {
+                    node.events.push(format!("user {}", event.name));
+                }
+                Output::Event(Event::Query(query)) => {
+                    node.events.push(format!("query {}", query.name));
+                    node.asked.push(query.id);
+                }
+                Output::Event(Event::Lagged(_)) => panic!("nothing lags here"),
+                Output::Query { update, .. } => node.queries.push(match update {
+                    QueryUpdate::Ack { from } => format!("ack {from}"),
+                    QueryUpdate::Response { from, .. } => format!("answer {from}"),
+                    QueryUpdate::Finished { missing } => format!("missing {}", missing.len()),
+                }),
+                Output::Done { op, result } => {
+                    node.done.insert(op, result);
+                }
+                Output::Snapshot(SnapshotOp::Append(lines)) => node.snapshot.push_str(&lines),
+                Output::Snapshot(SnapshotOp::Replace(lines)) => node.snapshot = lines,
+                Output::Snapshot(SnapshotOp::Sync) => {}
+                Output::KeyringChanged => node.keyring_changes += 1,
+                Output::RejoinSeeds => node.rejoins += 1,
+                Output::ShutDown => node.shut = true,
+            }
+        }
+    }
+
+    fn carry(&mut self, from: usize, output: swim::Output) {
+        let hop = Duration::from_millis(1);
+        let index = |to: SocketAddr| match to.ip() {
+            std::net::IpAddr::V4(ip) => usize::from(ip.octets()[3]),
+            std::net::IpAddr::V6(_) => panic!("v4 only"),
+        };
+        let seal = |net: &Self, role, message: &[u8]| {
+            let mut bytes = Vec::new();
+            let codec = net.nodes[from].engine.stream_codec();
+            codec.seal(&mut net.rng.borrow_mut(), role, message, &mut bytes);
+            bytes
+        };
+        match output {
+            swim::Output::Packet { to, data } => {
+                self.send(hop, Cargo::Packet { from, to: index(to), data });
+            }
+            swim::Output::Open { id, to, message, reply, .. } => {
+                let bytes = seal(self, Role::Dialer, &message);
+                self.send(hop, Cargo::Request { from, to: index(to), id, bytes, reply });
+            }
+            swim::Output::Reply { id, message, .. } => {
+                let bytes = seal(self, Role::Acceptor, &message);
+                if let Some((to, id)) = self.nodes[from].accepted.remove(&id) {
+                    self.send(hop, Cargo::Reply { to, id, bytes });
+                }
+                let now = self.now;
+                self.nodes[from].engine.handle_stream(now, id, StreamInput::Sent);
+            }
+            swim::Output::Close { id } => {
+                if let Some((to, id)) = self.nodes[from].accepted.remove(&id) {
+                    self.send(hop, Cargo::Failed { to, id });
+                }
+            }
+            swim::Output::Done { .. } => panic!("never comes out"),
+        }
+    }
+
+    fn kill(&mut self, at: usize) {
+        self.nodes[at].up = false;
+    }
+
+    /// How `at` sees the others.
+    fn view(&self, at: usize) -> Vec<String> {
+        let members = self.nodes[at].engine.members();
+        members.map(|member| format!("{} {}", member.name, member.status)).collect()
+    }
+
+    fn done(&mut self, at: usize, op: OpId) -> Option<Result<Completion, Error>> {
+        self.nodes[at].done.remove(&op)
+    }
+}
+
+fn addr_of(at: usize) -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, at as u8], 7946))
+}
+
+fn all_alive(count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("n{n} alive")).collect()
+}
+
+#[test]
+fn cluster_forms_and_events_reach_everybody_once() {
+    let mut net = Net::joined(5);
+    net.call(2, |engine, now| engine.user_event(now, "deploy", "v1".into(), false)).unwrap();
+    net.run(Duration::from_secs(5));
+    for at in 0..5 {
+        assert_eq!(net.view(at), all_alive(5));
+        assert_eq!(net.nodes[at].events, ["user deploy"]);
+    }
+}
+
+#[test]
+fn query_is_acked_and_answered_through_relays() {
+    let mut net = Net::joined(4);
+    let params = QueryParams { request_ack: true, relay_factor: 1, ..QueryParams::default() };
+    let id = net.call(0, |engine, now| engine.query(now, "uptime", "".into(), &params)).unwrap();
+    net.run(Duration::from_millis(1500));
+    for at in 1..4 {
+        assert_eq!(net.nodes[at].asked, [id]);
+        net.call(at, |engine, now| engine.respond(now, id, b"yes")).unwrap();
+    }
+    net.run(Duration::from_secs(10));
+    let mut heard = std::mem::take(&mut net.nodes[0].queries);
+    assert_eq!(heard.pop().as_deref(), Some("missing 0"));
+    heard.sort();
+    assert_eq!(
+        heard,
+        ["ack n0", "ack n1", "ack n2", "ack n3", "answer n1", "answer n2", "answer n3"]
+    );
+}
+
+#[test]
+fn graceful_leave_is_left_and_a_crash_is_failed() {
+    let mut net = Net::joined(4);
+    let op = net.call(3, Engine::start_leave).unwrap();
+    assert_eq!(net.call(3, Engine::start_leave), Err(Error::State("Leave already in progress")));
+    net.run(Duration::from_secs(12));
+    assert_eq!(net.done(3, op), Some(Ok(Completion::Done)));
+    assert_eq!(net.nodes[3].engine.state(), SerfState::Left);
+    net.call(3, Engine::shut_down);
+    net.kill(3);
+    net.kill(2);
+    net.run(Duration::from_secs(40));
+    for at in 0..2 {
+        assert_eq!(net.view(at), ["n0 alive", "n1 alive", "n2 failed", "n3 left"]);
+        assert_eq!(net.nodes[at].events, ["member-leave n3", "member-failed n2"]);
+    }
+    assert!(net.nodes[3].snapshot.contains("\nleave\n"));
+    let op = net.call(0, |engine, now| engine.start_force_leave(now, "n2", true));
+    net.run(Duration::from_secs(6));
+    assert_eq!(net.done(0, op), Some(Ok(Completion::Done)));
+    for at in 0..2 {
+        assert_eq!(net.view(at), ["n0 alive", "n1 alive", "n3 left"]);
+    }
+}
+
+#[test]
+fn pruned_living_node_comes_back_everywhere() {
+    let mut net = Net::joined(4);
+    net.call(0, |engine, now| engine.start_force_leave(now, "n2", true));
+    net.run(Duration::from_secs(20));
+    for at in 0..4 {
+        assert_eq!(net.view(at), all_alive(4), "at {at}");
+    }
+}
+
+#[test]
+fn tags_reach_everybody() {
+    let mut net = Net::joined(3);
+    let tags = BTreeMap::from([("role".to_owned(), "db".to_owned())]);
+    let op = net.call(1, |engine, now| engine.start_set_tags(now, tags)).unwrap();
+    net.run(Duration::from_secs(5));
+    assert_eq!(net.done(1, op), Some(Ok(Completion::Done)));
+    for node in &net.nodes {
+        assert_eq!(node.engine.member("n1").unwrap().tags.get("role"), Some("db"));
+        assert_eq!(node.events, ["member-update n1"]);
+    }
+    let long = BTreeMap::from([("role".to_owned(), "x".repeat(600))]);
+    let error = net.call(1, |engine, now| engine.start_set_tags(now, long)).unwrap_err();
+    assert_eq!(error.to_string(), "Encoded length of tags exceeds limit of 512 bytes");
+    assert_eq!(net.nodes[1].engine.local_member().tags.get("role"), Some("db"));
+}
+
+#[test]
+fn keys_are_rotated_under_encryption() {
+    let old = Keyring::build(&[], &[1; 32]).unwrap();
+    let mut net = Net::joined_with(3, |_, config| config.swim.codec.keyring = old.clone());
+    let key = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, [2; 32]);
+    let first = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, [1; 32]);
+    for op in [KeyOp::Install(key.clone()), KeyOp::Use(key), KeyOp::Remove(first)] {
+        let id = net.call(0, |engine, now| engine.start_key_op(now, &op, 0)).unwrap();
+        net.run(Duration::from_secs(6));
+        let Some(Ok(Completion::Keys { response, error })) = net.done(0, id) else {
+            panic!("{op:?} does not end");
+        };
+        assert_eq!((error, response.num_resp), (None, 3), "{op:?}");
+    }
+    net.run(Duration::from_secs(40));
+    for (at, node) in net.nodes.iter().enumerate() {
+        assert_eq!(node.engine.keyring().keys().collect::<Vec<_>>(), [[2; 32]]);
+        assert_eq!(node.keyring_changes, 3);
+        assert_eq!(net.view(at), all_alive(3));
+    }
+}
+
+#[test]
+fn partition_that_outlasts_the_reconnect_timeout_heals() {
+    let hour = Duration::from_secs(3600);
+    let mut net = Net::joined_with(4, |_, config| config.reconnect_timeout = hour);
+    net.split = vec![2, 3];
+    net.run(hour + hour / 2);
+    for at in 0..4 {
+        assert_eq!(net.view(at).len(), 2, "the others are reaped");
+    }
+    net.split.clear();
+    net.run(Duration::from_secs(60));
+    for at in 0..4 {
+        assert_eq!(net.view(at), all_alive(4), "at {at}");
+    }
+}
+
+#[test]
+fn lonely_node_rejoins_its_seed() {
+    let mut net = Net::joined(2);
+    net.split = vec![1];
+    net.run(Duration::from_secs(60));
+    net.call(1, |engine, now| engine.start_force_leave(now, "n0", true));
+    net.call(0, |engine, now| engine.start_force_leave(now, "n1", true));
+    net.run(Duration::from_secs(60));
+    assert_eq!(net.view(1), ["n1 alive"]);
+    assert!(net.nodes[1].rejoins > 0);
+    net.split.clear();
+    net.run(Duration::from_secs(60));
+    for at in 0..2 {
+        assert_eq!(net.view(at), all_alive(2), "at {at}");
+    }
+}
+
+#[test]
+fn restarted_node_finds_its_peers_and_stays_above_its_incarnation() {
+    let mut net = Net::joined(3);
+    let tags = BTreeMap::from([("x".to_owned(), "y".to_owned())]);
+    net.call(2, |engine, now| engine.start_set_tags(now, tags)).unwrap();
+    net.run(Duration::from_secs(5));
+    let before = net.nodes[2].engine.swim.local().incarnation;
+    net.kill(2);
+    net.run(Duration::from_secs(30));
+    net.start(2, |_| {});
+    let peers = net.nodes[2].engine.previous_peers();
+    let mut names: Vec<_> = peers.iter().map(|(name, _)| name.as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["n0", "n1"]);
+    assert!(net.nodes[2].engine.swim.local().incarnation > before);
+    assert!(net.join(2, 0));
+    net.run(Duration::from_secs(10));
+    for at in 0..3 {
+        assert_eq!(net.view(at), all_alive(3));
+    }
+}
+
+#[test]
+fn stats_have_go_s_keys() {
+    let net = Net::new(1);
+    let stats = net.nodes[0].engine.stats();
+    let expected = [
+        ("coordinate_resets", "0"),
+        ("encrypted", "false"),
+        ("event_queue", "0"),
+        ("event_time", "1"),
+        ("failed", "0"),
+        ("health_score", "0"),
+        ("intent_queue", "0"),
+        ("left", "0"),
+        ("member_time", "1"),
+        ("members", "1"),
+        ("query_queue", "0"),
+        ("query_time", "1"),
+    ];
+    let stats: Vec<_> = stats.iter().map(|(key, value)| (*key, value.as_str())).collect();
+    assert_eq!(stats, expected);
+}
+
+#[test]
+fn lonely_leave_takes_only_the_pause() {
+    let mut net = Net::new(1);
+    let op = net.call(0, Engine::start_leave).unwrap();
+    net.run(Duration::from_millis(1_500));
+    assert_eq!(net.done(0, op), Some(Ok(Completion::Done)));
+    assert_eq!(net.nodes[0].events, ["member-join n0", "member-leave n0"]);
+    let error = net.call(0, |engine, _| engine.begin_join(false)).unwrap_err();
+    assert_eq!(error.to_string(), "Serf can't Join after Leave or Shutdown");
+    let again = net.call(0, Engine::start_leave).unwrap();
+    assert_eq!(net.done(0, again), Some(Ok(Completion::Done)));
+    net.call(0, Engine::shut_down);
+    let error = net.call(0, Engine::start_leave).unwrap_err();
+    assert_eq!(error.to_string(), "Leave called after Shutdown");
+}
