@@ -136,6 +136,16 @@ impl<N: Node> World<N> {
         super::address_of(index, self.slot(index).map_or(0, |slot| slot.moves))
     }
 
+    /// How often a node's process was started again.
+    pub fn life(&self, index: u32) -> u32 {
+        self.slot(index).map_or(0, |slot| slot.life)
+    }
+
+    /// Delivers a forged datagram to a node now, as if `from` had sent it.
+    pub fn inject(&mut self, index: u32, from: std::net::SocketAddr, datagram: &[u8]) {
+        self.with_node(index, |node, now| node.handle_packet(now, from, datagram));
+    }
+
     /// Stops a node's process as SIGSTOP does: packets wait in its socket buffer.
     pub fn pause(&mut self, index: u32) {
         self.note_fault(index, "pause");

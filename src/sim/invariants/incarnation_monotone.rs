@@ -25,9 +25,8 @@ impl Invariant for IncarnationMonotone {
         if let Some(before) = self.before.take().filter(|before| before.len() == view.len()) {
             for (observer, subject, row) in view.rows() {
                 let Some(old) = before.row(observer, subject) else { continue };
-                // The observer itself was started anew, or its row could have been removed.
-                let own = before.row(observer, observer).zip(view.row(observer, observer));
-                let restarted = own.is_none_or(|(old, new)| new.incarnation < old.incarnation);
+                // An observer that was started anew learns from whomever it meets.
+                let restarted = before.life(observer) != view.life(observer);
                 let gone = matches!(old.state, NodeStateKind::Dead | NodeStateKind::Left);
                 if row.incarnation < old.incarnation && !gone && !restarted {
                     let detail = format!("fell from {} to {}", old.incarnation, row.incarnation);

@@ -74,8 +74,8 @@ pub struct View {
     nodes: usize,
     /// `rows[observer * nodes + subject]`.
     rows: Vec<Option<Row>>,
-    /// Whether the observer's process exists.
-    present: Vec<bool>,
+    /// How often the observer was started, if its process exists.
+    lives: Vec<Option<u32>>,
 }
 
 impl View {
@@ -83,10 +83,10 @@ impl View {
     pub fn scan(world: &World<SwimNode>) -> Self {
         let nodes = world.len() as usize;
         let mut rows = vec![None; nodes * nodes];
-        let mut present = vec![false; nodes];
+        let mut lives = vec![None; nodes];
         for observer in 0..nodes {
             let Some(node) = world.node(observer as u32) else { continue };
-            present[observer] = true;
+            lives[observer] = Some(world.life(observer as u32));
             for row in node.engine().nodes() {
                 let subject = SwimNode::index_of(row.name) as usize;
                 if subject < nodes {
@@ -98,14 +98,14 @@ impl View {
                 }
             }
         }
-        Self { at: world.now().as_nanos(), nodes, rows, present }
+        Self { at: world.now().as_nanos(), nodes, rows, lives }
     }
 
     /// A view made by hand, for tests of the rules.
     pub fn from_rows(at: u64, rows: Vec<Vec<Option<Row>>>) -> Self {
         let nodes = rows.len();
-        let present = vec![true; nodes];
-        Self { at, nodes, rows: rows.into_iter().flatten().collect(), present }
+        let lives = vec![Some(0); nodes];
+        Self { at, nodes, rows: rows.into_iter().flatten().collect(), lives }
     }
 
     /// Number of nodes.
@@ -118,9 +118,9 @@ impl View {
         self.nodes == 0
     }
 
-    /// Whether a node's process exists.
-    pub fn is_present(&self, observer: u32) -> bool {
-        self.present[observer as usize]
+    /// How often a node was started; `None` if its process does not exist.
+    pub fn life(&self, observer: u32) -> Option<u32> {
+        self.lives[observer as usize]
     }
 
     /// How `observer` sees `subject`.
