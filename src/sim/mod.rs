@@ -36,7 +36,7 @@ pub use cluster::{Cluster, NodeId};
 pub use dissemination::{Experiment, Happening, Measured, News, theory_for};
 pub use faults::{Fault, Plan};
 pub use network::{Link, Network, Traffic, address_of, node_at};
-pub use node::{Cast, Node, Observation, ObservationKind, SerfNode, SwimNode};
+pub use node::{Node, Observation, ObservationKind, SerfNode, SwimNode};
 pub use oracle::{Oracle, Truth, TruthState};
 pub use setup::{ClusterSpec, WARM_UP};
 pub use slot::Counters;

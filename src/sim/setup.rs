@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Link, Network, SwimNode, World, WorldConfig, address_of};
 use crate::{
     base::{Instant, Rng},
-    swim::Config,
+    swim::{Cast, Config},
 };
 
 /// A cluster of bare membership engines.
@@ -72,7 +72,7 @@ impl ClusterSpec {
             ..WorldConfig::default()
         };
         let mut world = World::new(config, Network::new(self.link));
-        let mut cast = super::node::Cast::default();
+        let mut cast = Cast::default();
         for index in 0..self.nodes {
             cast.add(&self.node_config(index, 0, 0));
         }

@@ -208,7 +208,7 @@ impl<'a> Run<'a> {
         for node in 0..self.world.len() {
             if let Some(member) = self.world.node(node) {
                 self.oracle.witness(node, member.engine().local().incarnation.0);
-                self.queued_max = self.queued_max.max(0);
+                self.queued_max = self.queued_max.max(member.engine().queued_broadcasts());
             }
         }
         let view = View::scan(&self.world);

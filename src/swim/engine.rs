@@ -134,8 +134,7 @@ impl Swim {
         let codec =
             PacketCodec::build(codec_config).map_err(|error| Error::Config(error.to_string()))?;
         let mut rng = Rng::from_seed(config.seed);
-        let [delegate_min, delegate_max, delegate_now] = config.delegate_protocol;
-        let vsn = [PROTOCOL_MIN, PROTOCOL_MAX, version, delegate_min, delegate_max, delegate_now];
+        let vsn = versions(&config);
         let mut swim = Self {
             codec,
             table: Table::new(rng.u64()),
@@ -412,6 +411,13 @@ impl Swim {
         let ip = RawAddr::from_wire(addr).and_then(|addr| addr.ip());
         ip.filter(|_| port > 0).map_or(from, |ip| SocketAddr::new(ip, port))
     }
+}
+
+/// The six version bytes that a node announces.
+pub(super) fn versions(config: &Config) -> Vsn {
+    let [delegate_min, delegate_max, delegate_now] = config.delegate_protocol;
+    let version = config.protocol_version;
+    [PROTOCOL_MIN, PROTOCOL_MAX, version, delegate_min, delegate_max, delegate_now]
 }
 
 /// Versions that every engine here understands. Go: `ProtocolVersionMin`, `ProtocolVersionMax`.

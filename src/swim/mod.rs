@@ -16,6 +16,8 @@ mod join;
 mod output;
 mod packets;
 mod ping;
+#[cfg(feature = "sim")]
+mod preload;
 mod probe;
 mod push_pull;
 mod queue;
@@ -33,6 +35,8 @@ pub use error::Error;
 pub use host::{Host, NodeStateKind, NodeView};
 pub use join::{JoinEntry, JoinErrors};
 pub use output::{OpId, OpResult, Output, StreamId, StreamInput};
+#[cfg(feature = "sim")]
+pub use preload::Cast;
 pub use push_pull::push_pull_scale;
 pub use queue::retransmit_limit;
 pub use suspicion::suspicion_timeout;

@@ -59,6 +59,7 @@ impl RawAddr {
 }
 
 /// A row of the table.
+#[cfg_attr(feature = "sim", derive(Clone))]
 #[derive(Debug)]
 pub(super) struct Row {
     pub(super) record: Arc<Record>,
@@ -88,6 +89,7 @@ impl Row {
 }
 
 /// Every known node. A slot names a row for as long as the node is listed.
+#[cfg_attr(feature = "sim", derive(Clone))]
 #[derive(Debug)]
 pub(super) struct Table {
     rows: Vec<Option<Row>>,

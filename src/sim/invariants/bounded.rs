@@ -15,7 +15,7 @@ impl Invariant for Bounded {
         let mut found = Vec::new();
         for observer in 0..world.len() {
             let Some(node) = world.node(observer) else { continue };
-            let (rows, queued) = (node.engine().node_count(), 0_usize);
+            let (rows, queued) = (node.engine().node_count(), node.engine().queued_broadcasts());
             if rows > world.len() as usize || queued > 2 * world.len() as usize {
                 let detail = format!("{rows} rows and {queued} queued of {} names", world.len());
                 found.push(view.violation("bounded", observer, observer, detail));

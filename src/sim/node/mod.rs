@@ -6,7 +6,7 @@ mod swim;
 use std::net::SocketAddr;
 
 pub use serf::SerfNode;
-pub use swim::{Cast, Observation, ObservationKind, SwimNode};
+pub use swim::{Observation, ObservationKind, SwimNode};
 
 use crate::{
     base::Instant,

@@ -6,7 +6,7 @@ use super::Node;
 use crate::{
     base::Instant,
     swim::{
-        Config, Error, Host, NodeStateKind, NodeView, OpId, OpResult, Output, StreamId,
+        Cast, Config, Error, Host, NodeStateKind, NodeView, OpId, OpResult, Output, StreamId,
         StreamInput, Swim,
     },
     wire::StreamCodec,
@@ -45,17 +45,6 @@ pub enum ObservationKind {
     Updated,
     /// Its name is claimed from another address.
     Conflict,
-}
-
-/// The nodes of a cluster that is formed already.
-#[derive(Default)]
-pub struct Cast {}
-
-impl Cast {
-    /// Adds a node, as it announces itself.
-    pub fn add(&mut self, config: &Config) {
-        let _ = config;
-    }
 }
 
 /// A bare [`Swim`] engine: the light node for large simulations.
@@ -109,7 +98,7 @@ impl SwimNode {
 
     /// Makes the node know the others, with nothing to tell about them.
     pub fn preload(&mut self, now: Instant, cast: &Cast) {
-        let _ = (now, cast);
+        self.engine.preload(now, cast);
     }
 
     /// Whether changes are noted; on at the start.

@@ -1,0 +1,69 @@
+//! For the simulator: engines of a cluster that is formed already.
+
+use std::sync::Arc;
+
+use super::{
+    Config, NodeStateKind, Swim,
+    queue::BroadcastQueue,
+    table::{RawAddr, Record, Table},
+    timer::{Timer, Timers},
+};
+use crate::{
+    base::{Instant, Rng},
+    wire::Incarnation,
+};
+
+/// The table of a formed cluster, made once and copied into each engine: the copies share all
+/// records, so that 10,000 tables of 10,000 rows fit into memory.
+pub struct Cast {
+    table: Table,
+    rng: Rng,
+}
+
+impl Default for Cast {
+    fn default() -> Self {
+        Self { table: Table::new(0), rng: Rng::from_u64(0) }
+    }
+}
+
+impl Cast {
+    /// Adds a node as its engine announces it at the start, without meta.
+    pub fn add(&mut self, config: &Config) {
+        let Some(addr) = RawAddr::from_wire(&config.advertise_addr) else { return };
+        let record = Record {
+            name: config.name.clone(),
+            addr,
+            port: config.advertise_port,
+            meta: Arc::new([]),
+            vsn: super::engine::versions(config),
+        };
+        let slot = self.table.insert(Arc::new(record), &mut self.rng);
+        self.table.set_state(slot, NodeStateKind::Alive, Instant::ZERO);
+        if let Some(row) = self.table.get_mut(slot) {
+            row.incarnation = Incarnation(1);
+        }
+    }
+}
+
+impl Swim {
+    /// Makes a fresh engine know the whole cast, itself included, with nothing to tell about it.
+    pub fn preload(&mut self, now: Instant, cast: &Cast) {
+        let Some(me) = cast.table.find(&self.config.name) else { return };
+        self.table = cast.table.clone();
+        self.table.reap(|_| false, &mut self.rng);
+        self.me = me;
+        self.queue = BroadcastQueue::default();
+        // A cluster of this size has long been at the pace that push/pulls are scaled to.
+        self.timers = Timers::default();
+        let (period, config) = (self.push_pull_period(), &self.config);
+        for (period, timer) in [
+            (config.probe_interval, Timer::ProbeTick),
+            (config.gossip_interval, Timer::Gossip),
+            (period, Timer::PushPull),
+        ] {
+            if !period.is_zero() {
+                self.timers.set(now + period.mul_f64(self.rng.unit()), timer);
+            }
+        }
+    }
+}
