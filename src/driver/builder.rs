@@ -1,46 +1,48 @@
-//! Starting a node.
+//! From a configuration to a running node.
 
 use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
     io,
     net::SocketAddr,
-    path::PathBuf,
-    sync::{Arc, atomic::AtomicU8},
+    path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
 
 use super::{
-    Error, Resolver, Serf, SystemResolver,
-    advertise::advertise,
-    core::{Clock, Core},
-    files::FileWriter,
+    Error, EventStream, Resolver, Serf, Subscribe, SystemResolver, address, clock,
     handle::Shared,
-    join::rejoin_previous,
-    run::run,
-    subscribe::Subscribers,
+    node::Node,
+    subscribers::Hub,
+    task::{self, Inbox},
+    writer::Writer,
 };
 use crate::{
-    serf::{self, Config, Engine},
-    transport::{NetTransport, Transport},
+    base::Rng,
+    serf::{Config, Engine},
+    transport::{BindError, NetTransport, Transport},
 };
-
-/// Commands of handles waiting for the engine's task.
-const COMMANDS_MAX: usize = 1024;
 
 /// Starts a node. Made by [`Serf::builder`].
 pub struct Builder {
-    /// Engine settings. Address, port and seed are filled in at the start.
+    /// Engine settings. The addresses in them, and a seed of zeros, are filled in at the start.
     pub config: Config,
-    /// Address to bind; port 0: the system picks one. Default `0.0.0.0:7946`.
+    /// Address to bind; port 0: the system picks one.
     pub bind: SocketAddr,
-    /// Address to announce; `None`: chosen as Go does.
+    /// Address to announce, port 0 for the bound one; `None`: chosen as Go does, from the
+    /// interfaces if the bound address is unspecified.
     pub advertise: Option<SocketAddr>,
-    /// Snapshot file: what is known is written there and recovered from there.
+    /// Snapshot file; made if it is not there. `None`: nothing is remembered.
     pub snapshot_path: Option<PathBuf>,
-    /// File that receives the keys whenever they change.
+    /// File that receives the keys whenever they change. It is not read.
     pub keyring_file: Option<PathBuf>,
-    /// Finds addresses of host names in joins.
+    /// Finds the addresses of names that are joined; the system's resolver.
     pub resolver: Arc<dyn Resolver>,
+    pub(super) hub: Arc<Hub>,
 }
 
 impl Builder {
@@ -52,94 +54,133 @@ impl Builder {
             snapshot_path: None,
             keyring_file: None,
             resolver: Arc::new(SystemResolver),
+            hub: Arc::new(Hub::default()),
         }
     }
 
-    /// Binds UDP and TCP sockets, replays the snapshot and starts the node.
+    /// Subscribes before the start: nothing is missed, not even the own join.
+    pub fn subscribe(&self, options: Subscribe) -> EventStream {
+        self.hub.subscribe(options)
+    }
+
+    /// Binds the sockets, replays the snapshot and starts the node. Needs a tokio runtime, in
+    /// which the node lives from then on.
     ///
     /// # Errors
     /// A bad configuration, an address in use, an unreadable snapshot.
     pub async fn start(self) -> Result<Serf, Error> {
-        let transport = NetTransport::bind(self.bind).map_err(|source| Error::Io {
-            context: format!("Failed to create memberlist: could not bind {}", self.bind),
-            source,
+        let transport = NetTransport::bind(self.bind).map_err(|error| {
+            let context = "Could not set up network transport: failed to obtain an address";
+            let BindError { kind, addr, source } = error;
+            let context = format!(
+                "{context}: failed to start {kind} listener on \"{}\" port {}",
+                addr.ip(),
+                addr.port()
+            );
+            Error::Io { context, source }
         })?;
         self.start_on(transport).await
     }
 
-    /// Starts the node on a transport that is already bound.
+    /// Starts the node on sockets of another kind. `bind` only says whether the address to
+    /// announce has to be looked for.
     ///
     /// # Errors
     /// A bad configuration, an unreadable snapshot.
     pub async fn start_on<T: Transport>(mut self, transport: T) -> Result<Serf, Error> {
         let bound = transport.local_addr();
-        let (addr, port) = advertise(self.advertise, bound).map_err(|reason| {
-            serf::Error::Config(format!("Failed to create memberlist: {reason}"))
-        })?;
+        let announced =
+            address::announced(self.bind.ip(), bound, self.advertise).ok_or_else(|| Error::Io {
+                context: "Failed to get final advertise address".to_owned(),
+                source: io::Error::other(
+                    "no private IP address found, and explicit IP not provided",
+                ),
+            })?;
+        let mut rng = Rng::from_seed(entropy()?);
         let swim = &mut self.config.swim;
-        swim.advertise_addr = addr;
-        swim.advertise_port = port;
+        swim.advertise_addr = announced.bytes;
+        swim.advertise_port = announced.addr.port();
         swim.bind_port = bound.port();
         if swim.seed == [0; 32] {
-            swim.seed =
-                entropy().map_err(|source| Error::Io { context: "no entropy".into(), source })?;
+            rng.fill(&mut swim.seed);
         }
+        let tcp_timeout = swim.tcp_timeout;
 
-        let snapshot = self.read_snapshot().await?;
-        let files =
-            FileWriter::start(self.snapshot_path.as_deref()).map_err(|source| Error::Io {
-                context: "Failed to setup snapshot: failed to open snapshot".into(),
-                source,
-            })?;
-        let clock = Clock::start();
-        let mut engine = Engine::build(self.config, clock.now(), snapshot.as_deref())?;
-        let previous = engine.previous_peers();
+        let snapshot = match &self.snapshot_path {
+            Some(path) => Some(read_snapshot(path).await?),
+            None => None,
+        };
+        let writer = self.writer()?;
+        let engine = Engine::build(self.config, clock::now(), snapshot.as_deref())?;
         let local = Arc::clone(engine.local_member());
-        let advertised = local.socket_addr().unwrap_or(bound);
-
-        let (commands, queue) = mpsc::channel(COMMANDS_MAX);
-        let (end, ended) = watch::channel(false);
-        let events = Arc::new(Subscribers::default());
-        let shared = Arc::new(Shared {
-            commands,
-            events: Arc::clone(&events),
-            state: AtomicU8::new(0),
-            ended,
-            bound,
-            advertised,
-            name: Arc::clone(&local.name),
+        let shared = Arc::new(Shared::new(self.hub, (announced.addr, bound), local));
+        let (stop, stopped) = watch::channel(false);
+        let (changes, members) = watch::channel(0);
+        let (commands, command_queue) = mpsc::channel(COMMANDS_MAX);
+        let (internal, internal_queue) = mpsc::channel(INTERNAL_MAX);
+        let mut node = Node {
+            engine,
+            stop: false,
+            tasks: JoinSet::new(),
+            tcp_timeout,
+            shared: Arc::clone(&shared),
+            stopped: stop,
+            members: changes,
+            internal: internal.clone(),
             resolver: self.resolver,
-            join_lock: tokio::sync::Mutex::new(()),
-            key_lock: tokio::sync::Mutex::new(()),
-            seeds: std::sync::Mutex::default(),
-        });
-        let weak = Arc::downgrade(&shared);
-        let core = Core::new(engine, weak.clone(), events, files, self.keyring_file);
-        tokio::spawn(run(core, transport, clock, queue, end));
-        if !previous.is_empty() {
-            tokio::spawn(rejoin_previous(weak, previous));
-        }
-        Ok(Serf { shared })
+            writer,
+            bind_port: bound.port(),
+            ops: BTreeMap::new(),
+            queries: BTreeMap::new(),
+            joins: VecDeque::new(),
+            joining: false,
+            seeds: BTreeSet::new(),
+            counted: BTreeSet::new(),
+        };
+        node.rejoin();
+        let inbox = Inbox { commands: command_queue, internal: internal_queue };
+        tokio::spawn(task::run(node, inbox, internal, transport, rng));
+        Ok(Serf { commands, shared, stopped, members })
     }
 
-    /// The whole snapshot file; empty if there is none yet, `None` if none is kept.
-    async fn read_snapshot(&self) -> Result<Option<Vec<u8>>, Error> {
-        let Some(path) = self.snapshot_path.clone() else { return Ok(None) };
-        let read = tokio::task::spawn_blocking(move || std::fs::read(path)).await;
-        match read.unwrap_or_else(|error| Err(io::Error::other(error))) {
-            Ok(content) => Ok(Some(content)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Some(Vec::new())),
-            Err(source) => Err(Error::Io {
-                context: "Failed to setup snapshot: failed to open snapshot".into(),
-                source,
-            }),
+    fn writer(&self) -> Result<Option<Writer>, Error> {
+        if self.snapshot_path.is_none() && self.keyring_file.is_none() {
+            return Ok(None);
+        }
+        let writer = Writer::start(self.snapshot_path.clone(), self.keyring_file.clone());
+        writer.map(Some).map_err(|source| {
+            let context = "Failed to setup snapshot: failed to open snapshot".to_owned();
+            Error::Io { context, source }
+        })
+    }
+}
+
+/// The whole file; one that is not there is empty.
+async fn read_snapshot(path: &Path) -> Result<Vec<u8>, Error> {
+    let path = path.to_owned();
+    let read = tokio::task::spawn_blocking(move || std::fs::read(path)).await;
+    match read.unwrap_or_else(|_| Err(io::Error::other("the reader was stopped"))) {
+        Ok(bytes) => Ok(bytes),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(source) => {
+            let context = "Failed to setup snapshot: failed to open snapshot".to_owned();
+            Err(Error::Io { context, source })
         }
     }
 }
 
-/// 32 bytes that nobody can guess.
-pub(super) fn entropy() -> io::Result<[u8; 32]> {
+/// A seed from the system.
+fn entropy() -> Result<[u8; 32], Error> {
+    use rand::TryRng as _;
     let mut seed = [0; 32];
-    getrandom::fill(&mut seed).map_err(|error| io::Error::other(error.to_string()))?;
+    rand::rngs::SysRng.try_fill_bytes(&mut seed).map_err(|error| Error::Io {
+        context: "no entropy".to_owned(),
+        source: io::Error::other(error.to_string()),
+    })?;
     Ok(seed)
 }
+
+/// Commands of handles that wait.
+const COMMANDS_MAX: usize = 1_024;
+/// Messages of the node's own tasks that wait.
+const INTERNAL_MAX: usize = 256;

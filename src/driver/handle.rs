@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicU8, atomic::Ordering},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -11,156 +11,61 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
-    Builder, EventStream, JoinError, Resolver, Subscribe,
-    core::{Command, Core, QUERY_UPDATES_MAX, key_outcome},
-    join,
-    subscribe::Subscribers,
+    Builder, Error, EventStream, JoinError, Subscribe, clock,
+    node::{Join, Node, Outcome},
+    queue::{Next, Queue},
+    subscribers::Hub,
+    task::Command,
 };
 use crate::{
-    base::Instant,
     serf::{
         self, Completion, Config, Coordinate, KeyOp, KeyResponse, Member, Query, QueryId,
         QueryParams, QueryUpdate, SerfState,
     },
-    swim::{self, OpId},
+    swim,
 };
 
-/// What went wrong with a call on a handle.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum Error {
-    /// The engine refused; the node goes on unchanged.
-    #[error("{0}")]
-    Serf(#[from] serf::Error),
-    /// The node was shut down.
-    #[error("serf is shut down")]
-    Shutdown,
-    /// A socket or file failed.
-    #[error("{context}: {source}")]
-    Io {
-        /// What was tried.
-        context: String,
-        /// The system's reason.
-        source: std::io::Error,
-    },
-}
-
 /// Handle of a running node: cheap to clone, safe to share. The node stops when the last one is
-/// dropped. Every method may be cancelled: what it began goes on without it.
+/// dropped.
+///
+/// Calls that were begun go on if their future is dropped; only their result is lost.
 #[derive(Clone)]
 pub struct Serf {
+    pub(super) commands: mpsc::Sender<Command>,
     pub(super) shared: Arc<Shared>,
+    pub(super) stopped: watch::Receiver<bool>,
+    /// Grows with each change of the members.
+    pub(super) members: watch::Receiver<u64>,
 }
 
-/// What all handles of a node share.
+/// What handles may look at without asking the engine.
 pub(super) struct Shared {
-    pub(super) commands: mpsc::Sender<Command>,
-    pub(super) events: Arc<Subscribers>,
-    pub(super) state: AtomicU8,
-    pub(super) ended: watch::Receiver<bool>,
-    pub(super) bound: SocketAddr,
-    pub(super) advertised: SocketAddr,
-    pub(super) name: Arc<str>,
-    pub(super) resolver: Arc<dyn Resolver>,
-    pub(super) join_lock: tokio::sync::Mutex<()>,
-    pub(super) key_lock: tokio::sync::Mutex<()>,
-    pub(super) seeds: Mutex<Vec<String>>,
+    pub(super) hub: Arc<Hub>,
+    state: watch::Sender<SerfState>,
+    name: Arc<str>,
+    /// Announced and bound.
+    addresses: (SocketAddr, SocketAddr),
+    /// Our record at the start, and then at the end.
+    local: Mutex<Arc<Member>>,
 }
 
 impl Shared {
-    /// Runs `work` on the engine's task.
-    pub(super) async fn call<R: Send + 'static>(
-        &self,
-        work: impl FnOnce(&mut Core, Instant) -> R + Send + 'static,
-    ) -> Result<R, Error> {
-        let (answer, result) = oneshot::channel();
-        let command: Command = Box::new(move |core, now| {
-            let _ = answer.send(work(core, now)); // the caller may have lost interest
-        });
-        self.commands.send(command).await.map_err(|_| Error::Shutdown)?;
-        result.await.map_err(|_| Error::Shutdown)
+    pub(super) fn new(
+        hub: Arc<Hub>,
+        addresses: (SocketAddr, SocketAddr),
+        local: Arc<Member>,
+    ) -> Self {
+        let (state, _) = watch::channel(SerfState::Alive);
+        let name = Arc::clone(&local.name);
+        Self { hub, name, state, addresses, local: Mutex::new(local) }
     }
 
-    /// Begins an operation and waits for its end.
-    async fn operate(
-        &self,
-        begin: impl FnOnce(&mut Core, Instant) -> Result<OpId, serf::Error> + Send + 'static,
-    ) -> Result<Completion, Error> {
-        let (done, result) = oneshot::channel();
-        self.call(move |core, now| begin(core, now).map(|op| core.wait_for(op, done))).await??;
-        Ok(result.await.map_err(|_| Error::Shutdown)??)
+    pub(super) fn set_state(&self, state: SerfState) {
+        self.state.send_if_modified(|old| std::mem::replace(old, state) != state);
     }
 
-    pub(super) fn remember_seeds(&self, entries: &[String], max: usize) {
-        let mut seeds = self.seeds.lock().unwrap_or_else(PoisonError::into_inner);
-        for entry in entries {
-            if seeds.len() < max && !seeds.contains(entry) {
-                seeds.push(entry.clone());
-            }
-        }
-    }
-
-    pub(super) fn seeds(&self) -> Vec<String> {
-        self.seeds.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-/// A query we asked.
-pub struct QueryHandle {
-    updates: mpsc::Receiver<QueryUpdate>,
-    id: QueryId,
-    timeout: Duration,
-    shared: Arc<Shared>,
-}
-
-impl QueryHandle {
-    /// The next ack or answer; after [`QueryUpdate::Finished`], `None`. Cancel-safe.
-    pub async fn recv(&mut self) -> Option<QueryUpdate> {
-        self.updates.recv().await
-    }
-
-    /// Time from the asking to the deadline.
-    pub fn timeout(&self) -> Duration {
-        self.timeout
-    }
-
-    /// Identity of the query.
-    pub fn id(&self) -> QueryId {
-        self.id
-    }
-
-    /// Ends the query before its time; the summary follows.
-    pub async fn close(&self) {
-        let id = self.id;
-        let _ = self.shared.call(move |core, now| core.engine.close_query(now, id)).await;
-    }
-}
-
-/// Result of a key operation: the response is there even if some nodes failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeyOutcome {
-    /// Per-node results.
-    pub response: KeyResponse,
-    /// Go's summary, if not all nodes succeeded.
-    pub error: Option<String>,
-}
-
-/// Changes keys in the whole cluster. Made by [`Serf::key_manager`].
-#[derive(Clone)]
-pub struct KeyManager {
-    shared: Arc<Shared>,
-}
-
-impl KeyManager {
-    /// Runs one operation. Operations of one node run one after the other.
-    ///
-    /// # Errors
-    /// The key is not base64, or the node is shut down.
-    pub async fn run(&self, op: KeyOp, relay_factor: u8) -> Result<KeyOutcome, Error> {
-        let _one_at_a_time = self.shared.key_lock.lock().await;
-        let begin = move |core: &mut Core, now| core.engine.start_key_op(now, &op, relay_factor);
-        let (response, error) = key_outcome(self.shared.operate(begin).await?);
-        Ok(KeyOutcome { response, error })
+    pub(super) fn local(&self) -> MutexGuard<'_, Arc<Member>> {
+        self.local.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -170,45 +75,53 @@ impl Serf {
         Builder::new(config)
     }
 
-    /// Joins through `entries` (`[name/]host[:port]`), all of them, and gives how many were
-    /// contacted. With `ignore_old`, events from before the join are not delivered. What worked
-    /// once is tried again for life when everybody else is gone.
+    /// Joins through `entries` (`[name/]host[:port]`), all of them one after the other, and gives
+    /// how many addresses were contacted. With `ignore_old`, events from before the join are not
+    /// delivered. Joins of one node do not overlap. Go: `Serf.Join`.
     ///
     /// # Errors
-    /// Nobody was contacted.
+    /// Nobody was contacted, or the node is leaving.
     pub async fn join(&self, entries: &[String], ignore_old: bool) -> Result<usize, JoinError> {
-        let joining = join::join(Arc::clone(&self.shared), entries.to_vec(), ignore_old);
-        let ended = |_| JoinError { contacted: 0, message: Error::Shutdown.to_string() };
-        tokio::spawn(joining).await.map_err(ended)?
+        let entries = entries.to_vec();
+        let joined = self.ask(move |node, reply| {
+            node.join(Join { entries, ignore_old, reply: Some(reply) });
+        });
+        let shut_down = |_| JoinError {
+            contacted: 0,
+            message: "Serf can't Join after Leave or Shutdown".to_owned(),
+        };
+        joined.await.map_err(shut_down)?
     }
 
-    /// Leaves gracefully; the node keeps answering until [`Serf::shutdown`].
+    /// Leaves gracefully; the node keeps answering until [`Serf::shutdown`]. Takes two broadcast
+    /// timeouts and the propagate delay at most. Go: `Serf.Leave`.
     ///
     /// # Errors
     /// Already leaving, or shut down.
     pub async fn leave(&self) -> Result<(), Error> {
-        self.shared.state.store(SerfState::Leaving as u8, Ordering::Relaxed);
-        let result = self.shared.operate(|core, now| core.engine.start_leave(now)).await;
-        self.refresh_state().await;
-        result.map(drop)
+        self.operation(|node, reply| {
+            let started = node.engine.start_leave(clock::now());
+            node.wait_for(started, reply);
+        })
+        .await
+        .map(drop)
     }
 
-    /// Stops the node; returns when everything is stopped. Idempotent.
+    /// Stops the node; returns when the sockets are closed and the files written. Does not leave:
+    /// without [`Serf::leave`] before it the others see a failure. Idempotent.
     pub async fn shutdown(&self) {
-        let stop: Command = Box::new(|core, _| core.stop = true);
-        let _ = self.shared.commands.send(stop).await;
+        // An error: it has stopped already.
+        let _ = self.commands.send(Box::new(|node| node.stop = true)).await;
         self.stopped().await;
     }
 
     /// Resolves when the node has stopped, for whatever reason (also a lost name vote).
     pub async fn stopped(&self) {
-        let mut ended = self.shared.ended.clone();
-        let _ = ended.wait_for(|ended| *ended).await; // the sender's end is the node's end
-        self.shared.state.store(SerfState::Shutdown as u8, Ordering::Relaxed);
-        self.shared.events.end();
+        // An error: its runtime is gone, and so is the node.
+        let _ = self.stopped.clone().wait_for(|stopped| *stopped).await;
     }
 
-    /// Sends a user event.
+    /// Sends a user event to all members, ourselves included. Go: `Serf.UserEvent`.
     ///
     /// # Errors
     /// Too large, or shut down.
@@ -219,16 +132,15 @@ impl Serf {
         coalesce: bool,
     ) -> Result<(), Error> {
         let (name, payload) = (name.to_owned(), payload.into());
-        self.shared
-            .call(move |core, now| core.engine.user_event(now, &name, payload, coalesce))
-            .await?
-            .map_err(Error::from)
+        let sent =
+            self.call(move |node| node.engine.user_event(clock::now(), &name, payload, coalesce));
+        Ok(sent.await??)
     }
 
-    /// Asks a query.
+    /// Asks a query. Go: `Serf.Query`.
     ///
     /// # Errors
-    /// Too large, or shut down.
+    /// Too large, a protocol version below 4, or shut down.
     pub async fn query(
         &self,
         name: &str,
@@ -236,20 +148,10 @@ impl Serf {
         params: QueryParams,
     ) -> Result<QueryHandle, Error> {
         let (name, payload) = (name.to_owned(), payload.into());
-        let (sender, updates) = mpsc::channel(QUERY_UPDATES_MAX);
-        let (id, timeout) = self
-            .shared
-            .call(move |core, now| {
-                let id = core.engine.query(now, &name, payload, &params)?;
-                core.watch_query(id, sender);
-                let deadline = core.engine.query_deadline(id).unwrap_or(now);
-                Ok::<_, serf::Error>((id, deadline - now))
-            })
-            .await??;
-        Ok(QueryHandle { updates, id, timeout, shared: Arc::clone(&self.shared) })
+        Ok(self.call(move |node| node.query(&name, payload, &params)).await??)
     }
 
-    /// Answers a query.
+    /// Answers a query. Go: `Query.Respond`.
     ///
     /// # Errors
     /// Already answered, past its deadline, too large, or shut down.
@@ -271,54 +173,77 @@ impl Serf {
         payload: impl Into<Bytes> + Send,
     ) -> Result<(), Error> {
         let payload = payload.into();
-        let respond = move |core: &mut Core, now| core.engine.respond(now, id, &payload);
-        self.shared.call(respond).await?.map_err(Error::from)
+        Ok(self.call(move |node| node.engine.respond(clock::now(), id, &payload)).await??)
     }
 
-    /// Replaces all tags.
+    /// Replaces all tags. Go: `Serf.SetTags`.
     ///
     /// # Errors
     /// Too long, not sent out in time, or shut down.
     pub async fn set_tags(&self, tags: BTreeMap<String, String>) -> Result<(), Error> {
-        self.shared.operate(move |core, now| core.engine.start_set_tags(now, tags)).await.map(drop)
+        self.operation(|node, reply| {
+            let started = node.engine.start_set_tags(clock::now(), tags);
+            node.wait_for(started, reply);
+        })
+        .await
+        .map(drop)
     }
 
     /// Declares a failed member left, or with `prune` forgets it.
+    /// Go: `RemoveFailedNode`, `RemoveFailedNodePrune`.
     ///
     /// # Errors
     /// Not sent out in time, or shut down.
     pub async fn force_leave(&self, name: &str, prune: bool) -> Result<(), Error> {
         let name = name.to_owned();
-        let begin =
-            move |core: &mut Core, now| Ok(core.engine.start_force_leave(now, &name, prune));
-        self.shared.operate(begin).await.map(drop)
+        self.operation(move |node, reply| {
+            let op = node.engine.start_force_leave(clock::now(), &name, prune);
+            node.wait_for(Ok(op), reply);
+        })
+        .await
+        .map(drop)
     }
 
-    /// For key operations.
+    /// For key operations. Go: `Serf.KeyManager`.
     pub fn key_manager(&self) -> KeyManager {
-        KeyManager { shared: Arc::clone(&self.shared) }
+        KeyManager { serf: self.clone() }
     }
 
     /// All members, the gone included, by name. Empty after the shutdown.
     pub async fn members(&self) -> Vec<Arc<Member>> {
-        let members = |core: &mut Core, _| core.engine.members().cloned().collect();
-        self.shared.call(members).await.unwrap_or_default()
+        self.call(|node| node.engine.members().cloned().collect()).await.unwrap_or_default()
     }
 
-    /// Our own record.
-    ///
-    /// # Errors
-    /// Shut down.
-    pub async fn local_member(&self) -> Result<Arc<Member>, Error> {
-        self.shared.call(|core, _| Arc::clone(core.engine.local_member())).await
+    /// A member by name; `None` also after the shutdown.
+    pub async fn member(&self, name: &str) -> Option<Arc<Member>> {
+        let name = name.to_owned();
+        self.call(move |node| node.engine.member(&name).cloned()).await.ok().flatten()
+    }
+
+    /// Our own record; after the shutdown the last one.
+    pub async fn local_member(&self) -> Arc<Member> {
+        let asked = self.call(|node| Arc::clone(node.engine.local_member())).await;
+        asked.unwrap_or_else(|_| Arc::clone(&self.shared.local()))
+    }
+
+    /// Tells when the members have changed. Does not keep the node running.
+    pub fn watch_members(&self) -> MemberWatch {
+        let mut changes = self.members.clone();
+        changes.mark_unchanged();
+        MemberWatch { commands: self.commands.downgrade(), changes }
     }
 
     /// Go's `Stats` keys. Empty after the shutdown.
     pub async fn stats(&self) -> BTreeMap<String, String> {
-        let stats = |core: &mut Core, _| {
-            core.engine.stats().into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
-        };
-        self.shared.call(stats).await.unwrap_or_default()
+        let stats = self.call(|node| node.engine.stats()).await.unwrap_or_default();
+        stats.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+    }
+
+    /// The coordinate of a node as last heard, or our own; `None` if unknown or disabled.
+    /// Go: `GetCachedCoordinate`.
+    pub async fn coordinate(&self, name: &str) -> Option<Coordinate> {
+        let name = name.to_owned();
+        self.call(move |node| node.engine.coordinate(&name).cloned()).await.ok().flatten()
     }
 
     /// Counters of both engines since the start.
@@ -326,38 +251,7 @@ impl Serf {
     /// # Errors
     /// Shut down.
     pub async fn counters(&self) -> Result<(serf::Stats, swim::Stats), Error> {
-        self.shared.call(|core, _| (core.engine.counters(), core.engine.swim_counters())).await
-    }
-
-    /// The coordinate of a node as last heard, or our own; `None` if unknown or disabled.
-    pub async fn coordinate(&self, name: &str) -> Option<Coordinate> {
-        let name = name.to_owned();
-        let find = move |core: &mut Core, _| core.engine.coordinate(&name).cloned();
-        self.shared.call(find).await.ok().flatten()
-    }
-
-    /// State of the node's life.
-    pub fn state(&self) -> SerfState {
-        if *self.shared.ended.borrow() {
-            return SerfState::Shutdown;
-        }
-        match self.shared.state.load(Ordering::Relaxed) {
-            1 => SerfState::Leaving,
-            2 => SerfState::Left,
-            3 => SerfState::Shutdown,
-            _ => SerfState::Alive,
-        }
-    }
-
-    /// Whether there is a keyring.
-    pub async fn encryption_enabled(&self) -> bool {
-        let enabled = |core: &mut Core, _| !core.engine.keyring().is_empty();
-        self.shared.call(enabled).await.unwrap_or_default()
-    }
-
-    /// Subscribes to all events from now on. A slow subscriber never delays the node or others.
-    pub fn subscribe(&self, options: Subscribe) -> EventStream {
-        self.shared.events.add(options, *self.shared.ended.borrow())
+        self.call(|node| (node.engine.counters(), node.engine.swim_counters())).await
     }
 
     /// The name of the node.
@@ -365,14 +259,144 @@ impl Serf {
         &self.shared.name
     }
 
-    /// The address announced to others, and the bound one.
-    pub fn addresses(&self) -> (SocketAddr, SocketAddr) {
-        (self.shared.advertised, self.shared.bound)
+    /// State of the node's life.
+    pub fn state(&self) -> SerfState {
+        *self.shared.state.borrow()
     }
 
-    async fn refresh_state(&self) {
-        if let Ok(state) = self.shared.call(|core, _| core.engine.state()).await {
-            self.shared.state.store(state as u8, Ordering::Relaxed);
+    /// Whether there is a keyring with keys. Go: `EncryptionEnabled`.
+    pub async fn encryption_enabled(&self) -> bool {
+        self.call(|node| !node.engine.keyring().is_empty()).await.unwrap_or_default()
+    }
+
+    /// Subscribes to all events from now on. A slow subscriber never delays the node or others.
+    pub fn subscribe(&self, options: Subscribe) -> EventStream {
+        self.shared.hub.subscribe(options)
+    }
+
+    /// The address announced to others, and the bound one.
+    pub fn addresses(&self) -> (SocketAddr, SocketAddr) {
+        self.shared.addresses
+    }
+
+    /// Runs `work` on the engine's task.
+    async fn call<R: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Node) -> R + Send + 'static,
+    ) -> Result<R, Error> {
+        // A caller that went away does not care.
+        self.ask(|node, reply| drop(reply.send(work(node)))).await
+    }
+
+    async fn operation(
+        &self,
+        start: impl FnOnce(&mut Node, oneshot::Sender<Outcome>) + Send + 'static,
+    ) -> Result<Completion, Error> {
+        Ok(self.ask(start).await??)
+    }
+
+    /// Runs `work` on the engine's task and waits for the reply.
+    async fn ask<R: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Node, oneshot::Sender<R>) + Send + 'static,
+    ) -> Result<R, Error> {
+        let (reply, answer) = oneshot::channel();
+        let command = Box::new(|node: &mut Node| work(node, reply));
+        self.commands.send(command).await.map_err(|_| Error::Shutdown)?;
+        answer.await.map_err(|_| Error::Shutdown)
+    }
+}
+
+/// A query we asked. Dropping it ends the query.
+pub struct QueryHandle {
+    pub(super) id: QueryId,
+    pub(super) updates: Arc<Queue<QueryUpdate>>,
+    pub(super) timeout: Duration,
+}
+
+impl QueryHandle {
+    /// The next ack or answer; after [`QueryUpdate::Finished`], `None`. Cancel-safe.
+    pub async fn recv(&mut self) -> Option<QueryUpdate> {
+        loop {
+            match self.updates.next().await? {
+                Next::Item(update) => return Some(update),
+                Next::Lost(_) => {}
+            }
         }
+    }
+
+    /// Time until the deadline when it was asked.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// Identity of the query.
+    pub fn id(&self) -> QueryId {
+        self.id
+    }
+
+    /// Acks and answers that were dropped because they were not taken in time.
+    pub fn lost(&self) -> u64 {
+        self.updates.lost()
+    }
+}
+
+impl Drop for QueryHandle {
+    fn drop(&mut self) {
+        self.updates.abandon();
+    }
+}
+
+/// Tells when the members have changed.
+#[derive(Clone)]
+pub struct MemberWatch {
+    commands: mpsc::WeakSender<Command>,
+    changes: watch::Receiver<u64>,
+}
+
+impl MemberWatch {
+    /// Waits for a change and gives all members, the gone included, by name. Changes that came in
+    /// between are seen as one. `None` after the shutdown. Cancel-safe.
+    pub async fn changed(&mut self) -> Option<Vec<Arc<Member>>> {
+        self.changes.changed().await.ok()?;
+        let (reply, answer) = oneshot::channel();
+        let command: Command = Box::new(|node: &mut Node| {
+            // A caller that went away does not care.
+            let _ = reply.send(node.engine.members().cloned().collect());
+        });
+        self.commands.upgrade()?.send(command).await.ok()?;
+        answer.await.ok()
+    }
+}
+
+/// Result of a key operation: the response is there even if some nodes failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyOutcome {
+    /// Per-node results.
+    pub response: KeyResponse,
+    /// Go's summary, if not all nodes succeeded.
+    pub error: Option<String>,
+}
+
+/// Changes keys in the whole cluster. Made by [`Serf::key_manager`].
+#[derive(Clone)]
+pub struct KeyManager {
+    serf: Serf,
+}
+
+impl KeyManager {
+    /// Runs one operation. Operations of one node run one after the other.
+    ///
+    /// # Errors
+    /// The key is not base64, or the node is shut down.
+    pub async fn run(&self, op: KeyOp, relay_factor: u8) -> Result<KeyOutcome, Error> {
+        let done = self.serf.operation(move |node, reply| {
+            let started = node.engine.start_key_op(clock::now(), &op, relay_factor);
+            node.wait_for(started, reply);
+        });
+        Ok(match done.await? {
+            Completion::Keys { response, error } => KeyOutcome { response, error },
+            Completion::Done => KeyOutcome { response: KeyResponse::default(), error: None },
+        })
     }
 }

@@ -1,23 +1,30 @@
 //! Layer 4: tokio. One task owns the engine; handles send it commands.
 //!
-//! The engine's task never waits for anything but the next input: packets that the socket does
-//! not take are dropped like packets that the network loses, subscribers have bounded queues,
-//! files are written by a thread of their own, and each stream has a task that seals and opens.
+//! Nothing that an application, a peer or a disk does makes that task wait: streams have a task
+//! each, files a thread, and every queue is bounded with a stated policy.
 
-mod advertise;
+mod address;
 mod builder;
-mod core;
-mod files;
+mod clock;
+mod error;
+mod file;
 mod handle;
 mod join;
-mod run;
-mod streams;
-mod subscribe;
+mod metrics;
+mod node;
+mod queue;
+mod stream;
+mod subscribers;
+mod task;
 #[cfg(test)]
 mod tests;
+mod writer;
 
 pub use builder::Builder;
-pub use files::replace_file;
-pub use handle::{Error, KeyManager, KeyOutcome, QueryHandle, Serf};
-pub use join::{JoinError, Resolver, SystemResolver};
-pub use subscribe::{EventStream, LagPolicy, Subscribe};
+pub use clock::now;
+pub use error::{Error, JoinError};
+pub use file::replace_file;
+pub use handle::{KeyManager, KeyOutcome, MemberWatch, QueryHandle, Serf};
+pub use join::{Resolver, Resolving, SystemResolver};
+pub use queue::LagPolicy;
+pub use subscribers::{EventStream, Subscribe};

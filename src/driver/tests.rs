@@ -1,76 +1,173 @@
-//! Nodes on real loopback sockets.
+//! Nodes over real sockets.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
-use super::{Serf, Subscribe};
-use crate::serf::{Config, Event, KeyOp, MemberStatus, QueryParams, QueryUpdate};
+use tokio::time::timeout;
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_nodes_join_talk_and_part() {
-    let a = node("a", |_| {}).await;
-    let b = node("b", |_| {}).await;
-    let mut events = b.subscribe(Subscribe::default());
-    assert_eq!(b.join(&[address(&a)], true).await, Ok(1));
-    wait_for(&a, "b", MemberStatus::Alive).await;
-    wait_for(&b, "a", MemberStatus::Alive).await;
+use super::{Builder, EventStream, Serf, Subscribe};
+use crate::{
+    serf::{
+        Config, Event, KeyOp, MemberEventKind, MemberStatus, QueryParams, QueryUpdate, SerfState,
+    },
+    wire::Keyring,
+};
 
-    a.user_event("deploy", &b"v1"[..], false).await.unwrap();
-    loop {
-        if let Event::User(event) = next(&mut events).await {
-            assert_eq!((&*event.name, &event.payload[..]), ("deploy", &b"v1"[..]));
-            break;
-        }
-    }
-
-    let params = QueryParams {
-        request_ack: true,
-        timeout: Duration::from_secs(2),
-        ..QueryParams::default()
-    };
-    let mut query = a.query("load", &b""[..], params).await.unwrap();
-    let asked = loop {
-        if let Event::Query(query) = next(&mut events).await {
-            break query;
-        }
-    };
-    b.respond(&asked, &b"0.5"[..]).await.unwrap();
-    let (mut acks, mut answers) = (Vec::new(), Vec::new());
-    while let Some(update) = query.recv().await {
-        match update {
-            QueryUpdate::Ack { from } => acks.push(from.to_string()),
-            QueryUpdate::Response { from, payload } => answers.push((from.to_string(), payload)),
-            QueryUpdate::Finished { missing } => {
-                assert_eq!(missing, Vec::new(), "both acknowledged");
-                break;
-            }
-        }
-    }
-    acks.sort();
-    assert_eq!(acks, ["a", "b"]);
-    assert_eq!(answers, [("b".to_owned(), "0.5".into())]);
-
-    b.leave().await.unwrap();
-    wait_for(&a, "b", MemberStatus::Left).await;
-    b.shutdown().await;
-    b.shutdown().await;
-    assert!(b.members().await.is_empty(), "no answers after the shutdown");
-    a.shutdown().await;
+fn builder(name: &str) -> Builder {
+    let mut config = Config::local(name);
+    config.leave_propagate_delay = Duration::from_millis(50);
+    config.swim.probe_interval = Duration::from_millis(100);
+    config.swim.probe_timeout = Duration::from_millis(50);
+    config.swim.gossip_interval = Duration::from_millis(20);
+    let mut builder = Serf::builder(config);
+    builder.bind = ([127, 0, 0, 1], 0).into();
+    builder
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_encrypted_cluster_refuses_other_keys_and_rotates_its_own() {
-    let keyed = |key: u8| {
-        move |config: &mut Config| {
-            config.swim.codec.keyring =
-                crate::wire::Keyring::build(&[], &[key; 32]).expect("a 32-byte key");
+async fn start(name: &str) -> Serf {
+    builder(name).start().await.unwrap()
+}
+
+async fn join(from: &Serf, to: &Serf) {
+    let to = to.addresses().0.to_string();
+    assert_eq!(from.join(&[to], false).await, Ok(1));
+}
+
+/// Waits for something, at most 10 s.
+async fn within<T>(what: impl Future<Output = T>) -> T {
+    timeout(Duration::from_secs(10), what).await.expect("took too long")
+}
+
+async fn has_status(serf: &Serf, name: &str, status: MemberStatus) {
+    let mut watch = serf.watch_members();
+    within(async {
+        while serf.member(name).await.map(|member| member.status) != Some(status) {
+            watch.changed().await.expect("node stopped");
         }
+    })
+    .await;
+}
+
+async fn next_matching<T>(events: &mut EventStream, mut want: impl FnMut(Event) -> Option<T>) -> T {
+    within(async {
+        loop {
+            if let Some(found) = want(events.recv().await.expect("stream ended")) {
+                return found;
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn nodes_join_and_leave() {
+    let (a, b) = (start("a").await, start("b").await);
+    join(&a, &b).await;
+    has_status(&a, "b", MemberStatus::Alive).await;
+    has_status(&b, "a", MemberStatus::Alive).await;
+    b.leave().await.unwrap();
+    assert_eq!(b.state(), SerfState::Left);
+    has_status(&a, "b", MemberStatus::Left).await;
+    b.shutdown().await;
+    b.shutdown().await;
+    assert_eq!(b.state(), SerfState::Shutdown);
+    assert!(b.members().await.is_empty());
+    assert_eq!(&*b.local_member().await.name, "b");
+    // The port is free again.
+    let again = std::net::TcpListener::bind(b.addresses().1);
+    assert!(again.is_ok(), "{again:?}");
+}
+
+#[tokio::test]
+async fn crashed_node_is_declared_failed() {
+    let (a, b) = (start("a").await, start("b").await);
+    join(&a, &b).await;
+    has_status(&a, "b", MemberStatus::Alive).await;
+    b.shutdown().await;
+    has_status(&a, "b", MemberStatus::Failed).await;
+    a.force_leave("b", false).await.unwrap();
+    has_status(&a, "b", MemberStatus::Left).await;
+}
+
+#[tokio::test]
+async fn own_join_is_seen_by_a_subscriber_from_before_the_start() {
+    let builder = builder("a");
+    let mut events = builder.subscribe(Subscribe::default());
+    let _a = builder.start().await.unwrap();
+    let joined = next_matching(&mut events, |event| match event {
+        Event::Member(event) if event.kind == MemberEventKind::Join => Some(event.members),
+        _ => None,
+    });
+    assert_eq!(&*joined.await[0].name, "a");
+}
+
+#[tokio::test]
+async fn events_and_queries_cross() {
+    let (a, b) = (start("a").await, start("b").await);
+    let mut events = b.subscribe(Subscribe::default());
+    join(&a, &b).await;
+    has_status(&a, "b", MemberStatus::Alive).await;
+
+    a.user_event("deploy", "v1", false).await.unwrap();
+    let payload = next_matching(&mut events, |event| match event {
+        Event::User(event) if &*event.name == "deploy" => Some(event.payload),
+        _ => None,
+    });
+    assert_eq!(payload.await, "v1");
+
+    let params = QueryParams { request_ack: true, ..QueryParams::default() };
+    let mut query = a.query("load", "now", params).await.unwrap();
+    let asked = next_matching(&mut events, |event| match event {
+        Event::Query(query) => Some(query),
+        _ => None,
+    })
+    .await;
+    b.respond(&asked, "0.5").await.unwrap();
+    let second = b.respond(&asked, "0.5").await;
+    assert!(second.is_err(), "answered twice");
+    let (mut acks, mut answers) = (Vec::new(), Vec::new());
+    within(async {
+        while acks.len() < 2 || answers.is_empty() {
+            match query.recv().await.expect("ended early") {
+                QueryUpdate::Ack { from } => acks.push(from),
+                QueryUpdate::Response { from, payload } => answers.push((from, payload)),
+                QueryUpdate::Finished { missing } => panic!("ended early: {missing:?} missing"),
+            }
+        }
+    })
+    .await;
+    acks.sort();
+    assert_eq!(acks, [Arc::from("a"), Arc::from("b")]);
+    assert_eq!(answers, [(Arc::from("b"), "0.5".into())]);
+}
+
+#[tokio::test]
+async fn tags_are_announced() {
+    let (a, b) = (start("a").await, start("b").await);
+    join(&a, &b).await;
+    has_status(&b, "a", MemberStatus::Alive).await;
+    let mut events = b.subscribe(Subscribe::default());
+    a.set_tags(BTreeMap::from([("role".to_owned(), "db".to_owned())])).await.unwrap();
+    let tags = next_matching(&mut events, |event| match event {
+        Event::Member(event) if event.kind == MemberEventKind::Update => {
+            Some(event.members[0].tags.clone())
+        }
+        _ => None,
+    });
+    assert_eq!(tags.await.get("role"), Some("db"));
+}
+
+#[tokio::test]
+async fn encrypted_cluster_refuses_other_keys_and_rotates_its_own() {
+    let keyed = async |name: &str, key: u8| {
+        let mut builder = builder(name);
+        builder.config.swim.codec.keyring = Keyring::build(&[], &[key; 32]).unwrap();
+        builder.start().await.unwrap()
     };
-    let a = node("a", keyed(1)).await;
-    let b = node("b", keyed(1)).await;
-    let stranger = node("stranger", keyed(2)).await;
-    assert_eq!(b.join(&[address(&a)], true).await, Ok(1));
-    assert!(stranger.join(&[address(&a)], true).await.is_err());
-    wait_for(&a, "b", MemberStatus::Alive).await;
+    let (a, b, stranger) = (keyed("a", 1).await, keyed("b", 1).await, keyed("s", 2).await);
+    join(&b, &a).await;
+    let to = a.addresses().0.to_string();
+    assert!(stranger.join(&[to], true).await.is_err());
+    has_status(&a, "b", MemberStatus::Alive).await;
 
     let key = "BgYGBgYGBgYGBgYGBgYGBgYGBgYGBgYGBgYGBgYGBgY=".to_owned();
     for op in [KeyOp::Install(key.clone()), KeyOp::Use(key.clone())] {
@@ -80,96 +177,68 @@ async fn an_encrypted_cluster_refuses_other_keys_and_rotates_its_own() {
     }
     let listed = b.key_manager().run(KeyOp::List, 0).await.unwrap();
     assert_eq!(listed.response.primary_keys.get(&key), Some(&2));
-    assert_eq!(a.members().await.len(), 2, "the stranger never got in");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_snapshot_brings_a_node_back_to_its_cluster() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("snapshot");
-    let a = node("a", |_| {}).await;
-    let start = || async {
-        let mut builder = Serf::builder(config("b"));
-        builder.bind = SocketAddr::from(([127, 0, 0, 1], 0));
-        builder.snapshot_path = Some(path.clone());
-        builder.start().await.unwrap()
-    };
-    let b = start().await;
-    assert_eq!(b.join(&[address(&a)], true).await, Ok(1));
-    wait_for(&b, "a", MemberStatus::Alive).await;
-    b.shutdown().await;
-    assert!(std::fs::read_to_string(&path).unwrap().contains("alive: a 127.0.0.1:"));
-
-    // Another port: the old one may not be free. The name is ours all the same once it failed.
-    let mut again = config("b2");
-    again.swim.name = "b2".into();
-    let mut builder = Serf::builder(again);
-    builder.bind = SocketAddr::from(([127, 0, 0, 1], 0));
-    builder.snapshot_path = Some(path.clone());
-    let b = builder.start().await.unwrap();
-    wait_for(&b, "a", MemberStatus::Alive).await;
+    assert_eq!(a.members().await.len(), 2, "the stranger got in");
 }
 
 #[tokio::test]
-async fn joining_nobody_tells_why_in_go_s_words() {
-    let a = node("a", |_| {}).await;
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let error = a.join(&[free.to_string()], true).await.unwrap_err();
-    assert_eq!(
-        error.message,
-        format!(
-            "1 error occurred:\n\t* failed to join {free}: \
-             dial tcp {free}: connect: connection refused\n\n"
-        )
+async fn failed_join_tells_each_reason() {
+    let a = start("a").await;
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let entries = [closed.to_string(), "/x".to_owned()];
+    let error = a.join(&entries, false).await.unwrap_err();
+    let text = format!(
+        "2 errors occurred:\n\t* failed to join {closed}: dial tcp {closed}: connect: \
+         connection refused\n\t* failed to resolve /x: empty node name provided\n\n"
     );
-    assert_eq!(a.join(&[], true).await, Ok(0));
+    assert_eq!(error.message, text);
+    assert_eq!(a.join(&[], false).await, Ok(0));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn dropping_the_last_handle_stops_the_node() {
-    let a = node("a", |_| {}).await;
-    let (_, bound) = a.addresses();
+    let a = start("a").await;
+    let mut events = a.subscribe(Subscribe::default());
+    let addr = a.addresses().1;
+    drop(a.clone());
     drop(a);
-    tokio::time::timeout(Duration::from_secs(5), async {
-        while tokio::net::TcpListener::bind(bound).await.is_err() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+    within(async { while events.recv().await.is_some() {} }).await;
+    within(async {
+        while std::net::TcpListener::bind(addr).is_err() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     })
-    .await
-    .expect("the port is free again");
+    .await;
 }
 
-fn config(name: &str) -> Config {
-    let mut config = Config::local(name);
-    config.leave_propagate_delay = Duration::from_millis(200);
-    config
-}
-
-async fn node(name: &str, change: impl FnOnce(&mut Config)) -> Serf {
-    let mut config = config(name);
-    change(&mut config);
-    let mut builder = Serf::builder(config);
-    builder.bind = SocketAddr::from(([127, 0, 0, 1], 0));
-    builder.start().await.expect("a node on loopback")
-}
-
-fn address(serf: &Serf) -> String {
-    serf.addresses().1.to_string()
-}
-
-async fn next(events: &mut super::EventStream) -> Event {
-    let event = tokio::time::timeout(Duration::from_secs(10), events.recv()).await;
-    event.expect("an event in time").expect("a running node")
-}
-
-async fn wait_for(serf: &Serf, name: &str, status: MemberStatus) {
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
-    loop {
-        let members = serf.members().await;
-        if members.iter().any(|member| &*member.name == name && member.status == status) {
-            return;
-        }
-        assert!(tokio::time::Instant::now() < deadline, "{name} is not {status}: {members:?}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
+#[tokio::test]
+async fn sleeping_subscriber_loses_events_and_nothing_else() {
+    let a = start("a").await;
+    let mut lazy = a.subscribe(Subscribe { capacity: 8, ..Subscribe::default() });
+    for _ in 0..100 {
+        a.user_event("tick", "", false).await.unwrap();
     }
+    let Some(Event::Lagged(count)) = lazy.recv().await else { panic!("no gap told") };
+    assert_eq!(count, lazy.lost());
+    assert!(count >= 92, "{count}");
+}
+
+#[tokio::test]
+async fn restarted_node_rejoins_from_its_snapshot() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("snapshot");
+    let with_snapshot = || {
+        let mut builder = builder("a");
+        builder.snapshot_path = Some(path.clone());
+        builder
+    };
+    let b = start("b").await;
+    let a = with_snapshot().start().await.unwrap();
+    join(&a, &b).await;
+    has_status(&a, "b", MemberStatus::Alive).await;
+    a.shutdown().await;
+    let text = std::fs::read_to_string(&path).unwrap();
+    let line = format!("alive: b {}\n", b.addresses().0);
+    assert!(text.contains(&line), "{text}");
+    let a = with_snapshot().start().await.unwrap();
+    has_status(&a, "b", MemberStatus::Alive).await;
 }

@@ -6,7 +6,7 @@ use std::{future::Future, io, net::SocketAddr};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-pub use net::NetTransport;
+pub use net::{BindError, NetTransport, SocketKind};
 
 /// A connection.
 pub trait Connection: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
@@ -14,6 +14,8 @@ pub trait Connection: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Connection for T {}
 
 /// Datagrams and streams of one node. Byte-transparent: everything Serf is above it.
+///
+/// Addresses are as peers announce them: IPv4 is never given in its IPv6-mapped form.
 pub trait Transport: Send + Sync + 'static {
     /// What [`Transport::connect`] and [`Transport::accept`] give.
     type Stream: Connection;
@@ -27,10 +29,11 @@ pub trait Transport: Send + Sync + 'static {
     /// The system refused the datagram.
     fn try_send_to(&self, data: &[u8], to: SocketAddr) -> io::Result<()>;
 
-    /// Waits until datagrams are there; then [`Transport::try_recv_from`] gives them.
+    /// Waits until datagrams are there; then [`Transport::try_recv_from`] gives them. Cancel-safe.
     fn readable(&self) -> impl Future<Output = io::Result<()>> + Send;
 
-    /// The next waiting datagram.
+    /// The next waiting datagram; also one that arrived since [`Transport::readable`] was last
+    /// polled, so that a late timeout does not win over an answer that is already here.
     ///
     /// # Errors
     /// `WouldBlock` when there is none.
@@ -39,6 +42,6 @@ pub trait Transport: Send + Sync + 'static {
     /// Opens a stream. The caller bounds the time.
     fn connect(&self, to: SocketAddr) -> impl Future<Output = io::Result<Self::Stream>> + Send;
 
-    /// The next stream a peer opened.
+    /// The next stream a peer opened. Cancel-safe.
     fn accept(&self) -> impl Future<Output = io::Result<(Self::Stream, SocketAddr)>> + Send;
 }

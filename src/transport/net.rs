@@ -1,44 +1,74 @@
-//! Plain UDP and TCP: what Go peers speak.
+//! Plain UDP and TCP, as Go nodes speak. Go: `memberlist/net_transport.go`.
 
 use std::{
-    io,
-    net::{IpAddr, SocketAddr},
-    time::Duration,
+    fmt, io,
+    net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket as StdUdpSocket},
 };
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
-use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::{
+    io::Interest,
+    net::{TcpListener, TcpStream, UdpSocket},
+};
 
 use super::Transport;
 
-/// Receive buffer asked of the kernel; halved until it agrees. Go: `udpRecvBufSize`.
-const RECEIVE_BUFFER_BYTES: usize = 2 * 1024 * 1024;
-/// Attempts to find a port that is free for TCP and UDP. Go: `NewMemberlist`.
-const PORT_ATTEMPTS: usize = 10;
-/// Connections waiting to be accepted.
-const BACKLOG: i32 = 1024;
-
-/// One UDP socket and one TCP listener on the same port.
-#[derive(Debug)]
+/// One UDP and one TCP socket on the same port.
 pub struct NetTransport {
-    udp: UdpSocket,
     tcp: TcpListener,
-    addr: SocketAddr,
+    udp: UdpSocket,
+    /// The same socket: reads and writes that do not wait for the runtime to notice readiness.
+    direct: StdUdpSocket,
+    local: SocketAddr,
+}
+
+/// Which socket could not be bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SocketKind {
+    /// The listener of streams.
+    Tcp,
+    /// The socket of datagrams.
+    Udp,
+}
+
+impl fmt::Display for SocketKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcp => "TCP",
+            Self::Udp => "UDP",
+        })
+    }
+}
+
+/// The sockets could not be bound. Happens when another program has the port.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to start {kind} listener on {:?} port {}: {source}", addr.ip().to_string(), addr.port())]
+pub struct BindError {
+    /// Which socket.
+    pub kind: SocketKind,
+    /// Where it should have been.
+    pub addr: SocketAddr,
+    /// The system's reason.
+    pub source: io::Error,
 }
 
 impl NetTransport {
-    /// Binds both sockets. With port 0 the system picks a TCP port that is free for UDP too.
+    /// Binds both sockets. With port 0 the system picks one for TCP, and UDP gets the same; a port
+    /// whose UDP side is taken is given back, up to ten times.
+    ///
+    /// Must run inside a tokio runtime.
     ///
     /// # Errors
-    /// The address is in use or not ours.
-    pub fn bind(addr: SocketAddr) -> io::Result<Self> {
+    /// The address is not ours, or the port is taken.
+    pub fn bind(addr: SocketAddr) -> Result<Self, BindError> {
         let mut attempt = 1;
         loop {
             match Self::bind_once(addr) {
                 Err(error)
                     if addr.port() == 0
-                        && error.kind() == io::ErrorKind::AddrInUse
-                        && attempt < PORT_ATTEMPTS =>
+                        && error.kind == SocketKind::Udp
+                        && error.source.kind() == io::ErrorKind::AddrInUse
+                        && attempt < BIND_ATTEMPTS_MAX =>
                 {
                     attempt += 1;
                 }
@@ -47,23 +77,25 @@ impl NetTransport {
         }
     }
 
-    fn bind_once(addr: SocketAddr) -> io::Result<Self> {
-        let listener = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
-        listener.set_reuse_address(true)?;
-        listener.set_nonblocking(true)?;
-        listener.bind(&addr.into())?;
-        listener.listen(BACKLOG)?;
-        let tcp = TcpListener::from_std(listener.into())?;
-        let bound = tcp.local_addr()?;
+    fn bind_once(addr: SocketAddr) -> Result<Self, BindError> {
+        let tcp =
+            bind_tcp(addr).map_err(|source| BindError { kind: SocketKind::Tcp, addr, source })?;
+        let local =
+            tcp.local_addr().map_err(|source| BindError { kind: SocketKind::Tcp, addr, source })?;
+        let addr = SocketAddr::new(addr.ip(), local.port());
+        let (udp, direct) =
+            bind_udp(addr).map_err(|source| BindError { kind: SocketKind::Udp, addr, source })?;
+        Ok(Self { tcp, udp, direct, local })
+    }
 
-        let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
-        socket.set_nonblocking(true)?;
-        let mut size = RECEIVE_BUFFER_BYTES;
-        while size > 0 && socket.set_recv_buffer_size(size).is_err() {
-            size /= 2;
+    /// The address in the form the socket wants: an IPv6 socket takes IPv4 only mapped.
+    fn to_socket(&self, to: SocketAddr) -> SocketAddr {
+        match (self.local, to.ip()) {
+            (SocketAddr::V6(_), IpAddr::V4(ip)) => {
+                SocketAddr::new(ip.to_ipv6_mapped().into(), to.port())
+            }
+            (SocketAddr::V6(_), IpAddr::V6(_)) | (SocketAddr::V4(_), _) => to,
         }
-        socket.bind(&bound.into())?;
-        Ok(Self { udp: UdpSocket::from_std(socket.into())?, tcp, addr: bound })
     }
 }
 
@@ -71,13 +103,11 @@ impl Transport for NetTransport {
     type Stream = TcpStream;
 
     fn local_addr(&self) -> SocketAddr {
-        self.addr
+        self.local
     }
 
     fn try_send_to(&self, data: &[u8], to: SocketAddr) -> io::Result<()> {
-        // Straight to the system: the runtime's idea of readiness is stale at the start, and a
-        // datagram it held back would be lost.
-        SockRef::from(&self.udp).send_to(data, &to.into()).map(drop)
+        self.direct.send_to(data, self.to_socket(to)).map(drop)
     }
 
     async fn readable(&self) -> io::Result<()> {
@@ -85,8 +115,14 @@ impl Transport for NetTransport {
     }
 
     fn try_recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        let (len, from) = self.udp.try_recv_from(buf)?;
-        Ok((len, canonical(from)))
+        let (len, from) = match self.direct.recv_from(buf) {
+            // Through the runtime, so that it forgets its notion of readiness.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.udp.try_io(Interest::READABLE, || self.direct.recv_from(buf))?
+            }
+            result => result?,
+        };
+        Ok((len, SocketAddr::new(from.ip().to_canonical(), from.port())))
     }
 
     async fn connect(&self, to: SocketAddr) -> io::Result<TcpStream> {
@@ -96,63 +132,127 @@ impl Transport for NetTransport {
     }
 
     async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let mut pause = Duration::from_millis(5);
-        loop {
-            match self.tcp.accept().await {
-                Ok((stream, from)) => {
-                    // A connection reset before we looked at it is no reason to stop accepting.
-                    let _ = stream.set_nodelay(true);
-                    return Ok((stream, canonical(from)));
-                }
-                Err(error) => {
-                    tracing::error!(target: "memberlist", "Error accepting TCP connection: {error}");
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(Duration::from_secs(1));
-                }
-            }
-        }
+        let (stream, from) = self.tcp.accept().await?;
+        // A peer that is gone already is found out by the first read.
+        let _ = stream.set_nodelay(true);
+        Ok((stream, SocketAddr::new(from.ip().to_canonical(), from.port())))
     }
 }
 
-/// A dual-stack socket reports IPv4 peers as v4-mapped.
-fn canonical(addr: SocketAddr) -> SocketAddr {
-    match addr.ip() {
-        IpAddr::V4(_) => addr,
-        IpAddr::V6(_) => SocketAddr::new(addr.ip().to_canonical(), addr.port()),
+fn bind_tcp(addr: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    // As Go does: a restart must not wait for connections of the last run.
+    #[cfg(not(windows))]
+    socket.set_reuse_address(true)?;
+    both_families(&socket, addr)?;
+    socket.bind(&addr.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    TcpListener::from_std(socket.into())
+}
+
+fn bind_udp(addr: SocketAddr) -> io::Result<(UdpSocket, StdUdpSocket)> {
+    let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
+    both_families(&socket, addr)?;
+    socket.bind(&addr.into())?;
+    socket.set_nonblocking(true)?;
+    widen(&socket);
+    let direct: StdUdpSocket = socket.into();
+    Ok((UdpSocket::from_std(direct.try_clone()?)?, direct))
+}
+
+/// `::` means both families, whatever the system's default is.
+fn both_families(socket: &Socket, addr: SocketAddr) -> io::Result<()> {
+    if addr.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
+        socket.set_only_v6(false)?;
+    }
+    Ok(())
+}
+
+/// Asks for a large receive buffer and takes what the system gives.
+/// Go: `setUDPRecvBuf`.
+fn widen(socket: &Socket) {
+    let mut size = RECEIVE_BUFFER_BYTES;
+    while size > 0 && SockRef::from(socket).set_recv_buffer_size(size).is_err() {
+        size /= 2;
     }
 }
+
+/// Go: `udpRecvBufSize`.
+const RECEIVE_BUFFER_BYTES: usize = 2 * 1024 * 1024;
+/// Go: the limit in `memberlist.go: newMemberlist`.
+const BIND_ATTEMPTS_MAX: u32 = 10;
+/// Connections the kernel holds until they are accepted.
+const BACKLOG: i32 = 1024;
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
     use super::*;
 
+    fn bind(addr: &str) -> NetTransport {
+        NetTransport::bind(addr.parse().unwrap()).unwrap()
+    }
+
     #[tokio::test]
-    async fn port_zero_gives_one_port_for_both_sockets() {
-        let transport = NetTransport::bind(([127, 0, 0, 1], 0).into()).unwrap();
+    async fn both_sockets_get_the_port_that_the_system_picked() {
+        let transport = bind("127.0.0.1:0");
         assert_ne!(transport.local_addr().port(), 0);
         assert_eq!(transport.udp.local_addr().unwrap(), transport.tcp.local_addr().unwrap());
     }
 
     #[tokio::test]
-    async fn datagrams_and_streams_carry_bytes_unchanged() {
-        use tokio::io::{AsyncReadExt, AsyncWriteExt};
-        let a = NetTransport::bind(([127, 0, 0, 1], 0).into()).unwrap();
-        let b = NetTransport::bind(([127, 0, 0, 1], 0).into()).unwrap();
-        a.try_send_to(b"\x00\xffping", b.local_addr()).unwrap();
-        let mut buf = [0; 64];
-        let (len, from) = loop {
-            b.readable().await.unwrap();
-            match b.try_recv_from(&mut buf) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                result => break result.unwrap(),
-            }
-        };
-        assert_eq!((&buf[..len], from), (&b"\x00\xffping"[..], a.local_addr()));
+    async fn taken_port_is_refused_with_the_kind_of_socket() {
+        let first = bind("127.0.0.1:0");
+        let error = NetTransport::bind(first.local_addr()).err().unwrap();
+        assert_eq!(error.kind, SocketKind::Tcp);
+        let port = first.local_addr().port();
+        let start = format!("failed to start TCP listener on \"127.0.0.1\" port {port}: ");
+        assert!(error.to_string().starts_with(&start), "{error}");
+    }
 
-        let (dialed, accepted) = tokio::join!(a.connect(b.local_addr()), b.accept());
-        dialed.unwrap().write_all(b"state").await.unwrap();
-        let mut text = Vec::new();
-        accepted.unwrap().0.read_to_end(&mut text).await.unwrap();
-        assert_eq!(text, b"state");
+    #[tokio::test]
+    async fn datagram_is_there_before_the_runtime_notices() {
+        let (a, b) = (bind("127.0.0.1:0"), bind("127.0.0.1:0"));
+        let mut buf = [0; 16];
+        assert_eq!(
+            a.try_recv_from(&mut buf).err().map(|error| error.kind()),
+            Some(io::ErrorKind::WouldBlock)
+        );
+        b.try_send_to(b"hello", a.local_addr()).unwrap();
+        // No await in between: loopback has delivered it.
+        assert_eq!(a.try_recv_from(&mut buf).unwrap(), (5, b.local_addr()));
+        b.try_send_to(b"again", a.local_addr()).unwrap();
+        a.readable().await.unwrap();
+        assert_eq!(a.try_recv_from(&mut buf).unwrap(), (5, b.local_addr()));
+    }
+
+    #[tokio::test]
+    async fn ipv4_peers_of_an_ipv6_socket_look_like_ipv4() {
+        let Ok(six) = NetTransport::bind("[::]:0".parse().unwrap()) else {
+            return; // A system without IPv6.
+        };
+        let four = bind("127.0.0.1:0");
+        let to = SocketAddr::from(([127, 0, 0, 1], six.local_addr().port()));
+        four.try_send_to(b"x", to).unwrap();
+        six.readable().await.unwrap();
+        let (_, from) = six.try_recv_from(&mut [0; 4]).unwrap();
+        assert_eq!(from, four.local_addr());
+        six.try_send_to(b"y", from).unwrap();
+        four.readable().await.unwrap();
+        assert_eq!(four.try_recv_from(&mut [0; 4]).unwrap(), (1, to));
+    }
+
+    #[tokio::test]
+    async fn streams_carry_bytes_both_ways() {
+        let (a, b) = (bind("127.0.0.1:0"), bind("127.0.0.1:0"));
+        let (dialled, accepted) = tokio::join!(b.connect(a.local_addr()), a.accept());
+        let (mut dialled, (mut accepted, _)) = (dialled.unwrap(), accepted.unwrap());
+        assert!(dialled.nodelay().unwrap() && accepted.nodelay().unwrap());
+        dialled.write_all(b"ask").await.unwrap();
+        let mut buf = [0; 3];
+        accepted.read_exact(&mut buf).await.unwrap();
+        assert_eq!(&buf, b"ask");
     }
 }

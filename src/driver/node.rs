@@ -1,0 +1,341 @@
+//! What the engine's task keeps beside the engine: who waits for what.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::JoinSet,
+};
+use tracing::{debug, info, warn};
+
+use super::{
+    JoinError, QueryHandle, Resolver, clock,
+    handle::Shared,
+    join,
+    queue::{LagPolicy, Queue},
+    task::Internal,
+    writer::Writer,
+};
+use crate::{
+    serf::{
+        Completion, Engine, Error, Event, Output, QueryId, QueryParams, QueryUpdate, SerfState,
+    },
+    swim::{JoinEntry, JoinErrors, OpId},
+};
+
+/// How an operation ended.
+pub(super) type Outcome = Result<Completion, Error>;
+
+/// One node, without its sockets.
+pub(super) struct Node {
+    pub(super) engine: Engine,
+    /// The task ends after this turn.
+    pub(super) stop: bool,
+    /// Streams, joins; all end with the node.
+    pub(super) tasks: JoinSet<()>,
+    pub(super) tcp_timeout: Duration,
+    pub(super) shared: Arc<Shared>,
+    /// Told at the very end.
+    pub(super) stopped: watch::Sender<bool>,
+    /// Grows with each change of the members.
+    pub(super) members: watch::Sender<u64>,
+    pub(super) internal: mpsc::Sender<Internal>,
+    pub(super) resolver: Arc<dyn Resolver>,
+    pub(super) writer: Option<Writer>,
+    /// Port of entries that name none.
+    pub(super) bind_port: u16,
+    pub(super) ops: BTreeMap<OpId, Waiter>,
+    pub(super) queries: BTreeMap<QueryId, Arc<Queue<QueryUpdate>>>,
+    /// Joins that wait for the one under way.
+    pub(super) joins: VecDeque<Join>,
+    pub(super) joining: bool,
+    /// What was given to joins, for the time when nobody else is left.
+    pub(super) seeds: BTreeSet<String>,
+    /// Names of events that have a counter of their own.
+    pub(super) counted: BTreeSet<Arc<str>>,
+}
+
+/// Who waits for the end of an operation.
+pub(super) enum Waiter {
+    Call(oneshot::Sender<Outcome>),
+    PushPull(oneshot::Sender<Result<(), Error>>),
+}
+
+/// A join that was asked for.
+pub(super) struct Join {
+    pub(super) entries: Vec<String>,
+    pub(super) ignore_old: bool,
+    pub(super) reply: Option<oneshot::Sender<Result<usize, JoinError>>>,
+}
+
+impl Node {
+    /// Lets a caller wait for an operation that was started.
+    pub(super) fn wait_for(
+        &mut self,
+        started: Result<OpId, Error>,
+        reply: oneshot::Sender<Outcome>,
+    ) {
+        match started {
+            Ok(op) => {
+                self.ops.insert(op, Waiter::Call(reply));
+            }
+            // A caller that went away does not care.
+            Err(error) => drop(reply.send(Err(error))),
+        }
+    }
+
+    pub(super) fn query(
+        &mut self,
+        name: &str,
+        payload: bytes::Bytes,
+        params: &QueryParams,
+    ) -> Result<QueryHandle, Error> {
+        let now = clock::now();
+        let id = self.engine.query(now, name, payload, params)?;
+        let timeout = self.engine.query_deadline(id).map_or(Duration::ZERO, |end| end.since(now));
+        // Each node acks once and answers once.
+        let capacity = (2 * self.engine.members().count() + 2).min(QUERY_UPDATES_MAX);
+        let queue = Arc::new(Queue::new(capacity, LagPolicy::DropNewest));
+        self.queries.insert(id, Arc::clone(&queue));
+        Ok(QueryHandle { id, updates: queue, timeout })
+    }
+
+    /// Joins, after those that were asked for before.
+    pub(super) fn join(&mut self, join: Join) {
+        self.joins.push_back(join);
+        self.start_join();
+    }
+
+    fn start_join(&mut self) {
+        while !self.joining
+            && let Some(join) = self.joins.pop_front()
+        {
+            if let Err(error) = self.engine.begin_join(join.ignore_old) {
+                if let Some(reply) = join.reply {
+                    let error = JoinError { contacted: 0, message: error.to_string() };
+                    drop(reply.send(Err(error)));
+                }
+                continue;
+            }
+            for entry in &join.entries {
+                if self.seeds.len() < SEEDS_MAX {
+                    self.seeds.insert(entry.clone());
+                }
+            }
+            self.joining = true;
+            let run =
+                run_join(join, self.bind_port, Arc::clone(&self.resolver), self.internal.clone());
+            self.tasks.spawn(run);
+        }
+    }
+
+    /// One exchange of the join under way.
+    pub(super) fn push_pull(
+        &mut self,
+        to: SocketAddr,
+        name: &str,
+        reply: oneshot::Sender<Result<(), Error>>,
+    ) {
+        let op = self.engine.start_push_pull(clock::now(), to, name);
+        self.ops.insert(op, Waiter::PushPull(reply));
+    }
+
+    pub(super) fn joined(&mut self, contacted: usize) {
+        self.engine.end_join(clock::now(), contacted);
+        self.joining = false;
+        self.start_join();
+    }
+
+    /// Goes through the peers of the snapshot until one answers. As in Go this is no join of
+    /// Serf: no join intent is sent. Go: `handleRejoin`.
+    pub(super) fn rejoin(&mut self) {
+        let peers = self.engine.previous_peers();
+        if !peers.is_empty() {
+            self.tasks.spawn(run_rejoin(peers, self.internal.clone()));
+        }
+    }
+
+    /// An effect that is not for the sockets.
+    pub(super) fn on_output(&mut self, output: Output) {
+        match output {
+            // Performed by the caller.
+            Output::Swim(_) => {}
+            Output::Event(event) => self.on_event(event),
+            Output::Query { id, update } => self.on_query(id, update),
+            Output::Done { op, result } => match self.ops.remove(&op) {
+                // Callers that went away do not care.
+                Some(Waiter::Call(reply)) => drop(reply.send(result)),
+                Some(Waiter::PushPull(reply)) => drop(reply.send(result.map(drop))),
+                None => {}
+            },
+            Output::Snapshot(op) => {
+                if let Some(writer) = &mut self.writer {
+                    writer.snapshot(op);
+                }
+            }
+            Output::KeyringChanged => {
+                if let Some(writer) = &mut self.writer {
+                    writer.keyring(self.engine.keyring());
+                }
+            }
+            Output::RejoinSeeds => {
+                if !self.joining && !self.seeds.is_empty() {
+                    debug!(target: "serf", "nobody else is alive, joining again");
+                    let entries = self.seeds.iter().cloned().collect();
+                    self.join(Join { entries, ignore_old: true, reply: None });
+                }
+            }
+            Output::ShutDown => self.stop = true,
+        }
+    }
+
+    fn on_event(&mut self, event: Event) {
+        match &event {
+            Event::Member(_) => self.members.send_modify(|generation| *generation += 1),
+            Event::User(event) => self.count("serf.events", &event.name),
+            Event::Query(query) => self.count("serf.queries", &query.name),
+            Event::Lagged(_) => {}
+        }
+        self.shared.hub.publish(event);
+    }
+
+    /// Go counts each name of an event; names come from the network, so that their number is
+    /// bounded here.
+    fn count(&mut self, kind: &str, name: &Arc<str>) {
+        if !self.counted.contains(name) {
+            if self.counted.len() >= COUNTED_NAMES_MAX {
+                return;
+            }
+            self.counted.insert(Arc::clone(name));
+        }
+        metrics::counter!(format!("{kind}.{name}")).increment(1);
+    }
+
+    fn on_query(&mut self, id: QueryId, update: QueryUpdate) {
+        if matches!(update, QueryUpdate::Finished { .. }) {
+            if let Some(queue) = self.queries.remove(&id) {
+                queue.push_last(update);
+            }
+            return;
+        }
+        let Some(queue) = self.queries.get(&id) else { return };
+        if !queue.push(update) {
+            self.queries.remove(&id);
+            self.engine.close_query(clock::now(), id);
+        }
+    }
+
+    /// Tells what changed and forgets tasks that ended.
+    pub(super) fn end_turn(&mut self) {
+        while self.tasks.try_join_next().is_some() {}
+        self.shared.set_state(self.engine.state());
+    }
+
+    /// The last steps, once the sockets are closed.
+    pub(super) async fn finish(mut self) {
+        *self.shared.local() = Arc::clone(self.engine.local_member());
+        self.shared.set_state(SerfState::Shutdown);
+        // Callers learn of the shutdown from their closed channels.
+        self.ops.clear();
+        self.joins.clear();
+        for queue in self.queries.values() {
+            queue.end();
+        }
+        self.shared.hub.end();
+        if let Some(writer) = self.writer.take() {
+            // The thread always ends; a disk that hangs must not hang us.
+            let _ = tokio::time::timeout(WRITER_TIMEOUT, writer.finish()).await;
+        }
+        self.stopped.send_replace(true);
+    }
+}
+
+/// Go: `memberlist.go: Join`.
+async fn run_join(
+    join: Join,
+    bind_port: u16,
+    resolver: Arc<dyn Resolver>,
+    engine: mpsc::Sender<Internal>,
+) {
+    let mut contacted = 0;
+    let mut errors = JoinErrors::default();
+    for text in &join.entries {
+        let entry = match JoinEntry::parse(text, bind_port) {
+            Ok(entry) => entry,
+            Err(error) => {
+                errors.unresolved(text, &error);
+                continue;
+            }
+        };
+        let addrs = match join::resolve(&entry, &*resolver).await {
+            Ok(addrs) => addrs,
+            Err(error) => {
+                warn!(target: "memberlist", "Failed to resolve {text}: {error}");
+                errors.unresolved(text, &error);
+                continue;
+            }
+        };
+        for addr in addrs {
+            match exchange(&engine, addr, entry.name.clone().unwrap_or_default()).await {
+                Some(Ok(())) => contacted += 1,
+                Some(Err(error)) => {
+                    debug!(target: "memberlist", "Failed to join {addr}: {error}");
+                    errors.unreachable(&addr, &error);
+                }
+                None => return,
+            }
+        }
+    }
+    // Before the answer, so that a caller finds the join closed.
+    if engine.send(Internal::Joined { contacted }).await.is_err() {
+        return;
+    }
+    let result = if contacted == 0 && !errors.is_empty() {
+        Err(JoinError { contacted, message: errors.to_string() })
+    } else {
+        Ok(contacted)
+    };
+    if let Some(reply) = join.reply {
+        // A caller that went away does not care.
+        let _ = reply.send(result);
+    }
+}
+
+async fn run_rejoin(peers: Vec<(String, String)>, engine: mpsc::Sender<Internal>) {
+    for (name, addr) in peers {
+        info!(target: "serf", "Attempting re-join to previously known node: {name}: {addr}");
+        let Ok(to) = addr.parse::<SocketAddr>() else { continue };
+        match exchange(&engine, to, name.clone()).await {
+            Some(Ok(())) => {
+                info!(target: "serf", "Re-joined to previously known node: {name}: {addr}");
+                return;
+            }
+            Some(Err(error)) => debug!(target: "serf", "Failed to re-join {name}: {error}"),
+            None => return,
+        }
+    }
+    warn!(target: "serf", "Failed to re-join any previously known node");
+}
+
+/// One push/pull; `None` when the node has stopped.
+async fn exchange(
+    engine: &mpsc::Sender<Internal>,
+    to: SocketAddr,
+    name: String,
+) -> Option<Result<(), Error>> {
+    let (reply, result) = oneshot::channel();
+    engine.send(Internal::PushPull { to, name, reply }).await.ok()?;
+    result.await.ok()
+}
+
+/// Most acks and answers held for an asker that does not take them.
+const QUERY_UPDATES_MAX: usize = 65_536;
+/// Most entries of joins remembered.
+const SEEDS_MAX: usize = 64;
+const COUNTED_NAMES_MAX: usize = 256;
+const WRITER_TIMEOUT: Duration = Duration::from_secs(10);

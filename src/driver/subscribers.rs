@@ -1,0 +1,89 @@
+//! Everybody who listens to the events of a node.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::queue::{LagPolicy, Next, Queue};
+use crate::serf::Event;
+
+/// How to subscribe.
+#[derive(Clone, Copy, Debug)]
+pub struct Subscribe {
+    /// Events held for a slow subscriber; 4096.
+    pub capacity: usize,
+    /// What happens beyond that.
+    pub policy: LagPolicy,
+}
+
+impl Default for Subscribe {
+    fn default() -> Self {
+        Self { capacity: 4096, policy: LagPolicy::DropOldest }
+    }
+}
+
+/// A subscriber's events. Dropping it ends the subscription; it does not keep the node running.
+pub struct EventStream {
+    queue: Arc<Queue<Event>>,
+}
+
+impl EventStream {
+    /// The next event; `None` after the shutdown. Cancel-safe.
+    pub async fn recv(&mut self) -> Option<Event> {
+        Some(match self.queue.next().await? {
+            Next::Item(event) => event,
+            Next::Lost(count) => Event::Lagged(count),
+        })
+    }
+
+    /// Events this subscriber lost so far.
+    pub fn lost(&self) -> u64 {
+        self.queue.lost()
+    }
+}
+
+impl Drop for EventStream {
+    fn drop(&mut self) {
+        self.queue.abandon();
+    }
+}
+
+/// All subscribers.
+#[derive(Default)]
+pub(super) struct Hub {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    queues: Vec<Arc<Queue<Event>>>,
+    ended: bool,
+}
+
+impl Hub {
+    pub(super) fn subscribe(&self, options: Subscribe) -> EventStream {
+        let queue = Arc::new(Queue::new(options.capacity, options.policy));
+        let mut inner = self.lock();
+        if inner.ended {
+            queue.end();
+        } else {
+            inner.queues.push(Arc::clone(&queue));
+        }
+        EventStream { queue }
+    }
+
+    pub(super) fn publish(&self, event: Event) {
+        self.lock().queues.retain(|queue| queue.push(event.clone()));
+    }
+
+    pub(super) fn end(&self) {
+        let mut inner = self.lock();
+        inner.ended = true;
+        for queue in inner.queues.drain(..) {
+            queue.end();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // No code of others runs under the lock.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

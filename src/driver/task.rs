@@ -1,0 +1,323 @@
+//! The one task that owns the engine.
+
+use std::{collections::BTreeMap, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::AbortHandle,
+    time::sleep_until,
+};
+use tracing::{debug, warn};
+
+use super::{
+    clock,
+    metrics::Exporter,
+    node::Node,
+    stream::{Budget, Reply, Share, StreamTask},
+};
+use crate::{
+    base::{Instant, Rng},
+    serf::{Error, Output},
+    swim::{self, StreamId, StreamInput},
+    transport::Transport,
+    wire::limits::DATAGRAM_BYTES_MAX,
+};
+
+/// Work that a handle sends; it runs on the engine's task and never waits.
+pub(super) type Command = Box<dyn FnOnce(&mut Node) + Send>;
+
+/// What the driver's own tasks tell.
+pub(super) enum Internal {
+    /// Something happened on a stream. The share of the budget is held until it was handled.
+    Stream { id: StreamId, input: StreamInput, share: Option<Share> },
+    /// The next exchange of a join.
+    PushPull { to: SocketAddr, name: String, reply: oneshot::Sender<Result<(), Error>> },
+    /// A join is through.
+    Joined { contacted: usize },
+}
+
+/// The receiving ends of the engine's task.
+pub(super) struct Inbox {
+    pub(super) commands: mpsc::Receiver<Command>,
+    pub(super) internal: mpsc::Receiver<Internal>,
+}
+
+/// Streams and packets of one node.
+struct Io<T: Transport> {
+    transport: Arc<T>,
+    internal: mpsc::Sender<Internal>,
+    streams: BTreeMap<StreamId, Open>,
+    budget: Budget,
+    rng: Rng,
+    /// Time an accepted stream has for its request.
+    timeout: Duration,
+}
+
+/// A stream that is open.
+struct Open {
+    task: AbortHandle,
+    /// Accepted, and the request is not there yet.
+    reading_from: Option<SocketAddr>,
+    reply: Option<oneshot::Sender<Reply>>,
+}
+
+/// Runs a node until it is told to stop or its last handle is dropped.
+///
+/// Each turn drains the socket before it judges a timeout: an answer that waits in the kernel is
+/// not late.
+pub(super) async fn run<T: Transport>(
+    mut node: Node,
+    mut inbox: Inbox,
+    internal: mpsc::Sender<Internal>,
+    transport: T,
+    rng: Rng,
+) {
+    let transport = Arc::new(transport);
+    let (accepted, mut connections) = mpsc::channel(ACCEPTED_MAX);
+    node.tasks.spawn(accept(Arc::clone(&transport), accepted));
+    let timeout = node.tcp_timeout;
+    let streams = BTreeMap::new();
+    let mut io = Io { transport, internal, streams, budget: Budget::new(), rng, timeout };
+    let mut exporter = Exporter::new(clock::now());
+    let mut buf = vec![0; DATAGRAM_BYTES_MAX];
+    io.pump(&mut node);
+    let mut sleep = pin!(sleep_until(clock::to_tokio(clock::now())));
+    while !node.stop {
+        let wake = node.engine.poll_timeout().unwrap_or(Instant::FAR_FUTURE).min(exporter.next());
+        let wake = clock::to_tokio(wake);
+        if sleep.deadline() != wake {
+            sleep.as_mut().reset(wake);
+        }
+        tokio::select! {
+            readable = io.transport.readable() => {
+                if let Err(error) = readable {
+                    debug!(target: "memberlist", "Error reading UDP packet: {error}");
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            }
+            command = inbox.commands.recv() => match command {
+                Some(command) => command(&mut node),
+                // The last handle was dropped.
+                None => node.stop = true,
+            },
+            Some(message) = inbox.internal.recv() => io.on_internal(&mut node, message),
+            Some((stream, from)) = connections.recv() => io.on_accepted(&mut node, stream, from),
+            () = &mut sleep => {}
+        }
+        // Whatever else waits, bounded, so that no source starves another.
+        let drained = io.receive(&mut node, &mut buf);
+        for _ in 0..MESSAGES_PER_TURN {
+            let Ok(command) = inbox.commands.try_recv() else { break };
+            command(&mut node);
+        }
+        for _ in 0..MESSAGES_PER_TURN {
+            let Ok(message) = inbox.internal.try_recv() else { break };
+            io.on_internal(&mut node, message);
+        }
+        io.on_time(&mut node);
+        io.pump(&mut node);
+        exporter.export(clock::now(), &node.engine);
+        node.end_turn();
+        if !drained {
+            tokio::task::yield_now().await;
+        }
+    }
+    node.engine.shut_down(clock::now());
+    io.pump(&mut node);
+    exporter.finish(&node.engine);
+    inbox.commands.close();
+    // The sockets are free once no task holds them.
+    node.tasks.shutdown().await;
+    drop((io, connections));
+    node.finish().await;
+}
+
+impl<T: Transport> Io<T> {
+    /// Reads what the socket holds. Whether that was all.
+    fn receive(&mut self, node: &mut Node, buf: &mut [u8]) -> bool {
+        let mut now = None;
+        let mut drained = false;
+        for _ in 0..DATAGRAMS_PER_TURN {
+            match self.transport.try_recv_from(buf) {
+                Ok((len, from)) => {
+                    let now = *now.insert(clock::now());
+                    node.engine.handle_packet(now, from, buf.get(..len).unwrap_or_default());
+                    // Acks must not wait for the rest of the batch.
+                    self.pump(node);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    drained = true;
+                    break;
+                }
+                // An unreachable peer, told by ICMP on some systems: not ours to judge.
+                Err(error) => debug!(target: "memberlist", "Error reading UDP packet: {error}"),
+            }
+        }
+        if let Some(now) = now {
+            node.engine.handle_queued(now);
+        }
+        drained
+    }
+
+    fn on_time(&mut self, node: &mut Node) {
+        let now = clock::now();
+        let Some(due) = node.engine.poll_timeout().filter(|due| *due <= now) else { return };
+        let late = now.since(due);
+        if late > LATENESS_MIN {
+            node.engine.note_lateness(now, late);
+        }
+        node.engine.handle_timeout(now);
+    }
+
+    /// Performs the engine's effects.
+    fn pump(&mut self, node: &mut Node) {
+        while let Some(output) = node.engine.poll_output() {
+            match output {
+                Output::Swim(output) => self.perform(node, output),
+                output => node.on_output(output),
+            }
+        }
+    }
+
+    fn perform(&mut self, node: &mut Node, output: swim::Output) {
+        match output {
+            swim::Output::Packet { to, data } => {
+                if let Err(error) = self.transport.try_send_to(&data, to) {
+                    metrics::counter!("memberlist.udp.failed").increment(1);
+                    debug!(target: "memberlist", addr = %to, %error, "Failed to send UDP message");
+                }
+            }
+            swim::Output::Open { id, to, message, reply, deadline } => {
+                let task = self.task(node, id, clock::to_tokio(deadline));
+                let transport = Arc::clone(&self.transport);
+                let task = node.tasks.spawn(task.dial(transport, to, message, reply));
+                self.streams.insert(id, Open { task, reading_from: None, reply: None });
+            }
+            swim::Output::Reply { id, message, deadline } => {
+                let reply = self.streams.get_mut(&id).and_then(|open| open.reply.take());
+                let Some(reply) = reply else { return };
+                // A task that has ended tells its failure itself.
+                let _ = reply.send(Reply { message, deadline: clock::to_tokio(deadline) });
+            }
+            swim::Output::Close { id } => {
+                if let Some(open) = self.streams.remove(&id) {
+                    open.task.abort();
+                }
+            }
+            swim::Output::Done { .. } => {}
+        }
+    }
+
+    fn on_accepted(&mut self, node: &mut Node, stream: T::Stream, from: SocketAddr) {
+        if self.streams.len() >= STREAMS_MAX && !self.evict(node) {
+            warn!(target: "memberlist", addr = %from, "too many streams, closing a new one");
+            return;
+        }
+        let now = clock::now();
+        let id = node.engine.accept_stream();
+        node.engine.handle_stream(now, id, StreamInput::Accepted { from });
+        let task = self.task(node, id, clock::to_tokio(now + self.timeout));
+        let (reply, answer) = oneshot::channel();
+        let task = node.tasks.spawn(task.serve(stream, self.budget.clone(), answer));
+        self.streams.insert(id, Open { task, reading_from: Some(from), reply: Some(reply) });
+    }
+
+    /// Closes the oldest unfinished request of the address that has most of them, so that one
+    /// peer with many idle connections cannot keep others out.
+    fn evict(&mut self, node: &mut Node) -> bool {
+        let mut counts = BTreeMap::new();
+        for from in self.streams.values().filter_map(|open| open.reading_from) {
+            *counts.entry(from.ip()).or_insert(0_usize) += 1;
+        }
+        let Some((busiest, _)) = counts.into_iter().max_by_key(|(_, count)| *count) else {
+            return false;
+        };
+        // Ids grow with time.
+        let victim = self
+            .streams
+            .iter()
+            .find(|(_, open)| open.reading_from.is_some_and(|from| from.ip() == busiest))
+            .map(|(id, _)| *id);
+        let Some(id) = victim else { return false };
+        if let Some(open) = self.streams.remove(&id) {
+            open.task.abort();
+        }
+        metrics::counter!("memberlist.tcp.evicted").increment(1);
+        let error = "closed in favour of newer streams".to_owned();
+        let input = StreamInput::Failed { connected: true, error };
+        node.engine.handle_stream(clock::now(), id, input);
+        true
+    }
+
+    fn on_internal(&mut self, node: &mut Node, message: Internal) {
+        match message {
+            Internal::Stream { id, input, share } => self.on_stream(node, id, input, share),
+            Internal::PushPull { to, name, reply } => node.push_pull(to, &name, reply),
+            Internal::Joined { contacted } => node.joined(contacted),
+        }
+    }
+
+    fn on_stream(
+        &mut self,
+        node: &mut Node,
+        id: StreamId,
+        input: StreamInput,
+        share: Option<Share>,
+    ) {
+        let Some(open) = self.streams.get_mut(&id) else { return };
+        let more = open.reply.is_some()
+            && matches!(input, StreamInput::Message(_) | StreamInput::Broken(_));
+        open.reading_from = None;
+        if !more {
+            self.streams.remove(&id);
+        }
+        node.engine.handle_stream(clock::now(), id, input);
+        drop(share);
+    }
+
+    fn task(&mut self, node: &Node, id: StreamId, deadline: tokio::time::Instant) -> StreamTask {
+        let mut seed = [0; 32];
+        self.rng.fill(&mut seed);
+        StreamTask {
+            id,
+            codec: node.engine.stream_codec(),
+            rng: Rng::from_seed(seed),
+            deadline,
+            engine: self.internal.clone(),
+        }
+    }
+}
+
+/// Accepts streams for ever. Go: `net_transport.go: tcpListen`.
+async fn accept<T: Transport>(transport: Arc<T>, accepted: mpsc::Sender<(T::Stream, SocketAddr)>) {
+    let mut pause = Duration::ZERO;
+    loop {
+        match transport.accept().await {
+            Ok(connection) => {
+                pause = Duration::ZERO;
+                if accepted.send(connection).await.is_err() {
+                    return;
+                }
+            }
+            Err(error) => {
+                pause = (2 * pause).clamp(PAUSE_MIN, PAUSE_MAX);
+                warn!(target: "memberlist", "Error accepting TCP connection: {error}");
+                tokio::time::sleep(pause).await;
+            }
+        }
+    }
+}
+
+/// Datagrams handled before anything else gets its turn.
+const DATAGRAMS_PER_TURN: usize = 256;
+/// Commands, and messages of tasks, handled before anything else gets its turn.
+const MESSAGES_PER_TURN: usize = 64;
+/// Streams open at a time, either way.
+const STREAMS_MAX: usize = 1_024;
+/// Accepted streams that wait for the engine's task.
+const ACCEPTED_MAX: usize = 64;
+/// Go: `tcpListen`.
+const PAUSE_MIN: Duration = Duration::from_millis(5);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// The timer's own granularity is no lateness.
+const LATENESS_MIN: Duration = Duration::from_millis(2);
