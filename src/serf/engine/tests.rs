@@ -24,7 +24,6 @@ struct Net {
 
 struct Node {
     engine: Engine,
-    addr: SocketAddr,
     up: bool,
     events: Vec<String>,
     queries: Vec<String>,
@@ -77,7 +76,6 @@ impl Net {
         let engine = Engine::build(config, self.now, Some(snapshot.as_bytes())).unwrap();
         let node = Node {
             engine,
-            addr: addr_of(at),
             up: true,
             events: Vec::new(),
             queries: Vec::new(),

@@ -63,7 +63,8 @@ fn every_transition_is_go_s() {
         ),
     ];
     for (from, outcomes) in rows {
-        let inputs: [(&str, fn(&mut Node)); 4] = [
+        type Input = (&'static str, fn(&mut Node));
+        let inputs: [Input; 4] = [
             ("join", |node| node.join("x")),
             ("leave", |node| node.leave("x")),
             ("leave intent", |node| node.leave_intent(20, "x", false)),

@@ -241,7 +241,7 @@ fn delegates_veto_and_compose() {
     for (name, verdict) in [("a", Err("no a")), ("b", Err("no b")), ("c", Ok(()))] {
         let expected = verdict.map_err(str::to_owned);
         node.notify(name, |state, _, view| {
-            assert_eq!(state.check_merge(&[view.clone()]), expected);
+            assert_eq!(state.check_merge(std::slice::from_ref(view)), expected);
             assert_eq!(state.check_alive(view), expected);
         });
     }

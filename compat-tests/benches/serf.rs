@@ -1,0 +1,160 @@
+//! The Serf engine: events, query fan-in, push/pull state, snapshot replay.
+
+use std::{fmt::Write as _, hint::black_box, net::SocketAddr, time::Duration};
+
+use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use ruserf::{
+    base::Instant,
+    serf::{
+        Config, Engine, LamportTime, Message, MsgpackTransform, QueryParams, TransformDelegate,
+        message::{PushPull, QueryResponse, UserEvent},
+    },
+    wire::{Alive, Incarnation},
+};
+
+fn engine(snapshot: Option<&[u8]>) -> Engine {
+    let mut config = Config::lan("bench");
+    config.swim.advertise_addr = vec![127, 0, 0, 1];
+    Engine::build(config, Instant::ZERO, snapshot).expect("valid configuration")
+}
+
+fn drain(engine: &mut Engine) -> usize {
+    std::iter::from_fn(|| engine.poll_output()).count()
+}
+
+/// Queues are pruned by the engine's own timers.
+fn tick(engine: &mut Engine, now: Instant) {
+    if engine.poll_timeout().is_some_and(|at| at <= now) {
+        engine.handle_timeout(now);
+    }
+}
+
+/// A user message as a datagram, plain.
+fn datagram(message: &Message<'_>) -> Vec<u8> {
+    let mut raw = vec![8];
+    MsgpackTransform.encode_message(message, &mut raw);
+    raw
+}
+
+fn user_events(c: &mut Criterion) {
+    let payload = bytes::Bytes::from_static(&[b'p'; 80]);
+    let (mut own, mut now) = (engine(None), Instant::ZERO);
+    c.bench_function("user_event_out_80_bytes", |b| {
+        b.iter(|| {
+            now += Duration::from_millis(1);
+            own.user_event(now, "deploy", payload.clone(), false).expect("fits");
+            tick(&mut own, now);
+            black_box(drain(&mut own))
+        });
+    });
+    let from = SocketAddr::from(([127, 0, 0, 2], 7946));
+    let mut ltime = 0;
+    let (mut own, mut now) = (engine(None), Instant::ZERO);
+    c.bench_function("user_event_in_80_bytes", |b| {
+        b.iter(|| {
+            ltime += 1;
+            let event = UserEvent {
+                ltime: LamportTime(ltime),
+                name: b"deploy",
+                payload: payload[..].into(),
+                coalesce: false,
+            };
+            now += Duration::from_millis(1);
+            own.handle_packet(now, from, &datagram(&Message::UserEvent(event)));
+            own.handle_queued(now);
+            tick(&mut own, now);
+            black_box(drain(&mut own))
+        });
+    });
+}
+
+fn query_fan_in(c: &mut Criterion) {
+    let from = SocketAddr::from(([127, 0, 0, 2], 7946));
+    let names: Vec<String> = (0..1000).map(|n| format!("node-{n:04}")).collect();
+    c.bench_function("query_fan_in_1000_answers", |b| {
+        b.iter_batched(
+            || {
+                let mut own = engine(None);
+                for name in &names {
+                    let mut alive = Vec::new();
+                    let message = Alive {
+                        incarnation: Incarnation(1),
+                        node: name.as_bytes(),
+                        addr: [10, 0, 0, 1][..].into(),
+                        port: 7946,
+                        meta: [0xff, 0x80][..].into(),
+                        vsn: [1, 5, 2, 2, 5, 5][..].into(),
+                    };
+                    message.encode(&mut alive);
+                    own.handle_packet(Instant::ZERO, from, &alive);
+                    own.handle_queued(Instant::ZERO);
+                }
+                assert_eq!(own.members().count(), names.len() + 1);
+                let params = QueryParams::default();
+                let id = own.query(Instant::ZERO, "uptime", "".into(), &params).expect("fits");
+                drain(&mut own);
+                let answer = |name: &String| {
+                    datagram(&Message::QueryResponse(QueryResponse {
+                        ltime: id.ltime,
+                        id: id.id,
+                        from: name.as_bytes(),
+                        flags: 0,
+                        payload: b"up 3 days"[..].into(),
+                    }))
+                };
+                (own, names.iter().map(answer).collect::<Vec<_>>())
+            },
+            |(mut own, answers)| {
+                for answer in &answers {
+                    own.handle_packet(Instant::ZERO, from, answer);
+                    own.handle_queued(Instant::ZERO);
+                }
+                assert_eq!(black_box(drain(&mut own)), 1000);
+            },
+            BatchSize::LargeInput,
+        );
+    });
+}
+
+fn push_pull_state(c: &mut Criterion) {
+    let names: Vec<String> = (0..10_000).map(|n| format!("node-{n:05}")).collect();
+    let state = Message::PushPull(PushPull {
+        status_ltimes: names
+            .iter()
+            .enumerate()
+            .map(|(n, name)| (name.as_bytes(), LamportTime(n as u64)))
+            .collect(),
+        events: vec![None; 512],
+        ..PushPull::default()
+    });
+    let mut raw = Vec::new();
+    c.bench_function("push_pull_state_encode_10000_members", |b| {
+        b.iter(|| {
+            raw.clear();
+            MsgpackTransform.encode_message(&state, &mut raw);
+            black_box(raw.len())
+        });
+    });
+    c.bench_function("push_pull_state_decode_10000_members", |b| {
+        b.iter(|| black_box(MsgpackTransform.decode_message(&raw).is_ok()));
+    });
+}
+
+fn snapshot_replay(c: &mut Criterion) {
+    let mut file = String::new();
+    for n in 0..50_000 {
+        let _ =
+            writeln!(file, "alive: node-{} 10.0.{}.{}:7946", n % 10_000, n / 256 % 256, n % 256);
+        let _ = writeln!(file, "clock: {n}");
+    }
+    c.bench_function("snapshot_replay_100000_lines", |b| {
+        b.iter(|| black_box(engine(Some(file.as_bytes())).previous_peers().len()));
+    });
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default().sample_size(20);
+    targets = user_events, query_fan_in, push_pull_state, snapshot_replay
+}
+criterion_main!(benches);
