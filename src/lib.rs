@@ -14,3 +14,8 @@ pub mod transport;
 
 #[cfg(all(feature = "sim", not(target_family = "wasm")))]
 pub mod sim;
+
+#[cfg(all(feature = "agent", not(target_family = "wasm")))]
+pub mod client;
+#[cfg(all(feature = "agent", not(target_family = "wasm")))]
+pub mod rpc;

@@ -1,5 +1,7 @@
 //! Layer 0: time, randomness and other values that every layer shares.
 
+pub mod go_duration;
+pub mod go_net;
 mod instant;
 mod rng;
 

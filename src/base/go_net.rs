@@ -1,0 +1,94 @@
+//! Addresses and system errors in the words of Go's `net` package.
+
+use std::io;
+
+/// Splits `host:port`, `[v6]:port` as Go's `net.SplitHostPort`.
+///
+/// # Errors
+/// Go's text, `address <text>: <reason>`.
+pub fn split_host_port(text: &str) -> Result<(&str, &str), String> {
+    let fail = |reason: &str| Err(format!("address {text}: {reason}"));
+    let Some(colon) = text.rfind(':') else { return fail("missing port in address") };
+    let (before, port) = (text.get(..colon).unwrap_or_default(), text.get(colon + 1..));
+    let host = if let Some(inner) = before.strip_prefix('[') {
+        match inner.find(']') {
+            None => return fail("missing ']' in address"),
+            Some(end) if end + 1 == inner.len() => inner.get(..end).unwrap_or_default(),
+            Some(end) if inner.as_bytes().get(end + 1) == Some(&b':') => {
+                return fail("too many colons in address");
+            }
+            Some(_) => return fail("missing port in address"),
+        }
+    } else if text.starts_with('[') {
+        // The only colon is inside the brackets.
+        let reason =
+            if text.contains(']') { "missing port in address" } else { "missing ']' in address" };
+        return fail(reason);
+    } else if before.contains(':') {
+        return fail("too many colons in address");
+    } else {
+        before
+    };
+    if host.contains('[') || port.is_some_and(|port| port.contains('[')) {
+        return fail("unexpected '[' in address");
+    }
+    if host.contains(']') || port.is_some_and(|port| port.contains(']')) {
+        return fail("unexpected ']' in address");
+    }
+    Ok((host, port.unwrap_or_default()))
+}
+
+/// Joins a host and a port, with brackets around IPv6.
+pub fn join_host_port(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+/// The system's reason as Go words it: `connection refused`, `no such file or directory`.
+pub fn error_text(error: &io::Error) -> String {
+    let text = error.to_string();
+    if error.raw_os_error().is_none() {
+        return text;
+    }
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let mut chars = text.chars();
+    match chars.next() {
+        Some(first) => first.to_lowercase().chain(chars).collect(),
+        None => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_split_as_in_go() {
+        let good = [
+            ("a:1", ("a", "1")),
+            (":9000", ("", "9000")),
+            ("[::1]:7946", ("::1", "7946")),
+            ("h:", ("h", "")),
+        ];
+        for (text, parts) in good {
+            assert_eq!(split_host_port(text), Ok(parts));
+        }
+        let bad = [
+            ("bad", "address bad: missing port in address"),
+            ("::1", "address ::1: too many colons in address"),
+            ("[::1]", "address [::1]: missing port in address"),
+            ("[::1", "address [::1: missing ']' in address"),
+            ("a:b:c", "address a:b:c: too many colons in address"),
+            ("a[:1", "address a[:1: unexpected '[' in address"),
+        ];
+        for (text, message) in bad {
+            assert_eq!(split_host_port(text).unwrap_err(), message);
+        }
+    }
+
+    #[test]
+    fn system_errors_read_as_in_go() {
+        for (code, text) in [(111, "connection refused"), (98, "address already in use")] {
+            assert_eq!(error_text(&io::Error::from_raw_os_error(code)), text);
+        }
+    }
+}

@@ -1,0 +1,304 @@
+//! Calls.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{
+    Error, EventStream, LogStream, QueryStream,
+    connection::{Connection, Reply},
+    stream::header,
+};
+use crate::rpc::{
+    decode, encode,
+    protocol::{
+        self, Auth, Blob, Command, Coordinate, CoordinateResponse, EventRequest, ForceLeave,
+        GetCoordinate, Handshake, IPC_VERSION, Join, JoinResponse, Key, KeyResponse, Member,
+        MembersFiltered, MembersResponse, Monitor, Query, Respond, Stats, Stop, Stream, Tags,
+    },
+};
+
+/// How to reach an agent.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `host:port`, or `unix:PATH`.
+    pub addr: String,
+    /// Token; empty: do not authenticate.
+    pub auth_key: String,
+    /// Longest wait for the connection and for each write; 10 s.
+    pub timeout: Duration,
+}
+
+impl Config {
+    /// Without a token.
+    pub fn new(addr: impl Into<String>) -> Self {
+        Self { addr: addr.into(), auth_key: String::new(), timeout: Duration::from_secs(10) }
+    }
+}
+
+/// Which members to list: regular expressions, anchored by the agent; empty: any.
+#[derive(Clone, Debug, Default)]
+pub struct MemberFilter {
+    /// Expressions by tag; a tag that a member lacks counts as empty.
+    pub tags: BTreeMap<String, String>,
+    /// On the status.
+    pub status: String,
+    /// On the name.
+    pub name: String,
+}
+
+/// Outcome of a key command: the per-node results are there even if it failed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KeyResult {
+    /// Per-node results.
+    pub response: KeyResponse,
+    /// The agent's error.
+    pub error: Option<String>,
+}
+
+/// A connection to an agent. Clones share it; it ends with the last one.
+#[derive(Clone)]
+pub struct Client {
+    connection: Arc<Connection>,
+}
+
+impl Client {
+    /// Connects, shakes hands and, with a token, authenticates.
+    ///
+    /// # Errors
+    /// Nobody listens, or the agent refuses the version or the token.
+    pub async fn connect(config: Config) -> Result<Self, Error> {
+        let connection = Connection::dial(&config.addr, config.timeout).await?;
+        let client = Self { connection: Arc::new(connection) };
+        client.run(Command::Handshake, Some(&Handshake { version: IPC_VERSION })).await?;
+        if !config.auth_key.is_empty() {
+            client.run(Command::Auth, Some(&Auth { auth_key: config.auth_key })).await?;
+        }
+        Ok(client)
+    }
+
+    /// Lists all members.
+    ///
+    /// # Errors
+    /// See [`Error`]; likewise below.
+    pub async fn members(&self) -> Result<Vec<Member>, Error> {
+        let response: MembersResponse = self.ask(Command::Members, None::<&()>).await?;
+        Ok(response.members)
+    }
+
+    /// Lists some members.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] for a bad expression.
+    pub async fn members_filtered(&self, filter: MemberFilter) -> Result<Vec<Member>, Error> {
+        let MemberFilter { tags, status, name } = filter;
+        let body = MembersFiltered { tags: Some(tags), status, name };
+        let response: MembersResponse = self.ask(Command::MembersFiltered, Some(&body)).await?;
+        Ok(response.members)
+    }
+
+    /// Joins through `addrs`; gives how many were contacted.
+    ///
+    /// # Errors
+    /// None was.
+    pub async fn join(&self, addrs: Vec<String>, replay: bool) -> Result<i32, Error> {
+        let body = Join { existing: Some(addrs), replay };
+        let response: JoinResponse = self.ask(Command::Join, Some(&body)).await?;
+        Ok(response.num)
+    }
+
+    /// Declares a failed member left, or with `prune` forgets it.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn force_leave(&self, node: &str, prune: bool) -> Result<(), Error> {
+        self.run(Command::ForceLeave, Some(&ForceLeave { node: node.to_owned(), prune })).await
+    }
+
+    /// Makes the agent leave and end.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn leave(&self) -> Result<(), Error> {
+        self.run(Command::Leave, None::<&()>).await
+    }
+
+    /// Sends a user event.
+    ///
+    /// # Errors
+    /// It is too large.
+    pub async fn user_event(
+        &self,
+        name: &str,
+        payload: &[u8],
+        coalesce: bool,
+    ) -> Result<(), Error> {
+        let payload = Blob(payload.to_vec());
+        self.run(Command::Event, Some(&EventRequest { name: name.to_owned(), payload, coalesce }))
+            .await
+    }
+
+    /// Sets and deletes tags.
+    ///
+    /// # Errors
+    /// They are too long.
+    pub async fn update_tags(
+        &self,
+        tags: BTreeMap<String, String>,
+        delete_tags: Vec<String>,
+    ) -> Result<(), Error> {
+        let body = Tags { tags: Some(tags), delete_tags: Some(delete_tags) };
+        self.run(Command::Tags, Some(&body)).await
+    }
+
+    /// Asks about the agent.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn stats(&self) -> Result<Stats, Error> {
+        self.ask(Command::Stats, None::<&()>).await
+    }
+
+    /// The coordinate of a member; `None` if unknown.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn coordinate(&self, node: &str) -> Result<Option<Coordinate>, Error> {
+        let body = GetCoordinate { node: node.to_owned() };
+        let response: CoordinateResponse = self.ask(Command::GetCoordinate, Some(&body)).await?;
+        Ok(response.ok.then_some(response.coord))
+    }
+
+    /// Adds a key (base64) everywhere.
+    ///
+    /// # Errors
+    /// The connection failed; what the agent says is in the result.
+    pub async fn install_key(&self, key: &str) -> Result<KeyResult, Error> {
+        self.key(Command::InstallKey, Some(key)).await
+    }
+
+    /// Changes the primary key everywhere.
+    ///
+    /// # Errors
+    /// See [`Self::install_key`].
+    pub async fn use_key(&self, key: &str) -> Result<KeyResult, Error> {
+        self.key(Command::UseKey, Some(key)).await
+    }
+
+    /// Removes a key everywhere.
+    ///
+    /// # Errors
+    /// See [`Self::install_key`].
+    pub async fn remove_key(&self, key: &str) -> Result<KeyResult, Error> {
+        self.key(Command::RemoveKey, Some(key)).await
+    }
+
+    /// Lists all keys with the number of their holders.
+    ///
+    /// # Errors
+    /// See [`Self::install_key`].
+    pub async fn list_keys(&self) -> Result<KeyResult, Error> {
+        self.key(Command::ListKeys, None).await
+    }
+
+    /// Answers a query of an [`EventStream`] of this connection.
+    ///
+    /// # Errors
+    /// Unknown or expired, answered before, or too large.
+    pub async fn respond(&self, id: u64, payload: &[u8]) -> Result<(), Error> {
+        self.run(Command::Respond, Some(&Respond { id, payload: Blob(payload.to_vec()) })).await
+    }
+
+    /// Subscribes to events; `filter` is a comma list as of event handlers, empty: all.
+    ///
+    /// # Errors
+    /// The filter is invalid.
+    pub async fn stream(&self, filter: &str) -> Result<EventStream, Error> {
+        let seq = self.connection.next_seq();
+        let request = request(Command::Stream, seq, Some(&Stream { r#type: filter.to_owned() }));
+        Ok(EventStream { seq, records: self.connection.open(seq, &request).await? })
+    }
+
+    /// Subscribes to the log: its last lines, then new ones.
+    ///
+    /// # Errors
+    /// The level is unknown, or there is a monitor on this connection.
+    pub async fn monitor(&self, level: &str) -> Result<LogStream, Error> {
+        let seq = self.connection.next_seq();
+        let body = Monitor { log_level: level.to_owned() };
+        let request = request(Command::Monitor, seq, Some(&body));
+        Ok(LogStream { seq, records: self.connection.open(seq, &request).await? })
+    }
+
+    /// Asks a query.
+    ///
+    /// # Errors
+    /// It is too large, or its name is Serf's own.
+    pub async fn query(&self, query: Query) -> Result<QueryStream, Error> {
+        let seq = self.connection.next_seq();
+        let request = request(Command::Query, seq, Some(&query));
+        Ok(QueryStream { seq, records: self.connection.open(seq, &request).await? })
+    }
+
+    /// Ends a stream or the monitor by its [`EventStream::seq`].
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn stop(&self, seq: u64) -> Result<(), Error> {
+        self.run(Command::Stop, Some(&Stop { stop: seq })).await?;
+        self.connection.forget(seq);
+        Ok(())
+    }
+
+    async fn key(&self, command: Command, key: Option<&str>) -> Result<KeyResult, Error> {
+        let body = key.map(|key| Key { key: key.to_owned() });
+        let reply = self.call(command, body.as_ref(), true).await?;
+        if reply.error == protocol::errors::AUTH_REQUIRED {
+            return Err(Error::Agent(reply.error));
+        }
+        let error = Some(reply.error).filter(|error| !error.is_empty());
+        Ok(KeyResult { response: body_of(&reply.body)?, error })
+    }
+
+    /// A command without an answer's body.
+    async fn run<B: Serialize>(&self, command: Command, body: Option<&B>) -> Result<(), Error> {
+        let reply = self.call(command, body, false).await?;
+        if reply.error.is_empty() { Ok(()) } else { Err(Error::Agent(reply.error)) }
+    }
+
+    /// A command with an answer's body.
+    async fn ask<B: Serialize, R: DeserializeOwned>(
+        &self,
+        command: Command,
+        body: Option<&B>,
+    ) -> Result<R, Error> {
+        let reply = self.call(command, body, true).await?;
+        if !reply.error.is_empty() {
+            return Err(Error::Agent(reply.error));
+        }
+        body_of(&reply.body)
+    }
+
+    async fn call<B: Serialize>(
+        &self,
+        command: Command,
+        body: Option<&B>,
+        has_body: bool,
+    ) -> Result<Reply, Error> {
+        let seq = self.connection.next_seq();
+        self.connection.call(seq, &request(command, seq, body), has_body).await
+    }
+}
+
+fn request<B: Serialize>(command: Command, seq: u64, body: Option<&B>) -> Vec<u8> {
+    let mut out = Vec::new();
+    encode(&header(command.name(), seq), &mut out);
+    if let Some(body) = body {
+        encode(body, &mut out);
+    }
+    out
+}
+
+fn body_of<R: DeserializeOwned>(body: &[u8]) -> Result<R, Error> {
+    decode(body).map_err(|error| Error::Decode(error.to_string()))
+}

@@ -1,0 +1,127 @@
+//! What streams deliver.
+
+use std::sync::atomic::Ordering;
+
+use super::{Error, connection::Records};
+use crate::rpc::{
+    decode,
+    protocol::{
+        LogRecord, MemberEventRecord, QueryEventRecord, QueryRecord, RequestHeader, UserEventRecord,
+    },
+};
+
+/// An event of the agent.
+#[derive(Clone, Debug, PartialEq)]
+pub enum EventRecord {
+    /// Members joined, left, failed, changed or were reaped.
+    Member(MemberEventRecord),
+    /// A user event.
+    User(UserEventRecord),
+    /// A query; answer with [`Client::respond`](super::Client::respond).
+    Query(QueryEventRecord),
+}
+
+/// Progress of a query.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum QueryEvent {
+    /// A node has it.
+    Ack(String),
+    /// A node answered.
+    Response {
+        /// Its name.
+        from: String,
+        /// The answer.
+        payload: Vec<u8>,
+    },
+}
+
+macro_rules! streams {
+    ($($(#[$doc:meta])* $name:ident)*) => {$(
+        $(#[$doc])*
+        pub struct $name {
+            pub(super) seq: u64,
+            pub(super) records: Records,
+        }
+
+        impl $name {
+            /// Number of the request that opened it, for [`Client::stop`](super::Client::stop).
+            pub fn seq(&self) -> u64 {
+                self.seq
+            }
+
+            /// Records dropped because nobody took them.
+            pub fn lost(&self) -> u64 {
+                self.records.lost.load(Ordering::Relaxed)
+            }
+        }
+    )*};
+}
+
+streams! {
+    /// Events; made by [`Client::stream`](super::Client::stream).
+    EventStream
+    /// Log lines; made by [`Client::monitor`](super::Client::monitor).
+    LogStream
+    /// Acks and answers; made by [`Client::query`](super::Client::query).
+    QueryStream
+}
+
+impl EventStream {
+    /// The next event; `None` once the connection is over. Cancel-safe.
+    ///
+    /// # Errors
+    /// The agent sent what is no event.
+    pub async fn recv(&mut self) -> Result<Option<EventRecord>, Error> {
+        let Some(record) = self.records.records.recv().await else { return Ok(None) };
+        event(&record).map(Some).map_err(|error| Error::Decode(error.to_string()))
+    }
+}
+
+impl LogStream {
+    /// The next line; `None` once the connection is over. Cancel-safe.
+    ///
+    /// # Errors
+    /// The agent sent what is no line.
+    pub async fn recv(&mut self) -> Result<Option<String>, Error> {
+        let Some(record) = self.records.records.recv().await else { return Ok(None) };
+        let LogRecord { log } =
+            decode(&record).map_err(|error| Error::Decode(error.to_string()))?;
+        Ok(Some(log))
+    }
+}
+
+impl QueryStream {
+    /// The next ack or answer; `None` at the deadline. Cancel-safe.
+    ///
+    /// # Errors
+    /// The connection is over, or the agent sent what belongs to no query.
+    pub async fn recv(&mut self) -> Result<Option<QueryEvent>, Error> {
+        let record = self.records.records.recv().await.ok_or(Error::Closed)?;
+        let QueryRecord { r#type: kind, from, payload } =
+            decode(&record).map_err(|error| Error::Decode(error.to_string()))?;
+        match kind.as_str() {
+            "ack" => Ok(Some(QueryEvent::Ack(from))),
+            "response" => Ok(Some(QueryEvent::Response { from, payload: payload.0 })),
+            "done" => Ok(None),
+            _ => Err(Error::Decode(format!("unexpected query record {kind}"))),
+        }
+    }
+}
+
+fn event(record: &[u8]) -> Result<EventRecord, crate::rpc::RpcError> {
+    #[derive(Default, serde::Deserialize)]
+    #[serde(default, rename_all = "PascalCase")]
+    struct Kind {
+        event: String,
+    }
+    Ok(match decode::<Kind>(record)?.event.as_str() {
+        "user" => EventRecord::User(decode(record)?),
+        "query" => EventRecord::Query(decode(record)?),
+        _ => EventRecord::Member(decode(record)?),
+    })
+}
+
+/// Keeps the header type in one import for the API.
+pub(super) fn header(command: &str, seq: u64) -> RequestHeader {
+    RequestHeader { command: command.to_owned(), seq }
+}

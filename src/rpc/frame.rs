@@ -1,0 +1,156 @@
+//! Values on a connection.
+
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+use super::RpcError;
+use crate::{
+    msgpack::{self, Dialect, Reader, Scanner, Serializer, Writer},
+    serf,
+};
+
+/// Cuts a byte stream into MessagePack values, whatever the pieces in which they arrive.
+#[derive(Debug)]
+pub struct FrameReader<R> {
+    input: R,
+    buffer: Vec<u8>,
+    start: usize,
+    scanner: Scanner,
+}
+
+impl<R: AsyncRead + Unpin> FrameReader<R> {
+    /// Reads values from `input`.
+    pub fn new(input: R) -> Self {
+        Self { input, buffer: Vec::new(), start: 0, scanner: Scanner::new() }
+    }
+
+    /// The bytes of the next value; `None` at the end of the stream between two values.
+    ///
+    /// Cancel-safe: what has arrived stays.
+    ///
+    /// # Errors
+    /// The value is malformed, larger than `max` bytes or incomplete, or the socket failed.
+    pub async fn next(&mut self, max: usize) -> Result<Option<&[u8]>, RpcError> {
+        loop {
+            if let Some(len) = self.buffered(max)? {
+                return Ok(Some(self.take(len)));
+            }
+            self.make_room();
+            if self.input.read_buf(&mut self.buffer).await? == 0 {
+                let clean = self.buffer.len() == self.start;
+                return if clean { Ok(None) } else { Err(RpcError::Truncated) };
+            }
+        }
+    }
+
+    /// The next value if it has arrived whole.
+    ///
+    /// # Errors
+    /// See [`Self::next`].
+    pub fn try_next(&mut self, max: usize) -> Result<Option<&[u8]>, RpcError> {
+        match self.buffered(max)? {
+            Some(len) => Ok(Some(self.take(len))),
+            None => Ok(None),
+        }
+    }
+
+    /// The first byte of the next value, if it is here.
+    pub fn peek(&self) -> Option<u8> {
+        self.buffer.get(self.start).copied()
+    }
+
+    fn buffered(&mut self, max: usize) -> Result<Option<usize>, RpcError> {
+        let pending = self.buffer.get(self.start..).unwrap_or_default();
+        let len = self.scanner.advance(pending)?;
+        let least = len.map_or(self.scanner.len_min(), |len| len as u64);
+        if least > max as u64 || (len.is_none() && pending.len() > max) {
+            return Err(RpcError::TooLarge { max });
+        }
+        Ok(len)
+    }
+
+    fn take(&mut self, len: usize) -> &[u8] {
+        self.scanner = Scanner::new();
+        let from = self.start;
+        self.start += len;
+        self.buffer.get(from..self.start).unwrap_or_default()
+    }
+
+    fn make_room(&mut self) {
+        if self.start > 0 {
+            self.buffer.drain(..self.start);
+            self.start = 0;
+        }
+        if self.buffer.is_empty() && self.buffer.capacity() > 1 << 20 {
+            self.buffer = Vec::new();
+        }
+        self.buffer.reserve(8 << 10);
+    }
+}
+
+/// Appends a value in the RPC's dialect.
+pub fn encode<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) {
+    let result = value.serialize(&mut Serializer::new(out, Dialect::Rpc));
+    debug_assert!(result.is_ok(), "bodies have no shape that the dialect lacks");
+}
+
+/// Decodes a whole value as leniently as Go.
+///
+/// # Errors
+/// It is of another shape or type.
+pub fn decode<T: DeserializeOwned>(value: &[u8]) -> Result<T, RpcError> {
+    Ok(msgpack::from_slice(value)?)
+}
+
+/// Appends an array of member records, without going through a copy of each.
+pub fn encode_members<'m>(
+    members: impl ExactSizeIterator<Item = &'m serf::Member>,
+    out: &mut Vec<u8>,
+) {
+    out.reserve(members.len().saturating_mul(200));
+    let mut writer = Writer::with_dialect(out, Dialect::Rpc);
+    writer.array(members.len());
+    for member in members {
+        encode_member(member, &mut writer);
+    }
+}
+
+/// Keys in bytewise order.
+fn encode_member(member: &serf::Member, writer: &mut Writer<'_>) {
+    let [p_min, p_max, p_cur, d_min, d_max, d_cur] = member.vsn;
+    writer.map(11);
+    writer.str("Addr");
+    match member.socket_addr().map(|addr| addr.ip()) {
+        Some(std::net::IpAddr::V4(ip)) => writer.bytes(Some(&ip.octets())),
+        Some(std::net::IpAddr::V6(ip)) => writer.bytes(Some(&ip.octets())),
+        None if member.addr.is_empty() => writer.nil(),
+        None => writer.bytes(Some(&member.addr)),
+    }
+    for (key, number) in [("DelegateCur", d_cur), ("DelegateMax", d_max), ("DelegateMin", d_min)] {
+        writer.str(key);
+        writer.uint(u64::from(number));
+    }
+    writer.str("Name");
+    writer.str(member.name.as_bytes());
+    writer.str("Port");
+    writer.uint(u64::from(member.port));
+    for (key, number) in [("ProtocolCur", p_cur), ("ProtocolMax", p_max), ("ProtocolMin", p_min)] {
+        writer.str(key);
+        writer.uint(u64::from(number));
+    }
+    writer.str("Status");
+    writer.str(member.status.to_string());
+    writer.str("Tags");
+    let tags = member.tags.iter();
+    writer.map(tags.len());
+    for (name, value) in tags {
+        writer.str(name);
+        writer.str(value);
+    }
+}
+
+/// Whether a value can be a header: a map or, as Go also takes, an array.
+#[allow(dead_code)]
+pub(crate) fn is_header(value: &[u8]) -> bool {
+    matches!(Reader::new(value).peek(), Some(0x80..=0x9f | 0xdc..=0xdf))
+}

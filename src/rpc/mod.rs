@@ -1,0 +1,13 @@
+//! Layer 5: the agent's RPC as bytes, shared by server and client.
+
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
+
+mod error;
+mod frame;
+pub mod protocol;
+
+pub use error::RpcError;
+pub use frame::{FrameReader, decode, encode, encode_members};
+
+#[cfg(test)]
+mod tests;
