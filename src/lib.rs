@@ -16,6 +16,10 @@ pub mod transport;
 pub mod sim;
 
 #[cfg(all(feature = "agent", not(target_family = "wasm")))]
+pub mod agent;
+#[cfg(all(feature = "agent", not(target_family = "wasm")))]
+pub mod cli;
+#[cfg(all(feature = "agent", not(target_family = "wasm")))]
 pub mod client;
 #[cfg(all(feature = "agent", not(target_family = "wasm")))]
 pub mod rpc;

@@ -9,33 +9,31 @@ use std::io;
 pub fn split_host_port(text: &str) -> Result<(&str, &str), String> {
     let fail = |reason: &str| Err(format!("address {text}: {reason}"));
     let Some(colon) = text.rfind(':') else { return fail("missing port in address") };
-    let (before, port) = (text.get(..colon).unwrap_or_default(), text.get(colon + 1..));
-    let host = if let Some(inner) = before.strip_prefix('[') {
-        match inner.find(']') {
-            None => return fail("missing ']' in address"),
-            Some(end) if end + 1 == inner.len() => inner.get(..end).unwrap_or_default(),
-            Some(end) if inner.as_bytes().get(end + 1) == Some(&b':') => {
-                return fail("too many colons in address");
-            }
-            Some(_) => return fail("missing port in address"),
+    let (host, rest) = if let Some(inner) = text.strip_prefix('[') {
+        let Some(end) = inner.find(']') else { return fail("missing ']' in address") };
+        let (host, rest) = (inner.get(..end), inner.get(end + 1..).unwrap_or_default());
+        // The last colon must be the one behind the bracket.
+        if rest.is_empty() || (end + 2 != colon && !rest.starts_with(':')) {
+            return fail("missing port in address");
         }
-    } else if text.starts_with('[') {
-        // The only colon is inside the brackets.
-        let reason =
-            if text.contains(']') { "missing port in address" } else { "missing ']' in address" };
-        return fail(reason);
-    } else if before.contains(':') {
-        return fail("too many colons in address");
+        if end + 2 != colon {
+            return fail("too many colons in address");
+        }
+        (host.unwrap_or_default(), rest)
     } else {
-        before
+        let host = text.get(..colon).unwrap_or_default();
+        if host.contains(':') {
+            return fail("too many colons in address");
+        }
+        (host, text)
     };
-    if host.contains('[') || port.is_some_and(|port| port.contains('[')) {
+    if host.contains('[') || rest.contains('[') {
         return fail("unexpected '[' in address");
     }
-    if host.contains(']') || port.is_some_and(|port| port.contains(']')) {
+    if rest.contains(']') {
         return fail("unexpected ']' in address");
     }
-    Ok((host, port.unwrap_or_default()))
+    Ok((host, text.get(colon + 1..).unwrap_or_default()))
 }
 
 /// Joins a host and a port, with brackets around IPv6.

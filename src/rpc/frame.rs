@@ -5,7 +5,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::RpcError;
 use crate::{
-    msgpack::{self, Dialect, Reader, Scanner, Serializer, Writer},
+    msgpack::{self, Dialect, Scanner, Serializer, Writer},
     serf,
 };
 
@@ -43,20 +43,12 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         }
     }
 
-    /// The next value if it has arrived whole.
+    /// Whether the next value has yet to arrive in part or whole.
     ///
     /// # Errors
     /// See [`Self::next`].
-    pub fn try_next(&mut self, max: usize) -> Result<Option<&[u8]>, RpcError> {
-        match self.buffered(max)? {
-            Some(len) => Ok(Some(self.take(len))),
-            None => Ok(None),
-        }
-    }
-
-    /// The first byte of the next value, if it is here.
-    pub fn peek(&self) -> Option<u8> {
-        self.buffer.get(self.start).copied()
+    pub fn is_next_missing(&mut self, max: usize) -> Result<bool, RpcError> {
+        Ok(self.buffered(max)?.is_none())
     }
 
     fn buffered(&mut self, max: usize) -> Result<Option<usize>, RpcError> {
@@ -147,10 +139,4 @@ fn encode_member(member: &serf::Member, writer: &mut Writer<'_>) {
         writer.str(name);
         writer.str(value);
     }
-}
-
-/// Whether a value can be a header: a map or, as Go also takes, an array.
-#[allow(dead_code)]
-pub(crate) fn is_header(value: &[u8]) -> bool {
-    matches!(Reader::new(value).peek(), Some(0x80..=0x9f | 0xdc..=0xdf))
 }

@@ -44,5 +44,7 @@ pub use message::{Filter, Message};
 pub use output::{
     Completion, KeyOp, KeyResponse, Output, QueryParams, QueryUpdate, SerfState, SnapshotOp,
 };
+#[cfg(feature = "agent")]
+pub(crate) use regex::RegexCache;
 pub use stats::{Sizes, Stats};
 pub use transform::{LpeTransform, MsgpackTransform, TransformDelegate, TransformError};

@@ -1,0 +1,502 @@
+//! What was written: configuration files and flags, before it is judged.
+//! Go: `cmd/serf/command/agent/config.go`.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use serde_json::Value;
+
+use super::AgentError;
+use crate::base::{go_duration, go_net};
+
+/// One setting of a configuration file.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    /// Its name; files may write it in any case.
+    pub name: &'static str,
+    /// What it takes.
+    pub shape: Shape,
+}
+
+/// What a setting takes, and with it how later sources change earlier ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// Text; a later one replaces it unless empty.
+    Text,
+    /// True is never undone by a later source.
+    Flag,
+    /// True or false; the last source counts.
+    Switch,
+    /// Number; a later one replaces it unless zero.
+    Int,
+    /// Duration in Go's form; a later one replaces it unless zero.
+    Duration,
+    /// List; a later one is appended.
+    List,
+    /// Names and values; merged by name.
+    Map,
+    /// Accepted as Go does, and without effect, as in Go.
+    Ignored,
+}
+
+/// Everything a configuration file may set. `mdns.*` stand inside an object `mdns`.
+pub const KEYS: &[Key] = &[
+    key("node_name", Shape::Text),
+    key("role", Shape::Text),
+    key("disable_coordinates", Shape::Flag),
+    key("tags", Shape::Map),
+    key("tags_file", Shape::Text),
+    key("bind", Shape::Text),
+    key("advertise", Shape::Text),
+    key("interface", Shape::Text),
+    key("encrypt_key", Shape::Text),
+    key("keyring_file", Shape::Text),
+    key("log_level", Shape::Text),
+    key("rpc_addr", Shape::Text),
+    key("rpc_auth", Shape::Text),
+    key("protocol", Shape::Int),
+    key("replay_on_join", Shape::Flag),
+    key("query_response_size_limit", Shape::Int),
+    key("query_size_limit", Shape::Int),
+    key("user_event_size_limit", Shape::Int),
+    key("start_join", Shape::List),
+    key("retry_join", Shape::List),
+    key("retry_max_attempts", Shape::Int),
+    key("retry_interval", Shape::Duration),
+    key("event_handlers", Shape::List),
+    key("profile", Shape::Text),
+    key("snapshot_path", Shape::Text),
+    key("rejoin_after_leave", Shape::Flag),
+    key("leave_on_terminate", Shape::Flag),
+    key("skip_leave_on_interrupt", Shape::Flag),
+    key("discover", Shape::Text),
+    key("mdns.interface", Shape::Text),
+    key("mdns.disable_ipv4", Shape::Flag),
+    key("mdns.disable_ipv6", Shape::Flag),
+    key("reconnect_interval", Shape::Duration),
+    key("reconnect_timeout", Shape::Duration),
+    key("tombstone_timeout", Shape::Duration),
+    key("disable_name_resolution", Shape::Flag),
+    key("enable_syslog", Shape::Flag),
+    key("syslog_facility", Shape::Text),
+    key("enable_compression", Shape::Switch),
+    key("statsite_addr", Shape::Text),
+    key("statsd_addr", Shape::Text),
+    key("broadcast_timeout", Shape::Duration),
+    key("validate_node_names", Shape::Flag),
+    key("msgpackusenewtimeformat", Shape::Ignored),
+    // What Go's agent does not have, under memberlist's names where it has them.
+    key("label", Shape::Text),
+    key("dead_node_reclaim_time", Shape::Duration),
+    key("cidrs_allowed", Shape::List),
+    key("gossip_interval", Shape::Duration),
+    key("gossip_nodes", Shape::Int),
+    key("gossip_to_the_dead_time", Shape::Duration),
+    key("probe_interval", Shape::Duration),
+    key("probe_timeout", Shape::Duration),
+    key("push_pull_interval", Shape::Duration),
+    key("tcp_timeout", Shape::Duration),
+    key("indirect_checks", Shape::Int),
+    key("retransmit_mult", Shape::Int),
+    key("suspicion_mult", Shape::Int),
+    key("log_json", Shape::Flag),
+    key("handler_timeout", Shape::Duration),
+    key("handler_concurrency", Shape::Int),
+];
+
+const fn key(name: &'static str, shape: Shape) -> Key {
+    Key { name, shape }
+}
+
+/// Settings as written, by key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FileConfig {
+    texts: BTreeMap<&'static str, String>,
+    bools: BTreeMap<&'static str, bool>,
+    /// Numbers, and durations in nanoseconds.
+    numbers: BTreeMap<&'static str, i64>,
+    lists: BTreeMap<&'static str, Vec<String>>,
+    /// Tags.
+    pub tags: BTreeMap<String, String>,
+}
+
+impl FileConfig {
+    /// Reads files, and the `.json` files of directories by name, in order.
+    ///
+    /// # Errors
+    /// The first mistake.
+    pub fn read_all(paths: &[String]) -> Result<Self, AgentError> {
+        let mut config = Self::default();
+        for path in paths {
+            for file in files_of(path)? {
+                let bytes = fs::read(&file).map_err(|error| AgentError::Read {
+                    path: file.clone(),
+                    reason: format!("open {file}: {}", go_net::error_text(&error)),
+                })?;
+                let decoded = Self::decode(&bytes);
+                config.merge(
+                    decoded.map_err(|reason| AgentError::Decode { path: file.clone(), reason })?,
+                );
+            }
+        }
+        Ok(config)
+    }
+
+    /// Decodes one file.
+    ///
+    /// # Errors
+    /// What is wrong, in words close to Go's.
+    pub fn decode(bytes: &[u8]) -> Result<Self, String> {
+        // Go's decoder stops after the first value; what follows is nobody's business.
+        let mut values = serde_json::Deserializer::from_slice(bytes).into_iter::<Value>();
+        let value = match values.next() {
+            None => return Err("EOF".to_owned()),
+            Some(Err(error)) if error.is_eof() => return Err("unexpected EOF".to_owned()),
+            Some(Err(error)) => return Err(error.to_string()),
+            Some(Ok(value)) => value,
+        };
+        let mut config = Self::default();
+        let mut mistakes = Mistakes::default();
+        match value {
+            Value::Null => {}
+            Value::Object(fields) => config.object("", fields, &mut mistakes)?,
+            other => return Err(format!("'' expected a map, got '{}'", go_kind(&other))),
+        }
+        mistakes.verdict()?;
+        Ok(config)
+    }
+
+    fn object(
+        &mut self,
+        prefix: &str,
+        fields: serde_json::Map<String, Value>,
+        mistakes: &mut Mistakes,
+    ) -> Result<(), String> {
+        for (name, value) in fields {
+            let full = format!("{prefix}{}", name.to_lowercase());
+            if full == "mdns" {
+                match value {
+                    Value::Object(inner) => self.object("mdns.", inner, mistakes)?,
+                    Value::Null => {}
+                    other => {
+                        mistakes.wrong(format!("'mdns' expected a map, got '{}'", go_kind(&other)))
+                    }
+                }
+                continue;
+            }
+            let Some(key) = KEYS.iter().find(|key| key.name == full) else {
+                mistakes.unknown(prefix, name);
+                continue;
+            };
+            if !value.is_null() {
+                self.set(key, value, mistakes)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn set(&mut self, key: &Key, value: Value, mistakes: &mut Mistakes) -> Result<(), String> {
+        let name = key.name;
+        match (key.shape, value) {
+            (Shape::Text, Value::String(text)) => drop(self.texts.insert(name, text)),
+            (Shape::Flag | Shape::Switch, Value::Bool(value)) => {
+                self.bools.insert(name, value);
+            }
+            (Shape::Int, Value::Number(number)) => {
+                // Go reads a JSON number as a float and truncates it.
+                let number = number.as_f64().unwrap_or(0.0).trunc() as i64;
+                self.numbers.insert(name, number);
+            }
+            (Shape::Duration, Value::String(text)) if text.is_empty() => {}
+            (Shape::Duration, Value::String(text)) => {
+                let ns = go_duration::parse(&text).map_err(|error| error.to_string())?;
+                self.numbers.insert(name, ns);
+            }
+            (Shape::List, Value::Array(items)) => {
+                let mut list = Vec::new();
+                for (at, item) in items.into_iter().enumerate() {
+                    match item {
+                        Value::String(text) => list.push(text),
+                        other => mistakes.shape(&format!("{name}[{at}]"), "string", &other),
+                    }
+                }
+                self.lists.insert(name, list);
+            }
+            (Shape::Map, Value::Object(fields)) => {
+                for (tag, value) in fields {
+                    match value {
+                        Value::String(text) => drop(self.tags.insert(tag, text)),
+                        other => mistakes.shape(&format!("{name}[{tag}]"), "string", &other),
+                    }
+                }
+            }
+            (Shape::Ignored, _) => {}
+            (Shape::List, other) => mistakes.wrong(format!(
+                "'{name}': source data must be an array or slice, got {}",
+                go_kind(&other)
+            )),
+            (Shape::Map, other) => {
+                mistakes.wrong(format!("'{name}' expected a map, got '{}'", go_kind(&other)));
+            }
+            (Shape::Text | Shape::Duration, other) => mistakes.shape(name, "string", &other),
+            (Shape::Flag | Shape::Switch, other) => mistakes.shape(name, "bool", &other),
+            (Shape::Int, other) => mistakes.shape(name, "int", &other),
+        }
+        Ok(())
+    }
+
+    /// Adds what a later source says, by each setting's rule.
+    pub fn merge(&mut self, later: Self) {
+        self.texts.extend(later.texts.into_iter().filter(|(_, text)| !text.is_empty()));
+        self.numbers.extend(later.numbers.into_iter().filter(|(_, number)| *number != 0));
+        for (name, value) in later.bools {
+            let last_counts = KEYS.iter().any(|key| key.name == name && key.shape == Shape::Switch);
+            if value || last_counts {
+                self.bools.insert(name, value);
+            }
+        }
+        for (name, list) in later.lists {
+            self.lists.entry(name).or_default().extend(list);
+        }
+        self.tags.extend(later.tags);
+    }
+
+    /// Sets a text from a flag.
+    pub fn set_text(&mut self, name: &'static str, text: impl Into<String>) {
+        self.texts.insert(name, text.into());
+    }
+
+    /// Sets a boolean from a flag.
+    pub fn set_bool(&mut self, name: &'static str, value: bool) {
+        self.bools.insert(name, value);
+    }
+
+    /// Sets a number, or a duration in nanoseconds, from a flag.
+    pub fn set_number(&mut self, name: &'static str, number: i64) {
+        self.numbers.insert(name, number);
+    }
+
+    /// Sets a list from a flag.
+    pub fn set_list(&mut self, name: &'static str, list: Vec<String>) {
+        self.lists.insert(name, list);
+    }
+
+    /// A text that was set to something.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.texts.get(name).map(String::as_str).filter(|text| !text.is_empty())
+    }
+
+    /// A boolean that was set.
+    pub fn bool(&self, name: &str) -> Option<bool> {
+        self.bools.get(name).copied()
+    }
+
+    /// A number or duration that was set to something.
+    pub fn number(&self, name: &str) -> Option<i64> {
+        self.numbers.get(name).copied().filter(|number| *number != 0)
+    }
+
+    /// A list.
+    pub fn list(&self, name: &str) -> &[String] {
+        self.lists.get(name).map(Vec::as_slice).unwrap_or_default()
+    }
+}
+
+/// All mistakes of a file are told at once, sorted.
+#[derive(Default)]
+struct Mistakes {
+    wrong: Vec<String>,
+    unknown: BTreeMap<String, Vec<String>>,
+}
+
+impl Mistakes {
+    fn wrong(&mut self, text: String) {
+        self.wrong.push(text);
+    }
+
+    fn shape(&mut self, name: &str, expected: &str, got: &Value) {
+        let (kind, value) = (go_type(got), go_value(got));
+        self.wrong(format!(
+            "'{name}' expected type '{expected}', got unconvertible type '{kind}', value: '{value}'"
+        ));
+    }
+
+    fn unknown(&mut self, prefix: &str, name: String) {
+        self.unknown.entry(prefix.trim_end_matches('.').to_owned()).or_default().push(name);
+    }
+
+    fn verdict(mut self) -> Result<(), String> {
+        for (place, mut names) in std::mem::take(&mut self.unknown) {
+            names.sort();
+            self.wrong(format!("'{place}' has invalid keys: {}", names.join(", ")));
+        }
+        if self.wrong.is_empty() {
+            return Ok(());
+        }
+        let lines: Vec<_> = self.wrong.iter().map(|text| format!("* {text}")).collect();
+        Err(format!("{} error(s) decoding:\n\n{}", lines.len(), lines.join("\n")))
+    }
+}
+
+fn files_of(path: &str) -> Result<Vec<String>, AgentError> {
+    let read = |error: std::io::Error| AgentError::Read {
+        path: path.to_owned(),
+        reason: format!("open {path}: {}", go_net::error_text(&error)),
+    };
+    if !fs::metadata(path).map_err(read)?.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let mut names = Vec::new();
+    for entry in fs::read_dir(path).map_err(read)? {
+        let entry = entry.map_err(read)?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let is_dir = entry.file_type().map_err(read)?.is_dir();
+        if name.ends_with(".json") && !is_dir {
+            names.push(name);
+        }
+    }
+    names.sort();
+    let full = |name: String| Path::new(path).join(name).to_string_lossy().into_owned();
+    Ok(names.into_iter().map(full).collect())
+}
+
+fn go_kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "nil",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "float64",
+        Value::String(_) => "string",
+        Value::Array(_) => "slice",
+        Value::Object(_) => "map",
+    }
+}
+
+fn go_type(value: &Value) -> &'static str {
+    match value {
+        Value::Array(_) => "[]interface {}",
+        Value::Object(_) => "map[string]interface {}",
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => go_kind(value),
+    }
+}
+
+/// As Go's `%v`.
+fn go_value(value: &Value) -> String {
+    match value {
+        Value::Null => "<nil>".to_owned(),
+        Value::Bool(value) => value.to_string(),
+        Value::Number(number) => number.as_f64().unwrap_or(0.0).to_string(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => {
+            format!("[{}]", items.iter().map(go_value).collect::<Vec<_>>().join(" "))
+        }
+        Value::Object(fields) => {
+            let fields = fields.iter().map(|(key, value)| format!("{key}:{}", go_value(value)));
+            format!("map[{}]", fields.collect::<Vec<_>>().join(" "))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decode(text: &str) -> Result<FileConfig, String> {
+        FileConfig::decode(text.as_bytes())
+    }
+
+    #[test]
+    fn every_key_is_accepted_in_any_case() {
+        for key in KEYS {
+            let value = match key.shape {
+                Shape::Text => r#""x""#,
+                Shape::Flag | Shape::Switch | Shape::Ignored => "true",
+                Shape::Int => "7.9",
+                Shape::Duration => r#""7s""#,
+                Shape::List => r#"["x"]"#,
+                Shape::Map => r#"{"a":"b"}"#,
+            };
+            let name = key.name.to_uppercase();
+            let text = match name.split_once('.') {
+                Some((outer, inner)) => format!(r#"{{"{outer}":{{"{inner}":{value}}}}}"#),
+                None => format!(r#"{{"{name}":{value}}} trailing"#),
+            };
+            let config = decode(&text).unwrap();
+            let set = config != FileConfig::default();
+            assert_eq!(set, key.shape != Shape::Ignored, "{name}");
+        }
+    }
+
+    #[test]
+    fn later_sources_change_earlier_ones_by_the_rule_of_each_shape() {
+        let mut config = decode(
+            r#"{"node_name":"a","tags":{"x":"1","y":"1"},"start_join":["a"],"replay_on_join":true,
+               "protocol":4,"enable_compression":false,"broadcast_timeout":"7s"}"#,
+        )
+        .unwrap();
+        let later = r#"{"node_name":"","tags":{"y":"2"},"start_join":["b"],"replay_on_join":false,
+            "protocol":0,"enable_compression":true,"broadcast_timeout":"0s"}"#;
+        config.merge(decode(later).unwrap());
+        assert_eq!(config.text("node_name"), Some("a"));
+        assert_eq!(config.tags["x"].as_str(), "1");
+        assert_eq!(config.tags["y"].as_str(), "2");
+        assert_eq!(config.list("start_join"), ["a", "b"]);
+        assert_eq!(config.bool("replay_on_join"), Some(true));
+        assert_eq!(config.number("protocol"), Some(4));
+        assert_eq!(config.bool("enable_compression"), Some(true));
+        assert_eq!(config.number("broadcast_timeout"), Some(7_000_000_000));
+    }
+
+    #[test]
+    fn mistakes_are_told_with_the_key() {
+        for (text, message) in [
+            ("", "EOF"),
+            (r#"{"a":"#, "unexpected EOF"),
+            ("[1]", "'' expected a map, got 'slice'"),
+            (r#"{"retry_interval":"5"}"#, "time: missing unit in duration \"5\""),
+            (r#"{"retry_interval":"abc"}"#, "time: invalid duration \"abc\""),
+            (
+                r#"{"zzz":1,"bogus_key":1}"#,
+                "1 error(s) decoding:\n\n* '' has invalid keys: bogus_key, zzz",
+            ),
+            (
+                r#"{"node_name":5}"#,
+                "1 error(s) decoding:\n\n* 'node_name' expected type 'string', got unconvertible type 'float64', value: '5'",
+            ),
+            (
+                r#"{"leave_on_terminate":"true"}"#,
+                "1 error(s) decoding:\n\n* 'leave_on_terminate' expected type 'bool', got unconvertible type 'string', value: 'true'",
+            ),
+            (
+                r#"{"tags":{"a":1}}"#,
+                "1 error(s) decoding:\n\n* 'tags[a]' expected type 'string', got unconvertible type 'float64', value: '1'",
+            ),
+            (
+                r#"{"event_handlers":"x"}"#,
+                "1 error(s) decoding:\n\n* 'event_handlers': source data must be an array or slice, got string",
+            ),
+            (r#"{"mdns":{"x":1}}"#, "1 error(s) decoding:\n\n* 'mdns' has invalid keys: x"),
+        ] {
+            assert_eq!(decode(text).unwrap_err(), message);
+        }
+        assert_eq!(decode("null"), Ok(FileConfig::default()));
+    }
+
+    #[test]
+    fn directories_give_their_json_files_by_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
+        write("b.json", r#"{"node_name":"b"}"#);
+        write("a.json", r#"{"node_name":"a","role":"r"}"#);
+        write("c.conf", "not looked at");
+        write(".hidden.json", r#"{"bind":"h"}"#);
+        fs::create_dir(dir.path().join("d.json")).unwrap();
+        let config = FileConfig::read_all(&[dir.path().to_str().unwrap().to_owned()]).unwrap();
+        assert_eq!(config.text("node_name"), Some("b"));
+        assert_eq!(config.text("role"), Some("r"));
+        assert_eq!(config.text("bind"), Some("h"));
+        let error = FileConfig::read_all(&["/nonexistent".to_owned()]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "Error reading '/nonexistent': open /nonexistent: no such file or directory"
+        );
+    }
+}

@@ -1,0 +1,152 @@
+//! What the agent can be asked to do, by its RPC and by its own start.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use tokio::sync::Notify;
+use tracing::{error, info, warn};
+
+use super::{AgentError, EventScript, Settings, files, log::LogHub};
+use crate::{
+    driver::{Error, JoinError, QueryHandle, Serf},
+    rpc::protocol::errors,
+    serf::{Query, QueryParams},
+};
+
+/// A running agent.
+pub(super) struct Agent {
+    pub(super) serf: Serf,
+    pub(super) settings: Settings,
+    pub(super) hub: LogHub,
+    /// An RPC client made the node leave; the agent is to end.
+    pub(super) left: Notify,
+    scripts: Mutex<Arc<[EventScript]>>,
+    /// One change of tags at a time, or the file could get them in another order than the node.
+    tags: tokio::sync::Mutex<()>,
+}
+
+impl Agent {
+    pub(super) fn new(serf: Serf, settings: Settings, hub: LogHub) -> Self {
+        let scripts = Mutex::new(settings.scripts.clone().into());
+        let tags = tokio::sync::Mutex::default();
+        Self { serf, settings, hub, left: Notify::new(), scripts, tags }
+    }
+
+    pub(super) fn scripts(&self) -> Arc<[EventScript]> {
+        Arc::clone(&self.scripts.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Used from the next event on.
+    pub(super) fn set_scripts(&self, scripts: Vec<EventScript>) {
+        *self.scripts.lock().unwrap_or_else(PoisonError::into_inner) = scripts.into();
+    }
+
+    pub(super) async fn join(&self, addrs: &[String], replay: bool) -> Result<usize, JoinError> {
+        info!(target: "agent", "joining: [{}] replay: {replay}", addrs.join(" "));
+        let joined = self.serf.join(addrs, !replay).await;
+        match &joined {
+            Ok(count) => info!(target: "agent", "joined: {count} nodes"),
+            Err(error) => {
+                if error.contacted > 0 {
+                    info!(target: "agent", "joined: {} nodes", error.contacted);
+                }
+                warn!(target: "agent", "error joining: {}", error.message);
+            }
+        }
+        joined
+    }
+
+    pub(super) async fn force_leave(&self, name: &str, prune: bool) -> Result<(), Error> {
+        if prune {
+            info!(target: "agent", "Force leaving node (prune): {name}");
+        } else {
+            info!(target: "agent", "Force leaving node: {name}");
+        }
+        let left = self.serf.force_leave(name, prune).await;
+        if let Err(error) = &left {
+            warn!(target: "agent", "failed to remove node: {error}");
+        }
+        left
+    }
+
+    pub(super) async fn user_event(
+        &self,
+        name: &str,
+        payload: Vec<u8>,
+        coalesce: bool,
+    ) -> Result<(), Error> {
+        tracing::debug!(
+            target: "agent",
+            "Requesting user event send: {name}. Coalesced: {coalesce}. Payload: {} bytes",
+            payload.len()
+        );
+        let sent = self.serf.user_event(name, payload, coalesce).await;
+        if let Err(error) = &sent {
+            warn!(target: "agent", "failed to send user event: {error}");
+        }
+        sent
+    }
+
+    pub(super) async fn query(
+        &self,
+        name: &str,
+        payload: Vec<u8>,
+        params: QueryParams,
+    ) -> Result<QueryHandle, String> {
+        // Names of Serf's own are refused, but for the harmless one that reachability asks.
+        if name.starts_with("_serf_") && !(name == "_serf_ping" && payload.is_empty()) {
+            return Err(errors::QUERY_PREFIX.to_owned());
+        }
+        self.serf.query(name, payload, params).await.map_err(|error| {
+            warn!(target: "agent", "failed to start user query: {error}");
+            error.to_string()
+        })
+    }
+
+    /// Answers a query; the error is worded as Go's.
+    pub(super) async fn respond(&self, query: &Query, payload: Vec<u8>) -> Result<(), String> {
+        self.serf.respond(query, payload).await.map_err(|error| {
+            let text = error.to_string();
+            let prefix = "failed to respond to key query: ";
+            if text.starts_with(prefix) { text } else { format!("{prefix}{text}") }
+        })
+    }
+
+    /// Changes some tags.
+    pub(super) async fn update_tags(
+        &self,
+        set: BTreeMap<String, String>,
+        delete: &[String],
+    ) -> Result<(), AgentError> {
+        let _one = self.tags.lock().await;
+        let local = self.serf.local_member().await?;
+        let current = local.tags.iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let mut tags: BTreeMap<String, String> =
+            current.filter(|(name, _)| !delete.contains(name)).collect();
+        tags.extend(set);
+        self.replace_tags(tags).await
+    }
+
+    /// Replaces all tags, as a reload does.
+    pub(super) async fn set_tags(&self, tags: BTreeMap<String, String>) -> Result<(), AgentError> {
+        let _one = self.tags.lock().await;
+        self.replace_tags(tags).await
+    }
+
+    async fn replace_tags(&self, tags: BTreeMap<String, String>) -> Result<(), AgentError> {
+        if let Some(path) = self.settings.tags_file.clone() {
+            let copy = tags.clone();
+            let written = tokio::task::spawn_blocking(move || files::write_tags(&path, &copy));
+            let written = written.await.unwrap_or_else(|error| {
+                Err(AgentError::File(format!("Failed to write tags file: {error}")))
+            });
+            if let Err(error) = &written {
+                error!(target: "agent", "{error}");
+            }
+            written?;
+        }
+        Ok(self.serf.set_tags(tags).await?)
+    }
+}

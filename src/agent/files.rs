@@ -1,0 +1,127 @@
+//! The tags and keyring files.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, OpenOptions},
+    io::{self, Write},
+    path::Path,
+};
+
+use super::{AgentError, settings::go_base64};
+use crate::{base::go_net, wire::Keyring};
+
+/// Reads a tags file; one that is missing has no tags.
+pub(super) fn read_tags(path: &Path) -> Result<Option<BTreeMap<String, String>>, AgentError> {
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => {
+            let text = format!("open {}: {}", path.display(), go_net::error_text(&error));
+            return Err(AgentError::File(format!("Failed to read tags file: {text}")));
+        }
+    };
+    let tags = serde_json::from_slice(&bytes).map_err(|error| {
+        AgentError::File(format!("Failed to decode tags file: {}", json_text(&error)))
+    })?;
+    Ok(Some(tags))
+}
+
+/// Writes a tags file.
+pub(super) fn write_tags(path: &Path, tags: &BTreeMap<String, String>) -> Result<(), AgentError> {
+    let fail = |reason: String| AgentError::File(format!("Failed to write tags file: {reason}"));
+    let json = serde_json::to_vec_pretty(tags).map_err(|error| fail(error.to_string()))?;
+    replace(path, &json)
+        .map_err(|error| fail(format!("open {}: {}", path.display(), go_net::error_text(&error))))
+}
+
+/// Reads a keyring file, the primary key first.
+pub(super) fn read_keyring(path: &Path) -> Result<Keyring, AgentError> {
+    let fail = AgentError::File;
+    let shown = path.display();
+    fs::metadata(path)
+        .map_err(|error| fail(format!("stat {shown}: {}", go_net::error_text(&error))))?;
+    let bytes = fs::read(path).map_err(|error| {
+        let text = go_net::error_text(&error);
+        fail(format!("Failed to read keyring file: open {shown}: {text}"))
+    })?;
+    let keys: Vec<String> = serde_json::from_slice(&bytes)
+        .map_err(|error| fail(format!("Failed to decode keyring file: {}", json_text(&error))))?;
+    let keys: Result<Vec<_>, _> = keys.iter().map(|key| go_base64(key)).collect();
+    let keys = keys.map_err(|error| fail(format!("Failed to decode key from keyring: {error}")))?;
+    let Some(primary) = keys.first() else {
+        return Err(fail("Keyring file contains no keys".to_owned()));
+    };
+    Keyring::build(&keys, primary)
+        .map_err(|error| fail(format!("Failed to restore keyring: {error}")))
+}
+
+/// Replaces a file in one step, so that no crash leaves half of it. Keeps its mode; a new file is
+/// its owner's alone.
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    // A link is followed, as plain writing would.
+    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push(".tmp");
+    let temporary = path.with_file_name(name);
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(&temporary)?;
+    if let Ok(existing) = fs::metadata(&path) {
+        file.set_permissions(existing.permissions())?;
+    }
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&temporary, &path)
+}
+
+/// Go's words for the mistakes that operators meet.
+fn json_text(error: &serde_json::Error) -> String {
+    if error.is_eof() { "unexpected end of JSON input".to_owned() } else { error.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_survive_and_the_mode_of_the_file_is_kept() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("tags");
+        assert_eq!(read_tags(&path).unwrap(), None);
+        let tags = BTreeMap::from([("b".to_owned(), "2".to_owned()), ("a".into(), "<1>".into())]);
+        write_tags(&path, &tags).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "{\n  \"a\": \"<1>\",\n  \"b\": \"2\"\n}");
+        let mode = || fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(), 0o600);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        write_tags(&path, &tags).unwrap();
+        assert_eq!(mode(), 0o640);
+        assert_eq!(read_tags(&path).unwrap(), Some(tags));
+        fs::write(&path, "").unwrap();
+        assert_eq!(
+            read_tags(&path).unwrap_err().to_string(),
+            "Failed to decode tags file: unexpected end of JSON input"
+        );
+    }
+
+    #[test]
+    fn keyring_mistakes_are_told_in_the_words_of_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("keys");
+        let missing = read_keyring(&path).unwrap_err().to_string();
+        assert_eq!(missing, format!("stat {}: no such file or directory", path.display()));
+        for (text, message) in [
+            ("[]", "Keyring file contains no keys"),
+            ("[\"!\"]", "Failed to decode key from keyring: illegal base64 data at input byte 0"),
+            ("[\"AAAA\"]", "Failed to restore keyring: key size must be 16, 24 or 32 bytes"),
+            ("[", "Failed to decode keyring file: unexpected end of JSON input"),
+        ] {
+            fs::write(&path, text).unwrap();
+            assert_eq!(read_keyring(&path).unwrap_err().to_string(), message);
+        }
+    }
+}

@@ -1,0 +1,377 @@
+//! Runs event handlers. Go: `cmd/serf/command/agent/invoke.go`.
+//!
+//! Handlers have their own queue of events, so that neither the node nor RPC streams ever wait
+//! for one. They run in the order of the events unless the configuration allows several at a time.
+
+use std::{
+    collections::VecDeque,
+    io,
+    process::{ExitStatus, Stdio},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::unix::pipe,
+    process::{Child, Command},
+    sync::Semaphore,
+};
+use tracing::{debug, error, warn};
+
+use super::{EventScript, core::Agent};
+use crate::{
+    driver::EventStream,
+    serf::{Event, Member, MemberEvent, Query},
+};
+
+/// Bytes of a handler's output that are kept: the last ones.
+const OUTPUT_BYTES_MAX: usize = 8 << 10;
+/// A handler that runs longer is warned about.
+const SLOW: Duration = Duration::from_secs(1);
+
+/// Runs handlers until the node has stopped.
+pub(super) async fn run_handlers(agent: Arc<Agent>, mut events: EventStream) {
+    let concurrency = agent.settings.handler_concurrency;
+    let slots = Arc::new(Semaphore::new(concurrency));
+    while let Some(event) = events.recv().await {
+        if let Event::Lagged(lost) = event {
+            warn!(target: "agent", "Event handlers too slow, {lost} events dropped");
+            continue;
+        }
+        let matching: Vec<EventScript> = agent
+            .scripts()
+            .iter()
+            .filter(|script| script.filter.matches(&event))
+            .cloned()
+            .collect();
+        if matching.is_empty() {
+            continue;
+        }
+        if concurrency == 1 {
+            handle(&agent, &event, &matching).await;
+            continue;
+        }
+        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
+        let agent = Arc::clone(&agent);
+        tokio::spawn(async move {
+            handle(&agent, &event, &matching).await;
+            drop(slot);
+        });
+    }
+}
+
+async fn handle(agent: &Agent, event: &Event, scripts: &[EventScript]) {
+    for script in scripts {
+        if let Err(reason) = invoke(agent, event, &script.script).await {
+            error!(target: "agent", "Error invoking script '{}': {reason}", script.script);
+        }
+    }
+}
+
+async fn invoke(agent: &Agent, event: &Event, script: &str) -> Result<(), String> {
+    let start = Instant::now();
+    let local = agent.serf.local_member().await.map_err(|error| error.to_string())?;
+    let (mut child, output) =
+        spawn(script, &environment(&local, event), agent.settings.handler_timeout.is_some())
+            .map_err(|error| error.to_string())?;
+    let stdin = child.stdin.take();
+    let input = stdin_of(event);
+    let feed = async move {
+        let Some(mut stdin) = stdin else { return Ok(()) };
+        stdin.write_all(&input).await
+    };
+    let work = async {
+        let (fed, output, status) = tokio::join!(feed, tail(output), child.wait());
+        (fed, output, status)
+    };
+    tokio::pin!(work);
+    let limit = agent.settings.handler_timeout.unwrap_or(Duration::MAX);
+    let slow = tokio::time::sleep(SLOW);
+    let timeout = tokio::time::timeout(limit, async {
+        tokio::select! {
+            done = &mut work => return done,
+            () = slow => warn!(
+                target: "agent",
+                "Script '{script}' slow, execution exceeding {}s", SLOW.as_secs()
+            ),
+        }
+        work.as_mut().await
+    });
+    let finished = timeout.await;
+    let Ok((fed, output, status)) = finished else {
+        return Err(format!("killed after {} seconds", limit.as_secs_f64()));
+    };
+    if let (Err(error), Event::User(_) | Event::Query(_)) = (&fed, event) {
+        error!(target: "agent", "Error writing payload: {error}");
+    }
+    metrics::histogram!(format!("agent.invoke.{script}"))
+        .record(start.elapsed().as_secs_f64() * 1e3);
+    debug!(
+        target: "agent",
+        "Event '{}' script output: {}", kind(event), String::from_utf8_lossy(&output)
+    );
+    let status = status.map_err(|error| error.to_string())?;
+    if !status.success() {
+        return Err(exit_text(status));
+    }
+    if let Event::Query(query) = event {
+        answer(agent, query, output).await;
+    }
+    Ok(())
+}
+
+async fn answer(agent: &Agent, query: &Query, output: Vec<u8>) {
+    if output.is_empty() {
+        return;
+    }
+    if let Err(reason) = agent.respond(query, output).await {
+        warn!(target: "agent", "Failed to respond to query 'query: {}': {reason}", query.name);
+    }
+}
+
+/// A handler; where a timeout is set, dropping it ends its whole process group.
+struct Running {
+    child: Child,
+    group: bool,
+}
+
+impl std::ops::Deref for Running {
+    type Target = Child;
+
+    fn deref(&self) -> &Child {
+        &self.child
+    }
+}
+
+impl std::ops::DerefMut for Running {
+    fn deref_mut(&mut self) -> &mut Child {
+        &mut self.child
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if !self.group {
+            return;
+        }
+        let pid = self.child.id().and_then(|pid| i32::try_from(pid).ok());
+        if let Some(pid) = pid.and_then(rustix::process::Pid::from_raw) {
+            // It may have ended just now, which is what we want.
+            let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
+        }
+    }
+}
+
+/// stdout and stderr share one pipe, so that their order is the script's. With `group`, the
+/// handler leads a process group of its own, so that all of it can be ended.
+fn spawn(
+    script: &str,
+    environment: &[(String, String)],
+    group: bool,
+) -> io::Result<(Running, pipe::Receiver)> {
+    let (reader, writer) = io::pipe()?;
+    let mut command = Command::new("/bin/sh");
+    if group {
+        command.process_group(0);
+    }
+    let child = command
+        .args(["-c", script])
+        .envs(environment.iter().map(|(name, value)| (name, value)))
+        .stdin(Stdio::piped())
+        .stdout(writer.try_clone()?)
+        .stderr(writer)
+        .spawn()?;
+    // Or this end would keep the pipe open.
+    drop(command);
+    Ok((Running { child, group }, pipe::Receiver::from_owned_fd(reader.into())?))
+}
+
+/// Reads to the end, which comes when the last process that holds the pipe closes it.
+async fn tail(mut output: pipe::Receiver) -> Vec<u8> {
+    let mut kept = VecDeque::with_capacity(OUTPUT_BYTES_MAX);
+    let mut chunk = [0; 4096];
+    while let Ok(count @ 1..) = output.read(&mut chunk).await {
+        kept.extend(chunk.iter().take(count));
+        let surplus = kept.len().saturating_sub(OUTPUT_BYTES_MAX);
+        kept.drain(..surplus);
+    }
+    kept.into()
+}
+
+/// As Go's `exec.ExitError` words it.
+fn exit_text(status: ExitStatus) -> String {
+    use std::os::unix::process::ExitStatusExt;
+
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit status {code}"),
+        (None, Some(signal)) => format!("signal: {}", signal_name(signal)),
+        (None, None) => status.to_string(),
+    }
+}
+
+fn signal_name(signal: i32) -> String {
+    match signal {
+        1 => "hangup".to_owned(),
+        2 => "interrupt".to_owned(),
+        3 => "quit".to_owned(),
+        6 => "aborted".to_owned(),
+        9 => "killed".to_owned(),
+        11 => "segmentation fault".to_owned(),
+        13 => "broken pipe".to_owned(),
+        15 => "terminated".to_owned(),
+        other => format!("signal {other}"),
+    }
+}
+
+fn kind(event: &Event) -> String {
+    match event {
+        Event::Member(event) => event.kind.to_string(),
+        Event::User(_) => "user".to_owned(),
+        Event::Query(_) => "query".to_owned(),
+        Event::Lagged(_) => String::new(),
+    }
+}
+
+/// What is added to the agent's own environment.
+fn environment(local: &Member, event: &Event) -> Vec<(String, String)> {
+    // The system ends a variable at a zero byte, and refuses one.
+    let clean = |text: &str| text.replace('\0', "");
+    let mut variables = vec![
+        ("SERF_EVENT".to_owned(), kind(event)),
+        ("SERF_SELF_NAME".to_owned(), clean(&local.name)),
+        ("SERF_SELF_ROLE".to_owned(), clean(local.tags.get("role").unwrap_or_default())),
+    ];
+    for (name, value) in local.tags.iter() {
+        variables.push((format!("SERF_TAG_{}", variable_name(name)), clean(value)));
+    }
+    match event {
+        Event::User(event) => variables.extend([
+            ("SERF_USER_EVENT".to_owned(), clean(&event.name)),
+            ("SERF_USER_LTIME".to_owned(), event.ltime.0.to_string()),
+        ]),
+        Event::Query(query) => variables.extend([
+            ("SERF_QUERY_NAME".to_owned(), clean(&query.name)),
+            ("SERF_QUERY_LTIME".to_owned(), query.id.ltime.0.to_string()),
+        ]),
+        Event::Member(_) | Event::Lagged(_) => {}
+    }
+    variables
+}
+
+fn variable_name(tag: &str) -> String {
+    let upper = tag.to_uppercase();
+    let allowed = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+    upper.chars().map(|c| if allowed(c) { c } else { '_' }).collect()
+}
+
+fn stdin_of(event: &Event) -> Vec<u8> {
+    match event {
+        Event::Member(MemberEvent { members, .. }) => {
+            members.iter().flat_map(|member| member_line(member).into_bytes()).collect()
+        }
+        Event::User(event) => with_newline(&event.payload),
+        Event::Query(query) => with_newline(&query.payload),
+        Event::Lagged(_) => Vec::new(),
+    }
+}
+
+fn with_newline(payload: &[u8]) -> Vec<u8> {
+    let mut input = payload.to_vec();
+    if input.last().is_some_and(|last| *last != b'\n') {
+        input.push(b'\n');
+    }
+    input
+}
+
+fn member_line(member: &Member) -> String {
+    let escape = |text: &str| text.replace('\t', "\\t").replace('\n', "\\n");
+    let ip = member.socket_addr().map_or_else(|| "<nil>".to_owned(), |addr| addr.ip().to_string());
+    let role = escape(member.tags.get("role").unwrap_or_default());
+    let tags: Vec<_> = member.tags.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    format!("{}\t{ip}\t{role}\t{}\n", escape(&member.name), escape(&tags.join(",")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::serf::{LamportTime, MemberEventKind, MemberStatus, UserEvent};
+
+    fn member(name: &str, tags: &[(&str, &str)]) -> Member {
+        let tags = tags.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+        Member {
+            name: name.into(),
+            addr: [127, 0, 0, 4].into(),
+            port: 7946,
+            tags: tags.collect::<BTreeMap<_, _>>().into(),
+            status: MemberStatus::Alive,
+            vsn: [1, 5, 2, 2, 5, 5],
+        }
+    }
+
+    fn user(payload: &'static [u8]) -> Event {
+        Event::User(UserEvent {
+            ltime: LamportTime(7),
+            name: "deploy".into(),
+            payload: payload.into(),
+            coalesce: true,
+        })
+    }
+
+    #[test]
+    fn members_are_lines_with_tabs_and_newlines_escaped() {
+        let members = [member("c", &[]), member("a\tb", &[("role", "x\ny"), ("k", "1,2=\\")])];
+        let members = members.map(Arc::new).to_vec();
+        let event = Event::Member(MemberEvent { kind: MemberEventKind::Join, members });
+        assert_eq!(
+            String::from_utf8(stdin_of(&event)).unwrap(),
+            "c\t127.0.0.4\t\t\na\\tb\t127.0.0.4\tx\\ny\tk=1,2=\\,role=x\\ny\n"
+        );
+    }
+
+    #[test]
+    fn payloads_end_in_a_newline_unless_empty() {
+        for (payload, input) in [(&b"x"[..], &b"x\n"[..]), (b"x\n", b"x\n"), (b"", b"")] {
+            assert_eq!(with_newline(payload), input);
+        }
+    }
+
+    #[test]
+    fn the_environment_names_event_node_and_tags() {
+        let local = member("a", &[("my-tag.x", "1"), ("dc", "east\n")]);
+        let variables: BTreeMap<_, _> = environment(&local, &user(b"")).into_iter().collect();
+        let expected = [
+            ("SERF_EVENT", "user"),
+            ("SERF_SELF_NAME", "a"),
+            ("SERF_SELF_ROLE", ""),
+            ("SERF_TAG_DC", "east\n"),
+            ("SERF_TAG_MY_TAG_X", "1"),
+            ("SERF_USER_EVENT", "deploy"),
+            ("SERF_USER_LTIME", "7"),
+        ];
+        let expected = expected.map(|(k, v)| (k.to_owned(), v.to_owned()));
+        assert_eq!(variables, expected.into());
+    }
+
+    #[tokio::test]
+    async fn output_is_one_stream_and_its_last_bytes_are_kept() {
+        let run = async |script: &str| {
+            let (mut child, output) = spawn(script, &[("X".into(), "y".into())], false).unwrap();
+            let mut stdin = child.stdin.take().unwrap();
+            stdin.write_all(b"in").await.unwrap();
+            drop(stdin);
+            let output = tail(output).await;
+            (output, exit_text(child.wait().await.unwrap()))
+        };
+        let (output, status) = run("echo 1; echo 2 >&2; echo $X; cat | tr a-z A-Z; exit 3").await;
+        assert_eq!(String::from_utf8(output).unwrap(), "1\n2\ny\nIN");
+        assert_eq!(status, "exit status 3");
+        let (output, _) = run("head -c 100000 /dev/zero | tr '\\0' x; echo end").await;
+        assert_eq!(output.len(), OUTPUT_BYTES_MAX);
+        assert!(output.ends_with(b"xend\n"));
+        let (_, status) = run("kill -9 $$").await;
+        assert_eq!(status, "signal: killed");
+    }
+}

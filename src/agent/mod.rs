@@ -1,0 +1,22 @@
+//! Layer 6: the agent: a node with configuration, RPC server, event handlers and log.
+
+mod config;
+mod core;
+mod error;
+mod files;
+mod invoke;
+mod log;
+mod run;
+mod script;
+mod server;
+mod session;
+mod settings;
+mod stats;
+mod stream;
+mod ui;
+
+pub use config::{FileConfig, KEYS, Key, Shape};
+pub use error::AgentError;
+pub use run::run;
+pub use script::{EventScript, Filter};
+pub use settings::{Profile, Settings};

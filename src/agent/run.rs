@@ -1,0 +1,393 @@
+//! The agent's life: start, signals, reload, end.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::{error, info, warn};
+
+use super::{
+    AgentError, FileConfig, Settings,
+    core::Agent,
+    files, invoke,
+    log::LogHub,
+    server::{self, Listener},
+    ui::Ui,
+};
+use crate::{
+    base::go_duration::GoDuration,
+    driver::{LagPolicy, Serf, Subscribe},
+    serf::Event,
+    wire::Keyring,
+};
+
+/// Longest leave after a signal.
+const LEAVE_MAX: Duration = Duration::from_secs(3);
+/// Events held for handlers that are slower than the cluster.
+const HANDLER_QUEUE: usize = 4096;
+
+/// Runs an agent until it is told to end; gives the exit code. `read` reads the configuration, at
+/// the start and at each reload.
+pub fn run(read: impl Fn() -> Result<FileConfig, AgentError>) -> u8 {
+    let built = read().and_then(Settings::build);
+    let (settings, warnings) = match built {
+        Ok(built) => built,
+        Err(error) => {
+            println!("==> {error}");
+            return 1;
+        }
+    };
+    let hub = LogHub::start(settings.log_level, settings.log_json);
+    hub.install();
+    let ui = Ui { hub: hub.clone() };
+    for warning in warnings {
+        ui.output(&warning);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let code = match runtime {
+        Ok(runtime) => {
+            let code = runtime.block_on(live(settings, &ui, &read)).unwrap_or_else(|error| {
+                ui.output(&error.to_string());
+                1
+            });
+            // Handlers that still run are left alone, as in Go.
+            runtime.shutdown_timeout(Duration::from_millis(100));
+            code
+        }
+        Err(error) => {
+            ui.output(&error.to_string());
+            1
+        }
+    };
+    hub.flush();
+    code
+}
+
+async fn live(
+    settings: Settings,
+    ui: &Ui,
+    read: &impl Fn() -> Result<FileConfig, AgentError>,
+) -> Result<u8, AgentError> {
+    if let Some(interface) = &settings.bind_from_interface {
+        ui.output(&format!("Using interface '{interface}' address '{}'", settings.bind.ip()));
+    }
+    ui.output("Starting Serf agent...");
+    let mut signals = Signals::listen()?;
+    let (serf, handlers, log_events) = start(&settings).await?;
+    let agent = Arc::new(Agent::new(serf, settings, ui.hub.clone()));
+    info!(target: "agent", "Serf agent starting");
+    tokio::spawn(invoke::run_handlers(Arc::clone(&agent), handlers));
+    tokio::spawn(log_received(log_events));
+    ui.output("Starting Serf agent RPC...");
+    let listener = match Listener::bind(&agent.settings.rpc_addr).await {
+        Ok(listener) => listener,
+        Err(error) => {
+            agent.serf.shutdown().await;
+            return Err(error);
+        }
+    };
+    let server = tokio::spawn(server::serve(Arc::clone(&agent), listener));
+    let code = serve(&agent, ui, &mut signals, read).await;
+    server.abort();
+    // The listener is dropped with it.
+    let _ = server.await;
+    agent.serf.shutdown().await;
+    info!(target: "agent", "shutdown complete");
+    code
+}
+
+async fn serve(
+    agent: &Arc<Agent>,
+    ui: &Ui,
+    signals: &mut Signals,
+    read: &impl Fn() -> Result<FileConfig, AgentError>,
+) -> Result<u8, AgentError> {
+    banner(agent, ui).await;
+    if !agent.settings.start_join.is_empty() {
+        let replay = agent.settings.replay;
+        ui.output(&format!("Joining cluster...(replay: {replay})"));
+        let count = match agent.join(&agent.settings.start_join, replay).await {
+            Ok(count) => count,
+            Err(error) if error.contacted > 0 => error.contacted,
+            Err(error) => return Err(error.into()),
+        };
+        ui.info(&format!("Join completed. Synced with {count} initial agents"));
+    }
+    ui.info("");
+    ui.output("Log data will now stream in as it occurs:\n");
+    ui.hub.open_gate();
+    let retry = retry_join(agent);
+    tokio::pin!(retry);
+    let mut retrying = true;
+    let mut flags = Flags {
+        leave_on_terminate: agent.settings.leave_on_terminate,
+        skip_leave_on_interrupt: agent.settings.skip_leave_on_interrupt,
+    };
+    loop {
+        let caught = tokio::select! {
+            caught = signals.next() => caught,
+            () = agent.left.notified() => return Ok(0),
+            () = agent.serf.stopped() => {
+                warn!(target: "agent", "Serf shutdown detected, quitting");
+                return Ok(0);
+            }
+            joined = &mut retry, if retrying => {
+                retrying = false;
+                if !joined {
+                    return Ok(1);
+                }
+                continue;
+            }
+        };
+        ui.output(&format!("Caught signal: {}", caught.name()));
+        let graceful = match caught {
+            Caught::Hangup => {
+                ui.output("Reloading configuration...");
+                reload(agent, ui, &mut flags, read).await;
+                continue;
+            }
+            Caught::Interrupt => !flags.skip_leave_on_interrupt,
+            Caught::Terminate => flags.leave_on_terminate,
+        };
+        if !graceful {
+            return Ok(1);
+        }
+        ui.output("Gracefully shutting down agent...");
+        return Ok(leave(agent, ui, signals).await);
+    }
+}
+
+/// What a reload may change of how signals are taken.
+struct Flags {
+    leave_on_terminate: bool,
+    skip_leave_on_interrupt: bool,
+}
+
+async fn leave(agent: &Agent, ui: &Ui, signals: &mut Signals) -> u8 {
+    let left = async {
+        match agent.serf.leave().await {
+            Ok(()) => 0,
+            Err(error) => {
+                ui.output(&format!("Error: {error}"));
+                // Go waits for the end of its patience here.
+                tokio::time::sleep(LEAVE_MAX).await;
+                1
+            }
+        }
+    };
+    tokio::select! {
+        code = left => code,
+        _ = signals.next() => 1,
+        () = tokio::time::sleep(LEAVE_MAX) => 1,
+    }
+}
+
+type Started = (Serf, crate::driver::EventStream, crate::driver::EventStream);
+
+async fn start(settings: &Settings) -> Result<Started, AgentError> {
+    let setup =
+        |error: AgentError| AgentError::Invalid(format!("Failed to setup the Serf agent: {error}"));
+    let mut config = settings.serf_config()?;
+    config.tags = tags(settings).map_err(setup)?;
+    config.swim.codec.keyring = keyring(settings).map_err(setup)?;
+    let failed = |error: crate::driver::Error| {
+        AgentError::Invalid(format!("Failed to start the Serf agent: Error creating Serf: {error}"))
+    };
+    if let Some(key) = &settings.encrypt_key {
+        // The size is the node's business, and its error comes when it is made.
+        config.swim.codec.keyring = Keyring::build(&[], key).map_err(|error| {
+            AgentError::Invalid(format!(
+                "Failed to start the Serf agent: Error creating Serf: Failed to create \
+                 memberlist: {error}"
+            ))
+        })?;
+    }
+    let mut builder = Serf::builder(config);
+    builder.bind = settings.bind;
+    builder.advertise = settings.advertise;
+    builder.snapshot_path = settings.snapshot_path.clone();
+    builder.keyring_file = settings.keyring_file.clone();
+    let serf = builder.start().await.map_err(failed)?;
+    let queue = Subscribe { capacity: HANDLER_QUEUE, policy: LagPolicy::DropNewest };
+    let (handlers, log_events) = (serf.subscribe(queue), serf.subscribe(queue));
+    Ok((serf, handlers, log_events))
+}
+
+fn tags(settings: &Settings) -> Result<BTreeMap<String, String>, AgentError> {
+    let Some(path) = &settings.tags_file else { return Ok(settings.tags.clone()) };
+    if !settings.tags.is_empty() {
+        let text = "Tags config not allowed while using tag files";
+        return Err(AgentError::File(text.to_owned()));
+    }
+    let Some(tags) = files::read_tags(path)? else { return Ok(BTreeMap::new()) };
+    info!(target: "agent", "Restored {} tag(s) from {}", tags.len(), path.display());
+    Ok(tags)
+}
+
+fn keyring(settings: &Settings) -> Result<Keyring, AgentError> {
+    let Some(path) = &settings.keyring_file else { return Ok(Keyring::default()) };
+    if settings.encrypt_key.is_some() {
+        let text = "Encryption key not allowed while using a keyring";
+        return Err(AgentError::File(text.to_owned()));
+    }
+    let keyring = files::read_keyring(path)?;
+    let count = keyring.keys().count();
+    info!(target: "agent", "Restored keyring with {count} keys from {}", path.display());
+    Ok(keyring)
+}
+
+async fn banner(agent: &Agent, ui: &Ui) {
+    let settings = &agent.settings;
+    let encrypted = agent.serf.encryption_enabled().await;
+    ui.output("Serf agent running!");
+    ui.info(&format!("                  Node name: '{}'", settings.node_name));
+    ui.info(&format!("                  Bind addr: '{}'", settings.bind));
+    if let Some(advertise) = settings.advertise {
+        // Go's line is out of line, and is matched like this.
+        ui.info(&format!("Advertise addr: '{advertise}'"));
+    }
+    ui.info(&format!("                   RPC addr: '{}'", settings.rpc_addr));
+    ui.info(&format!("                  Encrypted: {encrypted}"));
+    ui.info(&format!("                   Snapshot: {}", settings.snapshot_path.is_some()));
+    ui.info(&format!("                    Profile: {}", settings.profile.name()));
+    ui.info(&format!("Message Compression Enabled: {}", settings.compression));
+    if let Some(cluster) = settings.written.text("discover") {
+        ui.info(&format!("               mDNS cluster: {cluster}"));
+    }
+}
+
+/// Tries until an address answers; false: gave up.
+async fn retry_join(agent: &Agent) -> bool {
+    let settings = &agent.settings;
+    if settings.retry_join.is_empty() {
+        return true;
+    }
+    let mut attempt = 0;
+    loop {
+        info!(target: "agent", "Joining cluster...(replay: {})", settings.replay);
+        let error = match agent.join(&settings.retry_join, settings.replay).await {
+            Ok(count) => {
+                info!(target: "agent", "Join completed. Synced with {count} initial agents");
+                return true;
+            }
+            Err(error) if error.contacted > 0 => {
+                let count = error.contacted;
+                info!(target: "agent", "Join completed. Synced with {count} initial agents");
+                return true;
+            }
+            Err(error) => error,
+        };
+        attempt += 1;
+        if settings.retry_max > 0 && attempt > settings.retry_max {
+            error!(target: "agent", "maximum retry join attempts made, exiting");
+            return false;
+        }
+        let interval = GoDuration::from(settings.retry_interval);
+        warn!(target: "agent", "Join failed: {error}, retrying in {interval}");
+        tokio::time::sleep(settings.retry_interval).await;
+    }
+}
+
+/// Logs each event when it comes, however long handlers take.
+async fn log_received(mut events: crate::driver::EventStream) {
+    while let Some(event) = events.recv().await {
+        match event {
+            Event::Member(event) => {
+                info!(target: "agent", "Received event: {}", event.kind);
+            }
+            Event::User(event) => {
+                info!(target: "agent", "Received event: user-event: {}", event.name);
+            }
+            Event::Query(query) => {
+                info!(target: "agent", "Received event: query: {}", query.name);
+            }
+            Event::Lagged(_) => {}
+        }
+    }
+}
+
+async fn reload(
+    agent: &Agent,
+    ui: &Ui,
+    flags: &mut Flags,
+    read: &impl Fn() -> Result<FileConfig, AgentError>,
+) {
+    let mut written = match read() {
+        Ok(written) => written,
+        Err(error) => return failed_reload(ui, &error),
+    };
+    // A wrong level keeps the old one, and the rest of the reload goes on.
+    let bad_level = match Settings::build(written.clone()) {
+        Err(AgentError::Invalid(text)) if text.starts_with("Invalid log level") => {
+            ui.output(&text);
+            written.set_text("log_level", "INFO");
+            true
+        }
+        Ok(_) | Err(_) => false,
+    };
+    let settings = match Settings::build(written) {
+        Ok((settings, _)) => settings,
+        Err(error) => return failed_reload(ui, &error),
+    };
+    if !bad_level {
+        ui.hub.set_level(settings.log_level);
+    }
+    agent.set_scripts(settings.scripts);
+    flags.leave_on_terminate = settings.leave_on_terminate;
+    flags.skip_leave_on_interrupt = settings.skip_leave_on_interrupt;
+    // Tags that were not configured before and are not now were set at run time, or are in the
+    // tags file: replacing them by nothing would lose them.
+    if agent.settings.tags_file.is_none() && settings.tags != agent.settings.tags {
+        if let Err(error) = agent.set_tags(settings.tags).await {
+            ui.output(&format!("Failed to update tags: {error}"));
+        }
+    }
+}
+
+fn failed_reload(ui: &Ui, error: &AgentError) {
+    ui.output(&error.to_string());
+    ui.output("Failed to reload configs");
+}
+
+#[derive(Clone, Copy)]
+enum Caught {
+    Interrupt,
+    Terminate,
+    Hangup,
+}
+
+impl Caught {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Interrupt => "interrupt",
+            Self::Terminate => "terminated",
+            Self::Hangup => "hangup",
+        }
+    }
+}
+
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Self, AgentError> {
+        let listen = |kind| {
+            signal(kind).map_err(|error| AgentError::Invalid(format!("signal handler: {error}")))
+        };
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+            hangup: listen(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Caught {
+        tokio::select! {
+            _ = self.interrupt.recv() => Caught::Interrupt,
+            _ = self.terminate.recv() => Caught::Terminate,
+            _ = self.hangup.recv() => Caught::Hangup,
+        }
+    }
+}

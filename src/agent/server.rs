@@ -1,0 +1,128 @@
+//! The RPC's socket.
+
+use std::{path::PathBuf, sync::Arc};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, UnixListener},
+    sync::Semaphore,
+    task::JoinSet,
+};
+use tracing::{info, warn};
+
+use super::{AgentError, core::Agent, session};
+use crate::{base::go_net, rpc::protocol::CLIENTS_MAX};
+
+/// A bound socket, or none.
+pub(super) enum Listener {
+    Tcp(TcpListener),
+    Unix { listener: UnixListener, path: PathBuf, uid: u32 },
+    Off,
+}
+
+impl Listener {
+    /// Binds `host:port` or `unix:PATH`; `off`: nothing.
+    pub(super) async fn bind(addr: &str) -> Result<Self, AgentError> {
+        if addr == "off" {
+            return Ok(Self::Off);
+        }
+        if let Some(path) = addr.strip_prefix("unix:") {
+            return Self::bind_unix(path.strip_prefix("//").unwrap_or(path).into());
+        }
+        let fail = |text: String| AgentError::Rpc(text);
+        let (host, port) =
+            go_net::split_host_port(addr).map_err(|text| fail(format!("listen tcp: {text}")))?;
+        let port: u16 = port
+            .parse()
+            .map_err(|_| fail(format!("listen tcp: lookup tcp/{port}: unknown port")))?;
+        let host = if host.is_empty() { "::" } else { host };
+        let bound = TcpListener::bind((host, port)).await;
+        bound.map(Self::Tcp).map_err(|error| {
+            fail(format!("listen tcp {addr}: bind: {}", go_net::error_text(&error)))
+        })
+    }
+
+    fn bind_unix(path: PathBuf) -> Result<Self, AgentError> {
+        use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+
+        let fail = |error: std::io::Error| {
+            let text = go_net::error_text(&error);
+            AgentError::Rpc(format!("listen unix {}: bind: {text}", path.display()))
+        };
+        // A socket that nobody listens on is left over from an agent that was killed.
+        let stale = std::fs::metadata(&path).is_ok_and(|found| found.file_type().is_socket())
+            && std::os::unix::net::UnixStream::connect(&path).is_err();
+        if stale {
+            std::fs::remove_file(&path).map_err(fail)?;
+        }
+        let listener = UnixListener::bind(&path).map_err(fail)?;
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).map_err(fail)?;
+        // The owner of the file we just made is who we are.
+        let uid = std::fs::metadata(&path).map_err(fail)?.uid();
+        Ok(Self::Unix { listener, path, uid })
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Self::Unix { path, .. } = self {
+            // Someone may have removed it before.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+/// Serves clients until it is dropped.
+pub(super) async fn serve(agent: Arc<Agent>, listener: Listener) {
+    let slots = Arc::new(Semaphore::new(CLIENTS_MAX));
+    let mut clients = JoinSet::new();
+    loop {
+        while clients.try_join_next().is_some() {}
+        let (client, input, output) = match accept(&listener).await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                warn!(target: "agent.ipc", "Failed to accept client: {error}");
+                // Out of descriptors: trying again at once would only burn the processor.
+                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
+            warn!(target: "agent.ipc", "Refusing client: {client}: {CLIENTS_MAX} are connected");
+            continue;
+        };
+        info!(target: "agent.ipc", "Accepted client: {client}");
+        metrics::counter!("agent.ipc.accept").increment(1);
+        let agent = Arc::clone(&agent);
+        clients.spawn(async move {
+            session::run(agent, client.into(), input, output).await;
+            drop(slot);
+        });
+    }
+}
+
+type Accepted = (String, Box<dyn AsyncRead + Send + Unpin>, Box<dyn AsyncWrite + Send + Unpin>);
+
+async fn accept(listener: &Listener) -> std::io::Result<Accepted> {
+    match listener {
+        Listener::Tcp(listener) => {
+            let (stream, addr) = listener.accept().await?;
+            // Only latency would suffer.
+            let _ = stream.set_nodelay(true);
+            let (input, output) = stream.into_split();
+            Ok((addr.to_string(), Box::new(input), Box::new(output)))
+        }
+        Listener::Unix { listener, uid, .. } => loop {
+            let (stream, _) = listener.accept().await?;
+            let peer = stream.peer_cred()?;
+            if peer.uid() != *uid && peer.uid() != 0 {
+                warn!(target: "agent.ipc", "Refusing client: user id {}", peer.uid());
+                continue;
+            }
+            let name = format!("unix:{}", peer.pid().unwrap_or(0));
+            let (input, output) = stream.into_split();
+            return Ok((name, Box::new(input), Box::new(output)));
+        },
+        Listener::Off => std::future::pending().await,
+    }
+}

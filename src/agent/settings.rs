@@ -1,0 +1,505 @@
+//! Configuration that was judged: no state in here is illegal.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs},
+    path::PathBuf,
+    time::Duration,
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+
+use super::{
+    AgentError, EventScript, FileConfig,
+    log::{Level, VALID_LEVELS},
+};
+use crate::{base::go_net, swim};
+
+/// Timing presets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Profile {
+    /// One site.
+    #[default]
+    Lan,
+    /// Several sites.
+    Wan,
+    /// One machine.
+    Local,
+}
+
+impl Profile {
+    /// As written in configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Lan => "lan",
+            Self::Wan => "wan",
+            Self::Local => "local",
+        }
+    }
+}
+
+/// Everything the agent runs by.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What was written, for the node's own settings.
+    pub written: FileConfig,
+    /// Name; the host's unless set.
+    pub node_name: String,
+    /// Tags, the role among them.
+    pub tags: BTreeMap<String, String>,
+    /// Bound gossip address.
+    pub bind: SocketAddr,
+    /// Where it was taken from an interface.
+    pub bind_from_interface: Option<String>,
+    /// Announced address.
+    pub advertise: Option<SocketAddr>,
+    /// Gossip key.
+    pub encrypt_key: Option<Vec<u8>>,
+    /// Keyring file.
+    pub keyring_file: Option<PathBuf>,
+    /// Tags file.
+    pub tags_file: Option<PathBuf>,
+    /// Snapshot file.
+    pub snapshot_path: Option<PathBuf>,
+    /// `host:port`, `unix:PATH` or `off`.
+    pub rpc_addr: String,
+    /// Token; empty: none.
+    pub rpc_auth: String,
+    /// Least level on the console.
+    pub log_level: Level,
+    /// One JSON object a line.
+    pub log_json: bool,
+    /// Timing preset.
+    pub profile: Profile,
+    /// Handlers, in order.
+    pub scripts: Vec<EventScript>,
+    /// Longest run of a handler; `None`: no bound.
+    pub handler_timeout: Option<Duration>,
+    /// Handlers that may run at a time for different events; 1 keeps Go's order.
+    pub handler_concurrency: usize,
+    /// Addresses of which one must answer at the start.
+    pub start_join: Vec<String>,
+    /// Addresses tried until one answers.
+    pub retry_join: Vec<String>,
+    /// Time between those attempts.
+    pub retry_interval: Duration,
+    /// Retries before giving up; 0: never.
+    pub retry_max: u64,
+    /// Deliver events from before a join.
+    pub replay: bool,
+    /// SIGTERM leaves first.
+    pub leave_on_terminate: bool,
+    /// SIGINT does not leave.
+    pub skip_leave_on_interrupt: bool,
+    /// Compress gossip.
+    pub compression: bool,
+}
+
+impl Settings {
+    /// Judges a configuration; gives it with warnings to print.
+    ///
+    /// # Errors
+    /// The first setting that cannot work, in Go's order.
+    pub fn build(written: FileConfig) -> Result<(Self, Vec<String>), AgentError> {
+        let invalid = |text: String| AgentError::Invalid(text);
+        let mut warnings = Vec::new();
+        let text = |name: &str| written.text(name).map(str::to_owned);
+        let node_name = match text("node_name") {
+            Some(name) => name,
+            None => host_name()?,
+        };
+        let scripts: Vec<_> = written
+            .list("event_handlers")
+            .iter()
+            .flat_map(|spec| EventScript::parse(spec))
+            .collect();
+        if let Some(script) = scripts.iter().find(|script| !script.filter.is_valid()) {
+            return Err(invalid(format!("Invalid event script: {script}")));
+        }
+        let interface = written.text("interface").map(Interface::find).transpose()?;
+        judge_mdns(&written)?;
+        let mut tags = written.tags.clone();
+        if let Some(role) = text("role") {
+            warnings.push("Deprecation warning: 'Role' has been replaced with 'Tags'".to_owned());
+            tags.insert("role".to_owned(), role);
+        }
+        let retry_interval = at_least_a_second(&written, "retry_interval", 30, &mut warnings);
+        at_least_a_second(&written, "broadcast_timeout", 5, &mut warnings);
+        let snapshot_path = text("snapshot_path").map(PathBuf::from);
+        if written.bool("rejoin_after_leave") == Some(true) && snapshot_path.is_none() {
+            warnings.push("Warning: 'RejoinAfterLeave' enabled without snapshot file".to_owned());
+        }
+        let log_level = written.text("log_level").unwrap_or("INFO").to_uppercase();
+        let log_level = Level::from_name(&log_level).ok_or_else(|| {
+            invalid(format!("Invalid log level: {log_level}. Valid log levels are: {VALID_LEVELS}"))
+        })?;
+        let bind = written.text("bind").unwrap_or("0.0.0.0");
+        let bind =
+            gossip_addr(bind).map_err(|error| invalid(format!("Invalid bind address: {error}")))?;
+        let (bind, bind_from_interface) = match interface {
+            Some(interface) => interface.bind(bind)?,
+            None => (bind, None),
+        };
+        let advertise = written.text("advertise").map(gossip_addr).transpose();
+        let advertise =
+            advertise.map_err(|error| invalid(format!("Invalid advertise address: {error}")))?;
+        let encrypt_key = written.text("encrypt_key").map(go_base64).transpose();
+        let encrypt_key =
+            encrypt_key.map_err(|error| invalid(format!("Invalid encryption key: {error}")))?;
+        let profile = match written.text("profile").unwrap_or("lan") {
+            "lan" => Profile::Lan,
+            "wan" => Profile::Wan,
+            "local" => Profile::Local,
+            other => return Err(invalid(format!("Unknown profile: {other}"))),
+        };
+        let positive = |name: &str| {
+            written.number(name).and_then(|number| u64::try_from(number).ok()).unwrap_or(0)
+        };
+        let settings = Self {
+            node_name,
+            tags,
+            bind,
+            bind_from_interface,
+            advertise,
+            encrypt_key,
+            keyring_file: text("keyring_file").map(PathBuf::from),
+            tags_file: text("tags_file").map(PathBuf::from),
+            snapshot_path,
+            rpc_addr: text("rpc_addr").unwrap_or_else(|| "127.0.0.1:7373".to_owned()),
+            rpc_auth: text("rpc_auth").unwrap_or_default(),
+            log_level,
+            log_json: written.bool("log_json").unwrap_or(false),
+            profile,
+            scripts,
+            handler_timeout: Some(positive("handler_timeout"))
+                .filter(|ns| *ns > 0)
+                .map(Duration::from_nanos),
+            handler_concurrency: positive("handler_concurrency").clamp(1, 256) as usize,
+            start_join: written.list("start_join").to_vec(),
+            retry_join: written.list("retry_join").to_vec(),
+            retry_interval,
+            retry_max: positive("retry_max_attempts"),
+            replay: written.bool("replay_on_join").unwrap_or(false),
+            leave_on_terminate: written.bool("leave_on_terminate").unwrap_or(false),
+            skip_leave_on_interrupt: written.bool("skip_leave_on_interrupt").unwrap_or(false),
+            compression: written.bool("enable_compression").unwrap_or(true),
+            written,
+        };
+        settings.cidrs()?;
+        Ok((settings, warnings))
+    }
+
+    /// The node's settings over its profile; tags and keys are the caller's business.
+    ///
+    /// # Errors
+    /// The protocol version is out of range.
+    pub fn serf_config(&self) -> Result<crate::serf::Config, AgentError> {
+        let mut swim = match self.profile {
+            Profile::Lan => swim::Config::lan(&self.node_name),
+            Profile::Wan => swim::Config::wan(&self.node_name),
+            Profile::Local => swim::Config::local(&self.node_name),
+        };
+        let written = &self.written;
+        let duration = |name: &str, target: &mut Duration| {
+            if let Some(ns) = written.number(name) {
+                *target = Duration::from_nanos(u64::try_from(ns).unwrap_or(0));
+            }
+        };
+        swim.codec.compression = self.compression;
+        swim.codec.label = written.text("label").unwrap_or_default().as_bytes().to_vec();
+        swim.cidrs_allowed = self.cidrs()?;
+        duration("dead_node_reclaim_time", &mut swim.dead_node_reclaim_time);
+        duration("gossip_interval", &mut swim.gossip_interval);
+        duration("gossip_to_the_dead_time", &mut swim.gossip_to_the_dead_time);
+        duration("probe_interval", &mut swim.probe_interval);
+        duration("probe_timeout", &mut swim.probe_timeout);
+        duration("push_pull_interval", &mut swim.push_pull_interval);
+        duration("tcp_timeout", &mut swim.tcp_timeout);
+        let count = |name: &str| {
+            written.number(name).map(|number| u32::try_from(number).unwrap_or(u32::MAX))
+        };
+        let as_usize = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+        swim.gossip_nodes = count("gossip_nodes").map_or(swim.gossip_nodes, as_usize);
+        swim.indirect_checks = count("indirect_checks").map_or(swim.indirect_checks, as_usize);
+        swim.retransmit_mult = count("retransmit_mult").unwrap_or(swim.retransmit_mult);
+        swim.suspicion_mult = count("suspicion_mult").unwrap_or(swim.suspicion_mult);
+
+        let mut config = crate::serf::Config::new(swim);
+        // Go's agent sets these whatever the profile.
+        config.coalesce_period = Duration::from_secs(3);
+        config.quiescent_period = Duration::from_secs(1);
+        config.user_coalesce_period = Duration::from_secs(3);
+        config.user_quiescent_period = Duration::from_secs(1);
+        config.protocol_version = self.protocol()?;
+        duration("reconnect_interval", &mut config.reconnect_interval);
+        duration("reconnect_timeout", &mut config.reconnect_timeout);
+        duration("tombstone_timeout", &mut config.tombstone_timeout);
+        duration("broadcast_timeout", &mut config.broadcast_timeout);
+        config.broadcast_timeout = config.broadcast_timeout.max(Duration::from_secs(1));
+        let size = |name: &str, target: &mut usize| {
+            if let Some(number) = written.number(name) {
+                *target = usize::try_from(number).unwrap_or(0);
+            }
+        };
+        size("query_response_size_limit", &mut config.query_response_size_limit);
+        size("query_size_limit", &mut config.query_size_limit);
+        size("user_event_size_limit", &mut config.user_event_size_limit);
+        config.rejoin_after_leave = written.bool("rejoin_after_leave").unwrap_or(false);
+        config.enable_name_conflict_resolution =
+            !written.bool("disable_name_resolution").unwrap_or(false);
+        config.disable_coordinates = written.bool("disable_coordinates").unwrap_or(false);
+        config.validate_node_names = written.bool("validate_node_names").unwrap_or(false);
+        Ok(config)
+    }
+
+    fn protocol(&self) -> Result<u8, AgentError> {
+        let fail = |what: &str, number: i64| {
+            Err(AgentError::Invalid(format!(
+                "Failed to start the Serf agent: Error creating Serf: Protocol version \
+                 '{number}' too {what}. Must be in range: [2, 5]"
+            )))
+        };
+        match self.written.number("protocol") {
+            None => Ok(5),
+            Some(number @ ..2) => fail("low", number),
+            Some(number @ 6..) => fail("high", number),
+            Some(number) => Ok(number as u8),
+        }
+    }
+
+    fn cidrs(&self) -> Result<Vec<swim::Cidr>, AgentError> {
+        let parse = |text: &String| {
+            let (addr, prefix) = text.split_once('/')?;
+            let addr: IpAddr = addr.parse().ok()?;
+            let prefix: u8 = prefix.parse().ok()?;
+            let longest = if addr.is_ipv4() { 32 } else { 128 };
+            (prefix <= longest).then_some(swim::Cidr { addr, prefix })
+        };
+        let list = self.written.list("cidrs_allowed").iter();
+        list.map(|text| {
+            parse(text).ok_or_else(|| AgentError::Invalid(format!("invalid CIDR address: {text}")))
+        })
+        .collect()
+    }
+}
+
+/// Go's rule for gossip addresses: port 7946 unless given, names are resolved.
+fn gossip_addr(text: &str) -> Result<SocketAddr, String> {
+    let with_port = format!("{text}:7946");
+    let (host, port) = match go_net::split_host_port(text) {
+        Ok(parts) => parts,
+        Err(error) if error.ends_with("missing port in address") => {
+            go_net::split_host_port(&with_port)?
+        }
+        Err(error) => return Err(error),
+    };
+    let port: u16 = port.parse().map_err(|_| format!("lookup tcp/{port}: unknown port"))?;
+    if host.is_empty() {
+        return Ok(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port));
+    }
+    if let Ok(ip) = host.parse::<IpAddr>() {
+        return Ok(SocketAddr::new(ip, port));
+    }
+    let found = (host, port).to_socket_addrs().ok().and_then(|mut found| found.next());
+    found.ok_or_else(|| format!("lookup {host}: no such host"))
+}
+
+/// Standard base64 with padding; the error names the byte as Go does.
+pub(super) fn go_base64(text: &str) -> Result<Vec<u8>, String> {
+    STANDARD.decode(text).map_err(|error| {
+        let at = match error {
+            base64::DecodeError::InvalidByte(at, _)
+            | base64::DecodeError::InvalidLastSymbol(at, _) => at,
+            base64::DecodeError::InvalidLength(_) | base64::DecodeError::InvalidPadding => {
+                text.len() / 4 * 4
+            }
+        };
+        format!("illegal base64 data at input byte {at}")
+    })
+}
+
+struct Interface {
+    name: String,
+    addrs: Vec<IpAddr>,
+}
+
+impl Interface {
+    fn find(name: &str) -> Result<Self, AgentError> {
+        let all = if_addrs::get_if_addrs().unwrap_or_default();
+        let addrs: Vec<_> =
+            all.iter().filter(|found| found.name == name).map(if_addrs::Interface::ip).collect();
+        if addrs.is_empty() && !std::path::Path::new("/sys/class/net").join(name).exists() {
+            return Err(AgentError::Invalid(
+                "Invalid network interface: route ip+net: no such network interface".to_owned(),
+            ));
+        }
+        Ok(Self { name: name.to_owned(), addrs })
+    }
+
+    fn bind(self, bind: SocketAddr) -> Result<(SocketAddr, Option<String>), AgentError> {
+        let invalid = |text: String| Err(AgentError::Invalid(text));
+        let name = self.name;
+        if self.addrs.is_empty() {
+            return invalid(format!("Interface '{name}' has no addresses"));
+        }
+        if !bind.ip().is_unspecified() {
+            return if self.addrs.contains(&bind.ip()) {
+                Ok((bind, None))
+            } else {
+                invalid(format!("Interface '{name}' has no '{}' address", bind.ip()))
+            };
+        }
+        let link_local = |ip: &IpAddr| match ip {
+            IpAddr::V4(ip) => ip.is_link_local(),
+            IpAddr::V6(ip) => ip.is_unicast_link_local(),
+        };
+        match self.addrs.iter().find(|ip| !link_local(ip)) {
+            Some(ip) => Ok((SocketAddr::new(*ip, bind.port()), Some(name))),
+            None => invalid(format!("Failed to find usable address for interface '{name}'")),
+        }
+    }
+}
+
+fn judge_mdns(written: &FileConfig) -> Result<(), AgentError> {
+    let Some(interface) = written.text("mdns.interface") else { return Ok(()) };
+    let invalid = |text: &str| Err(AgentError::Invalid(text.to_owned()));
+    if written.text("discover").is_none() {
+        return invalid("mDNS interface specified without enabling mDNS discovery");
+    }
+    if Interface::find(interface).is_err() {
+        return invalid("Invalid mDNS network interface: route ip+net: no such network interface");
+    }
+    let off = |name| written.bool(name) == Some(true);
+    if off("mdns.disable_ipv4") && off("mdns.disable_ipv6") {
+        return invalid("Invalid mDNS configuration: both IPv4 and IPv6 are disabled");
+    }
+    Ok(())
+}
+
+fn at_least_a_second(
+    written: &FileConfig,
+    name: &str,
+    default_secs: u64,
+    warnings: &mut Vec<String>,
+) -> Duration {
+    let second = Duration::from_secs(1);
+    let Some(ns) = written.number(name) else { return Duration::from_secs(default_secs) };
+    let value = Duration::from_nanos(u64::try_from(ns).unwrap_or(0));
+    if value >= second {
+        return value;
+    }
+    let field = if name == "retry_interval" { "RetryInterval" } else { "BroadcastTimeout" };
+    warnings.push(format!("Warning: '{field}' is too low. Setting to 1s"));
+    second
+}
+
+fn host_name() -> Result<String, AgentError> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .or_else(|_| std::fs::read_to_string("/etc/hostname"))
+        .or_else(|error| std::env::var("HOSTNAME").map_err(|_| error));
+    let name = name.map_err(|error| {
+        AgentError::Invalid(format!("Error determining hostname: {}", go_net::error_text(&error)))
+    })?;
+    Ok(name.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn build(json: &str) -> Result<(Settings, Vec<String>), String> {
+        let mut config = FileConfig::default();
+        config.set_text("node_name", "n");
+        config.merge(FileConfig::decode(json.as_bytes()).unwrap());
+        Settings::build(config).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn mistakes_are_told_in_the_words_of_go() {
+        for (json, message) in [
+            (
+                r#"{"event_handlers":["foo=bar.sh"]}"#,
+                "Invalid event script: Event 'foo' invoking 'bar.sh'",
+            ),
+            (
+                r#"{"interface":"nope0"}"#,
+                "Invalid network interface: route ip+net: no such network interface",
+            ),
+            (
+                r#"{"mdns":{"interface":"lo"}}"#,
+                "mDNS interface specified without enabling mDNS discovery",
+            ),
+            (
+                r#"{"log_level":"bogus"}"#,
+                "Invalid log level: BOGUS. Valid log levels are: [TRACE DEBUG INFO WARN ERR]",
+            ),
+            (r#"{"bind":"::1"}"#, "Invalid bind address: address ::1: too many colons in address"),
+            (
+                r#"{"interface":"lo","bind":"127.0.0.20"}"#,
+                "Interface 'lo' has no '127.0.0.20' address",
+            ),
+            (
+                r#"{"advertise":"1:2:3"}"#,
+                "Invalid advertise address: address 1:2:3: too many colons in address",
+            ),
+            (
+                r#"{"encrypt_key":"!"}"#,
+                "Invalid encryption key: illegal base64 data at input byte 0",
+            ),
+            (r#"{"profile":"foo"}"#, "Unknown profile: foo"),
+            (r#"{"cidrs_allowed":["10.0.0.0/33"]}"#, "invalid CIDR address: 10.0.0.0/33"),
+        ] {
+            assert_eq!(build(json).unwrap_err(), message);
+        }
+    }
+
+    #[test]
+    fn low_intervals_roles_and_rejoin_are_warned_about() {
+        let (settings, warnings) = build(
+            r#"{"retry_interval":"5ms","broadcast_timeout":"1ns","role":"web",
+                "tags":{"role":"db"},"rejoin_after_leave":true}"#,
+        )
+        .unwrap();
+        assert_eq!(settings.retry_interval, Duration::from_secs(1));
+        assert_eq!(settings.tags["role"], "web");
+        let config = settings.serf_config().unwrap();
+        assert_eq!(config.broadcast_timeout, Duration::from_secs(1));
+        assert_eq!(
+            warnings,
+            [
+                "Deprecation warning: 'Role' has been replaced with 'Tags'",
+                "Warning: 'RetryInterval' is too low. Setting to 1s",
+                "Warning: 'BroadcastTimeout' is too low. Setting to 1s",
+                "Warning: 'RejoinAfterLeave' enabled without snapshot file",
+            ]
+        );
+    }
+
+    #[test]
+    fn addresses_take_the_default_port_and_interfaces_give_theirs() {
+        let bind = |json: &str| build(json).unwrap().0.bind.to_string();
+        assert_eq!(bind("{}"), "0.0.0.0:7946");
+        assert_eq!(bind(r#"{"bind":"127.0.0.2"}"#), "127.0.0.2:7946");
+        assert_eq!(bind(r#"{"bind":"[::1]"}"#), "[::1]:7946");
+        assert_eq!(bind(r#"{"bind":"[::1]:99"}"#), "[::1]:99");
+        assert_eq!(bind(r#"{"interface":"lo"}"#), "127.0.0.1:7946");
+    }
+
+    #[test]
+    fn protocol_versions_have_a_range() {
+        let version = |number| {
+            let (settings, _) = build(&format!(r#"{{"protocol":{number}}}"#)).unwrap();
+            settings.serf_config().map(|config| config.protocol_version).map_err(|e| e.to_string())
+        };
+        assert_eq!(version(0), Ok(5));
+        assert_eq!(version(3), Ok(3));
+        assert!(version(1).unwrap_err().contains("'1' too low. Must be in range: [2, 5]"));
+        assert!(version(9).unwrap_err().contains("'9' too high. Must be in range: [2, 5]"));
+    }
+
+    #[test]
+    fn base64_mistakes_name_the_byte() {
+        assert_eq!(go_base64("not base64"), Err("illegal base64 data at input byte 3".into()));
+        assert_eq!(go_base64("AAAA"), Ok(vec![0, 0, 0]));
+    }
+}

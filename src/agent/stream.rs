@@ -1,0 +1,179 @@
+//! What flows to an RPC client by itself: events, log lines and a query's progress.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use tokio::sync::mpsc;
+use tracing::warn;
+
+use super::Filter;
+use crate::{
+    driver::{EventStream, QueryHandle},
+    msgpack::{Dialect, Writer},
+    rpc::{
+        encode, encode_members,
+        protocol::{
+            Blob, LogRecord, PENDING_QUERIES_MAX, QueryEventRecord, QueryRecord, ResponseHeader,
+            UserEventRecord,
+        },
+    },
+    serf::{Event, MemberEvent, Query, QueryUpdate},
+};
+
+/// Encoded frames on their way to a client's socket.
+pub(super) type Outbox = mpsc::Sender<Vec<u8>>;
+
+/// Queries delivered to one connection that it may still answer.
+#[derive(Default)]
+pub(super) struct PendingQueries {
+    state: Mutex<Pending>,
+}
+
+#[derive(Default)]
+struct Pending {
+    last: u64,
+    queries: BTreeMap<u64, Query>,
+}
+
+impl PendingQueries {
+    /// Remembers a query under a number of its own. The oldest makes room.
+    fn add(&self, query: &Query) -> u64 {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.last += 1;
+        let id = state.last;
+        state.queries.insert(id, query.clone());
+        if state.queries.len() > PENDING_QUERIES_MAX {
+            state.queries.pop_first();
+        }
+        id
+    }
+
+    pub(super) fn get(&self, id: u64) -> Option<Query> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).queries.get(&id).cloned()
+    }
+
+    pub(super) fn remove(&self, id: u64) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).queries.remove(&id);
+    }
+}
+
+/// Delivers events that pass one of `filters` until the client or the node is gone.
+pub(super) async fn events(
+    mut events: EventStream,
+    filters: Vec<Filter>,
+    seq: u64,
+    out: Outbox,
+    pending: Arc<PendingQueries>,
+    client: Arc<str>,
+) {
+    while let Some(event) = events.recv().await {
+        if let Event::Lagged(lost) = event {
+            warn!(target: "agent.ipc", "Dropping event to {client} ({lost} dropped)");
+            continue;
+        }
+        // One record for the stream, however many of its filters let the event through.
+        if !filters.iter().any(|filter| filter.matches(&event)) {
+            continue;
+        }
+        let Some(frame) = event_frame(&event, seq, &pending) else { continue };
+        if out.send(frame).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn event_frame(event: &Event, seq: u64, pending: &PendingQueries) -> Option<Vec<u8>> {
+    let mut out = record(seq);
+    match event {
+        Event::Member(MemberEvent { kind, members }) => {
+            let mut writer = Writer::with_dialect(&mut out, Dialect::Rpc);
+            writer.map(2);
+            writer.str("Event");
+            writer.str(kind.to_string());
+            writer.str("Members");
+            encode_members(members.iter().map(|member| &**member), &mut out);
+        }
+        Event::User(event) => encode(
+            &UserEventRecord {
+                event: "user".to_owned(),
+                l_time: event.ltime.0,
+                name: event.name.to_string(),
+                payload: Blob(event.payload.to_vec()),
+                coalesce: event.coalesce,
+            },
+            &mut out,
+        ),
+        // Serf's own queries are answered by the node.
+        Event::Query(query) if query.name.starts_with("_serf_") => return None,
+        Event::Query(query) => encode(
+            &QueryEventRecord {
+                event: "query".to_owned(),
+                id: pending.add(query),
+                l_time: query.id.ltime.0,
+                name: query.name.to_string(),
+                payload: Blob(query.payload.to_vec()),
+            },
+            &mut out,
+        ),
+        Event::Lagged(_) => return None,
+    }
+    Some(out)
+}
+
+/// Delivers the log.
+pub(super) async fn log(
+    backlog: Vec<Arc<str>>,
+    mut lines: mpsc::Receiver<Arc<str>>,
+    seq: u64,
+    out: Outbox,
+) {
+    let mut frame = Vec::new();
+    for line in backlog {
+        log_record(&line, seq, &mut frame);
+    }
+    if !frame.is_empty() && out.send(frame).await.is_err() {
+        return;
+    }
+    while let Some(line) = lines.recv().await {
+        let mut frame = Vec::new();
+        log_record(&line, seq, &mut frame);
+        if out.send(frame).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn log_record(line: &str, seq: u64, out: &mut Vec<u8>) {
+    encode(&ResponseHeader { seq, error: String::new() }, out);
+    encode(&LogRecord { log: line.to_owned() }, out);
+}
+
+/// Delivers acks and answers, and `done` at the deadline.
+pub(super) async fn query(mut query: QueryHandle, seq: u64, out: Outbox) {
+    while let Some(update) = query.recv().await {
+        let (kind, from, payload) = match update {
+            QueryUpdate::Ack { from } => ("ack", from.to_string(), Vec::new()),
+            QueryUpdate::Response { from, payload } => {
+                ("response", from.to_string(), payload.to_vec())
+            }
+            QueryUpdate::Finished { .. } => break,
+        };
+        let mut frame = record(seq);
+        encode(&QueryRecord { r#type: kind.to_owned(), from, payload: Blob(payload) }, &mut frame);
+        if out.send(frame).await.is_err() {
+            return;
+        }
+    }
+    let mut frame = record(seq);
+    encode(&QueryRecord { r#type: "done".to_owned(), ..QueryRecord::default() }, &mut frame);
+    // The client may be gone, and nobody else asked.
+    let _ = out.send(frame).await;
+}
+
+fn record(seq: u64) -> Vec<u8> {
+    let mut out = Vec::new();
+    encode(&ResponseHeader { seq, error: String::new() }, &mut out);
+    out
+}

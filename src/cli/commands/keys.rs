@@ -1,0 +1,132 @@
+//! `serf keys`
+
+use super::{
+    super::output::{Json, columns, line},
+    CommandSpec, FORMAT, Failure, Flag, Kind, Parsed, RPC, block_on, connect, failed, flag,
+};
+use crate::client::{Error, KeyResult};
+
+pub(super) const KEYS: CommandSpec = CommandSpec {
+    name: "keys",
+    synopsis: "Manipulate the internal encryption keyring used by Serf",
+    arguments: "[options]...",
+    about: "Lists and changes the keys that encrypt the traffic of the whole cluster. A rotation \
+            is an install, a use and a remove, each once the one before succeeded.",
+    flags: &[FLAGS, FORMAT, RPC],
+    ignores_flags: false,
+    error_prefix: "",
+    run,
+};
+
+const FLAGS: &[Flag] = &[
+    flag("install", Kind::Text, "<key>", "Adds a key on all members."),
+    flag("list", Kind::Bool, "", "Lists the keys and how many members have each."),
+    flag("remove", Kind::Text, "<key>", "Removes a key on all members; not the primary."),
+    flag("use", Kind::Text, "<key>", "Makes an installed key the primary on all members."),
+];
+
+/// What each operation says.
+struct Words {
+    begin: &'static str,
+    done: &'static str,
+    failed: &'static str,
+}
+
+const INSTALL: Words = Words {
+    begin: "Installing key on all members...",
+    done: "Successfully installed key!",
+    failed: "Error installing key",
+};
+const USE: Words = Words {
+    begin: "Changing primary key on all members...",
+    done: "Successfully changed primary key!",
+    failed: "Error changing primary key",
+};
+const REMOVE: Words = Words {
+    begin: "Removing key on all members...",
+    done: "Successfully removed key!",
+    failed: "Error removing key",
+};
+const LIST: Words = Words {
+    begin: "Asking all members for installed keys...",
+    done: "Keys gathered, listing cluster keys...",
+    failed: "Failed to gather member keys",
+};
+
+fn run(args: &Parsed) -> Result<(), Failure> {
+    let key = |name| args.text(name).filter(|key| !key.is_empty());
+    let chosen = [key("install"), key("use"), key("remove")];
+    let count = chosen.iter().flatten().count() + usize::from(args.bool("list"));
+    if count > 1 {
+        let message = "Only one of -install, -use, -remove, or -list allowed";
+        return Err(Failure::Message(message.to_owned()));
+    }
+    if count == 0 {
+        return Err(Failure::Help);
+    }
+    let json = args.text("format") == Some("json");
+    block_on(async {
+        let client = connect(args).await?;
+        let begin = |words: &Words| {
+            if !json {
+                line(&format!("==> {}", words.begin));
+            }
+        };
+        let (words, result) = match chosen {
+            [Some(key), _, _] => {
+                begin(&INSTALL);
+                (INSTALL, client.install_key(key).await)
+            }
+            [_, Some(key), _] => {
+                begin(&USE);
+                (USE, client.use_key(key).await)
+            }
+            [_, _, Some(key)] => {
+                begin(&REMOVE);
+                (REMOVE, client.remove_key(key).await)
+            }
+            [None, None, None] => {
+                begin(&LIST);
+                (LIST, client.list_keys().await)
+            }
+        };
+        report(&words, result, json)
+    })
+}
+
+fn report(words: &Words, result: Result<KeyResult, Error>, json: bool) -> Result<(), Failure> {
+    let KeyResult { response, error } = result.map_err(failed(words.failed))?;
+    if json {
+        let messages =
+            response.messages.iter().map(|(node, text)| (node.clone(), Json::text(text)));
+        let keys = response.keys.iter().flatten().map(|(key, n)| (key.clone(), Json::Int(*n)));
+        let failed = error.is_some();
+        let object = Json::object([
+            ("keys", Json::object(keys)),
+            ("messages", Json::object(messages)),
+            ("num_nodes", Json::Int(response.num_nodes)),
+            ("num_resp", Json::Int(response.num_resp)),
+            ("num_err", Json::Int(response.num_err)),
+            ("error", error.map_or(Json::Null, Json::Text)),
+        ]);
+        line(&object.pretty());
+        return if failed { Err(Failure::Silent) } else { Ok(()) };
+    }
+    if let Some(error) = error {
+        if !response.messages.is_empty() {
+            let rows = response.messages.iter();
+            let rows: Vec<_> = rows.map(|(node, text)| format!("failed: |{node}|{text}")).collect();
+            line(&columns(&rows));
+        }
+        line("");
+        return Err(Failure::Message(format!("{}: {error}", words.failed)));
+    }
+    line(&format!("==> {}", words.done));
+    if let Some(keys) = response.keys.filter(|_| words.done == LIST.done) {
+        line("");
+        let total = response.num_nodes;
+        let rows: Vec<_> = keys.iter().map(|(key, n)| format!("{key} | [{n}/{total}]")).collect();
+        line(&columns(&rows));
+    }
+    Ok(())
+}

@@ -1,0 +1,122 @@
+//! The commands.
+
+mod agent;
+mod info;
+mod keys;
+mod local;
+mod members;
+mod monitor;
+mod query;
+mod reachability;
+mod small;
+
+use std::{collections::BTreeMap, future::Future};
+
+use super::{CommandSpec, Failure, Flag, Kind, Parsed, output};
+use crate::client::{Client, Config};
+
+/// All commands.
+pub(super) const ALL: &[CommandSpec] = &[
+    agent::AGENT,
+    local::COMPLETION,
+    small::EVENT,
+    small::FORCE_LEAVE,
+    info::INFO,
+    small::JOIN,
+    small::KEYGEN,
+    keys::KEYS,
+    small::LEAVE,
+    local::MAN,
+    members::MEMBERS,
+    monitor::MONITOR,
+    query::QUERY,
+    reachability::REACHABILITY,
+    small::RTT,
+    small::TAGS,
+    local::VALIDATE,
+    VERSION,
+];
+
+/// Needed before commands are told apart.
+pub(super) const VERSION: CommandSpec = small::VERSION;
+
+const fn flag(name: &'static str, kind: Kind, value: &'static str, help: &'static str) -> Flag {
+    Flag { name, kind, value, help }
+}
+
+/// Flags of every command that talks to an agent.
+const RPC: &[Flag] = &[
+    flag(
+        "rpc-addr",
+        Kind::Text,
+        "127.0.0.1:7373",
+        "Address of the agent's RPC, host:port or unix:PATH. The environment variable \
+         SERF_RPC_ADDR sets another default.",
+    ),
+    flag(
+        "rpc-auth",
+        Kind::Text,
+        "\"\"",
+        "Token for the agent's RPC. The environment variable SERF_RPC_AUTH sets another default.",
+    ),
+];
+
+const FORMAT: &[Flag] =
+    &[flag("format", Kind::Text, "text", "Output format: text (the default) or json.")];
+
+/// Runs a command's future to its end.
+fn block_on(future: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::Message(error.to_string()))?;
+    runtime.block_on(future)
+}
+
+async fn connect(args: &Parsed) -> Result<Client, Failure> {
+    let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let addr = args.text("rpc-addr").map(str::to_owned).or_else(|| variable("SERF_RPC_ADDR"));
+    let auth = args.text("rpc-auth").map(str::to_owned).or_else(|| variable("SERF_RPC_AUTH"));
+    let mut config = Config::new(addr.unwrap_or_else(|| "127.0.0.1:7373".to_owned()));
+    config.auth_key = auth.unwrap_or_default();
+    Client::connect(config)
+        .await
+        .map_err(|error| Failure::Message(format!("Error connecting to Serf agent: {error}")))
+}
+
+/// For `map_err`: Go's prefix before what went wrong.
+fn failed<E: std::fmt::Display>(what: &str) -> impl FnOnce(E) -> Failure {
+    let what = what.to_owned();
+    move |error| Failure::Message(format!("{what}: {error}"))
+}
+
+/// `k=v` flags.
+fn tags(args: &[String]) -> Result<BTreeMap<String, String>, Failure> {
+    let mut tags = BTreeMap::new();
+    for arg in args {
+        match arg.split_once('=') {
+            Some((name, value)) if !name.is_empty() => {
+                tags.insert(name.to_owned(), value.to_owned());
+            }
+            Some(_) | None => return Err(Failure::Message(format!("Error: Invalid tag: '{arg}'"))),
+        }
+    }
+    Ok(tags)
+}
+
+/// Prints what a command that has only one thing to say says.
+fn say(args: &Parsed, text: &str, json: output::Json) -> Result<(), Failure> {
+    match args.text("format").unwrap_or("text") {
+        "text" => output::line(text),
+        "json" => output::line(&json.pretty()),
+        other => return Err(bad_format(other)),
+    }
+    Ok(())
+}
+
+fn bad_format(format: &str) -> Failure {
+    Failure::Message(format!("Encoding error: Invalid output format {format:?}"))
+}
+
+/// Go trims what it encoded.
+fn say_trimmed(args: &Parsed, text: &str, json: output::Json) -> Result<(), Failure> {
+    say(args, text.trim(), json)
+}

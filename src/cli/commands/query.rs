@@ -1,0 +1,113 @@
+//! `serf query`
+
+use std::collections::BTreeMap;
+
+use super::{
+    super::output::{Json, bytes, line},
+    CommandSpec, FORMAT, Failure, Flag, Kind, Parsed, RPC, block_on, connect, failed, flag,
+    small::name_and_payload,
+    tags,
+};
+use crate::{
+    client::{QueryEvent, QueryStream},
+    rpc::protocol::{Blob, Query},
+};
+
+pub(super) const QUERY: CommandSpec = CommandSpec {
+    name: "query",
+    synopsis: "Send a query to the Serf cluster",
+    arguments: "[options] name [payload]",
+    about: "Asks all members, or some, and shows their answers until the time is over.",
+    flags: &[FLAGS, FORMAT, RPC],
+    ignores_flags: false,
+    error_prefix: "",
+    run,
+};
+
+const FLAGS: &[Flag] = &[
+    flag("no-ack", Kind::Bool, "", "Do not ask for acks."),
+    flag("node", Kind::List, "<name>", "Only this member; can be repeated."),
+    flag(
+        "relay-factor",
+        Kind::Int,
+        "0",
+        "How many other members send each answer a second time; 0 to 255.",
+    ),
+    flag("tag", Kind::List, "<key>=<regexp>", "Only members whose tag matches; can be repeated."),
+    flag("timeout", Kind::Duration, "15s", "How long to wait; by the cluster's size unless set."),
+];
+
+fn run(args: &Parsed) -> Result<(), Failure> {
+    let filter_tags = tags(&args.list("tag"))?;
+    let (name, payload) = name_and_payload(args, "A query name must be specified.")?;
+    let relay_factor = u8::try_from(args.int("relay-factor").unwrap_or(0))
+        .map_err(|_| Failure::Message("Relay factor must be between 0 and 255".to_owned()))?;
+    let nodes = args.list("node");
+    let query = Query {
+        filter_nodes: Some(nodes).filter(|nodes| !nodes.is_empty()),
+        filter_tags: Some(filter_tags),
+        request_ack: !args.bool("no-ack"),
+        relay_factor,
+        timeout: args.duration("timeout").unwrap_or(0),
+        name: name.to_owned(),
+        payload: Blob(payload.as_bytes().to_vec()),
+    };
+    block_on(async {
+        let client = connect(args).await?;
+        let json = match args.text("format").unwrap_or("text") {
+            "text" => false,
+            "json" => true,
+            other => return Err(Failure::Message(format!("Invalid format: {other}"))),
+        };
+        let acks = query.request_ack;
+        let stream = client.query(query).await.map_err(failed("Error sending query"))?;
+        let collect = async {
+            if json { print_json(stream).await } else { print_text(stream, name, acks).await }
+        };
+        tokio::select! {
+            result = collect => result,
+            _ = tokio::signal::ctrl_c() => Err(Failure::Silent),
+        }
+    })
+}
+
+async fn print_text(mut stream: QueryStream, name: &str, acks: bool) -> Result<(), Failure> {
+    line(&format!("Query '{name}' dispatched"));
+    let (mut total_acks, mut total_responses) = (0, 0);
+    while let Some(event) = stream.recv().await? {
+        match event {
+            QueryEvent::Ack(from) => {
+                total_acks += 1;
+                line(&format!("Ack from '{from}'"));
+            }
+            QueryEvent::Response { from, payload } => {
+                total_responses += 1;
+                let payload = payload.strip_suffix(b"\n").unwrap_or(&payload);
+                let mut out = format!("Response from '{from}': ").into_bytes();
+                out.extend_from_slice(payload);
+                out.push(b'\n');
+                bytes(&out);
+            }
+        }
+    }
+    if acks {
+        line(&format!("Total Acks: {total_acks}"));
+    }
+    line(&format!("Total Responses: {total_responses}"));
+    Ok(())
+}
+
+async fn print_json(mut stream: QueryStream) -> Result<(), Failure> {
+    let (mut acks, mut responses) = (Vec::new(), BTreeMap::new());
+    while let Some(event) = stream.recv().await? {
+        match event {
+            QueryEvent::Ack(from) => acks.push(Json::Text(from)),
+            QueryEvent::Response { from, payload } => {
+                responses.insert(from, Json::text(String::from_utf8_lossy(&payload)));
+            }
+        }
+    }
+    let acks = if acks.is_empty() { Json::Null } else { Json::List(acks) };
+    line(&Json::object([("Acks", acks), ("Responses", Json::object(responses))]).pretty());
+    Ok(())
+}

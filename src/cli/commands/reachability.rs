@@ -1,0 +1,133 @@
+//! `serf reachability`
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+use super::{
+    super::output::line, CommandSpec, Failure, Flag, Kind, Parsed, RPC, block_on, connect, failed,
+    flag,
+};
+use crate::{
+    client::{QueryEvent, QueryStream},
+    rpc::protocol::{Member, Query},
+};
+
+pub(super) const REACHABILITY: CommandSpec = CommandSpec {
+    name: "reachability",
+    synopsis: "Test network reachability",
+    arguments: "[options]",
+    about: "Asks every member for an ack and tells which live ones sent none.",
+    flags: &[FLAGS, RPC],
+    ignores_flags: false,
+    error_prefix: "",
+    run,
+};
+
+const FLAGS: &[Flag] = &[flag("verbose", Kind::Bool, "", "Show each ack and the time taken.")];
+
+const TROUBLESHOOTING: &str = "\
+Troubleshooting tips:
+* Ensure that the bind addr:port is accessible by all other nodes
+* If an advertise address is set, ensure it routes to the bind address
+* Check that no nodes are behind a NAT
+* If nodes are behind firewalls or iptables, check that Serf traffic is permitted (UDP and TCP)
+* Verify networking equipment is functional";
+
+fn run(args: &Parsed) -> Result<(), Failure> {
+    let verbose = args.bool("verbose");
+    block_on(async {
+        let client = connect(args).await?;
+        let members = client.members().await.map_err(failed("Error getting members"))?;
+        let live: BTreeSet<&str> = members
+            .iter()
+            .filter(|member| member.status == "alive")
+            .map(|member| member.name.as_str())
+            .collect();
+        line(&format!("Total members: {}, live members: {}", members.len(), live.len()));
+        let query = Query { name: "_serf_ping".to_owned(), request_ack: true, ..Query::default() };
+        let acks = client.query(query).await.map_err(failed("Error sending query"))?;
+        line("Starting reachability test...");
+        let acked = tokio::select! {
+            acked = collect(acks, verbose) => acked?,
+            _ = tokio::signal::ctrl_c() => {
+                return Err(Failure::Message("Test interrupted".to_owned()));
+            }
+        };
+        judge(&members, &live, &acked, verbose)
+    })
+}
+
+struct Acked {
+    names: BTreeSet<String>,
+    duplicates: bool,
+    took: Duration,
+    last: Duration,
+}
+
+async fn collect(mut acks: QueryStream, verbose: bool) -> Result<Acked, Failure> {
+    let start = Instant::now();
+    let mut acked = Acked {
+        names: BTreeSet::new(),
+        duplicates: false,
+        took: Duration::ZERO,
+        last: Duration::ZERO,
+    };
+    while let Some(event) = acks.recv().await? {
+        let QueryEvent::Ack(from) = event else { continue };
+        if verbose {
+            line(&format!("\tAck from '{from}'"));
+        }
+        acked.last = start.elapsed();
+        if !acked.names.insert(from.clone()) {
+            line(&format!("Duplicate response from '{from}'"));
+            acked.duplicates = true;
+        }
+    }
+    acked.took = start.elapsed();
+    Ok(acked)
+}
+
+fn judge(
+    members: &[Member],
+    live: &BTreeSet<&str>,
+    acked: &Acked,
+    verbose: bool,
+) -> Result<(), Failure> {
+    if verbose {
+        let (took, last) = (acked.took.as_secs_f64(), acked.last.as_secs_f64());
+        line(&format!("Query time: {took:.2} sec, time to last response: {last:.2} sec"));
+    }
+    if acked.duplicates {
+        line(
+            "Duplicate responses means there is a misconfiguration. Verify that node names are \
+             unique.",
+        );
+    }
+    let all = acked.names.len() == live.len();
+    if all {
+        line("Successfully contacted all live nodes");
+        return if acked.duplicates { Err(Failure::Silent) } else { Ok(()) };
+    }
+    if acked.names.len() > live.len() {
+        line("Received more acks than live nodes! Acks from non-live nodes:");
+        for name in acked.names.iter().filter(|name| !live.contains(name.as_str())) {
+            line(&format!("\t{name}"));
+        }
+        line(
+            "This could mean Serf is detecting false-failures due to a misconfiguration or network issue.",
+        );
+    } else {
+        line("Received less acks than live nodes! Missing acks from:");
+        for member in members.iter().filter(|member| live.contains(member.name.as_str())) {
+            if !acked.names.contains(&member.name) {
+                line(&format!("\t{}", member.name));
+            }
+        }
+        line(
+            "This could mean Serf gossip packets are being lost due to a misconfiguration or network issue.",
+        );
+    }
+    Err(Failure::Message(TROUBLESHOOTING.to_owned()))
+}

@@ -1,0 +1,96 @@
+//! Shell completions and man pages, from the flag tables.
+
+use std::fmt::Write as _;
+
+use super::{CommandSpec, Kind};
+
+/// The script that completes commands and flags in `shell`.
+pub(super) fn script(shell: &str, commands: &[CommandSpec]) -> Option<String> {
+    match shell {
+        "bash" => Some(bash(commands)),
+        "zsh" => Some(format!(
+            "#compdef serf\nautoload -U +X bashcompinit && bashcompinit\n{}",
+            bash(commands)
+        )),
+        "fish" => Some(fish(commands)),
+        _ => None,
+    }
+}
+
+/// All manual pages as one roff document in section 1.
+pub(super) fn manual(commands: &[CommandSpec]) -> String {
+    let mut out = String::from(
+        ".TH SERF 1\n.SH NAME\nserf \\- cluster membership, failure detection and events\n\
+         .SH SYNOPSIS\n.B serf\n.I command\n[options]\n.SH COMMANDS\n",
+    );
+    for command in commands {
+        let arguments = roff(command.arguments);
+        let _ = writeln!(out, ".SS serf {} {arguments}\n{}", command.name, roff(command.about));
+        for flag in command.flags.iter().copied().flatten() {
+            let value = if flag.kind == Kind::Bool { "" } else { flag.value };
+            let equals = if flag.kind == Kind::Bool { "" } else { "=" };
+            let _ = writeln!(
+                out,
+                ".TP\n.B \\-{}{equals}{}\n{}",
+                roff(flag.name),
+                roff(value),
+                roff(flag.help)
+            );
+        }
+    }
+    out.push_str(
+        ".SH EXIT STATUS\n0: done. 1: failed. 127: no such command.\n.SH ENVIRONMENT\n.TP\n\
+         .B SERF_RPC_ADDR\nDefault of \\-rpc\\-addr, except for the agent.\n.TP\n\
+         .B SERF_RPC_AUTH\nDefault of \\-rpc\\-auth.\n",
+    );
+    out
+}
+
+fn roff(text: &str) -> String {
+    text.replace('\\', "\\e").replace('-', "\\-").replace('\n', " ")
+}
+
+fn flags(command: &CommandSpec) -> String {
+    let flags = command.flags.iter().copied().flatten();
+    flags.map(|flag| format!("-{}", flag.name)).collect::<Vec<_>>().join(" ")
+}
+
+fn bash(commands: &[CommandSpec]) -> String {
+    let names: Vec<_> = commands.iter().map(|command| command.name).collect();
+    let mut cases = String::new();
+    for command in commands {
+        let _ = writeln!(cases, "    {}) words=\"{}\" ;;", command.name, flags(command));
+    }
+    format!(
+        "_serf() {{\n  local cur=\"${{COMP_WORDS[COMP_CWORD]}}\" words=\"\"\n  \
+         if [ \"$COMP_CWORD\" -eq 1 ]; then\n    words=\"{}\"\n  else\n    \
+         case \"${{COMP_WORDS[1]}}\" in\n{cases}    esac\n  fi\n  \
+         COMPREPLY=( $(compgen -W \"$words\" -- \"$cur\") )\n}}\n\
+         complete -o default -F _serf serf\n",
+        names.join(" ")
+    )
+}
+
+fn fish(commands: &[CommandSpec]) -> String {
+    let quote = |text: &str| text.replace('\\', "\\\\").replace('\'', "\\'");
+    let mut out = String::new();
+    for command in commands {
+        let _ = writeln!(
+            out,
+            "complete -c serf -n __fish_use_subcommand -f -a {} -d '{}'",
+            command.name,
+            quote(command.synopsis)
+        );
+        for flag in command.flags.iter().copied().flatten() {
+            let value = if flag.kind == Kind::Bool { "" } else { " -r" };
+            let _ = writeln!(
+                out,
+                "complete -c serf -n '__fish_seen_subcommand_from {}' -o {}{value} -d '{}'",
+                command.name,
+                flag.name,
+                quote(flag.help)
+            );
+        }
+    }
+    out
+}

@@ -1,0 +1,267 @@
+//! Go's flag syntax over a table.
+//!
+//! `-name value`, `-name=value` and the same with two dashes are equal; booleans take a value
+//! only after `=`; parsing stops at the first argument that is no flag, or after `--`.
+
+use std::collections::BTreeMap;
+
+use crate::base::go_duration;
+
+/// One flag: what parses it, and what help, completions and man pages say of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Flag {
+    /// Without dashes.
+    pub name: &'static str,
+    /// What it takes.
+    pub kind: Kind,
+    /// What stands for its value in help.
+    pub value: &'static str,
+    /// One sentence or more.
+    pub help: &'static str,
+}
+
+/// What a flag takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Nothing, or `=true` and the like.
+    Bool,
+    /// Text; the last one counts.
+    Text,
+    /// Text; each one counts.
+    List,
+    /// An integer, in Go's notations.
+    Int,
+    /// A Go duration.
+    Duration,
+}
+
+/// Arguments that were parsed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Parsed {
+    values: BTreeMap<&'static str, Vec<String>>,
+    /// Flags and their values in the order in which they came.
+    pub order: Vec<(&'static str, String)>,
+    /// What is no flag.
+    pub positionals: Vec<String>,
+}
+
+/// What is wrong with the arguments; the texts are Go's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ParseError {
+    /// No such flag.
+    #[error("flag provided but not defined: -{0}")]
+    Undefined(String),
+    /// The value is missing.
+    #[error("flag needs an argument: -{0}")]
+    NeedsArgument(String),
+    /// The value does not parse.
+    #[error("invalid value {value:?} for flag -{flag}: {reason}")]
+    Invalid {
+        /// The value.
+        value: String,
+        /// The flag.
+        flag: String,
+        /// `parse error` or `value out of range`.
+        reason: &'static str,
+    },
+    /// The value of a boolean does not parse.
+    #[error("invalid boolean value {value:?} for -{flag}: parse error")]
+    Boolean {
+        /// The value.
+        value: String,
+        /// The flag.
+        flag: String,
+    },
+    /// Such as `---x` or `-=x`.
+    #[error("bad flag syntax: {0}")]
+    Syntax(String),
+    /// Help was asked for behind the point where it is looked for first.
+    #[error("flag: help requested")]
+    Help,
+}
+
+/// Parses `args` by the tables.
+///
+/// # Errors
+/// See [`ParseError`].
+pub(super) fn parse(tables: &[&'static [Flag]], args: &[String]) -> Result<Parsed, ParseError> {
+    let mut parsed = Parsed::default();
+    let mut args = args.iter();
+    while let Some(arg) = args.as_slice().first() {
+        let Some(body) = arg.strip_prefix('-').filter(|body| !body.is_empty()) else { break };
+        args.next();
+        if arg == "--" {
+            break;
+        }
+        let body = body.strip_prefix('-').unwrap_or(body);
+        if body.is_empty() || body.starts_with(['-', '=']) {
+            return Err(ParseError::Syntax(arg.clone()));
+        }
+        let (name, inline) = match body.split_once('=') {
+            Some((name, value)) => (name, Some(value.to_owned())),
+            None => (body, None),
+        };
+        let Some(flag) = tables.iter().copied().flatten().find(|flag| flag.name == name) else {
+            let help = name == "h" || name == "help";
+            return Err(if help { ParseError::Help } else { ParseError::Undefined(name.into()) });
+        };
+        let value = match (flag.kind, inline) {
+            (_, Some(value)) => value,
+            (Kind::Bool, None) => "true".to_owned(),
+            (_, None) => {
+                args.next().ok_or_else(|| ParseError::NeedsArgument(name.to_owned()))?.clone()
+            }
+        };
+        check(flag, &value)?;
+        parsed.order.push((flag.name, value.clone()));
+        parsed.values.entry(flag.name).or_default().push(value);
+    }
+    parsed.positionals = args.cloned().collect();
+    Ok(parsed)
+}
+
+fn check(flag: &Flag, value: &str) -> Result<(), ParseError> {
+    let invalid = |reason| ParseError::Invalid {
+        value: value.to_owned(),
+        flag: flag.name.to_owned(),
+        reason,
+    };
+    match flag.kind {
+        Kind::Bool => match go_bool(value) {
+            Some(_) => Ok(()),
+            None => Err(ParseError::Boolean { value: value.into(), flag: flag.name.into() }),
+        },
+        Kind::Int => go_int(value).map(drop).map_err(invalid),
+        Kind::Duration => go_duration::parse(value).map(drop).map_err(|_| invalid("parse error")),
+        Kind::Text | Kind::List => Ok(()),
+    }
+}
+
+impl Parsed {
+    /// The last value of a flag.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.values.get(name)?.last().map(String::as_str)
+    }
+
+    /// All values of a flag.
+    pub fn list(&self, name: &str) -> Vec<String> {
+        self.values.get(name).cloned().unwrap_or_default()
+    }
+
+    /// A boolean that is false unless given.
+    pub fn bool(&self, name: &str) -> bool {
+        self.text(name).and_then(go_bool).unwrap_or(false)
+    }
+
+    /// An integer.
+    pub fn int(&self, name: &str) -> Option<i64> {
+        self.text(name).and_then(|text| go_int(text).ok())
+    }
+
+    /// A duration in nanoseconds.
+    pub fn duration(&self, name: &str) -> Option<i64> {
+        self.text(name).and_then(|text| go_duration::parse(text).ok())
+    }
+}
+
+/// `strconv.ParseBool`.
+pub(crate) fn go_bool(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
+}
+
+/// `strconv.ParseInt(text, 0, 64)`.
+fn go_int(text: &str) -> Result<i64, &'static str> {
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(digits) => (true, digits),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let lower = digits.to_ascii_lowercase();
+    let (radix, body) = match lower.as_bytes() {
+        [b'0', b'x', ..] => (16, lower.get(2..)),
+        [b'0', b'o', ..] => (8, lower.get(2..)),
+        [b'0', b'b', ..] => (2, lower.get(2..)),
+        [b'0', _, ..] => (8, lower.get(1..)),
+        _ => (10, Some(lower.as_str())),
+    };
+    let body = body.unwrap_or_default();
+    let prefixed = body.len() < lower.len();
+    let bad_underscore = (body.starts_with('_') && !prefixed)
+        || (body.contains('_') && !prefixed)
+        || body.ends_with('_')
+        || body.contains("__");
+    let body = body.replace('_', "");
+    if body.is_empty() || bad_underscore || !body.chars().all(|c| c.is_digit(radix)) {
+        return Err("parse error");
+    }
+    let value = i128::from_str_radix(&body, radix).map_err(|_| "value out of range")?;
+    i64::try_from(if negative { -value } else { value }).map_err(|_| "value out of range")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TABLE: &[Flag] = &[
+        Flag { name: "b", kind: Kind::Bool, value: "", help: "" },
+        Flag { name: "text", kind: Kind::Text, value: "", help: "" },
+        Flag { name: "l", kind: Kind::List, value: "", help: "" },
+        Flag { name: "n", kind: Kind::Int, value: "", help: "" },
+        Flag { name: "d", kind: Kind::Duration, value: "", help: "" },
+    ];
+
+    fn parsed(line: &str) -> Result<Parsed, ParseError> {
+        let args: Vec<_> = line.split(' ').map(str::to_owned).collect();
+        parse(&[TABLE], &args)
+    }
+
+    #[test]
+    fn all_forms_of_a_flag_are_equal_and_the_last_one_wins() {
+        for line in ["-text a -text b", "-text=b", "--text b", "--text=b"] {
+            assert_eq!(parsed(line).unwrap().text("text"), Some("b"), "{line}");
+        }
+        assert_eq!(parsed("-l a --l=b=c").unwrap().list("l"), ["a", "b=c"]);
+        assert_eq!(parsed("-text=").unwrap().text("text"), Some(""));
+        assert_eq!(parsed("-text -b").unwrap().text("text"), Some("-b"));
+    }
+
+    #[test]
+    fn parsing_stops_at_the_first_positional() {
+        let args = parsed("-b false -text x").unwrap();
+        assert!(args.bool("b"));
+        assert_eq!(args.positionals, ["false", "-text", "x"]);
+        assert_eq!(parsed("-b=F -- -b").unwrap().positionals, ["-b"]);
+        assert_eq!(parsed("- -b").unwrap().positionals, ["-", "-b"]);
+    }
+
+    #[test]
+    fn integers_take_the_notations_of_go() {
+        for (text, value) in [("0x1F", 31), ("-0b11", -3), ("017", 15), ("1", 1), ("0x_1f", 31)] {
+            assert_eq!(go_int(text), Ok(value), "{text}");
+        }
+        for text in ["", "a", "08", "1_0_", "--1", "1_000"] {
+            assert_eq!(go_int(text), Err("parse error"), "{text}");
+        }
+        assert_eq!(go_int("9223372036854775808"), Err("value out of range"));
+        assert_eq!(go_int("-9223372036854775808"), Ok(i64::MIN));
+    }
+
+    #[test]
+    fn mistakes_are_told_in_the_words_of_go() {
+        for (line, text) in [
+            ("-bogus", "flag provided but not defined: -bogus"),
+            ("--bogus=1", "flag provided but not defined: -bogus"),
+            ("-text", "flag needs an argument: -text"),
+            ("-n x", "invalid value \"x\" for flag -n: parse error"),
+            ("-d 5", "invalid value \"5\" for flag -d: parse error"),
+            ("-b=maybe", "invalid boolean value \"maybe\" for -b: parse error"),
+            ("---b", "bad flag syntax: ---b"),
+            ("-=b", "bad flag syntax: -=b"),
+        ] {
+            assert_eq!(parsed(line).unwrap_err().to_string(), text);
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Help texts, made from the flag tables.
+
+use super::{Failure, Flag, Kind, Parsed, output};
+
+/// One command of the program.
+#[derive(Clone, Copy)]
+pub struct CommandSpec {
+    /// Name.
+    pub name: &'static str,
+    /// A few words for the list of commands.
+    pub synopsis: &'static str,
+    /// What follows the name on the usage line.
+    pub arguments: &'static str,
+    /// What it does, in sentences.
+    pub about: &'static str,
+    /// Its flags.
+    pub flags: &'static [&'static [Flag]],
+    /// Whether mistakes in flags do not matter.
+    pub ignores_flags: bool,
+    /// Before its errors.
+    pub error_prefix: &'static str,
+    /// Does it.
+    pub run: fn(&Parsed) -> Result<(), Failure>,
+}
+
+/// The help of a command.
+pub(super) fn text(command: &CommandSpec) -> String {
+    let mut out = format!("Usage: serf {}", command.name);
+    if !command.arguments.is_empty() {
+        out.push(' ');
+        out.push_str(command.arguments);
+    }
+    out.push_str("\n\n");
+    for line in wrap(command.about, 76) {
+        out.push_str(&format!("  {line}\n"));
+    }
+    let mut flags: Vec<_> = command.flags.iter().copied().flatten().collect();
+    if flags.is_empty() {
+        return out;
+    }
+    flags.sort_by_key(|flag| flag.name);
+    out.push_str("\nOptions:\n\n");
+    for flag in flags {
+        let head = match flag.kind {
+            Kind::Bool => format!("-{}", flag.name),
+            Kind::Text | Kind::List | Kind::Int | Kind::Duration => {
+                format!("-{}={}", flag.name, flag.value)
+            }
+        };
+        let mut head = head.as_str();
+        for line in wrap(flag.help, 50) {
+            out.push_str(&format!("  {head:<27} {line}\n"));
+            head = "";
+        }
+    }
+    out
+}
+
+/// The list of commands, on stderr.
+pub(super) fn print_commands(commands: &[CommandSpec]) {
+    let mut sorted: Vec<_> = commands.iter().collect();
+    sorted.sort_by_key(|command| command.name);
+    let width = sorted.iter().map(|command| command.name.len()).max().unwrap_or(0);
+    let mut out = String::from(
+        "Usage: serf [--version] [--help] <command> [<args>]\n\nAvailable commands are:\n",
+    );
+    for command in sorted {
+        out.push_str(&format!("    {:width$}    {}\n", command.name, command.synopsis));
+    }
+    output::error_line(&out);
+}
+
+fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    for paragraph in text.split('\n') {
+        let mut line = String::new();
+        for word in paragraph.split_whitespace() {
+            if !line.is_empty() && line.len() + 1 + word.len() > width {
+                lines.push(std::mem::take(&mut line));
+            }
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+        lines.push(line);
+    }
+    lines
+}

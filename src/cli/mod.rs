@@ -1,0 +1,123 @@
+//! Layer 7: the command line, with Go's flag syntax, streams and exit codes.
+//!
+//! Everything that a command prints, errors included, goes to stdout; stderr carries only what
+//! the flag parser says, help that was asked for, and the list of commands.
+
+mod commands;
+mod complete;
+mod flags;
+mod help;
+mod output;
+
+use std::process::ExitCode;
+
+pub use flags::{Flag, Kind, ParseError, Parsed};
+pub use help::CommandSpec;
+
+/// How a command ended other than well.
+#[derive(Debug)]
+pub enum Failure {
+    /// Say this.
+    Message(String),
+    /// Say this, then how the command is used.
+    Usage(String),
+    /// Say how the command is used.
+    Help,
+    /// Everything was said.
+    Silent,
+    /// The flags are wrong: the parser's line on stderr, help on stdout.
+    Flags(ParseError),
+    /// The agent or an interrupt decided the code.
+    Code(u8),
+}
+
+impl From<crate::client::Error> for Failure {
+    fn from(error: crate::client::Error) -> Self {
+        Self::Message(error.to_string())
+    }
+}
+
+/// Runs the program with the arguments after its name.
+pub fn run(args: Vec<String>) -> ExitCode {
+    ExitCode::from(dispatch(&args))
+}
+
+/// The exit code for each way to end; the only place that decides it.
+fn dispatch(args: &[String]) -> u8 {
+    // Go's main looks for these two before anything else, wherever they are.
+    if args.iter().any(|arg| arg == "-v" || arg == "--version") {
+        return finish(commands::VERSION, (commands::VERSION.run)(&Parsed::default()));
+    }
+    let invocation = Invocation::of(args);
+    let Some(name) = invocation.command else {
+        help::print_commands(commands::ALL);
+        return if invocation.help { 0 } else { 127 };
+    };
+    let Some(command) = commands::ALL.iter().find(|command| command.name == name) else {
+        help::print_commands(commands::ALL);
+        return if invocation.help { 0 } else { 127 };
+    };
+    if invocation.help {
+        output::error_line(&help::text(command));
+        return 0;
+    }
+    if !invocation.flags_before.is_empty() {
+        output::error_line(
+            "Invalid flags before the subcommand. If these flags are for\n\
+             the subcommand, please put them after the subcommand.\n",
+        );
+        output::error_line(&help::text(command));
+        return 1;
+    }
+    let result = match flags::parse(command.flags, invocation.rest) {
+        Ok(parsed) => (command.run)(&parsed),
+        Err(_) if command.ignores_flags => (command.run)(&Parsed::default()),
+        Err(error) => Err(Failure::Flags(error)),
+    };
+    finish(*command, result)
+}
+
+fn finish(command: CommandSpec, result: Result<(), Failure>) -> u8 {
+    let prefix = command.error_prefix;
+    match result {
+        Ok(()) => return 0,
+        Err(Failure::Code(code)) => return code,
+        Err(Failure::Silent) => {}
+        Err(Failure::Message(message)) => output::line(&format!("{prefix}{message}")),
+        Err(Failure::Usage(message)) => {
+            output::line(&format!("{message}\n\n{}", help::text(&command)));
+        }
+        Err(Failure::Help) => output::line(&help::text(&command)),
+        Err(Failure::Flags(ParseError::Help)) => {
+            output::line(&format!("{prefix}{}", help::text(&command)));
+        }
+        Err(Failure::Flags(error)) => {
+            output::error_line(&error.to_string());
+            output::line(&format!("{prefix}{}", help::text(&command)));
+        }
+    }
+    1
+}
+
+/// The arguments as Go's CLI library takes them apart.
+struct Invocation<'a> {
+    command: Option<&'a str>,
+    help: bool,
+    flags_before: Vec<&'a str>,
+    rest: &'a [String],
+}
+
+impl<'a> Invocation<'a> {
+    fn of(args: &'a [String]) -> Self {
+        let at = args.iter().position(|arg| !arg.starts_with('-'));
+        let (before, rest) = args.split_at(at.unwrap_or(args.len()));
+        let is_help = |arg: &&String| ["-h", "-help", "--help"].contains(&arg.as_str());
+        let help = args.iter().take_while(|arg| *arg != "--").any(|arg| is_help(&arg));
+        Self {
+            command: rest.first().map(String::as_str),
+            help,
+            flags_before: before.iter().map(String::as_str).collect(),
+            rest: rest.get(1..).unwrap_or_default(),
+        }
+    }
+}
