@@ -121,7 +121,7 @@ impl Agent {
         delete: &[String],
     ) -> Result<(), AgentError> {
         let _one = self.tags.lock().await;
-        let local = self.serf.local_member().await?;
+        let local = self.serf.local_member().await;
         let current = local.tags.iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
         let mut tags: BTreeMap<String, String> =
             current.filter(|(name, _)| !delete.contains(name)).collect();

@@ -71,7 +71,7 @@ async fn handle(agent: &Agent, event: &Event, scripts: &[EventScript]) {
 
 async fn invoke(agent: &Agent, event: &Event, script: &str) -> Result<(), String> {
     let start = Instant::now();
-    let local = agent.serf.local_member().await.map_err(|error| error.to_string())?;
+    let local = agent.serf.local_member().await;
     let (mut child, output) =
         spawn(script, &environment(&local, event), agent.settings.handler_timeout.is_some())
             .map_err(|error| error.to_string())?;

@@ -8,13 +8,11 @@ use crate::rpc::protocol::Stats;
 impl Agent {
     /// Go: `agent.go: Stats`. All values are texts.
     pub(super) async fn stats(&self) -> Stats {
-        // Without a record, the node is shut down and there is little to tell.
         let local = self.serf.local_member().await;
-        let local_tags = local.map(|local| local.tags.clone()).unwrap_or_default();
         let text = |key: &str, value: String| (key.to_owned(), value);
         let runtime = tokio::runtime::Handle::current().metrics();
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-        let tags = local_tags.iter().map(|(name, value)| text(name, value.to_owned()));
+        let tags = local.tags.iter().map(|(name, value)| text(name, value.to_owned()));
         // Start-up handlers, as in Go; of several with one filter the last is shown.
         let handlers =
             self.settings.scripts.iter().map(|script| (script.filter.key(), script.script.clone()));

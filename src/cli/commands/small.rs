@@ -51,7 +51,8 @@ pub(super) const KEYGEN: CommandSpec = CommandSpec {
 
 fn keygen(args: &Parsed) -> Result<(), Failure> {
     let mut key = [0; 32];
-    getrandom::fill(&mut key).map_err(failed("Error reading random data"))?;
+    rand::TryRng::try_fill_bytes(&mut rand::rngs::SysRng, &mut key)
+        .map_err(failed("Error reading random data"))?;
     let key = STANDARD.encode(key);
     say(args, &key, Json::object([("key", Json::text(&key))]))
 }
