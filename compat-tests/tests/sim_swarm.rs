@@ -12,8 +12,8 @@ fn number(name: &str, default: u64) -> u64 {
 
 #[test]
 fn rules_hold_under_fixed_seeds_and_a_new_one() {
-    let nodes = number("SIM_NODES", 60) as u32;
-    let mut seeds: Vec<u64> = (1..=number("SIM_SEEDS", 12)).collect();
+    let nodes = number("SIM_NODES", 30) as u32;
+    let mut seeds: Vec<u64> = (1..=number("SIM_SEEDS", 8)).collect();
     match std::env::var("SIM_SEED").ok().and_then(|seed| seed.parse().ok()) {
         Some(seed) => seeds = vec![seed],
         None => seeds.push(u64::from(std::process::id()) << 20 | 0xfff),

@@ -74,6 +74,9 @@ pub struct Config {
     pub lha_suspicion: bool,
     /// Lifeguard's parts, for experiments: tell a suspect with its ping.
     pub buddy_system: bool,
+    /// A bug put in on purpose, to test the simulator.
+    #[cfg(feature = "sim")]
+    pub mutation: Option<super::Mutation>,
 }
 
 /// A network in prefix notation.
@@ -145,6 +148,8 @@ impl Config {
             lha_probe: true,
             lha_suspicion: true,
             buddy_system: true,
+            #[cfg(feature = "sim")]
+            mutation: None,
         }
     }
 

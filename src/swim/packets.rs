@@ -4,7 +4,10 @@ use std::net::SocketAddr;
 
 use tracing::{debug, warn};
 
-use super::{Host, Output, Swim, queue::retransmit_limit, state::refutable, table::RawAddr};
+use super::{
+    Host, Output, Swim, mutation::Mutation, queue::retransmit_limit, state::refutable,
+    table::RawAddr,
+};
 use crate::{
     base::Instant,
     wire::{
@@ -212,7 +215,10 @@ impl Swim {
 
     /// Our own broadcasts first, then those of the layer above. Go: `getBroadcasts`.
     pub(super) fn fill(&mut self, builder: &mut PacketBuilder, limit: usize, host: &mut dyn Host) {
-        let transmits = retransmit_limit(self.config.retransmit_mult, self.table.len());
+        let transmits = match self.mutated(Mutation::EndlessTransmits) {
+            false => retransmit_limit(self.config.retransmit_mult, self.table.len()),
+            true => u32::MAX,
+        };
         let mut finished = Vec::new();
         let used =
             self.queue.take(COMPOUND_OVERHEAD, limit, transmits, &mut finished, &mut |message| {

@@ -7,6 +7,7 @@ use tracing::{debug, info, warn};
 
 use super::{
     Host, NodeStateKind, Output, Swim,
+    mutation::Mutation,
     ping::Handler,
     streams::Stream,
     table::{Record, Row},
@@ -254,7 +255,9 @@ impl Swim {
         let delta = if probe.expected_nacks > 0 { missing as i64 } else { 1 };
         info!(target: "memberlist", "Suspect {name} has failed, no acks received");
         let me = Arc::clone(&self.config.name);
-        self.suspect(now, name, probe.incarnation, &me, host);
+        let outbid = u32::from(self.mutated(Mutation::OutbidOthers));
+        let incarnation = Incarnation(probe.incarnation.0.saturating_add(outbid));
+        self.suspect(now, name, incarnation, &me, host);
         self.finish_probe(now, delta, host);
     }
 

@@ -7,6 +7,7 @@ use tracing::{debug, info, warn};
 use super::{
     Error, Host, NodeStateKind, OpId, Swim,
     host::NodeView,
+    mutation::Mutation,
     suspicion::{Suspicion, suspicion_timeout},
     table::{RawAddr, Record},
     timer::Timer,
@@ -108,7 +109,7 @@ impl Swim {
             }
         };
         let Some(row) = self.table.get(slot) else { return };
-        let stale = if mine {
+        let stale = if mine || self.mutated(Mutation::StaleAlive) {
             alive.incarnation < row.incarnation
         } else {
             alive.incarnation <= row.incarnation && !reclaims
@@ -234,7 +235,7 @@ impl Swim {
     /// The time to refute may be over. Go: the timer function in `suspectNode`.
     pub(super) fn expire_suspicion(&mut self, now: Instant, slot: u32, host: &mut dyn Host) {
         let Some(suspicion) = self.suspicions.get(&slot) else { return };
-        if suspicion.deadline() > now {
+        if suspicion.deadline() > now || self.mutated(Mutation::NobodyDies) {
             return; // a timer set before the suspicion was replaced
         }
         let (confirmations, wanted) = (suspicion.confirmations(), suspicion.wanted());
@@ -298,7 +299,10 @@ impl Swim {
     /// Saturates at the largest incarnation, where Go wraps to 0 and is lost; accusations at that
     /// one are ignored, so the node cannot be outbid.
     fn refute(&mut self, _now: Instant, accused: Incarnation) {
-        let raised = self.incarnation.0.max(accused.0).saturating_add(1);
+        let raised = match self.mutated(Mutation::RefuteInVain) {
+            false => self.incarnation.0.max(accused.0).saturating_add(1),
+            true => self.incarnation.0,
+        };
         self.incarnation = Incarnation(raised);
         self.stats.refutes += 1;
         if self.config.lha_probe {

@@ -9,19 +9,26 @@ use crate::sim::{SwimNode, World};
 /// See the module.
 #[derive(Default)]
 pub struct NoRebroadcastLoop {
-    /// Gossip datagrams each node had sent at the scan before.
-    before: Vec<u64>,
+    /// When the last two scans were, and the gossip datagrams each node had sent by then.
+    scans: [(u64, Vec<u64>); 2],
 }
 
 impl Invariant for NoRebroadcastLoop {
-    fn check(&mut self, _: &View, _: &Oracle, world: &World<SwimNode>) -> Vec<Violation> {
-        self.before = (0..world.len()).map(|node| world.counters(node).gossip_sent).collect();
+    fn check(&mut self, view: &View, _: &Oracle, world: &World<SwimNode>) -> Vec<Violation> {
+        if view.at > self.scans[1].0 {
+            self.scans.swap(0, 1);
+            let sent = (0..world.len()).map(|node| world.counters(node).gossip_sent).collect();
+            self.scans[1] = (view.at, sent);
+        }
         Vec::new()
     }
 
     fn check_end(&mut self, view: &View, _: &Oracle, world: &World<SwimNode>) -> Vec<Violation> {
+        // The scan of this very moment says nothing about the time before.
+        let before = self.scans.iter().rev().find(|(at, _)| *at < view.at);
+        let Some((_, before)) = before else { return Vec::new() };
         let mut found = Vec::new();
-        for (node, before) in (0..world.len()).zip(&self.before) {
+        for (node, before) in (0..world.len()).zip(before) {
             let sent = world.counters(node).gossip_sent - before;
             if sent > 0 {
                 let detail = format!("still sent {sent} gossip packets since the last scan");
