@@ -74,12 +74,6 @@ impl From<tracing::Level> for Level {
     }
 }
 
-/// Takes lines beside the console: syslog.
-pub(super) trait Sink: Send {
-    /// Must not wait.
-    fn line(&mut self, level: Level, line: &str);
-}
-
 /// Where all lines go. Clones share it.
 #[derive(Clone)]
 pub(super) struct LogHub {
@@ -99,7 +93,6 @@ struct State {
     /// Lines held back until the start is over.
     gate: Option<Vec<Arc<str>>>,
     monitors: Vec<Monitor>,
-    sinks: Vec<Box<dyn Sink>>,
 }
 
 struct Monitor {
@@ -128,7 +121,6 @@ impl LogHub {
             ring: VecDeque::with_capacity(LOG_BACKLOG),
             gate: Some(Vec::new()),
             monitors: Vec::new(),
-            sinks: Vec::new(),
         };
         let lost = AtomicU64::new(0);
         Self { shared: Arc::new(Shared { state: Mutex::new(state), console, lost, json }) }
@@ -157,11 +149,6 @@ impl LogHub {
     /// Changes the console's least level.
     pub(super) fn set_level(&self, level: Level) {
         self.lock().level = level;
-    }
-
-    /// Adds a sink, which sees what the console sees.
-    pub(super) fn add_sink(&self, sink: Box<dyn Sink>) {
-        self.lock().sinks.push(sink);
     }
 
     /// Waits until the console has printed everything, a second at most.
@@ -219,9 +206,6 @@ impl LogHub {
             true
         });
         if level >= state.level {
-            for sink in &mut state.sinks {
-                sink.line(level, &line);
-            }
             match &mut state.gate {
                 Some(held) if held.len() < CONSOLE_LINES_MAX => held.push(line),
                 Some(_) => {}
