@@ -273,7 +273,7 @@ impl State {
     /// A node as the merge delegate sees it, after the checks that Go makes before.
     fn candidate(&mut self, node: &NodeView<'_>) -> Result<Member, String> {
         if self.config.validate_node_names {
-            super::engine::validate_name(node.name)?;
+            super::build::validate_name(node.name)?;
         }
         if !matches!(node.addr.len(), 4 | 16) {
             return Err(format!(

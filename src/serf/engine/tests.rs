@@ -4,7 +4,7 @@ use std::{cell::RefCell, collections::BinaryHeap, time::Duration};
 
 use super::*;
 use crate::{
-    base::Instant,
+    base::{Instant, Rng},
     serf::{Event, QueryUpdate, SnapshotOp},
     wire::{Role, StreamDecoder},
 };
@@ -477,6 +477,26 @@ fn restarted_node_finds_its_peers_and_stays_above_its_incarnation() {
     for at in 0..3 {
         assert_eq!(net.view(at), all_alive(3));
     }
+}
+
+#[test]
+fn merge_delegate_vetoes_a_join() {
+    struct Nobody;
+    impl crate::serf::MergeDelegate for Nobody {
+        fn check_merge(&self, members: &[Member]) -> Result<(), String> {
+            // Single members are alive messages, our own among them.
+            if members.len() > 1 { Err("nobody may join".into()) } else { Ok(()) }
+        }
+    }
+    let mut net = Net::with(3, |at, config| {
+        if at == 0 {
+            config.delegates.merge = Some(Arc::new(Nobody));
+        }
+    });
+    assert!(net.join(2, 1));
+    net.run(Duration::from_secs(1));
+    assert!(!net.join(0, 1), "two rows are vetoed");
+    assert_eq!(net.view(0), ["n0 alive"]);
 }
 
 #[test]

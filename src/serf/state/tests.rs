@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     serf::{
         KeyOp, Message, MsgpackTransform, QueryParams, QueryUpdate, SnapshotOp, TransformDelegate,
-        engine::build_state,
+        build::build_state,
         message::{self, Join, Leave, PushPull, Relay, UserEvents},
         query::Asker,
     },

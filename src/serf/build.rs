@@ -1,0 +1,164 @@
+//! From a configuration to a state. Go: `serf/serf.go:Create`.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use tracing::info;
+
+use super::{
+    Config, Error, LamportTime, Member, MemberStatus, SerfState, Stats, Tags,
+    coalesce::{MemberCoalescer, UserCoalescer},
+    conflict::Conflict,
+    coordinate::Vivaldi,
+    heal::Remembered,
+    intents::RecentIntents,
+    keys::KeyOps,
+    lamport::LamportClock,
+    membership::Members,
+    query::{Asked, QueryRing, Received},
+    queue::BroadcastQueue,
+    regex::RegexCache,
+    snapshot::{Replay, Snapshot},
+    state::{State, Timer},
+    user_event::{EventRing, USER_EVENT_BYTES_MAX},
+};
+use crate::base::{Instant, Rng};
+
+/// Checks the configuration, in Go's order, and makes the state. Go: `serf/serf.go:Create`.
+pub(crate) fn build_state(
+    mut config: Config,
+    now: Instant,
+    snapshot: Option<&[u8]>,
+) -> Result<(State, Replay), Error> {
+    let version = config.protocol_version;
+    if !(PROTOCOL_MIN..=PROTOCOL_MAX).contains(&version) {
+        let what = if version < PROTOCOL_MIN { "low" } else { "high" };
+        return Err(Error::Config(format!(
+            "Protocol version '{version}' too {what}. Must be in range: \
+             [{PROTOCOL_MIN}, {PROTOCOL_MAX}]"
+        )));
+    }
+    if config.user_event_size_limit > USER_EVENT_BYTES_MAX {
+        return Err(Error::Config(format!(
+            "user event size limit exceeds limit of {USER_EVENT_BYTES_MAX} bytes"
+        )));
+    }
+    let name = config.swim.name.clone();
+    let tags = Tags::from(config.tags.clone());
+    let meta = State::encode_tags(&config, &tags)?;
+    if config.validate_node_names {
+        validate_name(&name).map_err(Error::Config)?;
+    }
+    if name.chars().any(char::is_control) {
+        return Err(Error::Config("node name contains control characters".to_owned()));
+    }
+    config.swim.delegate_protocol = [PROTOCOL_MIN, PROTOCOL_MAX, version];
+    config.swim.protocol_version = SWIM_PROTOCOL;
+    config.swim.filter_alive |=
+        config.delegates.merge.is_some() || config.delegates.alive.is_some();
+    config.swim.filter_merge |= config.delegates.merge.is_some();
+    let replay =
+        snapshot.map(|file| Replay::read(file, config.rejoin_after_leave)).unwrap_or_default();
+    config.swim.incarnation_min.0 = config.swim.incarnation_min.0.max(replay.incarnation);
+    let after = |time: LamportTime| match snapshot {
+        Some(_) => LamportTime(time.0.saturating_add(1)),
+        None => LamportTime(0),
+    };
+    let mut seed = config.swim.seed;
+    // Another stream of numbers than the layer below draws from.
+    seed.iter_mut().for_each(|byte| *byte ^= 0x5f);
+    let vivaldi = (!config.disable_coordinates).then(Vivaldi::new);
+    let coordinates = vivaldi.iter().map(|own| (name.clone(), own.coordinate().clone()));
+    let unannounced = Member {
+        name: name.clone(),
+        addr: config.swim.advertise_addr.clone().into(),
+        port: config.swim.advertise_port,
+        tags: tags.clone(),
+        status: MemberStatus::Alive,
+        vsn: [1, 5, SWIM_PROTOCOL, PROTOCOL_MIN, PROTOCOL_MAX, version],
+    };
+    let mut state = State {
+        now,
+        rng: Rng::from_seed(seed),
+        life: SerfState::Alive,
+        tags,
+        meta,
+        unannounced: Arc::new(unannounced),
+        clock: LamportClock::restore(replay.clock),
+        event_clock: LamportClock::restore(replay.event_clock),
+        query_clock: LamportClock::restore(replay.query_clock),
+        event_min_time: after(replay.event_clock),
+        query_min_time: after(replay.query_clock),
+        join_ignores_old: false,
+        refuting: false,
+        members: Members::default(),
+        intents: RecentIntents::default(),
+        events: EventRing::new(config.event_buffer),
+        queries: QueryRing::new(config.query_buffer),
+        asked: Asked::default(),
+        received: Received::default(),
+        regexes: RegexCache::default(),
+        conflict: Conflict::default(),
+        keys: KeyOps::default(),
+        coordinates: coordinates.collect(),
+        vivaldi,
+        member_coalescer: MemberCoalescer::new(config.coalesce_period, config.quiescent_period),
+        user_coalescer: UserCoalescer::new(
+            config.user_coalesce_period,
+            config.user_quiescent_period,
+        ),
+        snapshot: snapshot
+            .map(|file| Snapshot::new(replay.clone(), file.len(), config.rejoin_after_leave, now)),
+        remembered: Remembered::default(),
+        intent_queue: BroadcastQueue::default(),
+        query_queue: BroadcastQueue::default(),
+        event_queue: BroadcastQueue::default(),
+        finished: Vec::new(),
+        outputs: VecDeque::new(),
+        actions: VecDeque::new(),
+        timers: std::collections::BTreeSet::new(),
+        stats: Stats::default(),
+        last_tags: None,
+        name,
+        config,
+    };
+    for (interval, timer) in [
+        (state.config.reap_interval, Timer::Reap),
+        (state.config.reconnect_interval, Timer::Reconnect),
+        (state.config.queue_check_interval, Timer::QueueCheck),
+    ] {
+        // Go spins on a zero.
+        if !interval.is_zero() {
+            state.start_timer(interval, timer);
+        }
+    }
+    if let Some(snapshot) = &state.snapshot {
+        state.timers.insert((snapshot.next(), Timer::Snapshot));
+        info!(target: "serf", clock = state.clock.time().0, "snapshot replayed");
+    }
+    Ok((state, replay))
+}
+
+/// Go: `serf/serf.go:ValidateNodeName`.
+pub(crate) fn validate_name(name: &str) -> Result<(), String> {
+    if !name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.')) {
+        return Err(format!(
+            "Node name contains invalid characters {name} , Valid characters include \
+             all alpha-numerics and dashes and '.' "
+        ));
+    }
+    if name.len() > NAME_BYTES_MAX {
+        return Err(format!(
+            "Node name is {} characters. Valid length is between 1 and 128 characters",
+            name.len()
+        ));
+    }
+    Ok(())
+}
+
+/// Go: `ProtocolVersionMin`.
+const PROTOCOL_MIN: u8 = 2;
+/// Go: `ProtocolVersionMax`.
+const PROTOCOL_MAX: u8 = 5;
+/// Memberlist protocol of every Serf protocol. Go: `ProtocolVersionMap`.
+const SWIM_PROTOCOL: u8 = 2;
+const NAME_BYTES_MAX: usize = 128;
