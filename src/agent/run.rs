@@ -336,10 +336,9 @@ async fn reload(
     flags.skip_leave_on_interrupt = settings.skip_leave_on_interrupt;
     // Tags that were not configured before and are not now were set at run time, or are in the
     // tags file: replacing them by nothing would lose them.
-    if agent.settings.tags_file.is_none() && settings.tags != agent.settings.tags {
-        if let Err(error) = agent.set_tags(settings.tags).await {
-            ui.output(&format!("Failed to update tags: {error}"));
-        }
+    let replace = agent.settings.tags_file.is_none() && settings.tags != agent.settings.tags;
+    if replace && let Err(error) = agent.set_tags(settings.tags).await {
+        ui.output(&format!("Failed to update tags: {error}"));
     }
 }
 

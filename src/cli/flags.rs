@@ -189,10 +189,8 @@ fn go_int(text: &str) -> Result<i64, &'static str> {
     };
     let body = body.unwrap_or_default();
     let prefixed = body.len() < lower.len();
-    let bad_underscore = (body.starts_with('_') && !prefixed)
-        || (body.contains('_') && !prefixed)
-        || body.ends_with('_')
-        || body.contains("__");
+    let bad_underscore =
+        (body.contains('_') && !prefixed) || body.ends_with('_') || body.contains("__");
     let body = body.replace('_', "");
     if body.is_empty() || bad_underscore || !body.chars().all(|c| c.is_digit(radix)) {
         return Err("parse error");
