@@ -159,7 +159,7 @@ func (p *peer) run(c command) (any, error) {
 	case "send_reliable", "send_best_effort":
 		return nil, p.send(c, payload)
 	case "send_to":
-		return nil, p.list.SendToAddress(memberlist.Address{Addr: c.Addr, Name: c.Name}, payload)
+		return nil, sendTo(p.list, c.Addr, c.Name, payload)
 	case "broadcast":
 		p.queue.QueueBroadcast(&hooks.Broadcast{Msg: payload})
 		return nil, nil

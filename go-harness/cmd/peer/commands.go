@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"time"
 
 	"github.com/hashicorp/memberlist"
@@ -191,8 +192,16 @@ func (p *peer) keys(c command) (any, error) {
 	}
 	return map[string]any{
 		"messages": resp.Messages, "num_nodes": resp.NumNodes, "num_resp": resp.NumResp,
-		"num_err": resp.NumErr, "keys": resp.Keys, "primary_keys": resp.PrimaryKeys,
+		"num_err": resp.NumErr, "keys": resp.Keys, "primary_keys": primaryKeys(resp),
 	}, err
+}
+
+// primaryKeys is nil where the version does not count them.
+func primaryKeys(resp *serf.KeyResponse) any {
+	if field := reflect.ValueOf(resp).Elem().FieldByName("PrimaryKeys"); field.IsValid() {
+		return field.Interface()
+	}
+	return nil
 }
 
 func (p *peer) coordinate(name string) (any, error) {

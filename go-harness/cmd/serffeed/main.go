@@ -75,7 +75,7 @@ func (n *node) watch(events <-chan serf.Event) {
 // Observe implements script.Node.
 func (n *node) Observe() map[string]any {
 	out := n.seen.Take(n.serf.Memberlist(), n.network)
-	ltimes := peek.StatusLTimes(n.serf)
+	ltimes := serfconf.StatusLTimes(n.serf)
 	members := []map[string]any{}
 	for _, m := range n.serf.Members() {
 		member := serfconf.MemberJSON(m)

@@ -3,22 +3,20 @@ package counters
 
 import (
 	"time"
-
-	"github.com/hashicorp/go-metrics"
 )
 
 // Counters is an in-memory sink with one interval that never ends in practice,
 // so counts only grow.
-type Counters struct{ sink *metrics.InmemSink }
+type Counters struct{ sink *inmemSink }
 
 // Install makes the sink the process-wide one.
 func Install() (*Counters, error) {
-	sink := metrics.NewInmemSink(10000*time.Hour, 20000*time.Hour)
-	conf := metrics.DefaultConfig("")
+	sink := newInmemSink(10000*time.Hour, 20000*time.Hour)
+	conf := defaultConfig("")
 	conf.EnableHostname = false
 	conf.EnableHostnameLabel = false
 	conf.EnableRuntimeMetrics = false
-	if _, err := metrics.NewGlobal(conf, sink); err != nil {
+	if _, err := newGlobal(conf, sink); err != nil {
 		return nil, err
 	}
 	return &Counters{sink}, nil
@@ -36,9 +34,7 @@ func (c *Counters) Snapshot() map[string]any {
 		for name, v := range iv.Gauges {
 			gauge[name] = float64(v.Value)
 		}
-		for name, v := range iv.PrecisionGauges {
-			gauge[name] = v.Value
-		}
+		precisionGauges(iv, gauge)
 		for name, v := range iv.Samples {
 			sample[name] = map[string]any{
 				"count": v.Count, "mean": v.Mean, "min": v.Min, "max": v.Max,

@@ -177,7 +177,7 @@ func verdict(policy string) error {
 func NodeJSON(n *memberlist.Node) json.RawMessage {
 	raw, _ := json.Marshal(map[string]any{
 		"name": n.Name, "addr": n.Addr.String(), "addr_len": len(n.Addr), "port": n.Port,
-		"meta": n.Meta, "state": peek.StateName(n.State),
+		"meta": n.Meta, "state": peek.NodeState(n),
 		"vsn": []int{int(n.PMin), int(n.PMax), int(n.PCur), int(n.DMin), int(n.DMax), int(n.DCur)},
 	})
 	return raw

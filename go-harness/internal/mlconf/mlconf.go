@@ -8,7 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
+	"reflect"
 	"time"
 
 	"github.com/hashicorp/memberlist"
@@ -86,15 +88,30 @@ func (o *Options) Build(logs io.Writer) (*memberlist.Config, error) {
 	}
 	conf.AdvertiseAddr = o.AdvertiseAddr
 	conf.LogOutput = logs
-	conf.Label = o.Label
-	conf.SkipInboundLabelCheck = o.SkipInboundLabelCheck
-	conf.RequireNodeNames = o.RequireNodeNames
 	conf.DisableTcpPings = o.DisableTCPPings
-	conf.MsgpackUseNewTimeFormat = o.MsgpackNewTimeFormat
 	if o.CIDRsAllowed != nil {
-		if conf.CIDRsAllowed, err = memberlist.ParseCIDRs(o.CIDRsAllowed); err != nil {
+		cidrs, err := parseCIDRs(o.CIDRsAllowed)
+		if err != nil {
 			return nil, err
 		}
+		if err := SetNewer(conf, "CIDRsAllowed", cidrs); err != nil {
+			return nil, err
+		}
+	}
+	err = errors.Join(
+		SetNewer(conf, "Label", o.Label),
+		SetNewer(conf, "SkipInboundLabelCheck", o.SkipInboundLabelCheck),
+		SetNewer(conf, "RequireNodeNames", o.RequireNodeNames),
+		SetNewer(conf, "MsgpackUseNewTimeFormat", o.MsgpackNewTimeFormat),
+	)
+	if o.DeadNodeReclaimMs != nil {
+		err = errors.Join(err, SetNewer(conf, "DeadNodeReclaimTime", time.Duration(*o.DeadNodeReclaimMs)*time.Millisecond))
+	}
+	if o.QueueCheckIntervalMs != nil {
+		err = errors.Join(err, SetNewer(conf, "QueueCheckInterval", time.Duration(*o.QueueCheckIntervalMs)*time.Millisecond))
+	}
+	if err != nil {
+		return nil, err
 	}
 	o.overrides(conf)
 	if conf.Keyring, err = o.keyring(); err != nil {
@@ -126,8 +143,6 @@ func (o *Options) overrides(conf *memberlist.Config) {
 	SetMs(&conf.PushPullInterval, o.PushPullIntervalMs)
 	SetMs(&conf.TCPTimeout, o.TCPTimeoutMs)
 	SetMs(&conf.GossipToTheDeadTime, o.GossipToTheDeadMs)
-	SetMs(&conf.DeadNodeReclaimTime, o.DeadNodeReclaimMs)
-	SetMs(&conf.QueueCheckInterval, o.QueueCheckIntervalMs)
 	Set(&conf.SuspicionMult, o.SuspicionMult)
 	Set(&conf.SuspicionMaxTimeoutMult, o.SuspicionMaxMult)
 	Set(&conf.RetransmitMult, o.RetransmitMult)
@@ -181,6 +196,32 @@ func LoadKeyringFile(path string) (*memberlist.Keyring, error) {
 		return nil, fmt.Errorf("keyring file %s: %w", path, err)
 	}
 	return o.keyring()
+}
+
+func parseCIDRs(texts []string) ([]net.IPNet, error) {
+	var cidrs []net.IPNet
+	for _, text := range texts {
+		_, cidr, err := net.ParseCIDR(text)
+		if err != nil {
+			return nil, err
+		}
+		cidrs = append(cidrs, *cidr)
+	}
+	return cidrs, nil
+}
+
+// SetNewer sets a field of *conf that only newer versions of the library have. Where it is
+// missing, asking for anything but the zero value is an error.
+func SetNewer[T any](conf any, name string, value T) error {
+	field := reflect.ValueOf(conf).Elem().FieldByName(name)
+	if field.IsValid() {
+		field.Set(reflect.ValueOf(&value).Elem())
+		return nil
+	}
+	if reflect.ValueOf(&value).Elem().IsZero() {
+		return nil
+	}
+	return fmt.Errorf("this version of the library has no %s", name)
 }
 
 // Set copies an option that was given.

@@ -13,7 +13,6 @@ import (
 
 	"github.com/google/btree"
 	"github.com/hashicorp/memberlist"
-	"github.com/hashicorp/serf/serf"
 )
 
 // Row is one record of memberlist's node table.
@@ -43,10 +42,11 @@ type Queued struct {
 // Field reaches a field of *ptr whether exported or not. It panics when the
 // library no longer has the field: the harness must then be adapted.
 func Field(ptr any, name string) reflect.Value {
-	return open(reflect.ValueOf(ptr).Elem(), name)
+	return Open(reflect.ValueOf(ptr).Elem(), name)
 }
 
-func open(v reflect.Value, name string) reflect.Value {
+// Open reaches a field of an addressable struct, as Field does.
+func Open(v reflect.Value, name string) reflect.Value {
 	f := v.FieldByName(name)
 	if !f.IsValid() {
 		panic(fmt.Sprintf("%s has no field %s in this version", v.Type(), name))
@@ -63,31 +63,54 @@ func Table(m *memberlist.Memberlist) []Row {
 	rows := make([]Row, 0, nodes.Len())
 	for i := range nodes.Len() {
 		rec := nodes.Index(i).Elem()
-		node := open(rec, "Node").Interface().(memberlist.Node)
+		node := Open(rec, "Node").Interface().(memberlist.Node)
 		row := Row{
 			Name: node.Name, Addr: node.Addr.String(), AddrHex: hex.EncodeToString(node.Addr),
 			Port: node.Port, MetaHex: hex.EncodeToString(node.Meta),
-			State:       StateName(open(rec, "State").Interface().(memberlist.NodeStateType)),
-			Incarnation: uint32(open(rec, "Incarnation").Uint()),
-			StateAgeMs:  time.Since(open(rec, "StateChange").Interface().(time.Time)).Milliseconds(),
+			State:       stateName(int(Open(rec, "State").Int())),
+			Incarnation: uint32(Open(rec, "Incarnation").Uint()),
+			StateAgeMs:  time.Since(Open(rec, "StateChange").Interface().(time.Time)).Milliseconds(),
 			Vsn:         [6]uint8{node.PMin, node.PMax, node.PCur, node.DMin, node.DMax, node.DCur},
 		}
 		if timer := timers.MapIndex(reflect.ValueOf(node.Name)); timer.IsValid() && !timer.IsNil() {
 			row.Suspicion = true
-			row.Confirmations = open(timer.Elem(), "n").Addr().Interface().(*atomic.Int32).Load()
+			row.Confirmations = int32(counter(Open(timer.Elem(), "n")))
 		}
 		rows = append(rows, row)
 	}
 	return rows
 }
 
-// StateName names a node's state in lower case.
-func StateName(s memberlist.NodeStateType) string {
+// NodeState names a node's state in lower case; "" where the version does not tell.
+func NodeState(n *memberlist.Node) string {
+	state := reflect.ValueOf(n).Elem().FieldByName("State")
+	if !state.IsValid() {
+		return ""
+	}
+	return stateName(int(state.Int()))
+}
+
+func stateName(s int) string {
 	names := []string{"alive", "suspect", "dead", "left"}
-	if int(s) < len(names) {
+	if s >= 0 && s < len(names) {
 		return names[s]
 	}
 	return fmt.Sprintf("state-%d", s)
+}
+
+// counter reads an atomic counter, which older versions keep in a bare number.
+func counter(v reflect.Value) int64 {
+	switch c := v.Addr().Interface().(type) {
+	case *atomic.Int32:
+		return int64(c.Load())
+	case *atomic.Uint32:
+		return int64(c.Load())
+	case *int32:
+		return int64(atomic.LoadInt32(c))
+	case *uint32:
+		return int64(atomic.LoadUint32(c))
+	}
+	panic(fmt.Sprintf("a counter of type %s", v.Type()))
 }
 
 // Broadcasts lists memberlist's own queue.
@@ -108,9 +131,9 @@ func Queue(q *memberlist.TransmitLimitedQueue) []Queued {
 	tree.Ascend(func(item btree.Item) bool {
 		v := reflect.ValueOf(item).Elem()
 		out = append(out, Queued{
-			Name:      open(v, "name").String(),
-			Transmits: int(open(v, "transmits").Int()),
-			Hex:       hex.EncodeToString(open(v, "b").Interface().(memberlist.Broadcast).Message()),
+			Name:      Open(v, "name").String(),
+			Transmits: int(Open(v, "transmits").Int()),
+			Hex:       hex.EncodeToString(Open(v, "b").Interface().(memberlist.Broadcast).Message()),
 		})
 		return true
 	})
@@ -119,17 +142,5 @@ func Queue(q *memberlist.TransmitLimitedQueue) []Queued {
 
 // Incarnation is the local incarnation counter.
 func Incarnation(m *memberlist.Memberlist) uint32 {
-	return Field(m, "incarnation").Addr().Interface().(*atomic.Uint32).Load()
-}
-
-// StatusLTimes has the Lamport time of each serf member's status.
-func StatusLTimes(s *serf.Serf) map[string]uint64 {
-	lock := Field(s, "memberLock").Addr().Interface().(*sync.RWMutex)
-	lock.RLock()
-	defer lock.RUnlock()
-	out := map[string]uint64{}
-	for it := Field(s, "members").MapRange(); it.Next(); {
-		out[it.Key().String()] = open(it.Value().Elem(), "statusLTime").Uint()
-	}
-	return out
+	return uint32(counter(Field(m, "incarnation")))
 }

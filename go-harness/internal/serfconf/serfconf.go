@@ -71,8 +71,13 @@ func (c *Options) Build(send func(map[string]any), logs io.Writer, events chan<-
 	conf.RejoinAfterLeave = c.RejoinAfterLeave
 	conf.EnableNameConflictResolution = !c.DisableNameRes
 	conf.DisableCoordinates = c.DisableCoordinates
-	conf.ValidateNodeNames = c.ValidateNodeNames
-	conf.MsgpackUseNewTimeFormat = c.MsgpackNewTimeFormat
+	err = errors.Join(
+		mlconf.SetNewer(conf, "ValidateNodeNames", c.ValidateNodeNames),
+		mlconf.SetNewer(conf, "MsgpackUseNewTimeFormat", c.MsgpackNewTimeFormat),
+	)
+	if err != nil {
+		return nil, err
+	}
 	if c.KeyringFile != "" {
 		conf.KeyringFile = c.KeyringFile
 		ring, err := mlconf.LoadKeyringFile(c.KeyringFile)
@@ -87,7 +92,10 @@ func (c *Options) Build(send func(map[string]any), logs io.Writer, events chan<-
 		conf.Merge = &mergeDelegate{policy: c.Merge, send: send}
 	}
 	if len(c.ReconnectOverridesMs) > 0 {
-		conf.ReconnectTimeoutOverride = reconnectOverrides(c.ReconnectOverridesMs)
+		var overrides reconnectOverrider = reconnectOverrides(c.ReconnectOverridesMs)
+		if err := mlconf.SetNewer(conf, "ReconnectTimeoutOverride", overrides); err != nil {
+			return nil, err
+		}
 	}
 	c.overrides(conf)
 	return conf, nil
@@ -136,6 +144,11 @@ func (m *mergeDelegate) NotifyMerge(members []*serf.Member) error {
 	return nil
 }
 
+// reconnectOverrider is serf.ReconnectTimeoutOverrider, which older versions do not have.
+type reconnectOverrider interface {
+	ReconnectTimeout(m *serf.Member, timeout time.Duration) time.Duration
+}
+
 type reconnectOverrides map[string]int64
 
 func (r reconnectOverrides) ReconnectTimeout(m *serf.Member, timeout time.Duration) time.Duration {
@@ -174,9 +187,13 @@ func EventJSON(event serf.Event) map[string]any {
 			"coalesce": e.Coalesce,
 		}
 	case *serf.Query:
+		source := ""
+		if newer, ok := any(e).(interface{ SourceNode() string }); ok {
+			source = newer.SourceNode()
+		}
 		return map[string]any{
 			"event": "query", "ltime": uint64(e.LTime), "name": e.Name, "payload": e.Payload,
-			"source": e.SourceNode(), "remaining_ms": time.Until(e.Deadline()).Milliseconds(),
+			"source": source, "remaining_ms": time.Until(e.Deadline()).Milliseconds(),
 		}
 	}
 	return map[string]any{"event": "unknown", "text": event.String()}
