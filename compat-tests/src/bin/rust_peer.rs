@@ -39,7 +39,7 @@ fn main() {
         }
     };
     runtime.spawn(Arc::clone(&node).tell_events());
-    let local = runtime.block_on(node.serf.local_member()).expect("a running node");
+    let local = runtime.block_on(node.serf.local_member());
     say(&json!({"ready": member_json(&local), "table": []}));
     for line in lines {
         let command: Value = serde_json::from_str(&line).expect("a command is JSON");
