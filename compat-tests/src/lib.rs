@@ -3,3 +3,4 @@
 pub mod fuzz;
 pub mod go;
 pub mod matrix;
+pub mod node;
