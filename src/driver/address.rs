@@ -85,13 +85,19 @@ fn default_route() -> Option<IpAddr> {
 /// Special-purpose space of RFC 6890, in which Go looks for "private" addresses.
 fn is_private(ip: IpAddr) -> bool {
     match ip {
-        IpAddr::V4(ip) => match ip.octets() {
-            [0 | 10 | 127, ..] | [192, 168, ..] | [169, 254, ..] | [240..=255, ..] => true,
-            [100, 64..=127, ..] | [172, 16..=31, ..] | [198, 18 | 19, ..] => true,
-            [192, 0, 0 | 2, _] | [192, 88, 99, _] => true,
-            [198, 51, 100, _] | [203, 0, 113, _] => true,
-            _ => false,
-        },
+        IpAddr::V4(ip) => matches!(
+            ip.octets(),
+            [0 | 10 | 127 | 240..=255, ..]
+                | [192, 168, ..]
+                | [169, 254, ..]
+                | [100, 64..=127, ..]
+                | [172, 16..=31, ..]
+                | [198, 18 | 19, ..]
+                | [192, 0, 0 | 2, _]
+                | [192, 88, 99, _]
+                | [198, 51, 100, _]
+                | [203, 0, 113, _]
+        ),
         IpAddr::V6(ip) => {
             ip.is_unique_local()
                 || ip.is_unicast_link_local()
@@ -104,11 +110,14 @@ fn is_private(ip: IpAddr) -> bool {
 /// The part of that space whose addresses routers forward.
 fn is_forwardable(ip: IpAddr) -> bool {
     match ip {
-        IpAddr::V4(ip) => match ip.octets() {
-            [0 | 127, ..] | [169, 254, ..] | [240..=255, ..] => false,
-            [192, 0, 0 | 2, _] | [198, 51, 100, _] | [203, 0, 113, _] => false,
-            _ => true,
-        },
+        IpAddr::V4(ip) => !matches!(
+            ip.octets(),
+            [0 | 127 | 240..=255, ..]
+                | [169, 254, ..]
+                | [192, 0, 0 | 2, _]
+                | [198, 51, 100, _]
+                | [203, 0, 113, _]
+        ),
         IpAddr::V6(ip) => {
             !ip.is_loopback()
                 && !ip.is_unicast_link_local()

@@ -119,7 +119,7 @@ mod tests {
             errors.to_string(),
             "1 error occurred:\n\t* failed to join 127.0.0.1:1: refused\n\n"
         );
-        errors.unresolved(&"x", &"no such host");
+        errors.unresolved("x", &"no such host");
         assert!(errors.to_string().starts_with("2 errors occurred:\n\t* failed to join"));
     }
 }

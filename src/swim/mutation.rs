@@ -4,6 +4,10 @@ use super::Swim;
 
 /// A bug of a kind that was once real in a program of this family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    not(feature = "sim"),
+    expect(unreachable_pub, reason = "public with the simulator only")
+)]
 pub enum Mutation {
     /// A refutation does not outbid the accusation (memberlist#358: the number wrapped).
     RefuteInVain,

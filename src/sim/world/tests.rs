@@ -163,8 +163,8 @@ fn streams_run_through_the_real_codec_and_fail_as_they_should() {
     let open = |world: &mut World<Echo>, to| {
         world.with_node(0, |node, now| node.open(now, address_of(to, 0)));
         world.run_for(Duration::from_secs(4));
-        let lines = log(world, 0).iter().filter(|line| line.contains("StreamId"));
-        lines.last().cloned().unwrap_or_default()
+        let mut lines = log(world, 0).iter().filter(|line| line.contains("StreamId"));
+        lines.next_back().cloned().unwrap_or_default()
     };
     assert!(open(&mut world, 1).contains("Ack { seq_no: SeqNo(7) }"), "{:?}", log(&world, 0));
     world.crash(1, false);

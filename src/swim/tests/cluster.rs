@@ -26,8 +26,7 @@ impl Cluster {
                 config.advertise_addr = vec![10, 0, 0, index as u8 + 1];
                 config.seed = [index as u8; 32];
                 change(&mut config);
-                let mut host = Notes::default();
-                host.state = vec![index as u8];
+                let mut host = Notes { state: vec![index as u8], ..Notes::default() };
                 let now = Instant::from_nanos(100_000_000_000);
                 let swim = Swim::build(config, now, &mut host).unwrap();
                 Node { swim, host, now }
