@@ -1,6 +1,6 @@
 //! The agent's life: start, signals, reload, end.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, io::Write as _, sync::Arc, time::Duration};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
@@ -32,7 +32,8 @@ pub fn run(read: impl Fn() -> Result<FileConfig, AgentError>) -> u8 {
     let (settings, warnings) = match built {
         Ok(built) => built,
         Err(error) => {
-            println!("==> {error}");
+            // There is no log yet; a closed standard output is nobody to tell.
+            let _ = writeln!(std::io::stdout(), "==> {error}");
             return 1;
         }
     };
@@ -368,6 +369,7 @@ struct Signals {
     interrupt: Signal,
     terminate: Signal,
     hangup: Signal,
+    dump: Signal,
 }
 
 impl Signals {
@@ -379,14 +381,21 @@ impl Signals {
             interrupt: listen(SignalKind::interrupt())?,
             terminate: listen(SignalKind::terminate())?,
             hangup: listen(SignalKind::hangup())?,
+            dump: listen(SignalKind::user_defined1())?,
         })
     }
 
     async fn next(&mut self) -> Caught {
-        tokio::select! {
-            _ = self.interrupt.recv() => Caught::Interrupt,
-            _ = self.terminate.recv() => Caught::Terminate,
-            _ = self.hangup.recv() => Caught::Hangup,
+        loop {
+            tokio::select! {
+                _ = self.interrupt.recv() => return Caught::Interrupt,
+                _ = self.terminate.recv() => return Caught::Terminate,
+                _ = self.hangup.recv() => return Caught::Hangup,
+                // Go dumps its metrics here. Without a handler the signal would end the agent.
+                _ = self.dump.recv() => {
+                    warn!(target: "agent", "SIGUSR1: the metrics dump is not supported yet");
+                }
+            }
         }
     }
 }

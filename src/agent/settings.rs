@@ -129,6 +129,7 @@ impl Settings {
         if written.bool("rejoin_after_leave") == Some(true) && snapshot_path.is_none() {
             warnings.push("Warning: 'RejoinAfterLeave' enabled without snapshot file".to_owned());
         }
+        warn_of_missing(&written, &mut warnings);
         let log_level = written.text("log_level").unwrap_or("INFO").to_uppercase();
         let log_level = Level::from_name(&log_level).ok_or_else(|| {
             invalid(format!("Invalid log level: {log_level}. Valid log levels are: {VALID_LEVELS}"))
@@ -360,6 +361,16 @@ impl Interface {
     }
 }
 
+/// Says which settings are understood but have no effect yet, so that nobody relies on them.
+fn warn_of_missing(written: &FileConfig, warnings: &mut Vec<String>) {
+    let texts = ["discover", "statsite_addr", "statsd_addr"];
+    let set = texts.into_iter().filter(|key| written.text(key).is_some());
+    let syslog = (written.bool("enable_syslog") == Some(true)).then_some("enable_syslog");
+    for key in set.chain(syslog) {
+        warnings.push(format!("Warning: '{key}' is not supported yet and has no effect"));
+    }
+}
+
 fn judge_mdns(written: &FileConfig) -> Result<(), AgentError> {
     let Some(interface) = written.text("mdns.interface") else { return Ok(()) };
     let invalid = |text: &str| Err(AgentError::Invalid(text.to_owned()));
@@ -405,6 +416,17 @@ fn host_name() -> Result<String, AgentError> {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn settings_without_effect_are_named_at_the_start() {
+        let mut written = FileConfig::default();
+        written.set_text("statsd_addr", "127.0.0.1:8125");
+        written.set_text("discover", "blue");
+        let (_, warnings) = Settings::build(written).unwrap();
+        for key in ["discover", "statsd_addr"] {
+            assert!(warnings.iter().any(|line| line.contains(&format!("'{key}'"))), "{warnings:?}");
+        }
+    }
+
     use super::*;
 
     fn build(json: &str) -> Result<(Settings, Vec<String>), String> {
