@@ -218,6 +218,9 @@ async fn start(c: &Value) -> Result<Serf, String> {
             *to = value;
         }
     }
+    if let Some(mult) = c["retransmit_mult"].as_u64() {
+        config.swim.retransmit_mult = mult.try_into().unwrap_or(u32::MAX);
+    }
     let codec = &mut config.swim.codec;
     codec.label = text(&c["label"]).into_bytes();
     codec.compression = c["compression"].as_bool().unwrap_or(codec.compression);
