@@ -210,8 +210,9 @@ impl State {
         if query.flags & message::Query::ACK != 0 {
             self.send_ack(id, &target);
         }
-        let timeout = Duration::from_nanos(u64::try_from(query.timeout_ns).unwrap_or(0));
-        let deadline = now + timeout;
+        // A negative timeout is over before it begins.
+        let deadline = now.as_nanos().saturating_add_signed(query.timeout_ns);
+        let deadline = Instant::from_nanos(deadline);
         let source_node = target.node.clone();
         let source_addr = target.socket_addr();
         self.received.insert(now, id, ReceivedQuery { target, deadline, answered: false });

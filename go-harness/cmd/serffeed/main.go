@@ -2,8 +2,12 @@
 package main
 
 import (
+	"encoding/hex"
 	"fmt"
+	"io"
+	"net"
 	"sort"
+	"strconv"
 	"time"
 
 	"github.com/hashicorp/memberlist"
@@ -24,6 +28,8 @@ type config struct {
 	Background bool `json:"background"`
 	// Answer is sent in response to every query; without it none is answered.
 	Answer *string `json:"answer"`
+	// AnswerMs is how long it thinks before it answers.
+	AnswerMs int64 `json:"answer_ms"`
 }
 
 type node struct {
@@ -32,6 +38,7 @@ type node struct {
 	wire    *mocknet.Transport
 	seen    *script.Seen
 	answer  *string
+	think   time.Duration
 }
 
 func main() { script.Main(newNode) }
@@ -43,6 +50,7 @@ func newNode(line []byte) (script.Node, error) {
 	}
 	c.SetAddressIfNone("10.0.0.1", 7946)
 	n := &node{network: mocknet.New(), seen: script.NewSeen(), answer: c.Answer}
+	n.think = time.Duration(c.AnswerMs) * time.Millisecond
 	events := make(chan serf.Event, 4096)
 	conf, err := c.Build(n.seen.Event, n.seen, events)
 	if err != nil {
@@ -63,13 +71,20 @@ func newNode(line []byte) (script.Node, error) {
 func (n *node) watch(events <-chan serf.Event) {
 	for event := range events {
 		e := serfconf.EventJSON(event)
-		if q, ok := event.(*serf.Query); ok && n.answer != nil {
-			if err := q.Respond([]byte(*n.answer)); err != nil {
-				e["error"] = err.Error()
-			}
-		}
 		n.seen.Event(e)
+		if q, ok := event.(*serf.Query); ok && n.answer != nil {
+			go n.respond(q)
+		}
 	}
+}
+
+func (n *node) respond(q *serf.Query) {
+	time.Sleep(n.think)
+	e := map[string]any{"event": "answered", "name": q.Name}
+	if err := q.Respond([]byte(*n.answer)); err != nil {
+		e["error"] = err.Error()
+	}
+	n.seen.Event(e)
 }
 
 // Observe implements script.Node.
@@ -86,6 +101,7 @@ func (n *node) Observe() map[string]any {
 		return members[i]["name"].(string) < members[j]["name"].(string)
 	})
 	out["members"], out["stats"] = members, n.serf.Stats()
+	out["state"] = n.serf.State().String()
 	queues := map[string]any{}
 	for name, field := range map[string]string{
 		"intent": "broadcasts", "event": "eventBroadcasts", "query": "queryBroadcasts",
@@ -120,13 +136,67 @@ func (n *node) Apply(s script.Step) (map[string]any, error) {
 		later(n.serf.Leave)
 	case "join":
 		later(func() error {
-			_, err := n.serf.Join(s.Addrs, false)
+			_, err := n.serf.Join(s.Addrs, s.IgnoreOld)
 			return err
 		})
+	case "peer":
+		return nil, n.peer(s)
+	case "install-key", "use-key", "remove-key", "list-keys":
+		go n.keys(s)
 	default:
 		return nil, fmt.Errorf("unknown step %q", s.Step)
 	}
 	return nil, nil
+}
+
+// peer makes an address that answers every stream with the same bytes.
+func (n *node) peer(s script.Step) error {
+	reply, err := hex.DecodeString(s.Hex)
+	if err != nil {
+		return err
+	}
+	ip, port, err := net.SplitHostPort(s.From)
+	if err != nil {
+		return err
+	}
+	number, err := strconv.Atoi(port)
+	if err != nil {
+		return err
+	}
+	streams := n.network.Attach(ip, number).StreamCh()
+	go func() {
+		for conn := range streams {
+			go func() { _, _ = io.Copy(io.Discard, conn) }()
+			_, _ = conn.Write(reply)
+		}
+	}()
+	return nil
+}
+
+func (n *node) keys(s script.Step) {
+	opts := &serf.KeyRequestOptions{RelayFactor: s.RelayFactor}
+	keys := n.serf.KeyManager()
+	var r *serf.KeyResponse
+	var err error
+	switch s.Step {
+	case "install-key":
+		r, err = keys.InstallKeyWithOptions(s.Name, opts)
+	case "use-key":
+		r, err = keys.UseKeyWithOptions(s.Name, opts)
+	case "remove-key":
+		r, err = keys.RemoveKeyWithOptions(s.Name, opts)
+	default:
+		r, err = keys.ListKeysWithOptions(opts)
+	}
+	e := map[string]any{"event": "keys", "step": s.Step}
+	if r != nil {
+		e["messages"], e["keys"], e["primary_keys"] = r.Messages, r.Keys, r.PrimaryKeys
+		e["num_nodes"], e["num_resp"], e["num_err"] = r.NumNodes, r.NumResp, r.NumErr
+	}
+	if err != nil {
+		e["error"] = err.Error()
+	}
+	n.seen.Event(e)
 }
 
 func (n *node) query(s script.Step) error {

@@ -38,6 +38,10 @@ import (
 //	query      name, payload, filter_nodes, filter_tags, ack, relay_factor, ms
 //	set-tags   tags
 //	force-leave name, prune
+//	join       also ignore_old
+//	peer       from, hex          from now on this address answers each stream with these bytes
+//	install-key, use-key, remove-key, list-keys
+//	           name (base64 key), relay_factor
 type Step struct {
 	Step    string              `json:"step"`
 	Hex     string              `json:"hex"`
@@ -59,6 +63,7 @@ type Step struct {
 	FilterTags  map[string]string `json:"filter_tags"`
 	Ack         bool              `json:"ack"`
 	RelayFactor uint8             `json:"relay_factor"`
+	IgnoreOld   bool              `json:"ignore_old"`
 }
 
 // Dial plays the dialing side: write all, then read until the node closes.

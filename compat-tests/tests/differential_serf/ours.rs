@@ -1,0 +1,425 @@
+//! Our engine in virtual time, driven by the same steps as Go's serf.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    net::SocketAddr,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use compat_tests::go;
+use ruserf::{
+    base::Instant,
+    serf::{
+        Completion, Config, Engine, Error, Event, KeyOp, Member, Output, QueryId, QueryParams,
+        QueryUpdate, SerfState,
+    },
+    swim::{OpId, Output as SwimOutput, StreamId, StreamInput},
+    wire::{Keyring, Role, StreamMessage},
+};
+use serde_json::{Value, json};
+
+use super::{
+    step::{STRANGER, Step},
+    view::{Sent, decode_stream},
+};
+
+/// One engine with what came out of it since the last look.
+pub(crate) struct Ours {
+    engine: Engine,
+    now: Instant,
+    pub(crate) events: Vec<Value>,
+    /// What in Go comes from goroutines of its own, in no order.
+    pub(crate) progress: Vec<Value>,
+    pub(crate) sent: Sent,
+    reply: Option<Vec<u8>>,
+    peers: BTreeMap<SocketAddr, Vec<u8>>,
+    answer: Option<(String, Duration)>,
+    /// Answers that are thought about.
+    thinking: VecDeque<(Instant, QueryId, String)>,
+    asked: BTreeMap<QueryId, String>,
+    ops: BTreeMap<OpId, &'static str>,
+    /// Exchanges of the join under way, and how many succeeded.
+    join: Option<(Vec<OpId>, usize)>,
+    streams: VecDeque<(StreamId, StreamInput)>,
+}
+
+impl Ours {
+    /// An engine with the options that Go's node has.
+    pub(crate) fn start(options: &Value) -> Self {
+        let now = Instant::ZERO + Duration::from_secs(1_000);
+        let engine = Engine::build(config(options), now, None).expect("the engine starts");
+        let think = options["answer_ms"].as_u64().unwrap_or(0);
+        let answer = options["answer"].as_str();
+        let mut ours = Self {
+            engine,
+            now,
+            events: Vec::new(),
+            progress: Vec::new(),
+            sent: Sent::default(),
+            reply: None,
+            peers: BTreeMap::new(),
+            answer: answer.map(|text| (text.to_owned(), Duration::from_millis(think))),
+            thinking: VecDeque::new(),
+            asked: BTreeMap::new(),
+            ops: BTreeMap::new(),
+            join: None,
+            streams: VecDeque::new(),
+        };
+        ours.drain();
+        ours
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// A datagram from a stranger.
+    pub(crate) fn packet(&mut self, bytes: &[u8]) {
+        let from = STRANGER.parse().expect("an address");
+        self.engine.handle_packet(self.now, from, bytes);
+        self.engine.handle_queued(self.now);
+        self.drain();
+    }
+
+    /// A peer dials, writes these bytes and reads our answer.
+    pub(crate) fn stream(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let id = self.engine.accept_stream();
+        let from = STRANGER.parse().expect("an address");
+        self.engine.handle_stream(self.now, id, StreamInput::Accepted { from });
+        let input = match decode_stream(bytes, Role::Acceptor) {
+            Some(state) => StreamInput::Message(StreamMessage::PushPull(state)),
+            None => StreamInput::Failed { connected: true, error: "no message".to_owned() },
+        };
+        self.engine.handle_stream(self.now, id, input);
+        self.drain();
+        self.reply.take().unwrap_or_default()
+    }
+
+    /// Does a step; gives the error of a call that failed at once.
+    pub(crate) fn apply(&mut self, step: &Step) -> Option<String> {
+        let now = self.now;
+        let result = match step {
+            Step::Packet(bytes) => {
+                self.packet(bytes);
+                Ok(())
+            }
+            Step::Stream(bytes) => {
+                self.stream(bytes);
+                Ok(())
+            }
+            Step::Advance(ms) => {
+                self.advance(Duration::from_millis(*ms));
+                Ok(())
+            }
+            Step::Event { name, payload, coalesce } => {
+                let payload = Bytes::copy_from_slice(payload);
+                self.engine.user_event(now, name, payload, *coalesce)
+            }
+            Step::Query(query) => {
+                let params = QueryParams {
+                    filter_nodes: query.nodes.clone(),
+                    filter_tags: query.tags.clone(),
+                    request_ack: query.ack,
+                    relay_factor: query.relay_factor,
+                    timeout: Duration::from_millis(query.ms),
+                };
+                let payload = Bytes::copy_from_slice(&query.payload);
+                let id = self.engine.query(now, &query.name, payload, &params);
+                id.map(|id| {
+                    self.asked.insert(id, query.name.clone());
+                })
+            }
+            Step::Reply { .. } => unreachable!("a reply is a packet with the side's own query id"),
+            Step::SetTags(tags) => {
+                let op = self.engine.start_set_tags(now, tags.clone());
+                self.later("set-tags", op);
+                Ok(())
+            }
+            Step::ForceLeave { name, prune } => {
+                let op = self.engine.start_force_leave(now, name, *prune);
+                self.later("force-leave", Ok(op));
+                Ok(())
+            }
+            Step::Leave => {
+                let op = self.engine.start_leave(now);
+                self.later("leave", op);
+                Ok(())
+            }
+            Step::Join { to, ignore_old } => {
+                if let Err(error) = self.engine.begin_join(*ignore_old) {
+                    let error = error.to_string();
+                    self.progress.push(json!({"event": "done", "step": "join", "error": error}));
+                } else {
+                    let start = |to: &SocketAddr| self.engine.start_push_pull(now, *to, "");
+                    self.join = Some((to.iter().map(start).collect(), 0));
+                }
+                Ok(())
+            }
+            Step::Peer { addr, reply } => {
+                self.peers.insert(*addr, reply.clone());
+                Ok(())
+            }
+            Step::Keys { op, key } => {
+                let key_op = match *op {
+                    "install-key" => KeyOp::Install(key.clone()),
+                    "use-key" => KeyOp::Use(key.clone()),
+                    "remove-key" => KeyOp::Remove(key.clone()),
+                    _ => KeyOp::List,
+                };
+                let started = self.engine.start_key_op(now, &key_op, 0);
+                self.later(op, started);
+                Ok(())
+            }
+        };
+        self.drain();
+        result.err().map(|error| error.to_string())
+    }
+
+    /// Notes how an operation is called that ends later, or has failed.
+    fn later(&mut self, step: &'static str, op: Result<OpId, Error>) {
+        match op {
+            Ok(op) => {
+                self.ops.insert(op, step);
+            }
+            Err(error) => {
+                let error = error.to_string();
+                self.progress.push(json!({"event": "done", "step": step, "error": error}));
+            }
+        }
+    }
+
+    fn advance(&mut self, time: Duration) {
+        let end = self.now + time;
+        loop {
+            let answer = self.thinking.front().map(|(at, ..)| *at);
+            let next = [self.engine.poll_timeout(), answer].into_iter().flatten().min();
+            let Some(next) = next.filter(|next| *next <= end) else { break };
+            self.now = self.now.max(next);
+            self.engine.handle_timeout(self.now);
+            self.drain();
+            while self.thinking.front().is_some_and(|(at, ..)| *at <= self.now) {
+                let (_, id, name) = self.thinking.pop_front().expect("there is one");
+                self.respond(id, &name);
+                self.drain();
+            }
+        }
+        self.now = end;
+    }
+
+    fn respond(&mut self, id: QueryId, name: &str) {
+        let (text, _) = self.answer.clone().expect("only a node with an answer answers");
+        let mut seen = json!({"event": "answered", "name": name});
+        if let Err(error) = self.engine.respond(self.now, id, text.as_bytes()) {
+            seen["error"] = json!(error.to_string());
+        }
+        self.progress.push(seen);
+    }
+
+    fn drain(&mut self) {
+        loop {
+            if let Some(output) = self.engine.poll_output() {
+                self.note(output);
+            } else if let Some((id, input)) = self.streams.pop_front() {
+                self.engine.handle_stream(self.now, id, input);
+            } else {
+                break;
+            }
+        }
+    }
+
+    fn note(&mut self, output: Output) {
+        match output {
+            Output::Swim(SwimOutput::Packet { to, data }) => {
+                self.sent.packets.push((to.to_string(), data));
+            }
+            Output::Swim(SwimOutput::Open { id, to, message, .. }) => {
+                let input = match self.peers.get(&to) {
+                    Some(reply) => {
+                        let state = decode_stream(reply, Role::Dialer).expect("a push/pull");
+                        StreamInput::Message(StreamMessage::PushPull(state))
+                    }
+                    None => {
+                        let error = "no such node".to_owned();
+                        StreamInput::Failed { connected: false, error }
+                    }
+                };
+                if self.peers.contains_key(&to) {
+                    self.sent.dialled.push((to.to_string(), message));
+                }
+                self.streams.push_back((id, input));
+            }
+            Output::Swim(SwimOutput::Reply { id, message, .. }) => {
+                self.reply = Some(message);
+                self.streams.push_back((id, StreamInput::Sent));
+            }
+            Output::Swim(SwimOutput::Close { .. } | SwimOutput::Done { .. }) => {}
+            Output::Event(event) => self.note_event(&event),
+            Output::Query { id, update } => self.note_update(id, update),
+            Output::Done { op, result } => self.note_done(op, result),
+            Output::Snapshot(_) | Output::KeyringChanged | Output::RejoinSeeds => {}
+            Output::ShutDown => self.engine.shut_down(self.now),
+        }
+    }
+
+    fn note_event(&mut self, event: &Event) {
+        self.events.push(match event {
+            Event::Member(event) => json!({
+                "event": event.kind.to_string(),
+                "members": event.members.iter().map(|m| show_member(m)).collect::<Vec<_>>(),
+            }),
+            Event::User(event) => json!({
+                "event": "user", "ltime": event.ltime.0, "name": *event.name,
+                "payload": go::base64(&event.payload), "coalesce": event.coalesce,
+            }),
+            Event::Query(query) => json!({
+                "event": "query", "ltime": query.id.ltime.0, "name": *query.name,
+                "payload": go::base64(&query.payload), "source": *query.source_node,
+                "remaining_ms": millis(query.deadline.since(self.now)),
+            }),
+            Event::Lagged(_) => unreachable!("the engine loses nothing"),
+        });
+        if let (Event::Query(query), Some((_, think))) = (event, &self.answer) {
+            if think.is_zero() {
+                self.respond(query.id, &query.name);
+            } else {
+                self.thinking.push_back((self.now + *think, query.id, query.name.to_string()));
+            }
+        }
+    }
+
+    fn note_update(&mut self, id: QueryId, update: QueryUpdate) {
+        self.progress.push(match update {
+            QueryUpdate::Ack { from } => json!({"event": "query-ack", "from": *from}),
+            QueryUpdate::Response { from, payload } => json!({
+                "event": "query-response", "from": *from, "payload": go::base64(&payload),
+            }),
+            QueryUpdate::Finished { .. } => json!({"event": "query-done", "name": self.asked[&id]}),
+        });
+    }
+
+    fn note_done(&mut self, op: OpId, result: Result<Completion, Error>) {
+        if let Some((waiting, contacted)) = &mut self.join
+            && let Some(at) = waiting.iter().position(|waiting| *waiting == op)
+        {
+            waiting.remove(at);
+            *contacted += usize::from(result.is_ok());
+            if waiting.is_empty() {
+                let contacted = *contacted;
+                self.join = None;
+                self.engine.end_join(self.now, contacted);
+                let mut seen = json!({"event": "done", "step": "join"});
+                if contacted == 0 {
+                    seen["error"] = json!(true);
+                }
+                self.progress.push(seen);
+            }
+            return;
+        }
+        let Some(step) = self.ops.remove(&op) else { return };
+        let mut seen = json!({"event": "done", "step": step});
+        match result {
+            Ok(Completion::Done) => {}
+            Ok(Completion::Keys { response, error }) => {
+                seen = json!({
+                    "event": "keys", "step": step, "messages": response.messages,
+                    "keys": response.keys, "primary_keys": response.primary_keys,
+                    "num_nodes": response.num_nodes, "num_resp": response.num_resp,
+                    "num_err": response.num_err,
+                });
+                if let Some(error) = error {
+                    seen["error"] = json!(error);
+                }
+            }
+            Err(error) => seen["error"] = json!(error.to_string()),
+        }
+        self.progress.push(seen);
+    }
+
+    /// Go's name for the state of the node's life.
+    pub(crate) fn state(&self) -> &'static str {
+        match self.engine.state() {
+            SerfState::Alive => "alive",
+            SerfState::Leaving => "leaving",
+            SerfState::Left => "left",
+            SerfState::Shutdown => "shutdown",
+        }
+    }
+}
+
+/// A member as the Go harness shows it.
+pub(crate) fn show_member(member: &Member) -> Value {
+    let [protocol_min, protocol_max, protocol_cur, delegate_min, delegate_max, delegate_cur] =
+        member.vsn;
+    json!({
+        "name": *member.name, "port": member.port, "status": member.status.to_string(),
+        "addr": member.socket_addr().map(|addr| addr.ip().to_string()),
+        "addr_len": member.addr.len(), "tags": member.tags.iter().collect::<BTreeMap<_, _>>(),
+        "protocol_min": protocol_min, "protocol_max": protocol_max, "protocol_cur": protocol_cur,
+        "delegate_min": delegate_min, "delegate_max": delegate_max, "delegate_cur": delegate_cur,
+    })
+}
+
+/// Our configuration for Go's options; an option that is not known here is a mistake.
+fn config(options: &Value) -> Config {
+    let mut config = Config::lan("self");
+    let swim = &mut config.swim;
+    swim.advertise_addr = vec![10, 0, 0, 1];
+    swim.advertise_port = 7946;
+    swim.codec.compression = false;
+    swim.codec.verify_incoming = false;
+    swim.codec.verify_outgoing = false;
+    // Nothing happens by itself, as in Go once it is descheduled.
+    swim.probe_interval = Duration::ZERO;
+    swim.push_pull_interval = Duration::ZERO;
+    swim.gossip_nodes = 0;
+    for (name, value) in options.as_object().expect("an object") {
+        let number = value.as_u64().unwrap_or_default();
+        let size = usize::try_from(number).expect("a size");
+        let time = Duration::from_millis(number);
+        match name.as_str() {
+            "name" | "compression" | "verify_incoming" | "verify_outgoing" | "answer"
+            | "answer_ms" => {}
+            "tags" => config.tags = serde_json::from_value(value.clone()).expect("tags"),
+            "keyring" => {
+                let keys = value.as_array().expect("keys").iter().map(go::bytes);
+                let keys = keys.collect::<Vec<_>>();
+                config.swim.codec.keyring = Keyring::build(&keys, &keys[0]).expect("keys");
+            }
+            "retransmit_mult" => {
+                config.swim.retransmit_mult = u32::try_from(number).expect("small")
+            }
+            "udp_buffer_size" => config.swim.udp_buffer_size = size,
+            "protocol" => config.protocol_version = u8::try_from(number).expect("small"),
+            "disable_name_resolution" => {
+                config.enable_name_conflict_resolution = value == &json!(false);
+            }
+            "user_event_size_limit" => config.user_event_size_limit = size,
+            "query_size_limit" => config.query_size_limit = size,
+            "query_response_size_limit" => config.query_response_size_limit = size,
+            "event_buffer" => config.event_buffer = size,
+            "query_buffer" => config.query_buffer = size,
+            "max_queue_depth" => config.queue_depth_max = size,
+            "min_queue_depth" => config.queue_depth_min = size,
+            "coalesce_period_ms" => config.coalesce_period = time,
+            "quiescent_period_ms" => config.quiescent_period = time,
+            "user_coalesce_period_ms" => config.user_coalesce_period = time,
+            "user_quiescent_period_ms" => config.user_quiescent_period = time,
+            "reap_interval_ms" => config.reap_interval = time,
+            "reconnect_interval_ms" => config.reconnect_interval = time,
+            "reconnect_timeout_ms" => config.reconnect_timeout = time,
+            "tombstone_timeout_ms" => config.tombstone_timeout = time,
+            "flap_timeout_ms" => config.flap_timeout = time,
+            "recent_intent_timeout_ms" => config.recent_intent_timeout = time,
+            "broadcast_timeout_ms" => config.broadcast_timeout = time,
+            "leave_propagate_delay_ms" => config.leave_propagate_delay = time,
+            "serf_queue_check_interval_ms" => config.queue_check_interval = time,
+            other => panic!("the option {other} is not known here"),
+        }
+    }
+    config
+}
+
+pub(crate) fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).expect("a short time")
+}
