@@ -197,6 +197,13 @@ impl Swim {
         self.timers.next()
     }
 
+    /// Stops probing, gossip and push/pull for good; what runs already ends, suspicions run on and
+    /// messages are answered. For hosts that pace the cycles themselves. Go: `deschedule`.
+    pub fn deschedule(&mut self) {
+        self.timers
+            .retain(|timer| !matches!(timer, Timer::ProbeTick | Timer::Gossip | Timer::PushPull));
+    }
+
     /// Names a stream the driver is about to accept.
     pub fn accept_stream(&mut self) -> StreamId {
         let id = StreamId(self.next_stream | 1);
@@ -297,6 +304,11 @@ impl Swim {
     /// Broadcasts waiting. Go: `memberlist.queue.broadcasts`.
     pub fn queued_broadcasts(&self) -> usize {
         self.queue.len()
+    }
+
+    /// Messages waiting to be broadcast and how often each was sent, in the order they will go.
+    pub fn broadcasts(&self) -> impl Iterator<Item = (u32, &[u8])> {
+        self.queue.iter()
     }
 
     /// The settings in force.

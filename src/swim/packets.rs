@@ -83,7 +83,7 @@ impl Swim {
             Ok(Message::IndirectPing(ping)) => self.handle_indirect_ping(now, from, &ping, host),
             Ok(Message::Ack(ack)) => self.handle_ack(now, &ack, host),
             Ok(Message::Nack(nack)) => self.handle_nack(nack),
-            Ok(Message::Alive(alive)) => {
+            Ok(Message::Alive(_)) => {
                 // Decided here, where the sender is known. Go: `handleAlive`.
                 let source = RawAddr::from_wire(&match from.ip() {
                     std::net::IpAddr::V4(ip) => ip.octets().to_vec(),
@@ -95,7 +95,6 @@ impl Swim {
                     debug!(target: "memberlist", "Blocked alive message from {from}");
                     return;
                 }
-                let _ = alive;
                 self.hand_off(message, true, from);
             }
             Ok(Message::Suspect(_) | Message::Dead(_) | Message::User(_)) => {

@@ -97,6 +97,11 @@ impl BroadcastQueue {
     pub(super) fn len(&self) -> usize {
         self.items.len()
     }
+
+    /// Transmits and message, in the order they are served.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &[u8])> {
+        self.items.iter().map(|(key, item)| (key.0, &*item.message))
+    }
 }
 
 #[cfg(test)]

@@ -44,6 +44,11 @@ impl Timers {
         self.heap.peek().map(|Reverse((at, ..))| *at)
     }
 
+    /// Drops the timers that `keep` refuses.
+    pub(super) fn retain(&mut self, keep: impl Fn(Timer) -> bool) {
+        self.heap.retain(|Reverse((.., timer))| keep(*timer));
+    }
+
     /// The earliest timer that is due; those of one instant in the order they were set.
     pub(super) fn pop_due(&mut self, now: Instant) -> Option<(Instant, Timer)> {
         if self.next()? > now {

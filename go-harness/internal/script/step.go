@@ -157,7 +157,10 @@ func Deliver(m *memberlist.Memberlist, wire *mocknet.Transport, s Step) (extra m
 	case "alive", "suspect", "dead", "ping", "indirect-ping", "ack", "nack":
 		raw, err = Message(s)
 	case "push-pull":
-		extra, err = Dial(wire, PushPull(s))
+		raw = PushPull(s)
+		if extra, err = Dial(wire, raw); err == nil {
+			extra["fed"] = hex.EncodeToString(raw)
+		}
 		return extra, true, err
 	case "stream":
 		if raw, err = hex.DecodeString(s.Hex); err == nil {
