@@ -4,13 +4,16 @@
 //! `SEED=n` replays one generated sequence. What differs on purpose is in docs/differences.md; the
 //! two places that make allowance for it are [`Pair::compare`] and [`OUTBID`].
 
-use std::{net::SocketAddr, sync::Arc, thread, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, thread, time::Duration};
 
 use compat_tests::go::{self, GoFeed};
 use ruserf::{
     base::{Instant, Rng},
     swim::{Config, Host, NodeStateKind, NodeView, Output, StreamInput, Swim},
-    wire::{Message, PacketCodec, Role, StreamDecoder, StreamMessage, Vsn},
+    wire::{
+        Dead, Incarnation, Message, NodeState, PacketCodec, Role, StreamDecoder, StreamMessage,
+        Suspect, Vsn,
+    },
 };
 use serde_json::{Value, json};
 
@@ -173,6 +176,7 @@ struct Pair {
     start: Instant,
     now: Instant,
     history: Vec<Value>,
+    outbid: BTreeSet<String>,
 }
 
 impl Pair {
@@ -200,13 +204,21 @@ impl Pair {
         let mut ours = Swim::build(config, start, &mut host).expect("a valid configuration");
         ours.deschedule();
         let first = go.first().clone();
-        let mut pair = Self { go, ours, host, start, now: start, history: Vec::new() };
+        let mut pair = Self {
+            go,
+            ours,
+            host,
+            start,
+            now: start,
+            history: Vec::new(),
+            outbid: BTreeSet::new(),
+        };
         pair.compare(&first, &[]);
         pair
     }
 
     /// One step on both sides; the text of the first difference that nobody meant is a panic.
-    /// Returns the names whose remembered incarnation differs as [`OUTBID`] says.
+    /// Returns the names whose remembered incarnation differs from now on, as [`OUTBID`] says.
     fn step(&mut self, step: Value) -> Vec<String> {
         let mut answer = self.go.step(&step);
         self.history.push(step.clone());
@@ -221,7 +233,7 @@ impl Pair {
             ("push-pull", Some(bytes)) => {
                 sent = self.push_pull(&bytes);
                 let reply = hex::decode(answer["reply"].as_str().expect("a reply")).expect("hex");
-                answer["sent"] = json!(reply_texts(&reply));
+                answer["sent"] = json!(reply_texts(&reply, &self.outbid));
             }
             ("update-meta", _) => {
                 self.host.meta = go::bytes(&step["payload"]);
@@ -237,6 +249,7 @@ impl Pair {
             }
             (other, None) => panic!("{other} was not fed"),
         }
+        self.wait(Duration::ZERO); // what is due at once
         self.compare(&answer, &sent)
     }
 
@@ -263,7 +276,7 @@ impl Pair {
         let outputs: Vec<Output> = std::iter::from_fn(|| self.ours.poll_output()).collect();
         for output in outputs {
             if let Output::Reply { id, message, .. } = output {
-                texts = reply_texts(&message);
+                texts = reply_texts(&message, &self.outbid);
                 self.ours.handle_stream(self.now, id, StreamInput::Sent, &mut self.host);
             }
         }
@@ -281,14 +294,26 @@ impl Pair {
         for (go, ours) in go.rows.iter_mut().zip(&ours.rows) {
             // OUTBID: never lower than Go's, and only where evidence against the node is held.
             if go.0 == ours.0 && go.1 == ours.1 && ours.1 != "alive" && ours.2 > go.2 {
-                outbid.push(go.0.clone());
+                if self.outbid.insert(go.0.clone()) {
+                    outbid.push(go.0.clone());
+                }
                 go.2 = ours.2;
             }
         }
-        // Ours replaces what is queued about ourselves, Go's refutations do not: all but Go's
-        // newest word about itself is nothing to look at.
+        for (_, hex) in go.broadcasts.iter_mut().chain(&mut ours.broadcasts) {
+            self.forget_outbid(hex);
+        }
+        if self.outbid.contains("self") {
+            go.incarnation = ours.incarnation; // ours is read from the table
+        }
+        // Ours replaces what is queued about ourselves, Go's refutations do not: of Go's words
+        // about itself the newest counts, and none once it has said that it leaves.
         let newest = go.broadcasts.iter().filter_map(|(_, hex)| own_incarnation(hex)).max();
-        go.broadcasts.retain(|(_, hex)| own_incarnation(hex).is_none_or(|inc| Some(inc) == newest));
+        let left = go.rows.iter().any(|row| row.0 == "self" && row.1 == "left");
+        go.broadcasts
+            .retain(|(_, hex)| own_incarnation(hex).is_none_or(|inc| !left && Some(inc) == newest));
+        go.broadcasts.sort();
+        ours.broadcasts.sort();
         assert!(
             go == ours,
             "\n  Go: {go:#?}\nours: {ours:#?}\n  Go's log: {}\n{}",
@@ -296,6 +321,19 @@ impl Pair {
             self.story()
         );
         outbid
+    }
+
+    /// Replaces a suspect or dead message about an outbid name by its text without incarnation.
+    fn forget_outbid(&self, hex: &mut String) {
+        let bytes = hex::decode(&*hex).expect("hex");
+        let (Ok(Message::Suspect(Suspect { node, from, .. }))
+        | Ok(Message::Dead(Dead { node, from, .. }))) = Message::decode(&bytes)
+        else {
+            return;
+        };
+        if self.outbid.contains(&*String::from_utf8_lossy(node)) {
+            *hex = format!("{} {node:?} from {from:?}", bytes[0]);
+        }
     }
 
     fn our_view(&mut self, sent: &[String]) -> View {
@@ -308,9 +346,8 @@ impl Pair {
             })
             .collect();
         rows.sort();
-        let mut broadcasts: Vec<_> =
+        let broadcasts: Vec<_> =
             self.ours.broadcasts().map(|(sent, bytes)| (sent, hex::encode(bytes))).collect();
-        broadcasts.sort();
         let mut sent = sent.to_vec();
         let mut codec = PacketCodec::build(self.ours.config().codec.clone()).unwrap();
         while let Some(output) = self.ours.poll_output() {
@@ -349,8 +386,9 @@ fn own_incarnation(hex: &str) -> Option<u32> {
     }
 }
 
-/// The rows of one half of a push/pull, sorted, and the user state.
-fn reply_texts(bytes: &[u8]) -> Vec<String> {
+/// The rows of one half of a push/pull, sorted, and the user state. Incarnations of `outbid` names
+/// are left out.
+fn reply_texts(bytes: &[u8], outbid: &BTreeSet<String>) -> Vec<String> {
     if bytes.is_empty() {
         return Vec::new();
     }
@@ -358,8 +396,13 @@ fn reply_texts(bytes: &[u8]) -> Vec<String> {
     let mut decoder = StreamDecoder::new(codec, Role::Dialer);
     match decoder.feed(bytes).expect("readable").expect("whole") {
         StreamMessage::PushPull(half) => {
-            let mut texts: Vec<String> =
-                half.rows().map(|row| format!("{:?}", row.expect("a row"))).collect();
+            let text = |mut row: NodeState<'_>| {
+                if outbid.contains(&*String::from_utf8_lossy(row.name)) {
+                    row.incarnation = Incarnation(0);
+                }
+                format!("{row:?}")
+            };
+            let mut texts: Vec<_> = half.rows().map(|row| text(row.expect("a row"))).collect();
             texts.sort();
             texts.push(format!("{} {}", half.join, hex::encode(&half.user_state)));
             texts
@@ -411,13 +454,12 @@ fn go_view(answer: &Value) -> View {
             what => events.push(format!("{what} {}", node(&event["node"]))),
         }
     }
-    let mut broadcasts: Vec<_> = answer["queue"]
+    let broadcasts: Vec<_> = answer["queue"]
         .as_array()
         .unwrap()
         .iter()
         .map(|item| (number(&item["transmits"]), text(&item["hex"])))
         .collect();
-    broadcasts.sort();
     let sent = answer["sent"].as_array().unwrap().iter();
     let sent = sent
         .map(|packet| match packet.as_str() {
@@ -838,10 +880,10 @@ fn generated(seed: u64) -> (usize, usize) {
         let next = script.step();
         for name in pair.step(next) {
             // A retired name stays in the table; it is named no more.
-            if !script.retire(&name) && name == "stranger" {
+            retired += 1;
+            if !script.retire(&name) {
                 return (step, retired);
             }
-            retired += 1;
         }
     }
     (60, retired)

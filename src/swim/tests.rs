@@ -2,6 +2,7 @@
 
 mod cluster;
 mod exchange;
+mod probing;
 mod rules;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};

@@ -1,0 +1,279 @@
+//! Probes, relays and what bounds them.
+
+use super::*;
+use crate::wire::{Ack, IndirectPing, NodeState, Ping, SeqNo};
+use NodeStateKind::{Alive as Up, Dead as Down};
+
+/// Runs until a message whose text starts with `what` goes out; gives all texts since the start.
+fn until(me: &mut Node, what: &str) -> Vec<String> {
+    let mut texts = Vec::new();
+    for _ in 0..20_000 {
+        texts.extend(me.sent());
+        if texts.iter().any(|text| text.starts_with(what)) {
+            return texts;
+        }
+        me.wait(Duration::from_millis(1));
+    }
+    panic!("no {what} went out: {texts:?}");
+}
+
+/// A node with nothing to gossip.
+fn silent() -> Node {
+    let mut config = quiet();
+    config.retransmit_mult = 0; // what is queued goes out once
+    let mut me = Node::new(config);
+    me.send(|out| Ping { node: b"me", ..Ping::default() }.encode(out));
+    me.outputs();
+    assert_eq!(me.swim.queued_broadcasts(), 0);
+    me
+}
+
+#[test]
+fn a_probed_suspect_is_told_of_the_suspicion_with_its_ping() {
+    for (buddy_system, told) in [(true, true), (false, false)] {
+        let mut config = quiet();
+        config.gossip_interval = Duration::ZERO;
+        config.retransmit_mult = 0; // nothing rides along by chance
+        config.buddy_system = buddy_system;
+        let mut me = Node::new(config);
+        me.alive("a", 1);
+        me.suspect("a", 1, "b");
+        let texts = until(&mut me, "ping a");
+        // It speaks for us, whoever began the suspicion.
+        assert_eq!(texts.contains(&"suspect a 1 me".to_owned()), told, "{texts:?}");
+    }
+}
+
+#[test]
+fn a_silent_node_is_asked_through_others_and_over_tcp_and_then_suspected() {
+    let mut me = Node::new(quiet());
+    for name in ["a", "b"] {
+        me.alive(name, 1);
+    }
+    let mut opened = None;
+    for _ in 0..3_000 {
+        me.wait(Duration::from_millis(1));
+        opened = opened.or(me.outputs().into_iter().find_map(|output| match output {
+            Output::Open { id, message, reply: true, .. } => Some((id, message)),
+            _ => None,
+        }));
+    }
+    let (_, message) = opened.expect("a stream ping goes out beside the indirect ones");
+    assert_eq!(message[0], 0, "it is a ping");
+    let suspects = ["a", "b"].iter().filter(|name| me.row(name).unwrap().0 != Up).count();
+    assert!(suspects > 0);
+    assert!(me.swim.stats().failed_probes > 0);
+}
+
+#[test]
+fn a_node_reached_only_over_tcp_is_alive_and_counted() {
+    let mut me = Node::new(quiet());
+    me.alive("a", 1);
+    for _ in 0..5_000 {
+        me.wait(Duration::from_millis(1));
+        for output in me.outputs() {
+            if let Output::Open { id, reply: true, message, .. } = output {
+                let Ok(Message::Ping(ping)) = Message::decode(&message) else { continue };
+                let ack = StreamInput::Message(StreamMessage::Ack { seq_no: ping.seq_no });
+                me.swim.handle_stream(me.now, id, ack, &mut me.host);
+            }
+        }
+    }
+    assert_eq!(me.row("a"), Some((Up, 1)));
+    let stats = me.swim.stats();
+    assert!(stats.tcp_only_probes >= 3, "{stats:?}");
+    assert_eq!(stats.failed_probes, 0);
+}
+
+#[test]
+fn a_relayed_ping_that_is_answered_is_acked_and_not_nacked() {
+    let mut me = silent();
+    let request = IndirectPing {
+        seq_no: SeqNo(99),
+        target: [10, 0, 0, 5].as_slice().into(),
+        port: 7946,
+        node: b"t",
+        nack: true,
+        ..IndirectPing::default()
+    };
+    me.send(|out| request.encode(out));
+    assert_eq!(me.sent(), ["ping t"]);
+    me.send(|out| Ack { seq_no: SeqNo(1), payload: (&b"x"[..]).into() }.encode(out));
+    assert_eq!(me.sent(), ["ack 99 []"], "without the payload, as Go");
+    me.wait(Duration::from_secs(1));
+    assert!(me.sent().is_empty(), "no nack later");
+}
+
+#[test]
+fn relays_under_way_are_bounded() {
+    let mut me = silent();
+    let ask = |me: &mut Node| {
+        let request = IndirectPing {
+            target: [10, 0, 0, 5].as_slice().into(),
+            port: 7946,
+            node: b"t",
+            ..IndirectPing::default()
+        };
+        me.send(|out| request.encode(out));
+        me.sent().len()
+    };
+    for _ in 0..1024 {
+        assert_eq!(ask(&mut me), 1);
+    }
+    assert_eq!(ask(&mut me), 0);
+    assert_eq!(me.swim.stats().dropped_relays, 1);
+    me.wait(Duration::from_millis(501));
+    assert_eq!(ask(&mut me), 1, "places come back with the timeout");
+}
+
+#[test]
+fn an_api_ping_ends_with_the_round_trip_or_an_error() {
+    let mut me = silent();
+    let Node { swim, host, now } = &mut me;
+    let op = swim.start_ping(*now, peer(), "a", host);
+    let [Output::Packet { to, data }] = &me.outputs()[..] else { panic!("one ping") };
+    assert_eq!(*to, peer());
+    let Ok(Message::Ping(Ping { seq_no, node: b"a", .. })) = Message::decode(data) else {
+        panic!("a ping: {data:?}")
+    };
+    me.wait(Duration::from_millis(30));
+    me.send(|out| Ack { seq_no, payload: (&b""[..]).into() }.encode(out));
+    let ended = me.outputs();
+    let rtt = Duration::from_millis(30);
+    let expected = Output::Done { op, result: Ok(OpResult::Rtt(rtt)) };
+    assert_eq!(format!("{ended:?}"), format!("{:?}", [expected]));
+
+    let Node { swim, host, now } = &mut me;
+    swim.start_ping(*now, peer(), "a", host);
+    me.wait(Duration::from_millis(500));
+    let failed = |output: &Output| matches!(output, Output::Done { result: Err(error), .. } if error.to_string() == "No response from node a");
+    assert!(me.outputs().iter().any(failed));
+    assert_eq!(me.swim.health_score(), 0, "an API ping says nothing about us");
+}
+
+#[test]
+fn own_lateness_lowers_our_health_and_gives_the_probe_more_time() {
+    let mut me = Node::new(quiet());
+    me.alive("a", 1);
+    until(&mut me, "ping a");
+    me.wait(Duration::from_millis(900));
+    me.swim.note_lateness(me.now, Duration::from_millis(499));
+    assert_eq!(me.swim.health_score(), 0, "less than a probe timeout is no lateness");
+    me.swim.note_lateness(me.now, Duration::from_millis(500));
+    assert_eq!(me.swim.health_score(), 1);
+    me.wait(Duration::from_millis(900));
+    assert_eq!(me.row("a"), Some((Up, 1)), "the probe goes on");
+    me.wait(Duration::from_millis(2_000));
+    assert_ne!(me.row("a"), Some((Up, 1)));
+}
+
+#[test]
+fn a_refutation_replaces_what_is_queued_about_us() {
+    let mut me = Node::new(quiet());
+    me.suspect("me", 5, "b");
+    me.suspect("me", 6, "b");
+    let queued: Vec<_> = me.swim.broadcasts().collect();
+    assert_eq!(queued.len(), 1);
+    let Ok(Message::Alive(alive)) = Message::decode(queued[0].1) else { panic!("{queued:?}") };
+    assert_eq!(alive.incarnation.0, 7);
+}
+
+#[test]
+fn late_evidence_is_not_undone_by_an_older_alive() {
+    let mut me = Node::new(quiet());
+    me.alive("a", 1);
+    me.dead("a", 1, "b");
+    me.dead("a", 9, "b");
+    me.alive("a", 9);
+    assert_eq!(me.row("a"), Some((Down, 9)));
+    me.alive("a", 10);
+    assert_eq!(me.row("a"), Some((Up, 10)));
+}
+
+#[test]
+fn a_leap_of_the_incarnation_is_ignored() {
+    const LEAP: u32 = 1 << 24;
+    let mut me = Node::new(quiet());
+    me.alive("a", 1);
+    me.alive("a", 2 + LEAP);
+    me.suspect("a", 2 + LEAP, "b");
+    me.dead("a", 2 + LEAP, "b");
+    assert_eq!(me.row("a"), Some((Up, 1)));
+    me.alive("a", 1 + LEAP);
+    assert_eq!(me.row("a"), Some((Up, 1 + LEAP)));
+    me.alive("new", u32::MAX - 2);
+    assert_eq!(me.row("new"), Some((Up, u32::MAX - 2)), "the first word may be any");
+}
+
+#[test]
+fn meta_and_addresses_of_odd_sizes_are_dropped() {
+    let mut me = Node::new(quiet());
+    me.alive_at("a", 1, &[10, 0, 0, 9], &[b'm'; 513]);
+    me.alive_at("b", 1, &[10, 0, 0, 9, 1], b"");
+    assert_eq!((me.row("a"), me.row("b")), (None, None));
+    assert_eq!(me.swim.stats().dropped_inadmissible, 2);
+    me.alive_at("a", 1, &[10, 0, 0, 9], &[b'm'; 512]);
+    assert_eq!(me.row("a"), Some((Up, 1)));
+    let long = NodeState {
+        name: b"c",
+        addr: [10, 0, 0, 9].as_slice().into(),
+        port: 7946,
+        meta: [b'm'; 513].as_slice().into(),
+        incarnation: Incarnation(1),
+        state: 0,
+        vsn: VSN.as_slice().into(),
+    };
+    let mut rows = Vec::new();
+    long.encode(&mut rows);
+    let half = crate::wire::PushPull {
+        join: false,
+        row_count: 1,
+        rows: rows.into(),
+        user_state: bytes::Bytes::new(),
+    };
+    let id = me.swim.accept_stream();
+    me.swim.handle_stream(me.now, id, StreamInput::Accepted { from: peer() }, &mut me.host);
+    let message = StreamInput::Message(StreamMessage::PushPull(half));
+    me.swim.handle_stream(me.now, id, message, &mut me.host);
+    assert_eq!(me.row("c"), None);
+}
+
+#[test]
+fn nodes_started_together_tick_at_different_times() {
+    let first_ping = |seed: u8| {
+        let mut config = quiet();
+        config.gossip_interval = Duration::ZERO;
+        config.seed = [seed; 32];
+        let mut me = Node::new(config);
+        let start = me.now;
+        me.alive("a", 1);
+        until(&mut me, "ping a");
+        me.now - start
+    };
+    let mut times: Vec<_> = (0..8).map(first_ping).collect();
+    times.sort();
+    assert!(times[7] <= Duration::from_secs(1));
+    assert!(times[7] - times[0] > Duration::from_millis(300), "{times:?}");
+}
+
+#[test]
+fn a_backlog_of_events_goes_out_in_several_packets() {
+    for (burst, packets) in [(1, 1), (4, 4)] {
+        let mut config = quiet();
+        config.gossip_burst = burst;
+        config.probe_interval = Duration::ZERO;
+        let mut me = Node::new(config);
+        me.alive("a", 1);
+        me.wait(Duration::from_secs(5)); // what there was to gossip is done
+        me.outputs();
+        me.host.broadcasts = vec![vec![b'e'; 900]; 10];
+        let sent = loop {
+            me.wait(Duration::from_millis(1));
+            let sent = me.outputs();
+            if !sent.is_empty() {
+                break sent.len();
+            }
+        };
+        assert_eq!(sent, packets);
+    }
+}
