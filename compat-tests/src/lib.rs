@@ -1,5 +1,6 @@
 //! Helpers shared by the compatibility tests.
 
+pub mod agents;
 pub mod fuzz;
 pub mod go;
 pub mod matrix;
