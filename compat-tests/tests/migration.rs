@@ -3,9 +3,10 @@
 //! User events flow all the time and the key is rotated half way.
 //!
 //! Goal: nobody notices. No member is lost, none is reported failed, and every agent gets the events.
-//! What Serf itself guarantees is asserted: an event reaches every agent that runs from before it is
-//! sent, by gossip or, at the latest, by anti-entropy (a join with replay does that at once). What
-//! falls into an agent's own restart can be missed with Go alone as well, and is counted.
+//! What Serf itself guarantees is asserted: an event that gossip loses reaches an agent by anti-entropy
+//! with one that has it. That comes every half minute, or at once by a join with replay, which the
+//! test does before each replacement, for an agent does not keep old events across a restart. What is
+//! sent around an agent's own restart it can miss with Go alone as well; that is counted.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -71,10 +72,12 @@ struct Slot {
     agent: Option<Agent>,
     /// Sends events and is watched.
     settled: bool,
+    /// Must have all events since.
     since: Instant,
     longest_absence: Duration,
 }
 
+#[derive(Clone)]
 struct Sent {
     number: usize,
     at: Instant,
@@ -98,8 +101,11 @@ impl<'a> Cluster<'a> {
         let cluster = Self { dir, net, slots, sent, wrong };
         let go = go_serf_binary();
         let agents: Vec<_> = (0..NODES).map(|at| cluster.start_agent(at, &go)).collect();
-        for agent in &agents[1..] {
-            agent.join(&agents[0], false);
+        // The second round tells everybody of those that joined later; gossip alone can lose one.
+        for _ in 0..2 {
+            for agent in &agents[1..] {
+                agent.join(&agents[0], false);
+            }
         }
         eventually("the Go agents find each other", || {
             agents.iter().filter(|a| a.members() != all_alive()).map(Agent::log_tail).collect()
@@ -125,6 +131,7 @@ impl<'a> Cluster<'a> {
 
     /// As an operator does it: stop without leaving, start the other program, wait until it is back.
     fn replace(&self, at: usize, program: &Path) {
+        self.share_events(at);
         let old = {
             let mut slot = self.slot(at);
             slot.settled = false;
@@ -149,10 +156,12 @@ impl<'a> Cluster<'a> {
         slot.longest_absence = slot.longest_absence.max(stopped.elapsed());
         slot.agent = Some(agent);
         slot.settled = true;
-        slot.since = Instant::now();
         drop(slot);
-        // Time for the others to probe it, and for it to probe them.
+        // Time for the others to probe it, and for it to probe them. Until then it also may drop an
+        // event by rule: one from a node that lags behind with a time at or before the last one
+        // in the snapshot.
         thread::sleep(Duration::from_secs(2));
+        self.slot(at).since = Instant::now();
     }
 
     /// A new key for all, from a Rust agent while Go still runs elsewhere. A single copy of the
@@ -227,47 +236,59 @@ impl<'a> Cluster<'a> {
         }
     }
 
+    /// Lets one agent exchange what it knows with all others, and checks that it has all events
+    /// that were sent since it was back.
+    fn share_events(&self, at: usize) {
+        let sent = self.sent();
+        for other in (0..NODES).filter(|other| *other != at) {
+            let (first, second) = (self.slot(at.min(other)), self.slot(at.max(other)));
+            let first = first.agent.as_ref().expect("runs");
+            first.join(second.agent.as_ref().expect("runs"), true);
+        }
+        eventually("every event since the agent was back", || {
+            let (counts, since) = (self.received(at), self.slot(at).since);
+            let wanted = sent.iter().filter(|event| event.at > since);
+            let lost = wanted.filter(|event| !counts.contains_key(&event.number));
+            lost.map(|event| format!("{} has no {}", name(at), event.number)).collect()
+        });
+    }
+
     fn assert_events(&self) {
         for at in 0..NODES {
-            let next = self.slot((at + 1) % NODES);
-            let slot = self.slot(at);
-            let (agent, next) = (slot.agent.as_ref(), next.agent.as_ref());
-            agent.expect("runs").join(next.expect("runs"), true);
+            self.share_events(at);
         }
-        let sent = self.sent.lock().expect("the flow ended well");
+        let sent = self.sent();
         assert!(sent.len() > 50, "{} events", sent.len());
-        let counts = |at: usize| -> BTreeMap<usize, usize> {
-            let mut counts = BTreeMap::new();
-            for line in self.slot(at).agent.as_ref().expect("runs").events() {
-                if let Some(number) = line.strip_prefix("user tick ") {
-                    *counts.entry(number.trim().parse().expect("a number")).or_default() += 1;
-                }
-            }
-            counts
-        };
-        eventually("the events that each agent was up for", || {
-            let mut missing = Vec::new();
-            for at in 0..NODES {
-                let counts = counts(at);
-                let since = self.slot(at).since;
-                let wanted = sent.iter().filter(|event| event.at > since);
-                let lost = wanted.filter(|event| !counts.contains_key(&event.number));
-                missing.extend(lost.map(|e| format!("{} has no {}", name(at), e.number)));
-            }
-            missing
-        });
         let (mut missed, mut twice) = (0, 0);
         for at in 0..NODES {
-            let counts = counts(at);
-            let since = self.slot(at).since;
-            missed += sent.iter().filter(|event| !counts.contains_key(&event.number)).count();
+            let (counts, since) = (self.received(at), self.slot(at).since);
+            for event in sent.iter().filter(|event| !counts.contains_key(&event.number)) {
+                let before = since.saturating_duration_since(event.at);
+                println!("{} missed {}, {before:?} before it was back", name(at), event.number);
+                missed += 1;
+            }
             twice += counts.values().filter(|count| **count > 1).count();
             let again = |event: &&Sent| event.at > since && counts.get(&event.number) > Some(&1);
             assert_eq!(sent.iter().filter(again).count(), 0, "delivered twice to {}", name(at));
         }
         let all = sent.len() * NODES;
         println!("{} events to {NODES} agents: {missed} missed, {twice} twice", sent.len());
-        assert!(missed * 10 < all, "{missed} of {all} missed around restarts");
+        assert!(missed * 20 < all, "{missed} of {all} missed around restarts");
+    }
+
+    /// How often each event was delivered to an agent.
+    fn received(&self, at: usize) -> BTreeMap<usize, usize> {
+        let mut counts = BTreeMap::new();
+        for line in self.slot(at).agent.as_ref().expect("runs").events() {
+            if let Some(number) = line.strip_prefix("user tick ") {
+                *counts.entry(number.trim().parse().expect("a number")).or_default() += 1;
+            }
+        }
+        counts
+    }
+
+    fn sent(&self) -> Vec<Sent> {
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn slot(&self, at: usize) -> std::sync::MutexGuard<'_, Slot> {
