@@ -58,14 +58,17 @@ pub(super) fn text(command: &CommandSpec) -> String {
 
 /// The list of commands, on stderr.
 pub(super) fn print_commands(commands: &[CommandSpec]) {
-    let mut sorted: Vec<_> = commands.iter().collect();
-    sorted.sort_by_key(|command| command.name);
-    let width = sorted.iter().map(|command| command.name.len()).max().unwrap_or(0);
+    let mut sorted: Vec<_> = commands.iter().map(|spec| (spec.name, spec.synopsis)).collect();
+    if cfg!(feature = "sim") {
+        sorted.push(("simulate", "Runs a cluster in virtual time, to size or to test one"));
+    }
+    sorted.sort_unstable();
+    let width = sorted.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     let mut out = String::from(
         "Usage: serf [--version] [--help] <command> [<args>]\n\nAvailable commands are:\n",
     );
-    for command in sorted {
-        out.push_str(&format!("    {:width$}    {}\n", command.name, command.synopsis));
+    for (name, synopsis) in sorted {
+        out.push_str(&format!("    {name:width$}    {synopsis}\n"));
     }
     output::error_line(&out);
 }

@@ -48,6 +48,12 @@ fn dispatch(args: &[String]) -> u8 {
     if args.iter().any(|arg| arg == "-v" || arg == "--version") {
         return finish(commands::VERSION, (commands::VERSION.run)(&Parsed::default()));
     }
+    #[cfg(feature = "sim")]
+    if let [first, rest @ ..] = args
+        && first == "simulate"
+    {
+        return simulate(rest);
+    }
     let invocation = Invocation::of(args);
     let Some(name) = invocation.command else {
         help::print_commands(commands::ALL);
@@ -75,6 +81,14 @@ fn dispatch(args: &[String]) -> u8 {
         Err(error) => Err(Failure::Flags(error)),
     };
     finish(*command, result)
+}
+
+/// Its flags have the simulator's own syntax.
+#[cfg(feature = "sim")]
+fn simulate(args: &[String]) -> u8 {
+    let (mut out, mut err) = (std::io::stdout(), std::io::stderr());
+    crate::sim::command::run(args, &mut out, &mut err)
+        .map_or(1, |code| u8::try_from(code).unwrap_or(1))
 }
 
 fn finish(command: CommandSpec, result: Result<(), Failure>) -> u8 {
@@ -119,5 +133,18 @@ impl<'a> Invocation<'a> {
             flags_before: before.iter().map(String::as_str).collect(),
             rest: rest.get(1..).unwrap_or_default(),
         }
+    }
+}
+
+#[cfg(all(test, feature = "sim"))]
+mod tests {
+    #[test]
+    fn the_simulator_is_a_command() {
+        let run = |args: &[&str]| {
+            super::dispatch(&args.iter().map(|arg| (*arg).into()).collect::<Vec<_>>())
+        };
+        assert_eq!(run(&["simulate", "--help"]), 0);
+        assert_eq!(run(&["simulate", "--nodes", "10", "--minutes", "1"]), 0);
+        assert_eq!(run(&["simulate", "--no-such-flag"]), 1);
     }
 }
