@@ -254,7 +254,8 @@ impl State {
         let mut left = remote.left_members.clone();
         left.sort_unstable();
         left.dedup();
-        for node in &left {
+        // In the sender's order, as Go does; the sorted list is for the look-ups below.
+        for node in &remote.left_members {
             let first = ltimes.partition_point(|(name, _)| name < node);
             let status = ltimes.get(first).filter(|(name, _)| name == node);
             let ltime = status.map_or(0, |(_, ltime)| ltime.0).saturating_add(1);

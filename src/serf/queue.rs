@@ -125,6 +125,22 @@ mod tests {
     }
 
     #[test]
+    fn no_message_takes_the_place_of_another() {
+        let mut queue = BroadcastQueue::default();
+        queue.push(Bytes::from_static(b"old"), Some(OpId(1)));
+        let mut finished = Vec::new();
+        // The packet takes all that waits, and all of it comes back.
+        queue.take(0, 3, 3, &mut finished, &mut |_| {});
+        queue.push(Bytes::from_static(b"new"), Some(OpId(2)));
+        let mut sent = Vec::new();
+        for _ in 0..5 {
+            queue.take(0, 3, 3, &mut finished, &mut |message| sent.push(message.to_vec()));
+        }
+        assert_eq!(sent, [b"new", b"new", b"old", b"new", b"old"]);
+        assert_eq!(finished, [OpId(2), OpId(1)]);
+    }
+
+    #[test]
     fn pruning_drops_the_most_transmitted() {
         let mut queue = BroadcastQueue::default();
         queue.push(Bytes::from_static(b"old"), Some(OpId(1)));

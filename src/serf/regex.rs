@@ -583,6 +583,17 @@ mod tests {
     }
 
     #[test]
+    fn repeated_flags_and_giants_do_not_compile() {
+        // Go takes these.
+        let long = "a".repeat(EXPR_BYTES_MAX + 1);
+        let large = r"\pL{1000}".to_owned();
+        for expr in ["a(?i)*", long.as_str(), large.as_str()] {
+            assert_eq!(is_match(expr, "aaa"), None, "{:?}", expr.get(..20));
+        }
+        matches(&"a".repeat(EXPR_BYTES_MAX), &"a".repeat(EXPR_BYTES_MAX));
+    }
+
+    #[test]
     fn what_go_takes_compiles() {
         for expr in [
             "x{1000}",

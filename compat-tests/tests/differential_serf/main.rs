@@ -3,8 +3,10 @@
 //!
 //! What both show is read from outside, the same way on both sides: an empty push/pull asks for
 //! the state, and a ping's ack carries whatever waits to be gossiped, in its order.
+//! `SEED=n` runs one generated script again.
 
 mod excluded;
+mod generated;
 mod members;
 mod ours;
 mod pair;

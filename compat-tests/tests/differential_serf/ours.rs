@@ -173,6 +173,8 @@ impl Ours {
             }
         };
         self.drain();
+        // What is due at once, Go's timers do at once.
+        self.advance(Duration::ZERO);
         result.err().map(|error| error.to_string())
     }
 

@@ -5,9 +5,11 @@ use std::{collections::BTreeMap, net::SocketAddr};
 use compat_tests::go::base64;
 use ruserf::{
     serf::{LamportTime, Message, MsgpackTransform, TransformDelegate, message},
-    wire::{self, Alive, Bin, Dead, Incarnation, NodeState, PushPull},
+    wire::{self, Alive, Bin, Dead, Incarnation, NodeState, PushPull, Role},
 };
 use serde_json::{Value, json};
+
+use super::view::show_state;
 
 /// One step of a script.
 #[derive(Clone, Debug)]
@@ -70,7 +72,14 @@ pub(crate) struct Query {
 impl Step {
     /// The step as a person reads it.
     pub(crate) fn describe(&self) -> String {
-        let Self::Packet(bytes) = self else { return format!("{self:?}") };
+        let bytes = match self {
+            Self::Packet(bytes) => bytes,
+            Self::Stream(raw) => return format!("Stream {}", show_state(raw, Role::Acceptor)),
+            Self::Peer { addr, reply } => {
+                return format!("Peer {addr} {}", show_state(reply, Role::Dialer));
+            }
+            _ => return format!("{self:?}"),
+        };
         match wire::Message::decode(bytes) {
             Ok(wire::Message::User(raw)) => match MsgpackTransform.decode_message(raw) {
                 Ok(message) => format!("{message:?}"),

@@ -76,6 +76,18 @@ impl View {
 
     fn show(&mut self, raw: &[u8], own_name: &str) -> Value {
         let message = MsgpackTransform.decode_message(raw).expect("a Serf message");
+        if let Message::Relay(relay) = &message
+            && relay.dest_name == own_name.as_bytes()
+            && let Ok(Message::QueryResponse(mut response)) =
+                MsgpackTransform.decode_message(relay.message)
+        {
+            // An answer to our own query, whose id is random.
+            response.id = 0;
+            return json!([
+                format!("{:?} {:?}", relay.dest_addr, relay.dest_port),
+                format!("{response:?}")
+            ]);
+        }
         if let Message::Query(query) = &message
             && query.source_node == own_name.as_bytes()
         {
@@ -111,7 +123,7 @@ fn open(packet: &[u8], parts: &mut Vec<Vec<u8>>) {
 }
 
 /// A push/pull with its order taken out where Go's is random.
-fn show_state(raw: &[u8], role: Role) -> Value {
+pub(crate) fn show_state(raw: &[u8], role: Role) -> Value {
     let Some(state) = decode_stream(raw, role) else { return json!(hex::encode(raw)) };
     let rows = state.rows().map(|row| row.expect("a row"));
     let mut rows = rows

@@ -243,6 +243,24 @@ fn answers_to_nothing_late_answers_and_forged_floods_are_dropped() {
 }
 
 #[test]
+fn late_joiners_are_heard() {
+    let mut net = Net::new(1);
+    let id = ask(&mut net, &QueryParams::default());
+    let node = &mut net.nodes[0];
+    node.events();
+    for name in ["n7", "n8", "n9"] {
+        node.receive(&Message::QueryResponse(message::QueryResponse {
+            ltime: id.ltime,
+            id: id.id,
+            from: name.as_bytes(),
+            flags: 0,
+            payload: b"late"[..].into(),
+        }));
+    }
+    assert_eq!(heard(node), ["n7: late", "n8: late", "n9: late"]);
+}
+
+#[test]
 fn two_queries_of_one_time_do_not_disturb_each_other() {
     let mut net = Net::new(2);
     let first = ask(&mut net, &params());

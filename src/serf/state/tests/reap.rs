@@ -90,6 +90,58 @@ fn reaped_members_that_left_are_not_tried() {
 }
 
 #[test]
+fn nobody_is_tried_again_after_a_leave() {
+    for life in [SerfState::Leaving, SerfState::Left, SerfState::Shutdown] {
+        let mut node = failed(3);
+        node.state.remembered.add_seed(address("seed"));
+        node.state.life = life;
+        node.advance(Duration::from_secs(300));
+        assert!(node.state.actions.is_empty(), "{life:?}");
+    }
+}
+
+#[test]
+fn own_tombstone_is_reaped_without_harm() {
+    let mut node = Node::with("me", |config| config.tombstone_timeout = HOUR);
+    for name in ["n1", "n2", "n3"] {
+        node.join(name);
+    }
+    node.state.life = SerfState::Left;
+    node.leave_intent(1, "me", false);
+    node.leave("me");
+    node.advance(2 * HOUR);
+    assert_eq!(node.status("me"), None);
+    assert_eq!(*node.state.local_member().name, *"me");
+    // Go looks itself up to relay an answer, and crashes.
+    let query = message::Query {
+        ltime: LamportTime(9),
+        addr: [10, 0, 0, 7][..].into(),
+        port: 7946,
+        flags: message::Query::ACK,
+        relay_factor: 2,
+        timeout_ns: 1_000_000_000,
+        ..message::Query::default()
+    };
+    node.receive(&Message::Query(query));
+    node.state.respond(node.now, QueryId { ltime: LamportTime(9), id: 0 }, b"yes").unwrap();
+    assert!(node.state.actions.len() >= 2, "an ack and an answer");
+}
+
+#[test]
+fn zero_intervals_never_fire() {
+    let mut node = Node::with("me", |config| {
+        config.reap_interval = Duration::ZERO;
+        config.reconnect_interval = Duration::ZERO;
+        config.queue_check_interval = Duration::ZERO;
+    });
+    node.join("n1");
+    node.leave("n1");
+    assert_eq!(node.state.next_timeout(), None);
+    node.advance(100 * HOUR);
+    assert_eq!(node.status("n1"), Some("failed"));
+}
+
+#[test]
 fn few_failures_are_tried_seldom() {
     let mut node = Node::new("me");
     for n in 0..100 {
