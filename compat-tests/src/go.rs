@@ -50,15 +50,30 @@ impl GoPeer {
     ///
     /// # Errors
     /// The node's own message with its log.
-    pub fn try_start(program: &str, mut config: Value) -> Result<Self, String> {
+    pub fn try_start(program: &str, config: Value) -> Result<Self, String> {
+        Self::run(Command::new(harness_dir().join(program)), config)
+    }
+
+    /// As [`GoPeer::try_start`], on a host of a [`crate::lossy::Net`].
+    ///
+    /// # Errors
+    /// The node's own message with its log.
+    pub fn try_start_on(namespace: &str, program: &Path, config: Value) -> Result<Self, String> {
+        let mut command = Command::new("ip");
+        // Becomes the program: the process id stays.
+        command.args(["netns", "exec", namespace]).arg(program);
+        Self::run(command, config)
+    }
+
+    fn run(mut command: Command, mut config: Value) -> Result<Self, String> {
         let fields = config.as_object_mut().expect("a peer's configuration is an object");
         fields.entry("bind").or_insert_with(|| json!("127.0.0.1"));
-        let mut child = Command::new(harness_dir().join(program))
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .map_err(|err| format!("{program} does not run: {err}"))?;
+            .map_err(|err| format!("{command:?} does not run: {err}"))?;
         let shared = Arc::new(Shared::default());
         let stdout = child.stdout.take().expect("stdout is piped");
         let stderr = child.stderr.take().expect("stderr is piped");

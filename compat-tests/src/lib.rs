@@ -3,5 +3,6 @@
 pub mod agents;
 pub mod fuzz;
 pub mod go;
+pub mod lossy;
 pub mod matrix;
 pub mod node;
