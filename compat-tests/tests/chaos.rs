@@ -28,7 +28,7 @@ fn six_nodes_come_through_a_partition_and_loss() {
         eprintln!("not run: network namespaces cannot be made");
         return;
     }
-    let mut cluster = Cluster::start(6, 1);
+    let mut cluster = Cluster::start(6, 1, &json!({}));
     cluster.faults("5 % loss, 50 ms jitter", vec![noisy()], |cluster| {
         cluster.flow(Duration::from_secs(6));
     });
@@ -48,8 +48,7 @@ fn twenty_nodes() {
     assert!(Net::possible(), "network namespaces cannot be made");
     let minutes = std::env::var("RUSERF_CHAOS_MINUTES").ok().and_then(|text| text.parse().ok());
     let long = Duration::from_secs(60 * minutes.unwrap_or(10));
-    let mut cluster = Cluster::start(20, 1);
-    cluster.coordinates();
+    let mut cluster = Cluster::start(20, 1, &json!({}));
     cluster.faults("5 % loss, 50 ms jitter", vec![noisy()], |cluster| {
         cluster.flow(long);
     });
@@ -117,6 +116,21 @@ fn twenty_nodes() {
     assert_eq!(cluster.wrong, Vec::<String>::new());
 }
 
+#[test]
+#[ignore = "minutes; scripts/chaos runs it"]
+fn coordinates_tell_the_delay() {
+    assert!(Net::possible(), "network namespaces cannot be made");
+    // Many samples in little time: estimates need hundreds.
+    let often = json!({"probe_interval_ms": 400, "probe_timeout_ms": 300});
+    let mut cluster = Cluster::start(8, 2, &often);
+    cluster.coordinates(Duration::from_secs(180));
+    println!("{}", cluster.report);
+    if let Some(file) = std::env::var_os("RUSERF_COORDINATES") {
+        std::fs::write(file, &cluster.report).expect("the report can be written");
+    }
+    assert_eq!(cluster.wrong, Vec::<String>::new());
+}
+
 /// 5 % of the packets lost; one way takes 10 to 60 ms.
 fn noisy() -> Rule {
     Rule {
@@ -159,10 +173,11 @@ struct Flaps {
 }
 
 impl Cluster {
-    fn start(hosts: usize, seed: u64) -> Self {
+    fn start(hosts: usize, seed: u64, settings: &Value) -> Self {
         let net = Net::start(hosts, seed);
         let dir = tempfile::tempdir().expect("a directory");
-        let nodes: Vec<_> = (0..hosts).map(|host| start_node(&net, dir.path(), host)).collect();
+        let start = |host| start_node(&net, dir.path(), host, settings);
+        let nodes: Vec<_> = (0..hosts).map(start).collect();
         for node in &nodes[1..] {
             node.call(json!({"cmd": "join", "addrs": [nodes[0].addr()]}));
         }
@@ -230,7 +245,7 @@ impl Cluster {
     fn restart(&mut self, host: usize) {
         let node = self.nodes.remove(host);
         drop(node);
-        let again = start_node(&self.net, self.dir.path(), host);
+        let again = start_node(&self.net, self.dir.path(), host, &json!({}));
         self.nodes.insert(host, again);
         self.before[host] = 0;
     }
@@ -326,7 +341,7 @@ impl Cluster {
     }
 
     /// Two sites, 5 ms inside and 40 ms between them (one way): the coordinates must tell it.
-    fn coordinates(&mut self) {
+    fn coordinates(&mut self, time: Duration) {
         let (inside, between) = (Duration::from_millis(5), Duration::from_millis(40));
         let (left, right): (Vec<_>, Vec<_>) = (0..self.nodes.len()).partition(|host| host % 4 < 2);
         let mut rules = cut(&left, &right);
@@ -336,7 +351,7 @@ impl Cluster {
         }
         rules.push(Rule { delay: inside, ..Rule::default() });
         self.net.set_rules(rules);
-        sleep(Duration::from_secs(100));
+        sleep(time);
         let at: Vec<Value> =
             self.nodes.iter().map(|node| node.call(json!({"cmd": "coordinate"}))).collect();
         self.net.set_rules(Vec::new());
@@ -370,20 +385,23 @@ impl Cluster {
                 self.wrong.push(format!("coordinates: {row}"));
             }
         }
-        self.report = format!("{table}\n{}", self.report);
+        self.report = table;
     }
 }
 
-fn start_node(net: &Net, dir: &Path, host: usize) -> GoPeer {
+fn start_node(net: &Net, dir: &Path, host: usize, settings: &Value) -> GoPeer {
     let program = if host % 2 == 0 {
         go::harness_dir().join("peer")
     } else {
         PathBuf::from(env!("CARGO_BIN_EXE_rust_peer"))
     };
-    let config = json!({
+    let mut config = json!({
         "name": name(host), "bind": net.ip(host), "port": 7946, "profile": "lan",
         "snapshot_path": dir.join(name(host)),
     });
+    for (field, value) in settings.as_object().into_iter().flatten() {
+        config[field] = value.clone();
+    }
     let node = GoPeer::try_start_on(&net.namespace(host), &program, config);
     node.unwrap_or_else(|error| panic!("{error}"))
 }

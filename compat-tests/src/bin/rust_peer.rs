@@ -212,6 +212,8 @@ async fn start(c: &Value) -> Result<Serf, String> {
         ("tombstone_timeout_ms", &mut config.tombstone_timeout),
         ("reap_interval_ms", &mut config.reap_interval),
         ("push_pull_interval_ms", &mut config.swim.push_pull_interval),
+        ("probe_interval_ms", &mut config.swim.probe_interval),
+        ("probe_timeout_ms", &mut config.swim.probe_timeout),
         ("dead_node_reclaim_ms", &mut config.swim.dead_node_reclaim_time),
     ] {
         if let Some(value) = ms(field) {
