@@ -6,3 +6,4 @@ pub mod go;
 pub mod lossy;
 pub mod matrix;
 pub mod node;
+pub mod rpc;

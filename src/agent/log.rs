@@ -174,6 +174,8 @@ impl LogHub {
     }
 
     fn write(&self, level: Level, component: &str, message: &str) {
+        // A message that brings its own line break gets no second one.
+        let message = message.strip_suffix('\n').unwrap_or(message);
         let line: Arc<str> = if self.shared.json {
             let time = jiff::Timestamp::now().to_string();
             let fields = serde_json::json!({

@@ -1,0 +1,621 @@
+//! A plain RPC client and agents of both kinds, for tests that ask the same of both.
+//!
+//! The client has a MessagePack of its own, so that no test reads our bytes with our decoder. For
+//! tests: everything panics when an agent does not do what was asked of it.
+
+use std::{
+    fmt,
+    io::{BufRead, BufReader, ErrorKind, Read, Write},
+    net::TcpStream,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::go::go_serf_binary;
+
+/// How long anything may take. Generous, because test machines are slow.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A MessagePack value. Two values are equal when their bytes are: what has a length is always
+/// written with the shortest header, which [`Value::decode`] checks.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Value {
+    /// Nil, booleans and numbers as their bytes.
+    Scalar(Vec<u8>),
+    /// Text, maybe no UTF-8.
+    Str(Vec<u8>),
+    /// Bytes.
+    Bin(Vec<u8>),
+    /// Values in order.
+    Array(Vec<Value>),
+    /// Pairs in order.
+    Map(Vec<(Value, Value)>),
+}
+
+impl Value {
+    /// Takes a value from the front of `input`; `None`: there is more to come.
+    ///
+    /// # Panics
+    /// When the bytes are no value as Go writes them.
+    pub fn decode(input: &[u8]) -> Option<(Self, usize)> {
+        let mut reader = Reader { input, at: 0 };
+        let value = reader.value()?;
+        let used = reader.at;
+        assert_eq!(value.encode(), input[..used], "{value:?} has a longer header than needed");
+        Some((value, used))
+    }
+
+    /// All values of `bytes`.
+    ///
+    /// # Panics
+    /// When the last one is not whole.
+    pub fn all(mut bytes: &[u8]) -> Vec<Self> {
+        let mut values = Vec::new();
+        while !bytes.is_empty() {
+            let (value, used) = Self::decode(bytes).expect("a whole value");
+            values.push(value);
+            bytes = &bytes[used..];
+        }
+        values
+    }
+
+    /// The bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.write(&mut out);
+        out
+    }
+
+    /// Nil.
+    pub fn nil() -> Self {
+        Self::Scalar(vec![0xc0])
+    }
+
+    /// A map with these pairs.
+    pub fn map<const N: usize>(pairs: [(&str, Value); N]) -> Self {
+        Self::Map(pairs.map(|(key, value)| (key.into(), value)).into())
+    }
+
+    /// An array of texts.
+    pub fn texts(texts: &[&str]) -> Self {
+        Self::Array(texts.iter().map(|text| (*text).into()).collect())
+    }
+
+    /// A field of a map.
+    pub fn get(&self, key: &str) -> Option<&Self> {
+        let Self::Map(pairs) = self else { return None };
+        pairs.iter().find(|(k, _)| *k == key.into()).map(|(_, value)| value)
+    }
+
+    /// A text field of a map; empty if there is none.
+    pub fn text(&self, key: &str) -> String {
+        match self.get(key) {
+            Some(Self::Str(text) | Self::Bin(text)) => String::from_utf8_lossy(text).into_owned(),
+            _ => String::new(),
+        }
+    }
+
+    /// A number field of a map.
+    ///
+    /// # Panics
+    /// When it is none.
+    pub fn number(&self, key: &str) -> u64 {
+        let Some(Self::Scalar(bytes)) = self.get(key) else { panic!("no number {key}: {self:?}") };
+        match bytes[..] {
+            [fix @ ..=0x7f] => fix.into(),
+            [0xcc..=0xcf | 0xd0..=0xd3, ref rest @ ..] => {
+                rest.iter().fold(0, |sum, byte| (sum << 8) | u64::from(*byte))
+            }
+            _ => panic!("no number {key}: {self:?}"),
+        }
+    }
+
+    /// Changes every value by `change`, the innermost first. It is also told the key under which
+    /// the value stands; empty: none.
+    pub fn each(&mut self, change: &mut dyn FnMut(&str, &mut Self)) {
+        self.each_under("", change);
+    }
+
+    /// Sorts what may come in any order: pairs of maps, and maps in an array.
+    #[must_use]
+    pub fn sorted(mut self) -> Self {
+        self.each(&mut |_, value| match value {
+            Self::Map(pairs) => pairs.sort(),
+            Self::Array(items) if matches!(items.first(), Some(Self::Map(_))) => items.sort(),
+            _ => {}
+        });
+        self
+    }
+
+    fn each_under(&mut self, key: &str, change: &mut dyn FnMut(&str, &mut Self)) {
+        match self {
+            Self::Scalar(_) | Self::Str(_) | Self::Bin(_) => {}
+            Self::Array(items) => items.iter_mut().for_each(|item| item.each_under(key, change)),
+            Self::Map(pairs) => {
+                for (key, value) in pairs {
+                    let Self::Str(key) = key else { continue };
+                    value.each_under(&String::from_utf8_lossy(key), change);
+                }
+            }
+        }
+        change(key, self);
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Scalar(bytes) => out.extend(bytes),
+            Self::Str(bytes) => {
+                header(out, bytes.len(), Some((0xa0, 32)), Some(0xd9), 0xda);
+                out.extend(bytes);
+            }
+            Self::Bin(bytes) => {
+                header(out, bytes.len(), None, Some(0xc4), 0xc5);
+                out.extend(bytes);
+            }
+            Self::Array(items) => {
+                header(out, items.len(), Some((0x90, 16)), None, 0xdc);
+                items.iter().for_each(|item| item.write(out));
+            }
+            Self::Map(pairs) => {
+                header(out, pairs.len(), Some((0x80, 16)), None, 0xde);
+                for (key, value) in pairs {
+                    key.write(out);
+                    value.write(out);
+                }
+            }
+        }
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self::Str(text.as_bytes().to_vec())
+    }
+}
+
+impl From<bool> for Value {
+    fn from(yes: bool) -> Self {
+        Self::Scalar(vec![0xc2 + u8::from(yes)])
+    }
+}
+
+impl From<u64> for Value {
+    fn from(number: u64) -> Self {
+        let bytes = number.to_be_bytes();
+        let (first, skip) = match number {
+            0..=0x7f => return Self::Scalar(vec![bytes[7]]),
+            0x80..=0xff => (0xcc, 7),
+            0x100..=0xffff => (0xcd, 6),
+            0x1_0000..=0xffff_ffff => (0xce, 4),
+            _ => (0xcf, 0),
+        };
+        Self::Scalar([&[first], &bytes[skip..]].concat())
+    }
+}
+
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Scalar(bytes) => match bytes[..] {
+                [0xc0] => f.write_str("nil"),
+                [0xc2] => f.write_str("false"),
+                [0xc3] => f.write_str("true"),
+                [fix @ ..=0x7f] => write!(f, "{fix}"),
+                _ => write!(f, "<{}>", hex::encode(bytes)),
+            },
+            Self::Str(bytes) => write!(f, "{:?}", String::from_utf8_lossy(bytes)),
+            Self::Bin(bytes) => write!(f, "b{:?}", String::from_utf8_lossy(bytes)),
+            Self::Array(items) => f.debug_list().entries(items).finish(),
+            Self::Map(pairs) => f.debug_map().entries(pairs.iter().map(|(k, v)| (k, v))).finish(),
+        }
+    }
+}
+
+fn header(out: &mut Vec<u8>, len: usize, fix: Option<(u8, usize)>, short: Option<u8>, wide: u8) {
+    let bytes = u32::try_from(len).expect("a short value").to_be_bytes();
+    match (fix, short) {
+        (Some((first, end)), _) if len < end => out.push(first | bytes[3]),
+        (_, Some(first)) if len < 0x100 => out.extend([first, bytes[3]]),
+        _ if len < 0x1_0000 => out.extend([wide, bytes[2], bytes[3]]),
+        _ => {
+            out.push(wide + 1);
+            out.extend(bytes);
+        }
+    }
+}
+
+struct Reader<'a> {
+    input: &'a [u8],
+    at: usize,
+}
+
+impl Reader<'_> {
+    fn value(&mut self) -> Option<Value> {
+        let first = *self.input.get(self.at)?;
+        let scalar = |len: usize| (len, Shape::Scalar);
+        let (header, shape) = match first {
+            0x00..=0x7f | 0xe0..=0xff | 0xc0 | 0xc2 | 0xc3 => scalar(1),
+            0xcc | 0xd0 => scalar(2),
+            0xcd | 0xd1 => scalar(3),
+            0xce | 0xd2 | 0xca => scalar(5),
+            0xcf | 0xd3 | 0xcb => scalar(9),
+            0x80..=0x8f => (1, Shape::Map(usize::from(first & 15))),
+            0x90..=0x9f => (1, Shape::Array(usize::from(first & 15))),
+            0xa0..=0xbf => (1, Shape::Str(usize::from(first & 31))),
+            0xc4 => (2, Shape::Bin(self.length(1)?)),
+            0xc5 => (3, Shape::Bin(self.length(2)?)),
+            0xc6 => (5, Shape::Bin(self.length(4)?)),
+            0xd9 => (2, Shape::Str(self.length(1)?)),
+            0xda => (3, Shape::Str(self.length(2)?)),
+            0xdb => (5, Shape::Str(self.length(4)?)),
+            0xdc => (3, Shape::Array(self.length(2)?)),
+            0xdd => (5, Shape::Array(self.length(4)?)),
+            0xde => (3, Shape::Map(self.length(2)?)),
+            0xdf => (5, Shape::Map(self.length(4)?)),
+            _ => panic!("a value never starts with {first:#x}"),
+        };
+        let start = self.at;
+        self.at += header;
+        let value = match shape {
+            Shape::Scalar => Value::Scalar(self.input.get(start..self.at)?.to_vec()),
+            Shape::Str(len) => Value::Str(self.take(len)?),
+            Shape::Bin(len) => Value::Bin(self.take(len)?),
+            Shape::Array(len) => {
+                Value::Array((0..len).map(|_| self.value()).collect::<Option<_>>()?)
+            }
+            Shape::Map(len) => Value::Map(
+                (0..len).map(|_| Some((self.value()?, self.value()?))).collect::<Option<_>>()?,
+            ),
+        };
+        Some(value)
+    }
+
+    fn length(&self, bytes: usize) -> Option<usize> {
+        let bytes = self.input.get(self.at + 1..self.at + 1 + bytes)?;
+        Some(bytes.iter().fold(0, |sum, byte| (sum << 8) | usize::from(*byte)))
+    }
+
+    fn take(&mut self, len: usize) -> Option<Vec<u8>> {
+        let bytes = self.input.get(self.at..self.at + len)?.to_vec();
+        self.at += len;
+        Some(bytes)
+    }
+}
+
+enum Shape {
+    Scalar,
+    Str(usize),
+    Bin(usize),
+    Array(usize),
+    Map(usize),
+}
+
+/// A connection to an agent.
+pub struct Client {
+    stream: TcpStream,
+    arrived: Vec<u8>,
+}
+
+impl Client {
+    /// Connects; no handshake.
+    ///
+    /// # Panics
+    /// When nobody listens.
+    pub fn connect(addr: &str) -> Self {
+        let stream = TcpStream::connect(addr).expect("an agent listens");
+        stream.set_nodelay(true).expect("a socket option");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a socket option");
+        stream.set_write_timeout(Some(PATIENCE)).expect("a socket option");
+        Self { stream, arrived: Vec::new() }
+    }
+
+    /// Connects and shakes hands, as number 1.
+    pub fn ready(addr: &str) -> Self {
+        let mut client = Self::connect(addr);
+        let body = Value::map([("Version", 1.into())]);
+        assert_eq!(client.call("handshake", 1, Some(body)).text("Error"), "");
+        client
+    }
+
+    /// Sends bytes as they are. Whether the agent is still there shows in what it answers.
+    pub fn send(&mut self, bytes: &[u8]) {
+        let _ = self.stream.write_all(bytes);
+    }
+
+    /// Sends a request.
+    pub fn request(&mut self, command: &str, seq: u64, body: Option<Value>) {
+        self.send(&request(command, seq, body));
+    }
+
+    /// Sends a request and gives the header of the answer, which must be to this request.
+    pub fn call(&mut self, command: &str, seq: u64, body: Option<Value>) -> Value {
+        self.request(command, seq, body);
+        let header = self.next().unwrap_or_else(|| panic!("{command}: connection closed"));
+        assert_eq!(header.get("Seq"), Some(&seq.into()), "{command}: {header:?}");
+        header
+    }
+
+    /// The next value; `None`: the agent has closed the connection.
+    ///
+    /// # Panics
+    /// When nothing comes in [`PATIENCE`].
+    #[allow(clippy::should_implement_trait)]
+    pub fn next(&mut self) -> Option<Value> {
+        loop {
+            if let Some((value, used)) = Value::decode(&self.arrived) {
+                self.arrived.drain(..used);
+                return Some(value);
+            }
+            let mut chunk = [0; 16 << 10];
+            match self.stream.read(&mut chunk) {
+                Ok(0) => break,
+                Ok(count) => self.arrived.extend(&chunk[..count]),
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => break,
+                Err(error) => panic!("no answer: {error}; so far {}", hex::encode(&self.arrived)),
+            }
+        }
+        assert!(self.arrived.is_empty(), "cut off: {}", hex::encode(&self.arrived));
+        None
+    }
+
+    /// The next header and body.
+    pub fn record(&mut self) -> [Value; 2] {
+        [self.next().expect("a header"), self.next().expect("a body")]
+    }
+
+    /// Everything that comes before the answer to a request of ours with this number.
+    pub fn until_marker(&mut self, seq: u64) -> Vec<Value> {
+        self.request("stop", seq, Some(Value::map([("Stop", (1 << 60).into())])));
+        let mut all = Vec::new();
+        loop {
+            let value = self.next().unwrap_or_else(|| panic!("connection closed after {all:?}"));
+            if value.get("Seq") == Some(&seq.into()) {
+                return all;
+            }
+            all.push(value);
+        }
+    }
+
+    /// Everything up to the end of the connection.
+    pub fn until_closed(&mut self) -> Vec<Value> {
+        std::iter::from_fn(|| self.next()).collect()
+    }
+
+    /// Says that we send no more.
+    pub fn finish(&mut self) {
+        let _ = self.stream.shutdown(std::net::Shutdown::Write);
+    }
+
+    /// The socket.
+    pub fn socket(&self) -> &TcpStream {
+        &self.stream
+    }
+}
+
+/// The bytes of a request.
+pub fn request(command: &str, seq: u64, body: Option<Value>) -> Vec<u8> {
+    let header = Value::map([("Command", command.into()), ("Seq", seq.into())]);
+    let mut bytes = header.encode();
+    bytes.extend(body.iter().flat_map(Value::encode));
+    bytes
+}
+
+/// Which program an agent runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Program {
+    /// The real one.
+    Go,
+    /// Ours.
+    Ours,
+}
+
+impl Program {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Go, Self::Ours];
+
+    /// The file.
+    pub fn path(self) -> PathBuf {
+        match self {
+            Self::Go => go_serf_binary(),
+            Self::Ours => serf_binary(),
+        }
+    }
+}
+
+/// Addresses of one cluster: three bytes of 127.0.0.0/8 that no other process uses by chance.
+#[derive(Clone, Copy, Debug)]
+pub struct Net([u8; 3]);
+
+impl Net {
+    /// Others than those of every other call.
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let id = std::process::id().wrapping_mul(16) + COUNT.fetch_add(1, Ordering::Relaxed);
+        let byte = |number: u32| u8::try_from(number).expect("below 256");
+        Self([127, byte(64 + id / 254 % 128), byte(1 + id % 254)])
+    }
+
+    /// The address with this last byte.
+    pub fn ip(self, last: u8) -> String {
+        format!("{}{last}", self.prefix())
+    }
+
+    /// Writes 127.0.0.x for our addresses, in texts and in bytes.
+    pub fn hide(self, value: &mut Value) {
+        let Self([a, b, c]) = self;
+        value.each(&mut |_, value| match value {
+            Value::Str(text) => *text = replace(text, &self.prefix(), "127.0.0."),
+            Value::Bin(ip) if ip.len() == 4 && ip.starts_with(&[a, b, c]) => {
+                ip[..3].copy_from_slice(&[127, 0, 0]);
+            }
+            _ => {}
+        });
+    }
+
+    /// The reverse of [`Self::hide`] in texts.
+    pub fn show(self, value: &mut Value) {
+        value.each(&mut |_, value| {
+            if let Value::Str(text) = value {
+                *text = replace(text, "127.0.0.", &self.prefix());
+            }
+        });
+    }
+
+    fn prefix(self) -> String {
+        let Self([a, b, c]) = self;
+        format!("{a}.{b}.{c}.")
+    }
+}
+
+fn replace(text: &[u8], from: &str, to: &str) -> Vec<u8> {
+    match std::str::from_utf8(text) {
+        Ok(text) => text.replace(from, to).into_bytes(),
+        Err(_) => text.to_vec(),
+    }
+}
+
+/// A running agent. Dropping it ends the process.
+pub struct Agent {
+    child: Child,
+    /// Address of its RPC.
+    pub rpc: String,
+    lines: Arc<Mutex<Vec<String>>>,
+}
+
+impl Agent {
+    /// Starts an agent on port 7946 of `ip`, and waits until its RPC answers. `args` come after
+    /// name and addresses; `dir` is its working directory.
+    pub fn start(program: Program, name: &str, ip: &str, args: &[&str], dir: &Path) -> Self {
+        let rpc = format!("{ip}:7373");
+        let all = ["-node", name, "-bind", ip, "-rpc-addr", &rpc];
+        let agent = Self::spawn(program, &[&all[..], args].concat(), &rpc, dir);
+        agent.wait_for_rpc();
+        agent
+    }
+
+    /// Starts an agent with exactly these arguments and waits for nothing.
+    ///
+    /// # Panics
+    /// When the program does not run.
+    pub fn spawn(program: Program, args: &[&str], rpc: &str, dir: &Path) -> Self {
+        let mut child = Command::new(program.path())
+            .arg("agent")
+            .args(args)
+            .current_dir(dir)
+            .env("LC_ALL", "C")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the program runs");
+        let stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&lines);
+        thread::spawn(move || {
+            for line in stdout.lines().map_while(Result::ok) {
+                log.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+            }
+        });
+        Self { child, rpc: rpc.to_owned(), lines }
+    }
+
+    /// What it has printed.
+    pub fn printed(&self) -> Vec<String> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits until it has printed a line with this text, and gives the line.
+    ///
+    /// # Panics
+    /// When it does not in [`PATIENCE`].
+    pub fn wait_for_line(&self, text: &str) -> String {
+        let mut found = None;
+        wait(&format!("no line with {text:?}"), || {
+            found = self.printed().into_iter().find(|line| line.contains(text));
+            found.is_some()
+        });
+        found.expect("was just found")
+    }
+
+    /// Waits until it lists so many members as alive.
+    pub fn wait_for_members(&self, count: usize) {
+        wait(&format!("not {count} alive members at {}", self.rpc), || {
+            let mut client = Client::ready(&self.rpc);
+            client.call("members", 2, None);
+            let body = client.next().expect("a body");
+            let Some(Value::Array(members)) = body.get("Members") else { panic!("{body:?}") };
+            members.iter().filter(|member| member.text("Status") == "alive").count() == count
+        });
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits for the end and gives the exit code.
+    ///
+    /// # Panics
+    /// When it does not end in [`PATIENCE`].
+    pub fn wait_for_end(&mut self) -> Option<i32> {
+        let mut code = None;
+        wait("the agent runs on", || {
+            let status = self.child.try_wait().expect("a child of ours");
+            code = status.map(|status| status.code());
+            code.is_some()
+        });
+        code.flatten()
+    }
+
+    fn wait_for_rpc(&self) {
+        wait(&format!("no RPC at {}: {:?}", self.rpc, self.printed()), || {
+            TcpStream::connect(&self.rpc).is_ok()
+        });
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Waits until `holds`.
+///
+/// # Panics
+/// When it does not in [`PATIENCE`].
+pub fn wait(wrong: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "{wrong}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Our `serf`, built beside the running test; the first call of a process builds it.
+///
+/// # Panics
+/// When it cannot be built.
+pub fn serf_binary() -> PathBuf {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT
+        .get_or_init(|| {
+            let cargo = std::env::var_os("CARGO").expect("tests run under cargo");
+            let built = Command::new(cargo)
+                .args(["build", "-q", "-p", "ruserf", "--bin", "serf"])
+                .status()
+                .expect("cargo runs");
+            assert!(built.success());
+            let test = std::env::current_exe().expect("a test has a file");
+            test.ancestors().nth(2).expect("target/debug").join("serf")
+        })
+        .clone()
+}
