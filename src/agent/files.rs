@@ -7,8 +7,11 @@ use std::{
     path::Path,
 };
 
-use super::{AgentError, settings::go_base64};
-use crate::{base::go_net, wire::Keyring};
+use super::AgentError;
+use crate::{
+    base::{go_base64, go_net},
+    wire::Keyring,
+};
 
 /// Reads a tags file; one that is missing has no tags.
 pub(super) fn read_tags(path: &Path) -> Result<Option<BTreeMap<String, String>>, AgentError> {
@@ -46,7 +49,7 @@ pub(super) fn read_keyring(path: &Path) -> Result<Keyring, AgentError> {
     })?;
     let keys: Vec<String> = serde_json::from_slice(&bytes)
         .map_err(|error| fail(format!("Failed to decode keyring file: {}", json_text(&error))))?;
-    let keys: Result<Vec<_>, _> = keys.iter().map(|key| go_base64(key)).collect();
+    let keys: Result<Vec<_>, _> = keys.iter().map(|key| go_base64::decode(key)).collect();
     let keys = keys.map_err(|error| fail(format!("Failed to decode key from keyring: {error}")))?;
     let Some(primary) = keys.first() else {
         return Err(fail("Keyring file contains no keys".to_owned()));

@@ -216,7 +216,7 @@ impl LogHub {
         }
         drop(state);
         for client in newly_losing {
-            self.write(Level::Warn, "agent.ipc", &format!("Dropping logs to {client}"));
+            self.write(Level::Warn, "agent.ipc", &format!("Dropping logs to ipc.client: {client}"));
         }
     }
 

@@ -10,7 +10,7 @@ use std::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},
-    sync::mpsc,
+    sync::{mpsc, oneshot},
     task::JoinHandle,
 };
 use tracing::{error, info, warn};
@@ -61,14 +61,17 @@ pub(super) async fn run(
         monitor: None,
         queries: Vec::new(),
         pending: Arc::default(),
+        leaving: None,
     };
     let ended = tokio::select! {
         ended = session.serve(FrameReader::new(input)) => ended,
         // The socket is broken: nobody would read an answer.
         _ = &mut writer => return,
     };
+    // The agent may end once the last answer is out.
+    let _leaving = session.leaving.take();
     match ended {
-        Ok(()) | Err(End::Refused) => {}
+        Ok(()) | Err(End::Refused | End::Left) => {}
         Err(End::Header(reason)) => {
             error!(target: "agent.ipc", "failed to decode request header: {reason}");
         }
@@ -108,6 +111,8 @@ enum End {
     Request(String),
     /// Told the client.
     Refused,
+    /// The node has left, and the client is to hear it before the agent ends.
+    Left,
 }
 
 struct Session {
@@ -122,6 +127,8 @@ struct Session {
     monitor: Option<(u64, Task)>,
     queries: Vec<Task>,
     pending: Arc<PendingQueries>,
+    /// Dropped when the client has heard that the node has left.
+    leaving: Option<oneshot::Sender<()>>,
 }
 
 /// A task that ends with the session.
@@ -234,7 +241,7 @@ impl Session {
             Command::Stream => self.stream(seq, &parse(body)?).await,
             Command::Monitor => self.monitor(seq, &parse(body)?).await,
             Command::Stop => self.stop(seq, &parse(body)?).await,
-            Command::Leave => self.leave(seq).await,
+            Command::Leave => return self.leave(seq).await,
             Command::Query => self.query(seq, parse(body)?).await,
             Command::Respond => self.answer(seq, parse(body)?).await,
             Command::InstallKey => {
@@ -354,16 +361,27 @@ impl Session {
         self.respond(seq, "");
     }
 
-    async fn leave(&mut self, seq: u64) {
+    async fn leave(&mut self, seq: u64) -> Result<(), End> {
         info!(target: "agent.ipc", "Graceful leave triggered");
         self.flush().await;
-        let left = self.agent.serf.leave().await;
-        if let Err(error) = &left {
-            error!(target: "agent.ipc", "leave failed: {error}");
-        }
+        let (ending, ended) = oneshot::channel();
+        self.leaving = Some(ending);
+        let agent = Arc::clone(&self.agent);
+        // Goes on when the client does not wait for it.
+        let left = tokio::spawn(async move {
+            let left = agent.serf.leave().await;
+            if let Err(error) = &left {
+                error!(target: "agent.ipc", "leave failed: {error}");
+            }
+            tokio::spawn(async move {
+                let _ = ended.await;
+                agent.left.notify_one();
+            });
+            left
+        });
+        let left = left.await.map_err(|error| End::Request(error.to_string()))?;
         self.respond_result(seq, left);
-        self.flush().await;
-        self.agent.left.notify_one();
+        Err(End::Left)
     }
 
     async fn query(&mut self, seq: u64, request: Query) {

@@ -1,7 +1,7 @@
 //! What flows to an RPC client by itself: events, log lines and a query's progress.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -10,13 +10,13 @@ use tracing::warn;
 
 use super::Filter;
 use crate::{
-    driver::{EventStream, QueryHandle},
+    driver::{EventStream, QueryHandle, now},
     msgpack::{Dialect, Writer},
     rpc::{
         encode, encode_members,
         protocol::{
             Blob, LogRecord, PENDING_QUERIES_MAX, QueryEventRecord, QueryRecord, ResponseHeader,
-            UserEventRecord,
+            STREAM_QUEUE, UserEventRecord,
         },
     },
     serf::{Event, MemberEvent, Query, QueryUpdate},
@@ -38,20 +38,28 @@ struct Pending {
 }
 
 impl PendingQueries {
-    /// Remembers a query under a number of its own. The oldest makes room.
+    /// Remembers a query under a number of its own. What is over and the oldest make room.
     fn add(&self, query: &Query) -> u64 {
+        let now = now();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.last += 1;
         let id = state.last;
         state.queries.insert(id, query.clone());
+        while let Some(oldest) = state.queries.first_entry()
+            && oldest.get().deadline < now
+        {
+            oldest.remove();
+        }
         if state.queries.len() > PENDING_QUERIES_MAX {
             state.queries.pop_first();
         }
         id
     }
 
+    /// A query that is not over yet.
     pub(super) fn get(&self, id: u64) -> Option<Query> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).queries.get(&id).cloned()
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.queries.get(&id).filter(|query| query.deadline >= now()).cloned()
     }
 
     pub(super) fn remove(&self, id: u64) {
@@ -59,7 +67,8 @@ impl PendingQueries {
     }
 }
 
-/// Delivers events that pass one of `filters` until the client or the node is gone.
+/// Delivers events that pass one of `filters` until the client or the node is gone. A client that
+/// does not read loses the newest, which is told once for each time it falls behind.
 pub(super) async fn events(
     mut events: EventStream,
     filters: Vec<Filter>,
@@ -68,19 +77,69 @@ pub(super) async fn events(
     pending: Arc<PendingQueries>,
     client: Arc<str>,
 ) {
-    while let Some(event) = events.recv().await {
-        if let Event::Lagged(lost) = event {
-            warn!(target: "agent.ipc", "Dropping event to {client} ({lost} dropped)");
-            continue;
+    let mut waiting = Waiting { events: VecDeque::new(), lost: 0, client };
+    loop {
+        tokio::select! {
+            // While the client reads, what waits goes first, so that nothing is lost in a flood.
+            biased;
+            permit = out.reserve(), if !waiting.events.is_empty() => {
+                let Ok(permit) = permit else { return };
+                if let Some(frame) =
+                    waiting.pop().and_then(|event| event_frame(&event, seq, &pending))
+                {
+                    permit.send(frame);
+                }
+            }
+            event = events.recv() => match event {
+                Some(Event::Lagged(lost)) => waiting.lose(lost),
+                // One record for the stream, however many filters let the event through.
+                Some(event) if filters.iter().any(|filter| filter.matches(&event)) => {
+                    waiting.push(event);
+                }
+                Some(_) => {}
+                None => break,
+            },
         }
-        // One record for the stream, however many of its filters let the event through.
-        if !filters.iter().any(|filter| filter.matches(&event)) {
-            continue;
-        }
+    }
+    while let Some(event) = waiting.pop() {
         let Some(frame) = event_frame(&event, seq, &pending) else { continue };
         if out.send(frame).await.is_err() {
             return;
         }
+    }
+}
+
+/// Events that a client has yet to take.
+struct Waiting {
+    events: VecDeque<Event>,
+    /// Since all was well.
+    lost: u64,
+    client: Arc<str>,
+}
+
+impl Waiting {
+    fn push(&mut self, event: Event) {
+        if self.events.len() < STREAM_QUEUE {
+            self.events.push_back(event);
+        } else {
+            self.lose(1);
+        }
+    }
+
+    fn lose(&mut self, count: u64) {
+        if self.lost == 0 {
+            warn!(target: "agent.ipc", "Dropping event to ipc.client: {}", self.client);
+        }
+        self.lost = self.lost.saturating_add(count);
+    }
+
+    fn pop(&mut self) -> Option<Event> {
+        let event = self.events.pop_front();
+        if self.events.is_empty() && self.lost > 0 {
+            let (client, lost) = (&self.client, std::mem::take(&mut self.lost));
+            warn!(target: "agent.ipc", "Dropped {lost} events to ipc.client: {client}");
+        }
+        event
     }
 }
 

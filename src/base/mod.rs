@@ -1,5 +1,6 @@
 //! Layer 0: time, randomness and other values that every layer shares.
 
+pub mod go_base64;
 pub mod go_duration;
 pub mod go_net;
 mod instant;

@@ -10,7 +10,11 @@ use super::{
     Completion, Error, KeyOp, KeyResponse, Message, Output, QueryId, QueryParams,
     internal_query::PREFIX, message, query::Asker, state::State,
 };
-use crate::{base::Instant, swim::OpId, wire::Keyring};
+use crate::{
+    base::{Instant, go_base64},
+    swim::OpId,
+    wire::Keyring,
+};
 
 /// Key operations under way: the first runs, the others wait for it.
 #[derive(Default)]
@@ -260,19 +264,8 @@ impl State {
     }
 }
 
-/// Standard base64 with padding, as Go reads it: line breaks are skipped.
 fn decode_key(text: &str) -> Result<Vec<u8>, Error> {
-    let bytes = text.bytes().filter(|byte| !matches!(byte, b'\r' | b'\n')).collect::<Vec<_>>();
-    BASE64_STANDARD.decode(&bytes).map_err(|error| {
-        let at = match error {
-            base64::DecodeError::InvalidByte(at, _)
-            | base64::DecodeError::InvalidLastSymbol(at, _) => at,
-            base64::DecodeError::InvalidLength(_) | base64::DecodeError::InvalidPadding => {
-                bytes.len()
-            }
-        };
-        Error::Invalid(format!("illegal base64 data at input byte {at}"))
-    })
+    go_base64::decode(text).map_err(Error::Invalid)
 }
 
 fn lossy(bytes: &[u8]) -> String {

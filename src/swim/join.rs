@@ -27,10 +27,7 @@ impl JoinEntry {
         };
         let (host, port) = if has_port(rest) {
             let (host, port) = rest.rsplit_once(':').unwrap_or((rest, ""));
-            let port = port
-                .parse()
-                .map_err(|_| format!("strconv.ParseUint: parsing \"{port}\": invalid syntax"))?;
-            (host, port)
+            (host, parse_port(port)?)
         } else {
             (rest, default_port)
         };
@@ -40,6 +37,14 @@ impl JoinEntry {
         }
         Ok(Self { name, host: host.to_owned(), port })
     }
+}
+
+/// A port in the words of Go's `strconv.ParseUint`, which takes digits alone.
+fn parse_port(text: &str) -> Result<u16, String> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let reason = if digits { "value out of range" } else { "invalid syntax" };
+    let port = text.parse().ok().filter(|_| digits);
+    port.ok_or_else(|| format!("strconv.ParseUint: parsing \"{text}\": {reason}"))
 }
 
 /// A bracketed address has a port behind the bracket; others have one if there is one colon, so
