@@ -2,6 +2,8 @@
 //! lines of go-harness's `peer`: Go's library at some version, or ours.
 
 use std::{
+    collections::{BTreeMap, HashSet},
+    net::UdpSocket,
     path::PathBuf,
     thread::sleep,
     time::{Duration, Instant},
@@ -18,7 +20,8 @@ pub struct Program {
     pub title: String,
     /// The executable.
     pub path: PathBuf,
-    /// Whether it knows cluster labels (memberlist 0.3.0 and newer).
+    /// Whether it knows cluster labels and lets a name move to another address (memberlist 0.3.0
+    /// and newer).
     pub labels: bool,
 }
 
@@ -26,7 +29,7 @@ pub struct Program {
 pub struct Scenario {
     /// What the matrix calls it.
     pub title: &'static str,
-    /// Whether both programs must know labels.
+    /// Whether both programs must know labels and moving names.
     pub labels: bool,
     /// Runs it; an error tells what was not as it must be.
     pub run: fn(&Program, &Program) -> Result<(), String>,
@@ -61,6 +64,9 @@ pub fn scenarios() -> Vec<Scenario> {
         plain("failed, comes back by its own snapshot", reconnect),
         plain("replaced by the other program and back", replaced),
         plain("coordinates", coordinates),
+        plain("two nodes of one name: the majority's stays", name_conflict),
+        Scenario { title: "comes back at another address", labels: true, run: address_change },
+        plain("5,000 members by push/pull, there and back", five_thousand),
     ]
 }
 
@@ -299,6 +305,131 @@ fn coordinates(a: &Program, b: &Program) -> Result<(), String> {
         same(&node.counter("serf.coordinate.rejected"), &0.0, "rejected coordinates")?;
     }
     Ok(())
+}
+
+/// Two nodes call themselves `x`. Both ask everybody, and the one that the others do not know
+/// ends itself.
+fn name_conflict(a: &Program, b: &Program) -> Result<(), String> {
+    let real = start(a, "x", &json!({}))?;
+    let others =
+        [start(b, "w1", &json!({}))?, start(a, "w2", &json!({}))?, start(b, "w3", &json!({}))?];
+    for other in &others {
+        join(other, &real)?;
+    }
+    for (node, name) in others.iter().flat_map(|node| ["w1", "w2", "w3"].map(|name| (node, name))) {
+        wait_status(node, name, "alive")?;
+    }
+    let impostor = start(b, "x", &json!({}))?;
+    // The join itself may succeed or not; the vote decides.
+    let _ = impostor.try_call(json!({"cmd": "join", "addrs": [others[0].addr()]}));
+    until("the node that came later ends itself", || {
+        impostor.call(json!({"cmd": "state"})) == "shutdown"
+    })?;
+    same(&real.call(json!({"cmd": "state"})), &json!("alive"), "state of the first")?;
+    for other in &others {
+        let seen = member(other, "x");
+        same(&seen["port"], &json!(real.addr().port()), "port of x")?;
+        same(&seen["status"], &json!("alive"), "status of x")?;
+    }
+    Ok(())
+}
+
+/// A name may move when its node has left, or has been dead for the reclaim time.
+fn address_change(a: &Program, b: &Program) -> Result<(), String> {
+    let config = json!({"dead_node_reclaim_ms": 500});
+    let (a, mut node) = pair(a, b, &config, &json!({}))?;
+    for orderly in [true, false] {
+        let old = node.addr();
+        if orderly {
+            node.call(json!({"cmd": "leave"}));
+            wait_status(&a, "b", "left")?;
+        }
+        drop(node);
+        if !orderly {
+            wait_status(&a, "b", "failed")?;
+            sleep(Duration::from_millis(600));
+        }
+        node = start(b, "b", &config)?;
+        if node.addr() == old {
+            return Err("the system gave the same port again".into());
+        }
+        join(&node, &a)?;
+        let port = node.addr().port();
+        until("the new address is known", || member(&a, "b")["port"] == port)?;
+        a.call(json!({"cmd": "event", "name": "moved"}));
+        node.wait_event("user", SOON, |event| event["name"] == "moved");
+    }
+    Ok(())
+}
+
+/// One node is told of 5,000 others; the second learns them from it by push/pull, and from the second
+/// a third. Nobody probes, for the 5,000 are not there.
+fn five_thousand(a: &Program, b: &Program) -> Result<(), String> {
+    let config = json!({
+        "profile": "wan", "probe_interval_ms": 3_600_000, "push_pull_interval_ms": 3_600_000,
+        "reconnect_interval_ms": 3_600_000,
+    });
+    let first = start(a, "first", &config)?;
+    let socket = UdpSocket::bind("127.0.0.1:0").map_err(|error| error.to_string())?;
+    until("5,000 members are known", || {
+        let known: HashSet<_> = first.members().into_iter().map(|(name, _)| name).collect();
+        let missing = (0..5_000).filter(|n| !known.contains(&format!("member-{n}")));
+        // No more at once than the queue between its socket and its engine holds.
+        for packet in missing.take(500).map(alive_message) {
+            let _ = socket.send_to(&packet, first.addr());
+        }
+        known.len() == 5_001
+    })?;
+    let rows = |node: &GoPeer| -> BTreeMap<String, String> {
+        let members = node.call(json!({"cmd": "members"}));
+        let others = members.as_array().into_iter().flatten();
+        let others =
+            others.filter(|m| m["name"].as_str().is_some_and(|n| n.starts_with("member-")));
+        let row = |m: &Value| {
+            (
+                m["name"].to_string(),
+                format!("{} {} {} {}", m["addr"], m["port"], m["tags"], m["status"]),
+            )
+        };
+        others.map(row).collect()
+    };
+    let all = rows(&first);
+    same(&all.len(), &5_000, "members of the first")?;
+    let second = start(b, "second", &config)?;
+    second.call(json!({"cmd": "join", "addrs": [first.addr()]}));
+    same(&(rows(&second) == all), &true, "the second lists the same as the first")?;
+    drop(first);
+    let third = start(a, "third", &config)?;
+    third.call(json!({"cmd": "join", "addrs": [second.addr()]}));
+    same(&(rows(&third) == all), &true, "the third lists the same as the first")
+}
+
+/// memberlist/net.go: alive, as old Go writes it: fields in order, old-spec raw.
+fn alive_message(number: u32) -> Vec<u8> {
+    let name = format!("member-{number}");
+    let role = format!("role-{}", number % 7);
+    let text = |out: &mut Vec<u8>, text: &[u8]| {
+        out.push(0xa0 | text.len() as u8);
+        out.extend_from_slice(text);
+    };
+    let mut meta = vec![0xff, 0x81];
+    text(&mut meta, b"role");
+    text(&mut meta, role.as_bytes());
+    let mut out = vec![4, 0x86];
+    let [_, _, high, low] = number.to_be_bytes();
+    text(&mut out, b"Addr");
+    text(&mut out, &[127, 200, high, low]);
+    text(&mut out, b"Incarnation");
+    out.push(7);
+    text(&mut out, b"Meta");
+    text(&mut out, &meta);
+    text(&mut out, b"Node");
+    text(&mut out, name.as_bytes());
+    text(&mut out, b"Port");
+    out.extend_from_slice(&[0xcd, 0x1f, 0x0a]);
+    text(&mut out, b"Vsn");
+    text(&mut out, &[1, 5, 2, 2, 5, 4]);
+    out
 }
 
 fn pair(

@@ -63,7 +63,11 @@ fn run(older: &[&str]) {
     let mut jobs = Vec::new();
     for peer in &peers {
         for (first, second) in [(&rust, peer), (peer, &rust), (&newest, peer)] {
+            let only = std::env::var("RUSERF_SCENARIO").unwrap_or_default();
             for scenario in scenarios() {
+                if !scenario.title.contains(&only) {
+                    continue;
+                }
                 if scenario.labels && !(first.labels && second.labels) {
                     continue;
                 }

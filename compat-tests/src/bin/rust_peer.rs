@@ -113,6 +113,7 @@ impl Node {
                 let members = serf.members().await;
                 Ok(members.iter().map(|member| member_json(member)).collect())
             }
+            "state" => Ok(json!(format!("{:?}", serf.state()).to_lowercase())),
             "stats" => Ok(json!(serf.stats().await)),
             "event" => {
                 let coalesce = c["coalesce"] == true;
