@@ -481,19 +481,19 @@ fn join(a: &GoPeer, b: &GoPeer) -> Result<(), String> {
     wait_status(b, a.name(), "alive")
 }
 
-fn member(node: &GoPeer, name: &str) -> Value {
+pub(crate) fn member(node: &GoPeer, name: &str) -> Value {
     let members = node.call(json!({"cmd": "members"}));
     let found = members.as_array().and_then(|all| all.iter().find(|m| m["name"] == name));
     found.cloned().unwrap_or_default()
 }
 
-fn wait_status(node: &GoPeer, name: &str, status: &str) -> Result<(), String> {
+pub(crate) fn wait_status(node: &GoPeer, name: &str, status: &str) -> Result<(), String> {
     let listed = || member(node, name)["status"] == status;
     until(&format!("{} lists {name} as {status}", node.name()), listed)
         .map_err(|error| format!("{error}, but: {:?}", node.members()))
 }
 
-fn until(what: &str, mut done: impl FnMut() -> bool) -> Result<(), String> {
+pub(crate) fn until(what: &str, mut done: impl FnMut() -> bool) -> Result<(), String> {
     let deadline = Instant::now() + SOON;
     while !done() {
         if Instant::now() > deadline {
@@ -504,14 +504,18 @@ fn until(what: &str, mut done: impl FnMut() -> bool) -> Result<(), String> {
     Ok(())
 }
 
-fn same<T: PartialEq + std::fmt::Debug>(got: &T, want: &T, what: &str) -> Result<(), String> {
+pub(crate) fn same<T: PartialEq + std::fmt::Debug>(
+    got: &T,
+    want: &T,
+    what: &str,
+) -> Result<(), String> {
     if got == want { Ok(()) } else { Err(format!("{what}: {got:?} instead of {want:?}")) }
 }
 
-fn key(bytes: usize, fill: u8) -> String {
+pub(crate) fn key(bytes: usize, fill: u8) -> String {
     base64(vec![fill; bytes])
 }
 
-const SOON: Duration = Duration::from_secs(20);
+pub(crate) const SOON: Duration = Duration::from_secs(20);
 const SHORT: Duration = Duration::from_millis(300);
 const STEP: Duration = Duration::from_millis(50);

@@ -11,8 +11,9 @@ use std::{
 };
 
 use compat_tests::{
+    bare::{Roles, bare_scenarios},
     go,
-    matrix::{Program, Scenario, scenarios},
+    matrix::{Program, scenarios},
 };
 
 /// The newest Go and the oldest codec generation. All versions: scripts/interop.
@@ -27,11 +28,28 @@ fn every_go() {
     run(&["serf-0.8.5", "serf-0.9.7", "serf-0.10.2", "serf-0.10.4"]);
 }
 
+/// Serf nodes with bare memberlists, the layer below: the newest and the oldest.
+#[test]
+fn newest_and_oldest_memberlist() {
+    run_bare(&["memberlist-0.1.4"]);
+}
+
+#[test]
+#[ignore = "several minutes; scripts/interop runs it"]
+fn every_memberlist() {
+    run_bare(&[
+        "memberlist-0.1.4",
+        "memberlist-0.2.4",
+        "memberlist-0.3.1",
+        "memberlist-0.5.0",
+        "memberlist-0.5.4",
+    ]);
+}
+
 struct Job {
-    scenario: Scenario,
+    title: &'static str,
     column: usize,
-    first: Program,
-    second: Program,
+    run: Box<dyn Fn() -> Result<(), String> + Send>,
 }
 
 struct Cell {
@@ -41,13 +59,7 @@ struct Cell {
 }
 
 fn run(older: &[&str]) {
-    let rust = Program {
-        title: "Rust".into(),
-        path: PathBuf::from(env!("CARGO_BIN_EXE_rust_peer")),
-        labels: true,
-    };
-    let newest =
-        Program { title: "serf-0.11.0".into(), path: go::harness_dir().join("peer"), labels: true };
+    let (rust, newest) = (rust(), newest());
     let dir = old_peers(older);
     let mut peers: Vec<Program> = older
         .iter()
@@ -72,16 +84,66 @@ fn run(older: &[&str]) {
                     continue;
                 }
                 let (first, second) = (first.clone(), second.clone());
-                jobs.push(Job { scenario, column: columns.len(), first, second });
+                let run = Box::new(move || (scenario.run)(&first, &second));
+                jobs.push(Job { title: scenario.title, column: columns.len(), run });
             }
             columns.push(format!("{} → {}", first.title, second.title));
         }
     }
+    let titles: Vec<_> = scenarios().iter().map(|scenario| scenario.title).collect();
+    report("serf", &columns, &titles, jobs);
+}
+
+fn run_bare(older: &[&str]) {
+    let dir = old_peers(older);
+    let mut bares: Vec<Program> = older
+        .iter()
+        .map(|version| Program {
+            title: (*version).into(),
+            path: dir.join(version).join("mlpeer"),
+            labels: !["memberlist-0.1.4", "memberlist-0.2.4"].contains(version),
+        })
+        .collect();
+    let path = go::harness_dir().join("mlpeer");
+    bares.push(Program { title: "memberlist-0.7.0".into(), path, labels: true });
+    let (mut columns, mut jobs) = (Vec::new(), Vec::new());
+    for bare in &bares {
+        for (serf, serf_joins) in [(rust(), true), (rust(), false), (newest(), true)] {
+            for scenario in bare_scenarios() {
+                let only = std::env::var("RUSERF_SCENARIO").unwrap_or_default();
+                if !scenario.title.contains(&only) || (scenario.labels && !bare.labels) {
+                    continue;
+                }
+                let (serf, bare) = (serf.clone(), bare.clone());
+                let run = Box::new(move || {
+                    (scenario.run)(&Roles { serf: &serf, bare: &bare, serf_joins })
+                });
+                jobs.push(Job { title: scenario.title, column: columns.len(), run });
+            }
+            let (first, second) = if serf_joins { (&serf, bare) } else { (bare, &serf) };
+            columns.push(format!("{} → {}", first.title, second.title));
+        }
+    }
+    let titles: Vec<_> = bare_scenarios().iter().map(|scenario| scenario.title).collect();
+    report("memberlist", &columns, &titles, jobs);
+}
+
+fn rust() -> Program {
+    let path = PathBuf::from(env!("CARGO_BIN_EXE_rust_peer"));
+    Program { title: "Rust".into(), path, labels: true }
+}
+
+fn newest() -> Program {
+    Program { title: "serf-0.11.0".into(), path: go::harness_dir().join("peer"), labels: true }
+}
+
+/// Runs the jobs and shows the table, also in the file that RUSERF_MATRIX names, with `kind` added.
+fn report(kind: &str, columns: &[String], titles: &[&str], jobs: Vec<Job>) {
     let cells = run_jobs(jobs);
-    let table = table(&columns, &cells);
+    let table = table(columns, titles, &cells);
     println!("{table}");
-    if let Some(file) = std::env::var_os("RUSERF_MATRIX") {
-        std::fs::write(file, &table).expect("the table can be written");
+    if let Ok(file) = std::env::var("RUSERF_MATRIX") {
+        std::fs::write(format!("{file}.{kind}"), &table).expect("the table can be written");
     }
     let failed = cells.iter().filter(|cell| cell.outcome.is_err()).count();
     assert_eq!(failed, 0, "holes in the matrix:\n{table}");
@@ -95,12 +157,12 @@ fn run_jobs(jobs: Vec<Job>) -> Vec<Cell> {
             scope.spawn(|| {
                 loop {
                     let Some(job) = jobs.lock().expect("no panic").pop() else { return };
-                    let run = || (job.scenario.run)(&job.first, &job.second);
-                    let outcome = catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
-                        let text = panic.downcast_ref::<String>().cloned();
-                        Err(text.unwrap_or_else(|| "a panic".into()))
-                    });
-                    let cell = Cell { row: job.scenario.title, column: job.column, outcome };
+                    let outcome =
+                        catch_unwind(AssertUnwindSafe(&job.run)).unwrap_or_else(|panic| {
+                            let text = panic.downcast_ref::<String>().cloned();
+                            Err(text.unwrap_or_else(|| "a panic".into()))
+                        });
+                    let cell = Cell { row: job.title, column: job.column, outcome };
                     cells.lock().expect("no panic").push(cell);
                 }
             });
@@ -109,13 +171,13 @@ fn run_jobs(jobs: Vec<Job>) -> Vec<Cell> {
     cells.into_inner().expect("no panic")
 }
 
-fn table(columns: &[String], cells: &[Cell]) -> String {
+fn table(columns: &[String], titles: &[&str], cells: &[Cell]) -> String {
     let mut text = format!("| scenario | {} |\n|---|", columns.join(" | "));
     text += &"---|".repeat(columns.len());
-    for scenario in scenarios() {
-        write!(text, "\n| {} |", scenario.title).expect("a string");
+    for title in titles {
+        write!(text, "\n| {title} |").expect("a string");
         for column in 0..columns.len() {
-            let cell = cells.iter().find(|c| c.row == scenario.title && c.column == column);
+            let cell = cells.iter().find(|c| c.row == *title && c.column == column);
             text += match cell.map(|cell| &cell.outcome) {
                 None => " – |",
                 Some(Ok(())) => " ok |",
