@@ -11,6 +11,7 @@ mod members;
 mod ours;
 mod pair;
 mod queries;
+mod snapshots;
 mod step;
 mod user_events;
 mod view;

@@ -12,7 +12,7 @@ use ruserf::{
     base::Instant,
     serf::{
         Completion, Config, Engine, Error, Event, KeyOp, Member, Output, QueryId, QueryParams,
-        QueryUpdate, SerfState,
+        QueryUpdate, SerfState, SnapshotOp,
     },
     swim::{OpId, Output as SwimOutput, StreamId, StreamInput},
     wire::{Keyring, Role, StreamMessage},
@@ -28,6 +28,8 @@ use super::{
 pub(crate) struct Ours {
     engine: Engine,
     now: Instant,
+    /// The snapshot file, if one is kept.
+    snapshot: Option<String>,
     pub(crate) events: Vec<Value>,
     /// What in Go comes from goroutines of its own, in no order.
     pub(crate) progress: Vec<Value>,
@@ -48,12 +50,15 @@ impl Ours {
     /// An engine with the options that Go's node has.
     pub(crate) fn start(options: &Value) -> Self {
         let now = Instant::ZERO + Duration::from_secs(1_000);
-        let engine = Engine::build(config(options), now, None).expect("the engine starts");
+        let snapshot = options.get("snapshot_path").map(|_| String::new());
+        let file = snapshot.as_deref().map(str::as_bytes);
+        let engine = Engine::build(config(options), now, file).expect("the engine starts");
         let think = options["answer_ms"].as_u64().unwrap_or(0);
         let answer = options["answer"].as_str();
         let mut ours = Self {
             engine,
             now,
+            snapshot,
             events: Vec::new(),
             progress: Vec::new(),
             sent: Sent::default(),
@@ -72,6 +77,11 @@ impl Ours {
 
     pub(crate) fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    /// The snapshot file as it is now.
+    pub(crate) fn snapshot(&self) -> &str {
+        self.snapshot.as_deref().expect("a snapshot is kept")
     }
 
     /// A datagram from a stranger.
@@ -259,7 +269,15 @@ impl Ours {
             Output::Event(event) => self.note_event(&event),
             Output::Query { id, update } => self.note_update(id, update),
             Output::Done { op, result } => self.note_done(op, result),
-            Output::Snapshot(_) | Output::KeyringChanged | Output::RejoinSeeds => {}
+            Output::Snapshot(op) => {
+                let Some(file) = &mut self.snapshot else { return };
+                match op {
+                    SnapshotOp::Append(lines) => file.push_str(&lines),
+                    SnapshotOp::Replace(lines) => *file = lines,
+                    SnapshotOp::Sync => {}
+                }
+            }
+            Output::KeyringChanged | Output::RejoinSeeds => {}
             Output::ShutDown => self.engine.shut_down(self.now),
         }
     }
@@ -381,7 +399,8 @@ fn config(options: &Value) -> Config {
         let time = Duration::from_millis(number);
         match name.as_str() {
             "name" | "compression" | "verify_incoming" | "verify_outgoing" | "answer"
-            | "answer_ms" => {}
+            | "answer_ms" | "snapshot_path" => {}
+            "rejoin_after_leave" => config.rejoin_after_leave = value == &json!(true),
             "tags" => config.tags = serde_json::from_value(value.clone()).expect("tags"),
             "keyring" => {
                 let keys = value.as_array().expect("keys").iter().map(go::bytes);

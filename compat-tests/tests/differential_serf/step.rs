@@ -247,6 +247,23 @@ pub(crate) fn push_pull_raw(join: bool, alive: &[u8], user_state: &[u8]) -> Vec<
     raw
 }
 
+/// A push/pull that only names nodes which are alive.
+pub(crate) fn push_pull_of(names: &[String]) -> Vec<u8> {
+    let meta = meta(&[]);
+    let rows = names.iter().map(|name| NodeState {
+        name: name.as_bytes(),
+        addr: Bin::from(&[10, 1, 0, 1][..]),
+        port: 7946,
+        meta: Bin::from(&meta[..]),
+        incarnation: Incarnation(1),
+        state: 0,
+        vsn: Bin::from(&[1, 5, 2, 2, 5, 4][..]),
+    });
+    let mut raw = Vec::new();
+    PushPull::encode(false, rows, b"", &mut raw);
+    raw
+}
+
 fn meta(tags: &[(&str, &str)]) -> Vec<u8> {
     let tags = tags.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     let mut meta = Vec::new();
