@@ -1,14 +1,12 @@
-//! Snapshot and keyring files that Go wrote and Rust reads, and the other way round.
+//! Snapshot and keyring files that Go wrote and Rust goes on with, and the other way round. What
+//! they say line by line is in `differential_serf/snapshots.rs`.
 
-use std::{collections::BTreeSet, fmt::Write as _, path::Path, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
 use compat_tests::{
-    go::GoPeer,
+    agents::{Agent, loopback_net, serf_binary},
+    go::{self, go_serf_binary},
     node::{Node, Start, all_see, eventually},
-};
-use ruserf::{
-    base::Instant,
-    serf::{Config, Engine},
 };
 use serde_json::json;
 
@@ -57,79 +55,50 @@ fn successor_of_the_other_kind_rejoins_by_the_file() {
     }
 }
 
-/// Goal: both read the same from a long file, wherever it was cut.
-/// Method: Rust reads all cuts, Go some of them; the clocks and the peers must be equal.
+/// Goal: either agent goes on with the keys the other left.
+/// Method: the two take turns on one keyring file, and each makes a new key the primary.
 #[test]
-fn long_file_cut_anywhere_says_the_same_to_both() {
-    let text = long_file();
-    assert_eq!(text.lines().count(), 10_000);
-    let from = text.len() - 200;
-    let said: Vec<_> = (from..=text.len()).map(|cut| rust_reads(&text.as_bytes()[..cut])).collect();
-    // Only whole lines count, so that what is said changes at line ends alone.
-    for (at, pair) in (from..).zip(said.windows(2)) {
-        let line_ends = text.as_bytes()[at] == b'\n';
-        assert!(line_ends || pair[0] == pair[1], "changed at byte {at} inside a line");
-    }
-    assert!(said.iter().collect::<BTreeSet<_>>().len() > 4, "the tail says different things");
+fn agents_take_turns_on_one_keyring_file() {
     let dir = tempfile::tempdir().unwrap();
-    for cut in (from..=text.len()).step_by(25).chain([text.len() - 1]) {
-        let path = dir.path().join(cut.to_string());
-        std::fs::write(&path, &text.as_bytes()[..cut]).unwrap();
-        assert_eq!(go_reads(&path), said[cut - from], "cut at {cut} of {}", text.len());
-    }
-}
-
-/// Three clocks and the peers that are tried.
-type Said = ([String; 3], BTreeSet<String>);
-
-fn rust_reads(file: &[u8]) -> Said {
-    let mut config = Config::local("reader");
-    config.swim.advertise_addr = vec![127, 0, 0, 1];
-    config.swim.advertise_port = 7946;
-    let mut engine = Engine::build(config, Instant::default(), Some(file)).unwrap();
-    let stats = engine.stats();
-    let times = ["member_time", "event_time", "query_time"].map(|key| stats[key].clone());
-    let peers = engine.previous_peers().into_iter();
-    (times, peers.map(|(name, addr)| format!("{name}: {addr}")).collect())
-}
-
-fn go_reads(path: &Path) -> Said {
-    let go = GoPeer::start(json!({
-        "name": "reader", "profile": "local", "snapshot_path": path, "label": "cut",
-    }));
-    let stats = go.call(json!({"cmd": "stats"}));
-    let time = |key: &str| stats[key].as_str().expect("text").to_owned();
-    let times = ["member_time", "event_time", "query_time"].map(time);
-    let tried = |line: &String| {
-        let (_, peer) = line.split_once("Attempting re-join to previously known node: ")?;
-        Some(peer.trim().to_owned())
+    let ring = dir.path().join("ring");
+    let key = |number: u8| go::base64([number; 32]);
+    let text = |keys: &[String]| {
+        let lines: Vec<_> = keys.iter().map(|key| format!("  \"{key}\"")).collect();
+        format!("[\n{}\n]", lines.join(",\n"))
     };
-    eventually("Go has not tried all peers", || {
-        let done = go.logs().iter().any(|l| l.contains("Failed to re-join any"));
-        if done { vec![] } else { go.logs() }
-    });
-    (times, go.logs().iter().filter_map(tried).collect())
-}
-
-/// Peers that nobody listens for, so that a reader tries them all.
-fn long_file() -> String {
-    let mut text = String::new();
-    for number in 0..2_495 {
-        let peer = number % 9;
-        let port = 1 + peer;
-        writeln!(text, "alive: peer {peer} 127.0.0.1:{port}").unwrap();
-        writeln!(text, "clock: {}\nevent-clock: {number}", number + 7).unwrap();
-        writeln!(text, "not-alive: peer {}", (peer + 1) % 3).unwrap();
+    let mut keys = vec![key(1)];
+    std::fs::write(&ring, text(&keys)).unwrap();
+    let (net, config) = (loopback_net(), json!({"keyring_file": ring}));
+    let go = go_serf_binary();
+    for (turn, program) in (2_u8..).zip([go.as_path(), serf_binary(), &go, serf_binary()]) {
+        let agent = Agent::start(
+            program,
+            dir.path(),
+            &format!("t{turn}"),
+            &format!("{net}{turn}"),
+            &config,
+        );
+        let listed = agent.ask(|client| async move { client.list_keys().await }).response;
+        let read: BTreeSet<_> = listed.keys.unwrap_or_default().into_keys().collect();
+        assert_eq!(read, keys.iter().cloned().collect(), "turn {turn}");
+        let new = key(turn);
+        for change in ["install", "use"] {
+            let result = agent.ask(|client| {
+                let new = new.clone();
+                async move {
+                    match change {
+                        "install" => client.install_key(&new).await,
+                        _ => client.use_key(&new).await,
+                    }
+                }
+            });
+            assert_eq!(result.error, None, "turn {turn}: {change}");
+        }
+        keys.insert(0, new);
+        eventually("the file is not the one that Go writes", || {
+            let now = std::fs::read_to_string(&ring).unwrap();
+            if now == text(&keys) { vec![] } else { vec![now] }
+        });
+        let _ = agent.stop();
     }
-    for peer in ["a", "name with spaces", "ünïcode"] {
-        writeln!(text, "alive: {peer} 127.0.0.1:11").unwrap();
-    }
-    for line in ["clock: 123456", "not-alive: a", "query-clock: 98765", "event-clock: 4000000000"] {
-        writeln!(text, "{line}").unwrap();
-    }
-    while text.lines().count() < 10_000 {
-        let count = text.lines().count();
-        writeln!(text, "clock: {}", 1_000_000 + count).unwrap();
-    }
-    text
 }
