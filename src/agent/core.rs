@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use bytes::Bytes;
 use tokio::sync::Notify;
 use tracing::{error, info, warn};
 
@@ -71,22 +72,23 @@ impl Agent {
         left
     }
 
-    pub(super) async fn user_event(
+    /// Sends user events (name, payload, coalesce) in this order; one result each.
+    pub(super) async fn user_events(
         &self,
-        name: &str,
-        payload: Vec<u8>,
-        coalesce: bool,
-    ) -> Result<(), Error> {
-        tracing::debug!(
-            target: "agent",
-            "Requesting user event send: {name}. Coalesced: {coalesce}. Payload: {} bytes",
-            payload.len()
-        );
-        let sent = self.serf.user_event(name, payload, coalesce).await;
-        if let Err(error) = &sent {
+        events: Vec<(String, Bytes, bool)>,
+    ) -> Result<Vec<Result<(), Error>>, Error> {
+        for (name, payload, coalesce) in &events {
+            tracing::debug!(
+                target: "agent",
+                "Requesting user event send: {name}. Coalesced: {coalesce}. Payload: {} bytes",
+                payload.len()
+            );
+        }
+        let sent = self.serf.user_events(events).await?;
+        for error in sent.iter().filter_map(|sent| sent.as_ref().err()) {
             warn!(target: "agent", "failed to send user event: {error}");
         }
-        sent
+        Ok(sent)
     }
 
     pub(super) async fn query(

@@ -38,6 +38,8 @@ use crate::{
 
 /// Writes that wait for a slow client before its own requests do.
 const OUTBOX_MAX: usize = 64;
+/// User events sent in one go.
+const EVENTS_AT_ONCE_MAX: usize = 256;
 /// How long the last answers may take to reach a client that was refused or has gone.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
 
@@ -56,6 +58,7 @@ pub(super) async fn run(
         version: None,
         authenticated: false,
         answers: Vec::new(),
+        events: Vec::new(),
         out,
         streams: HashMap::new(),
         monitor: None,
@@ -79,6 +82,7 @@ pub(super) async fn run(
             error!(target: "agent.ipc", "Failed to evaluate request: {reason}");
         }
     }
+    session.send_events().await;
     session.flush().await;
     drop(session);
     // A client that does not read loses the rest.
@@ -122,6 +126,8 @@ struct Session {
     authenticated: bool,
     /// Answers to requests that arrived together.
     answers: Vec<u8>,
+    /// User events that arrived one after the other; they are sent in one go.
+    events: Vec<(u64, EventRequest)>,
     out: Outbox,
     streams: HashMap<u64, Task>,
     monitor: Option<(u64, Task)>,
@@ -165,6 +171,9 @@ impl Session {
             let name = header.command.unwrap_or_default();
             let command = Command::from_name(&name);
             metrics::counter!("agent.ipc.command").increment(1);
+            if command != Some(Command::Event) {
+                self.send_events().await;
+            }
             if self.version.is_none() && command != Some(Command::Handshake) {
                 self.respond(seq, errors::HANDSHAKE_REQUIRED);
                 return Err(End::Refused);
@@ -201,6 +210,7 @@ impl Session {
         let max = self.request_bytes_max();
         loop {
             if frames.is_next_missing(max).map_err(End::Header)? {
+                self.send_events().await;
                 self.flush().await;
             }
             let value = match frames.next(max).await {
@@ -216,7 +226,12 @@ impl Session {
     }
 
     async fn next_body(&mut self, frames: &mut Frames) -> Result<Vec<u8>, End> {
-        let body = frames.next(self.request_bytes_max()).await;
+        let max = self.request_bytes_max();
+        if frames.is_next_missing(max).unwrap_or(true) {
+            self.send_events().await;
+            self.flush().await;
+        }
+        let body = frames.next(max).await;
         let body = body.map_err(|error| End::Request(error.to_string()))?;
         Ok(body.ok_or_else(|| End::Request("decode failed: EOF".to_owned()))?.to_vec())
     }
@@ -230,7 +245,12 @@ impl Session {
         match command {
             Command::Handshake => self.handshake(seq, parse(body)?),
             Command::Auth => self.auth(seq, &parse(body)?),
-            Command::Event => self.event(seq, parse(body)?).await,
+            Command::Event => {
+                self.events.push((seq, parse(body)?));
+                if self.events.len() >= EVENTS_AT_ONCE_MAX {
+                    self.send_events().await;
+                }
+            }
             Command::ForceLeave => self.force_leave(seq, parse(body)?).await,
             Command::Join => self.join(seq, parse(body)?).await,
             Command::Members => {
@@ -281,10 +301,29 @@ impl Session {
         }
     }
 
-    async fn event(&mut self, seq: u64, request: EventRequest) {
-        let EventRequest { name, payload, coalesce } = request;
-        let sent = self.agent.user_event(&name, payload.0, coalesce).await;
-        self.respond_result(seq, sent);
+    /// Sends the user events that were put together, and answers each.
+    async fn send_events(&mut self) {
+        if self.events.is_empty() {
+            return;
+        }
+        let requests = std::mem::take(&mut self.events);
+        let (seqs, events): (Vec<u64>, Vec<_>) = requests
+            .into_iter()
+            .map(|(seq, request)| (seq, (request.name, request.payload.0.into(), request.coalesce)))
+            .unzip();
+        match self.agent.user_events(events).await {
+            Ok(results) => {
+                for (seq, sent) in seqs.into_iter().zip(results) {
+                    self.respond_result(seq, sent);
+                }
+            }
+            Err(error) => {
+                let error = error.to_string();
+                for seq in seqs {
+                    self.respond(seq, &error);
+                }
+            }
+        }
     }
 
     async fn force_leave(&mut self, seq: u64, request: ForceLeave) {

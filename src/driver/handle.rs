@@ -137,6 +137,24 @@ impl Serf {
         Ok(sent.await??)
     }
 
+    /// Sends several user events (name, payload, coalesce) at once, in this order; one result each.
+    ///
+    /// # Errors
+    /// Shut down.
+    pub async fn user_events(
+        &self,
+        events: Vec<(String, Bytes, bool)>,
+    ) -> Result<Vec<Result<(), Error>>, Error> {
+        self.call(move |node| {
+            let now = clock::now();
+            let send = |(name, payload, coalesce): (String, Bytes, bool)| {
+                Ok(node.engine.user_event(now, &name, payload, coalesce)?)
+            };
+            events.into_iter().map(send).collect()
+        })
+        .await
+    }
+
     /// Asks a query. Go: `Serf.Query`.
     ///
     /// # Errors

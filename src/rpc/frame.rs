@@ -76,7 +76,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         if self.buffer.is_empty() && self.buffer.capacity() > 1 << 20 {
             self.buffer = Vec::new();
         }
-        self.buffer.reserve(8 << 10);
+        self.buffer.reserve(16 << 10);
     }
 }
 
