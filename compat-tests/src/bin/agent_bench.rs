@@ -244,8 +244,7 @@ impl Crowd {
                 let codec = PacketCodec::build(plain()).unwrap().stream_codec();
                 let mut decoder = StreamDecoder::new(codec.clone(), Role::Acceptor);
                 let mut buf = vec![0; 1 << 16];
-                loop {
-                    let Ok(n @ 1..) = stream.read(&mut buf) else { break };
+                while let Ok(n @ 1..) = stream.read(&mut buf) {
                     match decoder.feed(&buf[..n]) {
                         Ok(None) => {}
                         Ok(Some(StreamMessage::PushPull(_))) => {
