@@ -4,6 +4,7 @@
 //! asked of it.
 
 use std::{
+    cell::RefCell,
     collections::{HashMap, VecDeque},
     io::{BufRead, BufReader, Lines, Write},
     net::SocketAddr,
@@ -68,6 +69,9 @@ impl GoPeer {
     fn run(mut command: Command, mut config: Value) -> Result<Self, String> {
         let fields = config.as_object_mut().expect("a peer's configuration is an object");
         fields.entry("bind").or_insert_with(|| json!("127.0.0.1"));
+        if let Some(dir) = CAPTURE.with_borrow(Clone::clone) {
+            command.env("RUSERF_CAPTURE", dir);
+        }
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -342,6 +346,15 @@ impl Drop for GoFeed {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Where the Rust peers that this thread starts from now on record what passes (see [`crate::record`]).
+pub fn capture_into(dir: Option<PathBuf>) {
+    CAPTURE.set(dir);
+}
+
+thread_local! {
+    static CAPTURE: RefCell<Option<PathBuf>> = const { RefCell::new(None) };
 }
 
 /// Bytes as the harness reads and writes them.

@@ -7,4 +7,5 @@ pub mod go;
 pub mod lossy;
 pub mod matrix;
 pub mod node;
+pub mod record;
 pub mod rpc;

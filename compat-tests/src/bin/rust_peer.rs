@@ -5,14 +5,19 @@ use std::{
     collections::BTreeMap,
     io::{BufRead, Write},
     net::SocketAddr,
+    path::PathBuf,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
-use compat_tests::go::{base64, bytes};
+use compat_tests::{
+    go::{base64, bytes},
+    record::Recording,
+};
 use ruserf::{
     driver::{Serf, Subscribe},
     serf::{Config, Event, KeyOp, Member, QueryParams, QueryUpdate},
+    transport::NetTransport,
     wire::Keyring,
 };
 use serde_json::{Value, json};
@@ -247,7 +252,17 @@ async fn start(c: &Value) -> Result<Serf, String> {
     builder.bind = SocketAddr::new(ip.map_err(|error| format!("bind: {error}"))?, port);
     builder.snapshot_path = c["snapshot_path"].as_str().map(Into::into);
     builder.keyring_file = c["keyring_file"].as_str().map(Into::into);
-    builder.start().await.map_err(|error| error.to_string())
+    let started = match std::env::var_os("RUSERF_CAPTURE") {
+        None => builder.start().await,
+        Some(dir) => {
+            let header = json!({"label": text(&c["label"]), "sealed": !keys.is_empty()});
+            let file = PathBuf::from(dir).join(format!("{name}-{}.jsonl", std::process::id()));
+            let inner = NetTransport::bind(builder.bind).map_err(|error| error.to_string())?;
+            let recording = Recording::start(inner, &file, header);
+            builder.start_on(recording.map_err(|error| error.to_string())?).await
+        }
+    };
+    started.map_err(|error| error.to_string())
 }
 
 /// The respond policies of the Go peer.
