@@ -134,8 +134,16 @@ impl Agent {
     }
 
     /// Sends TERM and waits for the end: by default an agent stops without leaving the cluster.
-    pub fn stop(mut self) -> ExitStatus {
+    pub fn stop(self) -> ExitStatus {
         self.signal("TERM");
+        self.wait()
+    }
+
+    /// Waits until it ends by itself.
+    ///
+    /// # Panics
+    /// When it does not within [`DEADLINE`].
+    pub fn wait(mut self) -> ExitStatus {
         let deadline = Instant::now() + DEADLINE;
         loop {
             if let Some(status) = self.child.try_wait().expect("the child is ours") {
