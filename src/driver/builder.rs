@@ -135,7 +135,6 @@ impl Builder {
             joins: VecDeque::new(),
             joining: false,
             seeds: BTreeSet::new(),
-            counted: BTreeSet::new(),
         };
         node.rejoin();
         let inbox = Inbox { commands: command_queue, internal: internal_queue };

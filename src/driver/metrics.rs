@@ -1,11 +1,11 @@
 //! The engines' counters, under Go's metric names.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use crate::{
     base::Instant,
     serf::{self, Engine, Sizes},
-    swim,
+    swim::{self, Times},
 };
 
 /// Tells the `metrics` recorder what has changed since the last time.
@@ -14,6 +14,8 @@ pub(super) struct Exporter {
     queues: Instant,
     serf: serf::Stats,
     swim: swim::Stats,
+    /// Names of events and queries that have a counter of their own.
+    names: BTreeSet<Arc<str>>,
 }
 
 impl Exporter {
@@ -23,6 +25,7 @@ impl Exporter {
             queues: now + QUEUE_INTERVAL,
             serf: serf::Stats::default(),
             swim: swim::Stats::default(),
+            names: BTreeSet::new(),
         }
     }
 
@@ -31,35 +34,30 @@ impl Exporter {
         self.next
     }
 
-    pub(super) fn export(&mut self, now: Instant, engine: &Engine) {
+    pub(super) fn export(&mut self, now: Instant, engine: &mut Engine) {
         if now < self.next {
             return;
         }
         self.next = now + INTERVAL;
         self.finish(engine);
-        let stats = engine.stats();
-        let number = |key: &str| stats.get(key).and_then(|text| text.parse::<f64>().ok());
-        if let Some(score) = number("health_score") {
-            metrics::gauge!("memberlist.health.score").set(score);
+        metrics::gauge!("memberlist.health.score").set(f64::from(engine.health_score()));
+        metrics::gauge!("memberlist.size.local").set(self.swim.local_state_bytes as f64);
+        for (state, count) in NODE_STATES.into_iter().zip(engine.node_states()) {
+            metrics::gauge!("memberlist.node.instances", "node_state" => state).set(count as f64);
         }
         if now < self.queues {
             return;
         }
         self.queues = now + QUEUE_INTERVAL;
-        let names = [
-            ("intent_queue", "serf.queue.Intent"),
-            ("event_queue", "serf.queue.Event"),
-            ("query_queue", "serf.queue.Query"),
-        ];
-        for (key, name) in names {
-            if let Some(depth) = number(key) {
-                metrics::histogram!(name).record(depth);
-            }
+        for (name, depth) in QUEUES.into_iter().zip(engine.queue_depths()) {
+            metrics::histogram!(name).record(depth as f64);
         }
+        metrics::histogram!("memberlist.queue.broadcasts")
+            .record(engine.queued_broadcasts() as f64);
     }
 
     /// Tells the counters, whatever the time.
-    pub(super) fn finish(&mut self, engine: &Engine) {
+    pub(super) fn finish(&mut self, engine: &mut Engine) {
         let (new, old) = (engine.counters(), std::mem::replace(&mut self.serf, engine.counters()));
         for (name, new, old) in [
             ("serf.member.join", new.member_join, old.member_join),
@@ -87,6 +85,12 @@ impl Exporter {
         }
         sizes("serf.msgs.received", new.msgs_received, old.msgs_received);
         sizes("serf.msgs.sent", new.msgs_sent, old.msgs_sent);
+        times(
+            "serf.coordinate.adjustment-ms",
+            new.coordinate_adjustment,
+            old.coordinate_adjustment,
+        );
+        self.count_names(engine);
         let new = engine.swim_counters();
         let old = std::mem::replace(&mut self.swim, new);
         for (name, new, old) in [
@@ -110,7 +114,38 @@ impl Exporter {
         ] {
             count(name, new, old);
         }
+        times("memberlist.probeNode", new.probe_time, old.probe_time);
+        times("memberlist.pushPullNode", new.push_pull_time, old.push_pull_time);
     }
+
+    /// Go counts each name of an event; names come from the network, so that their number is
+    /// bounded here.
+    fn count_names(&mut self, engine: &mut Engine) {
+        for (name, counts) in engine.take_name_counts() {
+            if !self.names.contains(&name) {
+                if self.names.len() >= NAMES_MAX {
+                    continue;
+                }
+                self.names.insert(Arc::clone(&name));
+            }
+            for (kind, count) in [("serf.events", counts.events), ("serf.queries", counts.queries)]
+            {
+                if count > 0 {
+                    metrics::counter!(format!("{kind}.{name}")).increment(count);
+                }
+            }
+        }
+    }
+}
+
+/// A gossip round from its begin to the last packet handed to the kernel.
+pub(super) fn gossip_round(began: Instant, end: Instant) {
+    metrics::histogram!("memberlist.gossip").record(millis(end.since(began)));
+}
+
+/// The bytes of a sealed stream that came in whole.
+pub(super) fn remote_size(bytes: usize) {
+    metrics::histogram!("memberlist.size.remote").record(bytes as f64);
 }
 
 fn count(name: &'static str, new: u64, old: u64) {
@@ -128,6 +163,23 @@ fn sizes(name: &'static str, new: Sizes, old: Sizes) {
     }
 }
 
+/// Go measures each one; the mean of an interval keeps number and sum.
+fn times(name: &'static str, new: Times, old: Times) {
+    let count = new.count.saturating_sub(old.count);
+    if count > 0 {
+        let mean = millis(new.total.saturating_sub(old.total)) / count as f64;
+        metrics::histogram!(name).record_many(mean, usize::try_from(count).unwrap_or(usize::MAX));
+    }
+}
+
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
+/// Go's names of the states, in the order of the counts.
+const NODE_STATES: [&str; 4] = ["alive", "suspect", "dead", "left"];
+const QUEUES: [&str; 3] = ["serf.queue.Intent", "serf.queue.Event", "serf.queue.Query"];
+const NAMES_MAX: usize = 256;
 /// Recorders gather for 10 s or more.
 const INTERVAL: Duration = Duration::from_secs(1);
 /// Go: `QueueCheckInterval`.

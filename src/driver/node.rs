@@ -56,8 +56,6 @@ pub(super) struct Node {
     pub(super) joining: bool,
     /// What was given to joins, for the time when nobody else is left.
     pub(super) seeds: BTreeSet<String>,
-    /// Names of events that have a counter of their own.
-    pub(super) counted: BTreeSet<Arc<str>>,
 }
 
 /// Who waits for the end of an operation.
@@ -195,25 +193,10 @@ impl Node {
     }
 
     fn on_event(&mut self, event: Event) {
-        match &event {
-            Event::Member(_) => self.members.send_modify(|generation| *generation += 1),
-            Event::User(event) => self.count("serf.events", &event.name),
-            Event::Query(query) => self.count("serf.queries", &query.name),
-            Event::Lagged(_) => {}
+        if let Event::Member(_) = event {
+            self.members.send_modify(|generation| *generation += 1);
         }
         self.shared.hub.publish(event);
-    }
-
-    /// Go counts each name of an event; names come from the network, so that their number is
-    /// bounded here.
-    fn count(&mut self, kind: &str, name: &Arc<str>) {
-        if !self.counted.contains(name) {
-            if self.counted.len() >= COUNTED_NAMES_MAX {
-                return;
-            }
-            self.counted.insert(Arc::clone(name));
-        }
-        metrics::counter!(format!("{kind}.{name}")).increment(1);
     }
 
     fn on_query(&mut self, id: QueryId, update: QueryUpdate) {
@@ -337,5 +320,4 @@ async fn exchange(
 const QUERY_UPDATES_MAX: usize = 65_536;
 /// Most entries of joins remembered.
 const SEEDS_MAX: usize = 64;
-const COUNTED_NAMES_MAX: usize = 256;
 const WRITER_TIMEOUT: Duration = Duration::from_secs(10);

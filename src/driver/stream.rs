@@ -8,7 +8,7 @@ use tokio::{
     time::{Instant as TokioInstant, timeout_at},
 };
 
-use super::task::Internal;
+use super::{metrics, task::Internal};
 use crate::{
     base::Rng,
     swim::{StreamId, StreamInput},
@@ -159,6 +159,7 @@ impl StreamTask {
         mut share: Option<&mut Share>,
     ) -> StreamInput {
         let mut buf = vec![0; READ_BYTES];
+        let mut arrived = 0;
         let timed_out = || StreamInput::Failed { connected: true, error: TIMEOUT.to_owned() };
         loop {
             let read = match timeout_at(self.deadline, stream.read(&mut buf)).await {
@@ -169,9 +170,15 @@ impl StreamTask {
                 Ok(Err(error)) => return failure(true, &error),
                 Err(_) => return timed_out(),
             };
+            arrived += read.len();
             match decoder.feed(read) {
                 Ok(None) => {}
-                Ok(Some(message)) => return StreamInput::Message(message),
+                Ok(Some(message)) => {
+                    if self.codec.encrypts() {
+                        metrics::remote_size(arrived);
+                    }
+                    return StreamInput::Message(message);
+                }
                 Err(error) => return StreamInput::Broken(error),
             }
             if let Some(share) = &mut share

@@ -11,7 +11,7 @@ use tracing::{debug, warn};
 
 use super::{
     clock,
-    metrics::Exporter,
+    metrics::{self as measured, Exporter},
     node::Node,
     stream::{Budget, Reply, Share, StreamTask},
 };
@@ -116,7 +116,7 @@ pub(super) async fn run<T: Transport>(
         }
         io.on_time(&mut node);
         io.pump(&mut node);
-        exporter.export(clock::now(), &node.engine);
+        exporter.export(clock::now(), &mut node.engine);
         node.end_turn();
         if !drained {
             tokio::task::yield_now().await;
@@ -124,7 +124,7 @@ pub(super) async fn run<T: Transport>(
     }
     node.engine.shut_down(clock::now());
     io.pump(&mut node);
-    exporter.finish(&node.engine);
+    exporter.finish(&mut node.engine);
     inbox.commands.close();
     // The sockets are free once no task holds them.
     node.tasks.shutdown().await;
@@ -166,7 +166,12 @@ impl<T: Transport> Io<T> {
         if late > LATENESS_MIN {
             node.engine.note_lateness(now, late);
         }
+        let rounds = node.engine.swim_counters().gossip_rounds;
         node.engine.handle_timeout(now);
+        if node.engine.swim_counters().gossip_rounds > rounds {
+            self.pump(node);
+            measured::gossip_round(now, clock::now());
+        }
     }
 
     /// Performs the engine's effects.

@@ -117,6 +117,7 @@ pub(crate) fn build_state(
         actions: VecDeque::new(),
         timers: std::collections::BTreeSet::new(),
         stats: Stats::default(),
+        named: std::collections::BTreeMap::new(),
         last_tags: None,
         name,
         config,

@@ -211,10 +211,13 @@ impl State {
                 return;
             }
         };
+        let before = vivaldi.coordinate.clone();
         match vivaldi.update(&mut self.rng, node, &other, rtt) {
             Ok(()) => {
                 self.stats.coordinate_zero_rtt += u64::from(rtt.is_zero());
                 let own = vivaldi.coordinate.clone();
+                let moved = before.distance_to(&own).unwrap_or_default();
+                self.stats.coordinate_adjustment.add(moved);
                 self.coordinates.insert(node.clone(), other);
                 self.coordinates.insert(self.name.clone(), own);
             }

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use tracing::warn;
 
 use super::{
-    Completion, Config, Coordinate, Error, KeyOp, Member, Message, Output, QueryId, QueryParams,
-    SerfState, Stats, Tags,
+    Completion, Config, Coordinate, Error, KeyOp, Member, Message, NameCounts, Output, QueryId,
+    QueryParams, SerfState, Stats, Tags,
     build::build_state,
     message,
     query::Asker,
@@ -396,6 +396,32 @@ impl Engine {
     /// Counters of this layer.
     pub fn counters(&self) -> Stats {
         self.state.stats
+    }
+
+    /// User events and queries by name since the last call; at most 256 names.
+    pub fn take_name_counts(&mut self) -> BTreeMap<Arc<str>, NameCounts> {
+        std::mem::take(&mut self.state.named)
+    }
+
+    /// Nodes that the layer below lists: alive, suspect, dead, left.
+    pub fn node_states(&self) -> [usize; 4] {
+        self.swim.state_counts()
+    }
+
+    /// Messages of the layer below that wait to be gossiped.
+    pub fn queued_broadcasts(&self) -> usize {
+        self.swim.queued_broadcasts()
+    }
+
+    /// Messages that wait to be gossiped: intents, events, queries.
+    pub fn queue_depths(&self) -> [usize; 3] {
+        let state = &self.state;
+        [state.intent_queue.len(), state.event_queue.len(), state.query_queue.len()]
+    }
+
+    /// How unwell this node is, 0 to 8.
+    pub fn health_score(&self) -> u32 {
+        self.swim.health_score()
     }
 
     /// Counters of the layer below.

@@ -47,5 +47,6 @@ pub use output::{
 };
 #[cfg(feature = "agent")]
 pub(crate) use regex::RegexCache;
+pub use state::NameCounts;
 pub use stats::{Sizes, Stats};
 pub use transform::{LpeTransform, MsgpackTransform, TransformDelegate, TransformError};

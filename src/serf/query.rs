@@ -202,6 +202,8 @@ impl State {
             return false;
         }
         self.stats.queries += 1;
+        let name: Arc<str> = String::from_utf8_lossy(query.name).into();
+        self.count_name(&name, |counts| counts.queries += 1);
         let rebroadcast = query.flags & message::Query::NO_BROADCAST == 0;
         if !self.matches(query, None) {
             return rebroadcast;
@@ -220,7 +222,7 @@ impl State {
             now,
             Event::Query(super::Query {
                 id,
-                name: String::from_utf8_lossy(query.name).into(),
+                name,
                 payload: Bytes::copy_from_slice(query.payload.as_slice()),
                 source_node,
                 source_addr,

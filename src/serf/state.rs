@@ -84,6 +84,8 @@ pub(crate) struct State {
     pub(crate) actions: VecDeque<Action>,
     pub(crate) timers: BTreeSet<(Instant, Timer)>,
     pub(crate) stats: Stats,
+    /// User events and queries by name since the driver last asked.
+    pub(crate) named: BTreeMap<Arc<str>, NameCounts>,
     /// The last meta decoded and its tags: clusters have few distinct ones.
     pub(crate) last_tags: Option<(Arc<[u8]>, Tags)>,
 }
@@ -120,6 +122,15 @@ pub(crate) enum Timer {
     Op(OpId),
     /// A leaving member is erased.
     Prune(Arc<str>),
+}
+
+/// How often a name came in; see [`State::named`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NameCounts {
+    /// `serf.events.<name>`
+    pub events: u64,
+    /// `serf.queries.<name>`, internal and filtered ones too.
+    pub queries: u64,
 }
 
 /// The three broadcast queues, in the order they are served.
@@ -172,6 +183,16 @@ impl State {
             event @ (Event::User(_) | Event::Lagged(_)) => event,
         };
         self.outputs.push_back(Output::Event(event));
+    }
+
+    /// Counts an event or query under its name. Names come from the network: beyond a number of
+    /// them nothing is counted until the driver has taken the counts.
+    pub(crate) fn count_name(&mut self, name: &Arc<str>, add: impl FnOnce(&mut NameCounts)) {
+        if let Some(counts) = self.named.get_mut(name) {
+            add(counts);
+        } else if self.named.len() < NAMES_MAX {
+            add(self.named.entry(name.clone()).or_default());
+        }
     }
 
     pub(crate) fn complete(&mut self, op: OpId, result: Result<Completion, Error>) {
@@ -292,6 +313,9 @@ impl State {
         self.timers.insert((self.now + after, timer));
     }
 }
+
+/// Most names counted between two looks.
+const NAMES_MAX: usize = 256;
 
 /// For logs of what a peer sent.
 pub(crate) fn log_decode_error(what: &str, error: &TransformError) {

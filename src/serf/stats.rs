@@ -1,5 +1,7 @@
 //! Counters of the Serf layer.
 
+use crate::swim::Times;
+
 /// Plain counters since the start; the driver exports them under Go's metric names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
@@ -29,6 +31,8 @@ pub struct Stats {
     pub coordinate_rejected: u64,
     /// `serf.coordinate.zero-rtt`
     pub coordinate_zero_rtt: u64,
+    /// `serf.coordinate.adjustment-ms`: how far probes moved our own coordinate.
+    pub coordinate_adjustment: Times,
     /// `serf.msgs.received`
     pub msgs_received: Sizes,
     /// `serf.msgs.sent`

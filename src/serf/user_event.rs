@@ -1,5 +1,7 @@
 //! User events: sending, receiving once, remembering.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use tracing::warn;
 
@@ -185,9 +187,11 @@ impl State {
             }
         }
         self.stats.events += 1;
+        let name: Arc<str> = String::from_utf8_lossy(event.name).into();
+        self.count_name(&name, |counts| counts.events += 1);
         let event = UserEvent {
             ltime: event.ltime,
-            name: String::from_utf8_lossy(event.name).into(),
+            name,
             payload: Bytes::copy_from_slice(event.payload.as_slice()),
             coalesce: event.coalesce,
         };

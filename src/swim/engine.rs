@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    Config, Error, Host, NodeStateKind, NodeView, OpId, Output, StreamId,
+    Config, Error, Host, NodeStateKind, NodeView, OpId, Output, StreamId, Times,
     awareness::Awareness,
     handoff::Handoff,
     packets::PacketBuilder,
@@ -72,6 +72,14 @@ pub struct Stats {
     pub tcp_accept: u64,
     /// `memberlist.tcp.connect`: push/pulls dialled.
     pub tcp_connect: u64,
+    /// `memberlist.probeNode`: from the ping to the ack or the end of the wait.
+    pub probe_time: Times,
+    /// `memberlist.pushPullNode`: exchanges that we began.
+    pub push_pull_time: Times,
+    /// Gossip rounds; the driver measures `memberlist.gossip`.
+    pub gossip_rounds: u64,
+    /// `memberlist.size.local`: bytes of the last state we sent.
+    pub local_state_bytes: u64,
     /// `memberlist.tcp.sent`, bytes before compression and encryption.
     pub tcp_sent: u64,
     /// `memberlist.msg.alive`.
@@ -314,6 +322,11 @@ impl Swim {
     /// The settings in force.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Nodes listed: alive, suspect, dead, left.
+    pub fn state_counts(&self) -> [usize; 4] {
+        self.table.state_counts()
     }
 
     /// Counters since the start.

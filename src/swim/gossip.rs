@@ -18,6 +18,7 @@ impl Swim {
     /// Sends what is queued to a few random nodes; those that died lately hear it too, so that
     /// they can refute. Each packet counts as one transmit of what it carries.
     fn gossip(&mut self, host: &mut dyn Host) {
+        self.stats.gossip_rounds += 1;
         let me = self.me;
         let targets = {
             let Self { table, rng, config, .. } = self;

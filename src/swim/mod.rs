@@ -29,6 +29,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod timer;
+mod times;
 
 pub use config::{Cidr, Config};
 pub use engine::{Stats, Swim};
@@ -43,3 +44,4 @@ pub use preload::Cast;
 pub use push_pull::push_pull_scale;
 pub use queue::retransmit_limit;
 pub use suspicion::suspicion_timeout;
+pub use times::Times;

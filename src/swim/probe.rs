@@ -164,7 +164,7 @@ impl Swim {
         {
             host.on_ping_complete(now, &row.view(), now - probe.sent, payload);
         }
-        self.finish_probe(now, -1, host);
+        self.finish_probe(now, probe.sent, -1, host);
     }
 
     /// No direct ack in time: ask helpers, and the node itself over a stream.
@@ -248,7 +248,7 @@ impl Swim {
                 "Was able to connect to {name} over TCP but UDP probes failed, \
                  network may be misconfigured"
             );
-            return self.finish_probe(now, -1, host);
+            return self.finish_probe(now, probe.sent, -1, host);
         }
         self.stats.failed_probes += 1;
         let missing = probe.expected_nacks.saturating_sub(probe.nacks);
@@ -258,10 +258,11 @@ impl Swim {
         let outbid = u32::from(self.mutated(Mutation::OutbidOthers));
         let incarnation = Incarnation(probe.incarnation.0.saturating_add(outbid));
         self.suspect(now, name, incarnation, &me, host);
-        self.finish_probe(now, delta, host);
+        self.finish_probe(now, probe.sent, delta, host);
     }
 
-    fn finish_probe(&mut self, now: Instant, delta: i64, host: &mut dyn Host) {
+    fn finish_probe(&mut self, now: Instant, sent: Instant, delta: i64, host: &mut dyn Host) {
+        self.stats.probe_time.add(now - sent);
         if self.config.lha_probe {
             self.awareness.apply(delta);
         }

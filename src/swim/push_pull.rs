@@ -77,7 +77,7 @@ impl Swim {
     ) {
         let message = self.encode_state(join, host);
         let id = self.open_stream();
-        self.streams.insert(id, Stream::PushPull { op, to });
+        self.streams.insert(id, Stream::PushPull { op, to, began: now });
         self.stats.tcp_connect += 1;
         self.stats.tcp_sent += message.len() as u64;
         debug!(target: "memberlist", "Initiating push/pull sync with: {to}");
@@ -93,6 +93,7 @@ impl Swim {
         let mut message = Vec::with_capacity(rows.left.saturating_mul(128) + user_state.len());
         PushPull::encode(join, rows, &user_state, &mut message);
         self.builder.put_scratch(user_state);
+        self.stats.local_state_bytes = message.len() as u64;
         message
     }
 

@@ -17,7 +17,7 @@ const INBOUND_PUSH_PULLS_MAX: usize = 127;
 #[derive(Debug)]
 pub(super) enum Stream {
     /// Opened for a push/pull; `op` if somebody asked for it.
-    PushPull { op: Option<OpId>, to: SocketAddr },
+    PushPull { op: Option<OpId>, to: SocketAddr, began: Instant },
     /// Opened for the stream ping of a probe.
     Ping { seq_no: SeqNo },
     /// Opened for a user message.
@@ -43,7 +43,8 @@ impl Swim {
             return;
         }
         match self.streams.remove(&id) {
-            Some(Stream::PushPull { op, to }) => {
+            Some(Stream::PushPull { op, to, began }) => {
+                self.stats.push_pull_time.add(now - began);
                 let result = self.push_pull_result(now, input, host);
                 if let Err(error) = &result
                     && op.is_none()

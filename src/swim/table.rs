@@ -102,6 +102,8 @@ pub(super) struct Table {
     live: Vec<u32>,
     /// Slots that died lately, by the time they did: they still hear gossip.
     lately_dead: BTreeMap<(Instant, u32), ()>,
+    /// Rows by state: alive, suspect, dead, left.
+    counts: [usize; 4],
 }
 
 const NOT_LIVE: u32 = u32::MAX;
@@ -117,7 +119,24 @@ impl Table {
             order: Vec::new(),
             live: Vec::new(),
             lately_dead: BTreeMap::new(),
+            counts: [0; 4],
         }
+    }
+
+    /// Rows by state: alive, suspect, dead, left.
+    pub(super) fn state_counts(&self) -> [usize; 4] {
+        self.counts
+    }
+
+    fn count(&mut self, state: NodeStateKind, by: isize) {
+        let [alive, suspect, dead, left] = &mut self.counts;
+        let count = match state {
+            NodeStateKind::Alive => alive,
+            NodeStateKind::Suspect => suspect,
+            NodeStateKind::Dead => dead,
+            NodeStateKind::Left => left,
+        };
+        *count = count.saturating_add_signed(by);
     }
 
     pub(super) fn find(&self, name: &str) -> Option<u32> {
@@ -165,6 +184,7 @@ impl Table {
         self.order.push(slot);
         let last = self.order.len() - 1;
         self.order.swap(at, last);
+        self.count(NodeStateKind::Dead, 1);
         slot
     }
 
@@ -172,8 +192,10 @@ impl Table {
     pub(super) fn set_state(&mut self, slot: u32, state: NodeStateKind, now: Instant) {
         let Some(row) = self.get_mut(slot) else { return };
         let (old_change, was_live) = (row.state_change, row.live_at != NOT_LIVE);
-        row.state = state;
+        let old_state = std::mem::replace(&mut row.state, state);
         row.state_change = now;
+        self.count(old_state, -1);
+        self.count(state, 1);
         self.lately_dead.remove(&(old_change, slot));
         match state {
             NodeStateKind::Alive | NodeStateKind::Suspect if !was_live => {
@@ -273,6 +295,7 @@ impl Table {
     fn remove(&mut self, slot: u32) {
         self.remove_live(slot);
         let Some(row) = self.rows.get_mut(slot as usize).and_then(Option::take) else { return };
+        self.count(row.state, -1);
         self.lately_dead.remove(&(row.state_change, slot));
         let hash = self.hash(&row.record.name);
         if let Ok(entry) = self.names.find_entry(hash, |known| *known == slot) {
@@ -363,8 +386,10 @@ mod tests {
             table.set_state(slot, NodeStateKind::Dead, now);
         }
         assert_eq!((table.len(), table.live_len()), (50, 25));
+        assert_eq!(table.state_counts(), [25, 0, 25, 0]);
         table.reap(|row| row.state == NodeStateKind::Dead, &mut rng);
         assert_eq!((table.len(), table.live_len()), (25, 25));
+        assert_eq!(table.state_counts(), [25, 0, 0, 0]);
         assert!(table.sample(50, true, &mut rng, |_, _| true).len() == 25);
         for index in 0..50 {
             assert_eq!(table.find(&format!("n{index}")).is_some(), index >= 25);

@@ -40,6 +40,11 @@ impl StreamCodec {
         Self { config }
     }
 
+    /// Whether there are keys.
+    pub fn encrypts(&self) -> bool {
+        !self.config.keyring.is_empty()
+    }
+
     /// Appends what goes over the connection for one plaintext `message` (type byte first):
     /// label header (dialer only), then the message compressed and sealed.
     pub fn seal(&self, rng: &mut Rng, role: Role, message: &[u8], out: &mut Vec<u8>) {
