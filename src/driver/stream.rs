@@ -41,7 +41,11 @@ pub(super) struct Budget(Arc<Semaphore>);
 
 impl Budget {
     pub(super) fn new() -> Self {
-        Self(Arc::new(Semaphore::new(BUDGET_KIB)))
+        Self::of_kib(BUDGET_KIB)
+    }
+
+    pub(super) fn of_kib(kib: usize) -> Self {
+        Self(Arc::new(Semaphore::new(kib)))
     }
 }
 

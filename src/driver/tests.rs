@@ -4,6 +4,10 @@ use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
 use tokio::time::timeout;
 
+mod healing;
+mod limits;
+mod measured;
+
 use super::{Builder, EventStream, Serf, Subscribe};
 use crate::{
     serf::{

@@ -1,0 +1,79 @@
+//! A node that nobody else is left for.
+
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr},
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use super::*;
+use crate::driver::{Resolver, Resolving};
+
+/// One name, and where it points now.
+struct Names {
+    target: Mutex<IpAddr>,
+    asked: AtomicUsize,
+}
+
+impl Resolver for Names {
+    fn resolve<'a>(&'a self, host: &'a str) -> Resolving<'a> {
+        Box::pin(async move {
+            self.asked.fetch_add(1, Ordering::Relaxed);
+            if host == "seed.test" {
+                Ok(vec![*self.target.lock().unwrap()])
+            } else {
+                Err(io::Error::other("no such host"))
+            }
+        })
+    }
+}
+
+#[tokio::test]
+async fn lonely_node_asks_for_its_seeds_again_under_their_new_address() {
+    let ip = |last| Ipv4Addr::new(127, 0, 0, last);
+    let names = Arc::new(Names { target: Mutex::new(ip(1).into()), asked: AtomicUsize::new(0) });
+    let mut lonely = builder("lonely");
+    lonely.resolver = names.clone();
+    lonely.config.reconnect_interval = Duration::from_millis(100);
+    let lonely = lonely.start().await.unwrap();
+    let seed = start("seed").await;
+    let port = seed.addresses().1.port();
+    assert_eq!(lonely.join(&[format!("seed.test:{port}")], false).await, Ok(1));
+    has_status(&lonely, "seed", MemberStatus::Alive).await;
+    assert_eq!(names.asked.load(Ordering::Relaxed), 1);
+
+    // The seed goes for good; another one takes its name at another address.
+    seed.leave().await.unwrap();
+    seed.shutdown().await;
+    has_status(&lonely, "seed", MemberStatus::Left).await;
+    let mut heir = builder("heir");
+    heir.bind = (ip(2), port).into();
+    let _heir = heir.start().await.unwrap();
+    *names.target.lock().unwrap() = ip(2).into();
+    has_status(&lonely, "heir", MemberStatus::Alive).await;
+    assert!(names.asked.load(Ordering::Relaxed) > 1);
+}
+
+#[tokio::test]
+async fn node_that_left_or_never_joined_asks_nobody() {
+    let names = Arc::new(Names {
+        target: Mutex::new(Ipv4Addr::new(127, 0, 0, 1).into()),
+        asked: AtomicUsize::new(0),
+    });
+    let start = async |name: &str| {
+        let mut builder = builder(name);
+        builder.resolver = names.clone();
+        builder.config.reconnect_interval = Duration::from_millis(20);
+        builder.start().await.unwrap()
+    };
+    let (_alone, left, other) = (start("alone").await, start("left").await, start("other").await);
+    let port = other.addresses().1.port();
+    assert_eq!(left.join(&[format!("seed.test:{port}")], false).await, Ok(1));
+    left.leave().await.unwrap();
+    other.shutdown().await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(names.asked.load(Ordering::Relaxed), 1);
+}
