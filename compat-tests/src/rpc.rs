@@ -109,7 +109,7 @@ impl Value {
         let Some(Self::Scalar(bytes)) = self.get(key) else { panic!("no number {key}: {self:?}") };
         match bytes[..] {
             [fix @ ..=0x7f] => fix.into(),
-            [0xcc..=0xcf | 0xd0..=0xd3, ref rest @ ..] => {
+            [0xcc..=0xd3, ref rest @ ..] => {
                 rest.iter().fold(0, |sum, byte| (sum << 8) | u64::from(*byte))
             }
             _ => panic!("no number {key}: {self:?}"),
@@ -515,12 +515,16 @@ impl Agent {
             .stderr(Stdio::null())
             .spawn()
             .expect("the program runs");
-        let stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
+        let mut stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
         let lines = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&lines);
         thread::spawn(move || {
-            for line in stdout.lines().map_while(Result::ok) {
-                log.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+            let mut line = Vec::new();
+            // Not every line is text.
+            while matches!(stdout.read_until(b'\n', &mut line), Ok(1..)) {
+                let text = String::from_utf8_lossy(line.strip_suffix(b"\n").unwrap_or(&line));
+                log.lock().unwrap_or_else(PoisonError::into_inner).push(text.into_owned());
+                line.clear();
             }
         });
         Self { child, rpc: rpc.to_owned(), lines }

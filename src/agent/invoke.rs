@@ -1,26 +1,29 @@
 //! Runs event handlers. Go: `cmd/serf/command/agent/invoke.go`.
 //!
 //! Handlers have their own queue of events, so that neither the node nor RPC streams ever wait
-//! for one. They run in the order of the events unless the configuration allows several at a time.
+//! for one. They run one after the other in the order of the events. If the configuration allows
+//! several at a time, each script still gets its events in order and one at a time.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     io,
     process::{ExitStatus, Stdio},
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use rustix::process::{Pid, Signal};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::unix::pipe,
     process::{Child, Command},
-    sync::Semaphore,
+    sync::{Semaphore, mpsc},
 };
 use tracing::{debug, error, warn};
 
 use super::{EventScript, core::Agent};
 use crate::{
+    base::go_net,
     driver::EventStream,
     serf::{Event, Member, MemberEvent, Query},
 };
@@ -29,43 +32,80 @@ use crate::{
 const OUTPUT_BYTES_MAX: usize = 8 << 10;
 /// A handler that runs longer is warned about.
 const SLOW: Duration = Duration::from_secs(1);
+/// Events that wait for one script where several may run at a time.
+const LANE_EVENTS_MAX: usize = 1024;
 
 /// Runs handlers until the node has stopped.
 pub(super) async fn run_handlers(agent: Arc<Agent>, mut events: EventStream) {
     let concurrency = agent.settings.handler_concurrency;
-    let slots = Arc::new(Semaphore::new(concurrency));
+    let mut lanes = Lanes::new(Arc::clone(&agent));
     while let Some(event) = events.recv().await {
         if let Event::Lagged(lost) = event {
             warn!(target: "agent", "Event handlers too slow, {lost} events dropped");
             continue;
         }
-        let matching: Vec<EventScript> = agent
-            .scripts()
-            .iter()
-            .filter(|script| script.filter.matches(&event))
-            .cloned()
-            .collect();
-        if matching.is_empty() {
-            continue;
+        let scripts = agent.scripts();
+        lanes.keep(&scripts);
+        for script in scripts.iter().filter(|script| script.filter.matches(&event)) {
+            if concurrency == 1 {
+                handle(&agent, &event, &script.script).await;
+            } else {
+                lanes.give(&script.script, &event);
+            }
         }
-        if concurrency == 1 {
-            handle(&agent, &event, &matching).await;
-            continue;
-        }
-        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
-        let agent = Arc::clone(&agent);
-        tokio::spawn(async move {
-            handle(&agent, &event, &matching).await;
-            drop(slot);
-        });
     }
 }
 
-async fn handle(agent: &Agent, event: &Event, scripts: &[EventScript]) {
-    for script in scripts {
-        if let Err(reason) = invoke(agent, event, &script.script).await {
-            error!(target: "agent", "Error invoking script '{}': {reason}", script.script);
+/// A queue and a task for each script.
+struct Lanes {
+    agent: Arc<Agent>,
+    /// Scripts that may run now.
+    slots: Arc<Semaphore>,
+    queues: BTreeMap<String, mpsc::Sender<Event>>,
+}
+
+impl Lanes {
+    fn new(agent: Arc<Agent>) -> Self {
+        let slots = Arc::new(Semaphore::new(agent.settings.handler_concurrency));
+        Self { agent, slots, queues: BTreeMap::new() }
+    }
+
+    /// Ends the lanes of all other scripts once their queues are empty.
+    fn keep(&mut self, scripts: &[EventScript]) {
+        self.queues.retain(|known, _| scripts.iter().any(|script| script.script == *known));
+    }
+
+    fn give(&mut self, script: &str, event: &Event) {
+        let queue = match self.queues.get(script) {
+            Some(queue) => queue,
+            None => {
+                let (queue, events) = mpsc::channel(LANE_EVENTS_MAX);
+                let (agent, slots) = (Arc::clone(&self.agent), Arc::clone(&self.slots));
+                tokio::spawn(run_lane(agent, slots, script.to_owned(), events));
+                self.queues.entry(script.to_owned()).or_insert(queue)
+            }
+        };
+        if queue.try_send(event.clone()).is_err() {
+            warn!(target: "agent", "Event handler '{script}' too slow, an event is dropped");
         }
+    }
+}
+
+async fn run_lane(
+    agent: Arc<Agent>,
+    slots: Arc<Semaphore>,
+    script: String,
+    mut events: mpsc::Receiver<Event>,
+) {
+    while let Some(event) = events.recv().await {
+        let Ok(_slot) = slots.acquire().await else { return };
+        handle(&agent, &event, &script).await;
+    }
+}
+
+async fn handle(agent: &Agent, event: &Event, script: &str) {
+    if let Err(reason) = invoke(agent, event, script).await {
+        error!(target: "agent", "Error invoking script '{script}': {reason}");
     }
 }
 
@@ -75,14 +115,14 @@ async fn invoke(agent: &Agent, event: &Event, script: &str) -> Result<(), String
     let (mut child, output) =
         spawn(script, &environment(&local, event), agent.settings.handler_timeout.is_some())
             .map_err(|error| error.to_string())?;
-    let stdin = child.stdin.take();
+    let stdin = child.process.stdin.take();
     let input = stdin_of(event);
     let feed = async move {
         let Some(mut stdin) = stdin else { return Ok(()) };
         stdin.write_all(&input).await
     };
     let work = async {
-        let (fed, output, status) = tokio::join!(feed, tail(output), child.wait());
+        let (fed, output, status) = tokio::join!(feed, tail(output), child.process.wait());
         (fed, output, status)
     };
     tokio::pin!(work);
@@ -102,8 +142,13 @@ async fn invoke(agent: &Agent, event: &Event, script: &str) -> Result<(), String
     let Ok((fed, output, status)) = finished else {
         return Err(format!("killed after {} seconds", limit.as_secs_f64()));
     };
-    if let (Err(error), Event::User(_) | Event::Query(_)) = (&fed, event) {
-        error!(target: "agent", "Error writing payload: {error}");
+    // What is left needs its process group no more, as the end of its output tells.
+    child.group = None;
+    // A script need not read, and one that has ended cannot.
+    if let (Err(error), Event::User(_) | Event::Query(_)) = (&fed, event)
+        && error.kind() != io::ErrorKind::BrokenPipe
+    {
+        error!(target: "agent", "Error writing payload: write |1: {}", go_net::error_text(error));
     }
     metrics::histogram!(format!("agent.invoke.{script}"))
         .record(start.elapsed().as_secs_f64() * 1e3);
@@ -130,35 +175,18 @@ async fn answer(agent: &Agent, query: &Query, output: Vec<u8>) {
     }
 }
 
-/// A handler; where a timeout is set, dropping it ends its whole process group.
+/// A handler; dropping it before its end ends its whole process group, if it has one.
 struct Running {
-    child: Child,
-    group: bool,
-}
-
-impl std::ops::Deref for Running {
-    type Target = Child;
-
-    fn deref(&self) -> &Child {
-        &self.child
-    }
-}
-
-impl std::ops::DerefMut for Running {
-    fn deref_mut(&mut self) -> &mut Child {
-        &mut self.child
-    }
+    process: Child,
+    /// Kept from the start: the shell may end before what it started.
+    group: Option<Pid>,
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if !self.group {
-            return;
-        }
-        let pid = self.child.id().and_then(|pid| i32::try_from(pid).ok());
-        if let Some(pid) = pid.and_then(rustix::process::Pid::from_raw) {
+        if let Some(group) = self.group {
             // It may have ended just now, which is what we want.
-            let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
+            let _ = rustix::process::kill_process_group(group, Signal::KILL);
         }
     }
 }
@@ -175,7 +203,7 @@ fn spawn(
     if group {
         command.process_group(0);
     }
-    let child = command
+    let process = command
         .args(["-c", script])
         .envs(environment.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::piped())
@@ -184,7 +212,9 @@ fn spawn(
         .spawn()?;
     // Or this end would keep the pipe open.
     drop(command);
-    Ok((Running { child, group }, pipe::Receiver::from_owned_fd(reader.into())?))
+    let pid = process.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+    let running = Running { process, group: pid.filter(|_| group) };
+    Ok((running, pipe::Receiver::from_owned_fd(reader.into())?))
 }
 
 /// Reads to the end, which comes when the last process that holds the pipe closes it.
@@ -205,23 +235,35 @@ fn exit_text(status: ExitStatus) -> String {
 
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exit status {code}"),
-        (None, Some(signal)) => format!("signal: {}", signal_name(signal)),
+        (None, Some(signal)) => {
+            let core = if status.core_dumped() { " (core dumped)" } else { "" };
+            format!("signal: {}{core}", signal_name(signal))
+        }
         (None, None) => status.to_string(),
     }
 }
 
+/// Go: `syscall.Signal.String` on Linux.
 fn signal_name(signal: i32) -> String {
-    match signal {
-        1 => "hangup".to_owned(),
-        2 => "interrupt".to_owned(),
-        3 => "quit".to_owned(),
-        6 => "aborted".to_owned(),
-        9 => "killed".to_owned(),
-        11 => "segmentation fault".to_owned(),
-        13 => "broken pipe".to_owned(),
-        15 => "terminated".to_owned(),
-        other => format!("signal {other}"),
-    }
+    let name = match signal {
+        1 => "hangup",
+        2 => "interrupt",
+        3 => "quit",
+        4 => "illegal instruction",
+        5 => "trace/breakpoint trap",
+        6 => "aborted",
+        7 => "bus error",
+        8 => "floating point exception",
+        9 => "killed",
+        10 => "user defined signal 1",
+        11 => "segmentation fault",
+        12 => "user defined signal 2",
+        13 => "broken pipe",
+        14 => "alarm clock",
+        15 => "terminated",
+        other => return format!("signal {other}"),
+    };
+    name.to_owned()
 }
 
 fn kind(event: &Event) -> String {
@@ -294,8 +336,6 @@ fn member_line(member: &Member) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
     use crate::serf::{LamportTime, MemberEventKind, MemberStatus, UserEvent};
 
@@ -359,12 +399,12 @@ mod tests {
     async fn output_is_one_stream_and_its_last_bytes_are_kept() {
         let run = async |script: &str| {
             let (mut child, output) = spawn(script, &[("X".into(), "y".into())], false).unwrap();
-            let mut stdin = child.stdin.take().unwrap();
+            let mut stdin = child.process.stdin.take().unwrap();
             // Scripts that do not read may have ended by now.
             let _ = stdin.write_all(b"in").await;
             drop(stdin);
             let output = tail(output).await;
-            (output, exit_text(child.wait().await.unwrap()))
+            (output, exit_text(child.process.wait().await.unwrap()))
         };
         let (output, status) = run("echo 1; echo 2 >&2; echo $X; cat | tr a-z A-Z; exit 3").await;
         assert_eq!(String::from_utf8(output).unwrap(), "1\n2\ny\nIN");

@@ -1,0 +1,515 @@
+//! Goal: a script that handles events cannot tell our agent from Go's, except that it can no longer
+//! hold up anything but itself. Method: both programs run the same scripts in one cluster.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use compat_tests::{
+    go::GoPeer,
+    rpc::{Agent, Client, Net, Program, Value, wait},
+};
+use serde_json::json;
+use tempfile::TempDir;
+
+/// Goal: each kind of event, under each kind of filter, gives the script the same environment and
+/// the same input, byte for byte. Method: a Go agent and ours are in one cluster, and their
+/// handlers write down what they get.
+#[test]
+fn every_kind_of_event_gives_the_environment_and_input_that_go_gives() {
+    let net = Net::new();
+    let dir = tempfile::tempdir().unwrap();
+    script(dir.path(), "dump.sh", DUMP);
+    let agents = Program::ALL.map(|program| {
+        let (name, last) = NODES[program as usize];
+        let handlers = FILTERS.iter().enumerate();
+        let handlers: Vec<_> =
+            handlers.map(|(at, filter)| format!("{filter}=./dump.sh {name}/{at}")).collect();
+        config(dir.path(), name, &json!({"event_handlers": handlers}).to_string());
+        fs::create_dir(dir.path().join(name)).unwrap();
+        let file = format!("{name}.json");
+        let mut args = vec!["-config-file", &file, "-tag", "role=web", "-tag", "My-tag.x=1\n2"];
+        args.extend(["-tag", "dc=east coast", "-tag", "\u{e9}=\u{fc}"]);
+        Agent::start(program, name, &net.ip(last), &args, dir.path())
+    });
+    let recorder = Recorder { net, dir: &dir, agents: &agents };
+    recorder.begin();
+    let mut clients = agents.each_ref().map(|agent| Client::ready(&agent.rpc));
+    for client in &mut clients {
+        for (seq, (name, payload)) in (10..).zip(EVENTS) {
+            recorder.step(|| send_event(client, seq, name, payload, false));
+        }
+        recorder.step(|| send_query(client, 50, "load", b"15m"));
+        recorder.step(|| send_query(client, 51, "other", b""));
+        // Only the last of those that may be merged is told.
+        recorder.step(|| {
+            for payload in [b"1", b"2", b"3"] {
+                client.request("event", 60, Some(event("merged", payload, true)));
+            }
+            (0..3).for_each(|_| assert_eq!(client.next().unwrap().text("Error"), ""));
+        });
+    }
+    members(&net, &recorder, &mut clients[1]);
+    let [go, ours] = NODES.map(|(name, _)| recorder.seen(name));
+    let runs = |all: &[Given]| all.iter().map(Given::brief).collect::<Vec<_>>();
+    assert_eq!(runs(&go), runs(&ours), "left: Go, right: ours");
+    for (go, ours) in go.iter().zip(&ours) {
+        assert_eq!(go, ours, "left: Go, right: ours");
+    }
+    let kinds: BTreeSet<_> = ours.iter().filter_map(|seen| seen.variable("SERF_EVENT")).collect();
+    assert_eq!(kinds.len(), 7, "{kinds:?}");
+    let merged: Vec<_> = ours.iter().filter(|seen| seen.has("SERF_USER_EVENT", "merged")).collect();
+    assert!(merged.iter().all(|seen| seen.input == b"3\n"), "{merged:?}");
+    let filters: BTreeSet<_> = ours.iter().map(|seen| &*seen.filter).collect();
+    assert_eq!(filters.len(), FILTERS.len(), "{filters:?}");
+}
+
+/// Every member event. The update comes last, for Go tells it again with all that follows.
+fn members(net: &Net, recorder: &Recorder, client: &mut Client) {
+    let peer = |name: &str, last: u8| {
+        let tags = json!({"role": "d\tb\n2", "k": "1\\,2=", "\u{e9}": "\u{fc} "});
+        GoPeer::start(json!({
+            "name": name, "profile": "lan", "protocol": 5, "tags": tags, "bind": net.ip(last),
+            "port": 7946,
+        }))
+    };
+    let addrs = [format!("{}:7946", net.ip(NODES[1].1))];
+    let failing = peer("failing", 11);
+    recorder.step(|| drop(failing.call(json!({"cmd": "join", "addrs": addrs}))));
+    recorder.step(|| drop(failing));
+    let forced = |prune: bool| Value::map([("Node", "failing".into()), ("Prune", prune.into())]);
+    recorder.step(|| drop(client.call("force-leave", 70, Some(forced(false)))));
+    recorder.step(|| drop(client.call("force-leave", 71, Some(forced(true)))));
+    let leaving = peer("leaving", 12);
+    recorder.step(|| drop(leaving.call(json!({"cmd": "join", "addrs": addrs}))));
+    recorder.step(|| drop(leaving.call(json!({"cmd": "leave"}))));
+    let updating = peer("updating", 13);
+    recorder.step(|| drop(updating.call(json!({"cmd": "join", "addrs": addrs}))));
+    let tags = json!({"role": "", "new": "tag"});
+    recorder.step(|| drop(updating.call(json!({"cmd": "set_tags", "tags": tags}))));
+}
+
+/// Name and last byte of the address, Go's first.
+const NODES: [(&str, u8); 2] = [("go", 2), ("ours", 3)];
+
+const EVENTS: &[(&str, &[u8])] = &[
+    ("deploy", b""),
+    ("deploy", b"9c45b87"),
+    ("deploy", b"a line\n"),
+    ("other", b"two\nlines"),
+    ("other", b"\n"),
+    ("d\u{e9}ploy:x", b"\0\xff\xfe"),
+];
+
+const FILTERS: &[&str] = &[
+    "member-join",
+    "member-leave",
+    "member-failed",
+    "member-update",
+    "member-reap",
+    "user",
+    "user:deploy",
+    "query",
+    "query:load",
+    "*",
+    "member-join,member-leave,user:other,query:other",
+];
+
+/// Writes environment and input into a numbered directory; the last file tells that it is whole.
+const DUMP: &str = r#"
+mkdir -p "$1"
+to="$1/$(ls "$1" | wc -l)"
+mkdir "$to"
+env -0 > "$to/env"
+cat > "$to/input"
+: > "$to/whole"
+"#;
+
+struct Recorder<'a> {
+    net: Net,
+    dir: &'a TempDir,
+    agents: &'a [Agent; 2],
+}
+
+/// What a script was given.
+#[derive(Debug, PartialEq)]
+struct Given {
+    filter: String,
+    /// Text where it is text.
+    environment: BTreeSet<String>,
+    input: Vec<u8>,
+}
+
+impl Given {
+    fn variable(&self, name: &str) -> Option<&str> {
+        let pairs = self.environment.iter().filter_map(|variable| variable.split_once('='));
+        pairs.into_iter().find(|(known, _)| *known == name).map(|(_, value)| value)
+    }
+
+    fn brief(&self) -> String {
+        let kind = self.variable("SERF_EVENT").unwrap_or_default();
+        let input = String::from_utf8_lossy(&self.input);
+        format!("{}: {kind}: {input}", self.filter)
+    }
+
+    fn has(&self, name: &str, value: &str) -> bool {
+        self.variable(name) == Some(value)
+    }
+}
+
+impl Recorder<'_> {
+    /// Joins the two, and forgets that once both have told it.
+    fn begin(&self) {
+        let mut client = Client::ready(&self.agents[1].rpc);
+        let addrs = Value::map([("Existing", Value::texts(&[&self.net.ip(NODES[0].1)]))]);
+        assert_eq!(client.call("join", 3, Some(addrs)).text("Error"), "");
+        for ((name, _), (other, _)) in NODES.into_iter().zip([NODES[1], NODES[0]]) {
+            wait(&format!("{name} does not tell the join of {other}"), || {
+                let start = format!("{other}\t");
+                self.seen(name).iter().any(|given| {
+                    String::from_utf8_lossy(&given.input).lines().any(|l| l.starts_with(&start))
+                })
+            });
+        }
+        self.quiet();
+        for (name, _) in NODES {
+            fs::remove_dir_all(self.dir.path().join(name)).unwrap();
+            fs::create_dir(self.dir.path().join(name)).unwrap();
+        }
+    }
+
+    /// Lets something happen, and waits until both agents have handled one event more.
+    fn step(&self, happen: impl FnOnce()) {
+        let before = NODES.map(|(name, _)| self.whole(name));
+        happen();
+        wait("an event is not handled", || {
+            let now = NODES.map(|(name, _)| self.whole(name));
+            now.iter().zip(before).all(|(now, before)| now.0 > before.0 && now.1)
+        });
+        self.quiet();
+    }
+
+    /// Waits until all handlers that have begun are done.
+    fn quiet(&self) {
+        wait("handlers still run", || {
+            let one = NODES.map(|(name, _)| self.whole(name));
+            std::thread::sleep(Duration::from_millis(60));
+            one == NODES.map(|(name, _)| self.whole(name)) && one.iter().all(|(_, whole)| *whole)
+        });
+    }
+
+    /// Runs of the handler of all events, and whether all runs are done.
+    fn whole(&self, name: &str) -> (usize, bool) {
+        let all = FILTERS.iter().position(|filter| *filter == "*").unwrap();
+        let runs = |at: usize| {
+            let list = fs::read_dir(self.dir.path().join(name).join(at.to_string()));
+            list.into_iter().flatten().map(|entry| entry.unwrap().path()).collect::<Vec<_>>()
+        };
+        let whole = (0..FILTERS.len()).flat_map(runs).all(|run| run.join("whole").exists());
+        (runs(all).len(), whole)
+    }
+
+    /// Everything that was written down, by filter and in order.
+    fn seen(&self, name: &str) -> Vec<Given> {
+        let mut all = Vec::new();
+        for (at, filter) in FILTERS.iter().enumerate() {
+            let dir = self.dir.path().join(name).join(at.to_string());
+            for run in (0..)
+                .map(|run| dir.join(run.to_string()))
+                .take_while(|run| run.join("whole").exists())
+            {
+                let environment = fs::read(run.join("env")).unwrap();
+                let variables = environment.split(|byte| *byte == 0).map(text);
+                let mut environment: BTreeSet<_> = variables.collect();
+                // The one variable that differs.
+                assert!(environment.remove(&format!("SERF_SELF_NAME={name}")));
+                all.push(Given {
+                    filter: (*filter).to_owned(),
+                    environment,
+                    input: tags_in_order(&fs::read(run.join("input")).unwrap()),
+                });
+            }
+        }
+        all
+    }
+}
+
+/// Text, or hex where it is none.
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap_or_else(|_| hex::encode(bytes))
+}
+
+/// The lines of members, their tags sorted; anything else as it is.
+fn tags_in_order(input: &[u8]) -> Vec<u8> {
+    let Ok(text) = std::str::from_utf8(input) else { return input.to_vec() };
+    if text.matches('\t').count() != 3 {
+        return input.to_vec();
+    }
+    let (rest, tags) = text.trim_end_matches('\n').rsplit_once('\t').unwrap();
+    let mut tags: Vec<_> = tags.split(',').collect();
+    tags.sort_unstable();
+    format!("{rest}\t{}\n", tags.join(",")).into_bytes()
+}
+
+/// Goal: what a script prints and how it ends has the effects it has with Go: answers, refusals,
+/// warnings, and lines of the log. Method: a Go agent and ours have the same handlers for queries;
+/// both are asked each query, and what their logs say of scripts is compared.
+#[test]
+fn output_and_end_of_a_script_have_the_effects_they_have_with_go() {
+    let net = Net::new();
+    let dir = tempfile::tempdir().unwrap();
+    let handlers: Vec<_> = SCRIPTS.iter().map(|(name, s)| format!("query:{name}={s}")).collect();
+    let text = json!({"event_handlers": handlers, "log_level": "debug"}).to_string();
+    config(dir.path(), "both", &text);
+    let first = net.ip(NODES[0].1);
+    let agents = Program::ALL.map(|program| {
+        let (name, last) = NODES[program as usize];
+        let args = ["-config-file", "both.json", "-join", &first];
+        let args = if last == NODES[0].1 { &args[..2] } else { &args };
+        Agent::start(program, name, &net.ip(last), args, dir.path())
+    });
+    agents.iter().for_each(|agent| agent.wait_for_members(2));
+    let mut client = Client::ready(&agents[1].rpc);
+    let names: BTreeSet<_> = SCRIPTS.iter().map(|(name, _)| *name).collect();
+    for (seq, name) in (10..).zip(&names) {
+        client.request("query", seq, Some(query(name, b"", 10)));
+    }
+    let mut answers = [BTreeSet::new(), BTreeSet::new()];
+    let (mut begun, mut done) = (BTreeSet::new(), 0);
+    while done < names.len() {
+        let header = client.next().unwrap();
+        assert_eq!(header.text("Error"), "");
+        let seq = header.number("Seq");
+        if begun.insert(seq) {
+            continue;
+        }
+        let record = client.next().unwrap();
+        match &*record.text("Type") {
+            "done" => done += 1,
+            "response" => {
+                let at = NODES.iter().position(|(node, _)| *node == record.text("From")).unwrap();
+                let name = names.iter().nth(usize::try_from(seq).unwrap() - 10).unwrap();
+                answers[at].insert((*name, record.get("Payload").cloned()));
+            }
+            kind => assert_eq!(kind, "ack"),
+        }
+    }
+    assert_eq!(answers[0], answers[1], "left: Go, right: ours");
+    let answered: BTreeSet<_> = answers[1].iter().map(|(name, _)| *name).collect();
+    let expected =
+        ["background", "binary", "both", "error", "input", "largest", "out", "slow", "two"];
+    assert_eq!(answered, expected.into());
+    let [go, ours] = agents.each_ref().map(|agent| of_scripts(&agent.printed()));
+    assert_eq!(go, ours, "left: Go, right: ours");
+    let log = ours.into_iter().collect::<Vec<_>>().join("\n");
+    for part in [
+        "[ERR] agent: Error invoking script 'echo no; exit 3': exit status 3",
+        "[ERR] agent: Error invoking script 'kill -9 $$': signal: killed",
+        "[WARN] agent: Script 'sleep 1.3; echo slow' slow, execution exceeding 1s",
+        "[WARN] agent: Failed to respond to query 'query: large': failed to respond to key query: \
+         response exceeds limit of 1024 bytes",
+        "[WARN] agent: Failed to respond to query 'query: two': failed to respond to key query: \
+         response already sent",
+    ] {
+        assert!(log.contains(part), "{part} not in {log}");
+    }
+    // The last 8 KiB are kept, and logged.
+    let kept = log.lines().find(|line| line.contains("script output: xxx")).unwrap();
+    assert_eq!(kept.matches('x').count(), 8192 - "end".len() - 1);
+}
+
+const SCRIPTS: &[(&str, &str)] = &[
+    ("out", "echo out"),
+    ("error", "echo error >&2"),
+    ("both", "echo 1; echo 2 >&2; echo 3"),
+    ("input", "cat | tr a-z A-Z; echo $SERF_QUERY_NAME"),
+    ("none", "true"),
+    ("status", "echo no; exit 3"),
+    ("signal", "kill -9 $$"),
+    ("binary", "printf '\\001\\377\\000'"),
+    ("largest", "head -c 900 /dev/zero | tr '\\0' y"),
+    ("large", "head -c 20000 /dev/zero | tr '\\0' x; echo end"),
+    ("two", "echo first"),
+    ("two", "echo second"),
+    ("background", "(sleep 0.3; echo late) & echo now"),
+    ("slow", "sleep 1.3; echo slow"),
+    ("missing", "./no-such-script"),
+];
+
+/// What a log says of scripts, sorted, without the time.
+fn of_scripts(lines: &[String]) -> Vec<String> {
+    let about = lines.iter().filter(|line| {
+        line.contains("cript") || line.contains("Failed to respond") || line.starts_with("xxx")
+    });
+    let mut about: Vec<_> =
+        about.map(|line| line[line.find('[').unwrap_or(0)..].to_owned()).collect();
+    about.sort();
+    about
+}
+
+/// Goal: one run at a time and in the order of the events, as with Go; a run that hangs holds up
+/// neither RPC streams nor queries nor the protocol, as with Go it does.
+#[test]
+fn a_handler_that_hangs_holds_up_other_handlers_and_nothing_else() {
+    let (net, dir) = (Net::new(), tempfile::tempdir().unwrap());
+    // It ends when the directory does.
+    let log = "while [ -e $SERF_USER_EVENT.wait ]; do sleep 0.05; done; \
+               echo $SERF_USER_EVENT >> order";
+    config(dir.path(), "a", &json!({"event_handlers": [format!("user={log}")]}).to_string());
+    let a = Agent::start(Program::Ours, "a", &net.ip(2), &["-config-file", "a.json"], dir.path());
+    let join = net.ip(2);
+    let b = Agent::start(Program::Ours, "b", &net.ip(3), &["-join", &join], dir.path());
+    [&a, &b].into_iter().for_each(|agent| agent.wait_for_members(2));
+    fs::write(dir.path().join("first.wait"), "").unwrap();
+    let mut client = Client::ready(&a.rpc);
+    client.call("stream", 2, Some(Value::map([("Type", "user,query".into())])));
+    let mut asker = Client::ready(&b.rpc);
+    let begin = Instant::now();
+    for (seq, name) in [(10, "first"), (11, "second"), (12, "third")] {
+        send_event(&mut asker, seq, name, b"", false);
+        assert_eq!(client.record()[1].text("Name"), name);
+    }
+    asker.request("query", 20, Some(query("q", b"", 15)));
+    let [_, asked] = client.record();
+    let answer = Value::map([("ID", asked.get("ID").unwrap().clone()), ("Payload", "yes".into())]);
+    assert_eq!(client.call("respond", 21, Some(answer)).text("Error"), "");
+    let mut answered = false;
+    asker.next().unwrap();
+    while !answered {
+        let [_, record] = asker.record();
+        answered = record.text("Type") == "response";
+        assert!(answered || record.text("Type") == "ack");
+    }
+    // Longer than a failure takes to be noticed.
+    std::thread::sleep(Duration::from_secs(7).saturating_sub(begin.elapsed()));
+    a.wait_for_members(2);
+    b.wait_for_members(2);
+    a.wait_for_line("slow, execution exceeding 1s");
+    assert!(!dir.path().join("order").exists());
+    fs::remove_file(dir.path().join("first.wait")).unwrap();
+    let order = || fs::read_to_string(dir.path().join("order")).unwrap_or_default();
+    wait("the other events are not handled", || order().lines().count() == 3);
+    assert_eq!(order(), "first\nsecond\nthird\n");
+}
+
+/// Goal: with a timeout, a handler and all that it started end; without, they are left alone.
+#[test]
+fn a_timeout_ends_the_whole_process_group_of_a_handler() {
+    let (net, dir) = (Net::new(), tempfile::tempdir().unwrap());
+    let handlers = [
+        // The shell waits for its child, or has ended before it.
+        "user:waits=sleep 300 & echo $! > waits; wait",
+        "user:ends=sleep 300 & echo $! > ends",
+        // This one is in time, and its child holds no output.
+        "user:in-time=sleep 300 > /dev/null 2>&1 & echo $! > in-time",
+    ];
+    config(dir.path(), "a", &json!({"event_handlers": handlers}).to_string());
+    let args = ["-config-file", "a.json", "-handler-timeout", "1500ms"];
+    let a = Agent::start(Program::Ours, "a", &net.ip(2), &args, dir.path());
+    let mut client = Client::ready(&a.rpc);
+    let child = |name: &str| {
+        let mut pid = String::new();
+        wait(&format!("{name} has not run"), || {
+            pid = fs::read_to_string(dir.path().join(name)).unwrap_or_default();
+            pid.ends_with('\n')
+        });
+        pid.trim().to_owned()
+    };
+    for (seq, name) in [(10, "waits"), (11, "ends")] {
+        send_event(&mut client, seq, name, b"", false);
+        let pid = child(name);
+        wait(&format!("{name}: the child lives"), || !is_running(&pid));
+    }
+    send_event(&mut client, 12, "in-time", b"", false);
+    let pid = child("in-time");
+    send_event(&mut client, 13, "waits", b"", false);
+    wait("no third timeout", || {
+        let killed = |line: &&String| line.contains("killed after 1.5 seconds");
+        a.printed().iter().filter(killed).count() == 3
+    });
+    assert!(is_running(&pid));
+    Command::new("kill").arg(pid).status().unwrap();
+}
+
+/// Goal: so many handlers as allowed run at a time, each script one at a time and in order.
+#[test]
+fn several_handlers_run_at_a_time_up_to_the_limit_and_each_in_order() {
+    let (net, dir) = (Net::new(), tempfile::tempdir().unwrap());
+    script(dir.path(), "h.sh", CONCURRENT);
+    fs::create_dir(dir.path().join("running")).unwrap();
+    let handlers: Vec<_> = (0..4).map(|at| format!("user=./h.sh {at}")).collect();
+    config(dir.path(), "a", &json!({"event_handlers": handlers}).to_string());
+    let args = ["-config-file", "a.json", "-handler-concurrency", "2"];
+    let a = Agent::start(Program::Ours, "a", &net.ip(2), &args, dir.path());
+    let mut client = Client::ready(&a.rpc);
+    for seq in 10..15 {
+        send_event(&mut client, seq, &format!("e{seq}"), b"", false);
+    }
+    let order =
+        |at: u32| fs::read_to_string(dir.path().join(format!("order{at}"))).unwrap_or_default();
+    wait("events are not handled", || (0..4).all(|at| order(at).lines().count() == 5));
+    for at in 0..4 {
+        assert_eq!(order(at), "e10\ne11\ne12\ne13\ne14\n");
+    }
+    let most = fs::read_to_string(dir.path().join("counts")).unwrap();
+    assert_eq!(most.lines().map(|count| count.trim().parse::<u32>().unwrap()).max(), Some(2));
+}
+
+/// A script that finds itself running twice complains.
+const CONCURRENT: &str = r#"
+mkdir "running/$1" || echo twice >> "order$1"
+ls running | wc -l >> counts
+sleep 0.15
+rmdir "running/$1"
+echo "$SERF_USER_EVENT" >> "order$1"
+"#;
+
+fn is_running(pid: &str) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // A zombie waits for its parent only.
+    !status.is_empty() && !status.contains(") Z ")
+}
+
+fn event(name: &str, payload: &[u8], coalesce: bool) -> Value {
+    Value::map([
+        ("Name", name.into()),
+        ("Payload", Value::Bin(payload.to_vec())),
+        ("Coalesce", coalesce.into()),
+    ])
+}
+
+/// The records that streams of this connection get meanwhile stay.
+fn send_event(client: &mut Client, seq: u64, name: &str, payload: &[u8], coalesce: bool) {
+    let header = client.call("event", seq, Some(event(name, payload, coalesce)));
+    assert_eq!(header.text("Error"), "", "{name}");
+}
+
+fn query(name: &str, payload: &[u8], seconds: u64) -> Value {
+    Value::map([
+        ("Name", name.into()),
+        ("Payload", Value::Bin(payload.to_vec())),
+        ("RequestAck", true.into()),
+        ("Timeout", (seconds * 1_000_000_000).into()),
+    ])
+}
+
+/// Asks and waits for the end.
+fn send_query(client: &mut Client, seq: u64, name: &str, payload: &[u8]) {
+    assert_eq!(client.call("query", seq, Some(query(name, payload, 1))).text("Error"), "");
+    while client.record()[1].text("Type") != "done" {}
+}
+
+fn script(dir: &Path, name: &str, text: &str) {
+    let path = dir.join(name);
+    fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+fn config(dir: &Path, name: &str, text: &str) {
+    fs::write(dir.join(format!("{name}.json")), text).unwrap();
+}
