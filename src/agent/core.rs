@@ -131,12 +131,6 @@ impl Agent {
         self.replace_tags(tags).await
     }
 
-    /// Replaces all tags, as a reload does.
-    pub(super) async fn set_tags(&self, tags: BTreeMap<String, String>) -> Result<(), AgentError> {
-        let _one = self.tags.lock().await;
-        self.replace_tags(tags).await
-    }
-
     async fn replace_tags(&self, tags: BTreeMap<String, String>) -> Result<(), AgentError> {
         if let Some(path) = self.settings.tags_file.clone() {
             let copy = tags.clone();

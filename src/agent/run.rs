@@ -119,9 +119,10 @@ async fn serve(
     let retry = retry_join(agent);
     tokio::pin!(retry);
     let mut retrying = true;
-    let mut flags = Flags {
+    let mut flags = Reloadable {
         leave_on_terminate: agent.settings.leave_on_terminate,
         skip_leave_on_interrupt: agent.settings.skip_leave_on_interrupt,
+        tags: agent.settings.tags.clone(),
     };
     loop {
         let caught = tokio::select! {
@@ -157,10 +158,12 @@ async fn serve(
     }
 }
 
-/// What a reload may change of how signals are taken.
-struct Flags {
+/// What a reload may change and the agent does not keep itself.
+struct Reloadable {
     leave_on_terminate: bool,
     skip_leave_on_interrupt: bool,
+    /// The tags that were configured last.
+    tags: BTreeMap<String, String>,
 }
 
 async fn leave(agent: &Agent, ui: &Ui, signals: &mut Signals) -> u8 {
@@ -309,7 +312,7 @@ async fn log_received(mut events: crate::driver::EventStream) {
 async fn reload(
     agent: &Agent,
     ui: &Ui,
-    flags: &mut Flags,
+    flags: &mut Reloadable,
     read: &impl Fn() -> Result<FileConfig, AgentError>,
 ) {
     let mut written = match read() {
@@ -335,10 +338,20 @@ async fn reload(
     agent.set_scripts(settings.scripts);
     flags.leave_on_terminate = settings.leave_on_terminate;
     flags.skip_leave_on_interrupt = settings.skip_leave_on_interrupt;
-    // Tags that were not configured before and are not now were set at run time, or are in the
-    // tags file: replacing them by nothing would lose them.
-    let replace = agent.settings.tags_file.is_none() && settings.tags != agent.settings.tags;
-    if replace && let Err(error) = agent.set_tags(settings.tags).await {
+    // Only what changed in the configuration: tags set at run time stay, as do those of the file.
+    let old = std::mem::replace(&mut flags.tags, settings.tags);
+    let deleted: Vec<String> =
+        old.keys().filter(|tag| !flags.tags.contains_key(*tag)).cloned().collect();
+    let changed = |(tag, value): &(&String, &String)| old.get(*tag) != Some(*value);
+    let set: BTreeMap<String, String> = flags
+        .tags
+        .iter()
+        .filter(changed)
+        .map(|(tag, value)| (tag.clone(), value.clone()))
+        .collect();
+    if (!set.is_empty() || !deleted.is_empty())
+        && let Err(error) = agent.update_tags(set, &deleted).await
+    {
         ui.output(&format!("Failed to update tags: {error}"));
     }
 }

@@ -183,3 +183,36 @@ impl Config {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn profiles_are_gos() {
+        // Goal: the table of memberlist's three default configurations (LAN, WAN, local).
+        let ms = |config: &Config| {
+            [
+                config.tcp_timeout,
+                config.push_pull_interval,
+                config.probe_interval,
+                config.probe_timeout,
+                config.gossip_interval,
+                config.gossip_to_the_dead_time,
+            ]
+            .map(|time| time.as_millis())
+        };
+        let counts = |config: &Config| {
+            let (indirect, gossip) = (config.indirect_checks as u32, config.gossip_nodes as u32);
+            let max = config.suspicion_max_timeout_mult;
+            [indirect, config.retransmit_mult, config.suspicion_mult, max, gossip]
+        };
+        let (lan, wan, local) = (Config::lan("n"), Config::wan("n"), Config::local("n"));
+        assert_eq!(ms(&lan), [10_000, 30_000, 1_000, 500, 200, 30_000]);
+        assert_eq!(ms(&wan), [30_000, 60_000, 5_000, 3_000, 500, 60_000]);
+        assert_eq!(ms(&local), [1_000, 15_000, 1_000, 200, 100, 15_000]);
+        assert_eq!(counts(&lan), [3, 4, 4, 6, 3]);
+        assert_eq!(counts(&wan), [3, 4, 6, 6, 4]);
+        assert_eq!(counts(&local), [1, 2, 3, 6, 3]);
+    }
+}
