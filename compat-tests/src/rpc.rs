@@ -369,6 +369,11 @@ impl Client {
         [self.next().expect("a header"), self.next().expect("a body")]
     }
 
+    /// Whether something has come, or comes within the time set for the socket.
+    pub fn has_next(&self) -> bool {
+        !self.arrived.is_empty() || matches!(self.stream.peek(&mut [0]), Ok(1..))
+    }
+
     /// Everything that comes before the answer to a request of ours with this number.
     pub fn until_marker(&mut self, seq: u64) -> Vec<Value> {
         self.request("stop", seq, Some(Value::map([("Stop", (1 << 60).into())])));
