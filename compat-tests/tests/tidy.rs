@@ -127,6 +127,39 @@ fn no_path_of_a_build_machine_is_committed() {
     assert!(found.is_empty(), "paths of a machine:\n{}", found.join("\n"));
 }
 
+#[test]
+fn differences_name_tests_that_exist() {
+    let root = root();
+    let code = ["src", "compat-tests"].map(|dir| rust_files(&root.join(dir))).concat();
+    let code = code.iter().map(|path| read(path)).collect::<String>();
+    let mut found = Vec::new();
+    let mut rows = 0;
+    for row in read(&root.join("docs/differences.md")).lines().filter(|line| line.starts_with("| "))
+    {
+        let tests = row.trim_end_matches([' ', '|']).rsplit(" | ").next().unwrap_or_default();
+        if tests == "test" {
+            continue;
+        }
+        rows += 1;
+        let names = tests.split('`').skip(1).step_by(2).collect::<Vec<_>>();
+        // A dash: the row says why nobody tests it, or that it costs too much.
+        if names.is_empty() && tests != "-" {
+            found.push(format!("no test: {row:.60}"));
+        }
+        for name in names {
+            let exists = match name.contains('/') {
+                true => root.join(name).exists(),
+                false => code.contains(&format!("fn {name}(")),
+            };
+            if !exists {
+                found.push(format!("no such test: {name}"));
+            }
+        }
+    }
+    assert!(rows > 20, "{rows} rows");
+    assert!(found.is_empty(), "docs/differences.md:\n{}", found.join("\n"));
+}
+
 /// Code of a module's files without comments and tests.
 fn sources(module: &str) -> Vec<(PathBuf, String)> {
     rust_files(&root().join("src").join(module))

@@ -10,7 +10,8 @@ use super::{
     excluded,
     pair::Pair,
     step::{
-        Query, Step, alive, alive_with, dead, join, leave, prune, push_pull, push_pull_raw, user,
+        Query, Step, alive, alive_as, alive_with, dead, join, leave, prune, push_pull,
+        push_pull_raw, user,
     },
 };
 #[test]
@@ -252,6 +253,43 @@ fn member_events_are_coalesced() {
     }
     pair.steps(&[dead("n2", 1, "n1"), Step::Advance(100), alive(2, 2, &[("x", "y")])]);
     pair.steps(&[Step::Advance(100), alive(2, 3, &[("x", "z")]), Step::Advance(2_000)]);
+}
+
+#[test]
+fn merges_are_shown_to_the_delegate_and_refused_by_it() {
+    for merge in ["allow", "reject:no"] {
+        let mut pair = Pair::start(json!({"merge": merge, "validate_node_names": true}));
+        pair.steps(&[alive(1, 1, &[("a", "b")]), alive(1, 2, &[("a", "c")])]);
+        let state = message::PushPull {
+            ltime: LamportTime(9),
+            status_ltimes: vec![(b"n2", LamportTime(8))],
+            ..message::PushPull::default()
+        };
+        pair.step(&Step::Stream(push_pull(true, &[2, 3], &state)));
+        pair.step(&Step::Stream(push_pull(false, &[4], &state)));
+        let peer = PEER.parse().unwrap();
+        pair.step(&Step::Peer { addr: peer, reply: push_pull(true, &[5], &state) });
+        pair.step(&Step::Join { to: vec![peer], ignore_old: false });
+        pair.steps(&[alive_as("under_score", 20, 1), alive_as(&"long".repeat(33), 21, 1)]);
+        pair.steps(&[alive_as("with space", 22, 1), alive_as("fine.name-1", 23, 1)]);
+        pair.steps(&[alive_with(6, 1, &[], [0; 6]), dead("n1", 2, "n1"), alive(1, 3, &[])]);
+    }
+}
+
+#[test]
+fn single_members_have_their_own_timeouts() {
+    let mut pair = Pair::start(json!({
+        "reap_interval_ms": 1_000, "reconnect_timeout_ms": 5_000, "tombstone_timeout_ms": 5_000,
+        "reconnect_timeout_overrides_ms": {"n1": 1_500, "n2": 9_000, "n3": 1_500},
+        "disable_coordinates": true,
+    }));
+    pair.steps(&[alive(1, 1, &[]), alive(2, 1, &[]), alive(3, 1, &[]), alive(4, 1, &[])]);
+    pair.steps(&[dead("n1", 1, "n2"), dead("n2", 1, "n1"), leave(9, "n3"), dead("n3", 1, "n3")]);
+    pair.step(&dead("n4", 1, "n2"));
+    for _ in 0..12 {
+        pair.step(&Step::Advance(900));
+    }
+    assert_eq!(pair.ours().engine().members().count(), 1);
 }
 
 const PEER: &str = "10.0.0.50:7946";

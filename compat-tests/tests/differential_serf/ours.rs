@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     net::SocketAddr,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -11,8 +12,8 @@ use compat_tests::go;
 use ruserf::{
     base::Instant,
     serf::{
-        Completion, Config, Engine, Error, Event, KeyOp, Member, Output, QueryId, QueryParams,
-        QueryUpdate, SerfState, SnapshotOp,
+        Completion, Config, Engine, Error, Event, KeyOp, Member, MergeDelegate, Output, QueryId,
+        QueryParams, QueryUpdate, ReconnectDelegate, SerfState, SnapshotOp,
     },
     swim::{OpId, Output as SwimOutput, StreamId, StreamInput},
     wire::{Keyring, Role, StreamMessage},
@@ -28,6 +29,7 @@ use super::{
 pub(crate) struct Ours {
     engine: Engine,
     now: Instant,
+    merges: Merges,
     /// The snapshot file, if one is kept.
     snapshot: Option<String>,
     pub(crate) events: Vec<Value>,
@@ -50,15 +52,17 @@ impl Ours {
     /// An engine with the options that Go's node has.
     pub(crate) fn start(options: &Value) -> Self {
         let now = Instant::ZERO + Duration::from_secs(1_000);
+        let merges = Merges::default();
         let snapshot = options.get("snapshot_path").map(|_| String::new());
         let file = snapshot.as_deref().map(str::as_bytes);
-        let engine = Engine::build(config(options), now, file).expect("the engine starts");
+        let engine = Engine::build(config(options, &merges), now, file).expect("the engine starts");
         let think = options["answer_ms"].as_u64().unwrap_or(0);
         let answer = options["answer"].as_str();
         let mut ours = Self {
             engine,
             now,
             snapshot,
+            merges,
             events: Vec::new(),
             progress: Vec::new(),
             sent: Sent::default(),
@@ -229,6 +233,7 @@ impl Ours {
     }
 
     fn drain(&mut self) {
+        self.progress.append(&mut self.merges.lock().expect("no panic under the lock"));
         loop {
             if let Some(output) = self.engine.poll_output() {
                 self.note(output);
@@ -367,6 +372,32 @@ impl Ours {
     }
 }
 
+type Merges = Arc<Mutex<Vec<Value>>>;
+
+/// Reports each merge and allows or rejects it, as the Go harness does.
+struct Merge {
+    rejects: Option<String>,
+    seen: Merges,
+}
+
+impl MergeDelegate for Merge {
+    fn check_merge(&self, members: &[Member]) -> Result<(), String> {
+        let members = members.iter().map(show_member).collect::<Vec<_>>();
+        let mut seen = self.seen.lock().expect("no panic under the lock");
+        seen.push(json!({"event": "merge", "members": members}));
+        self.rejects.clone().map_or(Ok(()), Err)
+    }
+}
+
+/// Milliseconds by name.
+struct Overrides(BTreeMap<String, u64>);
+
+impl ReconnectDelegate for Overrides {
+    fn reconnect_timeout(&self, member: &Member, timeout: Duration) -> Duration {
+        self.0.get(&*member.name).map_or(timeout, |ms| Duration::from_millis(*ms))
+    }
+}
+
 /// A member as the Go harness shows it.
 pub(crate) fn show_member(member: &Member) -> Value {
     let [protocol_min, protocol_max, protocol_cur, delegate_min, delegate_max, delegate_cur] =
@@ -381,7 +412,7 @@ pub(crate) fn show_member(member: &Member) -> Value {
 }
 
 /// Our configuration for Go's options; an option that is not known here is a mistake.
-fn config(options: &Value) -> Config {
+fn config(options: &Value, merges: &Merges) -> Config {
     let mut config = Config::lan("self");
     let swim = &mut config.swim;
     swim.advertise_addr = vec![10, 0, 0, 1];
@@ -400,6 +431,19 @@ fn config(options: &Value) -> Config {
         match name.as_str() {
             "name" | "compression" | "verify_incoming" | "verify_outgoing" | "answer"
             | "answer_ms" | "snapshot_path" => {}
+            "disable_coordinates" => config.disable_coordinates = value == &json!(true),
+            "validate_node_names" => config.validate_node_names = value == &json!(true),
+            "merge" => {
+                let rejects = value.as_str().and_then(|text| text.strip_prefix("reject:"));
+                config.delegates.merge = Some(Arc::new(Merge {
+                    rejects: rejects.map(str::to_owned),
+                    seen: Arc::clone(merges),
+                }));
+            }
+            "reconnect_timeout_overrides_ms" => {
+                let overrides = serde_json::from_value(value.clone()).expect("milliseconds");
+                config.delegates.reconnect = Some(Arc::new(Overrides(overrides)));
+            }
             "rejoin_after_leave" => config.rejoin_after_leave = value == &json!(true),
             "tags" => config.tags = serde_json::from_value(value.clone()).expect("tags"),
             "keyring" => {

@@ -88,7 +88,9 @@ fn long_files_cut_at_every_byte_say_the_same_to_both() {
         for word in ["alive: ", "not-alive: ", "clock: ", "event-clock: ", "query-clock: "] {
             assert!(writer == "nobody" || tail.contains(word), "{writer}: no {word} in {tail:?}");
         }
-        cuts.extend((text.len() - 200..=text.len()).map(|cut| (writer, &text[..cut])));
+        let step = if writer == "nobody" { 7 } else { 1 };
+        let ends = (text.len() - 200..=text.len()).step_by(step);
+        cuts.extend(ends.map(|cut| (writer, &text[..cut])));
     }
     let (next, said) = (AtomicUsize::new(0), std::sync::Mutex::new(BTreeSet::new()));
     thread::scope(|scope| {

@@ -35,6 +35,7 @@ impl View {
     /// Sorts what was sent into gossip (behind the ack of the observing ping) and direct messages.
     pub(crate) fn add_sent(&mut self, sent: &Sent, own_name: &str, own_addr: &str) {
         let (mut gossip, mut about_self, mut direct) = (Vec::new(), Vec::new(), Vec::new());
+        let mut acks = Vec::new();
         for (to, packet) in &sent.packets {
             // Own acks and answers go through Go's socket; ours stay inside.
             if to == own_addr {
@@ -45,6 +46,7 @@ impl View {
             let is_ack = matches!(Swim::decode(&parts[0]), Ok(Swim::Ack(_)));
             for part in &parts {
                 match Swim::decode(part).expect("a node sends what can be read") {
+                    Swim::Ack(ack) => acks.push(json!(hex::encode(ack.payload.as_slice()))),
                     Swim::User(message) if is_ack => gossip.push(self.show(message, own_name)),
                     Swim::User(message) => {
                         let shown = self.show(message, own_name);
@@ -66,6 +68,7 @@ impl View {
         // The helpers of a relay are random, and so is how many are found.
         direct.dedup_by(|a, b| a == b && a[0] == "(a relay)");
         self.topics.insert("gossip", Value::Array(gossip));
+        self.topics.insert("ack payload", Value::Array(acks));
         self.topics.insert("own alive messages", Value::Array(about_self));
         self.topics.insert("direct messages", Value::Array(direct));
         let dialled = sent.dialled.iter();
