@@ -19,8 +19,9 @@ use serde_json::{Value, json};
 
 use crate::node::runtime;
 
-/// A running agent. Its files are in one directory, under its name: `NAME.json` is its configuration,
-/// `NAME.log` its log and `NAME.events` what its event handler wrote. Dropping it kills the process.
+/// A running agent. Its files are in one directory, under its name: `NAME.json` is its
+/// configuration, `NAME.log` its log and `NAME.events` what its event handler wrote. Dropping it
+/// kills the process.
 pub struct Agent {
     child: Child,
     name: String,
@@ -202,7 +203,7 @@ pub fn serf_binary() -> &'static Path {
     })
 }
 
-/// The first three bytes, as text with a dot behind, of loopback addresses that no other test uses now.
+/// The first three bytes, as text with a dot behind, of loopback addresses that no other test uses.
 pub fn loopback_net() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let n = std::process::id().wrapping_mul(8).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));

@@ -1,5 +1,5 @@
-//! Scenarios of a serf node with a bare memberlist node: the layer below serf, at versions that no serf
-//! release carries. The serf node is ours, or Go's as the control.
+//! Scenarios of a serf node with a bare memberlist node: the layer below serf, at versions that no
+//! serf release carries. The serf node is ours, or Go's as the control.
 
 use std::{path::Path, thread::sleep, time::Duration};
 

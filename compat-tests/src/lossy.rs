@@ -1,7 +1,7 @@
 //! A bad network in user space: each host is a network namespace with a TUN device, and what the
 //! hosts send each other passes a switch in this process that delays, loses, doubles or withholds
-//! packets by rules that can change at any time. Works where the kernel has no netem or netfilter. Needs
-//! root, `ip` and /dev/net/tun.
+//! packets by rules that can change at any time. Works where the kernel has no netem or netfilter.
+//! Needs root, `ip` and /dev/net/tun.
 
 use std::{
     cmp::Reverse,
@@ -18,8 +18,8 @@ use std::{
 use ruserf::base::Rng;
 use tun_rs::{DeviceBuilder, SyncDevice};
 
-/// What happens to packets that match. A packet takes the sum of all delays, and each rule's chances
-/// by itself.
+/// What happens to packets that match. A packet takes the sum of all delays, and each rule's
+/// chances by itself.
 #[derive(Clone, Debug, Default)]
 pub struct Rule {
     /// Sending hosts; empty: all.

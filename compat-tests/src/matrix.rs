@@ -362,8 +362,8 @@ fn address_change(a: &Program, b: &Program) -> Result<(), String> {
     Ok(())
 }
 
-/// One node is told of 5,000 others; the second learns them from it by push/pull, and from the second
-/// a third. Nobody probes, for the 5,000 are not there.
+/// One node is told of 5,000 others; the second learns them from it by push/pull, and from the
+/// second a third. Nobody probes, for the 5,000 are not there.
 fn five_thousand(a: &Program, b: &Program) -> Result<(), String> {
     let config = json!({
         "profile": "wan", "probe_interval_ms": 3_600_000, "push_pull_interval_ms": 3_600_000,

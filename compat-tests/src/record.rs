@@ -14,9 +14,9 @@ use ruserf::transport::{NetTransport, Transport};
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// The usual transport with a record: a JSON object a line, of `ours` (whether this node wrote it), `kind`
-/// (packet, stream or reply: see [`crate::go::decode`]), `hex`, and the fields of the header it was
-/// opened with.
+/// The usual transport with a record: a JSON object a line, of `ours` (whether this node wrote it),
+/// `kind` (packet, stream or reply: see [`crate::go::decode`]), `hex`, and the fields of the header
+/// it was opened with.
 pub struct Recording {
     inner: NetTransport,
     log: Arc<Log>,
