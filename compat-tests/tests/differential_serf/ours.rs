@@ -53,7 +53,8 @@ impl Ours {
     pub(crate) fn start(options: &Value) -> Self {
         let now = Instant::ZERO + Duration::from_secs(1_000);
         let merges = Merges::default();
-        let snapshot = options.get("snapshot_path").map(|_| String::new());
+        let snapshot = options.get("snapshot_path").and_then(Value::as_str);
+        let snapshot = snapshot.map(|path| std::fs::read_to_string(path).unwrap_or_default());
         let file = snapshot.as_deref().map(str::as_bytes);
         let engine = Engine::build(config(options, &merges), now, file).expect("the engine starts");
         let think = options["answer_ms"].as_u64().unwrap_or(0);

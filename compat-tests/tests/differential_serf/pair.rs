@@ -40,9 +40,10 @@ impl Pair {
     /// Starts both with options of the Go harness beside those that make them quiet.
     pub(crate) fn start(options: Value) -> Self {
         let options = quiet(options);
+        // Ours first: Go writes to the snapshot file that both read.
+        let ours = Ours::start(&options);
         let go = GoFeed::start_serf(&options);
         let first = go.first().clone();
-        let ours = Ours::start(&options);
         let title = options.to_string();
         let repeats = options["retransmit_mult"] != 1;
         let coalesced = options.to_string().contains("coalesce").then(|| Coalesced::new(&options));

@@ -70,6 +70,34 @@ fn the_same_lines_are_written() {
     }
 }
 
+#[test]
+fn a_restarted_node_knows_its_clocks_and_ignores_what_is_old() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("snapshot");
+    for lines in [
+        "clock: 50\nevent-clock: 30\nquery-clock: 20\n",
+        "event-clock: 30\nleave\nclock: 7\n",
+        "clock: 9\nleave\nalive: n1 10.0.0.11:7946\n",
+        "",
+        "clock: x\nevent-clock: -1\nquery-clock: 18446744073709551616\nodd\n\nclock: 5\r\n",
+    ] {
+        for rejoin in [false, true] {
+            fs::write(&path, lines).unwrap();
+            let options = json!({
+                "snapshot_path": path, "rejoin_after_leave": rejoin, "event_buffer": 8,
+            });
+            let mut pair = Pair::start(options);
+            pair.step(&alive(1, 1, &[]));
+            for ltime in [0, 1, 2, 19, 20, 21, 22, 29, 30, 31, 32] {
+                pair.steps(&[user(ltime, "e", b"", false), query(&asked(ltime, 1, "q"))]);
+                pair.steps(&[leave(ltime, "n1"), join(ltime + 1, "n1")]);
+            }
+            pair.step(&Step::Event { name: "own".to_owned(), payload: vec![], coalesce: false });
+            pair.step(&Step::ForceLeave { name: "n1".to_owned(), prune: false });
+        }
+    }
+}
+
 /// Goal: a file of 10,000 lines says the same to both, whoever wrote it and wherever it was cut.
 /// Method: both write for the same script; both read each cut of the last 200 bytes of both files, and of one that
 /// neither wrote.
