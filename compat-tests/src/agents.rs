@@ -30,10 +30,10 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// Starts `program agent` as `name` on `ip`, ports 7946 and 7373, and waits for its RPC. `config`
-    /// is an agent's configuration file without these. An event handler, unless `config` has one,
-    /// writes every user and member event: a line for each user event or member, with the kind
-    /// and, after it, for user events the name. A second start of the same name appends.
+    /// Starts `program agent` as `name` on `ip`, ports 7946 and 7373, and waits for its RPC.
+    /// `config` is an agent's configuration file without these. An event handler, unless `config`
+    /// has one, writes every user and member event: a line for each user event or member, with the
+    /// kind and, after it, for user events the name. A second start of the same name appends.
     pub fn start(program: &Path, dir: &Path, name: &str, ip: &str, config: &Value) -> Self {
         let mut config = config.clone();
         config["node_name"] = json!(name);

@@ -281,8 +281,9 @@ impl Drop for GoPeer {
     }
 }
 
-/// One Go memberlist or serf in virtual time: nothing happens between steps, so the same script always gives
-/// the same answers. For tests that set the Rust engine beside Go's, message by message.
+/// One Go memberlist or serf in virtual time: nothing happens between steps, so the same script
+/// always gives the same answers. For tests that set the Rust engine beside Go's, message by
+/// message.
 pub struct GoFeed {
     child: Child,
     stdin: ChildStdin,
@@ -348,7 +349,8 @@ impl Drop for GoFeed {
     }
 }
 
-/// Where the Rust peers that this thread starts from now on record what passes (see [`crate::record`]).
+/// Where the Rust peers that this thread starts from now on record what passes (see
+/// [`crate::record`]).
 pub fn capture_into(dir: Option<PathBuf>) {
     CAPTURE.set(dir);
 }

@@ -155,10 +155,13 @@ struct Shared {
     doubled: AtomicU64,
 }
 
+/// Due time, order of arrival, receiver, packet.
+type Waiting = (Instant, u64, usize, Vec<u8>);
+
 #[derive(Default)]
 struct Queue {
-    /// Due time, order of arrival, receiver, packet; earliest first.
-    packets: BinaryHeap<Reverse<(Instant, u64, usize, Vec<u8>)>>,
+    /// Earliest first.
+    packets: BinaryHeap<Reverse<Waiting>>,
     next: u64,
     ended: bool,
 }

@@ -1,6 +1,6 @@
-//! Goal: in every scenario of the matrix, Go's own decoder reads each message that a Rust node wrote and
-//! would have written the same bytes; and ours does so for each message that a Go node wrote. Method:
-//! the Rust node of each scenario records what passes its sockets.
+//! Goal: in every scenario of the matrix, Go's own decoder reads each message that a Rust node
+//! wrote and would have written the same bytes; and ours does so for each message that a Go node
+//! wrote. Method: the Rust node of each scenario records what passes its sockets.
 
 use std::{
     collections::BTreeMap,
@@ -83,14 +83,16 @@ fn run_all(dir: &Path) {
     let mut jobs: Vec<Job> = Vec::new();
     for (at, scenario) in scenarios().into_iter().enumerate() {
         // Both roles, by turns.
-        let (first, second) = if at % 2 == 0 { (rust(), go("peer")) } else { (go("peer"), rust()) };
+        let (first, second) =
+            if at.is_multiple_of(2) { (rust(), go("peer")) } else { (go("peer"), rust()) };
         jobs.push((scenario.title.into(), Box::new(move || (scenario.run)(&first, &second))));
     }
     for (at, scenario) in bare_scenarios().into_iter().enumerate() {
         let (serf, bare) = (rust(), go("mlpeer"));
         let title = format!("memberlist: {}", scenario.title);
-        let run =
-            move || (scenario.run)(&Roles { serf: &serf, bare: &bare, serf_joins: at % 2 == 0 });
+        let run = move || {
+            (scenario.run)(&Roles { serf: &serf, bare: &bare, serf_joins: at.is_multiple_of(2) })
+        };
         jobs.push((title, Box::new(run)));
     }
     let (jobs, failed) = (Mutex::new(jobs), Mutex::new(Vec::new()));
@@ -136,7 +138,8 @@ fn read_by_go(captures: &[Value]) -> Vec<Value> {
         let ask = captures.iter().map(|capture| {
             let keys = if sealed { keys().iter().map(go::base64).collect() } else { Vec::new() };
             json!({
-                "hex": capture["hex"], "kind": capture["kind"], "label": capture["label"], "keys": keys,
+                "hex": capture["hex"], "kind": capture["kind"], "label": capture["label"],
+                "keys": keys,
             })
         });
         go::decode(&ask.collect::<Vec<_>>())

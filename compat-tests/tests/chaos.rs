@@ -1,9 +1,9 @@
-//! Mixed clusters of Go and Rust nodes on bad days: loss, jitter, partitions, duplicates, UDP blocked,
-//! paused and killed nodes, on the network of `compat_tests::lossy`.
+//! Mixed clusters of Go and Rust nodes on bad days: loss, jitter, partitions, duplicates, UDP
+//! blocked, paused and killed nodes, on the network of `compat_tests::lossy`.
 //!
-//! Goal: Rust nodes cause, and suffer, no more false failures than Go's, and all views agree soon after
-//! the faults end. Nodes run the same settings (Go's `lan`); even hosts run Go, odd ones Rust.
-//! Needs root; scripts/chaos runs the long part and shows its figures.
+//! Goal: Rust nodes cause, and suffer, no more false failures than Go's, and all views agree soon
+//! after the faults end. Nodes run the same settings (Go's `lan`); even hosts run Go, odd ones
+//! Rust. Needs root; scripts/chaos runs the long part and shows its figures.
 
 use std::{
     collections::BTreeMap,
@@ -308,7 +308,7 @@ impl Cluster {
         let mut flaps = Flaps::default();
         for host in 0..self.nodes.len() {
             let failures = self.failures_seen_by(host);
-            if host % 2 == 0 {
+            if host.is_multiple_of(2) {
                 flaps.by_go += failures.len();
             } else {
                 flaps.by_rust += failures.len();
@@ -390,7 +390,7 @@ impl Cluster {
 }
 
 fn start_node(net: &Net, dir: &Path, host: usize, settings: &Value) -> GoPeer {
-    let program = if host % 2 == 0 {
+    let program = if host.is_multiple_of(2) {
         go::harness_dir().join("peer")
     } else {
         PathBuf::from(env!("CARGO_BIN_EXE_rust_peer"))

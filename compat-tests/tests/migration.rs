@@ -1,12 +1,13 @@
-//! The migration story: nine agents of Go's `serf`, encrypted, are replaced by ours one by one, on the
-//! same address, with the same name, snapshot and keyring file; one of them goes back to Go.
+//! The migration story: nine agents of Go's `serf`, encrypted, are replaced by ours one by one, on
+//! the same address, with the same name, snapshot and keyring file; one of them goes back to Go.
 //! User events flow all the time and the key is rotated half way.
 //!
-//! Goal: nobody notices. No member is lost, none is reported failed, and every agent gets the events.
-//! What Serf itself guarantees is asserted: an event that gossip loses reaches an agent by anti-entropy
-//! with one that has it. That comes every half minute, or at once by a join with replay, which the
-//! test does before each replacement, for an agent does not keep old events across a restart. What is
-//! sent around an agent's own restart it can miss with Go alone as well; that is counted.
+//! Goal: nobody notices. No member is lost, none is reported failed, and every agent gets the
+//! events. What Serf itself guarantees is asserted: an event that gossip loses reaches an agent by
+//! anti-entropy with one that has it. That comes every half minute, or at once by a join with
+//! replay, which the test does before each replacement, for an agent does not keep old events
+//! across a restart. What is sent around an agent's own restart it can miss with Go alone as well;
+//! that is counted.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -129,7 +130,8 @@ impl<'a> Cluster<'a> {
         Agent::start(program, self.dir, &name, &format!("{}{}", self.net, at + 1), &config)
     }
 
-    /// As an operator does it: stop without leaving, start the other program, wait until it is back.
+    /// As an operator does it: stop without leaving, start the other program, wait until it is
+    /// back.
     fn replace(&self, at: usize, program: &Path) {
         self.share_events(at);
         let old = {
