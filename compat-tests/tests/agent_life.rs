@@ -3,6 +3,8 @@
 
 use std::{
     fs,
+    io::Read,
+    net::{TcpListener, UdpSocket},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
@@ -609,6 +611,56 @@ fn log_lines_have_gos_form_and_levels() {
                 assert!(has_go_form(line), "{line:?}");
             }
         }
+    });
+}
+
+#[test]
+fn metrics_reach_statsd_statsite_and_the_dump() {
+    for_both(|program, dir, net| {
+        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+        udp.set_read_timeout(Some(DEADLINE)).unwrap();
+        let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+        let config = json!({
+            "statsd_addr": udp.local_addr().unwrap().to_string(),
+            "statsite_addr": tcp.local_addr().unwrap().to_string(),
+        });
+        let agent = Agent::start(program, dir, "measured", &format!("{net}1"), &config);
+        let expected = "serf-agent.agent.ipc.command:1.000000|c\n";
+        let (mut text, mut buf) = (String::new(), [0; 2048]);
+        while !text.contains(expected) {
+            agent.members();
+            let n = udp.recv(&mut buf).expect("statsd lines");
+            assert!(n <= 1400);
+            text.push_str(std::str::from_utf8(&buf[..n]).unwrap());
+        }
+        // Gauges carry the host's name once anything is sent away, counters do not.
+        let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+        let gauge = format!("serf-agent.{}.", host.trim_end());
+        let (mut stream, _) = tcp.accept().unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        let mut text = String::new();
+        while !(text.contains(expected) && text.contains(&gauge)) {
+            agent.members();
+            let n = stream.read(&mut buf).expect("statsite lines");
+            assert!(n > 0, "it hung up");
+            text.push_str(std::str::from_utf8(&buf[..n]).unwrap());
+        }
+        for line in text.lines().filter(|line| line.starts_with(&gauge)) {
+            assert!(line.ends_with("|g"), "{line}");
+        }
+        // Only intervals that are over are dumped.
+        let dumped = || {
+            agent.signal("USR1");
+            thread::sleep(Duration::from_millis(500));
+            let log = log_of(dir, "measured");
+            let wanted = "[C] 'serf-agent.agent.ipc.command': Count: ";
+            log.lines().find(|line| line.contains(wanted)).map(str::to_owned)
+        };
+        eventually("the dump", || dumped().is_some());
+        let line = dumped().unwrap();
+        let (head, tail) = line.split_once(" [C] ").or(line.split_once("][C] ")).unwrap();
+        assert_eq!(head.len(), "[2026-11-22 13:47:30 +0000 UTC".len(), "{line}");
+        assert!(tail.contains(" Sum: ") && tail.contains(" LastUpdated: 20"), "{line}");
     });
 }
 

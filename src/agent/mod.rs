@@ -13,6 +13,7 @@ mod session;
 mod settings;
 mod stats;
 mod stream;
+mod telemetry;
 mod ui;
 
 pub use config::{FileConfig, KEYS, Key, Shape};

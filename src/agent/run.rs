@@ -11,6 +11,8 @@ use super::{
     files, invoke,
     log::LogHub,
     server::{self, Listener},
+    settings::host_name,
+    telemetry::Telemetry,
     ui::Ui,
 };
 use crate::{
@@ -73,6 +75,10 @@ async fn live(
     }
     ui.output("Starting Serf agent...");
     let mut signals = Signals::listen()?;
+    let (statsite, statsd) = (settings.statsite_addr.as_deref(), settings.statsd_addr.as_deref());
+    let telemetry = Telemetry::start(statsite, statsd, &host_name().unwrap_or_default());
+    telemetry.install();
+    tokio::spawn(dump_on_signal(listen(SignalKind::user_defined1())?, telemetry));
     let (serf, handlers, log_events) = start(&settings).await?;
     let agent = Arc::new(Agent::new(serf, settings, ui.hub.clone()));
     info!(target: "agent", "Serf agent starting");
@@ -382,19 +388,30 @@ struct Signals {
     interrupt: Signal,
     terminate: Signal,
     hangup: Signal,
-    dump: Signal,
+}
+
+fn listen(kind: SignalKind) -> Result<Signal, AgentError> {
+    signal(kind).map_err(|error| AgentError::Invalid(format!("signal handler: {error}")))
+}
+
+/// Prints the measures of the last minute for each SIGUSR1. Go: `InmemSignal`.
+async fn dump_on_signal(mut signals: Signal, telemetry: Telemetry) {
+    while signals.recv().await.is_some() {
+        let text = telemetry.dump();
+        // A terminal that stands still must not hold the agent up.
+        let _ = tokio::task::spawn_blocking(move || {
+            std::io::stderr().lock().write_all(text.as_bytes())
+        })
+        .await;
+    }
 }
 
 impl Signals {
     fn listen() -> Result<Self, AgentError> {
-        let listen = |kind| {
-            signal(kind).map_err(|error| AgentError::Invalid(format!("signal handler: {error}")))
-        };
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,
             terminate: listen(SignalKind::terminate())?,
             hangup: listen(SignalKind::hangup())?,
-            dump: listen(SignalKind::user_defined1())?,
         })
     }
 
@@ -404,10 +421,6 @@ impl Signals {
                 _ = self.interrupt.recv() => return Caught::Interrupt,
                 _ = self.terminate.recv() => return Caught::Terminate,
                 _ = self.hangup.recv() => return Caught::Hangup,
-                // Go dumps its metrics here. Without a handler the signal would end the agent.
-                _ = self.dump.recv() => {
-                    warn!(target: "agent", "SIGUSR1: the metrics dump is not supported yet");
-                }
             }
         }
     }

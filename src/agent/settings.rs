@@ -60,6 +60,10 @@ pub struct Settings {
     pub keyring_file: Option<PathBuf>,
     /// Tags file.
     pub tags_file: Option<PathBuf>,
+    /// `statsite_addr`: host and port of a statsite server.
+    pub statsite_addr: Option<String>,
+    /// `statsd_addr`: host and port of a statsd server.
+    pub statsd_addr: Option<String>,
     /// Snapshot file.
     pub snapshot_path: Option<PathBuf>,
     /// `host:port`, `unix:PATH` or `off`.
@@ -166,6 +170,8 @@ impl Settings {
             encrypt_key,
             keyring_file: text("keyring_file").map(PathBuf::from),
             tags_file: text("tags_file").map(PathBuf::from),
+            statsite_addr: text("statsite_addr"),
+            statsd_addr: text("statsd_addr"),
             snapshot_path,
             rpc_addr: text("rpc_addr").unwrap_or_else(|| "127.0.0.1:7373".to_owned()),
             rpc_auth: text("rpc_auth").unwrap_or_default(),
@@ -350,7 +356,7 @@ impl Interface {
 
 /// Says which settings are understood but have no effect yet, so that nobody relies on them.
 fn warn_of_missing(written: &FileConfig, warnings: &mut Vec<String>) {
-    let texts = ["discover", "statsite_addr", "statsd_addr"];
+    let texts = ["discover"];
     let set = texts.into_iter().filter(|key| written.text(key).is_some());
     let syslog = (written.bool("enable_syslog") == Some(true)).then_some("enable_syslog");
     for key in set.chain(syslog) {
@@ -391,7 +397,8 @@ fn at_least_a_second(
     second
 }
 
-fn host_name() -> Result<String, AgentError> {
+/// The name of this machine.
+pub(super) fn host_name() -> Result<String, AgentError> {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname")
         .or_else(|_| std::fs::read_to_string("/etc/hostname"))
         .or_else(|error| std::env::var("HOSTNAME").map_err(|_| error));
