@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 use tracing::{Event, Metadata, Subscriber, field::Visit, subscriber::Interest};
 use tracing_subscriber::{Layer, layer::Context, prelude::*};
 
+use super::syslog::Syslog;
 use crate::rpc::protocol::{LOG_BACKLOG, STREAM_QUEUE};
 
 /// Go's log levels.
@@ -93,6 +94,7 @@ struct State {
     /// Lines held back until the start is over.
     gate: Option<Vec<Arc<str>>>,
     monitors: Vec<Monitor>,
+    syslog: Option<Syslog>,
 }
 
 struct Monitor {
@@ -121,9 +123,15 @@ impl LogHub {
             ring: VecDeque::with_capacity(LOG_BACKLOG),
             gate: Some(Vec::new()),
             monitors: Vec::new(),
+            syslog: None,
         };
         let lost = AtomicU64::new(0);
         Self { shared: Arc::new(Shared { state: Mutex::new(state), console, lost, json }) }
+    }
+
+    /// Sends what the console shows to syslog, too.
+    pub(super) fn set_syslog(&self, syslog: Syslog) {
+        self.lock().syslog = Some(syslog);
     }
 
     /// Makes this the process's log.
@@ -208,6 +216,9 @@ impl LogHub {
             true
         });
         if level >= state.level {
+            if let Some(syslog) = &mut state.syslog {
+                syslog.send(level, &format!("{component}: {message}"));
+            }
             match &mut state.gate {
                 Some(held) if held.len() < CONSOLE_LINES_MAX => held.push(line),
                 Some(_) => {}

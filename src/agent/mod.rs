@@ -13,6 +13,7 @@ mod session;
 mod settings;
 mod stats;
 mod stream;
+mod syslog;
 mod telemetry;
 mod ui;
 

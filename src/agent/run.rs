@@ -12,6 +12,7 @@ use super::{
     log::LogHub,
     server::{self, Listener},
     settings::host_name,
+    syslog::Syslog,
     telemetry::Telemetry,
     ui::Ui,
 };
@@ -44,6 +45,16 @@ pub fn run(read: impl Fn() -> Result<FileConfig, AgentError>) -> u8 {
     let ui = Ui { hub: hub.clone() };
     for warning in warnings {
         ui.output(&warning);
+    }
+    if let Some(facility) = &settings.syslog {
+        match Syslog::open(facility) {
+            Ok(syslog) => hub.set_syslog(syslog),
+            Err(error) => {
+                ui.output(&format!("Syslog setup failed: {error}"));
+                hub.flush();
+                return 1;
+            }
+        }
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let code = match runtime {

@@ -60,6 +60,8 @@ pub struct Settings {
     pub keyring_file: Option<PathBuf>,
     /// Tags file.
     pub tags_file: Option<PathBuf>,
+    /// `syslog_facility` where `enable_syslog` is set.
+    pub syslog: Option<String>,
     /// `statsite_addr`: host and port of a statsite server.
     pub statsite_addr: Option<String>,
     /// `statsd_addr`: host and port of a statsd server.
@@ -170,6 +172,8 @@ impl Settings {
             encrypt_key,
             keyring_file: text("keyring_file").map(PathBuf::from),
             tags_file: text("tags_file").map(PathBuf::from),
+            syslog: (written.bool("enable_syslog") == Some(true))
+                .then(|| text("syslog_facility").unwrap_or_else(|| "LOCAL0".to_owned())),
             statsite_addr: text("statsite_addr"),
             statsd_addr: text("statsd_addr"),
             snapshot_path,
@@ -356,11 +360,8 @@ impl Interface {
 
 /// Says which settings are understood but have no effect yet, so that nobody relies on them.
 fn warn_of_missing(written: &FileConfig, warnings: &mut Vec<String>) {
-    let texts = ["discover"];
-    let set = texts.into_iter().filter(|key| written.text(key).is_some());
-    let syslog = (written.bool("enable_syslog") == Some(true)).then_some("enable_syslog");
-    for key in set.chain(syslog) {
-        warnings.push(format!("Warning: '{key}' is not supported yet and has no effect"));
+    if written.text("discover").is_some() {
+        warnings.push("Warning: 'discover' is not supported yet and has no effect".to_owned());
     }
 }
 
