@@ -170,7 +170,7 @@ impl<'a> Cluster<'a> {
     /// query can get lost on its way, so each step is repeated until all have answered.
     fn rotate(&self, old: &str, new: &str) {
         let step = |what: &str, run: &dyn Fn(&Agent) -> KeyResult| {
-            eventually_within(what, Duration::from_secs(40), || {
+            eventually_within(what, Duration::from_secs(60), || {
                 let slot = self.slot(0);
                 let result = run(slot.agent.as_ref().expect("runs"));
                 let (answers, failures) = (result.response.num_resp, result.response.num_err);
