@@ -42,6 +42,8 @@ pub struct Start {
     pub rejoin_after_leave: bool,
     /// Time between attempts to reach failed members; absent: a second.
     pub reconnect_interval: Option<Duration>,
+    /// Factor of how often each message is sent; absent: enough for tests that count messages.
+    pub retransmit_mult: Option<u32>,
     /// Hold back user events for this long if they allow it.
     pub user_coalesce: Option<Duration>,
 }
@@ -112,7 +114,7 @@ impl Node {
             "name": start.name, "port": start.port, "profile": "local", "protocol": 5,
             "tags": start.tags, "query_handler": "uppercase",
             "label": start.label, "probe_interval_ms": 500, "probe_timeout_ms": 300,
-            "suspicion_mult": 4, "retransmit_mult": RETRANSMIT_MULT,
+            "suspicion_mult": 4, "retransmit_mult": start.retransmit_mult.unwrap_or(RETRANSMIT_MULT),
             "gossip_to_the_dead_ms": millis(SECOND),
             "reconnect_interval_ms": millis(start.reconnect_interval.unwrap_or(SECOND)),
             "keyring": start.keys.iter().map(go::base64).collect::<Vec<_>>(),
@@ -141,7 +143,7 @@ impl Node {
         config.swim.probe_interval = Duration::from_millis(500);
         config.swim.probe_timeout = Duration::from_millis(300);
         config.swim.suspicion_mult = 4;
-        config.swim.retransmit_mult = RETRANSMIT_MULT;
+        config.swim.retransmit_mult = start.retransmit_mult.unwrap_or(RETRANSMIT_MULT);
         config.swim.gossip_to_the_dead_time = SECOND;
         config.swim.codec.label = start.label.as_bytes().to_vec();
         if let Some(primary) = start.keys.first() {
