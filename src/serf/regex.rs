@@ -164,7 +164,9 @@ impl<'a> Translator<'a> {
                 quoted.chars().for_each(|c| self.literal(c));
             }
             'A' | 'z' => self.out.extend(['\\', c]),
-            'b' | 'B' => self.out.push_str(if c == 'b' { "(?-u:\\b)" } else { "(?-u:\\B)" }),
+            'b' => self.out.push_str("(?-u:\\b)"),
+            // The second alone would match inside a character of several bytes; the first never.
+            'B' => self.out.push_str("(?:(?:\\b|\\B)(?-u:\\B))"),
             'd' | 'D' | 's' | 'S' | 'w' | 'W' => self.out.push_str(perl_class(c)),
             'p' | 'P' => {
                 let class = self.unicode_class(c == 'P')?;
@@ -491,6 +493,17 @@ mod tests {
         matches(r"^\p{Greek}$", "β");
         differs(r"^\p{^Greek}$", "β");
         matches(r"^\PN$", "x");
+    }
+
+    #[test]
+    fn what_is_no_boundary_is_between_characters() {
+        differs(r"\B", "k\u{212a}k");
+        matches(r"\B", "\u{e4}a");
+        matches(r"\B", "\u{e4}");
+        matches(r"\B", "\u{e4}\u{e4}");
+        matches(r"\B", "ab");
+        matches(r"\B", "");
+        differs(r"^\B", "a");
     }
 
     #[test]

@@ -40,6 +40,14 @@ pub(crate) fn may_ask(pair: &Pair) -> bool {
     pair.ours().state() == "alive"
 }
 
+/// Row "tag expressions": a repetition right after a flag group does not compile here.
+pub(crate) fn repeats_flags(expr: &str) -> bool {
+    expr.split("(?").skip(1).any(|rest| {
+        let after = rest.trim_start_matches(['i', 's', 'm', 'U', '-']);
+        after.strip_prefix(')').is_some_and(|after| after.starts_with(['*', '+', '?', '{']))
+    })
+}
+
 /// Row "relay messages": Go forwards whatever stands behind the header, also nothing at all.
 pub(crate) fn relays_no_answer(kind: u8, body: &[u8]) -> bool {
     let header_is_whole = !matches!(body, b"" | b"\xc1");

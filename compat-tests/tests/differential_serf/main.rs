@@ -6,6 +6,7 @@
 //! `SEED=n` runs one generated script again.
 
 mod excluded;
+mod expressions;
 mod generated;
 mod members;
 mod ours;
