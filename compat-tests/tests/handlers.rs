@@ -7,6 +7,7 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::Path,
     process::Command,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -22,6 +23,24 @@ use tempfile::TempDir;
 /// handlers write down what they get.
 #[test]
 fn every_kind_of_event_gives_the_environment_and_input_that_go_gives() {
+    let given = thread::scope(|scope| {
+        let both =
+            [users as fn(&Recorder), members].map(|happen| scope.spawn(move || compare(happen)));
+        both.map(|one| one.join().unwrap()).concat()
+    });
+    let kinds: BTreeSet<_> = given.iter().filter_map(|seen| seen.variable("SERF_EVENT")).collect();
+    assert_eq!(kinds.len(), 7, "{kinds:?}");
+    let merged = given.iter().filter(|seen| seen.has("SERF_USER_EVENT", "merged"));
+    let merged: BTreeSet<_> = merged.map(|seen| seen.input.clone()).collect();
+    assert_eq!(merged, BTreeSet::from([b"3\n".to_vec()]));
+    let lines = |given: &Given| given.input.iter().filter(|byte| **byte == b'\n').count();
+    assert!(given.iter().any(|given| given.filter == "member-join" && lines(given) == 3));
+    let filters: BTreeSet<_> = given.iter().map(|seen| &*seen.filter).collect();
+    assert_eq!(filters.len(), FILTERS.len(), "{filters:?}");
+}
+
+/// Lets things happen in a cluster of both programs, whose handlers must get the same.
+fn compare(happen: fn(&Recorder)) -> Vec<Given> {
     let net = Net::new();
     let dir = tempfile::tempdir().unwrap();
     script(dir.path(), "dump.sh", DUMP);
@@ -39,13 +58,25 @@ fn every_kind_of_event_gives_the_environment_and_input_that_go_gives() {
     });
     let recorder = Recorder { net, dir: &dir, agents: &agents };
     recorder.begin();
-    let mut clients = agents.each_ref().map(|agent| Client::ready(&agent.rpc));
-    for client in &mut clients {
+    happen(&recorder);
+    let [go, ours] = NODES.map(|(name, _)| recorder.seen(name));
+    let runs = |all: &[Given]| all.iter().map(Given::brief).collect::<Vec<_>>();
+    assert_eq!(runs(&go), runs(&ours), "left: Go, right: ours");
+    for (go, ours) in go.iter().zip(&ours) {
+        assert_eq!(go, ours, "left: Go, right: ours");
+    }
+    ours
+}
+
+/// User events and queries from both programs.
+fn users(recorder: &Recorder) {
+    for agent in recorder.agents {
+        let mut client = Client::ready(&agent.rpc);
         for (seq, (name, payload)) in (10..).zip(EVENTS) {
-            recorder.step(|| send_event(client, seq, name, payload, false));
+            recorder.step(|| send_event(&mut client, seq, name, payload, false));
         }
-        recorder.step(|| send_query(client, 50, "load", b"15m"));
-        recorder.step(|| send_query(client, 51, "other", b""));
+        recorder.step(|| send_query(agent, "load", b"15m"));
+        recorder.step(|| send_query(agent, "other", b""));
         // Only the last of those that may be merged is told.
         recorder.step(|| {
             for payload in [b"1", b"2", b"3"] {
@@ -54,23 +85,12 @@ fn every_kind_of_event_gives_the_environment_and_input_that_go_gives() {
             (0..3).for_each(|_| assert_eq!(client.next().unwrap().text("Error"), ""));
         });
     }
-    members(&net, &recorder, &mut clients[1]);
-    let [go, ours] = NODES.map(|(name, _)| recorder.seen(name));
-    let runs = |all: &[Given]| all.iter().map(Given::brief).collect::<Vec<_>>();
-    assert_eq!(runs(&go), runs(&ours), "left: Go, right: ours");
-    for (go, ours) in go.iter().zip(&ours) {
-        assert_eq!(go, ours, "left: Go, right: ours");
-    }
-    let kinds: BTreeSet<_> = ours.iter().filter_map(|seen| seen.variable("SERF_EVENT")).collect();
-    assert_eq!(kinds.len(), 7, "{kinds:?}");
-    let merged: Vec<_> = ours.iter().filter(|seen| seen.has("SERF_USER_EVENT", "merged")).collect();
-    assert!(merged.iter().all(|seen| seen.input == b"3\n"), "{merged:?}");
-    let filters: BTreeSet<_> = ours.iter().map(|seen| &*seen.filter).collect();
-    assert_eq!(filters.len(), FILTERS.len(), "{filters:?}");
 }
 
 /// Every member event. The update comes last, for Go tells it again with all that follows.
-fn members(net: &Net, recorder: &Recorder, client: &mut Client) {
+fn members(recorder: &Recorder) {
+    let net = recorder.net;
+    let mut client = Client::ready(&recorder.agents[1].rpc);
     let peer = |name: &str, last: u8| {
         let tags = json!({"role": "d\tb\n2", "k": "1\\,2=", "\u{e9}": "\u{fc} "});
         GoPeer::start(json!({
@@ -78,18 +98,21 @@ fn members(net: &Net, recorder: &Recorder, client: &mut Client) {
             "port": 7946,
         }))
     };
-    let addrs = [format!("{}:7946", net.ip(NODES[1].1))];
-    let failing = peer("failing", 11);
+    // They know each other before, so that they are told together.
+    let peers = [("failing", 11), ("leaving", 12), ("updating", 13)];
+    let [failing, leaving, updating] = peers.map(|(name, last)| peer(name, last));
+    let first = format!("{}:7946", net.ip(11));
+    for peer in [&leaving, &updating] {
+        peer.call(json!({"cmd": "join", "addrs": [first]}));
+    }
+    wait("the peers do not know each other", || failing.members().len() == 3);
+    let addrs = NODES.map(|(_, last)| format!("{}:7946", net.ip(last)));
     recorder.step(|| drop(failing.call(json!({"cmd": "join", "addrs": addrs}))));
     recorder.step(|| drop(failing));
     let forced = |prune: bool| Value::map([("Node", "failing".into()), ("Prune", prune.into())]);
     recorder.step(|| drop(client.call("force-leave", 70, Some(forced(false)))));
     recorder.step(|| drop(client.call("force-leave", 71, Some(forced(true)))));
-    let leaving = peer("leaving", 12);
-    recorder.step(|| drop(leaving.call(json!({"cmd": "join", "addrs": addrs}))));
     recorder.step(|| drop(leaving.call(json!({"cmd": "leave"}))));
-    let updating = peer("updating", 13);
-    recorder.step(|| drop(updating.call(json!({"cmd": "join", "addrs": addrs}))));
     let tags = json!({"role": "", "new": "tag"});
     recorder.step(|| drop(updating.call(json!({"cmd": "set_tags", "tags": tags}))));
 }
@@ -137,7 +160,7 @@ struct Recorder<'a> {
 }
 
 /// What a script was given.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 struct Given {
     filter: String,
     /// Text where it is text.
@@ -198,7 +221,7 @@ impl Recorder<'_> {
     fn quiet(&self) {
         wait("handlers still run", || {
             let one = NODES.map(|(name, _)| self.whole(name));
-            std::thread::sleep(Duration::from_millis(60));
+            thread::sleep(Duration::from_millis(60));
             one == NODES.map(|(name, _)| self.whole(name)) && one.iter().all(|(_, whole)| *whole)
         });
     }
@@ -228,11 +251,12 @@ impl Recorder<'_> {
                 let mut environment: BTreeSet<_> = variables.collect();
                 // The one variable that differs.
                 assert!(environment.remove(&format!("SERF_SELF_NAME={name}")));
-                all.push(Given {
-                    filter: (*filter).to_owned(),
-                    environment,
-                    input: tags_in_order(&fs::read(run.join("input")).unwrap()),
-                });
+                let input = fs::read(run.join("input")).unwrap();
+                let mut given = Given { filter: (*filter).to_owned(), environment, input };
+                if given.variable("SERF_EVENT").is_some_and(|kind| kind.starts_with("member-")) {
+                    given.input = members_in_order(&given.input);
+                }
+                all.push(given);
             }
         }
         all
@@ -244,16 +268,18 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap_or_else(|_| hex::encode(bytes))
 }
 
-/// The lines of members, their tags sorted; anything else as it is.
-fn tags_in_order(input: &[u8]) -> Vec<u8> {
-    let Ok(text) = std::str::from_utf8(input) else { return input.to_vec() };
-    if text.matches('\t').count() != 3 {
-        return input.to_vec();
-    }
-    let (rest, tags) = text.trim_end_matches('\n').rsplit_once('\t').unwrap();
+/// Members and the tags of each may come in any order.
+fn members_in_order(input: &[u8]) -> Vec<u8> {
+    let mut lines: Vec<_> = String::from_utf8_lossy(input).lines().map(tags_in_order).collect();
+    lines.sort();
+    lines.concat().into_bytes()
+}
+
+fn tags_in_order(line: &str) -> String {
+    let (rest, tags) = line.rsplit_once('\t').expect("a member has four fields");
     let mut tags: Vec<_> = tags.split(',').collect();
     tags.sort_unstable();
-    format!("{rest}\t{}\n", tags.join(",")).into_bytes()
+    format!("{rest}\t{}\n", tags.join(","))
 }
 
 /// Goal: what a script prints and how it ends has the effects it has with Go: answers, refusals,
@@ -277,7 +303,7 @@ fn output_and_end_of_a_script_have_the_effects_they_have_with_go() {
     let mut client = Client::ready(&agents[1].rpc);
     let names: BTreeSet<_> = SCRIPTS.iter().map(|(name, _)| *name).collect();
     for (seq, name) in (10..).zip(&names) {
-        client.request("query", seq, Some(query(name, b"", 10)));
+        client.request("query", seq, Some(query(name, b"", 8)));
     }
     let mut answers = [BTreeSet::new(), BTreeSet::new()];
     let (mut begun, mut done) = (BTreeSet::new(), 0);
@@ -386,7 +412,7 @@ fn a_handler_that_hangs_holds_up_other_handlers_and_nothing_else() {
         assert!(answered || record.text("Type") == "ack");
     }
     // Longer than a failure takes to be noticed.
-    std::thread::sleep(Duration::from_secs(7).saturating_sub(begin.elapsed()));
+    thread::sleep(Duration::from_secs(7).saturating_sub(begin.elapsed()));
     a.wait_for_members(2);
     b.wait_for_members(2);
     a.wait_for_line("slow, execution exceeding 1s");
@@ -498,10 +524,10 @@ fn query(name: &str, payload: &[u8], seconds: u64) -> Value {
     ])
 }
 
-/// Asks and waits for the end.
-fn send_query(client: &mut Client, seq: u64, name: &str, payload: &[u8]) {
-    assert_eq!(client.call("query", seq, Some(query(name, payload, 1))).text("Error"), "");
-    while client.record()[1].text("Type") != "done" {}
+/// Asks and does not wait for answers.
+fn send_query(agent: &Agent, name: &str, payload: &[u8]) {
+    let mut client = Client::ready(&agent.rpc);
+    assert_eq!(client.call("query", 2, Some(query(name, payload, 5))).text("Error"), "");
 }
 
 fn script(dir: &Path, name: &str, text: &str) {
