@@ -83,9 +83,9 @@ fn expect(got: &[String], steps: &[&str]) {
 fn python() -> Option<PathBuf> {
     prepare("serfio-0.3.3", |dir| {
         let pip = dir.join("bin/pip");
-        let mut venv = Command::new("python3");
+        let mut venv = limited("python3");
         venv.args(["-m", "venv"]).arg(dir);
-        let mut install = Command::new(pip);
+        let mut install = limited(pip);
         install.args(["install", "-q", "--disable-pip-version-check", "serfio==0.3.3"]);
         install.arg("msgpack==1.2.4");
         vec![venv, install]
@@ -94,11 +94,18 @@ fn python() -> Option<PathBuf> {
 
 fn node() -> Option<PathBuf> {
     prepare("node-serf-2.0.0-serf-rpc-0.2.1", |dir| {
-        let mut install = Command::new("npm");
+        let mut install = limited("npm");
         install.args(["install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix"]);
         install.arg(dir).args(["node-serf@2.0.0", "serf-rpc@0.2.1"]);
         vec![install]
     })
+}
+
+/// A registry that does not answer must not hold up everything.
+fn limited(program: impl AsRef<std::ffi::OsStr>) -> Command {
+    let mut command = Command::new("timeout");
+    command.arg("120").arg(program);
+    command
 }
 
 /// A directory of the cache with a client in it; the first process that asks fills it.

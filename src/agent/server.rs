@@ -35,8 +35,16 @@ impl Listener {
         let port: u16 = port
             .parse()
             .map_err(|_| fail(format!("listen tcp: lookup tcp/{port}: unknown port")))?;
-        let host = if host.is_empty() { "::" } else { host };
-        let bound = TcpListener::bind((host, port)).await;
+        let bound = match host {
+            // All addresses, also where there is no IPv6.
+            "" => match TcpListener::bind(("::", port)).await {
+                Err(error) if error.kind() != std::io::ErrorKind::AddrInUse => {
+                    TcpListener::bind(("0.0.0.0", port)).await
+                }
+                bound => bound,
+            },
+            host => TcpListener::bind((host, port)).await,
+        };
         bound.map(Self::Tcp).map_err(|error| {
             fail(format!("listen tcp {addr}: bind: {}", go_net::error_text(&error)))
         })
