@@ -371,7 +371,7 @@ fn five_thousand(a: &Program, b: &Program) -> Result<(), String> {
     });
     let first = start(a, "first", &config)?;
     let socket = UdpSocket::bind("127.0.0.1:0").map_err(|error| error.to_string())?;
-    until("5,000 members are known", || {
+    until_within(6 * SOON, "5,000 members are known", || {
         let known: HashSet<_> = first.members().into_iter().map(|(name, _)| name).collect();
         let missing = (0..5_000).filter(|n| !known.contains(&format!("member-{n}")));
         // No more at once than the queue between its socket and its engine holds.
@@ -493,11 +493,15 @@ pub(crate) fn wait_status(node: &GoPeer, name: &str, status: &str) -> Result<(),
         .map_err(|error| format!("{error}, but: {:?}", node.members()))
 }
 
-pub(crate) fn until(what: &str, mut done: impl FnMut() -> bool) -> Result<(), String> {
-    let deadline = Instant::now() + SOON;
+pub(crate) fn until(what: &str, done: impl FnMut() -> bool) -> Result<(), String> {
+    until_within(SOON, what, done)
+}
+
+fn until_within(limit: Duration, what: &str, mut done: impl FnMut() -> bool) -> Result<(), String> {
+    let deadline = Instant::now() + limit;
     while !done() {
         if Instant::now() > deadline {
-            return Err(format!("not in {SOON:?}: {what}"));
+            return Err(format!("not in {limit:?}: {what}"));
         }
         sleep(STEP);
     }
