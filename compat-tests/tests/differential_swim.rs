@@ -11,8 +11,8 @@ use ruserf::{
     base::{Instant, Rng},
     swim::{Config, Host, NodeStateKind, NodeView, Output, StreamInput, Swim},
     wire::{
-        Dead, Incarnation, Message, NodeState, PacketCodec, Role, StreamDecoder, StreamMessage,
-        Suspect, Vsn,
+        Alive, CompoundParts, Dead, Incarnation, Message, NodeState, PacketCodec, Role,
+        StreamDecoder, StreamMessage, Suspect, Vsn, encode_compound,
     },
 };
 use serde_json::{Value, json};
@@ -177,6 +177,10 @@ struct Pair {
     now: Instant,
     history: Vec<Value>,
     outbid: BTreeSet<String>,
+    /// The order of equally long broadcasts has been left to chance by Go.
+    unordered: bool,
+    /// Bytes that Go's queue would add to a packet.
+    queued_bytes: usize,
 }
 
 impl Pair {
@@ -212,6 +216,8 @@ impl Pair {
             now: start,
             history: Vec::new(),
             outbid: BTreeSet::new(),
+            unordered: false,
+            queued_bytes: 0,
         };
         pair.compare(&first, &[]);
         pair
@@ -285,8 +291,10 @@ impl Pair {
 
     fn compare(&mut self, answer: &Value, sent: &[String]) -> Vec<String> {
         let (mut ours, mut go) = (self.our_view(sent), go_view(answer));
-        if self.history.last().is_some_and(|step| step["step"] == "advance") {
-            // Timers of one instant have no order.
+        let last = self.history.last().map_or("", |step| step["step"].as_str().unwrap_or(""));
+        if matches!(last, "advance" | "packet") {
+            // Timers of one instant have no order, nor have the parts of a compound in Go.
+            self.unordered |= last == "packet" || go.events.len() > 1;
             go.events.sort();
             ours.events.sort();
         }
@@ -300,8 +308,13 @@ impl Pair {
                 go.2 = ours.2;
             }
         }
+        self.queued_bytes = go.broadcasts.iter().map(|(_, hex)| 2 + hex.len() / 2).sum();
         for (_, hex) in go.broadcasts.iter_mut().chain(&mut ours.broadcasts) {
             self.forget_outbid(hex);
+        }
+        if last != "push-pull" {
+            go.sent = go.sent.iter().map(|packet| self.packet_text(packet)).collect();
+            ours.sent = ours.sent.iter().map(|packet| self.packet_text(packet)).collect();
         }
         if self.outbid.contains("self") {
             go.incarnation = ours.incarnation; // ours is read from the table
@@ -312,8 +325,10 @@ impl Pair {
         let left = go.rows.iter().any(|row| row.0 == "self" && row.1 == "left");
         go.broadcasts
             .retain(|(_, hex)| own_incarnation(hex).is_none_or(|inc| !left && Some(inc) == newest));
-        go.broadcasts.sort();
-        ours.broadcasts.sort();
+        if self.unordered {
+            go.broadcasts.sort();
+            ours.broadcasts.sort();
+        }
         assert!(
             go == ours,
             "\n  Go: {go:#?}\nours: {ours:#?}\n  Go's log: {}\n{}",
@@ -325,7 +340,7 @@ impl Pair {
 
     /// Replaces a suspect or dead message about an outbid name by its text without incarnation.
     fn forget_outbid(&self, hex: &mut String) {
-        let bytes = hex::decode(&*hex).expect("hex");
+        let Ok(bytes) = hex::decode(&*hex) else { return };
         let (Ok(Message::Suspect(Suspect { node, from, .. }))
         | Ok(Message::Dead(Dead { node, from, .. }))) = Message::decode(&bytes)
         else {
@@ -334,6 +349,21 @@ impl Pair {
         if self.outbid.contains(&*String::from_utf8_lossy(node)) {
             *hex = format!("{} {node:?} from {from:?}", bytes[0]);
         }
+    }
+
+    /// The messages of a packet that is given as `to hex`. Of several words about ourselves only
+    /// the newest, see [`Pair::compare`].
+    fn packet_text(&self, packet: &str) -> String {
+        let (to, hex) = packet.split_once(' ').expect("an address and bytes");
+        let mut parts = Vec::new();
+        open_parts(&hex::decode(hex).expect("hex"), &mut parts);
+        let newest = parts.iter().filter_map(|part| own_incarnation(part)).max();
+        parts.retain(|part| own_incarnation(part).is_none_or(|inc| Some(inc) == newest));
+        parts.iter_mut().for_each(|part| self.forget_outbid(part));
+        if self.unordered {
+            parts.sort();
+        }
+        format!("{to}: {}", parts.join(" "))
     }
 
     fn our_view(&mut self, sent: &[String]) -> View {
@@ -371,6 +401,18 @@ impl Pair {
         let lines: Vec<String> = self.history.iter().map(ToString::to_string).collect();
         let at = self.now.since(self.start);
         format!("after {} steps, at {at:?}:\n{}", lines.len(), lines.join("\n"))
+    }
+}
+
+/// The messages of a packet, in hex.
+fn open_parts(message: &[u8], parts: &mut Vec<String>) {
+    match Message::decode(message) {
+        Ok(Message::Compound(body)) => {
+            for part in CompoundParts::parse(body).expect("a compound") {
+                open_parts(part.expect("a whole part"), parts);
+            }
+        }
+        _ => parts.push(hex::encode(message)),
     }
 }
 
@@ -771,6 +813,75 @@ fn pings_are_answered_with_the_same_bytes_to_the_same_address() {
 }
 
 #[test]
+fn relayed_pings_end_with_an_ack_or_a_nack_alike() {
+    let ask = |seq_no: u32, nack: bool, source: &[u8]| {
+        json!({"step": "indirect-ping", "fields": {
+            "SeqNo": seq_no, "Target": go::base64([10, 0, 0, 5]), "Port": 7946, "Node": "n5",
+            "Nack": nack, "SourceAddr": go::base64(source), "SourcePort": 7000,
+            "SourceNode": "n7",
+        }})
+    };
+    let ack = |seq_no: u32| json!({"step": "ack", "fields": {"SeqNo": seq_no, "Payload": go::base64(b"x")}});
+    run([
+        ask(70, true, &[10, 0, 0, 7]), // ours has the number 1
+        ack(70),                       // nobody's
+        advance(499),
+        advance(1), // nack
+        ack(1),     // too late
+        ask(71, true, &[]),
+        ack(2),
+        advance(1_000), // no nack
+        ask(72, false, &[10, 0, 0, 7]),
+        advance(1_000),
+    ]);
+}
+
+#[test]
+fn broadcasts_ride_along_in_the_same_order_and_as_often() {
+    let ping = |seq_no: u32| json!({"step": "ping", "fields": {"SeqNo": seq_no, "Node": "self"}});
+    let node = |n: u8| {
+        // Lengths of 0, 40, 80, ... bytes: more than one packet takes, some of them equal.
+        let meta = vec![n; 40 * usize::from(n % 7)];
+        alive_with(&format!("n{n:02}"), 1, &[10, 0, 0, n], &meta, &VSN)
+    };
+    let mut steps: Vec<Value> = (10..30).map(node).collect();
+    steps.extend((1..=3).map(ping));
+    steps.push(alive_with("n10", 2, &[10, 0, 0, 10], b"newer", &VSN)); // replaces the queued one
+    steps.push(suspect("n11", 1, "n12"));
+    steps.push(dead("n12", 1, "n12"));
+    steps.extend((4..=40).map(ping)); // until nothing is left
+    let mut pair = Pair::new();
+    for step in steps {
+        pair.step(step);
+    }
+    assert_eq!(pair.ours.queued_broadcasts(), 0);
+}
+
+#[test]
+fn compounds_are_taken_apart_alike() {
+    let alive = |name: &str| encoded(&alive(name, 1));
+    let compound = |parts: &[Vec<u8>]| {
+        let mut out = Vec::new();
+        assert_eq!(encode_compound(parts, &mut out), parts.len());
+        out
+    };
+    let packet = |bytes: &[u8]| json!({"step": "packet", "hex": hex::encode(bytes)});
+    let inner = compound(&[alive("n3"), alive("n4")]);
+    let outer = compound(&[alive("n1"), b"\x08user".to_vec(), inner, alive("n2")]);
+    let cut = compound(&[alive("n5"), alive("n6")]);
+    run([
+        packet(&outer),
+        packet(&cut[..cut.len() - 1]), // only the first is whole
+        packet(&[&cut[..], b"more"].concat()),
+        packet(&compound(&[vec![0xff], alive("n7")])),
+        packet(&compound(&[encoded(&suspect("n1", 1, "n2")), encoded(&dead("n2", 1, "n3"))])),
+        packet(&cut[..5]), // fewer lengths than parts
+        packet(&[7, 0]),
+        packet(&[7]),
+    ]);
+}
+
+#[test]
 fn changed_meta_and_leaving_are_announced_alike() {
     let mut pair = Pair::new();
     for step in [
@@ -785,6 +896,24 @@ fn changed_meta_and_leaving_are_announced_alike() {
     ] {
         pair.step(step);
     }
+}
+
+/// An alive, suspect or dead step as a message.
+fn encoded(step: &Value) -> Vec<u8> {
+    let fields = &step["fields"];
+    let text = |key: &str| fields[key].as_str().unwrap_or_default().as_bytes();
+    let incarnation = Incarnation(fields["Incarnation"].as_u64().unwrap().try_into().unwrap());
+    let (node, from, mut out) = (text("Node"), text("From"), Vec::new());
+    match step["step"].as_str().unwrap() {
+        "suspect" => Suspect { incarnation, node, from }.encode(&mut out),
+        "dead" => Dead { incarnation, node, from }.encode(&mut out),
+        _ => {
+            let [addr, meta, vsn] = ["Addr", "Meta", "Vsn"].map(|key| go::bytes(&fields[key]));
+            let (addr, meta, vsn) = (addr[..].into(), meta[..].into(), vsn[..].into());
+            Alive { incarnation, node, addr, port: 7946, meta, vsn }.encode(&mut out);
+        }
+    }
+    out
 }
 
 /// A name is used until what is remembered of it differs on purpose; then a fresh one takes over.
@@ -833,8 +962,39 @@ impl Script {
         row(&name, incarnation, addr, meta, vsn, key)
     }
 
-    fn step(&mut self) -> Value {
-        match self.rng.below(20) {
+    /// Messages that do not meddle with each other, as Go takes them in any order.
+    fn compound(&mut self) -> Value {
+        let mut names = self.names.clone();
+        names.extend(["self".to_owned(), "stranger".to_owned()]);
+        self.rng.shuffle(&mut names);
+        names.truncate(1 + self.rng.below(4));
+        let alives = self.rng.below(2) == 0;
+        let mut parts: Vec<Vec<u8>> = Vec::new();
+        for name in names {
+            let step = match (alives, self.rng.below(2)) {
+                (true, _) => {
+                    let mut fields = self.fields("Node");
+                    fields["Node"] = json!(name);
+                    json!({"step": "alive", "fields": fields})
+                }
+                (false, 0) => suspect(&name, self.rng.below(7) as u32, &self.name()),
+                (false, _) => dead(&name, self.rng.below(7) as u32, &self.name()),
+            };
+            parts.push(encoded(&step));
+        }
+        parts.push(b"\x08user".to_vec());
+        let mut out = Vec::new();
+        encode_compound(&parts, &mut out);
+        json!({"step": "packet", "hex": hex::encode(out)})
+    }
+
+    fn step(&mut self, pair: &Pair) -> Value {
+        match self.rng.below(24) {
+            // Go's queue holds more about ourselves than ours: all of it must fit.
+            20 | 21 if pair.queued_bytes < 1_200 => {
+                json!({"step": "ping", "fields": {"SeqNo": self.rng.u32(), "Node": "self"}})
+            }
+            22 | 23 => self.compound(),
             0..8 => json!({"step": "alive", "fields": self.fields("Node")}),
             8..12 => suspect(&self.name(), self.rng.below(7) as u32, &self.name()),
             12..15 => {
@@ -877,7 +1037,7 @@ fn generated(seed: u64) -> (usize, usize) {
     let (mut pair, mut script, mut retired) = (Pair::new(), Script::new(seed), 0);
     pair.history.push(json!({"SEED": seed}));
     for step in 0..60 {
-        let next = script.step();
+        let next = script.step(&pair);
         for name in pair.step(next) {
             // A retired name stays in the table; it is named no more.
             retired += 1;

@@ -55,6 +55,10 @@ impl Host for State {
         self.fill_packet(overhead, limit, emit);
     }
 
+    fn has_broadcasts(&self) -> bool {
+        [&self.intent_queue, &self.query_queue, &self.event_queue].iter().any(|q| q.len() > 0)
+    }
+
     fn local_state(&mut self, _join: bool, out: &mut Vec<u8>) {
         self.encode_local_state(out);
     }

@@ -19,6 +19,9 @@ impl Swim {
     /// they can refute. Each packet counts as one transmit of what it carries.
     fn gossip(&mut self, host: &mut dyn Host) {
         self.stats.gossip_rounds += 1;
+        if self.queue.is_empty() && !host.has_broadcasts() {
+            return; // most rounds of a cluster at rest: nobody is drawn for nothing
+        }
         let me = self.me;
         let targets = {
             let Self { table, rng, config, .. } = self;

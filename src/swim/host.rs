@@ -52,6 +52,12 @@ pub trait Host {
     /// `message.len() + overhead` must not exceed `limit`. Go: `Delegate.GetBroadcasts`.
     fn take_broadcasts(&mut self, overhead: usize, limit: usize, emit: &mut dyn FnMut(&[u8]));
 
+    /// Whether [`Host::take_broadcasts`] may have something to give. Saying no spares an idle
+    /// gossip round the choice of its targets; the default always says yes.
+    fn has_broadcasts(&self) -> bool {
+        true
+    }
+
     /// Appends our state for a push/pull. Go: `Delegate.LocalState`.
     fn local_state(&mut self, join: bool, out: &mut Vec<u8>);
 

@@ -94,6 +94,10 @@ impl BroadcastQueue {
         used
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
     pub(super) fn len(&self) -> usize {
         self.items.len()
     }

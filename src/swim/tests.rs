@@ -50,6 +50,10 @@ impl Host for Notes {
         }
     }
 
+    fn has_broadcasts(&self) -> bool {
+        !self.broadcasts.is_empty()
+    }
+
     fn local_state(&mut self, _join: bool, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.state);
     }

@@ -216,6 +216,10 @@ impl Host for NotingHost {
 
     fn take_broadcasts(&mut self, _overhead: usize, _limit: usize, _emit: &mut dyn FnMut(&[u8])) {}
 
+    fn has_broadcasts(&self) -> bool {
+        false
+    }
+
     fn local_state(&mut self, _join: bool, _out: &mut Vec<u8>) {}
 
     fn merge_remote_state(&mut self, _now: Instant, _state: &[u8], _join: bool) {}

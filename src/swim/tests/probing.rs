@@ -277,3 +277,26 @@ fn a_backlog_of_events_goes_out_in_several_packets() {
         assert_eq!(sent, packets);
     }
 }
+
+#[test]
+fn a_gossip_round_with_nothing_to_tell_draws_nobody() {
+    let after = |idle: u64| {
+        let mut config = quiet();
+        config.probe_interval = Duration::ZERO;
+        config.push_pull_interval = Duration::ZERO;
+        let mut me = Node::new(config);
+        me.alive("a", 1);
+        me.wait(Duration::from_secs(5)); // what there was to gossip is done
+        me.outputs();
+        me.wait(Duration::from_secs(idle));
+        assert!(me.outputs().is_empty());
+        (me.swim.rng.u64(), me)
+    };
+    let (drawn, _) = after(0);
+    let (drawn_later, mut me) = after(5);
+    assert_eq!(drawn, drawn_later);
+    // What the layer above queues goes out in the next round all the same.
+    me.host.broadcasts = vec![b"event".to_vec()];
+    me.wait(Duration::from_millis(200));
+    assert_eq!(me.sent(), ["user event"]);
+}
