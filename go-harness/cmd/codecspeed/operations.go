@@ -20,7 +20,8 @@ func operations() []op {
 	ops = append(ops, messageOps()...)
 	ops = append(ops, stateOps()...)
 	ops = append(ops, layerOps()...)
-	return append(ops, queueOps()...)
+	ops = append(ops, queueOps()...)
+	return append(ops, engineOps()...)
 }
 
 // both measures encoding and decoding of one memberlist message.

@@ -70,6 +70,16 @@ func PushPullScale(interval time.Duration, n int) time.Duration
 //go:linkname IngestPacket github.com/hashicorp/memberlist.(*Memberlist).ingestPacket
 func IngestPacket(m *memberlist.Memberlist, buf []byte, from net.Addr, at time.Time)
 
+// MergeRemoteState merges the rows of a push/pull without a user state.
+func MergeRemoteState(m *memberlist.Memberlist, join bool, rows []PushNodeState) error {
+	return mergeRemoteState(m, join, rows, nil)
+}
+
+// The rows have the layout of memberlist's own type.
+//
+//go:linkname mergeRemoteState github.com/hashicorp/memberlist.(*Memberlist).mergeRemoteState
+func mergeRemoteState(m *memberlist.Memberlist, join bool, rows []PushNodeState, user []byte) error
+
 // RawSendMsgPacket sends one message with the layers the node's configuration asks for.
 //
 //go:linkname RawSendMsgPacket github.com/hashicorp/memberlist.(*Memberlist).rawSendMsgPacket

@@ -104,6 +104,20 @@ fn the_128th_sync_in_flight_is_closed_and_places_come_back() {
 }
 
 #[test]
+fn joining_without_a_node_name_is_refused_where_names_are_required() {
+    for (required, name, opened) in [(true, "", false), (true, "a", true), (false, "", true)] {
+        let mut config = quiet();
+        config.require_node_names = required;
+        let mut me = Node::new(config);
+        me.swim.start_push_pull(me.now, peer(), name, true, &mut me.host);
+        let outputs = me.outputs();
+        let dialled = outputs.iter().any(|output| matches!(output, Output::Open { .. }));
+        let failed = outputs.iter().any(|output| matches!(output, Output::Done { result: Err(error), .. } if error.to_string().contains("node names are required")));
+        assert_eq!((dialled, failed), (opened, !opened), "{required} {name:?}");
+    }
+}
+
+#[test]
 fn stream_pings_are_answered_if_they_are_for_us() {
     let mut me = Node::new(quiet());
     for (node, answered) in [("me", true), ("", true), ("other", false)] {

@@ -1,0 +1,334 @@
+//! The membership engine in the midst of 10,000 nodes. `codecspeed -only engine` of go-harness does
+//! the same to Go's memberlist, under the same names.
+
+use std::{
+    alloc::System,
+    hint::black_box,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant as Clock},
+};
+
+use cap::Cap;
+use criterion::{Bencher, Criterion, criterion_group};
+use ruserf::{
+    base::Instant,
+    swim::{Config, Host, NodeView, Output, StreamInput, Swim},
+    wire::{
+        Alive, Incarnation, NodeState, Ping, PushPull, SeqNo, StreamMessage, Suspect,
+        encode_compound,
+    },
+};
+
+#[global_allocator]
+static ALLOCATOR: Cap<System> = Cap::new(System, usize::MAX);
+
+/// Nodes in the table besides our own.
+const MEMBERS: usize = 10_000;
+/// Datagrams between two looks at the timers.
+const BATCH: usize = 20;
+const VSN: [u8; 6] = [1, 5, 2, 2, 5, 4];
+/// Tags of a usual node, as long as those of the Go side.
+const META: [u8; 50] = [0x6d; 50];
+
+fn main() {
+    bytes_per_member();
+    benches();
+    Criterion::default().configure_from_args().final_summary();
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default()
+        .sample_size(10)
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_millis(1500));
+    targets = packets, merge, gossip
+}
+
+/// A layer above that neither says nor notes anything.
+struct Silent;
+
+impl Host for Silent {
+    fn node_meta(&mut self, _: usize) -> Arc<[u8]> {
+        [].into()
+    }
+    fn on_user_message(&mut self, _: Instant, _: &[u8]) {}
+    fn take_broadcasts(&mut self, _: usize, _: usize, _: &mut dyn FnMut(&[u8])) {}
+    fn has_broadcasts(&self) -> bool {
+        false
+    }
+    fn local_state(&mut self, _: bool, _: &mut Vec<u8>) {}
+    fn merge_remote_state(&mut self, _: Instant, _: &[u8], _: bool) {}
+    fn on_join(&mut self, _: Instant, _: &NodeView<'_>) {}
+    fn on_leave(&mut self, _: Instant, _: &NodeView<'_>) {}
+    fn on_update(&mut self, _: Instant, _: &NodeView<'_>) {}
+    fn on_conflict(&mut self, _: Instant, _: &NodeView<'_>, _: &NodeView<'_>) {}
+    fn check_merge(&mut self, _: &[NodeView<'_>]) -> Result<(), String> {
+        Ok(())
+    }
+    fn check_alive(&mut self, _: &NodeView<'_>) -> Result<(), String> {
+        Ok(())
+    }
+    fn ack_payload(&mut self, _: &mut Vec<u8>) {}
+    fn on_ping_complete(&mut self, _: Instant, _: &NodeView<'_>, _: Duration, _: &[u8]) {}
+}
+
+struct Node {
+    swim: Swim,
+    now: Instant,
+    /// Of everybody else; it only rises.
+    incarnation: u32,
+}
+
+impl Node {
+    fn new(change: impl Fn(&mut Config)) -> Self {
+        let mut config = Config::lan("bench");
+        config.advertise_addr = vec![10, 0, 0, 1];
+        config.codec.compression = false;
+        config.delegate_protocol = [2, 5, 4];
+        config.probe_interval = Duration::ZERO;
+        config.push_pull_interval = Duration::ZERO;
+        config.gossip_interval = Duration::ZERO;
+        change(&mut config);
+        let now = Instant::from_nanos(1_000_000_000_000);
+        let swim = Swim::build(config, now, &mut Silent).expect("a valid configuration");
+        Self { swim, now, incarnation: 1 << 17 }
+    }
+
+    /// Knows all members; what there is to tell about them waits.
+    fn with_members(change: impl Fn(&mut Config)) -> Self {
+        let mut node = Self::new(change);
+        let state = rows(node.incarnation);
+        node.merge(state);
+        assert_eq!(node.swim.member_count(), MEMBERS + 1);
+        node
+    }
+
+    fn packet(&mut self, bytes: &[u8]) {
+        self.swim.handle_packet(self.now, peer(), bytes, &mut Silent);
+        self.swim.handle_queued(self.now, &mut Silent);
+    }
+
+    /// Time goes by, so that old timers are cleared away.
+    fn pass(&mut self, time: Duration) {
+        self.now += time;
+        while self.swim.poll_timeout().is_some_and(|at| at <= self.now) {
+            self.swim.handle_timeout(self.now, &mut Silent);
+        }
+    }
+
+    fn merge(&mut self, state: PushPull) {
+        let id = self.swim.accept_stream();
+        let from = peer();
+        self.swim.handle_stream(self.now, id, StreamInput::Accepted { from }, &mut Silent);
+        let input = StreamInput::Message(StreamMessage::PushPull(state));
+        self.swim.handle_stream(self.now, id, input, &mut Silent);
+        self.swim.handle_stream(self.now, id, StreamInput::Sent, &mut Silent);
+        self.drain();
+    }
+
+    fn drain(&mut self) -> usize {
+        let packets = std::iter::from_fn(|| self.swim.poll_output());
+        packets.filter(|output| matches!(black_box(output), Output::Packet { .. })).count()
+    }
+
+    /// Runs `one` with the numbers 0, 1, 2 and on, and a rest after each batch.
+    fn batches(&mut self, b: &mut Bencher<'_>, mut one: impl FnMut(&mut Self, usize)) {
+        let mut done = 0;
+        b.iter(|| {
+            one(self, done);
+            done += 1;
+            if done.is_multiple_of(BATCH) {
+                self.drain();
+                self.pass(Duration::from_millis(100));
+            }
+        });
+    }
+}
+
+fn packets(c: &mut Criterion) {
+    let mut ping = Vec::new();
+    let source = [10, 0, 4, 210];
+    let message = Ping {
+        seq_no: SeqNo(123_456),
+        node: b"bench",
+        source_addr: source[..].into(),
+        source_port: 7946,
+        source_node: b"node-04321.dc1",
+    };
+    message.encode(&mut ping);
+    // Without members, so that nothing rides along with the ack but in the first rounds.
+    let mut node = Node::new(|_| {});
+    c.bench_function("engine: ping", |b| node.batches(b, |node, _| node.packet(&ping)));
+
+    let parts: Vec<Vec<u8>> = (0..MEMBERS).map(|n| alive(n, 1 << 17)).collect();
+    let compound = |parts: &[Vec<u8>]| {
+        let mut out = Vec::new();
+        encode_compound(parts, &mut out);
+        Dated::new(out)
+    };
+    let mut compounds: Vec<Dated> = parts.chunks(10).map(compound).collect();
+    let mut node = Node::with_members(|_| {});
+    c.bench_function("engine: compound of 10 known alives", |b| {
+        node.batches(b, |node, n| node.packet(&compounds[n % (MEMBERS / 10)].bytes));
+    });
+    c.bench_function("engine: compound of 10 new alives", |b| {
+        node.batches(b, |node, n| {
+            let packet = &mut compounds[n % (MEMBERS / 10)];
+            node.incarnation += u32::from(n.is_multiple_of(MEMBERS / 10));
+            packet.set_incarnation(node.incarnation);
+            node.packet(&packet.bytes);
+        });
+    });
+
+    let mut node = Node::with_members(|_| {});
+    let dated = |n| (Dated::new(alive(n, 1 << 17)), Dated::new(suspect(n, 1 << 17)));
+    let mut messages: Vec<_> = (0..MEMBERS).map(dated).collect();
+    c.bench_function("engine: alive, then suspect", |b| {
+        node.batches(b, |node, n| {
+            let (alive, suspect) = &mut messages[n % MEMBERS];
+            node.incarnation += u32::from(n.is_multiple_of(MEMBERS));
+            for message in [alive, suspect] {
+                message.set_incarnation(node.incarnation);
+                node.packet(&message.bytes);
+            }
+        });
+    });
+    let repeated = suspect(0, node.incarnation + 1);
+    node.packet(&repeated);
+    c.bench_function("engine: suspect, known", |b| {
+        b.iter(|| node.packet(&repeated));
+    });
+}
+
+fn merge(c: &mut Criterion) {
+    let mut node = Node::with_members(|_| {});
+    let state = rows(node.incarnation);
+    c.bench_function("engine: merge of 10,000 known rows", |b| {
+        b.iter(|| node.merge(state.clone()));
+    });
+    c.bench_function("engine: merge of 10,000 new rows", |b| {
+        b.iter_custom(|times| {
+            let mut total = Duration::ZERO;
+            for _ in 0..times {
+                let mut node = Node::new(|_| {});
+                let state = state.clone();
+                let start = Clock::now();
+                node.merge(state);
+                total += start.elapsed();
+            }
+            total
+        });
+    });
+}
+
+fn gossip(c: &mut Criterion) {
+    let interval = Duration::from_millis(200);
+    for (name, idle) in [("idle", true), ("with 10,000 queued", false)] {
+        let mut node = Node::with_members(|config| {
+            config.gossip_interval = interval;
+            config.retransmit_mult = if idle { 0 } else { 1 << 20 };
+        });
+        while idle && node.swim.queued_broadcasts() > 0 {
+            node.pass(interval);
+            node.drain();
+        }
+        c.bench_function(&format!("engine: gossip round, {name}"), |b| {
+            b.iter(|| {
+                node.pass(interval);
+                assert_eq!(node.drain(), if idle { 0 } else { 3 });
+            });
+        });
+    }
+}
+
+/// What a member takes, tags and all, when the news of it has been told.
+fn bytes_per_member() {
+    let change = |config: &mut Config| {
+        config.gossip_interval = Duration::from_millis(200);
+        config.retransmit_mult = 0;
+    };
+    let mut node = Node::new(change);
+    let state = rows(1);
+    let before = ALLOCATOR.allocated();
+    node.merge(state.clone());
+    while node.swim.queued_broadcasts() > 0 {
+        node.pass(Duration::from_millis(200));
+        node.drain();
+    }
+    let taken = ALLOCATOR.allocated() - before;
+    println!("engine: bytes per member   {}", taken / MEMBERS);
+}
+
+fn peer() -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, 9], 7946))
+}
+
+fn name(n: usize) -> String {
+    format!("node-{n:05}.dc1")
+}
+
+fn addr(n: usize) -> [u8; 4] {
+    [10, 1, (n >> 8) as u8, n as u8]
+}
+
+fn alive(n: usize, incarnation: u32) -> Vec<u8> {
+    let mut out = Vec::new();
+    let message = Alive {
+        incarnation: Incarnation(incarnation),
+        node: name(n).as_bytes(),
+        addr: addr(n)[..].into(),
+        port: 7946,
+        meta: META[..].into(),
+        vsn: VSN[..].into(),
+    };
+    message.encode(&mut out);
+    out
+}
+
+fn suspect(n: usize, incarnation: u32) -> Vec<u8> {
+    let mut out = Vec::new();
+    let incarnation = Incarnation(incarnation);
+    Suspect { incarnation, node: name(n).as_bytes(), from: b"node-04321.dc1" }.encode(&mut out);
+    out
+}
+
+fn rows(incarnation: u32) -> PushPull {
+    let mut out = Vec::new();
+    for n in 0..MEMBERS {
+        let row = NodeState {
+            name: name(n).as_bytes(),
+            addr: addr(n)[..].into(),
+            port: 7946,
+            meta: META[..].into(),
+            incarnation: Incarnation(incarnation),
+            state: 0,
+            vsn: VSN[..].into(),
+        };
+        row.encode(&mut out);
+    }
+    PushPull { join: false, row_count: MEMBERS, rows: out.into(), user_state: bytes::Bytes::new() }
+}
+
+/// A message whose incarnations can be changed in place; they are above 65,535 before and after.
+struct Dated {
+    bytes: Vec<u8>,
+    at: Vec<usize>,
+}
+
+impl Dated {
+    fn new(bytes: Vec<u8>) -> Self {
+        const KEY: &[u8] = b"Incarnation\xce";
+        let keys = bytes.windows(KEY.len()).enumerate().filter(|(_, window)| *window == KEY);
+        let at: Vec<_> = keys.map(|(at, _)| at + KEY.len()).collect();
+        assert!(!at.is_empty());
+        Self { bytes, at }
+    }
+
+    fn set_incarnation(&mut self, incarnation: u32) {
+        for at in &self.at {
+            self.bytes[*at..at + 4].copy_from_slice(&incarnation.to_be_bytes());
+        }
+    }
+}
