@@ -274,11 +274,11 @@ fn addr(n: usize) -> [u8; 4] {
 }
 
 fn alive(n: usize, incarnation: u32) -> Vec<u8> {
-    let mut out = Vec::new();
+    let (name, addr, mut out) = (name(n), addr(n), Vec::new());
     let message = Alive {
         incarnation: Incarnation(incarnation),
-        node: name(n).as_bytes(),
-        addr: addr(n)[..].into(),
+        node: name.as_bytes(),
+        addr: addr[..].into(),
         port: 7946,
         meta: META[..].into(),
         vsn: VSN[..].into(),
@@ -297,9 +297,10 @@ fn suspect(n: usize, incarnation: u32) -> Vec<u8> {
 fn rows(incarnation: u32) -> PushPull {
     let mut out = Vec::new();
     for n in 0..MEMBERS {
+        let (name, addr) = (name(n), addr(n));
         let row = NodeState {
-            name: name(n).as_bytes(),
-            addr: addr(n)[..].into(),
+            name: name.as_bytes(),
+            addr: addr[..].into(),
             port: 7946,
             meta: META[..].into(),
             incarnation: Incarnation(incarnation),
