@@ -10,6 +10,7 @@ use super::{
     core::Agent,
     files, invoke,
     log::LogHub,
+    mdns,
     server::{self, Listener},
     settings::host_name,
     syslog::Syslog,
@@ -95,6 +96,19 @@ async fn live(
     info!(target: "agent", "Serf agent starting");
     tokio::spawn(invoke::run_handlers(Arc::clone(&agent), handlers));
     tokio::spawn(log_received(log_events));
+    let discovery = match &agent.settings.mdns {
+        None => None,
+        Some(settings) => {
+            let host = host_name().unwrap_or_default();
+            match mdns::start(Arc::clone(&agent), settings, &host).await {
+                Ok(discovery) => Some(discovery),
+                Err(error) => {
+                    agent.serf.shutdown().await;
+                    return Err(error);
+                }
+            }
+        }
+    };
     ui.output("Starting Serf agent RPC...");
     let listener = match Listener::bind(&agent.settings.rpc_addr).await {
         Ok(listener) => listener,
@@ -108,6 +122,9 @@ async fn live(
     server.abort();
     // The listener is dropped with it.
     let _ = server.await;
+    if let Some(discovery) = discovery {
+        discovery.abort();
+    }
     agent.serf.shutdown().await;
     info!(target: "agent", "shutdown complete");
     code

@@ -39,6 +39,30 @@ impl Profile {
     }
 }
 
+/// How agents on one network find each other.
+#[derive(Clone, Debug)]
+pub struct Mdns {
+    /// Name that they have in common.
+    pub cluster: String,
+    /// Where it is asked and answered; the system's choice unless set.
+    pub interface: Option<MdnsInterface>,
+    /// Do not ask by IPv4.
+    pub disable_ipv4: bool,
+    /// Do not ask by IPv6.
+    pub disable_ipv6: bool,
+    /// Deliver events from before a join.
+    pub replay: bool,
+}
+
+/// A network interface for multicasts.
+#[derive(Clone, Copy, Debug)]
+pub struct MdnsInterface {
+    /// Its number.
+    pub index: u32,
+    /// Its first address of that family.
+    pub ipv4: Option<Ipv4Addr>,
+}
+
 /// Everything the agent runs by.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -100,6 +124,8 @@ pub struct Settings {
     pub skip_leave_on_interrupt: bool,
     /// Compress gossip.
     pub compression: bool,
+    /// Find other agents by multicast DNS.
+    pub mdns: Option<Mdns>,
 }
 
 impl Settings {
@@ -124,7 +150,7 @@ impl Settings {
             return Err(invalid(format!("Invalid event script: {script}")));
         }
         let interface = written.text("interface").map(Interface::find).transpose()?;
-        judge_mdns(&written)?;
+        let mdns = judge_mdns(&written)?;
         let mut tags = written.tags.clone();
         if let Some(role) = text("role") {
             warnings.push("Deprecation warning: 'Role' has been replaced with 'Tags'".to_owned());
@@ -136,7 +162,6 @@ impl Settings {
         if written.bool("rejoin_after_leave") == Some(true) && snapshot_path.is_none() {
             warnings.push("Warning: 'RejoinAfterLeave' enabled without snapshot file".to_owned());
         }
-        warn_of_missing(&written, &mut warnings);
         let log_level = written.text("log_level").unwrap_or("INFO").to_uppercase();
         let log_level = Level::from_name(&log_level).ok_or_else(|| {
             invalid(format!("Invalid log level: {log_level}. Valid log levels are: {VALID_LEVELS}"))
@@ -195,6 +220,7 @@ impl Settings {
             leave_on_terminate: written.bool("leave_on_terminate").unwrap_or(false),
             skip_leave_on_interrupt: written.bool("skip_leave_on_interrupt").unwrap_or(false),
             compression: written.bool("enable_compression").unwrap_or(true),
+            mdns,
             written,
         };
         settings.cidrs()?;
@@ -334,6 +360,21 @@ impl Interface {
         Ok(Self { name: name.to_owned(), addrs })
     }
 
+    /// `None`: it has neither an address nor a number.
+    fn for_mdns(name: &str) -> Option<MdnsInterface> {
+        let all = if_addrs::get_if_addrs().unwrap_or_default();
+        let mut addrs = all.iter().filter(|found| found.name == name);
+        let index = addrs.clone().find_map(|found| found.index).or_else(|| {
+            let path = std::path::Path::new("/sys/class/net").join(name).join("ifindex");
+            std::fs::read_to_string(path).ok()?.trim().parse().ok()
+        })?;
+        let ipv4 = addrs.find_map(|found| match found.ip() {
+            IpAddr::V4(ip) => Some(ip),
+            IpAddr::V6(_) => None,
+        });
+        Some(MdnsInterface { index, ipv4 })
+    }
+
     fn bind(self, bind: SocketAddr) -> Result<(SocketAddr, Option<String>), AgentError> {
         let invalid = |text: String| Err(AgentError::Invalid(text));
         let name = self.name;
@@ -358,27 +399,28 @@ impl Interface {
     }
 }
 
-/// Says which settings are understood but have no effect yet, so that nobody relies on them.
-fn warn_of_missing(written: &FileConfig, warnings: &mut Vec<String>) {
-    if written.text("discover").is_some() {
-        warnings.push("Warning: 'discover' is not supported yet and has no effect".to_owned());
-    }
-}
-
-fn judge_mdns(written: &FileConfig) -> Result<(), AgentError> {
-    let Some(interface) = written.text("mdns.interface") else { return Ok(()) };
+fn judge_mdns(written: &FileConfig) -> Result<Option<Mdns>, AgentError> {
     let invalid = |text: &str| Err(AgentError::Invalid(text.to_owned()));
-    if written.text("discover").is_none() {
-        return invalid("mDNS interface specified without enabling mDNS discovery");
-    }
-    if Interface::find(interface).is_err() {
-        return invalid("Invalid mDNS network interface: route ip+net: no such network interface");
-    }
+    let cluster = written.text("discover");
     let off = |name| written.bool(name) == Some(true);
-    if off("mdns.disable_ipv4") && off("mdns.disable_ipv6") {
-        return invalid("Invalid mDNS configuration: both IPv4 and IPv6 are disabled");
+    let (disable_ipv4, disable_ipv6) = (off("mdns.disable_ipv4"), off("mdns.disable_ipv6"));
+    if let Some(interface) = written.text("mdns.interface") {
+        if cluster.is_none() {
+            return invalid("mDNS interface specified without enabling mDNS discovery");
+        }
+        if Interface::find(interface).is_err() {
+            let text = "Invalid mDNS network interface: route ip+net: no such network interface";
+            return invalid(text);
+        }
+        if disable_ipv4 && disable_ipv6 {
+            return invalid("Invalid mDNS configuration: both IPv4 and IPv6 are disabled");
+        }
     }
-    Ok(())
+    let Some(cluster) = cluster.map(str::to_owned) else { return Ok(None) };
+    let interface = written.text("mdns.interface").or(written.text("interface"));
+    let interface = interface.and_then(Interface::for_mdns);
+    let replay = written.bool("replay_on_join") == Some(true);
+    Ok(Some(Mdns { cluster, interface, disable_ipv4, disable_ipv6, replay }))
 }
 
 fn at_least_a_second(
@@ -411,17 +453,6 @@ pub(super) fn host_name() -> Result<String, AgentError> {
 
 #[cfg(test)]
 mod tests {
-    #[test]
-    fn settings_without_effect_are_named_at_the_start() {
-        let mut written = FileConfig::default();
-        written.set_text("statsd_addr", "127.0.0.1:8125");
-        written.set_text("discover", "blue");
-        let (_, warnings) = Settings::build(written).unwrap();
-        for key in ["discover", "statsd_addr"] {
-            assert!(warnings.iter().any(|line| line.contains(&format!("'{key}'"))), "{warnings:?}");
-        }
-    }
-
     use super::*;
 
     fn build(json: &str) -> Result<(Settings, Vec<String>), String> {
@@ -462,6 +493,15 @@ mod tests {
             (
                 r#"{"encrypt_key":"!"}"#,
                 "Invalid encryption key: illegal base64 data at input byte 0",
+            ),
+            (
+                r#"{"discover":"x","mdns":{"interface":"nope0"}}"#,
+                "Invalid mDNS network interface: route ip+net: no such network interface",
+            ),
+            (
+                r#"{"discover":"x",
+                    "mdns":{"interface":"lo","disable_ipv4":true,"disable_ipv6":true}}"#,
+                "Invalid mDNS configuration: both IPv4 and IPv6 are disabled",
             ),
             (r#"{"profile":"foo"}"#, "Unknown profile: foo"),
             (r#"{"cidrs_allowed":["10.0.0.0/33"]}"#, "invalid CIDR address: 10.0.0.0/33"),
