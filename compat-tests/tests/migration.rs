@@ -31,6 +31,8 @@ use serde_json::{Value, json};
 
 #[test]
 fn rolling_upgrade_of_nine_agents_is_not_noticed() {
+    // First, for it may have to be built.
+    let (ours, go) = (serf_binary(), go_serf_binary());
     let dir = tempfile::tempdir().expect("a directory");
     let (old_key, new_key) = (base64([1; 32]), base64([2; 32]));
     let cluster = Cluster::start(dir.path(), &old_key);
@@ -41,12 +43,12 @@ fn rolling_upgrade_of_nine_agents_is_not_noticed() {
         // Also when an assertion fails: the threads must end for the scope to end.
         let stop = SetOnDrop(&done);
         for at in 0..NODES {
-            cluster.replace(at, serf_binary());
+            cluster.replace(at, ours);
             if at == NODES / 2 {
                 cluster.rotate(&old_key, &new_key);
             }
         }
-        cluster.replace(3, go_serf_binary().as_path());
+        cluster.replace(3, &go);
         drop(stop);
         flow.join().expect("the flow of events");
         watch.join().expect("the watch");
