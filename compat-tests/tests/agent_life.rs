@@ -5,6 +5,7 @@ use std::{
     fs,
     io::Read,
     net::{TcpListener, UdpSocket},
+    os::unix::net::UnixDatagram,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
@@ -617,6 +618,46 @@ fn log_lines_have_gos_form_and_levels() {
             }
         }
     });
+}
+
+#[test]
+fn a_service_manager_is_told_ready_reloading_stopping_and_alive() {
+    let (dir, net) = (tempfile::tempdir().unwrap(), loopback_net());
+    let path = dir.path().join("notify");
+    let server = UnixDatagram::bind(&path).unwrap();
+    server.set_read_timeout(Some(DEADLINE)).unwrap();
+    let mut child = Command::new(serf_binary())
+        .args(["agent", "-node", "told", "-bind", &format!("{net}1")])
+        .args(["-rpc-addr", &format!("{net}1:7373")])
+        .env("NOTIFY_SOCKET", &path)
+        .env("WATCHDOG_USEC", "400000")
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut told = Vec::new();
+    let mut until = |what: &str| {
+        let mut buf = [0; 256];
+        loop {
+            let n = server.recv(&mut buf).expect(what);
+            let text = String::from_utf8_lossy(&buf[..n]).into_owned();
+            told.push(text.clone());
+            if text.starts_with(what) {
+                return;
+            }
+        }
+    };
+    let kill = |signal: &str, pid: u32| {
+        assert!(Command::new("kill").args([signal, &pid.to_string()]).status().unwrap().success());
+    };
+    until("READY=1");
+    until("WATCHDOG=1");
+    until("WATCHDOG=1");
+    kill("-HUP", child.id());
+    until("RELOADING=1\nMONOTONIC_USEC=");
+    until("READY=1");
+    kill("-INT", child.id());
+    until("STOPPING=1");
+    assert_eq!(child.wait().unwrap().code(), Some(0), "{told:?}");
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod files;
 mod invoke;
 mod log;
 mod mdns;
+mod notify;
 mod run;
 mod script;
 mod server;

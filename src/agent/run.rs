@@ -10,7 +10,11 @@ use super::{
     core::Agent,
     files, invoke,
     log::LogHub,
+<<<<<<< HEAD
     mdns,
+=======
+    notify::Notify,
+>>>>>>> 6a88a82 (agent: systemd is told how the agent is; packaging: unit, Debian package, image)
     server::{self, Listener},
     settings::host_name,
     syslog::Syslog,
@@ -118,7 +122,10 @@ async fn live(
         }
     };
     let server = tokio::spawn(server::serve(Arc::clone(&agent), listener));
-    let code = serve(&agent, ui, &mut signals, read).await;
+    let notify = Notify::from_env();
+    tokio::spawn(watchdog(Arc::clone(&agent), notify.clone()));
+    let code = serve(&agent, ui, &mut signals, &notify, read).await;
+    notify.stopping();
     server.abort();
     // The listener is dropped with it.
     let _ = server.await;
@@ -130,10 +137,21 @@ async fn live(
     code
 }
 
+/// Tells that the engine answers, as long as it does.
+async fn watchdog(agent: Arc<Agent>, notify: Notify) {
+    let Some(interval) = notify.watchdog_interval() else { return };
+    loop {
+        drop(agent.serf.local_member().await);
+        notify.alive();
+        tokio::time::sleep(interval).await;
+    }
+}
+
 async fn serve(
     agent: &Arc<Agent>,
     ui: &Ui,
     signals: &mut Signals,
+    notify: &Notify,
     read: &impl Fn() -> Result<FileConfig, AgentError>,
 ) -> Result<u8, AgentError> {
     banner(agent, ui).await;
@@ -150,6 +168,7 @@ async fn serve(
     ui.info("");
     ui.output("Log data will now stream in as it occurs:\n");
     ui.hub.open_gate();
+    notify.ready();
     let retry = retry_join(agent);
     tokio::pin!(retry);
     let mut retrying = true;
@@ -178,7 +197,9 @@ async fn serve(
         let graceful = match caught {
             Caught::Hangup => {
                 ui.output("Reloading configuration...");
+                notify.reloading();
                 reload(agent, ui, &mut flags, read).await;
+                notify.ready();
                 continue;
             }
             Caught::Interrupt => !flags.skip_leave_on_interrupt,
