@@ -10,11 +10,8 @@ use super::{
     core::Agent,
     files, invoke,
     log::LogHub,
-<<<<<<< HEAD
     mdns,
-=======
     notify::Notify,
->>>>>>> 6a88a82 (agent: systemd is told how the agent is; packaging: unit, Debian package, image)
     server::{self, Listener},
     settings::host_name,
     syslog::Syslog,
@@ -465,12 +462,10 @@ impl Signals {
     }
 
     async fn next(&mut self) -> Caught {
-        loop {
-            tokio::select! {
-                _ = self.interrupt.recv() => return Caught::Interrupt,
-                _ = self.terminate.recv() => return Caught::Terminate,
-                _ = self.hangup.recv() => return Caught::Hangup,
-            }
+        tokio::select! {
+            _ = self.interrupt.recv() => Caught::Interrupt,
+            _ = self.terminate.recv() => Caught::Terminate,
+            _ = self.hangup.recv() => Caught::Hangup,
         }
     }
 }
