@@ -7,5 +7,6 @@ pub mod go;
 pub mod lossy;
 pub mod matrix;
 pub mod node;
+pub mod process;
 pub mod record;
 pub mod rpc;

@@ -32,7 +32,8 @@ fn both_programs_say_the_same_to_both_agents() {
             }
         }
     }
-    assert!(compared >= 80, "{compared} command lines");
+    assert!(LINES.len() >= 85, "{} different command lines", LINES.len());
+    assert!(compared >= 170, "{compared} command lines");
     assert!(different.is_empty(), "{} differ:\n{}", different.len(), different.join("\n"));
 }
 
@@ -105,6 +106,33 @@ const LINES: &[&str] = &[
     "H rtt a b c",
     "reachability",
     "monitor -log-level bogus",
+    "members --status=alive --name=r1 --format=json",
+    "members -name r.|nope",
+    "members -name=r1 ignored positional",
+    "members -tag role=.* -name g1",
+    "members -rpc-addr= -rpc-addr 127.81.0.9:1",
+    "H members -rpc-auth",
+    "H members -=x",
+    "info -rpc-addr 127.81.0.9:1",
+    "H info -detailed",
+    "event -rpc-addr 127.81.0.9:1 x",
+    "event --coalesce=F deploy",
+    "event -- -deploy",
+    "H query -timeout 0x10 x",
+    "query -relay-factor 0b11 -timeout 300ms -no-ack -node nobody x",
+    "query -format JSON x",
+    "keys -install x -remove y",
+    "keys -use bad!",
+    "keys -remove bad!",
+    "join 127.81.0.1 127.81.0.77",
+    "join :::",
+    "tags -delete nope",
+    "tags -set a=1 -set a=2 -delete a",
+    "tags -delete a",
+    "H leave -bogus",
+    "H rtt -x",
+    "H reachability -verbose=x",
+    "H monitor -log-level",
 ];
 
 #[derive(Debug, PartialEq)]

@@ -159,7 +159,9 @@ impl FileConfig {
         match value {
             Value::Null => {}
             Value::Object(fields) => config.object("", fields, &mut mistakes)?,
-            other => return Err(format!("'' expected a map, got '{}'", go_kind(&other))),
+            other => {
+                return Err(format!("'' expected a map or struct, got \"{}\"", go_kind(&other)));
+            }
         }
         mistakes.verdict()?;
         Ok(config)
@@ -178,7 +180,9 @@ impl FileConfig {
                     Value::Object(inner) => self.object("mdns.", inner, mistakes)?,
                     Value::Null => {}
                     other => {
-                        mistakes.wrong(format!("'mdns' expected a map, got '{}'", go_kind(&other)))
+                        let kind = go_kind(&other);
+                        let text = format!("'mdns' expected a map or struct, got \"{kind}\"");
+                        mistakes.wrong("mdns.", text);
                     }
                 }
                 continue;
@@ -230,13 +234,12 @@ impl FileConfig {
                 }
             }
             (Shape::Ignored, _) => {}
-            (Shape::List, other) => mistakes.wrong(format!(
-                "'{name}': source data must be an array or slice, got {}",
-                go_kind(&other)
-            )),
-            (Shape::Map, other) => {
-                mistakes.wrong(format!("'{name}' expected a map, got '{}'", go_kind(&other)));
+            (Shape::List, other) => {
+                let kind = go_kind(&other);
+                let text = format!("'{name}' source data must be an array or slice, got {kind}");
+                mistakes.wrong(name, text);
             }
+            (Shape::Map, other) => mistakes.shape(name, "map[string]string", &other),
             (Shape::Text | Shape::Duration, other) => mistakes.shape(name, "string", &other),
             (Shape::Flag | Shape::Switch, other) => mistakes.shape(name, "bool", &other),
             (Shape::Int, other) => mistakes.shape(name, "int", &other),
@@ -301,23 +304,26 @@ impl FileConfig {
     }
 }
 
-/// All mistakes of a file are told at once, sorted.
+/// All mistakes of a file are told at once, in the order of [`KEYS`], as Go does.
 #[derive(Default)]
 struct Mistakes {
-    wrong: Vec<String>,
+    /// With the place of the setting among all.
+    wrong: Vec<(usize, String)>,
     unknown: BTreeMap<String, Vec<String>>,
 }
 
 impl Mistakes {
-    fn wrong(&mut self, text: String) {
-        self.wrong.push(text);
+    fn wrong(&mut self, name: &str, text: String) {
+        let is_it =
+            |key: &Key| name.split('[').next() == Some(key.name) || key.name.starts_with(name);
+        let at = KEYS.iter().position(is_it);
+        self.wrong.push((at.unwrap_or(usize::MAX), text));
     }
 
     fn shape(&mut self, name: &str, expected: &str, got: &Value) {
-        let (kind, value) = (go_type(got), go_value(got));
-        self.wrong(format!(
-            "'{name}' expected type '{expected}', got unconvertible type '{kind}', value: '{value}'"
-        ));
+        let kind = go_type(got);
+        let text = format!("'{name}' expected type '{expected}', got unconvertible type '{kind}'");
+        self.wrong(name, text);
     }
 
     fn unknown(&mut self, prefix: &str, name: String) {
@@ -327,13 +333,22 @@ impl Mistakes {
     fn verdict(mut self) -> Result<(), String> {
         for (place, mut names) in std::mem::take(&mut self.unknown) {
             names.sort();
-            self.wrong(format!("'{place}' has invalid keys: {}", names.join(", ")));
+            // Go names its own type where the place has no name.
+            let (at, shown) = match place.as_str() {
+                "" => (usize::MAX, "agent.Config"),
+                place => {
+                    let at = KEYS.iter().position(|key| key.name.starts_with(place));
+                    (at.unwrap_or(usize::MAX), place)
+                }
+            };
+            self.wrong.push((at, format!("'{shown}' has invalid keys: {}", names.join(", "))));
         }
         if self.wrong.is_empty() {
             return Ok(());
         }
-        let lines: Vec<_> = self.wrong.iter().map(|text| format!("* {text}")).collect();
-        Err(format!("{} error(s) decoding:\n\n{}", lines.len(), lines.join("\n")))
+        self.wrong.sort();
+        let lines: Vec<_> = self.wrong.iter().map(|(_, text)| text.as_str()).collect();
+        Err(format!("decoding failed due to the following error(s):\n\n{}", lines.join("\n")))
     }
 }
 
@@ -375,23 +390,6 @@ fn go_type(value: &Value) -> &'static str {
         Value::Array(_) => "[]interface {}",
         Value::Object(_) => "map[string]interface {}",
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => go_kind(value),
-    }
-}
-
-/// As Go's `%v`.
-fn go_value(value: &Value) -> String {
-    match value {
-        Value::Null => "<nil>".to_owned(),
-        Value::Bool(value) => value.to_string(),
-        Value::Number(number) => number.as_f64().unwrap_or(0.0).to_string(),
-        Value::String(text) => text.clone(),
-        Value::Array(items) => {
-            format!("[{}]", items.iter().map(go_value).collect::<Vec<_>>().join(" "))
-        }
-        Value::Object(fields) => {
-            let fields = fields.iter().map(|(key, value)| format!("{key}:{}", go_value(value)));
-            format!("map[{}]", fields.collect::<Vec<_>>().join(" "))
-        }
     }
 }
 
@@ -450,30 +448,33 @@ mod tests {
         for (text, message) in [
             ("", "EOF"),
             (r#"{"a":"#, "unexpected EOF"),
-            ("[1]", "'' expected a map, got 'slice'"),
+            ("[1]", "'' expected a map or struct, got \"slice\""),
             (r#"{"retry_interval":"5"}"#, "time: missing unit in duration \"5\""),
             (r#"{"retry_interval":"abc"}"#, "time: invalid duration \"abc\""),
             (
                 r#"{"zzz":1,"bogus_key":1}"#,
-                "1 error(s) decoding:\n\n* '' has invalid keys: bogus_key, zzz",
+                "decoding failed due to the following error(s):\n\n'agent.Config' has invalid keys: bogus_key, zzz",
             ),
             (
                 r#"{"node_name":5}"#,
-                "1 error(s) decoding:\n\n* 'node_name' expected type 'string', got unconvertible type 'float64', value: '5'",
+                "decoding failed due to the following error(s):\n\n'node_name' expected type 'string', got unconvertible type 'float64'",
             ),
             (
                 r#"{"leave_on_terminate":"true"}"#,
-                "1 error(s) decoding:\n\n* 'leave_on_terminate' expected type 'bool', got unconvertible type 'string', value: 'true'",
+                "decoding failed due to the following error(s):\n\n'leave_on_terminate' expected type 'bool', got unconvertible type 'string'",
             ),
             (
                 r#"{"tags":{"a":1}}"#,
-                "1 error(s) decoding:\n\n* 'tags[a]' expected type 'string', got unconvertible type 'float64', value: '1'",
+                "decoding failed due to the following error(s):\n\n'tags[a]' expected type 'string', got unconvertible type 'float64'",
             ),
             (
                 r#"{"event_handlers":"x"}"#,
-                "1 error(s) decoding:\n\n* 'event_handlers': source data must be an array or slice, got string",
+                "decoding failed due to the following error(s):\n\n'event_handlers' source data must be an array or slice, got string",
             ),
-            (r#"{"mdns":{"x":1}}"#, "1 error(s) decoding:\n\n* 'mdns' has invalid keys: x"),
+            (
+                r#"{"mdns":{"x":1}}"#,
+                "decoding failed due to the following error(s):\n\n'mdns' has invalid keys: x",
+            ),
         ] {
             assert_eq!(decode(text).unwrap_err(), message);
         }

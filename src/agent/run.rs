@@ -19,7 +19,7 @@ use super::{
     ui::Ui,
 };
 use crate::{
-    base::go_duration::GoDuration,
+    base::{go_duration::GoDuration, go_net},
     driver::{LagPolicy, Serf, Subscribe},
     serf::Event,
     wire::Keyring,
@@ -110,7 +110,6 @@ async fn live(
             }
         }
     };
-    ui.output("Starting Serf agent RPC...");
     let listener = match Listener::bind(&agent.settings.rpc_addr).await {
         Ok(listener) => listener,
         Err(error) => {
@@ -118,6 +117,7 @@ async fn live(
             return Err(error);
         }
     };
+    ui.output("Starting Serf agent RPC...");
     let server = tokio::spawn(server::serve(Arc::clone(&agent), listener));
     let notify = Notify::from_env();
     tokio::spawn(watchdog(Arc::clone(&agent), notify.clone()));
@@ -246,7 +246,18 @@ async fn start(settings: &Settings) -> Result<Started, AgentError> {
     config.tags = tags(settings).map_err(setup)?;
     config.swim.codec.keyring = keyring(settings).map_err(setup)?;
     let failed = |error: crate::driver::Error| {
-        AgentError::Invalid(format!("Failed to start the Serf agent: Error creating Serf: {error}"))
+        let reason = match (&error, &settings.snapshot_path) {
+            (crate::driver::Error::Io { context, source }, Some(path))
+                if context.ends_with("failed to open snapshot") =>
+            {
+                let (path, source) = (path.display(), go_net::error_text(source));
+                format!("{context}: open {path}: {source}")
+            }
+            _ => error.to_string(),
+        };
+        AgentError::Invalid(format!(
+            "Failed to start the Serf agent: Error creating Serf: {reason}"
+        ))
     };
     if let Some(key) = &settings.encrypt_key {
         // The size is the node's business, and its error comes when it is made.

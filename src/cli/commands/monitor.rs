@@ -1,7 +1,8 @@
 //! `serf monitor`
 
 use super::{
-    super::output::line, CommandSpec, Failure, Flag, Kind, Parsed, RPC, block_on, connect, failed,
+    super::output::{Json, line},
+    CommandSpec, FORMAT, Failure, Flag, Kind, Parsed, RPC, bad_format, block_on, connect, failed,
     flag,
 };
 use crate::{
@@ -14,7 +15,7 @@ pub(super) const MONITOR: CommandSpec = CommandSpec {
     synopsis: "Stream logs from a Serf agent",
     arguments: "[options]",
     about: "Shows the last lines of an agent's log, then new lines and events as they come.",
-    flags: &[FLAGS, RPC],
+    flags: &[FLAGS, FORMAT, RPC],
     ignores_flags: false,
     error_prefix: "",
     run,
@@ -25,6 +26,11 @@ const FLAGS: &[Flag] =
 
 fn run(args: &Parsed) -> Result<(), Failure> {
     let level = args.text("log-level").unwrap_or("INFO");
+    let json = match args.text("format").unwrap_or("text") {
+        "text" => false,
+        "json" => true,
+        other => return Err(bad_format(other)),
+    };
     block_on(async {
         let client = connect(args).await?;
         let mut events = client.stream("*").await.map_err(failed("Error starting stream"))?;
@@ -33,22 +39,63 @@ fn run(args: &Parsed) -> Result<(), Failure> {
             tokio::select! {
                 _ = tokio::signal::ctrl_c() => return Ok(()),
                 record = log.recv() => match record? {
+                    Some(text) if json => line(&Json::object([("log", Json::text(text))]).compact()),
                     Some(text) => line(&text),
                     None => break,
                 },
                 event = events.recv() => match event? {
+                    Some(event) if json => line(&as_json(&event).compact()),
                     Some(event) => line(&describe(&event)),
                     None => break,
                 },
             }
         }
-        line("");
+        if !json {
+            line("");
+        }
         Err(Failure::Message(
             "Remote side ended the monitor! This usually means that the\n\
              remote side has exited or crashed."
                 .to_owned(),
         ))
     })
+}
+
+/// One object per event; a payload is text, as far as it is UTF-8.
+fn as_json(event: &EventRecord) -> Json {
+    let number = |n: u64| Json::Int(i64::try_from(n).unwrap_or(i64::MAX));
+    let payload = |bytes: &[u8]| Json::text(String::from_utf8_lossy(bytes));
+    match event {
+        EventRecord::Member(MemberEventRecord { event, members }) => {
+            let members = members.iter().map(|member| {
+                let tags = member.tags.iter().map(|(k, v)| (k.clone(), Json::text(v)));
+                Json::object([
+                    ("name", Json::text(&member.name)),
+                    ("status", Json::text(&member.status)),
+                    ("tags", Json::object(tags)),
+                ])
+            });
+            Json::object([("event", Json::text(event)), ("members", Json::List(members.collect()))])
+        }
+        EventRecord::User(UserEventRecord { event, l_time, name, payload: bytes, coalesce }) => {
+            Json::object([
+                ("event", Json::text(event)),
+                ("name", Json::text(name)),
+                ("ltime", number(*l_time)),
+                ("coalesce", Json::Bool(*coalesce)),
+                ("payload", payload(&bytes.0)),
+            ])
+        }
+        EventRecord::Query(QueryEventRecord { event, id, l_time, name, payload: bytes }) => {
+            Json::object([
+                ("event", Json::text(event)),
+                ("name", Json::text(name)),
+                ("ltime", number(*l_time)),
+                ("id", number(*id)),
+                ("payload", payload(&bytes.0)),
+            ])
+        }
+    }
 }
 
 /// One block per event, values as Go's `%#v` shows them.

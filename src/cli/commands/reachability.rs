@@ -6,7 +6,8 @@ use std::{
 };
 
 use super::{
-    super::output::line, CommandSpec, Failure, Flag, Kind, Parsed, RPC, block_on, connect, failed,
+    super::output::{Json, line},
+    CommandSpec, FORMAT, Failure, Flag, Kind, Parsed, RPC, bad_format, block_on, connect, failed,
     flag,
 };
 use crate::{
@@ -19,7 +20,7 @@ pub(super) const REACHABILITY: CommandSpec = CommandSpec {
     synopsis: "Test network reachability",
     arguments: "[options]",
     about: "Asks every member for an ack and tells which live ones sent none.",
-    flags: &[FLAGS, RPC],
+    flags: &[FLAGS, FORMAT, RPC],
     ignores_flags: false,
     error_prefix: "",
     run,
@@ -36,7 +37,12 @@ Troubleshooting tips:
 * Verify networking equipment is functional";
 
 fn run(args: &Parsed) -> Result<(), Failure> {
-    let verbose = args.bool("verbose");
+    let json = match args.text("format").unwrap_or("text") {
+        "text" => false,
+        "json" => true,
+        other => return Err(bad_format(other)),
+    };
+    let verbose = args.bool("verbose") && !json;
     block_on(async {
         let client = connect(args).await?;
         let members = client.members().await.map_err(failed("Error getting members"))?;
@@ -45,16 +51,23 @@ fn run(args: &Parsed) -> Result<(), Failure> {
             .filter(|member| member.status == "alive")
             .map(|member| member.name.as_str())
             .collect();
-        line(&format!("Total members: {}, live members: {}", members.len(), live.len()));
+        if !json {
+            line(&format!("Total members: {}, live members: {}", members.len(), live.len()));
+        }
         let query = Query { name: "_serf_ping".to_owned(), request_ack: true, ..Query::default() };
         let acks = client.query(query).await.map_err(failed("Error sending query"))?;
-        line("Starting reachability test...");
+        if !json {
+            line("Starting reachability test...");
+        }
         let acked = tokio::select! {
-            acked = collect(acks, verbose) => acked?,
+            acked = collect(acks, verbose, json) => acked?,
             _ = tokio::signal::ctrl_c() => {
                 return Err(Failure::Message("Test interrupted".to_owned()));
             }
         };
+        if json {
+            return judge_json(&members, &live, &acked);
+        }
         judge(&members, &live, &acked, verbose)
     })
 }
@@ -66,7 +79,7 @@ struct Acked {
     last: Duration,
 }
 
-async fn collect(mut acks: QueryStream, verbose: bool) -> Result<Acked, Failure> {
+async fn collect(mut acks: QueryStream, verbose: bool, quiet: bool) -> Result<Acked, Failure> {
     let start = Instant::now();
     let mut acked = Acked {
         names: BTreeSet::new(),
@@ -81,12 +94,32 @@ async fn collect(mut acks: QueryStream, verbose: bool) -> Result<Acked, Failure>
         }
         acked.last = start.elapsed();
         if !acked.names.insert(from.clone()) {
-            line(&format!("Duplicate response from '{from}'"));
+            if !quiet {
+                line(&format!("Duplicate response from '{from}'"));
+            }
             acked.duplicates = true;
         }
     }
     acked.took = start.elapsed();
     Ok(acked)
+}
+
+/// One object; the exit code says what it says for text.
+fn judge_json(members: &[Member], live: &BTreeSet<&str>, acked: &Acked) -> Result<(), Failure> {
+    let names = |names: Vec<&str>| Json::List(names.into_iter().map(Json::text).collect());
+    let missing = live.iter().copied().filter(|name| !acked.names.contains(*name)).collect();
+    let count = |n: usize| Json::Int(i64::try_from(n).unwrap_or(i64::MAX));
+    let json = Json::object([
+        ("members", count(members.len())),
+        ("live", count(live.len())),
+        ("acked", names(acked.names.iter().map(String::as_str).collect())),
+        ("missing", names(missing)),
+        ("duplicates", Json::Bool(acked.duplicates)),
+        ("query_seconds", Json::Float(acked.took.as_secs_f64())),
+    ]);
+    line(&json.pretty());
+    let fine = acked.names.len() == live.len() && !acked.duplicates;
+    if fine { Ok(()) } else { Err(Failure::Silent) }
 }
 
 fn judge(

@@ -111,7 +111,7 @@ pub(super) const FORCE_LEAVE: CommandSpec = CommandSpec {
     arguments: "[options] name",
     about: "Declares a failed member left, so that nobody tries to reach it any more. A member \
             that is alive comes back at once.",
-    flags: &[FORCE_LEAVE_FLAGS, RPC],
+    flags: &[FORCE_LEAVE_FLAGS, FORMAT, RPC],
     run: force_leave,
     ..SPEC
 };
@@ -126,8 +126,14 @@ fn force_leave(args: &Parsed) -> Result<(), Failure> {
     };
     block_on(async {
         let client = connect(args).await?;
-        let left = client.force_leave(name, args.bool("prune")).await;
-        left.map_err(failed("Error force leaving"))
+        let prune = args.bool("prune");
+        client.force_leave(name, prune).await.map_err(failed("Error force leaving"))?;
+        // As text there is nothing to say.
+        if args.text("format").unwrap_or("text") == "text" {
+            return Ok(());
+        }
+        let json = [("name", Json::text(name)), ("prune", Json::Bool(prune))];
+        say(args, "", Json::object(json))
     })
 }
 

@@ -1,0 +1,356 @@
+//! Agent processes, Go's or ours, as a shell sees them: command lines, output, exit codes. For tests:
+//! everything panics, with the agent's output, when an agent does not do what was asked of it.
+
+use std::{
+    io::Read,
+    net::{TcpListener, UdpSocket},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex, PoisonError},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    agents::{loopback_net, serf_binary},
+    go::go_serf_binary,
+};
+
+/// How long anything may take. Generous, because test machines are slow.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Whose program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Ours.
+    Ours,
+    /// Go's.
+    Go,
+}
+
+/// Both kinds, for tests that do the same with each.
+pub const BOTH: [Kind; 2] = [Kind::Ours, Kind::Go];
+
+impl Kind {
+    /// The `serf` of this kind.
+    pub fn program(self) -> PathBuf {
+        match self {
+            Self::Ours => serf_binary().to_owned(),
+            Self::Go => go_serf_binary(),
+        }
+    }
+}
+
+/// What a command said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    /// Standard output.
+    pub out: String,
+    /// Standard error.
+    pub err: String,
+    /// Exit code; `None`: ended by a signal.
+    pub code: Option<i32>,
+}
+
+/// Runs `serf` of a kind to its end, with `SERF_RPC_ADDR` set to `rpc` unless it is empty.
+///
+/// # Panics
+/// When it does not run, or has not ended after [`PATIENCE`].
+pub fn serf(kind: Kind, rpc: &str, args: &[&str]) -> Said {
+    let mut command = Command::new(kind.program());
+    command.args(args).env_remove("SERF_RPC_ADDR").env_remove("SERF_RPC_AUTH");
+    if !rpc.is_empty() {
+        command.env("SERF_RPC_ADDR", rpc);
+    }
+    let mut process = Process::start(command);
+    let code = process.wait();
+    Said { out: process.out(), err: process.err(), code }
+}
+
+/// A running program whose output is collected. Dropping it kills it.
+pub struct Process {
+    child: Child,
+    out: Arc<Mutex<Vec<u8>>>,
+    err: Arc<Mutex<Vec<u8>>>,
+    readers: Vec<JoinHandle<()>>,
+}
+
+impl Process {
+    /// Starts a command.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn start(mut command: Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let (out, err) = (Arc::default(), Arc::default());
+        let readers = vec![
+            collect(child.stdout.take().expect("stdout is piped"), &out),
+            collect(child.stderr.take().expect("stderr is piped"), &err),
+        ];
+        Self { child, out, err, readers }
+    }
+
+    /// Its standard output so far.
+    pub fn out(&self) -> String {
+        text(&self.out)
+    }
+
+    /// Its standard error so far.
+    pub fn err(&self) -> String {
+        text(&self.err)
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal by its name, such as `TERM`.
+    ///
+    /// # Panics
+    /// When the process is gone.
+    pub fn signal(&self, name: &str) {
+        let pid = self.pid().to_string();
+        let sent = Command::new("kill").args([&format!("-{name}"), &pid]).status();
+        assert!(sent.expect("kill runs").success(), "kill -{name} {pid}");
+    }
+
+    /// Waits for the end and gives the exit code. Output is complete then, unless a child of the
+    /// process holds it open.
+    ///
+    /// # Panics
+    /// When it does not end.
+    pub fn wait(&mut self) -> Option<i32> {
+        let Some(status) = poll(PATIENCE, || self.child.try_wait().expect("the child is ours"))
+        else {
+            panic!("does not end:\n{}\n{}", self.out(), self.err());
+        };
+        poll(Duration::from_secs(5), || {
+            self.readers.iter().all(JoinHandle::is_finished).then_some(())
+        });
+        status.code()
+    }
+
+    /// The exit code if it has ended by itself.
+    ///
+    /// # Panics
+    /// When a signal ended it.
+    pub fn try_code(&mut self) -> Option<i32> {
+        let status = self.child.try_wait().expect("the child is ours")?;
+        Some(status.code().expect("no signal ends it"))
+    }
+
+    /// Waits until its output holds `wanted` and gives the output.
+    ///
+    /// # Panics
+    /// When it does not come.
+    pub fn wait_for(&self, wanted: &str) -> String {
+        self.wait_until(wanted, |out| out.contains(wanted))
+    }
+
+    /// Waits until its output is as wanted and gives it.
+    ///
+    /// # Panics
+    /// When it does not come.
+    pub fn wait_until(&self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
+        poll(PATIENCE, || Some(self.out()).filter(|out| wanted(out)))
+            .unwrap_or_else(|| panic!("no {what:?} in:\n{}\n{}", self.out(), self.err()))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A running agent on an address of its own.
+pub struct AgentProcess {
+    /// Its process.
+    pub process: Process,
+    /// Whose program it is.
+    pub kind: Kind,
+    /// Its name.
+    pub name: String,
+    /// Its RPC's address.
+    pub rpc: String,
+    /// Its gossip address, with the port.
+    pub addr: String,
+    more: Vec<String>,
+}
+
+impl AgentProcess {
+    /// Starts an agent on free ports of `ip` (`127.x.y.z`) and waits until it is running.
+    /// `more` are further flags.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub fn start(kind: Kind, ip: &str, name: &str, more: &[&str]) -> Self {
+        let agent = Self::launch(kind, ip, name, more);
+        agent.process.wait_for("Log data will now stream in");
+        agent
+    }
+
+    /// As [`AgentProcess::start`] without waiting.
+    pub fn launch(kind: Kind, ip: &str, name: &str, more: &[&str]) -> Self {
+        let addr = format!("{ip}:{}", free_port(ip));
+        let rpc = format!("{ip}:{}", free_port(ip));
+        let more: Vec<String> = more.iter().map(|&arg| arg.to_owned()).collect();
+        let process = Self::spawn(kind, name, &addr, &rpc, &more);
+        Self { process, kind, name: name.into(), rpc, addr, more }
+    }
+
+    fn spawn(kind: Kind, name: &str, addr: &str, rpc: &str, more: &[String]) -> Process {
+        let mut command = Command::new(kind.program());
+        command.args(["agent", "-node", name, "-bind", addr, "-rpc-addr", rpc]).args(more);
+        Process::start(command)
+    }
+
+    /// Starts it again with the same command line, after its end.
+    pub fn restart(&mut self) {
+        self.process = Self::spawn(self.kind, &self.name, &self.addr, &self.rpc, &self.more);
+        self.process.wait_for("Log data will now stream in");
+    }
+
+    /// Runs `serf` of the agent's own kind against it.
+    pub fn cli(&self, args: &[&str]) -> Said {
+        serf(self.kind, &self.rpc, args)
+    }
+
+    /// Runs `serf` of the agent's own kind, which must succeed, and gives its output.
+    ///
+    /// # Panics
+    /// When the command fails.
+    pub fn ok(&self, args: &[&str]) -> String {
+        let said = self.cli(args);
+        assert_eq!(
+            said.code,
+            Some(0),
+            "{:?} {args:?}: {said:?}\n{}",
+            self.kind,
+            self.process.out()
+        );
+        said.out
+    }
+
+    /// `name status` of each member, sorted.
+    pub fn members(&self) -> Vec<String> {
+        let mut rows: Vec<String> = self
+            .ok(&["members"])
+            .lines()
+            .filter_map(|row| {
+                let mut cells = row.split_whitespace();
+                Some(format!("{} {}", cells.next()?, cells.nth(1)?))
+            })
+            .collect();
+        rows.sort();
+        rows
+    }
+
+    /// Waits until a member has a status, such as `b alive`.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn wait_member(&self, row: &str) {
+        let seen = poll(PATIENCE, || self.members().iter().any(|seen| seen == row).then_some(()));
+        assert!(seen.is_some(), "{}: no {row}: {:?}\n{}", self.name, self.members(), self.log());
+    }
+
+    /// Waits until `serf ARGS` says something wanted, and gives it.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn wait_said(&self, args: &[&str], wanted: impl Fn(&str) -> bool) -> String {
+        poll(PATIENCE, || Some(self.cli(args).out).filter(|out| wanted(out)))
+            .unwrap_or_else(|| panic!("{}: {:?}\n{}", self.name, self.cli(args), self.log()))
+    }
+
+    /// All that it printed.
+    pub fn log(&self) -> String {
+        self.process.out()
+    }
+}
+
+/// Two addresses that no other test uses now, for the same scenario with both kinds.
+pub fn pair_of_ips() -> (String, String) {
+    let net = loopback_net();
+    (format!("{net}1"), format!("{net}2"))
+}
+
+/// A port of `ip` that is free for TCP and UDP now.
+///
+/// # Panics
+/// When there is none.
+pub fn free_port(ip: &str) -> u16 {
+    let free = || {
+        let tcp = TcpListener::bind((ip, 0)).ok()?;
+        let port = tcp.local_addr().ok()?.port();
+        UdpSocket::bind((ip, port)).ok().map(|_| port)
+    };
+    (0..100).find_map(|_| free()).expect("a free port")
+}
+
+/// Runs scenarios at the same time, each with its name in front of its panic.
+///
+/// # Panics
+/// When one of them does.
+pub fn parallel(scenarios: Vec<(&str, Box<dyn FnOnce() + Send>)>) {
+    let threads: Vec<_> = scenarios
+        .into_iter()
+        .map(|(name, run)| {
+            thread::Builder::new().name(name.to_owned()).spawn(run).expect("a thread")
+        })
+        .collect();
+    let mut failed = Vec::new();
+    for thread in threads {
+        let name = thread.thread().name().unwrap_or_default().to_owned();
+        if thread.join().is_err() {
+            failed.push(name);
+        }
+    }
+    assert!(failed.is_empty(), "failed: {failed:?}");
+}
+
+/// Asks until there is an answer or the time is over.
+pub fn poll<T>(patience: Duration, mut ask: impl FnMut() -> Option<T>) -> Option<T> {
+    let deadline = Instant::now() + patience;
+    loop {
+        let answer = ask();
+        if answer.is_some() || Instant::now() > deadline {
+            return answer;
+        }
+        thread::sleep(Duration::from_millis(30));
+    }
+}
+
+/// Writes a file into `dir` and gives its path.
+///
+/// # Panics
+/// When it cannot be written.
+pub fn file(dir: &Path, name: &str, text: &str) -> String {
+    let path = dir.join(name);
+    std::fs::write(&path, text).expect("a file can be written");
+    path.to_str().expect("a path in UTF-8").to_owned()
+}
+
+fn collect(mut from: impl Read + Send + 'static, into: &Arc<Mutex<Vec<u8>>>) -> JoinHandle<()> {
+    let into = Arc::clone(into);
+    thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while let Ok(count @ 1..) = from.read(&mut buffer) {
+            let mut into = into.lock().unwrap_or_else(PoisonError::into_inner);
+            into.extend_from_slice(buffer.get(..count).unwrap_or_default());
+        }
+    })
+}
+
+fn text(bytes: &Mutex<Vec<u8>>) -> String {
+    let bytes = bytes.lock().unwrap_or_else(PoisonError::into_inner);
+    String::from_utf8_lossy(&bytes).into_owned()
+}

@@ -1,0 +1,276 @@
+//! Goal: every configuration, good or bad, does to our agent what it does to Go's. Method: the same
+//! files and flags start both; either both run with equal banner, `info` and `members`, or both fail
+//! with the same code and the same words.
+
+use std::{path::Path, process::Command, sync::Mutex, thread};
+
+use compat_tests::{
+    agents::loopback_net,
+    process::{AgentProcess, BOTH, Kind, PATIENCE, Process, file, free_port, poll, serf},
+};
+
+#[test]
+fn the_same_configurations_start_both_agents_or_fail_alike() {
+    let next = Mutex::new(CASES.iter());
+    let different = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| {
+                loop {
+                    let Some(case) = next.lock().unwrap().next() else { return };
+                    let [ours, theirs] = BOTH.map(|kind| outcome(kind, case));
+                    let failed_alike = ours.starts_with("exit") == case.fails;
+                    if ours != theirs || !failed_alike {
+                        let text = format!("{case:?}\n--- ours\n{ours}\n--- Go's\n{theirs}");
+                        different.lock().unwrap().push(text);
+                    }
+                }
+            });
+        }
+    });
+    let different = different.into_inner().unwrap();
+    assert!(CASES.len() >= 80, "{} cases", CASES.len());
+    assert!(different.is_empty(), "{} differ:\n{}", different.len(), different.join("\n\n"));
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    /// Files: name and text.
+    files: &'static [(&'static str, &'static str)],
+    /// Flags; `DIR` stands for the directory of the files, `IP` for the agent's address.
+    flags: &'static str,
+    /// Whether the agent is to fail.
+    fails: bool,
+}
+
+const fn good(files: &'static [(&'static str, &'static str)], flags: &'static str) -> Case {
+    Case { files, flags, fails: false }
+}
+
+const fn bad(files: &'static [(&'static str, &'static str)], flags: &'static str) -> Case {
+    Case { files, flags, fails: true }
+}
+
+/// One file that is read.
+const fn bad_file(files: &'static [(&'static str, &'static str)]) -> Case {
+    Case { files, flags: "-config-file DIR/c.json", fails: true }
+}
+
+const CASES: &[Case] = &[
+    // Good ones.
+    good(&[], ""),
+    good(&[], "-tag a=1 -tag b=x=y -tag a=2"),
+    good(&[], "-role web -tag role=db"),
+    good(&[], "-profile wan"),
+    good(&[], "-profile local"),
+    good(&[], "-protocol 3"),
+    good(&[], "-protocol 0"),
+    good(&[], "-disable-compression"),
+    good(&[], "-encrypt A4iuqkTprmcsSdgfAue48PTKTCsJD4L1LiG//NRaUMU="),
+    good(&[], "-retry-interval 10ms -broadcast-timeout 10ms -rejoin"),
+    good(&[], "-log-level wArN ignored positional"),
+    good(&[], "-event-handler user:deploy,query=/bin/true -event-handler /bin/true"),
+    good(&[], "-snapshot DIR/snap"),
+    good(&[], "-tags-file DIR/none"),
+    good(&[("tags", r#"{"k":"v","a":"<b>"}"#)], "-tags-file DIR/tags"),
+    good(
+        &[("keys", r#"["A4iuqkTprmcsSdgfAue48PTKTCsJD4L1LiG//NRaUMU="]"#)],
+        "-keyring-file DIR/keys",
+    ),
+    good(&[], "-advertise 127.9.9.9"),
+    good(&[], "-advertise 127.9.9.9:99"),
+    good(
+        &[("c.json", r#"{"tags":{"a":"1","b":"2"},"profile":"wan"}"#)],
+        "-config-file DIR/c.json -tag b=3",
+    ),
+    // Flags win over files.
+    good(
+        &[("c.json", r#"{"node_name":"no","profile":"wan","bind":"127.1.1.1","log_level":"err"}"#)],
+        "-config-file DIR/c.json -profile local",
+    ),
+    good(
+        &[
+            ("b.json", r#"{"tags":{"x":"b","y":"b"}}"#),
+            ("a.json", r#"{"tags":{"x":"a","z":"a"},"encrypt_key":""}"#),
+            ("c.txt", "not json"),
+            (".d.json", r#"{"tags":{"hidden":"1"}}"#),
+        ],
+        "-config-dir DIR",
+    ),
+    good(&[("c.json", r#"{"Node_Name":"n","TAGS":{"A":"1"}}"#)], "-config-file DIR/c.json"),
+    good(&[("c.json", r#"{"tags":{"a":"1"}} trailing"#)], "-config-file DIR/c.json"),
+    good(&[("c.json", "null")], "-config-file DIR/c.json"),
+    good(&[("c.json", r#"{"protocol":4.9}"#)], "-config-file DIR/c.json"),
+    good(&[("c.json", r#"{"tags":null,"bind":null}"#)], "-config-file DIR/c.json"),
+    good(&[("c.json", r#"{"leave_on_terminate":true,"role":"x"}"#)], "-config-file DIR/c.json"),
+    good(
+        &[("c.json", r#"{"event_handlers":["user=/bin/true"]}"#)],
+        "-config-file DIR/c.json -event-handler query:x=/bin/true",
+    ),
+    good(
+        &[("c.json", r#"{"query_size_limit":10,"user_event_size_limit":20}"#)],
+        "-config-file DIR/c.json",
+    ),
+    good(&[("c.json", r#"{"reconnect_interval":"1m","reconnect_timeout":"2h"}"#)], CONFIG),
+    good(&[], "-mdns-disable-ipv4 -mdns-disable-ipv6"),
+    // Flags that are wrong.
+    bad(&[], "-bogus"),
+    bad(&[], "-protocol x"),
+    bad(&[], "-rejoin=maybe"),
+    bad(&[], "-tag bad"),
+    bad(&[], "-tag =x"),
+    bad(&[], "-retry-interval 5"),
+    bad(&[], "-retry-interval abc"),
+    bad(&[], "-broadcast-timeout 5x"),
+    bad(&[], "-config-file DIR/nonexistent"),
+    bad(&[], "-event-handler foo=bar.sh"),
+    bad(&[], "-event-handler member-*=bar.sh"),
+    bad(&[], "-iface nope0"),
+    bad(&[], "-log-level bogus"),
+    bad(&[], "-profile foo"),
+    bad(&[], "-protocol 1"),
+    bad(&[], "-protocol 9"),
+    bad(&[], "-encrypt !"),
+    bad(&[], "-encrypt AAAA"),
+    bad(&[], "-advertise 1:2:3"),
+    bad(&[], "-bind ::1"),
+    bad(&[], "-bind 127.0.0.1:x"),
+    bad(&[], "-iface lo -bind 127.0.0.20"),
+    bad(&[], "-rpc-addr nonsense"),
+    bad(&[], "-join 127.1.1.9:1"),
+    bad(&[], "-keyring-file DIR/none"),
+    bad(&[("keys", "[]")], "-keyring-file DIR/keys"),
+    bad(&[("keys", r#"["!"]"#)], "-keyring-file DIR/keys"),
+    bad(&[("keys", r#"["AAAA"]"#)], "-keyring-file DIR/keys"),
+    bad(&[("keys", r#"["AAAA"]"#)], "-keyring-file DIR/keys -encrypt AAAA"),
+    bad(&[("tags", "")], "-tags-file DIR/tags"),
+    bad(&[("tags", "{}")], "-tags-file DIR/tags -tag a=b"),
+    bad(&[("tags", "{}")], "-tags-file DIR/tags -role b"),
+    bad(&[], "-snapshot DIR/none/snap"),
+    bad(&[], "-mdns-iface lo"),
+    bad(&[], "-discover x -mdns-iface nope0"),
+    bad(&[], "-discover x -mdns-iface lo -mdns-disable-ipv4 -mdns-disable-ipv6"),
+    // Files that are wrong.
+    bad_file(&[("c.json", "")]),
+    bad_file(&[("c.json", "{")]),
+    bad_file(&[("c.json", "[]")]),
+    bad_file(&[("c.json", "5")]),
+    bad_file(&[("c.json", r#"{"zzz":1,"bogus_key":2}"#)]),
+    bad_file(&[("c.json", r#"{"mdns":{"bogus":2}}"#)]),
+    bad_file(&[("c.json", r#"{"mdns":5}"#)]),
+    bad_file(&[("c.json", r#"{"node_name":5}"#)]),
+    bad_file(&[("c.json", r#"{"leave_on_terminate":"true"}"#)]),
+    bad_file(&[("c.json", r#"{"protocol":"5"}"#)]),
+    bad_file(&[("c.json", r#"{"tags":{"a":1}}"#)]),
+    bad_file(&[("c.json", r#"{"tags":[1]}"#)]),
+    bad_file(&[("c.json", r#"{"event_handlers":"x"}"#)]),
+    bad_file(&[("c.json", r#"{"start_join":[5]}"#)]),
+    bad_file(&[("c.json", r#"{"retry_interval":"5"}"#)]),
+    bad_file(&[("c.json", r#"{"reconnect_timeout":"abc"}"#)]),
+    bad_file(&[("c.json", r#"{"broadcast_timeout":5}"#)]),
+    bad_file(&[("c.json", r#"{"node_name":5,"protocol":"x","nope":1}"#)]),
+    bad_file(&[("c.json", r#"{"user_event_size_limit":10000}"#)]),
+    bad_file(&[("c.json", r#"{"event_handlers":["foo=x"]}"#)]),
+];
+
+const CONFIG: &str = "-config-file DIR/c.json";
+
+/// What the agent did, without what may differ: directory, addresses, log, versions.
+fn outcome(kind: Kind, case: &Case) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, text) in case.files {
+        file(dir.path(), name, text);
+    }
+    let ip = format!("{}1", loopback_net());
+    let rpc = format!("{ip}:{}", free_port(&ip));
+    let bind = format!("{ip}:{}", free_port(&ip));
+    let mut command = Command::new(kind.program());
+    command.args(["agent", "-node", "n", "-bind", &bind, "-rpc-addr", &rpc]);
+    let dir_text = dir.path().to_str().unwrap();
+    command.args(case.flags.split_whitespace().map(|flag| flag.replace("DIR", dir_text)));
+    let mut process = Process::start(command);
+    let running = "Log data will now stream in";
+    let mut code = None;
+    poll(PATIENCE, || {
+        if process.out().contains(running) {
+            return Some(());
+        }
+        code = process.try_code();
+        code.map(drop)
+    })
+    .unwrap_or_else(|| panic!("{kind:?} {case:?} hangs:\n{}", process.out()));
+    let clean = |text: &str| normalised(text, dir.path(), &rpc, &bind, &ip);
+    let Some(code) = code else {
+        let banner = process.out();
+        let banner = banner.split(running).next().unwrap_or_default();
+        let info = serf(kind, &rpc, &["info"]);
+        let info: Vec<_> = info.out.lines().filter(|line| !free(line)).collect();
+        let members = serf(kind, &rpc, &["members", "-detailed"]);
+        let members = sorted_tags(&members.out);
+        return clean(&format!("{banner}{}\n{members}", info.join("\n")));
+    };
+    process.wait();
+    let mut out = process.out();
+    if out.starts_with("==> Usage") {
+        out = "help".to_owned();
+    }
+    clean(&format!("exit {code}\n{out}{}", process.err()))
+}
+
+#[test]
+fn malformed_json_is_shown_by_line_and_column() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = file(dir.path(), "c.json", "{\n  \"tags\" 1}");
+    for (kind, reason) in [
+        (Kind::Ours, "expected `:` at line 2 column 10"),
+        (Kind::Go, "invalid character '1' after object key"),
+    ] {
+        let said = serf(kind, "", &["agent", "-config-file", &path]);
+        let wanted = format!("==> Error decoding '{path}': {reason}\n");
+        assert_eq!((said.out, said.code), (wanted, Some(1)));
+    }
+}
+
+#[test]
+fn settings_that_go_forgets_take_effect() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = r#"{"enable_compression":false,"disable_coordinates":true}"#;
+    let path = file(dir.path(), "c.json", text);
+    for (kind, forgets) in [(Kind::Ours, false), (Kind::Go, true)] {
+        let ip = format!("{}1", loopback_net());
+        let agent = AgentProcess::start(kind, &ip, "n", &["-config-file", &path]);
+        let compression = format!("Message Compression Enabled: {forgets}");
+        assert!(agent.log().contains(&compression), "{}", agent.log());
+        assert_eq!(agent.ok(&["info"]).contains("coordinate_resets"), forgets);
+    }
+    let path = file(dir.path(), "names.json", r#"{"validate_node_names":true}"#);
+    let ip = format!("{}1", loopback_net());
+    let mut agent = AgentProcess::launch(Kind::Ours, &ip, "a_b", &["-config-file", &path]);
+    assert_eq!(agent.process.wait(), Some(1), "{}", agent.log());
+    AgentProcess::start(Kind::Go, &ip, "a_b", &["-config-file", &path]);
+}
+
+/// Lines of `info` that tell of the program or the moment.
+fn free(line: &str) -> bool {
+    ["arch", "cpu_count", "goroutines", "max_procs", "os", "version", "event_time", "member_time"]
+        .iter()
+        .any(|key| line.trim_start().starts_with(&format!("{key} =")))
+        || line.contains("_queue =")
+        || line.contains("_time =")
+}
+
+/// Go prints tags in any order.
+fn sorted_tags(members: &str) -> String {
+    let cells = members.split_whitespace().map(|cell| {
+        let mut tags: Vec<_> = cell.split(',').collect();
+        tags.sort_unstable();
+        tags.join(",")
+    });
+    cells.collect::<Vec<_>>().join(" ")
+}
+
+fn normalised(text: &str, dir: &Path, rpc: &str, bind: &str, ip: &str) -> String {
+    let text = text.replace(dir.to_str().unwrap(), "DIR");
+    let text = text.replace(rpc, "RPC").replace(bind, "BIND").replace(ip, "IP");
+    text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+}
