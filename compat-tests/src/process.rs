@@ -296,11 +296,14 @@ pub fn free_port(ip: &str) -> u16 {
     (0..100).find_map(|_| free()).expect("a free port")
 }
 
+/// A name and what runs under it.
+pub type Scenario<'n> = (&'n str, Box<dyn FnOnce() + Send>);
+
 /// Runs scenarios at the same time, each with its name in front of its panic.
 ///
 /// # Panics
 /// When one of them does.
-pub fn parallel(scenarios: Vec<(&str, Box<dyn FnOnce() + Send>)>) {
+pub fn parallel(scenarios: Vec<Scenario<'_>>) {
     let threads: Vec<_> = scenarios
         .into_iter()
         .map(|(name, run)| {
