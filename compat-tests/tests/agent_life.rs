@@ -621,6 +621,47 @@ fn log_lines_have_gos_form_and_levels() {
 }
 
 #[test]
+fn the_minority_of_a_name_conflict_ends_and_can_be_told_to_stay() {
+    for_both(|program, dir, net| {
+        let first = Agent::start(program, dir, "twin", &format!("{net}1"), &json!({}));
+        let voters: Vec<_> = [2, 3, 4]
+            .map(|n| {
+                let voter =
+                    Agent::start(program, dir, &format!("v{n}"), &format!("{net}{n}"), &json!({}));
+                voter.join(&first, false);
+                voter
+            })
+            .into();
+        eventually("four", || voters.iter().all(|voter| voter.members().len() == 4));
+        for (n, stays) in [(5, true), (6, false)] {
+            let files = dir.join(format!("second-{stays}"));
+            fs::create_dir(&files).unwrap();
+            let config = json!({"disable_name_resolution": stays});
+            let second = Agent::start(program, &files, "twin", &format!("{net}{n}"), &config);
+            // A join may be refused for the conflict that it makes.
+            let _ = second.try_ask(|client| {
+                let addr = voters[0].addr();
+                async move { client.join(vec![addr], false).await }
+            });
+            eventually("the conflict is told", || {
+                log_of(&files, "twin").to_lowercase().contains("conflict")
+            });
+            if stays {
+                thread::sleep(Duration::from_secs(3));
+                assert_eq!(second.members().len(), 4, "it runs on");
+            } else {
+                assert_eq!(second.wait().code(), Some(0), "{}", log_of(&files, "twin"));
+                let log = log_of(&files, "twin");
+                assert!(log.contains("minority in name conflict resolution, quit"), "{log}");
+                assert!(log.contains("agent: Serf shutdown detected, quitting"), "{log}");
+            }
+        }
+        assert!(is(&voters[0], "twin", "alive"));
+        assert_eq!(first.members().len(), 4);
+    });
+}
+
+#[test]
 fn a_service_manager_is_told_ready_reloading_stopping_and_alive() {
     let (dir, net) = (tempfile::tempdir().unwrap(), loopback_net());
     let path = dir.path().join("notify");

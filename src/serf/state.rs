@@ -124,7 +124,7 @@ pub(crate) enum Timer {
     Prune(Arc<str>),
 }
 
-/// How often a name came in; see [`State::named`].
+/// How often a name came in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NameCounts {
     /// `serf.events.<name>`
