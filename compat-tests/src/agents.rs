@@ -143,7 +143,7 @@ impl Agent {
     /// Waits until it ends by itself.
     ///
     /// # Panics
-    /// When it does not within [`DEADLINE`].
+    /// When it does not within 20 s.
     pub fn wait(mut self) -> ExitStatus {
         let deadline = Instant::now() + DEADLINE;
         loop {
