@@ -3,8 +3,8 @@
 
 use std::{
     fs,
-    io::Read,
-    net::{TcpListener, UdpSocket},
+    io::{Read, Write},
+    net::{TcpListener, TcpStream, UdpSocket},
     os::unix::net::UnixDatagram,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -16,6 +16,7 @@ use compat_tests::{
     agents::{Agent, loopback_net, serf_binary},
     go::go_serf_binary,
 };
+use ruserf::wire::PushPull;
 use serde_json::{Value, json};
 
 const KEY: &str = "T9jncgl9mbLus+baTTa7q7nPSUrXwbDi2dhbtqir37s=";
@@ -699,6 +700,30 @@ fn a_service_manager_is_told_ready_reloading_stopping_and_alive() {
     kill("-INT", child.id());
     until("STOPPING=1");
     assert_eq!(child.wait().unwrap().code(), Some(0), "{told:?}");
+}
+
+#[test]
+fn gossip_is_compressed_unless_that_is_disabled() {
+    for_both(|program, dir, net| {
+        for (n, (flags, kind)) in
+            [(&[][..], 9), (&["-disable-compression"], 6)].into_iter().enumerate()
+        {
+            let (bind, rpc) = (format!("{net}{}:7946", n + 1), format!("{net}{}:7373", n + 1));
+            let mut args = vec!["-bind", bind.as_str(), "-rpc-addr", rpc.as_str()];
+            args.extend(flags);
+            let run = Run::start(program, dir, &format!("compress-{n}"), &args);
+            eventually("it runs", || run.text().contains("Serf agent starting"));
+            // An exchange of states: the answer's first byte is the type of its message.
+            let mut half = Vec::new();
+            PushPull::encode(false, [].into_iter(), b"", &mut half);
+            let mut stream = TcpStream::connect(&bind).unwrap();
+            stream.set_read_timeout(Some(DEADLINE)).unwrap();
+            stream.write_all(&half).unwrap();
+            let mut first = [0; 1];
+            stream.read_exact(&mut first).unwrap();
+            assert_eq!(first[0], kind, "{flags:?}");
+        }
+    });
 }
 
 #[test]

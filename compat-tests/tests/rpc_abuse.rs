@@ -401,6 +401,56 @@ fn pipelined_requests_are_answered_in_order_and_clients_do_not_wait_for_each_oth
     assert_eq!(errors[1024], "Too many streams");
 }
 
+/// Goal: user events that arrive together are sent in one go, and nobody can tell but by the speed:
+/// each is answered in its place, a mistake in between harms no other, and all come in order.
+#[test]
+fn events_in_one_write_are_all_sent_and_answered_in_order() {
+    const EVENTS: u64 = 400;
+    let (net, dir) = (Net::new(), tempfile::tempdir().unwrap());
+    let agent = Agent::start(Program::Ours, "a", &net.ip(2), &[], dir.path());
+    let mut watcher = Client::ready(&agent.rpc);
+    watcher.call("stream", 1, Some(Value::map([("Type", "user".into())])));
+    let mut client = Client::ready(&agent.rpc);
+    let event = |name: &str, bytes: usize| {
+        let payload = "p".repeat(bytes);
+        Some(Value::map([
+            ("Name", name.into()),
+            ("Payload", payload.as_str().into()),
+            ("Coalesce", false.into()),
+        ]))
+    };
+    let too_large = |seq: u64| seq % 7 == 3;
+    let mut all = Vec::new();
+    for seq in 0..EVENTS {
+        let bytes = if too_large(seq) { 600 } else { 10 };
+        all.extend(request("event", seq, event(&format!("e{seq}"), bytes)));
+        if seq == 100 {
+            all.extend(request("stats", 1_000, None));
+        }
+    }
+    // A header whose body is late holds up no answer.
+    let last = request("event", EVENTS, event("last", 10));
+    let (head, body) = last.split_at(20);
+    all.extend(head);
+    client.send(&all);
+    for seq in 0..EVENTS {
+        let header = client.next().unwrap();
+        assert_eq!(header.number("Seq"), seq);
+        let error = header.text("Error");
+        assert_eq!(error.is_empty(), !too_large(seq), "{error}");
+        if seq == 100 {
+            assert_eq!(client.record()[0], answer(1_000, ""));
+        }
+    }
+    client.send(body);
+    assert_eq!(client.next().unwrap(), answer(EVENTS, ""));
+    let sent = (0..EVENTS).filter(|seq| !too_large(*seq)).map(|seq| format!("e{seq}"));
+    for name in sent.chain(["last".to_owned()]) {
+        let [header, body] = watcher.record();
+        assert_eq!((header.number("Seq"), body.text("Name")), (1, name));
+    }
+}
+
 fn node() -> Option<Value> {
     Some(Value::map([("Node", "nobody".into())]))
 }

@@ -202,6 +202,7 @@ async fn serve(
             Caught::Interrupt => !flags.skip_leave_on_interrupt,
             Caught::Terminate => flags.leave_on_terminate,
         };
+        notify.stopping();
         if !graceful {
             return Ok(1);
         }

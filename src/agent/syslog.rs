@@ -1,9 +1,9 @@
 //! The log to the local syslog. Go: go-syslog's `Write`, `agent/syslog.go`.
 
 use std::{
-    io::Write,
+    io::{self, Write},
     os::unix::net::{UnixDatagram, UnixStream},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use super::log::Level;
@@ -18,6 +18,7 @@ const FACILITIES: [&str; 20] = [
 /// A connection to syslogd. Nothing waits for it: what it cannot take at once is lost.
 pub(super) struct Syslog {
     facility: u8,
+    paths: Vec<PathBuf>,
     socket: Socket,
 }
 
@@ -41,21 +42,9 @@ impl Syslog {
         let index = index.ok_or_else(|| format!("invalid syslog facility: {facility}"))?;
         // FTP is 11; the local ones begin at 16.
         let facility = if index >= 12 { index + 4 } else { index } as u8;
-        let datagram = sockets.iter().find_map(|path| {
-            let socket = UnixDatagram::unbound().ok()?;
-            socket.connect(path).ok()?;
-            socket.set_nonblocking(true).ok()?;
-            Some(Socket::Datagram(socket))
-        });
-        let stream = || {
-            sockets.iter().find_map(|path| {
-                let stream = UnixStream::connect(path).ok()?;
-                stream.set_nonblocking(true).ok()?;
-                Some(Socket::Stream(stream))
-            })
-        };
-        let socket = datagram.or_else(stream).ok_or("Unix syslog delivery error")?;
-        Ok(Self { facility, socket })
+        let paths: Vec<PathBuf> = sockets.iter().map(|path| path.to_path_buf()).collect();
+        let socket = Socket::connect(&paths).ok_or("Unix syslog delivery error")?;
+        Ok(Self { facility, paths, socket })
     }
 
     /// Sends `component: text`.
@@ -70,10 +59,42 @@ impl Syslog {
         let priority = self.facility * 8 + severity;
         let time = jiff::Zoned::now().strftime("%b %e %H:%M:%S");
         let line = format!("<{priority}>{time} serf[{}]: {text}\n", std::process::id());
-        let _ = match &mut self.socket {
-            Socket::Datagram(socket) => socket.send(line.as_bytes()).map(drop),
-            Socket::Stream(stream) => stream.write(line.as_bytes()).map(drop),
+        // A full queue loses the line; a syslogd that was started again has a new socket.
+        if self.socket.send(line.as_bytes()).is_err_and(|e| e.kind() != io::ErrorKind::WouldBlock)
+            && let Some(socket) = Socket::connect(&self.paths)
+        {
+            self.socket = socket;
+            let _ = self.socket.send(line.as_bytes());
+        }
+    }
+}
+
+impl Socket {
+    /// The first that takes datagrams, or else streams; never waits to send.
+    fn connect(paths: &[PathBuf]) -> Option<Self> {
+        let datagram = |path| {
+            let socket = UnixDatagram::unbound().ok()?;
+            socket.connect(path).ok()?;
+            socket.set_nonblocking(true).ok()?;
+            Some(Self::Datagram(socket))
         };
+        let stream = |path| {
+            let stream = UnixStream::connect(path).ok()?;
+            stream.set_nonblocking(true).ok()?;
+            Some(Self::Stream(stream))
+        };
+        paths.iter().find_map(datagram).or_else(|| paths.iter().find_map(stream))
+    }
+
+    fn send(&mut self, line: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Datagram(socket) => socket.send(line).map(drop),
+            Self::Stream(stream) => match stream.write(line)? {
+                all if all == line.len() => Ok(()),
+                // Half a line would spoil the next.
+                _ => Err(io::ErrorKind::WriteZero.into()),
+            },
+        }
     }
 }
 
@@ -123,5 +144,22 @@ mod tests {
         for _ in 0..10_000 {
             syslog.send(Level::Info, "serf: more and more");
         }
+    }
+
+    #[test]
+    fn a_syslogd_that_was_started_again_gets_the_next_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let server = UnixDatagram::bind(&path).unwrap();
+        let mut syslog = Syslog::open_at("LOCAL0", &[&path]).unwrap();
+        drop(server);
+        std::fs::remove_file(&path).unwrap();
+        syslog.send(Level::Info, "serf: lost");
+        let server = UnixDatagram::bind(&path).unwrap();
+        server.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
+        syslog.send(Level::Info, "serf: told");
+        let mut buf = [0; 256];
+        let n = server.recv(&mut buf).unwrap();
+        assert!(std::str::from_utf8(&buf[..n]).unwrap().ends_with("serf: told\n"));
     }
 }
