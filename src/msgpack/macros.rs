@@ -45,15 +45,34 @@ macro_rules! __msgpack_message {
                 const DECLARED: &[&str] = &[$($declared),+];
                 const _: () = assert!($crate::msgpack::is_sorted(&[$($key),+]));
                 const _: () = assert!($crate::msgpack::is_permutation(&[$($key),+], DECLARED));
-                let mut value = Self::default();
-                reader.structure(DECLARED, |reader, key| {
+                $(const _: () = assert!($key.len() < 32);)+
+                // Out of line: Go sorts its keys, so hardly any message needs it.
+                #[cold]
+                fn field<$lt>(
+                    value: &mut $ty,
+                    reader: &mut $crate::msgpack::Reader<$lt>,
+                    key: &[u8],
+                ) -> Result<(), $crate::msgpack::Error> {
                     $(if key == $key.as_bytes() {
                         value.$field = $crate::msgpack::Value::decode(reader)?;
-                    } else)+ {
-                        reader.skip()?;
-                    }
-                    Ok(())
-                })?;
+                        return Ok(());
+                    })+
+                    reader.skip()
+                }
+
+                let mut value = Self::default();
+                let Some(mut left) = reader.take_map_len()? else {
+                    reader.declared_fields(DECLARED, |reader, key| field(&mut value, reader, key))?;
+                    return Ok(value);
+                };
+                $(if left > 0 && reader.take_key($key) {
+                    value.$field = $crate::msgpack::Value::decode(reader)?;
+                    left -= 1;
+                })+
+                for _ in 0..left {
+                    let key = reader.str()?;
+                    field(&mut value, reader, key)?;
+                }
                 Ok(value)
             }
 

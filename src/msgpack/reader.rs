@@ -55,26 +55,45 @@ impl<'a> Reader<'a> {
         self.rest
     }
 
-    /// Reads a struct: `field` is called with each key and must read or [`skip`](Self::skip) its
-    /// value. A map gives its own keys in any order, maybe twice; an array stands for the fields in
-    /// `declared` order, surplus items being skipped; nil calls nothing.
+    /// Pairs of the map that comes next, whose header is read; `None` if no map comes next.
+    ///
+    /// # Errors
+    /// A truncated header.
+    #[inline]
+    pub fn take_map_len(&mut self) -> Result<Option<u32>, Error> {
+        let before = self.rest;
+        let marker = self.byte()?;
+        let len = self.map_len(marker)?;
+        if len.is_none() {
+            self.rest = before;
+        }
+        Ok(len)
+    }
+
+    /// Reads a key of fewer than 32 bytes if it comes next, in the family that Go writes.
+    #[inline]
+    pub fn take_key(&mut self, key: &'static str) -> bool {
+        let Some((&marker, rest)) = self.rest.split_first() else { return false };
+        if usize::from(marker ^ 0xa0) != key.len() {
+            return false;
+        }
+        let Some(rest) = rest.strip_prefix(key.as_bytes()) else { return false };
+        self.rest = rest;
+        true
+    }
+
+    /// Reads a struct that came as an array, its items in `declared` order: `field` is called with
+    /// each key and must read or [`skip`](Self::skip) its value. Surplus items are skipped; nil
+    /// calls nothing.
     ///
     /// # Errors
     /// Another type, or what `field` returns.
-    #[inline]
-    pub fn structure(
+    pub fn declared_fields(
         &mut self,
         declared: &[&'static str],
         mut field: impl FnMut(&mut Self, &[u8]) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let marker = self.byte()?;
-        if let Some(pairs) = self.map_len(marker)? {
-            for _ in 0..pairs {
-                let key = self.str()?;
-                field(self, key)?;
-            }
-            return Ok(());
-        }
         let mut names = declared.iter();
         self.items(marker, "struct", |reader| match names.next() {
             Some(name) => field(reader, name.as_bytes()),

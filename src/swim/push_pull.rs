@@ -144,25 +144,35 @@ impl Swim {
 
     /// Refuses a state with a node that somebody could not understand. Go: `verifyProtocol`.
     fn verify_protocol(&self, state: &PushPull) -> Result<(), Error> {
-        let mut range = Ranges::default();
+        let mut ranges = Ranges::default();
+        let mut spoken = Spoken::default();
         for row in state.rows().flatten() {
+            let vsn: Option<Vsn> = row.vsn.as_slice().first_chunk().copied();
+            spoken.widen(vsn.unwrap_or_default());
             if row.state == 0
                 && let Some([min, max, _, delegate_min, delegate_max]) =
                     row.vsn.as_slice().first_chunk()
             {
-                range.narrow(*min, *max, *delegate_min, *delegate_max);
+                ranges.narrow(*min, *max, *delegate_min, *delegate_max);
             }
         }
-        for row in self.table.rows().filter(|row| row.state == NodeStateKind::Alive) {
+        for row in self.table.rows_unordered() {
             let [min, max, _, delegate_min, delegate_max, _] = row.record.vsn;
-            range.narrow(min, max, delegate_min, delegate_max);
+            spoken.widen(row.record.vsn);
+            if row.state == NodeStateKind::Alive {
+                ranges.narrow(min, max, delegate_min, delegate_max);
+            }
         }
+        if ranges.hold(&spoken) {
+            return Ok(());
+        }
+        // Somebody is not understood; only now it matters who.
         for row in state.rows().flatten() {
             let vsn: Option<Vsn> = row.vsn.as_slice().first_chunk().copied();
-            range.check(row.name, vsn.unwrap_or_default())?;
+            ranges.check(row.name, vsn.unwrap_or_default())?;
         }
         for row in self.table.rows() {
-            range.check(row.record.name.as_bytes(), row.record.vsn)?;
+            ranges.check(row.record.name.as_bytes(), row.record.vsn)?;
         }
         Ok(())
     }
@@ -264,6 +274,15 @@ impl Ranges {
         self.delegate_max = self.delegate_max.min(delegate_max);
     }
 
+    /// Whether every version spoken lies within.
+    fn hold(&self, spoken: &Spoken) -> bool {
+        let Spoken { low: [low, delegate_low], high: [high, delegate_high] } = *spoken;
+        low >= self.min
+            && high <= self.max
+            && delegate_low >= self.delegate_min
+            && delegate_high <= self.delegate_max
+    }
+
     fn check(&self, name: &[u8], vsn: Vsn) -> Result<(), Error> {
         let name = name.escape_ascii();
         let [_, _, now, _, _, delegate_now] = vsn;
@@ -281,6 +300,27 @@ impl Ranges {
             )));
         }
         Ok(())
+    }
+}
+
+/// Lowest and highest version that nodes speak: of the protocol, then of the delegate.
+struct Spoken {
+    low: [u8; 2],
+    high: [u8; 2],
+}
+
+impl Default for Spoken {
+    fn default() -> Self {
+        Self { low: [u8::MAX; 2], high: [0; 2] }
+    }
+}
+
+impl Spoken {
+    fn widen(&mut self, [_, _, now, _, _, delegate_now]: Vsn) {
+        let Self { low: [low, delegate_low], high: [high, delegate_high] } = self;
+        (*low, *high) = ((*low).min(now), (*high).max(now));
+        *delegate_low = (*delegate_low).min(delegate_now);
+        *delegate_high = (*delegate_high).max(delegate_now);
     }
 }
 

@@ -250,6 +250,12 @@ impl Table {
         self.live.len()
     }
 
+    /// Every row in the order of memory, where the order does not matter.
+    pub(super) fn rows_unordered(&self) -> impl Iterator<Item = &Row> {
+        self.rows.iter().flatten()
+    }
+
+    /// Every row in probe order.
     pub(super) fn rows(&self) -> impl Iterator<Item = &Row> {
         self.order.iter().filter_map(|slot| self.get(*slot))
     }
