@@ -9,6 +9,9 @@ use std::{
 /// Lines a file may have before its tests.
 const FILE_LINES_MAX: usize = 600;
 
+/// Crates in the tree of the library without default features, itself included.
+const CRATES_MAX: usize = 40;
+
 /// Modules below the driver: no I/O, no clock, no global randomness.
 const CORE: [&str; 5] = ["base", "msgpack", "wire", "swim", "serf"];
 
@@ -68,6 +71,23 @@ fn layers_only_look_down() {
         }
     }
     assert!(found.is_empty(), "a layer looks up:\n{}", found.join("\n"));
+}
+
+/// What an embedder builds: the library without its default features.
+#[test]
+fn the_library_alone_brings_few_crates() {
+    let output = Command::new(env!("CARGO"))
+        .args(["tree", "--offline", "--package=ruserf", "--no-default-features"])
+        .args(["--edges=normal,build", "--prefix=none", "--format={p}"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let tree = String::from_utf8(output.stdout).unwrap();
+    let crates: std::collections::BTreeSet<_> =
+        tree.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    assert!(crates.contains("ruserf") && crates.contains("tokio"), "{crates:?}");
+    assert!(crates.len() <= CRATES_MAX, "{} crates: {crates:?}", crates.len());
 }
 
 #[test]

@@ -1,11 +1,12 @@
 //! Errors of the agent; the texts are what operators and scripts see.
 
+use crate::base::error_texts;
+
 /// Why the agent does not start, or a command of its RPC fails.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug)]
 #[non_exhaustive]
 pub enum AgentError {
     /// A configuration file cannot be read.
-    #[error("Error reading '{path}': {reason}")]
     Read {
         /// The file.
         path: String,
@@ -13,7 +14,6 @@ pub enum AgentError {
         reason: String,
     },
     /// A configuration file has a mistake.
-    #[error("Error decoding '{path}': {reason}")]
     Decode {
         /// The file.
         path: String,
@@ -21,18 +21,47 @@ pub enum AgentError {
         reason: String,
     },
     /// A setting cannot work.
-    #[error("{0}")]
     Invalid(String),
     /// The tags or keyring file.
-    #[error("{0}")]
     File(String),
     /// The node refused.
-    #[error("{0}")]
-    Driver(#[from] crate::driver::Error),
+    Driver(crate::driver::Error),
     /// The RPC's socket.
-    #[error("Error starting RPC listener: {0}")]
     Rpc(String),
     /// Nobody was contacted.
-    #[error("{0}")]
-    Join(#[from] crate::driver::JoinError),
+    Join(crate::driver::JoinError),
+}
+
+error_texts! {
+    AgentError {
+        Self::Read { path, reason } => "Error reading '{path}': {reason}";
+        Self::Decode { path, reason } => "Error decoding '{path}': {reason}";
+        Self::Invalid(text) => "{text}";
+        Self::File(text) => "{text}";
+        Self::Driver(error) => "{error}";
+        Self::Rpc(text) => "Error starting RPC listener: {text}";
+        Self::Join(error) => "{error}";
+    }
+}
+
+impl std::error::Error for AgentError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Driver(error) => Some(error),
+            Self::Join(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<crate::driver::Error> for AgentError {
+    fn from(error: crate::driver::Error) -> Self {
+        Self::Driver(error)
+    }
+}
+
+impl From<crate::driver::JoinError> for AgentError {
+    fn from(error: crate::driver::JoinError) -> Self {
+        Self::Join(error)
+    }
 }

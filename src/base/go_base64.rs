@@ -1,4 +1,4 @@
-//! Standard base64 as Go reads it: line breaks are skipped, padding is due, bits beyond the last
+//! Standard base64, written with padding, and read as Go reads it: line breaks are skipped, padding is due, bits beyond the last
 //! byte are free, and a mistake names the byte that Go names. Go: `encoding/base64`.
 
 /// Decodes `text`.
@@ -15,6 +15,21 @@ pub fn decode(text: &str) -> Result<Vec<u8>, String> {
             Err(at) => return Err(format!("illegal base64 data at input byte {at}")),
         }
     }
+}
+
+/// Encodes `bytes`.
+pub fn encode(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let mut bits = [0; 4];
+        bits.iter_mut().skip(1).zip(chunk).for_each(|(to, from)| *to = *from);
+        let bits = u32::from_be_bytes(bits);
+        for place in 0..4 {
+            let sextet = (bits >> (18 - 6 * place)) as u8 & 0x3f;
+            text.push(if place > chunk.len() { '=' } else { character(sextet) });
+        }
+    }
+    text
 }
 
 struct Input<'a> {
@@ -79,6 +94,16 @@ impl Input<'_> {
     }
 }
 
+fn character(sextet: u8) -> char {
+    char::from(match sextet {
+        0..26 => b'A' + sextet,
+        26..52 => b'a' + (sextet - 26),
+        52..62 => b'0' + (sextet - 52),
+        62 => b'+',
+        _ => b'/',
+    })
+}
+
 fn sextet(byte: u8) -> Option<u32> {
     let value = match byte {
         b'A'..=b'Z' => byte - b'A',
@@ -93,7 +118,19 @@ fn sextet(byte: u8) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use super::decode;
+    use base64::{Engine as _, prelude::BASE64_STANDARD};
+
+    use super::{decode, encode};
+
+    #[test]
+    fn encoding_is_what_the_base64_crate_says() {
+        let bytes: Vec<u8> = (0..=255).rev().collect();
+        for len in 0..bytes.len() {
+            let text = encode(&bytes[..len]);
+            assert_eq!(text, BASE64_STANDARD.encode(&bytes[..len]));
+            assert_eq!(decode(&text).as_deref(), Ok(&bytes[..len]));
+        }
+    }
 
     /// The places are those that a Go agent named.
     #[test]

@@ -1,19 +1,17 @@
 //! Durations in Go's text form, such as `1h15m30.918s`.
 
+use crate::base::error_texts;
 use std::fmt;
 
 /// Why a text is no Go duration; the messages are Go's (`time.ParseDuration`).
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ParseError {
     /// Not a duration at all, or out of range.
-    #[error("time: invalid duration {}", quote(.0))]
     Invalid(String),
     /// A number without a unit.
-    #[error("time: missing unit in duration {}", quote(.0))]
     MissingUnit(String),
     /// A unit that Go does not have.
-    #[error("time: unknown unit {} in duration {}", quote(unit), quote(text))]
     UnknownUnit {
         /// The unit.
         unit: String,
@@ -21,6 +19,16 @@ pub enum ParseError {
         text: String,
     },
 }
+
+error_texts! {
+    ParseError {
+        Self::Invalid(text) => "time: invalid duration {}", quote(text);
+        Self::MissingUnit(text) => "time: missing unit in duration {}", quote(text);
+        Self::UnknownUnit { unit, text } => "time: unknown unit {} in duration {}", quote(unit), quote(text);
+    }
+}
+
+impl std::error::Error for ParseError {}
 
 /// Parses a Go duration into nanoseconds. Units: ns, us, µs, ms, s, m, h; a bare `0` needs none.
 ///

@@ -1,10 +1,12 @@
 //! Layer 0: time, randomness and other values that every layer shares.
 
+mod error_texts;
 pub mod go_base64;
 pub mod go_duration;
 pub mod go_net;
 mod instant;
 mod rng;
 
+pub(crate) use error_texts::error_texts;
 pub use instant::Instant;
 pub use rng::Rng;

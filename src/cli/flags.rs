@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::base::go_duration;
+use crate::base::{error_texts, go_duration};
 
 /// One flag: what parses it, and what help, completions and man pages say of it.
 #[derive(Clone, Copy, Debug)]
@@ -46,16 +46,13 @@ pub struct Parsed {
 }
 
 /// What is wrong with the arguments; the texts are Go's.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ParseError {
     /// No such flag.
-    #[error("flag provided but not defined: -{0}")]
     Undefined(String),
     /// The value is missing.
-    #[error("flag needs an argument: -{0}")]
     NeedsArgument(String),
     /// The value does not parse.
-    #[error("invalid value {value:?} for flag -{flag}: {reason}")]
     Invalid {
         /// The value.
         value: String,
@@ -65,7 +62,6 @@ pub enum ParseError {
         reason: &'static str,
     },
     /// The value of a boolean does not parse.
-    #[error("invalid boolean value {value:?} for -{flag}: parse error")]
     Boolean {
         /// The value.
         value: String,
@@ -73,12 +69,23 @@ pub enum ParseError {
         flag: String,
     },
     /// Such as `---x` or `-=x`.
-    #[error("bad flag syntax: {0}")]
     Syntax(String),
     /// Help was asked for behind the point where it is looked for first.
-    #[error("flag: help requested")]
     Help,
 }
+
+error_texts! {
+    ParseError {
+        Self::Undefined(text) => "flag provided but not defined: -{text}";
+        Self::NeedsArgument(text) => "flag needs an argument: -{text}";
+        Self::Invalid { value, flag, reason } => "invalid value {value:?} for flag -{flag}: {reason}";
+        Self::Boolean { value, flag } => "invalid boolean value {value:?} for -{flag}: parse error";
+        Self::Syntax(text) => "bad flag syntax: {text}";
+        Self::Help => "flag: help requested";
+    }
+}
+
+impl std::error::Error for ParseError {}
 
 /// Parses `args` by the tables.
 ///

@@ -40,20 +40,19 @@ impl Exporter {
         }
         self.next = now + INTERVAL;
         self.finish(engine);
-        metrics::gauge!("memberlist.health.score").set(f64::from(engine.health_score()));
-        metrics::gauge!("memberlist.size.local").set(self.swim.local_state_bytes as f64);
+        recorder::gauge("memberlist.health.score", f64::from(engine.health_score()));
+        recorder::gauge("memberlist.size.local", self.swim.local_state_bytes as f64);
         for (state, count) in NODE_STATES.into_iter().zip(engine.node_states()) {
-            metrics::gauge!("memberlist.node.instances", "node_state" => state).set(count as f64);
+            recorder::gauge_of("memberlist.node.instances", ("node_state", state), count as f64);
         }
         if now < self.queues {
             return;
         }
         self.queues = now + QUEUE_INTERVAL;
         for (name, depth) in QUEUES.into_iter().zip(engine.queue_depths()) {
-            metrics::histogram!(name).record(depth as f64);
+            histogram(name, depth as f64);
         }
-        metrics::histogram!("memberlist.queue.broadcasts")
-            .record(engine.queued_broadcasts() as f64);
+        histogram("memberlist.queue.broadcasts", engine.queued_broadcasts() as f64);
     }
 
     /// Tells the counters, whatever the time.
@@ -131,7 +130,7 @@ impl Exporter {
             for (kind, count) in [("serf.events", counts.events), ("serf.queries", counts.queries)]
             {
                 if count > 0 {
-                    metrics::counter!(format!("{kind}.{name}")).increment(count);
+                    recorder::counter(format!("{kind}.{name}").into(), count);
                 }
             }
         }
@@ -140,17 +139,27 @@ impl Exporter {
 
 /// A gossip round from its begin to the last packet handed to the kernel.
 pub(super) fn gossip_round(began: Instant, end: Instant) {
-    metrics::histogram!("memberlist.gossip").record(millis(end.since(began)));
+    histogram("memberlist.gossip", millis(end.since(began)));
 }
 
 /// The bytes of a sealed stream that came in whole.
 pub(super) fn remote_size(bytes: usize) {
-    metrics::histogram!("memberlist.size.remote").record(bytes as f64);
+    histogram("memberlist.size.remote", bytes as f64);
+}
+
+/// Adds to a counter.
+pub(super) fn counter(name: &'static str, by: u64) {
+    recorder::counter(name.into(), by);
+}
+
+/// Takes one measurement.
+pub(super) fn histogram(name: &'static str, value: f64) {
+    recorder::histogram(name, value, 1);
 }
 
 fn count(name: &'static str, new: u64, old: u64) {
     if new > old {
-        metrics::counter!(name).increment(new - old);
+        counter(name, new - old);
     }
 }
 
@@ -159,7 +168,7 @@ fn sizes(name: &'static str, new: Sizes, old: Sizes) {
     let count = new.count.saturating_sub(old.count);
     if count > 0 {
         let mean = new.bytes.saturating_sub(old.bytes) as f64 / count as f64;
-        metrics::histogram!(name).record_many(mean, usize::try_from(count).unwrap_or(usize::MAX));
+        recorder::histogram(name, mean, count);
     }
 }
 
@@ -168,12 +177,52 @@ fn times(name: &'static str, new: Times, old: Times) {
     let count = new.count.saturating_sub(old.count);
     if count > 0 {
         let mean = millis(new.total.saturating_sub(old.total)) / count as f64;
-        metrics::histogram!(name).record_many(mean, usize::try_from(count).unwrap_or(usize::MAX));
+        recorder::histogram(name, mean, count);
     }
 }
 
 fn millis(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
+}
+
+#[cfg(feature = "metrics")]
+mod recorder {
+    use std::borrow::Cow;
+
+    pub(super) fn counter(name: Cow<'static, str>, by: u64) {
+        metrics::counter!(name).increment(by);
+    }
+
+    pub(super) fn gauge(name: &'static str, value: f64) {
+        metrics::gauge!(name).set(value);
+    }
+
+    pub(super) fn gauge_of(
+        name: &'static str,
+        (key, label): (&'static str, &'static str),
+        value: f64,
+    ) {
+        metrics::gauge!(name, key => label).set(value);
+    }
+
+    pub(super) fn histogram(name: &'static str, value: f64, count: u64) {
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        metrics::histogram!(name).record_many(value, count);
+    }
+}
+
+/// Nobody wants to know.
+#[cfg(not(feature = "metrics"))]
+mod recorder {
+    use std::borrow::Cow;
+
+    pub(super) fn counter(_: Cow<'static, str>, _: u64) {}
+
+    pub(super) fn gauge(_: &'static str, _: f64) {}
+
+    pub(super) fn gauge_of(_: &'static str, _: (&'static str, &'static str), _: f64) {}
+
+    pub(super) fn histogram(_: &'static str, _: f64, _: u64) {}
 }
 
 /// Go's names of the states, in the order of the counts.

@@ -1,17 +1,26 @@
 //! The one task that owns the engine.
 
-use std::{collections::BTreeMap, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    future::poll_fn,
+    io,
+    net::SocketAddr,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 
 use tokio::{
     sync::{mpsc, oneshot},
     task::AbortHandle,
-    time::sleep_until,
+    time::{Sleep, sleep_until},
 };
 use tracing::{debug, warn};
 
 use super::{
     clock,
-    metrics::{self as measured, Exporter},
+    metrics::{self, Exporter},
     node::Node,
     stream::{Budget, Reply, Share, StreamTask},
 };
@@ -88,21 +97,17 @@ pub(super) async fn run<T: Transport>(
         if sleep.deadline() != wake {
             sleep.as_mut().reset(wake);
         }
-        tokio::select! {
-            readable = io.transport.readable() => {
-                if let Err(error) = readable {
-                    debug!(target: "memberlist", "Error reading UDP packet: {error}");
-                    tokio::time::sleep(Duration::from_millis(1)).await;
-                }
+        let wake = next(&*io.transport, &mut inbox, &mut connections, sleep.as_mut()).await;
+        match wake {
+            Wake::Readable(Ok(())) | Wake::Time => {}
+            Wake::Readable(Err(error)) => {
+                debug!(target: "memberlist", "Error reading UDP packet: {error}");
+                tokio::time::sleep(Duration::from_millis(1)).await;
             }
-            command = inbox.commands.recv() => match command {
-                Some(command) => command(&mut node),
-                // The last handle was dropped.
-                None => node.stop = true,
-            },
-            Some(message) = inbox.internal.recv() => io.on_internal(&mut node, message),
-            Some((stream, from)) = connections.recv() => io.on_accepted(&mut node, stream, from),
-            () = &mut sleep => {}
+            Wake::Command(command) => command(&mut node),
+            Wake::Abandoned => node.stop = true,
+            Wake::Internal(message) => io.on_internal(&mut node, message),
+            Wake::Accepted(stream, from) => io.on_accepted(&mut node, stream, from),
         }
         // Whatever else waits, bounded, so that no source starves another.
         let drained = io.receive(&mut node, &mut buf);
@@ -130,6 +135,44 @@ pub(super) async fn run<T: Transport>(
     node.tasks.shutdown().await;
     drop((io, connections));
     node.finish().await;
+}
+
+/// Why the engine's task wakes.
+enum Wake<S> {
+    Readable(io::Result<()>),
+    Command(Command),
+    /// The last handle was dropped.
+    Abandoned,
+    Internal(Internal),
+    Accepted(S, SocketAddr),
+    Time,
+}
+
+/// Waits for the first of them. Accepted streams are looked at first, since a turn serves only one
+/// of these; of everything else it takes what waits, so that nothing starves.
+async fn next<T: Transport>(
+    transport: &T,
+    inbox: &mut Inbox,
+    connections: &mut mpsc::Receiver<(T::Stream, SocketAddr)>,
+    mut sleep: Pin<&mut Sleep>,
+) -> Wake<T::Stream> {
+    let mut readable = pin!(transport.readable());
+    poll_fn(|cx| {
+        if let Poll::Ready(Some((stream, from))) = connections.poll_recv(cx) {
+            return Poll::Ready(Wake::Accepted(stream, from));
+        }
+        if let Poll::Ready(command) = inbox.commands.poll_recv(cx) {
+            return Poll::Ready(command.map_or(Wake::Abandoned, Wake::Command));
+        }
+        if let Poll::Ready(Some(message)) = inbox.internal.poll_recv(cx) {
+            return Poll::Ready(Wake::Internal(message));
+        }
+        if let Poll::Ready(result) = readable.as_mut().poll(cx) {
+            return Poll::Ready(Wake::Readable(result));
+        }
+        sleep.as_mut().poll(cx).map(|()| Wake::Time)
+    })
+    .await
 }
 
 impl<T: Transport> Io<T> {
@@ -170,7 +213,7 @@ impl<T: Transport> Io<T> {
         node.engine.handle_timeout(now);
         if node.engine.swim_counters().gossip_rounds > rounds {
             self.pump(node);
-            measured::gossip_round(now, clock::now());
+            metrics::gossip_round(now, clock::now());
         }
     }
 
@@ -188,7 +231,7 @@ impl<T: Transport> Io<T> {
         match output {
             swim::Output::Packet { to, data } => {
                 if let Err(error) = self.transport.try_send_to(&data, to) {
-                    metrics::counter!("memberlist.udp.failed").increment(1);
+                    metrics::counter("memberlist.udp.failed", 1);
                     debug!(target: "memberlist", addr = %to, %error, "Failed to send UDP message");
                 }
             }
@@ -247,7 +290,7 @@ impl<T: Transport> Io<T> {
         if let Some(open) = self.streams.remove(&id) {
             open.task.abort();
         }
-        metrics::counter!("memberlist.tcp.evicted").increment(1);
+        metrics::counter("memberlist.tcp.evicted", 1);
         let error = "closed in favour of newer streams".to_owned();
         let input = StreamInput::Failed { connected: true, error };
         node.engine.handle_stream(clock::now(), id, input);

@@ -5,7 +5,9 @@ use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 use tokio::time::timeout;
 
 mod healing;
+#[cfg(feature = "metrics")]
 mod limits;
+#[cfg(feature = "metrics")]
 mod measured;
 
 use super::{Builder, EventStream, Serf, Subscribe};

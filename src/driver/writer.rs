@@ -11,8 +11,8 @@ use std::{
 use tokio::sync::oneshot;
 use tracing::{error, warn};
 
-use super::file;
-use crate::{serf::SnapshotOp, wire::Keyring};
+use super::{file, metrics};
+use crate::{base::go_base64, serf::SnapshotOp, wire::Keyring};
 
 /// The engine's end.
 pub(super) struct Writer {
@@ -66,7 +66,7 @@ impl Writer {
                     error!(target: "serf", "Failed to update snapshot: the disk is too slow");
                 }
                 self.dropped += 1;
-                metrics::counter!("serf.snapshot.dropped").increment(1);
+                metrics::counter("serf.snapshot.dropped", 1);
             }
         }
     }
@@ -75,8 +75,7 @@ impl Writer {
 /// A JSON array with two spaces of indent, as Go's `json.MarshalIndent` makes it; base64 needs no
 /// escapes.
 fn encode_keyring(keyring: &Keyring) -> String {
-    use base64::Engine as _;
-    let keys = keyring.keys().map(|key| base64::prelude::BASE64_STANDARD.encode(key));
+    let keys = keyring.keys().map(go_base64::encode);
     let lines = keys.map(|key| format!("  \"{key}\"")).collect::<Vec<_>>();
     if lines.is_empty() { "[]".to_owned() } else { format!("[\n{}\n]", lines.join(",\n")) }
 }
@@ -123,7 +122,7 @@ impl SnapshotFile {
                 let started = std::time::Instant::now();
                 self.pending.push_str(&lines);
                 let result = self.write();
-                metrics::histogram!("serf.snapshot.appendLine").record(millis(started));
+                metrics::histogram("serf.snapshot.appendLine", millis(started));
                 result
             }
             SnapshotOp::Replace(lines) => {
@@ -132,7 +131,7 @@ impl SnapshotFile {
                 // All of it is in the new file.
                 self.pending.clear();
                 *self = Self::open(std::mem::take(&mut self.path))?;
-                metrics::histogram!("serf.snapshot.compact").record(millis(started));
+                metrics::histogram("serf.snapshot.compact", millis(started));
                 Ok(())
             }
             SnapshotOp::Sync => {

@@ -9,18 +9,22 @@
 
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
 
+#[cfg(feature = "serde")]
 mod de;
 mod macros;
 mod reader;
 mod scanner;
+#[cfg(feature = "serde")]
 mod ser;
 mod value;
 mod writer;
 
+#[cfg(feature = "serde")]
 pub use de::{Deserializer, from_reader, from_slice};
 pub use macros::{is_permutation, is_sorted};
 pub use reader::{Error, Reader};
 pub use scanner::Scanner;
+#[cfg(feature = "serde")]
 pub use ser::{Serializer, to_vec};
 pub use value::{Bin, Value};
 pub use writer::{Dialect, Writer};
@@ -28,6 +32,7 @@ pub use writer::{Dialect, Writer};
 pub use crate::__msgpack_message as message;
 
 /// For `#[serde(with = "msgpack::as_bytes")]` on a `Vec<u8>` that is Go's `[]byte`.
+#[cfg(feature = "serde")]
 pub mod as_bytes {
     use serde::{Deserializer, Serializer, de};
 
@@ -72,5 +77,5 @@ pub mod as_bytes {
 /// Deepest nesting that unknown values may have. Go has no bound.
 pub const DEPTH_MAX: usize = 16;
 
-#[cfg(test)]
+#[cfg(all(test, feature = "serde"))]
 mod tests;

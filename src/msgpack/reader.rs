@@ -5,15 +5,14 @@ use std::borrow::Cow;
 use rmp::Marker;
 
 use super::{Bin, DEPTH_MAX};
+use crate::base::error_texts;
 
 /// Why a value was refused. Peers' bytes cause all of these; the reader is of no use afterwards.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Error {
     /// The input ends inside a value. With more input it might be whole.
-    #[error("unexpected EOF")]
     Truncated,
     /// A value of another type.
-    #[error("cannot decode {expected}: descriptor byte {found:#04x}")]
     Type {
         /// What the field holds.
         expected: &'static str,
@@ -21,15 +20,24 @@ pub enum Error {
         found: u8,
     },
     /// An integer that does not fit its field.
-    #[error("integer overflow")]
     Range,
     /// More than [`DEPTH_MAX`] levels.
-    #[error("nested too deeply")]
     Depth,
     /// A serde type refused the value.
-    #[error("value does not fit the type")]
     Mismatch,
 }
+
+error_texts! {
+    Error {
+        Self::Truncated => "unexpected EOF";
+        Self::Type { expected, found } => "cannot decode {expected}: descriptor byte {found:#04x}";
+        Self::Range => "integer overflow";
+        Self::Depth => "nested too deeply";
+        Self::Mismatch => "value does not fit the type";
+    }
+}
+
+impl std::error::Error for Error {}
 
 /// Reads values one by one. Strings are borrowed; nothing is allocated by a length that the
 /// input does not hold.
@@ -401,6 +409,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads the header of an array; nil is empty.
+    #[cfg(feature = "serde")]
     pub(super) fn array_len(&mut self) -> Result<u32, Error> {
         let marker = self.byte()?;
         self.items_len(marker, "array")

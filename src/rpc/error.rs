@@ -1,24 +1,52 @@
 //! Errors of the RPC layer.
 
+use crate::base::error_texts;
 use crate::msgpack;
 
 /// Why an RPC connection cannot go on.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug)]
 #[non_exhaustive]
 pub enum RpcError {
     /// The peer sent something that is no value of the protocol.
-    #[error("decode failed: {0}")]
-    Decode(#[from] msgpack::Error),
+    Decode(msgpack::Error),
     /// The peer sent a value larger than the limit.
-    #[error("message exceeds {max} bytes")]
     TooLarge {
         /// The limit.
         max: usize,
     },
     /// The connection ended in the middle of a value.
-    #[error("unexpected EOF")]
     Truncated,
     /// The socket failed.
-    #[error("{0}")]
-    Io(#[from] std::io::Error),
+    Io(std::io::Error),
+}
+
+error_texts! {
+    RpcError {
+        Self::Decode(error) => "decode failed: {error}";
+        Self::TooLarge { max } => "message exceeds {max} bytes";
+        Self::Truncated => "unexpected EOF";
+        Self::Io(error) => "{error}";
+    }
+}
+
+impl std::error::Error for RpcError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Decode(error) => Some(error),
+            Self::Io(error) => Some(error),
+            Self::TooLarge { .. } | Self::Truncated => None,
+        }
+    }
+}
+
+impl From<msgpack::Error> for RpcError {
+    fn from(error: msgpack::Error) -> Self {
+        Self::Decode(error)
+    }
+}
+
+impl From<std::io::Error> for RpcError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Io(error)
+    }
 }

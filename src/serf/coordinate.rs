@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tracing::{error, trace};
 
 use super::{TransformError, state::State};
-use crate::base::Rng;
+use crate::base::{Rng, error_texts};
 
 /// A point in the latency space; seconds. Go: `coordinate.Coordinate`.
 #[derive(Clone, Debug, PartialEq)]
@@ -89,17 +89,22 @@ pub(crate) struct Vivaldi {
 }
 
 /// Why a measurement was not used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum UpdateError {
-    #[error("dimensions aren't compatible")]
     Dimensions,
-    #[error("coordinate is invalid")]
     Invalid,
-    #[error(
-        "round trip time not in valid range, duration {0:?} is not a positive value less than 10s "
-    )]
     Rtt(Duration),
 }
+
+error_texts! {
+    UpdateError {
+        Self::Dimensions => "dimensions aren't compatible";
+        Self::Invalid => "coordinate is invalid";
+        Self::Rtt(rtt) => "round trip time not in valid range, duration {rtt:?} is not a positive value less than 10s ";
+    }
+}
+
+impl std::error::Error for UpdateError {}
 
 impl Vivaldi {
     pub(crate) fn new() -> Self {

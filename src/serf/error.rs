@@ -1,25 +1,47 @@
 //! Errors of the Serf engine. Texts that Go clients compare are Go's.
 
+use crate::base::error_texts;
+
 /// What went wrong with a call.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {
     /// The configuration cannot work.
-    #[error("{0}")]
     Config(String),
     /// The call is not possible in this state.
-    #[error("{0}")]
     State(&'static str),
     /// The caller's data does not fit or cannot be encoded.
-    #[error("{0}")]
     Invalid(String),
     /// The layer below failed.
-    #[error("{0}")]
-    Swim(#[from] crate::swim::Error),
+    Swim(crate::swim::Error),
     /// A broadcast was not sent out in time.
-    #[error("{0}")]
     Timeout(&'static str),
     /// Some nodes refused a key operation, or did not answer it.
-    #[error("{0}")]
     Keys(String),
+}
+
+error_texts! {
+    Error {
+        Self::Config(text) => "{text}";
+        Self::State(text) => "{text}";
+        Self::Invalid(text) => "{text}";
+        Self::Swim(error) => "{error}";
+        Self::Timeout(text) => "{text}";
+        Self::Keys(text) => "{text}";
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Swim(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<crate::swim::Error> for Error {
+    fn from(error: crate::swim::Error) -> Self {
+        Self::Swim(error)
+    }
 }

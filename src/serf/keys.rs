@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use base64::{Engine as _, prelude::BASE64_STANDARD};
 use tracing::{error, info, warn};
 
 use super::{
@@ -203,7 +202,7 @@ impl State {
 
     /// Answers with as many keys as fit. Go: `keyListResponseWithCorrectSize`.
     fn answer_list(&mut self, now: Instant, id: QueryId, keyring: &Keyring) {
-        let keys = keyring.keys().map(|key| BASE64_STANDARD.encode(key)).collect::<Vec<_>>();
+        let keys = keyring.keys().map(go_base64::encode).collect::<Vec<_>>();
         let Some(primary) = keys.first() else {
             error!(target: "serf", "{EMPTY_KEYRING}");
             let message = EMPTY_KEYRING.as_bytes();

@@ -26,6 +26,8 @@ mod query;
 mod queue;
 mod reap;
 mod regex;
+#[cfg(feature = "serde")]
+mod serialize;
 mod snapshot;
 mod state;
 mod stats;

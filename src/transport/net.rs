@@ -12,6 +12,7 @@ use tokio::{
 };
 
 use super::Transport;
+use crate::base::error_texts;
 
 /// One UDP and one TCP socket on the same port.
 pub struct NetTransport {
@@ -41,8 +42,7 @@ impl fmt::Display for SocketKind {
 }
 
 /// The sockets could not be bound. Happens when another program has the port.
-#[derive(Debug, thiserror::Error)]
-#[error("failed to start {kind} listener on {:?} port {}: {source}", addr.ip().to_string(), addr.port())]
+#[derive(Debug)]
 pub struct BindError {
     /// Which socket.
     pub kind: SocketKind,
@@ -50,6 +50,19 @@ pub struct BindError {
     pub addr: SocketAddr,
     /// The system's reason.
     pub source: io::Error,
+}
+
+error_texts! {
+    BindError {
+        Self { kind, addr, source } => "failed to start {kind} listener on {:?} port {}: {source}",
+            addr.ip().to_string(), addr.port();
+    }
+}
+
+impl std::error::Error for BindError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
+    }
 }
 
 impl NetTransport {

@@ -3,6 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use super::crypto::Cipher;
+use crate::base::error_texts;
 
 /// Keys of 16, 24 or 32 bytes; the first is the primary. Go: `keyring.go`.
 ///
@@ -18,21 +19,28 @@ struct Key {
 }
 
 /// Why a keyring operation was refused; the texts are Go's (operators see them).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyringError {
     /// A key of another length.
-    #[error("key size must be 16, 24 or 32 bytes")]
     KeySize,
     /// `use_key` of an unknown key.
-    #[error("requested key is not in the keyring")]
     NotInKeyring,
     /// `remove_key` of the primary.
-    #[error("removing the primary key is not allowed")]
     RemovingPrimary,
     /// Keys without a primary.
-    #[error("empty primary key not allowed")]
     EmptyPrimary,
 }
+
+error_texts! {
+    KeyringError {
+        Self::KeySize => "key size must be 16, 24 or 32 bytes";
+        Self::NotInKeyring => "requested key is not in the keyring";
+        Self::RemovingPrimary => "removing the primary key is not allowed";
+        Self::EmptyPrimary => "empty primary key not allowed";
+    }
+}
+
+impl std::error::Error for KeyringError {}
 
 impl Keyring {
     /// A ring of `primary` and then `keys`, without duplicates. Both empty: an empty ring.

@@ -14,7 +14,7 @@ use super::{
     message::kind,
 };
 use crate::{
-    base::Rng,
+    base::{Rng, error_texts},
     msgpack::{Reader, Value, Writer},
 };
 
@@ -151,15 +151,22 @@ impl PushPull {
 }
 
 /// Why an exchange ended without a message.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StreamError {
     /// Close without a word.
-    #[error("{0}")]
     Close(DecodeError),
     /// Tell the peer with an error reply (sealed like any message), then close.
-    #[error("{0}")]
     Refuse(DecodeError),
 }
+
+error_texts! {
+    StreamError {
+        Self::Close(error) => "{error}";
+        Self::Refuse(error) => "{error}";
+    }
+}
+
+impl std::error::Error for StreamError {}
 
 /// Additional authenticated data of a stream: the frame's first five bytes, then the label.
 struct Aad {

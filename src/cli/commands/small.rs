@@ -1,12 +1,10 @@
 //! Commands with one call and one line.
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-
 use super::{
     super::output::Json, CommandSpec, FORMAT, Failure, Flag, Kind, Parsed, RPC, block_on, connect,
     failed, flag, say, tags,
 };
-use crate::{rpc::protocol::Coordinate, serf};
+use crate::{base::go_base64, rpc::protocol::Coordinate, serf};
 
 const SPEC: CommandSpec = CommandSpec {
     name: "",
@@ -53,7 +51,7 @@ fn keygen(args: &Parsed) -> Result<(), Failure> {
     let mut key = [0; 32];
     rand::TryRng::try_fill_bytes(&mut rand::rngs::SysRng, &mut key)
         .map_err(failed("Error reading random data"))?;
-    let key = STANDARD.encode(key);
+    let key = go_base64::encode(&key);
     say(args, &key, Json::object([("key", Json::text(&key))]))
 }
 

@@ -7,6 +7,7 @@ pub use lpe::LpeTransform;
 pub use msgpack::MsgpackTransform;
 
 use super::{Coordinate, Filter, Message, Tags};
+use crate::base::error_texts;
 
 /// Turns Serf's messages, tags, filters and coordinates into bytes and back.
 ///
@@ -49,25 +50,32 @@ pub trait TransformDelegate: Send + Sync {
 }
 
 /// Why bytes were refused.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TransformError {
     /// Nothing where a type byte should be.
-    #[error("empty message")]
     Empty,
     /// A type byte that means nothing.
-    #[error("unknown type: {0}")]
     UnknownType(u8),
     /// Another version of the ack payload.
-    #[error("Unsupported ping version: {0}")]
     Version(u8),
     /// The body is not what the type says.
-    #[error("{0}")]
     Malformed(String),
     /// More items than any honest peer sends.
-    #[error("more than {0} items")]
     TooMany(usize),
 }
+
+error_texts! {
+    TransformError {
+        Self::Empty => "empty message";
+        Self::UnknownType(kind) => "unknown type: {kind}";
+        Self::Version(version) => "Unsupported ping version: {version}";
+        Self::Malformed(text) => "{text}";
+        Self::TooMany(max) => "more than {max} items";
+    }
+}
+
+impl std::error::Error for TransformError {}
 
 /// Most names or left members in one push/pull: a bound on memory, far above the rows
 /// that a push/pull may carry.

@@ -1,0 +1,18 @@
+//! Texts of error types.
+
+/// Implements `Display` for an error: `pattern => format string, arguments;` for each case.
+/// `thiserror` would do it as well, but brings a quarter of the crates that an embedder would
+/// build.
+macro_rules! error_texts {
+    ($error:ident { $($case:pat => $text:literal $(, $argument:expr)*;)+ }) => {
+        impl std::fmt::Display for $error {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                match self {
+                    $($case => write!(f, $text $(, $argument)*),)+
+                }
+            }
+        }
+    };
+}
+
+pub(crate) use error_texts;
