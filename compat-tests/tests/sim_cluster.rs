@@ -287,6 +287,56 @@ fn a_rolling_restart_under_load_ends_in_one_view() {
 }
 
 #[test]
+fn everyone_restarts_at_once_and_finds_the_others_by_the_snapshots() {
+    restart_of_all(40);
+}
+
+/// `cargo test --release -p compat-tests --test sim_cluster -- --ignored --nocapture`
+#[test]
+#[ignore = "takes minutes; scripts/sim restart"]
+fn a_thousand_restart_at_once() {
+    restart_of_all(1_000);
+}
+
+/// A power cut takes the whole cluster; all nodes come back in the same moment with nothing but
+/// their snapshots.
+fn restart_of_all(size: usize) {
+    let mut cluster = Cluster::new(8);
+    let nodes: Vec<_> = (0..size)
+        .map(|index| cluster.add_node_with_snapshot(config(&format!("node-{index}"))).unwrap())
+        .collect();
+    for node in &nodes[1..] {
+        cluster.join(*node, &[nodes[0]]).unwrap();
+        cluster.run_for(Duration::from_millis(20));
+    }
+    assert!(cluster.run_until(120 * SECOND, Cluster::agrees), "the cluster forms");
+    cluster.user_event(nodes[0], "before", Vec::new(), false).unwrap();
+    cluster.run_for(10 * SECOND);
+
+    for node in &nodes {
+        cluster.crash(*node);
+    }
+    cluster.run_for(10 * SECOND);
+    for node in &nodes {
+        cluster.restart(*node).unwrap();
+    }
+    let back = cluster.now();
+    assert!(cluster.run_until(60 * SECOND, Cluster::agrees), "no one view after a minute");
+    let took = cluster.now().since(back);
+    println!("{size} nodes restarted at once: one view after {took:?}");
+
+    // Nothing stale comes up afterwards, and the old event is not told again.
+    cluster.run_for(60 * SECOND);
+    for node in &nodes {
+        let members = cluster.members(*node);
+        assert_eq!(members.len(), size);
+        assert!(members.iter().all(|member| member.status == MemberStatus::Alive));
+        let again = cluster.events(*node).iter().any(|(_, event)| matches!(event, Event::User(_)));
+        assert!(!again, "{} heard an event of its former life", cluster.name(*node));
+    }
+}
+
+#[test]
 fn the_same_seed_gives_the_same_run() {
     let run = || {
         let (mut cluster, nodes) = formed(77, 10);

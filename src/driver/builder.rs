@@ -136,7 +136,7 @@ impl Builder {
             joining: false,
             seeds: BTreeSet::new(),
         };
-        node.rejoin();
+        node.engine.start_rejoin(clock::now());
         let inbox = Inbox { commands: command_queue, internal: internal_queue };
         tokio::spawn(task::run(node, inbox, internal, transport, rng));
         Ok(Serf { commands, shared, stopped, members })

@@ -11,7 +11,7 @@ use tokio::{
     sync::{mpsc, oneshot, watch},
     task::JoinSet,
 };
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 use super::{
     JoinError, QueryHandle, Resolver, clock,
@@ -149,15 +149,6 @@ impl Node {
         self.start_join();
     }
 
-    /// Goes through the peers of the snapshot until one answers. As in Go this is no join of
-    /// Serf: no join intent is sent. Go: `handleRejoin`.
-    pub(super) fn rejoin(&mut self) {
-        let peers = self.engine.previous_peers();
-        if !peers.is_empty() {
-            self.tasks.spawn(run_rejoin(peers, self.internal.clone()));
-        }
-    }
-
     /// An effect that is not for the sockets.
     pub(super) fn on_output(&mut self, output: Output) {
         match output {
@@ -287,22 +278,6 @@ async fn run_join(
         // A caller that went away does not care.
         let _ = reply.send(result);
     }
-}
-
-async fn run_rejoin(peers: Vec<(String, String)>, engine: mpsc::Sender<Internal>) {
-    for (name, addr) in peers {
-        info!(target: "serf", "Attempting re-join to previously known node: {name}: {addr}");
-        let Ok(to) = addr.parse::<SocketAddr>() else { continue };
-        match exchange(&engine, to, name.clone()).await {
-            Some(Ok(())) => {
-                info!(target: "serf", "Re-joined to previously known node: {name}: {addr}");
-                return;
-            }
-            Some(Err(error)) => debug!(target: "serf", "Failed to re-join {name}: {error}"),
-            None => return,
-        }
-    }
-    warn!(target: "serf", "Failed to re-join any previously known node");
 }
 
 /// One push/pull; `None` when the node has stopped.

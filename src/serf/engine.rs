@@ -1,6 +1,6 @@
 //! The engine's entry points.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tracing::warn;
@@ -9,13 +9,14 @@ use super::{
     Completion, Config, Coordinate, Error, KeyOp, Member, Message, NameCounts, Output, QueryId,
     QueryParams, SerfState, Stats, Tags,
     build::build_state,
+    engine::rejoin::Rejoin,
     message,
     query::Asker,
     snapshot::Replay,
     state::{Action, QueueKind, State, Timer},
 };
 use crate::{
-    base::Instant,
+    base::{Instant, Rng},
     swim::{self, Host as _, NodeStateKind, OpId, StreamId, StreamInput, Swim},
     wire::{Keyring, StreamCodec},
 };
@@ -30,8 +31,7 @@ pub struct Engine {
     /// Exchanges of joins, by operation of the layer below.
     joining: BTreeMap<OpId, SocketAddr>,
     next_op: u64,
-    /// Peers of the snapshot, until they are asked for.
-    previous: Replay,
+    rejoin: Rejoin,
 }
 
 /// An operation that waits for something, at the latest until its deadline.
@@ -62,6 +62,7 @@ impl Engine {
     pub fn build(config: Config, now: Instant, snapshot: Option<&[u8]>) -> Result<Self, Error> {
         let (mut state, previous) = build_state(config, now, snapshot)?;
         let swim = Swim::build(state.config.swim.clone(), now, &mut state)?;
+        let rejoin = Rejoin::new(previous, &state.name, &mut state.rng);
         let mut engine = Self {
             swim,
             state,
@@ -69,7 +70,7 @@ impl Engine {
             waiting: BTreeMap::new(),
             joining: BTreeMap::new(),
             next_op: OWN_OPS,
-            previous,
+            rejoin,
         };
         engine.settle();
         Ok(engine)
@@ -443,24 +444,11 @@ impl Engine {
     pub fn coordinate(&self, name: &str) -> Option<&Coordinate> {
         self.state.coordinates.get(name)
     }
-
-    /// Peers of the snapshot to be tried one after the other at the start, shuffled, those that
-    /// were alive before those that had failed: `(name, "ip:port")`. Empty when asked again.
-    pub fn previous_peers(&mut self) -> Vec<(String, String)> {
-        let previous = std::mem::take(&mut self.previous);
-        let mut peers = Vec::new();
-        for list in [previous.alive, previous.failed] {
-            let own = |name: &String| *name == *self.state.name;
-            let mut list = list.into_iter().filter(|(name, _)| !own(name)).collect::<Vec<_>>();
-            self.state.rng.shuffle(&mut list);
-            peers.append(&mut list);
-        }
-        peers
-    }
 }
 
 /// Operations of ours are numbered from here, those of the layer below before it.
 const OWN_OPS: u64 = 1 << 63;
+mod rejoin;
 mod steps;
 #[cfg(test)]
 mod tests;

@@ -165,7 +165,7 @@ impl Cluster {
     }
 
     /// Starts a crashed node again under its name and address, with its snapshot if it has one.
-    /// Peers named there are joined, as an agent does.
+    /// It goes back to the peers named there, one after the other until one answers.
     ///
     /// # Errors
     /// A configuration that the engine refuses.
@@ -175,17 +175,9 @@ impl Cluster {
         };
         let (mut config, snapshot) = (place.config.clone(), place.snapshot.clone());
         self.prepare(&mut config, node.0, 0);
-        let mut built = SerfNode::build(config, self.world.now(), snapshot)?;
-        let peers: Vec<SocketAddr> = built
-            .engine_mut()
-            .previous_peers()
-            .iter()
-            .filter_map(|(_, addr)| addr.parse().ok())
-            .collect();
+        let built = SerfNode::build(config, self.world.now(), snapshot)?;
         self.world.restart(node.0, false, |_| built);
-        if !peers.is_empty() {
-            self.world.with_node(node.0, |node, now| node.join(now, &peers, true));
-        }
+        self.world.with_node(node.0, |node, now| node.engine_mut().start_rejoin(now));
         Ok(())
     }
 

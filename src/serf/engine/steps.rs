@@ -95,6 +95,7 @@ impl Engine {
             Timer::Query(id) => self.state.finish_query(id),
             Timer::Prune(name) => self.state.finish_prune(now, &name),
             Timer::Op(op) => self.op_timeout(now, op),
+            Timer::Rejoin => self.rejoin_next(now),
         }
     }
 
@@ -158,6 +159,9 @@ impl Engine {
 
     /// An operation of the layer below ended.
     pub(super) fn swim_done(&mut self, swim_op: OpId, result: Result<swim::OpResult, swim::Error>) {
+        if self.rejoin_done(swim_op, result.as_ref().err()) {
+            return;
+        }
         match self.waiting.remove(&swim_op) {
             // An exchange of a join: the driver started it.
             None => {

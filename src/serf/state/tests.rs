@@ -199,7 +199,7 @@ impl Node {
             }
             Timer::Query(id) => self.state.finish_query(id),
             Timer::Prune(name) => self.state.finish_prune(now, &name),
-            Timer::Op(_) => {}
+            Timer::Op(_) | Timer::Rejoin => {}
         }
     }
 }
