@@ -184,11 +184,10 @@ fn ours_says(file: &[u8], rejoin_after_leave: bool) -> Said {
     config.rejoin_after_leave = rejoin_after_leave;
     config.swim.advertise_addr = vec![10, 0, 0, 1];
     config.swim.advertise_port = 7946;
-    let mut engine = Engine::build(config, Instant::default(), Some(file)).unwrap();
+    let engine = Engine::build(config, Instant::default(), Some(file)).unwrap();
     let stats = engine.stats();
     let times = ["member_time", "event_time", "query_time"].map(|key| stats[key].clone());
-    let peers = engine.previous_peers().into_iter();
-    (times, peers.map(|(name, addr)| format!("{name}: {addr}")).collect())
+    (times, engine.previous_peers().map(|(name, addr)| format!("{name}: {addr}")).collect())
 }
 
 fn go_says(path: &Path) -> Said {

@@ -21,7 +21,8 @@ func operations() []op {
 	ops = append(ops, stateOps()...)
 	ops = append(ops, layerOps()...)
 	ops = append(ops, queueOps()...)
-	return append(ops, engineOps()...)
+	ops = append(ops, engineOps()...)
+	return append(ops, serfOps()...)
 }
 
 // both measures encoding and decoding of one memberlist message.

@@ -44,6 +44,12 @@ impl Rejoin {
 }
 
 impl Engine {
+    /// Peers of the snapshot that [`Engine::start_rejoin`] has not tried yet, the next one first.
+    pub fn previous_peers(&self) -> impl Iterator<Item = (&str, SocketAddr)> {
+        let peers = self.rejoin.alive.iter().rev().chain(self.rejoin.failed.iter().rev());
+        peers.map(|peer| (&*peer.name, peer.addr))
+    }
+
     /// Goes through the peers of the snapshot in random order until one answers; does nothing
     /// without a snapshot. As in Go this is no join of Serf: no join intent is sent.
     ///
