@@ -6,6 +6,25 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// What is done to files, step by step: a crash may come between any two of them. Files are made so
+/// that only their owner may read them.
+pub(super) trait Disk {
+    type File: Write;
+
+    /// The file itself, where `path` is a symbolic link to it.
+    fn resolve(&self, path: &Path) -> PathBuf;
+    /// Opens a new file.
+    fn create_new(&self, path: &Path) -> io::Result<Self::File>;
+    /// Opens a file, maybe a new one, to write at its end.
+    fn append(&self, path: &Path) -> io::Result<Self::File>;
+    /// Brings what was written to the disk.
+    fn sync(&self, file: &Self::File) -> io::Result<()>;
+    fn remove(&self, path: &Path) -> io::Result<()>;
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Brings to the disk which names the directory of `path` holds.
+    fn sync_directory_of(&self, path: &Path) -> io::Result<()>;
+}
+
 /// Replaces the contents of `path`: a temporary file beside it is written, synced and renamed over
 /// it, and the directory is synced. Only the owner may read the result. A symbolic link is
 /// followed, so that it stays one. Blocks.
@@ -13,26 +32,84 @@ use std::{
 /// # Errors
 /// The directory does not exist or is not writable, the disk is full. The old file is untouched.
 pub fn replace_file(path: &Path, contents: &[u8]) -> io::Result<()> {
-    replace(path, ".tmp", contents)
+    replace(&System, path, ".tmp", contents)
 }
 
 /// The same, with a temporary file named by `suffix`.
-pub(super) fn replace(path: &Path, suffix: &str, contents: &[u8]) -> io::Result<()> {
-    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+pub(super) fn replace<D: Disk>(
+    disk: &D,
+    path: &Path,
+    suffix: &str,
+    contents: &[u8],
+) -> io::Result<()> {
+    let path = disk.resolve(path);
     let mut temporary = path.clone().into_os_string();
     temporary.push(suffix);
     let temporary = PathBuf::from(temporary);
-    let written = write_new(&temporary, contents).and_then(|()| fs::rename(&temporary, &path));
+    let written =
+        write_new(disk, &temporary, contents).and_then(|()| disk.rename(&temporary, &path));
     if written.is_err() {
         // Best effort: the next attempt truncates it anyway.
-        let _ = fs::remove_file(&temporary);
+        let _ = disk.remove(&temporary);
     }
     written?;
-    sync_parent(&path)
+    disk.sync_directory_of(&path)
+}
+
+fn write_new<D: Disk>(disk: &D, path: &Path, contents: &[u8]) -> io::Result<()> {
+    // One that a crash left may have been made with another mode.
+    match disk.remove(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let mut file = disk.create_new(path)?;
+    file.write_all(contents)?;
+    disk.sync(&file)
+}
+
+/// The operating system's files.
+pub(super) struct System;
+
+impl Disk for System {
+    type File = File;
+
+    fn resolve(&self, path: &Path) -> PathBuf {
+        fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+    }
+
+    fn create_new(&self, path: &Path) -> io::Result<File> {
+        private().write(true).create_new(true).open(path)
+    }
+
+    fn append(&self, path: &Path) -> io::Result<File> {
+        private().append(true).create(true).open(path)
+    }
+
+    fn sync(&self, file: &File) -> io::Result<()> {
+        file.sync_all()
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn sync_directory_of(&self, path: &Path) -> io::Result<()> {
+        if !cfg!(unix) {
+            return Ok(());
+        }
+        match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
+            Some(_) | None => File::open(".")?.sync_all(),
+        }
+    }
 }
 
 /// Options of a file that only its owner may read.
-pub(super) fn private() -> OpenOptions {
+fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     #[cfg(unix)]
     {
@@ -42,37 +119,52 @@ pub(super) fn private() -> OpenOptions {
     options
 }
 
-fn write_new(path: &Path, contents: &[u8]) -> io::Result<()> {
-    // One that a crash left may have been made with another mode.
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        Ok(()) | Err(_) => {}
-    }
-    let mut file = private().write(true).create_new(true).open(path)?;
-    file.write_all(contents)?;
-    file.sync_all()
-}
-
-fn sync_parent(path: &Path) -> io::Result<()> {
-    if !cfg!(unix) {
-        return Ok(());
-    }
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
-        Some(_) | None => File::open(".")?.sync_all(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::driver::faulty_disk::{Fault, FaultyDisk, LOSSES};
+
+    /// The keyring and the tags file: whole and old, or whole and new, wherever the power goes off.
+    #[test]
+    fn a_crash_at_any_step_leaves_the_old_or_the_new_file() {
+        let path = Path::new("keys");
+        let (old, new) = (&b"[\"old\"]"[..], &b"[\"new\", \"old\"]"[..]);
+        for before in [Some(old), None] {
+            let run = |fault| {
+                let disk = FaultyDisk::with_fault(fault);
+                if let Some(before) = before {
+                    disk.put(path, before);
+                }
+                let result = replace(&disk, path, ".tmp", new);
+                (disk, result)
+            };
+            let (calm, result) = run(None);
+            result.unwrap();
+            let mut seen = [0, 0];
+            for (at, quarters) in (0..calm.steps()).flat_map(|at| (0..=4).map(move |q| (at, q))) {
+                let (disk, result) = run(Some(Fault { at, quarters, fatal: true }));
+                for loss in LOSSES {
+                    let left = disk.read_after(loss, path);
+                    let is_new = left.as_deref() == Some(new);
+                    assert!(is_new || left.as_deref() == before, "step {at}, {loss:?}: {left:?}");
+                    seen[usize::from(is_new)] += 1;
+                }
+                // Looking for a left-over is the only step that need not work.
+                assert!(result.is_err() || at == 0, "step {at}");
+            }
+            assert!(seen.iter().all(|count| *count > 0), "{seen:?}");
+            for loss in LOSSES {
+                assert_eq!(calm.read_after(loss, path).as_deref(), Some(new), "it is safe");
+            }
+        }
+    }
 
     #[test]
     fn contents_are_replaced_and_private() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("keys");
         fs::write(&path, "old").unwrap();
-        replace(&path, ".tmp", b"new").unwrap();
+        replace(&System, &path, ".tmp", b"new").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
         #[cfg(unix)]
@@ -89,7 +181,7 @@ mod tests {
         let (target, link) = (dir.path().join("target"), dir.path().join("link"));
         fs::write(&target, "old").unwrap();
         std::os::unix::fs::symlink(&target, &link).unwrap();
-        replace(&link, ".tmp", b"new").unwrap();
+        replace(&System, &link, ".tmp", b"new").unwrap();
         assert_eq!(fs::read(&target).unwrap(), b"new");
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
     }
@@ -100,7 +192,7 @@ mod tests {
         let path = dir.path().join("keys");
         fs::write(&path, "old").unwrap();
         fs::create_dir(dir.path().join("keys.tmp")).unwrap();
-        assert!(replace(&path, ".tmp", b"new").is_err());
+        assert!(replace(&System, &path, ".tmp", b"new").is_err());
         assert_eq!(fs::read(&path).unwrap(), b"old");
     }
 }

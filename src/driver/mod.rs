@@ -7,6 +7,8 @@ mod address;
 mod builder;
 mod clock;
 mod error;
+#[cfg(test)]
+mod faulty_disk;
 mod file;
 mod handle;
 mod join;

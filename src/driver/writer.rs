@@ -1,9 +1,8 @@
 //! The thread that writes the snapshot and the keyring file: a slow disk delays nobody else.
 
 use std::{
-    fs::File,
     io::{self, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     thread,
 };
@@ -11,7 +10,10 @@ use std::{
 use tokio::sync::oneshot;
 use tracing::{error, warn};
 
-use super::{file, metrics};
+use super::{
+    file::{self, Disk, System},
+    metrics,
+};
 use crate::{base::go_base64, serf::SnapshotOp, wire::Keyring};
 
 /// The engine's end.
@@ -33,7 +35,7 @@ impl Writer {
     /// # Errors
     /// The snapshot cannot be opened for writing, or the system gives no thread.
     pub(super) fn start(snapshot: Option<PathBuf>, keyring: Option<PathBuf>) -> io::Result<Self> {
-        let snapshot = snapshot.map(SnapshotFile::open).transpose()?;
+        let snapshot = snapshot.map(|path| SnapshotFile::open(System, path)).transpose()?;
         let (ops, queue) = sync_channel(QUEUE_MAX);
         let (finished, done) = oneshot::channel();
         thread::Builder::new().name("serf-files".to_owned()).spawn(move || {
@@ -80,7 +82,7 @@ fn encode_keyring(keyring: &Keyring) -> String {
     if lines.is_empty() { "[]".to_owned() } else { format!("[\n{}\n]", lines.join(",\n")) }
 }
 
-fn run(queue: &Receiver<Op>, mut snapshot: Option<SnapshotFile>, keyring: Option<PathBuf>) {
+fn run(queue: &Receiver<Op>, mut snapshot: Option<SnapshotFile<System>>, keyring: Option<PathBuf>) {
     while let Ok(op) = queue.recv() {
         match (op, &mut snapshot, &keyring) {
             (Op::Snapshot(op), Some(snapshot), _) => {
@@ -89,7 +91,7 @@ fn run(queue: &Receiver<Op>, mut snapshot: Option<SnapshotFile>, keyring: Option
                 }
             }
             (Op::Keyring(text), _, Some(path)) => {
-                if let Err(error) = file::replace(path, ".tmp", text.as_bytes()) {
+                if let Err(error) = file::replace_file(path, text.as_bytes()) {
                     warn!(target: "serf", "Failed to write keyring file: {error}");
                 }
             }
@@ -103,17 +105,19 @@ fn run(queue: &Receiver<Op>, mut snapshot: Option<SnapshotFile>, keyring: Option
     }
 }
 
-struct SnapshotFile {
+struct SnapshotFile<D: Disk> {
+    disk: D,
     path: PathBuf,
-    file: File,
+    /// `None` after a failure: it is opened anew before the next write.
+    file: Option<D::File>,
     /// Lines that could not be written yet.
     pending: String,
 }
 
-impl SnapshotFile {
-    fn open(path: PathBuf) -> io::Result<Self> {
-        let file = file::private().append(true).create(true).open(&path)?;
-        Ok(Self { path, file, pending: String::new() })
+impl<D: Disk> SnapshotFile<D> {
+    fn open(disk: D, path: PathBuf) -> io::Result<Self> {
+        let file = Some(disk.append(&path)?);
+        Ok(Self { disk, path, file, pending: String::new() })
     }
 
     fn apply(&mut self, op: SnapshotOp) -> io::Result<()> {
@@ -127,16 +131,20 @@ impl SnapshotFile {
             }
             SnapshotOp::Replace(lines) => {
                 let started = std::time::Instant::now();
-                file::replace(&self.path, ".compact", lines.as_bytes())?;
-                // All of it is in the new file.
-                self.pending.clear();
-                *self = Self::open(std::mem::take(&mut self.path))?;
+                let replaced = file::replace(&self.disk, &self.path, ".compact", lines.as_bytes());
+                if replaced.is_ok() {
+                    // All of it is in the new file.
+                    self.pending.clear();
+                }
+                // Also after a failure: it may have come after the rename.
+                self.file = None;
                 metrics::histogram("serf.snapshot.compact", millis(started));
-                Ok(())
+                replaced
             }
             SnapshotOp::Sync => {
                 self.write()?;
-                self.file.sync_all()
+                let Self { disk, path, file, .. } = self;
+                disk.sync(opened(disk, path, file)?)
             }
         }
     }
@@ -147,7 +155,7 @@ impl SnapshotFile {
         if self.pending.is_empty() {
             return Ok(());
         }
-        let result = self.file.write_all(self.pending.as_bytes());
+        let result = self.write_pending();
         if result.is_ok() {
             self.pending.clear();
         } else if self.pending.len() > PENDING_BYTES_MAX {
@@ -157,6 +165,22 @@ impl SnapshotFile {
             self.pending.insert(0, '\n');
         }
         result
+    }
+
+    fn write_pending(&mut self) -> io::Result<()> {
+        let Self { disk, path, file, pending } = self;
+        opened(disk, path, file)?.write_all(pending.as_bytes())
+    }
+}
+
+fn opened<'f, D: Disk>(
+    disk: &D,
+    path: &Path,
+    file: &'f mut Option<D::File>,
+) -> io::Result<&'f mut D::File> {
+    match file {
+        Some(file) => Ok(file),
+        none => Ok(none.insert(disk.append(path)?)),
     }
 }
 
@@ -173,6 +197,112 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::{
+        base::Instant,
+        driver::faulty_disk::{Fault, FaultyDisk, LOSSES},
+        serf::{Config, Engine},
+    };
+
+    /// What a restarted node takes from the file: its peers and its clocks.
+    fn replayed(file: &[u8]) -> String {
+        let mut config = Config::lan("self");
+        config.swim.advertise_addr = vec![127, 0, 0, 1];
+        let engine = Engine::build(config, Instant::ZERO, Some(file)).unwrap();
+        let mut peers: Vec<_> = engine.previous_peers().collect();
+        peers.sort_unstable();
+        let stats = engine.stats();
+        format!("{peers:?} {} {}", stats["member_time"], stats["event_time"])
+    }
+
+    fn operations() -> Vec<SnapshotOp> {
+        let append = |lines: &str| SnapshotOp::Append(lines.to_owned());
+        vec![
+            append("alive: a 10.0.0.1:7946\nclock: 3\n"),
+            append("alive: bb 10.0.0.2:7946\n"),
+            SnapshotOp::Sync,
+            append("event-clock: 17\nnot-alive: a\n"),
+            SnapshotOp::Replace("alive: bb 10.0.0.2:7946\nclock: 3\nevent-clock: 17\n".to_owned()),
+            append("alive: c 10.0.0.3:7946\n"),
+            append("clock: 123456\n"),
+            SnapshotOp::Sync,
+        ]
+    }
+
+    /// Everything that may be replayed while or after an operation is done to a file that began
+    /// as `before`: it, whole lines more, or the new file.
+    fn allowed(before: &[u8], op: &SnapshotOp, states: &mut Vec<String>) -> Vec<u8> {
+        let mut file = before.to_vec();
+        match op {
+            SnapshotOp::Append(lines) => {
+                for line in lines.split_inclusive('\n') {
+                    file.extend_from_slice(line.as_bytes());
+                    states.push(replayed(&file));
+                }
+            }
+            SnapshotOp::Replace(lines) => {
+                file = lines.clone().into_bytes();
+                states.push(replayed(&file));
+            }
+            SnapshotOp::Sync => {}
+        }
+        file
+    }
+
+    #[test]
+    fn a_crash_at_any_step_leaves_a_snapshot_that_replays_what_was_written() {
+        let path = PathBuf::from("snapshot");
+        let start = b"alive: old 10.0.0.9:7946\n";
+        let calm = FaultyDisk::default();
+        let mut snapshot = SnapshotFile::open(calm.clone(), path.clone()).unwrap();
+        operations().into_iter().for_each(|op| snapshot.apply(op).unwrap());
+        let mut seen = std::collections::BTreeSet::new();
+        for (at, quarters) in (0..calm.steps()).flat_map(|at| (0..=4).map(move |q| (at, q))) {
+            let disk = FaultyDisk::with_fault(Some(Fault { at, quarters, fatal: true }));
+            disk.put(&path, start);
+            let mut file = start.to_vec();
+            // States since the last sync: a power cut may go back to any of them.
+            let mut states = vec![replayed(&file)];
+            if let Ok(mut snapshot) = SnapshotFile::open(disk.clone(), path.clone()) {
+                for op in operations() {
+                    file = allowed(&file, &op, &mut states);
+                    if snapshot.apply(op.clone()).is_err() {
+                        break;
+                    }
+                    if matches!(op, SnapshotOp::Sync | SnapshotOp::Replace(_)) {
+                        states = vec![replayed(&file)];
+                    }
+                }
+            }
+            for loss in LOSSES {
+                let left = disk.read_after(loss, &path).expect("it was there before");
+                let state = replayed(&left);
+                assert!(states.contains(&state), "step {at}.{quarters}, {loss:?}: {state}");
+                seen.insert(state);
+            }
+        }
+        assert!(seen.len() > 7, "the crashes are spread: {seen:?}");
+    }
+
+    /// A disk that fails for a moment, such as a full one, costs nothing that comes later.
+    #[test]
+    fn one_failed_step_does_not_spoil_the_snapshot() {
+        let path = PathBuf::from("snapshot");
+        let calm = FaultyDisk::default();
+        let mut snapshot = SnapshotFile::open(calm.clone(), path.clone()).unwrap();
+        operations().into_iter().for_each(|op| snapshot.apply(op).unwrap());
+        let wanted = replayed(&calm.read(&path).unwrap());
+        for (at, quarters) in (1..calm.steps()).flat_map(|at| (0..=4).map(move |q| (at, q))) {
+            let disk = FaultyDisk::with_fault(Some(Fault { at, quarters, fatal: false }));
+            let mut snapshot = SnapshotFile::open(disk.clone(), path.clone()).unwrap();
+            for op in operations() {
+                // The node goes on, whatever the disk says.
+                let _ = snapshot.apply(op);
+            }
+            let _ = snapshot.apply(SnapshotOp::Sync);
+            let left = disk.read(&path).unwrap();
+            assert_eq!(replayed(&left), wanted, "step {at}.{quarters}");
+        }
+    }
 
     #[tokio::test]
     async fn operations_reach_the_file_in_order() {
