@@ -51,4 +51,6 @@ pub use output::{
 pub(crate) use regex::RegexCache;
 pub use state::NameCounts;
 pub use stats::{Sizes, Stats};
+#[cfg(any(test, feature = "sim"))]
+pub use transform::assert_transform_conforms;
 pub use transform::{LpeTransform, MsgpackTransform, TransformDelegate, TransformError};

@@ -1,8 +1,12 @@
 //! The serialization seam: how Serf's values become bytes.
 
+#[cfg(any(test, feature = "sim"))]
+mod conformance;
 mod lpe;
 mod msgpack;
 
+#[cfg(any(test, feature = "sim"))]
+pub use conformance::assert_transform_conforms;
 pub use lpe::LpeTransform;
 pub use msgpack::MsgpackTransform;
 

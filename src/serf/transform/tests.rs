@@ -180,53 +180,11 @@ proptest::proptest! {
     }
 }
 
-/// What every transform must do: give back what it was given, keep the type byte first, and
-/// refuse what is cut off.
+/// Go's messages beside those that the shared check makes up.
 fn conforms(transform: &dyn TransformDelegate) {
-    for (name, message) in golden_messages() {
-        let mut raw = vec![0xee];
-        transform.encode_message(&message, &mut raw);
-        let raw = &raw[1..];
-        let kind = vector(&name).hex[..2].to_owned();
-        assert_eq!(hex::encode(&raw[..1]), kind, "{name}: type byte");
-        assert_eq!(transform.decode_message(raw).as_ref(), Ok(&message), "{name}");
-        let whole = match &message {
-            Message::Relay(relay) => raw.len() - relay.message.len(),
-            _ => raw.len(),
-        };
-        for cut in 0..whole {
-            assert!(transform.decode_message(&raw[..cut]).is_err(), "{name} cut at {cut}");
-        }
-    }
-    for filter in [
-        Filter::Nodes(vec![]),
-        Filter::Nodes(vec![b"a", b"", &[b'x'; 300]]),
-        Filter::Tag { tag: b"role", expr: b"^web.*" },
-        Filter::Tag { tag: b"", expr: b"" },
-    ] {
-        let mut raw = Vec::new();
-        transform.encode_filter(&filter, &mut raw);
-        assert_eq!(transform.decode_filter(&raw).as_ref(), Ok(&filter));
-        for cut in 0..raw.len() {
-            assert!(transform.decode_filter(&raw[..cut]).is_err(), "{filter:?} cut at {cut}");
-        }
-    }
-    for tags in [tags_of(&[("role", "web")]), tags_of(&[("a", ""), ("b", "é"), ("", "x")])] {
-        let mut raw = Vec::new();
-        transform.encode_tags(5, &tags, &mut raw);
-        assert_eq!(transform.decode_tags(&raw), (tags, None));
-    }
-    for value in [0.0, -1.5, f64::MIN_POSITIVE, f64::MAX] {
-        let coordinate =
-            Coordinate { vec: vec![value; 8], error: value, adjustment: 1.0, height: 2.0 };
-        let mut raw = Vec::new();
-        transform.encode_coordinate(&coordinate, &mut raw);
-        assert_eq!(transform.decode_coordinate(&raw), Ok(coordinate));
-    }
-    assert_eq!(transform.decode_message(&[]), Err(TransformError::Empty));
-    for kind in 10..=255 {
-        let raw = [kind, 0x80];
-        assert_eq!(transform.decode_message(&raw), Err(TransformError::UnknownType(kind)));
+    conformance::assert_transform_conforms(transform);
+    for (_, message) in golden_messages() {
+        conformance::assert_message_survives(transform, &message);
     }
 }
 

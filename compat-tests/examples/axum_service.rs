@@ -1,0 +1,185 @@
+//! A node inside an HTTP service: the service knows its peers, tells them events and asks them
+//! questions, and leaves the cluster in good order when it is stopped.
+//!
+//! Run two in two shells, the second with the gossip address that the first printed:
+//!
+//! ```text
+//! cargo run -p compat-tests --example axum_service -- a
+//! cargo run -p compat-tests --example axum_service -- b 127.0.0.1:PORT
+//! curl http://127.0.0.1:PORT/members
+//! curl -X POST -d v2 http://127.0.0.1:PORT/event/deploy
+//! curl -X POST http://127.0.0.1:PORT/query/uptime
+//! ```
+
+use std::{
+    collections::BTreeMap,
+    error::Error,
+    time::{Duration, Instant},
+};
+
+use axum::{
+    Json, Router,
+    body::Bytes,
+    extract::{Path, State},
+    http::StatusCode,
+    routing::{get, post},
+};
+use ruserf::{
+    driver::{self, EventStream, Serf, Subscribe},
+    serf::{Config, Event, QueryParams, QueryUpdate, SerfState},
+};
+use serde::Serialize;
+use tokio::net::TcpListener;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let mut args = std::env::args().skip(1);
+    let name = args.next().ok_or("usage: axum_service NAME [GOSSIP ADDRESS OF A PEER]...")?;
+    let peers: Vec<String> = args.collect();
+
+    // Other nodes must reach `http`, so it travels as a tag, which every member sees.
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let http = listener.local_addr()?;
+    let mut config = Config::lan(&name);
+    config.tags.insert("http".to_owned(), http.to_string());
+
+    let mut builder = Serf::builder(config);
+    builder.bind = ([127, 0, 0, 1], 0).into();
+    // Before the start, so that not even the first event is missed.
+    let events = builder.subscribe(Subscribe::default());
+    let serf = builder.start().await?;
+    println!("gossip on {}", serf.addresses().0);
+    println!("http on {http}");
+    let follower = tokio::spawn(follow(serf.clone(), events));
+    if !peers.is_empty() {
+        let contacted = serf.join(&peers, false).await?;
+        println!("joined through {contacted} of {} peers", peers.len());
+    }
+
+    // The handle is cheap to clone and needs no lock: it is axum's state as it is.
+    let app = Router::new()
+        .route("/health", get(health))
+        .route("/members", get(members))
+        .route("/event/{name}", post(send_event))
+        .route("/query/{name}", post(ask))
+        .with_state(serf.clone());
+    axum::serve(listener, app).with_graceful_shutdown(interrupted()).await?;
+
+    // Without `leave` the others would take us for failed and look for us for a day.
+    serf.leave().await?;
+    serf.shutdown().await;
+    // The events end with the node.
+    follower.await?;
+    println!("left the cluster");
+    Ok(())
+}
+
+/// Prints what happens and answers queries, until the node stops.
+async fn follow(serf: Serf, mut events: EventStream) {
+    let started = Instant::now();
+    while let Some(event) = events.recv().await {
+        match event {
+            Event::Member(event) => {
+                let names: Vec<_> = event.members.iter().map(|member| &*member.name).collect();
+                println!("{}: {}", event.kind, names.join(", "));
+            }
+            Event::User(event) => {
+                println!("event {}: {}", event.name, String::from_utf8_lossy(&event.payload));
+            }
+            Event::Query(query) if &*query.name == "uptime" => {
+                let answer = format!("{} s", started.elapsed().as_secs());
+                if let Err(error) = serf.respond(&query, answer).await {
+                    println!("query {} stays without an answer: {error}", query.name);
+                }
+            }
+            Event::Query(_) => {}
+            // The cluster does not wait for us. Where every event counts, read the state anew.
+            Event::Lagged(count) => println!("{count} events were lost"),
+        }
+    }
+}
+
+/// Resolves when the program is asked to end.
+async fn interrupted() {
+    // Without the signal there is no other way to end: then now.
+    let _ = tokio::signal::ctrl_c().await;
+}
+
+async fn health(State(serf): State<Serf>) -> (StatusCode, String) {
+    let state = serf.state();
+    let code = match state {
+        SerfState::Alive => StatusCode::OK,
+        SerfState::Leaving | SerfState::Left | SerfState::Shutdown => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
+    };
+    (code, format!("{state:?}\n"))
+}
+
+#[derive(Serialize)]
+struct Row {
+    name: String,
+    status: String,
+    http: Option<String>,
+}
+
+async fn members(State(serf): State<Serf>) -> Json<Vec<Row>> {
+    let members = serf.members().await;
+    let row = |member: &ruserf::serf::Member| Row {
+        name: member.name.to_string(),
+        status: member.status.to_string(),
+        http: member.tags.get("http").map(str::to_owned),
+    };
+    Json(members.iter().map(|member| row(member)).collect())
+}
+
+async fn send_event(
+    State(serf): State<Serf>,
+    Path(name): Path<String>,
+    payload: Bytes,
+) -> Result<StatusCode, (StatusCode, String)> {
+    // `false`: each event is delivered, even if several with this name come at once.
+    serf.user_event(&name, payload, false).await.map_err(refused)?;
+    Ok(StatusCode::ACCEPTED)
+}
+
+#[derive(Default, Serialize)]
+struct Answers {
+    answers: BTreeMap<String, String>,
+    /// Who was alive and has not said a word.
+    missing: Vec<String>,
+}
+
+async fn ask(
+    State(serf): State<Serf>,
+    Path(name): Path<String>,
+    payload: Bytes,
+) -> Result<Json<Answers>, (StatusCode, String)> {
+    let timeout = Duration::from_secs(2);
+    let params = QueryParams { timeout, request_ack: true, ..QueryParams::default() };
+    let mut query = serf.query(&name, payload, params).await.map_err(refused)?;
+    let mut all = Answers::default();
+    while let Some(update) = query.recv().await {
+        match update {
+            QueryUpdate::Ack { .. } => {}
+            QueryUpdate::Response { from, payload } => {
+                let answer = String::from_utf8_lossy(&payload).into_owned();
+                all.answers.insert(from.to_string(), answer);
+            }
+            QueryUpdate::Finished { missing } => {
+                all.missing = missing.iter().map(|name| name.to_string()).collect();
+            }
+        }
+    }
+    Ok(Json(all))
+}
+
+/// Errors say who is to blame, and so does HTTP.
+fn refused(error: driver::Error) -> (StatusCode, String) {
+    let code = match &error {
+        driver::Error::Serf(_) => StatusCode::BAD_REQUEST,
+        driver::Error::Shutdown => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    (code, format!("{error}\n"))
+}

@@ -1,0 +1,96 @@
+//! Changes the gossip key of a running cluster, with no node ever unable to read another.
+//!
+//! The order is what makes it safe: first every node learns the new key, then every node seals
+//! with it, and only then is the old one forgotten. Each step asks all nodes and goes on only when
+//! all have done it; a step may be repeated at any time, since installing a known key, using the
+//! primary and removing an unknown key change nothing.
+//!
+//! Run it: `cargo run -p compat-tests --example rotate_keys`
+
+use std::{error::Error, time::Duration};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use ruserf::{
+    driver::{KeyManager, Serf},
+    serf::{Config, KeyOp},
+    wire::Keyring,
+};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    // Real keys come from `serf keygen` or a random generator: 16, 24 or 32 bytes.
+    let (old, new) = (STANDARD.encode([1; 32]), STANDARD.encode([2; 32]));
+    let nodes = start_cluster(&["a", "b", "c"], &STANDARD.decode(&old)?).await?;
+    let keys = nodes[0].key_manager();
+    show(&keys).await?;
+
+    // Too early: the old key still seals, and each node says so itself.
+    println!("remove the old key too early:");
+    let refused = step(&keys, KeyOp::Remove(old.clone())).await;
+    println!("  error: {}", refused.err().ok_or("a primary key was removed")?);
+
+    println!("install the new key:");
+    step(&keys, KeyOp::Install(new.clone())).await?;
+    println!("use the new key:");
+    step(&keys, KeyOp::Use(new)).await?;
+    println!("remove the old key:");
+    step(&keys, KeyOp::Remove(old)).await?;
+    show(&keys).await?;
+
+    for node in nodes {
+        node.leave().await?;
+        node.shutdown().await;
+    }
+    Ok(())
+}
+
+/// One step on all nodes. An error means: repeat it, or stop here; what has been done is harmless.
+async fn step(keys: &KeyManager, op: KeyOp) -> Result<(), String> {
+    // 0: answers come directly; more: so many nodes send them a second time, for lossy networks.
+    let outcome = keys.run(op, 0).await.map_err(|error| error.to_string())?;
+    let response = outcome.response;
+    println!(
+        "  {} of {} nodes answered, {} refused",
+        response.num_resp, response.num_nodes, response.num_err
+    );
+    for (node, message) in &response.messages {
+        println!("  {node}: {message}");
+    }
+    // Not only refusals: also set when a node has not answered in time.
+    outcome.error.map_or(Ok(()), Err)
+}
+
+/// How many nodes have which key, and which one they seal with.
+async fn show(keys: &KeyManager) -> Result<(), Box<dyn Error>> {
+    let listed = keys.run(KeyOp::List, 0).await?.response;
+    println!("keys:");
+    for (key, nodes) in &listed.keys {
+        let primary = listed.primary_keys.get(key).copied().unwrap_or_default();
+        println!("  {key} on {nodes} nodes, primary on {primary}");
+    }
+    Ok(())
+}
+
+/// Nodes on 127.0.0.1 that know each other.
+async fn start_cluster(names: &[&str], key: &[u8]) -> Result<Vec<Serf>, Box<dyn Error>> {
+    let mut nodes: Vec<Serf> = Vec::new();
+    for name in names {
+        let mut config = Config::local(name);
+        config.swim.codec.keyring = Keyring::build(&[], key)?;
+        // The local preset sends each message to few nodes only; here every one should arrive.
+        config.swim.retransmit_mult = 10;
+        let mut builder = Serf::builder(config);
+        builder.bind = ([127, 0, 0, 1], 0).into();
+        // A real service also sets `builder.keyring_file`: the keys then survive a restart.
+        let node = builder.start().await?;
+        if let Some(first) = nodes.first() {
+            node.join(&[first.addresses().0.to_string()], false).await?;
+        }
+        nodes.push(node);
+    }
+    // A step asks the members that the asking node knows.
+    while nodes[0].members().await.len() < names.len() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    Ok(nodes)
+}
