@@ -84,7 +84,9 @@ impl TransformDelegate for TextTransform {
                 out.list(&state.status_ltimes, |out, (node, ltime)| {
                     out.bytes(node).put(ltime.0);
                 });
-                out.list(&state.left_members, |out, node| drop(out.bytes(node)));
+                out.list(&state.left_members, |out, node| {
+                    out.bytes(node);
+                });
                 out.put(state.event_ltime.0).list(&state.events, |out, slot| {
                     out.flag(slot.is_some());
                     let Some(UserEvents { ltime, events }) = slot else { return };
@@ -100,7 +102,9 @@ impl TransformDelegate for TextTransform {
             Message::Query(query) => {
                 out.kind(4).put(query.ltime.0).put(query.id).maybe(&query.addr).put(query.port);
                 out.bytes(query.source_node);
-                out.list(&query.filters, |out, filter| drop(out.maybe(filter)));
+                out.list(&query.filters, |out, filter| {
+                    out.maybe(filter);
+                });
                 out.put(query.flags).put(query.relay_factor).put(query.timeout_ns);
                 out.bytes(query.name).maybe(&query.payload);
             }
@@ -111,7 +115,9 @@ impl TransformDelegate for TextTransform {
                 out.kind(6).flag(member.is_some());
                 let Some(member) = member else { return };
                 out.bytes(member.name).maybe(&member.addr).put(member.port);
-                out.list(&member.tags, |out, (name, value)| drop(out.bytes(name).bytes(value)));
+                out.list(&member.tags, |out, (name, value)| {
+                    out.bytes(name).bytes(value);
+                });
                 out.put(member.status);
                 out.put(member.protocol_min).put(member.protocol_max).put(member.protocol_cur);
                 out.put(member.delegate_min).put(member.delegate_max).put(member.delegate_cur);
@@ -121,7 +127,9 @@ impl TransformDelegate for TextTransform {
             }
             Message::KeyResponse(NodeKeyResponse { result, message, keys, primary_key }) => {
                 out.kind(8).flag(*result).bytes(message).bytes(primary_key);
-                out.list(&keys.0, |out, key| drop(out.bytes(key)));
+                out.list(&keys.0, |out, key| {
+                    out.bytes(key);
+                });
             }
             Message::Relay(Relay { dest_addr, dest_port, dest_name, message }) => {
                 out.kind(9).maybe(dest_addr).put(dest_port).bytes(dest_name).raw(message);
@@ -219,7 +227,9 @@ impl TransformDelegate for TextTransform {
     fn encode_filter(&self, filter: &Filter<'_>, out: &mut Vec<u8>) {
         let mut out = Output(out);
         match filter {
-            Filter::Nodes(names) => out.kind(0).list(names, |out, name| drop(out.bytes(name))),
+            Filter::Nodes(names) => out.kind(0).list(names, |out, name| {
+                out.bytes(name);
+            }),
             Filter::Tag { tag, expr } => out.kind(1).bytes(tag).bytes(expr),
         };
     }
@@ -237,7 +247,9 @@ impl TransformDelegate for TextTransform {
         let Coordinate { vec, error, adjustment, height } = coordinate;
         // `{:e}` is the shortest text that reads back as the same number.
         let mut out = Output(out);
-        out.kind(1).list(vec, |out, value| drop(out.put(format_args!("{value:e}"))));
+        out.kind(1).list(vec, |out, value| {
+            out.put(format_args!("{value:e}"));
+        });
         for value in [error, adjustment, height] {
             out.put(format_args!("{value:e}"));
         }

@@ -1,11 +1,11 @@
-//! Joins an encrypted cluster of Go agents, looks around, and leaves when its input ends.
+//! Joins an encrypted cluster of Go agents, looks around, and leaves at an interrupt (Ctrl-C).
 //!
 //! ```text
 //! serf agent -node go -bind 127.0.0.1:7946 -encrypt "$(serf keygen | tee key)"
 //! cargo run -p compat-tests --example join_go_encrypted -- rust "$(cat key)" 127.0.0.1:7946
 //! ```
 
-use std::{error::Error, io, sync::Arc};
+use std::{error::Error, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ruserf::{
@@ -32,6 +32,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut builder = Serf::builder(config);
     builder.bind = ([127, 0, 0, 1], 0).into();
     let serf = builder.start().await?;
+    // From now on an interrupt does not kill the program, not even in the middle of the join.
+    let interrupted = tokio::spawn(tokio::signal::ctrl_c());
     let watch = serf.watch_members();
     // With another key nobody answers, and this is an error that says why.
     serf.join(std::slice::from_ref(seed), true).await?;
@@ -39,7 +41,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     tokio::select! {
         () = print_changes(watch) => {}
-        () = input_ended() => {}
+        interrupted = interrupted => interrupted??,
     }
     serf.leave().await?;
     serf.shutdown().await;
@@ -60,11 +62,4 @@ fn print_members(members: &[Arc<Member>]) {
         let [.., protocol] = member.vsn;
         println!("{} {} protocol {protocol}", member.name, member.status);
     }
-}
-
-/// Resolves at the end of the standard input.
-async fn input_ended() {
-    let read = tokio::task::spawn_blocking(|| io::copy(&mut io::stdin(), &mut io::sink()));
-    // Unreadable is ended, too.
-    let _ = read.await;
 }

@@ -1,0 +1,212 @@
+//! The examples do what they say. All run at the same time, as processes of their own.
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+    time::Duration,
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use compat_tests::{
+    agents::loopback_net,
+    process::{AgentProcess, Kind, PATIENCE, Process, poll},
+};
+use serde_json::{Value, json};
+
+#[test]
+fn service_knows_its_peers_and_leaves_in_good_order() {
+    let a = Service::start("a", &[]);
+    let b = Service::start("b", &[&a.gossip]);
+    b.process.wait_for("joined through 1 of 1 peers");
+    for service in [&a, &b] {
+        let (code, health) = service.ask("GET", "/health", "");
+        assert_eq!((code, health.as_str()), (200, "Alive\n"));
+        service.wait_members(&json!([
+            {"name": "a", "status": "alive", "http": a.http},
+            {"name": "b", "status": "alive", "http": b.http},
+        ]));
+    }
+    assert_eq!(a.ask("POST", "/event/deploy", "v2").0, 202);
+    b.process.wait_for("event deploy: v2");
+    let (code, refused) = a.ask("POST", "/event/large", &"x".repeat(600));
+    assert_eq!(code, 400, "{refused}");
+    assert!(refused.contains("exceeds configured limit of 512 bytes"), "{refused}");
+
+    // An answer may be lost on the way; a question may be asked again.
+    let answers = poll(PATIENCE, || {
+        let (code, answers) = b.ask("POST", "/query/uptime", "");
+        assert_eq!(code, 200, "{answers}");
+        let answers: Value = serde_json::from_str(&answers).expect("JSON");
+        (answers["missing"] == json!([])).then_some(answers)
+    });
+    let answers = answers.expect("everyone answers");
+    for name in ["a", "b"] {
+        let uptime = answers["answers"][name].as_str().expect("an uptime");
+        assert!(uptime.ends_with(" s"), "{answers}");
+    }
+
+    let Service { mut process, .. } = b;
+    process.signal("INT");
+    assert_eq!(process.wait(), Some(0), "{}", process.err());
+    assert!(process.out().ends_with("left the cluster\n"), "{}", process.out());
+    a.process.wait_for("member-leave: b");
+}
+
+#[test]
+fn guest_is_a_member_of_an_encrypted_go_cluster() {
+    let key = STANDARD.encode([7; 32]);
+    let net = loopback_net();
+    let go = AgentProcess::start(Kind::Go, &format!("{net}1"), "go", &["-encrypt", key.as_str()]);
+    let mut guest = example("join_go_encrypted", &["guest", &key, &go.addr]);
+    guest.wait_for("go alive protocol 5");
+    go.wait_member("guest alive");
+    let seen = go.ok(&["members", "-name", "guest"]);
+    assert!(seen.contains("role=guest"), "{seen}");
+    guest.signal("INT");
+    assert_eq!(guest.wait(), Some(0), "{}", guest.err());
+    go.wait_member("guest left");
+
+    let mut stranger = example("join_go_encrypted", &["x", &STANDARD.encode([8; 32]), &go.addr]);
+    assert_eq!(stranger.wait(), Some(1), "{}", stranger.out());
+    assert!(stranger.err().contains("failed to join"), "{}", stranger.err());
+    assert_eq!(go.members(), ["go alive", "guest left"]);
+}
+
+#[test]
+fn keys_are_rotated_on_all_nodes() {
+    let out = run("rotate_keys", &[]);
+    let (old, new) = (STANDARD.encode([1; 32]), STANDARD.encode([2; 32]));
+    let done = "  3 of 3 nodes answered, 0 refused";
+    let refused = "removing the primary key is not allowed";
+    let wanted = [
+        "keys:".to_owned(),
+        format!("  {old} on 3 nodes, primary on 3"),
+        "remove the old key too early:".to_owned(),
+        "  3 of 3 nodes answered, 3 refused".to_owned(),
+        format!("  a: {refused}"),
+        format!("  b: {refused}"),
+        format!("  c: {refused}"),
+        "  error: 3/3 nodes reported failure".to_owned(),
+        "install the new key:".to_owned(),
+        done.to_owned(),
+        "use the new key:".to_owned(),
+        done.to_owned(),
+        "remove the old key:".to_owned(),
+        done.to_owned(),
+        "keys:".to_owned(),
+        format!("  {new} on 3 nodes, primary on 3"),
+    ];
+    assert_eq!(out.lines().collect::<Vec<_>>(), wanted);
+}
+
+#[test]
+fn transform_of_ones_own_conforms_and_carries_a_cluster() {
+    let out = run("custom_transform", &[]);
+    let wanted = [
+        "conforms",
+        r#"a join is "\u{1}7 6:node-a""#,
+        "b heard hello: from a",
+        r#"b sees a with role Some("example a")"#,
+    ];
+    assert_eq!(out.lines().collect::<Vec<_>>(), wanted);
+}
+
+#[test]
+fn cluster_logic_is_tested_on_the_virtual_network() {
+    let out = run("cluster_test", &[]);
+    let views: Vec<_> = out.lines().filter_map(|line| line.split_once(": ")).collect();
+    let views: Vec<_> = views.into_iter().map(|(_, leaders)| leaders).collect();
+    assert_eq!(views, [r#"["a"]"#, r#"["a", "c"]"#, r#"["a"]"#, r#"["b"]"#], "{out}");
+    assert_eq!(out, run("cluster_test", &[]), "a run is the same each time");
+}
+
+#[test]
+fn simulation_of_a_small_cluster_reports_its_figures() {
+    let args = ["-scenario=updates", "-nodes=30", "-minutes=2", "-format=json"];
+    let report: Value = serde_json::from_str(&run("simulate", &args)).expect("JSON");
+    // One change a minute, which all the others must hear of.
+    assert_eq!((&report["nodes"], &report["news"]), (&json!(30), &json!(2)), "{report}");
+    let last = report["spread"].as_array().and_then(|spread| spread.last()).expect("a spread");
+    let seconds = last["measured_s"].as_f64().expect("seconds");
+    assert!(0.0 < seconds && seconds < 60.0, "{report}");
+    assert_eq!(report["false_failures"], 0, "{report}");
+}
+
+/// An example that serves HTTP.
+struct Service {
+    process: Process,
+    gossip: String,
+    http: String,
+}
+
+impl Service {
+    fn start(name: &str, peers: &[&str]) -> Self {
+        let process = example("axum_service", &[&[name], peers].concat());
+        let out = process.wait_for("http on ");
+        let address = |what: &str| {
+            let line = out.lines().find_map(|line| line.strip_prefix(what));
+            line.unwrap_or_else(|| panic!("no {what:?} in {out}")).to_owned()
+        };
+        let (gossip, http) = (address("gossip on "), address("http on "));
+        Self { process, gossip, http }
+    }
+
+    /// Status code and body.
+    fn ask(&self, method: &str, path: &str, body: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(&self.http).expect("the service listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        let len = body.len();
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {len}\r\n"
+        );
+        write!(stream, "{head}\r\n{body}").expect("a request is taken");
+        let mut response = String::new();
+        stream.read_to_string(&mut response).expect("a response");
+        let (head, body) = response.split_once("\r\n\r\n").expect("a head and a body");
+        let code = head.split(' ').nth(1).and_then(|code| code.parse().ok());
+        (code.expect("a status"), body.to_owned())
+    }
+
+    fn wait_members(&self, wanted: &Value) {
+        let seen = || serde_json::from_str::<Value>(&self.ask("GET", "/members", "").1);
+        let same = || seen().is_ok_and(|seen| seen == *wanted).then_some(());
+        assert!(poll(PATIENCE, same).is_some(), "{:?} instead of {wanted}", seen());
+    }
+}
+
+/// Runs an example to its end and gives its output.
+fn run(name: &str, args: &[&str]) -> String {
+    let mut process = example(name, args);
+    // These end by themselves, but a busy machine may take its time.
+    let code = poll(Duration::from_secs(60), || process.try_code());
+    assert_eq!(code, Some(0), "{name}:\n{}\n{}", process.out(), process.err());
+    process.wait();
+    process.out()
+}
+
+fn example(name: &str, args: &[&str]) -> Process {
+    let mut command = Command::new(examples().join(name));
+    command.args(args);
+    Process::start(command)
+}
+
+/// The directory of the programs. Cargo builds examples along with tests, but not if one test file
+/// is asked for.
+fn examples() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
+        let built = Command::new(cargo)
+            .args(["build", "-q", "--examples", "--all-features", "--manifest-path"])
+            .arg(manifest)
+            .status()
+            .expect("cargo runs");
+        assert!(built.success(), "the examples do not build");
+        let test = std::env::current_exe().expect("the path of the test");
+        test.ancestors().nth(2).expect("a target directory").join("examples")
+    })
+}
