@@ -1,15 +1,11 @@
 //! The tags and keyring files.
 
-use std::{
-    collections::BTreeMap,
-    fs::{self, OpenOptions},
-    io::{self, Write},
-    path::Path,
-};
+use std::{collections::BTreeMap, fs, io, path::Path};
 
 use super::AgentError;
 use crate::{
     base::{go_base64, go_net},
+    driver::replace_file_keeping_mode,
     wire::Keyring,
 };
 
@@ -33,7 +29,7 @@ pub(super) fn read_tags(path: &Path) -> Result<Option<BTreeMap<String, String>>,
 pub(super) fn write_tags(path: &Path, tags: &BTreeMap<String, String>) -> Result<(), AgentError> {
     let fail = |reason: String| AgentError::File(format!("Failed to write tags file: {reason}"));
     let json = serde_json::to_vec_pretty(tags).map_err(|error| fail(error.to_string()))?;
-    replace(path, &json)
+    replace_file_keeping_mode(path, &json)
         .map_err(|error| fail(format!("open {}: {}", path.display(), go_net::error_text(&error))))
 }
 
@@ -56,27 +52,6 @@ pub(super) fn read_keyring(path: &Path) -> Result<Keyring, AgentError> {
     };
     Keyring::build(&keys, primary)
         .map_err(|error| fail(format!("Failed to restore keyring: {error}")))
-}
-
-/// Replaces a file in one step, so that no crash leaves half of it. Keeps its mode; a new file is
-/// its owner's alone.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    // A link is followed, as plain writing would.
-    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
-    let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(".tmp");
-    let temporary = path.with_file_name(name);
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(&temporary)?;
-    if let Ok(existing) = fs::metadata(&path) {
-        file.set_permissions(existing.permissions())?;
-    }
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&temporary, &path)
 }
 
 /// Go's words for the mistakes that operators meet.

@@ -180,6 +180,10 @@ impl Disk for FaultyDisk {
         })
     }
 
+    fn copy_mode(&self, _: &Path, _: &FaultyFile) -> io::Result<()> {
+        self.step(|_| Ok(()))
+    }
+
     fn sync(&self, file: &FaultyFile) -> io::Result<()> {
         self.step(|platters| {
             let contents = &mut platters.files[file.number];

@@ -17,6 +17,8 @@ pub(super) trait Disk {
     fn create_new(&self, path: &Path) -> io::Result<Self::File>;
     /// Opens a file, maybe a new one, to write at its end.
     fn append(&self, path: &Path) -> io::Result<Self::File>;
+    /// Lets those read and write `file` who may do so with the file at `path`, if there is one.
+    fn copy_mode(&self, path: &Path, file: &Self::File) -> io::Result<()>;
     /// Brings what was written to the disk.
     fn sync(&self, file: &Self::File) -> io::Result<()>;
     fn remove(&self, path: &Path) -> io::Result<()>;
@@ -32,7 +34,24 @@ pub(super) trait Disk {
 /// # Errors
 /// The directory does not exist or is not writable, the disk is full. The old file is untouched.
 pub fn replace_file(path: &Path, contents: &[u8]) -> io::Result<()> {
-    replace(&System, path, ".tmp", contents)
+    replace(&System, path, ".tmp", Mode::Private, contents)
+}
+
+/// As [`replace_file`], but whoever may read and write the file now may do so afterwards.
+///
+/// # Errors
+/// As there.
+pub fn replace_file_keeping_mode(path: &Path, contents: &[u8]) -> io::Result<()> {
+    replace(&System, path, ".tmp", Mode::AsBefore, contents)
+}
+
+/// Who may read and write the new file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// Its owner.
+    Private,
+    /// Whoever may do so with the old one; without one, its owner.
+    AsBefore,
 }
 
 /// The same, with a temporary file named by `suffix`.
@@ -40,14 +59,16 @@ pub(super) fn replace<D: Disk>(
     disk: &D,
     path: &Path,
     suffix: &str,
+    mode: Mode,
     contents: &[u8],
 ) -> io::Result<()> {
     let path = disk.resolve(path);
     let mut temporary = path.clone().into_os_string();
     temporary.push(suffix);
     let temporary = PathBuf::from(temporary);
+    let model = (mode == Mode::AsBefore).then_some(&*path);
     let written =
-        write_new(disk, &temporary, contents).and_then(|()| disk.rename(&temporary, &path));
+        write_new(disk, &temporary, model, contents).and_then(|()| disk.rename(&temporary, &path));
     if written.is_err() {
         // Best effort: the next attempt truncates it anyway.
         let _ = disk.remove(&temporary);
@@ -56,13 +77,21 @@ pub(super) fn replace<D: Disk>(
     disk.sync_directory_of(&path)
 }
 
-fn write_new<D: Disk>(disk: &D, path: &Path, contents: &[u8]) -> io::Result<()> {
+fn write_new<D: Disk>(
+    disk: &D,
+    path: &Path,
+    model: Option<&Path>,
+    contents: &[u8],
+) -> io::Result<()> {
     // One that a crash left may have been made with another mode.
     match disk.remove(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         Ok(()) | Err(_) => {}
     }
     let mut file = disk.create_new(path)?;
+    if let Some(model) = model {
+        disk.copy_mode(model, &file)?;
+    }
     file.write_all(contents)?;
     disk.sync(&file)
 }
@@ -83,6 +112,14 @@ impl Disk for System {
 
     fn append(&self, path: &Path) -> io::Result<File> {
         private().append(true).create(true).open(path)
+    }
+
+    fn copy_mode(&self, path: &Path, file: &File) -> io::Result<()> {
+        match fs::metadata(path) {
+            Ok(existing) => file.set_permissions(existing.permissions()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     fn sync(&self, file: &File) -> io::Result<()> {
@@ -129,13 +166,14 @@ mod tests {
     fn a_crash_at_any_step_leaves_the_old_or_the_new_file() {
         let path = Path::new("keys");
         let (old, new) = (&b"[\"old\"]"[..], &b"[\"new\", \"old\"]"[..]);
-        for before in [Some(old), None] {
+        let modes = [Mode::Private, Mode::AsBefore];
+        for (before, mode) in modes.into_iter().flat_map(|m| [(Some(old), m), (None, m)]) {
             let run = |fault| {
                 let disk = FaultyDisk::with_fault(fault);
                 if let Some(before) = before {
                     disk.put(path, before);
                 }
-                let result = replace(&disk, path, ".tmp", new);
+                let result = replace(&disk, path, ".tmp", mode, new);
                 (disk, result)
             };
             let (calm, result) = run(None);
@@ -164,7 +202,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("keys");
         fs::write(&path, "old").unwrap();
-        replace(&System, &path, ".tmp", b"new").unwrap();
+        replace(&System, &path, ".tmp", Mode::Private, b"new").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
         #[cfg(unix)]
@@ -181,7 +219,7 @@ mod tests {
         let (target, link) = (dir.path().join("target"), dir.path().join("link"));
         fs::write(&target, "old").unwrap();
         std::os::unix::fs::symlink(&target, &link).unwrap();
-        replace(&System, &link, ".tmp", b"new").unwrap();
+        replace(&System, &link, ".tmp", Mode::Private, b"new").unwrap();
         assert_eq!(fs::read(&target).unwrap(), b"new");
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
     }
@@ -192,7 +230,7 @@ mod tests {
         let path = dir.path().join("keys");
         fs::write(&path, "old").unwrap();
         fs::create_dir(dir.path().join("keys.tmp")).unwrap();
-        assert!(replace(&System, &path, ".tmp", b"new").is_err());
+        assert!(replace(&System, &path, ".tmp", Mode::Private, b"new").is_err());
         assert_eq!(fs::read(&path).unwrap(), b"old");
     }
 }

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use tracing::{error, warn};
 
 use super::{
-    file::{self, Disk, System},
+    file::{self, Disk, Mode, System},
     metrics,
 };
 use crate::{base::go_base64, serf::SnapshotOp, wire::Keyring};
@@ -131,7 +131,13 @@ impl<D: Disk> SnapshotFile<D> {
             }
             SnapshotOp::Replace(lines) => {
                 let started = std::time::Instant::now();
-                let replaced = file::replace(&self.disk, &self.path, ".compact", lines.as_bytes());
+                let replaced = file::replace(
+                    &self.disk,
+                    &self.path,
+                    ".compact",
+                    Mode::Private,
+                    lines.as_bytes(),
+                );
                 if replaced.is_ok() {
                     // All of it is in the new file.
                     self.pending.clear();
