@@ -224,6 +224,58 @@ fn signals_end_an_agent_as_they_end_gos() {
     });
 }
 
+/// With the timing of a WAN, a leave that tells a peer takes some 5 s.
+#[test]
+fn a_leave_for_a_signal_has_three_seconds() {
+    for_both(|program, dir, net| {
+        let config = json!({"profile": "wan"});
+        let peer = Agent::start(program, dir, "peer", &format!("{net}1"), &config);
+        let agent = Agent::start(program, dir, "slow", &format!("{net}2"), &config);
+        agent.join(&peer, false);
+        eventually("it is alive", || is(&peer, "slow", "alive"));
+        // The announcement of the join has gone out.
+        thread::sleep(Duration::from_secs(3));
+        let signalled = Instant::now();
+        agent.signal("INT");
+        assert_eq!(agent.wait().code(), Some(1), "{}", log_of(dir, "slow"));
+        let took = signalled.elapsed();
+        assert!(took >= Duration::from_secs(3), "{took:?}");
+        let log = log_of(dir, "slow");
+        assert!(log.contains("==> Gracefully shutting down agent..."), "{log}");
+    });
+}
+
+/// With the timing of a WAN, a message is told to the only peer four times in some 2 s.
+#[test]
+fn a_broadcast_is_waited_for_up_to_the_broadcast_timeout() {
+    for_both(|program, dir, net| {
+        let hasty = json!({"profile": "wan", "broadcast_timeout": "50ms"});
+        let hasty = Agent::start(program, dir, "hasty", &format!("{net}1"), &hasty);
+        let calm = json!({"profile": "wan"});
+        let calm = Agent::start(program, dir, "calm", &format!("{net}2"), &calm);
+        let log = log_of(dir, "hasty");
+        assert!(log.contains("Warning: 'BroadcastTimeout' is too low. Setting to 1s"), "{log}");
+        calm.join(&hasty, false);
+        eventually("they met", || is(&hasty, "calm", "alive") && is(&calm, "hasty", "alive"));
+        let serf = |ip: u8, args: &[&str]| {
+            let rpc = format!("{net}{ip}:7373");
+            let said = Command::new(program).args(args).env("SERF_RPC_ADDR", rpc).output().unwrap();
+            (String::from_utf8_lossy(&said.stdout).into_owned(), said.status.code())
+        };
+        // Pings and acks may take a message along and make it quick once.
+        let late = "Error force leaving: timed out broadcasting node removal\n";
+        let told = (0..5).any(|_| serf(1, &["force-leave", "nobody"]) == (late.into(), Some(1)));
+        assert!(told, "one of five takes longer than the timeout");
+        let late = "Error setting tags: timeout waiting for update broadcast\n";
+        let set = |ip, value: i32| serf(ip, &["tags", "-set", &format!("a={value}")]);
+        let told = (1..6).find(|value| set(1, *value) == (late.into(), Some(1)));
+        let told = told.expect("one of five takes longer than the timeout");
+        let tag = json!(told.to_string());
+        eventually("the tags are told anyway", || tags_of(&calm, "hasty")["a"] == tag);
+        assert_eq!(set(2, 0).1, Some(0));
+    });
+}
+
 #[test]
 fn a_reload_changes_level_handlers_and_tags() {
     for_both(|program, dir, net| {
