@@ -213,18 +213,31 @@ impl Node {
     /// The last steps, once the sockets are closed.
     pub(super) async fn finish(mut self) {
         *self.shared.local() = Arc::clone(self.engine.local_member());
-        self.shared.set_state(SerfState::Shutdown);
         // Callers learn of the shutdown from their closed channels.
         self.ops.clear();
         self.joins.clear();
-        for queue in self.queries.values() {
-            queue.end();
-        }
-        self.shared.hub.end();
+        self.end_streams();
         if let Some(writer) = self.writer.take() {
             // The thread always ends; a disk that hangs must not hang us.
             let _ = tokio::time::timeout(WRITER_TIMEOUT, writer.finish()).await;
         }
+        self.stopped.send_replace(true);
+    }
+
+    fn end_streams(&self) {
+        self.shared.set_state(SerfState::Shutdown);
+        for queue in self.queries.values() {
+            queue.end();
+        }
+        self.shared.hub.end();
+    }
+}
+
+impl Drop for Node {
+    /// A delegate that panics and a runtime that ends skip the last steps; still, nobody may wait
+    /// for a node that is gone.
+    fn drop(&mut self) {
+        self.end_streams();
         self.stopped.send_replace(true);
     }
 }

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
 use tokio::time::timeout;
 
+mod handle;
 mod healing;
 #[cfg(feature = "metrics")]
 mod limits;
@@ -38,9 +39,9 @@ async fn join(from: &Serf, to: &Serf) {
     assert_eq!(from.join(&[to], false).await, Ok(1));
 }
 
-/// Waits for something, at most 10 s.
+/// Waits for something, at most 20 s.
 async fn within<T>(what: impl Future<Output = T>) -> T {
-    timeout(Duration::from_secs(10), what).await.expect("took too long")
+    timeout(Duration::from_secs(20), what).await.expect("took too long")
 }
 
 async fn has_status(serf: &Serf, name: &str, status: MemberStatus) {

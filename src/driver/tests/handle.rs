@@ -1,0 +1,338 @@
+//! What programs may count on when they hold a handle: dropped futures, ends, delegates.
+
+use std::{
+    future::poll_fn,
+    net::SocketAddr,
+    pin::pin,
+    sync::{Mutex, PoisonError},
+    task::Poll,
+};
+
+use super::*;
+use crate::{
+    driver::{Error, EventStream, KeyManager, MemberWatch, QueryHandle},
+    serf::{AliveDelegate, ConflictDelegate, Member},
+};
+
+const KEY: &str = "BgYGBgYGBgYGBgYGBgYGBgYGBgYGBgYGBgYGBgYGBgY=";
+
+/// Begins a call and drops it at once. On the test's single thread the node cannot have answered.
+async fn begin<T>(call: impl Future<Output = T>) {
+    // Without the budget that makes a task yield after many steps: here nobody may have a turn.
+    let mut call = pin!(tokio::task::unconstrained(call));
+    let begun = poll_fn(|context| Poll::Ready(call.as_mut().poll(context).is_pending())).await;
+    assert!(begun, "answered before the node could");
+}
+
+/// Waits until something holds.
+async fn until(mut holds: impl AsyncFnMut() -> bool) {
+    within(async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+}
+
+async fn keyed(name: &str) -> Serf {
+    let mut builder = builder(name);
+    builder.config.swim.codec.keyring = Keyring::build(&[], &[1; 32]).unwrap();
+    builder.start().await.unwrap()
+}
+
+#[test]
+fn handles_go_anywhere() {
+    fn sendable<T: Send + Sync + 'static>() {}
+    sendable::<Serf>();
+    sendable::<Builder>();
+    sendable::<EventStream>();
+    sendable::<QueryHandle>();
+    sendable::<MemberWatch>();
+    sendable::<KeyManager>();
+    sendable::<Error>();
+    fn spawned<T: Send>(_: impl FnOnce(Serf) -> T) {}
+    spawned(|serf| async move {
+        let _ = serf.join(&[], false).await;
+        let _ = serf.user_event("x", "y", true).await;
+        let _ = serf.query("x", "y", QueryParams::default()).await;
+        let _ = serf.key_manager().run(KeyOp::List, 0).await;
+        let _ = serf.leave().await;
+        serf.shutdown().await;
+    });
+}
+
+#[tokio::test]
+async fn dropped_calls_go_on() {
+    let (a, b) = (keyed("a").await, keyed("b").await);
+    begin(a.join(&[b.addresses().0.to_string()], false)).await;
+    has_status(&a, "b", MemberStatus::Alive).await;
+    has_status(&b, "a", MemberStatus::Alive).await;
+
+    let mut events = b.subscribe(Subscribe::default());
+    begin(a.user_event("begun", "", false)).await;
+    begin(a.query("asked", "", QueryParams::default())).await;
+    let mut heard = Vec::new();
+    while heard.len() < 2 {
+        let name = next_matching(&mut events, |event| match event {
+            Event::User(event) => Some(event.name),
+            Event::Query(query) => Some(query.name),
+            Event::Member(_) | Event::Lagged(_) => None,
+        });
+        heard.push(name.await.to_string());
+    }
+    heard.sort();
+    assert_eq!(heard, ["asked", "begun"]);
+
+    begin(a.set_tags(BTreeMap::from([("role".to_owned(), "db".to_owned())]))).await;
+    until(async || b.member("a").await.is_some_and(|a| a.tags.get("role") == Some("db"))).await;
+
+    let keys = a.key_manager();
+    begin(keys.run(KeyOp::Install(KEY.to_owned()), 0)).await;
+    // Operations run one after the other, those that nobody waits for among them.
+    let listed = keys.run(KeyOp::List, 0).await.unwrap();
+    assert_eq!(listed.response.keys.get(KEY), Some(&2), "{listed:?}");
+
+    begin(b.leave()).await;
+    has_status(&a, "b", MemberStatus::Left).await;
+    until(async || b.state() == SerfState::Left).await;
+    begin(b.shutdown()).await;
+    within(b.stopped()).await;
+    begin(a.force_leave("b", true)).await;
+    until(async || a.member("b").await.is_none()).await;
+}
+
+#[tokio::test]
+async fn call_dropped_before_its_turn_has_begun_nothing() {
+    let a = start("a").await;
+    let mut events = a.subscribe(Subscribe::default());
+    // The node has no turn between these, so its queue of commands fills up.
+    let mut waiting = 0;
+    while a.commands.capacity() > 0 {
+        begin(a.members()).await;
+        waiting += 1;
+    }
+    assert!(waiting >= 1_000, "{waiting}");
+    begin(a.user_event("never", "", false)).await;
+    within(a.user_event("after", "", false)).await.unwrap();
+    let first = next_matching(&mut events, |event| match event {
+        Event::User(event) => Some(event.name),
+        Event::Member(_) | Event::Query(_) | Event::Lagged(_) => None,
+    });
+    assert_eq!(&*first.await, "after");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn node_outlives_calls_dropped_at_any_moment() {
+    let (a, b) = (keyed("a").await, keyed("b").await);
+    let to = [b.addresses().0.to_string()];
+    let keys = a.key_manager();
+    let mut watch = a.watch_members();
+    let mut events = a.subscribe(Subscribe::default());
+    for round in 0..100 {
+        let patience = Duration::from_micros(round * 30);
+        let _ = timeout(patience, a.join(&to, false)).await;
+        let _ = timeout(patience, a.user_event("tick", "", false)).await;
+        if let Ok(Ok(mut query)) = timeout(patience, a.query("q", "", QueryParams::default())).await
+        {
+            let _ = timeout(patience, query.recv()).await;
+        }
+        let _ = timeout(patience, keys.run(KeyOp::List, 0)).await;
+        let tags = BTreeMap::from([("round".to_owned(), round.to_string())]);
+        let _ = timeout(patience, a.set_tags(tags)).await;
+        let _ = timeout(patience, watch.changed()).await;
+        let _ = timeout(patience, events.recv()).await;
+    }
+    // Nobody is stuck, and no call holds up another.
+    within(a.join(&to, false)).await.unwrap();
+    has_status(&a, "b", MemberStatus::Alive).await;
+    has_status(&b, "a", MemberStatus::Alive).await;
+    let tags = BTreeMap::from([("round".to_owned(), "last".to_owned())]);
+    // A busy machine may need longer than the broadcast has; the change goes on.
+    let _ = within(a.set_tags(tags)).await;
+    until(async || b.member("a").await.is_some_and(|a| a.tags.get("round") == Some("last"))).await;
+    within(a.shutdown()).await;
+}
+
+#[tokio::test]
+async fn received_items_survive_a_dropped_receive() {
+    let a = start("a").await;
+    let mut events = a.subscribe(Subscribe::default());
+    next_matching(&mut events, |event| matches!(event, Event::Member(_)).then_some(())).await;
+    for number in 0..20 {
+        begin(events.recv()).await;
+        a.user_event(&number.to_string(), "", false).await.unwrap();
+        let Some(Event::User(event)) = within(events.recv()).await else { panic!("no event") };
+        assert_eq!(*event.name, number.to_string());
+    }
+    assert_eq!(events.lost(), 0);
+}
+
+#[tokio::test]
+async fn shutdown_is_idempotent_and_calls_after_it_say_so() {
+    let a = start("a").await;
+    let mut watch = a.watch_members();
+    let mut events = a.subscribe(Subscribe::default());
+    let mut query = a.query("q", "", QueryParams::default()).await.unwrap();
+    let clones = [a.clone(), a.clone(), a.clone()];
+    within(async { tokio::join!(clones[0].shutdown(), clones[1].shutdown(), clones[2].stopped()) })
+        .await;
+    within(a.shutdown()).await;
+    assert_eq!(a.state(), SerfState::Shutdown);
+
+    assert!(a.join(&["127.0.0.1:1".to_owned()], false).await.is_err());
+    let key = KeyOp::Install(KEY.to_owned());
+    for error in [
+        a.leave().await.err(),
+        a.user_event("x", "", false).await.err(),
+        a.query("x", "", QueryParams::default()).await.err(),
+        a.set_tags(BTreeMap::new()).await.err(),
+        a.force_leave("x", false).await.err(),
+        a.key_manager().run(key, 0).await.err(),
+        a.counters().await.err(),
+    ] {
+        assert!(matches!(error, Some(Error::Shutdown)), "{error:?}");
+    }
+    assert!(a.members().await.is_empty() && a.stats().await.is_empty());
+    // Streams end; what was delivered before the end is still there.
+    within(async { while query.recv().await.is_some() {} }).await;
+    within(async { while events.recv().await.is_some() {} }).await;
+    assert_eq!(within(watch.changed()).await, None);
+    assert!(within(a.subscribe(Subscribe::default()).recv()).await.is_none());
+}
+
+#[tokio::test]
+async fn dropping_handles_ends_every_task_and_frees_the_sockets() {
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let before = tasks();
+    let dir = tempfile::tempdir().unwrap();
+    let b = start("b").await;
+    let mut with_files = builder("a");
+    with_files.snapshot_path = Some(dir.path().join("snapshot"));
+    let a = with_files.start().await.unwrap();
+    join(&a, &b).await;
+    let (events, watch) = (a.subscribe(Subscribe::default()), a.watch_members());
+    let query = a.query("q", "", QueryParams::default()).await.unwrap();
+    // A stream that stays open.
+    let idle = tokio::net::TcpStream::connect(a.addresses().1).await.unwrap();
+    begin(a.join(&["127.0.0.2:1".to_owned()], false)).await;
+    assert!(tasks() > before);
+    let addresses = [a.addresses().1, b.addresses().1];
+    let keys = a.key_manager();
+    drop((a, b));
+    // A key manager is a handle; streams and watches are none.
+    assert!(keys.run(KeyOp::List, 0).await.is_ok());
+    drop(keys);
+    until(async || tasks() == before).await;
+    for addr in addresses {
+        assert!(std::net::TcpListener::bind(addr).is_ok(), "{addr} is still bound");
+        assert!(std::net::UdpSocket::bind(addr).is_ok(), "{addr} is still bound");
+    }
+    drop((events, watch, query, idle));
+}
+
+#[tokio::test]
+async fn query_ends_with_who_has_not_answered() {
+    let mut late = builder("a");
+    late.config.swim.probe_interval = Duration::from_secs(60);
+    let (a, b) = (late.start().await.unwrap(), start("b").await);
+    join(&a, &b).await;
+    has_status(&a, "b", MemberStatus::Alive).await;
+    // Gone, and a does not know it yet.
+    b.shutdown().await;
+    let timeout = Duration::from_millis(100);
+    let params = QueryParams { request_ack: true, timeout, ..QueryParams::default() };
+    let mut query = a.query("who", "", params).await.unwrap();
+    assert!(query.timeout() <= timeout);
+    let mut acks = Vec::new();
+    let missing = within(async {
+        loop {
+            match query.recv().await.expect("ended without a summary") {
+                QueryUpdate::Ack { from } => acks.push(from.to_string()),
+                QueryUpdate::Response { .. } => panic!("nobody answers"),
+                QueryUpdate::Finished { missing } => return missing,
+            }
+        }
+    });
+    assert_eq!(missing.await, [Arc::from("b")]);
+    assert_eq!(acks, ["a"]);
+    assert_eq!(within(query.recv()).await, None, "the summary is the end");
+}
+
+#[tokio::test]
+async fn alive_filter_keeps_single_nodes_out() {
+    struct Refuse(&'static str);
+    impl AliveDelegate for Refuse {
+        fn check_alive(&self, member: &Member) -> Result<(), String> {
+            let refused = member.tags.get("zone") == Some(self.0);
+            if refused { Err(format!("zone {}", self.0)) } else { Ok(()) }
+        }
+    }
+    let zoned = async |name: &str, zone: &str, refuse: Option<&'static str>| {
+        let mut builder = builder(name);
+        builder.config.tags.insert("zone".to_owned(), zone.to_owned());
+        builder.config.delegates.alive = refuse.map(|zone| Arc::new(Refuse(zone)) as _);
+        builder.start().await.unwrap()
+    };
+    let a = zoned("a", "north", Some("south")).await;
+    let (b, c) = (zoned("b", "south", None).await, zoned("c", "north", None).await);
+    // The join is not vetoed, only the member is ignored.
+    join(&b, &a).await;
+    join(&c, &a).await;
+    has_status(&a, "c", MemberStatus::Alive).await;
+    has_status(&b, "a", MemberStatus::Alive).await;
+    assert!(a.member("b").await.is_none());
+}
+
+#[tokio::test]
+async fn conflict_hook_hears_of_two_nodes_with_one_name() {
+    type Seen = Vec<(String, Option<SocketAddr>, Option<SocketAddr>)>;
+    #[derive(Default)]
+    struct Listen(Mutex<Seen>);
+    impl ConflictDelegate for Listen {
+        fn on_conflict(&self, existing: &Member, other: &Member) {
+            let row = (existing.name.to_string(), existing.socket_addr(), other.socket_addr());
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).push(row);
+        }
+    }
+    let listen = Arc::new(Listen::default());
+    let mut hearing = builder("a");
+    hearing.config.delegates.conflict = Some(listen.clone());
+    let a = hearing.start().await.unwrap();
+    let twin = async || {
+        let mut builder = builder("twin");
+        builder.config.enable_name_conflict_resolution = false;
+        builder.start().await.unwrap()
+    };
+    let (first, second) = (twin().await, twin().await);
+    join(&first, &a).await;
+    has_status(&a, "twin", MemberStatus::Alive).await;
+    // What comes of this join depends on who hears of whom first; the hook is what counts.
+    let _ = second.join(&[a.addresses().0.to_string()], false).await;
+    let wanted = ("twin".to_owned(), Some(first.addresses().0), Some(second.addresses().0));
+    until(async || {
+        let seen = listen.0.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.contains(&wanted)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn panic_of_a_delegate_ends_the_node_and_is_seen() {
+    struct Panics;
+    impl AliveDelegate for Panics {
+        fn check_alive(&self, member: &Member) -> Result<(), String> {
+            if &*member.name == "b" { panic!("a bug of the application") } else { Ok(()) }
+        }
+    }
+    let mut fragile = builder("a");
+    fragile.config.delegates.alive = Some(Arc::new(Panics));
+    let a = fragile.start().await.unwrap();
+    let b = start("b").await;
+    let mut events = a.subscribe(Subscribe::default());
+    let _ = b.join(&[a.addresses().0.to_string()], false).await;
+    within(a.stopped()).await;
+    assert_eq!(a.state(), SerfState::Shutdown);
+    within(async { while events.recv().await.is_some() {} }).await;
+    assert!(matches!(a.leave().await, Err(Error::Shutdown)));
+    within(a.shutdown()).await;
+}
