@@ -118,3 +118,97 @@ impl ConflictDelegate for CompositeDelegate {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// Vetoes its own name, adds an hour, and notes whom it heard of.
+    struct Part {
+        name: &'static str,
+        heard: Arc<Mutex<Vec<&'static str>>>,
+    }
+
+    impl Part {
+        fn veto(&self, member: &Member) -> Result<(), String> {
+            if &*member.name == self.name { Err(format!("no {}", self.name)) } else { Ok(()) }
+        }
+    }
+
+    impl MergeDelegate for Part {
+        fn check_merge(&self, members: &[Member]) -> Result<(), String> {
+            members.iter().try_for_each(|member| self.veto(member))
+        }
+    }
+
+    impl AliveDelegate for Part {
+        fn check_alive(&self, member: &Member) -> Result<(), String> {
+            self.veto(member)
+        }
+    }
+
+    impl ReconnectDelegate for Part {
+        fn reconnect_timeout(&self, _: &Member, timeout: Duration) -> Duration {
+            2 * timeout + Duration::from_secs(u64::from(self.name.as_bytes()[0]))
+        }
+    }
+
+    impl ConflictDelegate for Part {
+        fn on_conflict(&self, _: &Member, _: &Member) {
+            self.heard.lock().unwrap().push(self.name);
+        }
+    }
+
+    fn member(name: &str) -> Member {
+        Member {
+            name: name.into(),
+            addr: [127, 0, 0, 1].into(),
+            port: 1,
+            tags: crate::serf::Tags::default(),
+            status: crate::serf::MemberStatus::Alive,
+            vsn: [1, 5, 2, 2, 5, 4],
+        }
+    }
+
+    #[test]
+    fn composite_consults_all_its_parts_in_order() {
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let part = |name| Arc::new(Part { name, heard: heard.clone() });
+        let (a, b) = (part("a"), part("b"));
+        let all = CompositeDelegate::new()
+            .with(Delegates {
+                merge: Some(a.clone()),
+                alive: Some(a.clone()),
+                reconnect: Some(a.clone()),
+                conflict: Some(a),
+            })
+            // A part may lack some.
+            .with(Delegates { alive: Some(b.clone()), ..Delegates::default() })
+            .with(Delegates {
+                reconnect: Some(b.clone()),
+                conflict: Some(b),
+                ..Delegates::default()
+            })
+            .build();
+        let (merge, alive) = (all.merge.unwrap(), all.alive.unwrap());
+        assert_eq!(merge.check_merge(&[member("x"), member("a")]), Err("no a".to_owned()));
+        assert_eq!(merge.check_merge(&[member("x"), member("b")]), Ok(()));
+        assert_eq!(alive.check_alive(&member("a")), Err("no a".to_owned()));
+        assert_eq!(alive.check_alive(&member("b")), Err("no b".to_owned()));
+        assert_eq!(alive.check_alive(&member("c")), Ok(()));
+        let timeout =
+            all.reconnect.unwrap().reconnect_timeout(&member("x"), Duration::from_secs(1));
+        assert_eq!(timeout, Duration::from_secs(2 * (2 + 97) + 98));
+        all.conflict.unwrap().on_conflict(&member("x"), &member("x"));
+        assert_eq!(*heard.lock().unwrap(), ["a", "b"]);
+    }
+
+    #[test]
+    fn composite_of_nothing_is_not_consulted() {
+        let none = CompositeDelegate::new().with(Delegates::default()).build();
+        assert!(none.merge.is_none() && none.alive.is_none());
+        assert!(none.reconnect.is_none() && none.conflict.is_none());
+    }
+}
