@@ -548,6 +548,33 @@ fn join_with_replay_brings_old_events() {
 }
 
 #[test]
+fn a_bad_format_is_refused_before_anything_is_done() {
+    let (net, key) = (loopback_net(), "A4iuqkTprmcsSdgfAue48PTKTCsJD4L1LiG//NRaUMU=");
+    let other = "5K9OtfP7efFrNKe5WCQvXvnaXJ5cWP0SvXNxvZ3xLRM=";
+    let flags = ["-profile", "local", "-encrypt", key];
+    let a = AgentProcess::start(Kind::Ours, &format!("{net}1"), "a", &flags);
+    let b = AgentProcess::start(Kind::Ours, &format!("{net}2"), "b", &flags);
+    for args in [
+        &["event", "x"][..],
+        &["join", &b.addr],
+        &["force-leave", "a"],
+        &["tags", "-set", "x=y"],
+        &["keys", "-install", other],
+        &["leave"],
+    ] {
+        let mut all = args.to_vec();
+        all.splice(1..1, ["-format", "xml"]);
+        let said = a.cli(&all);
+        assert_eq!(said.out, "Encoding error: Invalid output format \"xml\"\n", "{args:?}");
+        assert_eq!(said.code, Some(1), "{args:?}");
+    }
+    assert_eq!(a.members(), ["a alive"]);
+    let info = a.ok(&["info"]);
+    assert!(info.contains("event_time = 1\n") && !info.contains("x = y"), "{info}");
+    assert!(!a.ok(&["keys", "-list"]).contains(other));
+}
+
+#[test]
 fn every_command_speaks_json() {
     let (net, key) = (loopback_net(), "A4iuqkTprmcsSdgfAue48PTKTCsJD4L1LiG//NRaUMU=");
     let flags = ["-profile", "local", "-encrypt", key];

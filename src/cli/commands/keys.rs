@@ -3,6 +3,7 @@
 use super::{
     super::output::{Json, columns, line},
     CommandSpec, FORMAT, Failure, Flag, Kind, Parsed, RPC, block_on, connect, failed, flag,
+    wants_json,
 };
 use crate::client::{Error, KeyResult};
 
@@ -64,7 +65,7 @@ fn run(args: &Parsed) -> Result<(), Failure> {
     if count == 0 {
         return Err(Failure::Help);
     }
-    let json = args.text("format") == Some("json");
+    let json = wants_json(args)?;
     block_on(async {
         let client = connect(args).await?;
         let begin = |words: &Words| {

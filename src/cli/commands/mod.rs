@@ -104,12 +104,18 @@ fn tags(args: &[String]) -> Result<BTreeMap<String, String>, Failure> {
 
 /// Prints what a command that has only one thing to say says.
 fn say(args: &Parsed, text: &str, json: output::Json) -> Result<(), Failure> {
-    match args.text("format").unwrap_or("text") {
-        "text" => output::line(text),
-        "json" => output::line(&json.pretty()),
-        other => return Err(bad_format(other)),
-    }
+    let line = if wants_json(args)? { json.pretty() } else { text.to_owned() };
+    output::line(&line);
     Ok(())
+}
+
+/// Whether JSON is wanted. Commands that change something ask before they do.
+fn wants_json(args: &Parsed) -> Result<bool, Failure> {
+    match args.text("format").unwrap_or("text") {
+        "text" => Ok(false),
+        "json" => Ok(true),
+        other => Err(bad_format(other)),
+    }
 }
 
 fn bad_format(format: &str) -> Failure {

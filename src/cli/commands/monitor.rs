@@ -2,8 +2,8 @@
 
 use super::{
     super::output::{Json, line},
-    CommandSpec, FORMAT, Failure, Flag, Kind, Parsed, RPC, bad_format, block_on, connect, failed,
-    flag,
+    CommandSpec, FORMAT, Failure, Flag, Kind, Parsed, RPC, block_on, connect, failed, flag,
+    wants_json,
 };
 use crate::{
     client::EventRecord,
@@ -26,11 +26,7 @@ const FLAGS: &[Flag] =
 
 fn run(args: &Parsed) -> Result<(), Failure> {
     let level = args.text("log-level").unwrap_or("INFO");
-    let json = match args.text("format").unwrap_or("text") {
-        "text" => false,
-        "json" => true,
-        other => return Err(bad_format(other)),
-    };
+    let json = wants_json(args)?;
     block_on(async {
         let client = connect(args).await?;
         let mut events = client.stream("*").await.map_err(failed("Error starting stream"))?;

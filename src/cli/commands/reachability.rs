@@ -7,8 +7,8 @@ use std::{
 
 use super::{
     super::output::{Json, line},
-    CommandSpec, FORMAT, Failure, Flag, Kind, Parsed, RPC, bad_format, block_on, connect, failed,
-    flag,
+    CommandSpec, FORMAT, Failure, Flag, Kind, Parsed, RPC, block_on, connect, failed, flag,
+    wants_json,
 };
 use crate::{
     client::{QueryEvent, QueryStream},
@@ -37,11 +37,7 @@ Troubleshooting tips:
 * Verify networking equipment is functional";
 
 fn run(args: &Parsed) -> Result<(), Failure> {
-    let json = match args.text("format").unwrap_or("text") {
-        "text" => false,
-        "json" => true,
-        other => return Err(bad_format(other)),
-    };
+    let json = wants_json(args)?;
     let verbose = args.bool("verbose") && !json;
     block_on(async {
         let client = connect(args).await?;

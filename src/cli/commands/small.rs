@@ -2,7 +2,7 @@
 
 use super::{
     super::output::Json, CommandSpec, FORMAT, Failure, Flag, Kind, Parsed, RPC, block_on, connect,
-    failed, flag, say, tags,
+    failed, flag, say, tags, wants_json,
 };
 use crate::{base::go_base64, rpc::protocol::Coordinate, serf};
 
@@ -76,6 +76,7 @@ const EVENT_FLAGS: &[Flag] = &[flag(
 fn event(args: &Parsed) -> Result<(), Failure> {
     let (name, payload) = name_and_payload(args, "An event name must be specified.")?;
     let coalesce = args.text("coalesce").is_none() || args.bool("coalesce");
+    wants_json(args)?;
     block_on(async {
         let client = connect(args).await?;
         client
@@ -122,12 +123,13 @@ fn force_leave(args: &Parsed) -> Result<(), Failure> {
         let message = "A node name must be specified to force leave.";
         return Err(Failure::Usage(message.to_owned()));
     };
+    let json = wants_json(args)?;
     block_on(async {
         let client = connect(args).await?;
         let prune = args.bool("prune");
         client.force_leave(name, prune).await.map_err(failed("Error force leaving"))?;
         // As text there is nothing to say.
-        if args.text("format").unwrap_or("text") == "text" {
+        if !json {
             return Ok(());
         }
         let json = [("name", Json::text(name)), ("prune", Json::Bool(prune))];
@@ -153,6 +155,7 @@ fn join(args: &Parsed) -> Result<(), Failure> {
         let message = "At least one address to join must be specified.";
         return Err(Failure::Usage(message.to_owned()));
     }
+    wants_json(args)?;
     block_on(async {
         let client = connect(args).await?;
         let joined = client.join(args.positionals.clone(), args.bool("replay")).await;
@@ -172,6 +175,7 @@ pub(super) const LEAVE: CommandSpec = CommandSpec {
 };
 
 fn leave(args: &Parsed) -> Result<(), Failure> {
+    wants_json(args)?;
     block_on(async {
         let client = connect(args).await?;
         client.leave().await.map_err(failed("Error leaving"))?;
@@ -199,6 +203,7 @@ fn change_tags(args: &Parsed) -> Result<(), Failure> {
     if set.is_empty() && delete.is_empty() {
         return Err(Failure::Help);
     }
+    wants_json(args)?;
     block_on(async {
         let client = connect(args).await?;
         let updated = client.update_tags(tags(&set)?, delete).await;
