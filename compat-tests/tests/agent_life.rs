@@ -559,6 +559,53 @@ fn a_snapshot_brings_back_who_was_killed_and_not_who_left() {
     });
 }
 
+/// Killed at times that the clock draws while it writes all of its files, an agent of ours starts
+/// again from what is there, every time. (Every step of a write is tried in `driver::file` and
+/// `driver::writer`; here the kernel and the whole program are in play.)
+#[test]
+fn an_agent_killed_while_it_writes_its_files_starts_again() {
+    const OTHER: &str = "5K9OtfP7efFrNKe5WCQvXvnaXJ5cWP0SvXNxvZ3xLRM=";
+    let (dir, net) = (tempfile::tempdir().expect("a directory"), loopback_net());
+    let dir = dir.path();
+    let file = |name: &str| dir.join(name).to_str().expect("a path in UTF-8").to_owned();
+    fs::write(dir.join("keys"), format!("[\"{KEY}\"]")).unwrap();
+    let config = json!({
+        "keyring_file": file("keys"), "tags_file": file("tags"), "snapshot_path": file("snapshot"),
+        "profile": "local",
+    });
+    let mut rounds = 0;
+    for round in 0..8_u64 {
+        let agent = Agent::start(serf_binary(), dir, "killed", &format!("{net}1"), &config);
+        let keys = agent.ask(|client| async move { client.list_keys().await }).response;
+        let keys = keys.keys.expect("a keyring");
+        assert!(keys.contains_key(KEY) && keys.len() <= 2, "round {round}: {keys:?}");
+        let tag = tags_of(&agent, "killed")["round"].as_str().map(str::to_owned);
+        assert!(tag.is_none_or(|tag| tag.parse::<u64>().is_ok()), "round {round}");
+        let pid = agent.pid().to_string();
+        // Not at the same point of the work each time, whatever the machine's speed.
+        let lifetime = Duration::from_millis(40 + 67 * round);
+        let killer = thread::spawn(move || {
+            thread::sleep(lifetime);
+            Command::new("kill").args(["-KILL", &pid]).status()
+        });
+        // Until it is dead.
+        while agent
+            .try_ask(|client| async move {
+                client.install_key(OTHER).await?;
+                let number = rounds.to_string();
+                client.update_tags([("round".to_owned(), number)].into(), Vec::new()).await?;
+                client.user_event("x", b"payload", false).await?;
+                client.remove_key(OTHER).await
+            })
+            .is_ok()
+        {
+            rounds += 1;
+        }
+        assert!(killer.join().unwrap().unwrap().success());
+    }
+    assert!(rounds > 0, "no round of work was done");
+}
+
 #[test]
 fn failed_and_left_members_are_reaped_after_their_time() {
     for_both(|program, dir, net| {

@@ -9,7 +9,7 @@ use std::{
     path::Path,
     process::Command,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use compat_tests::rpc::{Agent, Client, Net, PATIENCE, Program, Value, request, serf_binary, wait};
@@ -509,6 +509,39 @@ fn a_client_that_stops_reading_loses_records_and_nobody_else_does() {
     let received: u64 = got.values().map(|times| times.len() as u64).sum();
     assert_eq!(received + lost, STREAMS * sent);
     assert!(got.values().all(|times| times.is_sorted()));
+}
+
+#[test]
+fn a_monitor_that_does_not_read_loses_lines_and_holds_nobody_up() {
+    let (net, dir) = (Net::new(), tempfile::tempdir().unwrap());
+    let agent = Agent::start(Program::Ours, "a", &net.ip(2), &["-log-level", "debug"], dir.path());
+    let mut slow = Client::ready(&agent.rpc);
+    let level = || Some(Value::map([("LogLevel", "debug".into())]));
+    assert_eq!(slow.call("monitor", 7, level()), answer(7, ""));
+    let mut sender = Client::ready(&agent.rpc);
+    let mut seq = 100;
+    let mut longest = Duration::ZERO;
+    let told = |text: &str| agent.printed().iter().any(|line| line.contains(text));
+    wait("no line is lost", || {
+        // Each is a line of the log, or more.
+        for _ in 0..200 {
+            seq += 1;
+            let event = [("Name", "a-name-that-fills-the-log".into()), ("Coalesce", true.into())];
+            let began = Instant::now();
+            let header = sender.call("event", seq, Some(Value::map(event)));
+            longest = longest.max(began.elapsed());
+            assert_eq!(header.text("Error"), "");
+        }
+        told("[WARN] agent.ipc: Dropping logs to ipc.client: 127.")
+    });
+    assert!(longest < Duration::from_secs(10), "an event took {longest:?}");
+    agent.wait_for_members(1);
+    // It reads again: lines of before and of now, each whole.
+    for _ in 0..600 {
+        let [header, body] = slow.record();
+        assert_eq!(header.number("Seq"), 7);
+        assert!(body.text("Log").starts_with("20"), "{body:?}");
+    }
 }
 
 /// So many fill the socket's buffers soon.
