@@ -22,14 +22,14 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 /// Whose program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Ours.
-    Ours,
     /// Go's.
     Go,
+    /// Ours.
+    Ours,
 }
 
 /// Both kinds, for tests that do the same with each.
-pub const BOTH: [Kind; 2] = [Kind::Ours, Kind::Go];
+pub const BOTH: [Kind; 2] = [Kind::Go, Kind::Ours];
 
 impl Kind {
     /// The `serf` of this kind.

@@ -5,22 +5,16 @@
 
 use std::{
     fmt,
-    io::{BufRead, BufReader, ErrorKind, Read, Write},
+    io::{ErrorKind, Read, Write},
     net::TcpStream,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    sync::{
-        Arc, Mutex, OnceLock, PoisonError,
-        atomic::{AtomicU32, Ordering},
-    },
+    path::Path,
+    process::Command,
+    sync::atomic::{AtomicU32, Ordering},
     thread,
     time::{Duration, Instant},
 };
 
-use crate::go::go_serf_binary;
-
-/// How long anything may take. Generous, because test machines are slow.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+use crate::process::{Kind, PATIENCE, Process};
 
 /// A MessagePack value. Two values are equal when their bytes are: what has a length is always
 /// written with the shortest header, which [`Value::decode`] checks.
@@ -411,28 +405,6 @@ pub fn request(command: &str, seq: u64, body: Option<Value>) -> Vec<u8> {
     bytes
 }
 
-/// Which program an agent runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Program {
-    /// The real one.
-    Go,
-    /// Ours.
-    Ours,
-}
-
-impl Program {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Go, Self::Ours];
-
-    /// The file.
-    pub fn path(self) -> PathBuf {
-        match self {
-            Self::Go => go_serf_binary(),
-            Self::Ours => serf_binary(),
-        }
-    }
-}
-
 /// Addresses of one cluster: three bytes of 127.0.0.0/8 that no other process uses by chance.
 #[derive(Clone, Copy, Debug)]
 pub struct Net([u8; 3]);
@@ -488,56 +460,32 @@ fn replace(text: &[u8], from: &str, to: &str) -> Vec<u8> {
 
 /// A running agent. Dropping it ends the process.
 pub struct Agent {
-    child: Child,
+    process: Process,
     /// Address of its RPC.
     pub rpc: String,
-    lines: Arc<Mutex<Vec<String>>>,
 }
 
 impl Agent {
     /// Starts an agent on port 7946 of `ip`, and waits until its RPC answers. `args` come after
     /// name and addresses; `dir` is its working directory.
-    pub fn start(program: Program, name: &str, ip: &str, args: &[&str], dir: &Path) -> Self {
+    pub fn start(kind: Kind, name: &str, ip: &str, args: &[&str], dir: &Path) -> Self {
         let rpc = format!("{ip}:7373");
         let all = ["-node", name, "-bind", ip, "-rpc-addr", &rpc];
-        let agent = Self::spawn(program, &[&all[..], args].concat(), &rpc, dir);
+        let agent = Self::spawn(kind, &[&all[..], args].concat(), &rpc, dir);
         agent.wait_for_rpc();
         agent
     }
 
     /// Starts an agent with exactly these arguments and waits for nothing.
-    ///
-    /// # Panics
-    /// When the program does not run.
-    pub fn spawn(program: Program, args: &[&str], rpc: &str, dir: &Path) -> Self {
-        let mut child = Command::new(program.path())
-            .arg("agent")
-            .args(args)
-            .current_dir(dir)
-            .env("LC_ALL", "C")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the program runs");
-        let mut stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
-        let lines = Arc::new(Mutex::new(Vec::new()));
-        let log = Arc::clone(&lines);
-        thread::spawn(move || {
-            let mut line = Vec::new();
-            // Not every line is text.
-            while matches!(stdout.read_until(b'\n', &mut line), Ok(1..)) {
-                let text = String::from_utf8_lossy(line.strip_suffix(b"\n").unwrap_or(&line));
-                log.lock().unwrap_or_else(PoisonError::into_inner).push(text.into_owned());
-                line.clear();
-            }
-        });
-        Self { child, rpc: rpc.to_owned(), lines }
+    pub fn spawn(kind: Kind, args: &[&str], rpc: &str, dir: &Path) -> Self {
+        let mut command = Command::new(kind.program());
+        command.arg("agent").args(args).current_dir(dir).env("LC_ALL", "C");
+        Self { process: Process::start(command), rpc: rpc.to_owned() }
     }
 
-    /// What it has printed.
+    /// The lines it has printed.
     pub fn printed(&self) -> Vec<String> {
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.process.out().lines().map(str::to_owned).collect()
     }
 
     /// Waits until it has printed a line with this text, and gives the line.
@@ -566,34 +514,18 @@ impl Agent {
 
     /// The process id.
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.process.pid()
     }
 
     /// Waits for the end and gives the exit code.
-    ///
-    /// # Panics
-    /// When it does not end in [`PATIENCE`].
     pub fn wait_for_end(&mut self) -> Option<i32> {
-        let mut code = None;
-        wait("the agent runs on", || {
-            let status = self.child.try_wait().expect("a child of ours");
-            code = status.map(|status| status.code());
-            code.is_some()
-        });
-        code.flatten()
+        self.process.wait()
     }
 
     fn wait_for_rpc(&self) {
         wait(&format!("no RPC at {}: {:?}", self.rpc, self.printed()), || {
             TcpStream::connect(&self.rpc).is_ok()
         });
-    }
-}
-
-impl Drop for Agent {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -607,24 +539,4 @@ pub fn wait(wrong: &str, mut holds: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "{wrong}");
         thread::sleep(Duration::from_millis(20));
     }
-}
-
-/// Our `serf`, built beside the running test; the first call of a process builds it.
-///
-/// # Panics
-/// When it cannot be built.
-pub fn serf_binary() -> PathBuf {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT
-        .get_or_init(|| {
-            let cargo = std::env::var_os("CARGO").expect("tests run under cargo");
-            let built = Command::new(cargo)
-                .args(["build", "-q", "-p", "ruserf", "--bin", "serf"])
-                .status()
-                .expect("cargo runs");
-            assert!(built.success());
-            let test = std::env::current_exe().expect("a test has a file");
-            test.ancestors().nth(2).expect("target/debug").join("serf")
-        })
-        .clone()
 }

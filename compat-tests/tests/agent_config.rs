@@ -18,7 +18,7 @@ fn the_same_configurations_start_both_agents_or_fail_alike() {
             scope.spawn(|| {
                 loop {
                     let Some(case) = next.lock().unwrap().next() else { return };
-                    let [ours, theirs] = BOTH.map(|kind| outcome(kind, case));
+                    let [theirs, ours] = BOTH.map(|kind| outcome(kind, case));
                     let failed_alike = ours.starts_with("exit") == case.fails;
                     if ours != theirs || !failed_alike {
                         let text = format!("{case:?}\n--- ours\n{ours}\n--- Go's\n{theirs}");

@@ -2,30 +2,26 @@
 //! same command lines, mistakes included, against an agent of ours and one of Go's; stdout, exit
 //! code and, but for help, stderr must be equal.
 
-use std::{
-    net::TcpListener,
-    path::PathBuf,
-    process::{Child, Command, Stdio},
-    sync::OnceLock,
-    time::{Duration, Instant},
-};
+use std::process::Command;
 
-use compat_tests::go::go_serf_binary;
+use compat_tests::{process::Kind, rpc::Agent};
 
 #[test]
 fn both_programs_say_the_same_to_both_agents() {
-    let rust = Agent::start(serf_binary(), "127.81.0.1", "r1", &[]);
-    let go = Agent::start(go_serf_binary(), "127.81.0.2", "g1", &["-join", "127.81.0.1"]);
+    let dir = tempfile::tempdir().unwrap();
+    let role = ["-tag", "role=web"];
+    let rust = Agent::start(Kind::Ours, "r1", "127.81.0.1", &role, dir.path());
+    let role = [&role[..], &["-join", "127.81.0.1"]].concat();
+    let go = Agent::start(Kind::Go, "g1", "127.81.0.2", &role, dir.path());
     for agent in [&rust, &go] {
-        agent.wait_for("127.81.0.1");
-        agent.wait_for("127.81.0.2");
+        agent.wait_for_members(2);
     }
     let mut compared = 0;
     let mut different = Vec::new();
     for agent in [&rust, &go] {
         for line in LINES {
-            let ours = run(&serf_binary(), line, &agent.rpc);
-            let theirs = run(&go_serf_binary(), line, &agent.rpc);
+            let ours = run(Kind::Ours, line, &agent.rpc);
+            let theirs = run(Kind::Go, line, &agent.rpc);
             compared += 1;
             if ours != theirs {
                 different.push(format!("serf {line}\n  ours:   {ours:?}\n  theirs: {theirs:?}"));
@@ -142,13 +138,16 @@ struct Said {
     code: Option<i32>,
 }
 
-fn run(program: &PathBuf, line: &str, rpc: &str) -> Said {
+fn run(kind: Kind, line: &str, rpc: &str) -> Said {
     let (first_only, line) = match line.strip_prefix("H ") {
         Some(line) => (true, line),
         None => (false, line),
     };
-    let output =
-        Command::new(program).args(line.split(' ')).env("SERF_RPC_ADDR", rpc).output().unwrap();
+    let output = Command::new(kind.program())
+        .args(line.split(' '))
+        .env("SERF_RPC_ADDR", rpc)
+        .output()
+        .unwrap();
     let mut stdout: Vec<String> =
         String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect();
     if first_only {
@@ -176,59 +175,4 @@ fn run(program: &PathBuf, line: &str, rpc: &str) -> Said {
     }
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     Said { stdout, stderr, code: output.status.code() }
-}
-
-struct Agent {
-    child: Child,
-    rpc: String,
-}
-
-impl Agent {
-    fn start(program: PathBuf, ip: &str, name: &str, more: &[&str]) -> Self {
-        let port = TcpListener::bind((ip, 0)).unwrap().local_addr().unwrap().port();
-        let rpc = format!("{ip}:{port}");
-        let child = Command::new(program)
-            .args(["agent", "-node", name, "-bind", ip, "-rpc-addr", &rpc])
-            .args(["-tag", "role=web"])
-            .args(more)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        Self { child, rpc }
-    }
-
-    fn wait_for(&self, member: &str) {
-        let deadline = Instant::now() + Duration::from_secs(20);
-        loop {
-            let said = run(&go_serf_binary(), "members -status alive", &self.rpc);
-            if said.stdout.iter().any(|row| row.contains(member)) {
-                return;
-            }
-            assert!(Instant::now() < deadline, "{member} is not alive: {said:?}");
-            std::thread::sleep(Duration::from_millis(100));
-        }
-    }
-}
-
-impl Drop for Agent {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn serf_binary() -> PathBuf {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT
-        .get_or_init(|| {
-            let built = Command::new(env!("CARGO"))
-                .args(["build", "-q", "-p", "ruserf", "--bin", "serf"])
-                .status()
-                .unwrap();
-            assert!(built.success());
-            let test = std::env::current_exe().unwrap();
-            test.ancestors().nth(2).unwrap().join("serf")
-        })
-        .clone()
 }

@@ -13,7 +13,8 @@ use std::{
 
 use compat_tests::{
     go::GoPeer,
-    rpc::{Agent, Client, Net, Program, Value, wait},
+    process::{BOTH, Kind},
+    rpc::{Agent, Client, Net, Value, wait},
 };
 use serde_json::json;
 use tempfile::TempDir;
@@ -44,7 +45,7 @@ fn compare(happen: fn(&Recorder)) -> Vec<Given> {
     let net = Net::new();
     let dir = tempfile::tempdir().unwrap();
     script(dir.path(), "dump.sh", DUMP);
-    let agents = Program::ALL.map(|program| {
+    let agents = BOTH.map(|program| {
         let (name, last) = NODES[program as usize];
         let handlers = FILTERS.iter().enumerate();
         let handlers: Vec<_> =
@@ -293,7 +294,7 @@ fn output_and_end_of_a_script_have_the_effects_they_have_with_go() {
     let text = json!({"event_handlers": handlers, "log_level": "debug"}).to_string();
     config(dir.path(), "both", &text);
     let first = net.ip(NODES[0].1);
-    let agents = Program::ALL.map(|program| {
+    let agents = BOTH.map(|program| {
         let (name, last) = NODES[program as usize];
         let args = ["-config-file", "both.json", "-join", &first];
         let args = if last == NODES[0].1 { &args[..2] } else { &args };
@@ -387,9 +388,9 @@ fn a_handler_that_hangs_holds_up_other_handlers_and_nothing_else() {
     let log = "while [ -e $SERF_USER_EVENT.wait ]; do sleep 0.05; done; \
                echo $SERF_USER_EVENT >> order";
     config(dir.path(), "a", &json!({"event_handlers": [format!("user={log}")]}).to_string());
-    let a = Agent::start(Program::Ours, "a", &net.ip(2), &["-config-file", "a.json"], dir.path());
+    let a = Agent::start(Kind::Ours, "a", &net.ip(2), &["-config-file", "a.json"], dir.path());
     let join = net.ip(2);
-    let b = Agent::start(Program::Ours, "b", &net.ip(3), &["-join", &join], dir.path());
+    let b = Agent::start(Kind::Ours, "b", &net.ip(3), &["-join", &join], dir.path());
     [&a, &b].into_iter().for_each(|agent| agent.wait_for_members(2));
     fs::write(dir.path().join("first.wait"), "").unwrap();
     let mut client = Client::ready(&a.rpc);
@@ -436,7 +437,7 @@ fn a_timeout_ends_the_whole_process_group_of_a_handler() {
     ];
     config(dir.path(), "a", &json!({"event_handlers": handlers}).to_string());
     let args = ["-config-file", "a.json", "-handler-timeout", "1500ms"];
-    let a = Agent::start(Program::Ours, "a", &net.ip(2), &args, dir.path());
+    let a = Agent::start(Kind::Ours, "a", &net.ip(2), &args, dir.path());
     let mut client = Client::ready(&a.rpc);
     let child = |name: &str| {
         let mut pid = String::new();
@@ -471,7 +472,7 @@ fn several_handlers_run_at_a_time_up_to_the_limit_and_each_in_order() {
     let handlers: Vec<_> = (0..4).map(|at| format!("user=./h.sh {at}")).collect();
     config(dir.path(), "a", &json!({"event_handlers": handlers}).to_string());
     let args = ["-config-file", "a.json", "-handler-concurrency", "2"];
-    let a = Agent::start(Program::Ours, "a", &net.ip(2), &args, dir.path());
+    let a = Agent::start(Kind::Ours, "a", &net.ip(2), &args, dir.path());
     let mut client = Client::ready(&a.rpc);
     for seq in 10..15 {
         send_event(&mut client, seq, &format!("e{seq}"), b"", false);

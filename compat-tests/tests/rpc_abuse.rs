@@ -12,7 +12,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use compat_tests::rpc::{Agent, Client, Net, PATIENCE, Program, Value, request, serf_binary, wait};
+use compat_tests::{
+    agents::serf_binary,
+    process::{BOTH, Kind, PATIENCE},
+    rpc::{Agent, Client, Net, Value, request, wait},
+};
 use tempfile::TempDir;
 
 /// Goal: whatever is wrong with a request, the answer and whether the connection goes on are Go's;
@@ -21,7 +25,7 @@ use tempfile::TempDir;
 #[test]
 fn malformed_input_gets_the_reaction_that_go_has() {
     let dir = tempfile::tempdir().unwrap();
-    let [go, ours] = Program::ALL.map(|program| {
+    let [go, ours] = BOTH.map(|program| {
         let net = Net::new();
         (net, Agent::start(program, "a", &net.ip(2), &["-tag", "role=web"], dir.path()))
     });
@@ -327,9 +331,9 @@ fn a_token_is_asked_for_until_it_is_shown() {
     assert_eq!(client.call("members", 15, None).text("Error"), "");
     let mut other = Client::ready(&agent.rpc);
     assert_eq!(other.call("members", 2, None).text("Error"), "Authentication required");
-    for program in Program::ALL {
+    for program in BOTH {
         for (shown, code) in [(key, Some(0)), ("wrong", Some(1)), ("", Some(1))] {
-            let status = Command::new(program.path())
+            let status = Command::new(program.program())
                 .args(["members", "-rpc-addr", &agent.rpc])
                 .env("SERF_RPC_AUTH", shown)
                 .output()
@@ -353,14 +357,14 @@ fn end_by(mut client: Client, bytes: usize) {
 
 fn with_token(net: Net, dir: &TempDir) -> Agent {
     fs::write(dir.path().join("a.json"), r#"{"rpc_auth": "a long token"}"#).unwrap();
-    Agent::start(Program::Ours, "a", &net.ip(2), &["-config-file", "a.json"], dir.path())
+    Agent::start(Kind::Ours, "a", &net.ip(2), &["-config-file", "a.json"], dir.path())
 }
 
 /// Goal: requests sent together are answered in their order; others need not wait for them.
 #[test]
 fn pipelined_requests_are_answered_in_order_and_clients_do_not_wait_for_each_other() {
     let (net, dir) = (Net::new(), tempfile::tempdir().unwrap());
-    let agent = Agent::start(Program::Ours, "a", &net.ip(2), &[], dir.path());
+    let agent = Agent::start(Kind::Ours, "a", &net.ip(2), &[], dir.path());
     let mut client = Client::ready(&agent.rpc);
     let all: Vec<_> = (0..3000).flat_map(|seq| request("get-coordinate", seq, node())).collect();
     let mut writer = client.socket().try_clone().unwrap();
@@ -407,7 +411,7 @@ fn pipelined_requests_are_answered_in_order_and_clients_do_not_wait_for_each_oth
 fn events_in_one_write_are_all_sent_and_answered_in_order() {
     const EVENTS: u64 = 400;
     let (net, dir) = (Net::new(), tempfile::tempdir().unwrap());
-    let agent = Agent::start(Program::Ours, "a", &net.ip(2), &[], dir.path());
+    let agent = Agent::start(Kind::Ours, "a", &net.ip(2), &[], dir.path());
     let mut watcher = Client::ready(&agent.rpc);
     watcher.call("stream", 1, Some(Value::map([("Type", "user".into())])));
     let mut client = Client::ready(&agent.rpc);
@@ -460,7 +464,7 @@ fn node() -> Option<Value> {
 #[test]
 fn a_client_that_stops_reading_loses_records_and_nobody_else_does() {
     let (net, dir) = (Net::new(), tempfile::tempdir().unwrap());
-    let agent = Agent::start(Program::Ours, "a", &net.ip(2), &[], dir.path());
+    let agent = Agent::start(Kind::Ours, "a", &net.ip(2), &[], dir.path());
     let user = || Some(Value::map([("Type", "user".into())]));
     let mut slow = Client::ready(&agent.rpc);
     for seq in 0..STREAMS {
@@ -514,7 +518,7 @@ fn a_client_that_stops_reading_loses_records_and_nobody_else_does() {
 #[test]
 fn a_monitor_that_does_not_read_loses_lines_and_holds_nobody_up() {
     let (net, dir) = (Net::new(), tempfile::tempdir().unwrap());
-    let agent = Agent::start(Program::Ours, "a", &net.ip(2), &["-log-level", "debug"], dir.path());
+    let agent = Agent::start(Kind::Ours, "a", &net.ip(2), &["-log-level", "debug"], dir.path());
     let mut slow = Client::ready(&agent.rpc);
     let level = || Some(Value::map([("LogLevel", "debug".into())]));
     assert_eq!(slow.call("monitor", 7, level()), answer(7, ""));
@@ -574,7 +578,7 @@ fn a_unix_socket_serves_its_owner_alone() {
     let addr = format!("unix:{}", path.display());
     let (bind, args) = (net.ip(2), ["-node", "a", "-rpc-addr", &addr, "-bind"]);
     let args = [&args[..], &[&bind]].concat();
-    let mut agent = Agent::spawn(Program::Ours, &args, &addr, dir.path());
+    let mut agent = Agent::spawn(Kind::Ours, &args, &addr, dir.path());
     agent.wait_for_line("Serf agent running!");
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     let mut stream = UnixStream::connect(&path).unwrap();
@@ -588,17 +592,17 @@ fn a_unix_socket_serves_its_owner_alone() {
         command.args(["members", "-rpc-addr", &addr]);
         command
     };
-    assert!(members(&serf_binary()).status().unwrap().success());
+    assert!(members(serf_binary()).status().unwrap().success());
     refuse_others(&agent, dir.path(), &path, members);
     // One that was killed leaves its socket behind, and the next one takes its place.
     drop(agent);
     assert!(path.exists());
-    agent = Agent::spawn(Program::Ours, &args, &addr, dir.path());
+    agent = Agent::spawn(Kind::Ours, &args, &addr, dir.path());
     agent.wait_for_line("Serf agent running!");
-    assert!(members(&serf_binary()).status().unwrap().success());
-    let second = Agent::spawn(Program::Ours, &args, &addr, dir.path());
+    assert!(members(serf_binary()).status().unwrap().success());
+    let second = Agent::spawn(Kind::Ours, &args, &addr, dir.path());
     second.wait_for_line("ddress already in use");
-    assert!(members(&serf_binary()).status().unwrap().success());
+    assert!(members(serf_binary()).status().unwrap().success());
     let pid = agent.pid().to_string();
     assert!(Command::new("kill").args(["-s", "INT", &pid]).status().unwrap().success());
     assert_eq!(agent.wait_for_end(), Some(0));
@@ -627,10 +631,10 @@ fn refuse_others(agent: &Agent, dir: &Path, path: &Path, members: impl Fn(&Path)
 #[test]
 fn an_agent_without_rpc_is_a_member_as_any_other() {
     let (net, dir) = (Net::new(), tempfile::tempdir().unwrap());
-    let a = Agent::start(Program::Go, "a", &net.ip(2), &[], dir.path());
+    let a = Agent::start(Kind::Go, "a", &net.ip(2), &[], dir.path());
     let (bind, join) = (net.ip(3), net.ip(2));
     let args = ["-node", "b", "-bind", &bind, "-rpc-addr", "off", "-join", &join];
-    let b = Agent::spawn(Program::Ours, &args, "off", dir.path());
+    let b = Agent::spawn(Kind::Ours, &args, "off", dir.path());
     a.wait_for_members(2);
     b.wait_for_line("RPC addr: 'off'");
     assert!(std::net::TcpStream::connect((bind.as_str(), 7373)).is_err());
@@ -643,7 +647,7 @@ fn a_leave_is_finished_and_told() {
     let dir = tempfile::tempdir().unwrap();
     for stays in [false, true] {
         let net = Net::new();
-        let mut agent = Agent::start(Program::Ours, "a", &net.ip(2), &[], dir.path());
+        let mut agent = Agent::start(Kind::Ours, "a", &net.ip(2), &[], dir.path());
         let mut client = Client::ready(&agent.rpc);
         client.request("stream", 2, Some(Value::map([("Type", "*".into())])));
         client.request("leave", 3, None);

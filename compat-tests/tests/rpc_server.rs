@@ -9,7 +9,10 @@ use std::{
     thread,
 };
 
-use compat_tests::rpc::{Agent, Client, Net, Program, Value, wait};
+use compat_tests::{
+    process::{BOTH, Kind},
+    rpc::{Agent, Client, Net, Value, wait},
+};
 use tempfile::TempDir;
 
 /// Goal: every recorded exchange of a plain agent, of its edge cases and of an encrypted agent with
@@ -21,7 +24,7 @@ use tempfile::TempDir;
 fn recorded_requests_get_the_recorded_answers() {
     let vectors = vectors();
     thread::scope(|scope| {
-        for program in Program::ALL {
+        for program in BOTH {
             let vectors = &vectors;
             scope.spawn(move || replay_plain(program, vectors));
             scope.spawn(move || replay_encrypted(program, vectors));
@@ -29,7 +32,7 @@ fn recorded_requests_get_the_recorded_answers() {
     });
 }
 
-fn replay_plain(program: Program, vectors: &[Vector]) {
+fn replay_plain(program: Kind, vectors: &[Vector]) {
     let (net, dir) = (Net::new(), scripts());
     let tags = ["-tag", "role=web", "-tag", "my-tag.x=1", "-tag", "a=1", "-tag", "b=2"];
     let handlers = ["-event-handler", "./h.sh", "-event-handler", "query:load=./q.sh"];
@@ -72,7 +75,7 @@ const RAW: &[&str] = &[
     "pipelined",
 ];
 
-fn replay_encrypted(program: Program, vectors: &[Vector]) {
+fn replay_encrypted(program: Kind, vectors: &[Vector]) {
     let (net, dir) = (Net::new(), scripts());
     let secret = ["-encrypt", "4uAsdvxGc5Qdd0SokOHxxZB7AHgVK0OEzdx5SBwBObw="];
     fs::write(dir.path().join("auth.json"), r#"{"rpc_auth": "s3cret"}"#).unwrap();
@@ -100,7 +103,7 @@ fn replay_encrypted(program: Program, vectors: &[Vector]) {
 #[test]
 fn one_session_with_both_programs_gives_equal_replies_and_records() {
     let [go, ours] = thread::scope(|scope| {
-        let both = Program::ALL.map(|program| scope.spawn(move || session(program)));
+        let both = BOTH.map(|program| scope.spawn(move || session(program)));
         both.map(|one| one.join().unwrap())
     });
     let pairs = go.iter().zip(&ours).filter(|(go, ours)| go != ours);
@@ -137,7 +140,7 @@ const RECORDED: &[&str] = &[
     "leave",
 ];
 
-fn session(program: Program) -> Vec<(String, Vec<Vec<Value>>)> {
+fn session(program: Kind) -> Vec<(String, Vec<Vec<Value>>)> {
     let (net, dir) = (Net::new(), scripts());
     let a = Agent::start(program, "a", &net.ip(2), &["-tag", "role=web"], dir.path());
     let join = net.ip(2);
@@ -165,7 +168,7 @@ fn session(program: Program) -> Vec<(String, Vec<Vec<Value>>)> {
 }
 
 /// A member joins, fails, is declared left and forgotten.
-fn member_events(talk: &mut Talk, join: &[&str], dir: &Path, program: Program) {
+fn member_events(talk: &mut Talk, join: &[&str], dir: &Path, program: Kind) {
     // Only to be sure that all joins are told; Go mixes old updates in.
     updates(talk);
     talk.told.clear();
@@ -393,7 +396,7 @@ fn event(name: &str, payload: &[u8], coalesce: bool) -> Option<Value> {
 
 /// A connection that sorts what arrives by its number, and keeps what was said.
 struct Talk {
-    program: Program,
+    program: Kind,
     net: Net,
     client: Client,
     waiting: BTreeMap<u64, VecDeque<Vec<Value>>>,
@@ -414,7 +417,7 @@ impl Drop for Talk {
 }
 
 impl Talk {
-    fn new(program: Program, net: Net, agent: &Agent) -> Self {
+    fn new(program: Kind, net: Net, agent: &Agent) -> Self {
         Self {
             program,
             net,
@@ -506,7 +509,7 @@ impl Talk {
         if self.bodies.contains(&seq) || (self.streams.contains(&seq) && !failed) {
             frame.push(self.client.next().expect("a body"));
         }
-        if self.program == Program::Go && drop_stray_record(&mut frame) {
+        if self.program == Kind::Go && drop_stray_record(&mut frame) {
             return self.frame();
         }
         for value in &mut frame {
@@ -585,7 +588,7 @@ fn exchanges(vectors: &[Vector], source: &str) -> Vec<Exchange> {
 }
 
 struct Replay<'a> {
-    program: Program,
+    program: Kind,
     net: Net,
     agent: &'a Agent,
 }
@@ -599,10 +602,10 @@ impl Replay<'_> {
             true => client.until_closed(),
             false => expected.iter().map_while(|_| client.next()).collect(),
         };
-        while self.program == Program::Go && drop_stray_record(&mut got) {
+        while self.program == Kind::Go && drop_stray_record(&mut got) {
             got.extend(client.record());
         }
-        if self.program == Program::Ours {
+        if self.program == Kind::Ours {
             // Ours are in order everywhere; only Go's free maps need it.
             assert!(got.iter().all(keys_are_sorted), "{name}: {got:?}");
         }
@@ -636,7 +639,7 @@ impl Replay<'_> {
     /// another, so it differs where Go reads a stray body as a header or uses a header twice.
     fn expected(&self, exchange: &Exchange) -> (Vec<Value>, bool) {
         let mut replies = exchange.replies.clone();
-        if self.program == Program::Go {
+        if self.program == Kind::Go {
             return (replies, exchange.closed);
         }
         match (&*exchange.name, &exchange.request[..]) {
