@@ -56,6 +56,9 @@ async fn step(keys: &KeyManager, op: KeyOp) -> Result<(), String> {
     for (node, message) in &response.messages {
         println!("  {node}: {message}");
     }
+    for node in &response.missing {
+        println!("  {node}: no answer");
+    }
     // Not only refusals: also set when a node has not answered in time.
     outcome.error.map_or(Ok(()), Err)
 }

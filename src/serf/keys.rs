@@ -1,7 +1,10 @@
 //! Keys of the whole cluster: asking for changes, and making them.
 //! Go: `serf/keymanager.go`, `serf/internal_query.go`.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use tracing::{error, info, warn};
 
@@ -124,16 +127,17 @@ impl State {
         }
         if response.num_resp == response.num_nodes {
             let query = running.query;
-            self.finish_key_op(op);
+            self.finish_key_op(op, Vec::new());
             if let Some(query) = query {
                 self.close_query(query);
             }
         }
     }
 
-    /// All nodes answered, or the time is over.
-    pub(crate) fn finish_key_op(&mut self, op: OpId) {
-        let Some(Running { response, .. }) = self.keys.running.remove(&op) else { return };
+    /// All nodes answered, or the time is over and some are missing.
+    pub(crate) fn finish_key_op(&mut self, op: OpId, missing: Vec<Arc<str>>) {
+        let Some(Running { mut response, .. }) = self.keys.running.remove(&op) else { return };
+        response.missing = missing;
         let KeyResponse { num_nodes, num_resp, num_err, .. } = response;
         let error = if num_err != 0 {
             Some(format!("{num_err}/{num_nodes} nodes reported failure"))

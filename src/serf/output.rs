@@ -103,21 +103,25 @@ pub enum KeyOp {
     List,
 }
 
-/// Per-node results of a key operation. Go: `KeyResponse`.
+/// Per-node results of a key operation. Go: `serf/keymanager.go:KeyResponse`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeyResponse {
-    /// Texts by node.
+    /// What nodes said, by their names: why they refused, or that their list of keys is cut off.
+    /// Nodes that did as told say nothing.
     pub messages: BTreeMap<String, String>,
-    /// Nodes asked.
+    /// Nodes asked: all that were alive.
     pub num_nodes: usize,
-    /// Nodes that answered.
+    /// Nodes that answered, the refusing ones included.
     pub num_resp: usize,
-    /// Nodes that failed.
+    /// Nodes that refused.
     pub num_err: usize,
-    /// Holders by key.
+    /// For a list: how many nodes have a key (base64).
     pub keys: BTreeMap<String, usize>,
-    /// Users by primary key; Go counts "" for operations other than list.
+    /// For a list: how many nodes seal with a key (base64). As Go, counts an empty key for the
+    /// other operations.
     pub primary_keys: BTreeMap<String, usize>,
+    /// Nodes that were alive when they were asked and have not answered in time; not in Go.
+    pub missing: Vec<Arc<str>>,
 }
 
 /// Go: `SerfState`.

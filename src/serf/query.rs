@@ -162,8 +162,8 @@ impl State {
             return Err(Error::Invalid(format!("query exceeds limit of {limit} bytes")));
         }
         let expected = match asker {
-            Asker::User => self.expected(&query),
-            Asker::Keys(_) | Asker::Vote => Vec::new(),
+            Asker::User | Asker::Keys(_) => self.expected(&query),
+            Asker::Vote => Vec::new(),
         };
         let deadline = now + timeout;
         self.timers.insert((deadline, Timer::Query(id)));
@@ -342,16 +342,16 @@ impl State {
     /// The time of a query that we asked is over.
     pub(crate) fn finish_query(&mut self, id: QueryId) {
         let Some(query) = self.asked.queries.remove(&id) else { return };
+        let silent =
+            |name: &Arc<str>| !query.acks.contains(name) && !query.responses.contains(name);
+        let missing = query.expected.into_iter().filter(silent).collect();
         match query.asker {
             Asker::User if query.closed => {}
             Asker::User => {
-                let silent =
-                    |name: &Arc<str>| !query.acks.contains(name) && !query.responses.contains(name);
-                let missing = query.expected.into_iter().filter(silent).collect();
                 let update = QueryUpdate::Finished { missing };
                 self.outputs.push_back(Output::Query { id, update });
             }
-            Asker::Keys(op) => self.finish_key_op(op),
+            Asker::Keys(op) => self.finish_key_op(op, missing),
             Asker::Vote => self.finish_vote(),
         }
     }

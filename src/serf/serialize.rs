@@ -110,6 +110,7 @@ fields! {
         num_err: &response.num_err,
         keys: &response.keys,
         primary_keys: &response.primary_keys,
+        missing: &response.missing,
     }
 }
 

@@ -352,6 +352,7 @@ mod keys {
             assert_eq!((response.num_nodes, response.num_resp, response.num_err), (3, 3, 0));
             assert_eq!(error, None);
             assert_eq!(response.primary_keys[""], 3, "as Go counts");
+            assert!(response.missing.is_empty());
         }
         for node in &net.nodes {
             assert_eq!(node.keyring.keys().collect::<Vec<_>>(), [key(2)]);
@@ -385,8 +386,9 @@ mod keys {
         assert_eq!(response.messages["n1"], "Keyring is empty (encryption not enabled)");
         let mut net = encrypted(3);
         net.cut.push(2);
-        let (_, error) = run(&mut net, &KeyOp::List);
+        let (response, error) = run(&mut net, &KeyOp::List);
         assert_eq!(error.unwrap(), "2/3 nodes reported success");
+        assert_eq!(response.missing, [Arc::from("n2")]);
     }
 
     #[test]
