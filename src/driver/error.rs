@@ -2,13 +2,15 @@
 
 use crate::base::error_texts;
 
-/// What went wrong with a call on a handle.
+/// What went wrong with a call on a handle, by who is to blame. What peers do wrong never fails a
+/// call: it is dropped and counted.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// The engine refused; the caller's fault, or a peer's as the inner error says.
+    /// The engine refused: mostly the caller's fault (a bad configuration, too large, at the wrong
+    /// time), or nobody heard us in time, as the inner error says.
     Serf(crate::serf::Error),
-    /// The node was shut down.
+    /// The node was shut down, by a call, a lost name vote or the end of its runtime.
     Shutdown,
     /// A socket or file failed: the environment's fault.
     Io {
@@ -45,6 +47,7 @@ impl From<crate::serf::Error> for Error {
 
 /// A join that did not reach everyone. Go returns a count and an error together.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct JoinError {
     /// Nodes contacted.
     pub contacted: usize,

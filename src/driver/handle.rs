@@ -25,10 +25,14 @@ use crate::{
     swim,
 };
 
-/// Handle of a running node: cheap to clone, safe to share. The node stops when the last one is
-/// dropped.
+/// Handle of a running node: cheap to clone (a few reference counts), safe to share. The node
+/// stops when the last one is dropped: its tasks end, its sockets are free, its files are written.
+/// The others take that for a crash unless [`Serf::leave`] came before.
 ///
-/// Calls that were begun go on if their future is dropped; only their result is lost.
+/// All methods are cancel-safe: what was begun goes on if its future is dropped, and only the
+/// result is lost. A future dropped while it waits for its turn (behind 1024 other commands) has
+/// begun nothing. Calls after the end of the node fail with [`Error::Shutdown`] or give nothing.
+/// Go: `serf/serf.go:Serf`.
 #[derive(Clone)]
 pub struct Serf {
     pub(super) commands: mpsc::Sender<Command>,
@@ -70,17 +74,23 @@ impl Shared {
 }
 
 impl Serf {
-    /// A builder with defaults: bind `0.0.0.0:7946`.
+    /// A builder with defaults: bind `0.0.0.0:7946`, no snapshot, no keyring file.
+    /// Go: `serf/serf.go:Create`.
     pub fn builder(config: Config) -> Builder {
         Builder::new(config)
     }
 
-    /// Joins through `entries` (`[name/]host[:port]`), all of them one after the other, and gives
-    /// how many addresses were contacted. With `ignore_old`, events from before the join are not
-    /// delivered. Joins of one node do not overlap. Go: `Serf.Join`.
+    /// Joins through `entries` (`[name/]host[:port]`; without a port ours is assumed), all of them
+    /// one after the other, and gives how many addresses were contacted. One is enough. With
+    /// `ignore_old`, events from before the join are not delivered. Joins of one node do not
+    /// overlap; each address has `swim.tcp_timeout` (10 s on a LAN), each host name 10 s.
+    ///
+    /// What was joined is remembered: should the node find itself alone later, it asks there again.
+    /// Go: `serf/serf.go:Join`.
     ///
     /// # Errors
-    /// Nobody was contacted, or the node is leaving.
+    /// Nobody was contacted (the message has the reason for each address), or the node has left or
+    /// was shut down. That some were not contacted is no error.
     pub async fn join(&self, entries: &[String], ignore_old: bool) -> Result<usize, JoinError> {
         let entries = entries.to_vec();
         let joined = self.ask(move |node, reply| {
@@ -94,10 +104,11 @@ impl Serf {
     }
 
     /// Leaves gracefully; the node keeps answering until [`Serf::shutdown`]. Takes two broadcast
-    /// timeouts and the propagate delay at most. Go: `Serf.Leave`.
+    /// timeouts (5 s) and the propagate delay (1 s) at most. Leaving again is a success.
+    /// Go: `serf/serf.go:Leave`.
     ///
     /// # Errors
-    /// Already leaving, or shut down.
+    /// A leave is under way, or the node was shut down.
     pub async fn leave(&self) -> Result<(), Error> {
         self.operation(|node, reply| {
             let started = node.engine.start_leave(clock::now());
@@ -108,7 +119,8 @@ impl Serf {
     }
 
     /// Stops the node; returns when the sockets are closed and the files written. Does not leave:
-    /// without [`Serf::leave`] before it the others see a failure. Idempotent.
+    /// without [`Serf::leave`] before it the others see a failure. Idempotent, also from several
+    /// clones at once. Go: `serf/serf.go:Shutdown`.
     pub async fn shutdown(&self) {
         // An error: it has stopped already.
         let _ = self.commands.send(Box::new(|node| node.stop = true)).await;
@@ -121,10 +133,13 @@ impl Serf {
         let _ = self.stopped.clone().wait_for(|stopped| *stopped).await;
     }
 
-    /// Sends a user event to all members, ourselves included. Go: `Serf.UserEvent`.
+    /// Sends a user event to all members, ourselves included. With `coalesce`, receivers that
+    /// coalesce may deliver only the newest of a name. Returns when it is on its way: gossip gives
+    /// no receipt. Go: `serf/serf.go:UserEvent`.
     ///
     /// # Errors
-    /// Too large, or shut down.
+    /// Name and payload exceed [`Config::user_event_size_limit`] (512 bytes), the encoded event
+    /// that limit or 9216 bytes, or the node was shut down.
     pub async fn user_event(
         &self,
         name: &str,
@@ -155,10 +170,12 @@ impl Serf {
         .await
     }
 
-    /// Asks a query. Go: `Serf.Query`.
+    /// Asks a query of all members that its filters match, ourselves included. The handle gives
+    /// the answers. Go: `serf/serf.go:Query`.
     ///
     /// # Errors
-    /// Too large, a protocol version below 4, or shut down.
+    /// The encoded query exceeds [`Config::query_size_limit`] (1024 bytes), the protocol version is
+    /// below 4, or the node was shut down.
     pub async fn query(
         &self,
         name: &str,
@@ -169,10 +186,12 @@ impl Serf {
         Ok(self.call(move |node| node.query(&name, payload, &params)).await??)
     }
 
-    /// Answers a query. Go: `Query.Respond`.
+    /// Answers a query that came as [`Event::Query`](crate::serf::Event::Query), once and before
+    /// its deadline. Go: `serf/event.go:Query.Respond`.
     ///
     /// # Errors
-    /// Already answered, past its deadline, too large, or shut down.
+    /// Already answered, past its deadline, larger than [`Config::query_response_size_limit`]
+    /// (1024 bytes, encoded), or the node was shut down.
     pub async fn respond(
         &self,
         query: &Query,
@@ -194,10 +213,11 @@ impl Serf {
         Ok(self.call(move |node| node.engine.respond(clock::now(), id, &payload)).await??)
     }
 
-    /// Replaces all tags. Go: `Serf.SetTags`.
+    /// Replaces all tags; returns when the others are told. Go: `serf/serf.go:SetTags`.
     ///
     /// # Errors
-    /// Too long, not sent out in time, or shut down.
+    /// Encoded longer than 512 bytes (nothing has changed), not sent out in
+    /// [`Config::broadcast_timeout`] (changed all the same, and told later), or shut down.
     pub async fn set_tags(&self, tags: BTreeMap<String, String>) -> Result<(), Error> {
         self.operation(|node, reply| {
             let started = node.engine.start_set_tags(clock::now(), tags);
@@ -207,11 +227,12 @@ impl Serf {
         .map(drop)
     }
 
-    /// Declares a failed member left, or with `prune` forgets it.
-    /// Go: `RemoveFailedNode`, `RemoveFailedNodePrune`.
+    /// Declares a failed member left, or with `prune` forgets it, on all nodes. A member that is
+    /// alive refutes it. An unknown name is no error.
+    /// Go: `serf/serf.go:RemoveFailedNode`, `RemoveFailedNodePrune`.
     ///
     /// # Errors
-    /// Not sent out in time, or shut down.
+    /// Not sent out in [`Config::broadcast_timeout`] (done here all the same), or shut down.
     pub async fn force_leave(&self, name: &str, prune: bool) -> Result<(), Error> {
         let name = name.to_owned();
         self.operation(move |node, reply| {
@@ -222,12 +243,13 @@ impl Serf {
         .map(drop)
     }
 
-    /// For key operations. Go: `Serf.KeyManager`.
+    /// For key operations; a handle like this one. Go: `serf/serf.go:KeyManager`.
     pub fn key_manager(&self) -> KeyManager {
         KeyManager { serf: self.clone() }
     }
 
-    /// All members, the gone included, by name. Empty after the shutdown.
+    /// All members, the gone included, sorted by name. Empty after the shutdown.
+    /// Go: `serf/serf.go:Members`.
     pub async fn members(&self) -> Vec<Arc<Member>> {
         self.call(|node| node.engine.members().cloned().collect()).await.unwrap_or_default()
     }
@@ -251,7 +273,8 @@ impl Serf {
         MemberWatch { commands: self.commands.downgrade(), changes }
     }
 
-    /// Go's `Stats` keys. Empty after the shutdown.
+    /// Figures under Go's keys, for operators. Empty after the shutdown.
+    /// Go: `serf/serf.go:Stats`.
     pub async fn stats(&self) -> BTreeMap<String, String> {
         let stats = self.call(|node| node.engine.stats()).await.unwrap_or_default();
         stats.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
@@ -287,7 +310,8 @@ impl Serf {
         self.call(|node| !node.engine.keyring().is_empty()).await.unwrap_or_default()
     }
 
-    /// Subscribes to all events from now on. A slow subscriber never delays the node or others.
+    /// Subscribes to all events from now on, for as many subscribers as wanted. A slow one never
+    /// delays the node or others, but loses events. Go: `serf.Config.EventCh`.
     pub fn subscribe(&self, options: Subscribe) -> EventStream {
         self.shared.hub.subscribe(options)
     }
@@ -325,7 +349,8 @@ impl Serf {
     }
 }
 
-/// A query we asked. Dropping it ends the query.
+/// A query we asked: acks and answers as they come, and a summary at the deadline. Dropping it
+/// ends the query. Does not keep the node running. Go: `serf/query.go:QueryResponse`.
 pub struct QueryHandle {
     pub(super) id: QueryId,
     pub(super) updates: Arc<Queue<QueryUpdate>>,
@@ -333,7 +358,8 @@ pub struct QueryHandle {
 }
 
 impl QueryHandle {
-    /// The next ack or answer; after [`QueryUpdate::Finished`], `None`. Cancel-safe.
+    /// The next ack or answer, then [`QueryUpdate::Finished`] with the names of those that said
+    /// nothing, then `None`. `None` without a summary: the node was shut down. Cancel-safe.
     pub async fn recv(&mut self) -> Option<QueryUpdate> {
         loop {
             match self.updates.next().await? {
@@ -389,6 +415,7 @@ impl MemberWatch {
 
 /// Result of a key operation: the response is there even if some nodes failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct KeyOutcome {
     /// Per-node results.
     pub response: KeyResponse,
@@ -403,10 +430,14 @@ pub struct KeyManager {
 }
 
 impl KeyManager {
-    /// Runs one operation. Operations of one node run one after the other.
+    /// Runs one operation on all nodes and waits until all have answered, or for the default time
+    /// of a query. Answers are sent a second time through `relay_factor` other nodes, if it is not
+    /// 0. Operations of one node run one after the other, and may be repeated: a known key is
+    /// installed, an unknown one removed without complaint. Go: `serf/keymanager.go`.
     ///
     /// # Errors
-    /// The key is not base64, or the node is shut down.
+    /// The key is not base64, or the node is shut down. That nodes refused or said nothing is no
+    /// error but [`KeyOutcome::error`].
     pub async fn run(&self, op: KeyOp, relay_factor: u8) -> Result<KeyOutcome, Error> {
         let done = self.serf.operation(move |node, reply| {
             let started = node.engine.start_key_op(clock::now(), &op, relay_factor);

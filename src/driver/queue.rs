@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 
 /// What happens when a subscriber's queue is full.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum LagPolicy {
     /// Drop the oldest event and tell the count as [`crate::serf::Event::Lagged`] before the next
     /// one.

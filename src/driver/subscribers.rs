@@ -8,7 +8,7 @@ use crate::serf::Event;
 /// How to subscribe.
 #[derive(Clone, Copy, Debug)]
 pub struct Subscribe {
-    /// Events held for a slow subscriber; 4096.
+    /// Events held for a slow subscriber; 4096, at least 1.
     pub capacity: usize,
     /// What happens beyond that.
     pub policy: LagPolicy,
@@ -21,12 +21,16 @@ impl Default for Subscribe {
 }
 
 /// A subscriber's events. Dropping it ends the subscription; it does not keep the node running.
+///
+/// For combinators of the `futures` crate:
+/// `stream::unfold(events, |mut events| async move { Some((events.recv().await?, events)) })`.
 pub struct EventStream {
     queue: Arc<Queue<Event>>,
 }
 
 impl EventStream {
-    /// The next event; `None` after the shutdown. Cancel-safe.
+    /// The next event, or [`Event::Lagged`] in the place of those that were lost; `None` after the
+    /// shutdown. Cancel-safe.
     pub async fn recv(&mut self) -> Option<Event> {
         Some(match self.queue.next().await? {
             Next::Item(event) => event,

@@ -4,7 +4,7 @@
 //! "raw" family, and read far more than they write. [`Writer`] emits what current Go emits,
 //! [`Reader`] takes what any Go takes, borrowing from the input and never trusting a length.
 //! [`message!`](crate::msgpack::message) declares a struct once for both directions;
-//! [`to_vec`] and [`from_slice`] do the same for serde types. [`Scanner`] finds the end of a
+//! `to_vec` and `from_slice` (feature `serde`) do the same for serde types. [`Scanner`] finds the end of a
 //! value that arrives in pieces.
 
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]

@@ -105,6 +105,7 @@ pub enum KeyOp {
 
 /// Per-node results of a key operation. Go: `serf/keymanager.go:KeyResponse`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct KeyResponse {
     /// What nodes said, by their names: why they refused, or that their list of keys is cut off.
     /// Nodes that did as told say nothing.

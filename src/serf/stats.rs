@@ -4,6 +4,7 @@ use crate::swim::Times;
 
 /// Plain counters since the start; the driver exports them under Go's metric names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Stats {
     /// `serf.member.join`
     pub member_join: u64,
@@ -47,6 +48,7 @@ pub struct Stats {
 
 /// Number and total size of messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Sizes {
     /// Messages.
     pub count: u64,

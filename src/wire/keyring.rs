@@ -20,6 +20,7 @@ struct Key {
 
 /// Why a keyring operation was refused; the texts are Go's (operators see them).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum KeyringError {
     /// A key of another length.
     KeySize,
