@@ -181,6 +181,8 @@
 //! }
 //!
 //! let mut config = Config::lan("a");
+//! // It is asked about ourselves, too.
+//! config.tags.insert("zone".into(), "north".into());
 //! config.delegates.alive = Some(Arc::new(SameZone));
 //! ```
 //!

@@ -10,21 +10,23 @@ use crate::swim;
 pub struct Config {
     /// Settings of the layer below; its name is the member's name.
     pub swim: swim::Config,
-    /// Tags at the start.
+    /// Tags at the start; 512 bytes when encoded.
     pub tags: BTreeMap<String, String>,
-    /// 2 to 5; the library's default is 4, the agent's 5.
+    /// Serf protocol, 2 to 5; the library's default is 4, as Go's, the agent's is 5. Queries need 4.
     pub protocol_version: u8,
     /// Longest wait for a leave, force-leave or tag broadcast; 5 s.
     pub broadcast_timeout: Duration,
     /// Pause at the end of a leave; 1 s.
     pub leave_propagate_delay: Duration,
-    /// Longest time member events are held back; zero: not coalesced.
+    /// Longest time member events are held back, to tell only the last of a member and many
+    /// members at once; zero, the default: not coalesced.
     pub coalesce_period: Duration,
-    /// Quiet time that ends the holding back early.
+    /// Time without a member event that ends the holding back early; zero: not coalesced.
     pub quiescent_period: Duration,
-    /// The same for user events that allow it.
+    /// Longest time user events that allow it are held back, to deliver only the newest of a name;
+    /// zero, the default: not coalesced.
     pub user_coalesce_period: Duration,
-    /// The same for user events that allow it.
+    /// Time without such an event that ends the holding back early; zero: not coalesced.
     pub user_quiescent_period: Duration,
     /// Time between looks at members to forget; 15 s.
     pub reap_interval: Duration,
@@ -46,25 +48,25 @@ pub struct Config {
     pub queue_depth_min: usize,
     /// How long an intent about an unknown member is remembered; 5 min.
     pub recent_intent_timeout: Duration,
-    /// Event times remembered; 512.
+    /// Event times remembered, to deliver each event once; 512. Older events are dropped.
     pub event_buffer: usize,
-    /// Query times remembered; 512.
+    /// Query times remembered, likewise; 512.
     pub query_buffer: usize,
-    /// Factor of the default query timeout; 16.
+    /// Factor of the default query timeout, see [`super::QueryParams::timeout`]; 16.
     pub query_timeout_mult: u32,
-    /// Largest encoded answer to a query; 1024.
+    /// Largest encoded answer to a query, in bytes; 1024. An answer travels in one packet.
     pub query_response_size_limit: usize,
-    /// Largest encoded query; 1024.
+    /// Largest encoded query, in bytes; 1024.
     pub query_size_limit: usize,
-    /// Largest user event; 512, at most 9216.
+    /// Largest user event, name and payload, in bytes; 512. More than 9216 is refused at the start.
     pub user_event_size_limit: usize,
-    /// Keep the peers of the snapshot across a leave.
+    /// Keep the peers of the snapshot across a leave, and rejoin them at the next start; false.
     pub rejoin_after_leave: bool,
-    /// Vote when another node claims our name; true.
+    /// Ask all when another node claims our name, and shut down if most side with it; true.
     pub enable_name_conflict_resolution: bool,
-    /// No network coordinates.
+    /// No network coordinates; false.
     pub disable_coordinates: bool,
-    /// Refuse names outside `[A-Za-z0-9.-]{1,128}`.
+    /// Refuse names outside `[A-Za-z0-9.-]{1,128}`, ours and those of others; false.
     pub validate_node_names: bool,
     /// Lamport times further ahead than this are ignored; 2^32.
     pub lamport_jump_max: u64,
@@ -113,17 +115,19 @@ impl Config {
         }
     }
 
-    /// LAN preset.
+    /// For nodes of one local network: [`Config::new`] over [`swim::Config::lan`].
+    /// Go: `DefaultConfig`.
     pub fn lan(name: &str) -> Self {
         Self::new(swim::Config::lan(name))
     }
 
-    /// WAN preset.
+    /// For nodes far from each other: slower and more patient. Go: `DefaultWANConfig`.
     pub fn wan(name: &str) -> Self {
         Self::new(swim::Config::wan(name))
     }
 
-    /// Local preset.
+    /// For nodes on one machine and tests: quicker, and with fewer copies of each message.
+    /// Go: `DefaultLocalConfig`.
     pub fn local(name: &str) -> Self {
         Self::new(swim::Config::local(name))
     }

@@ -1,10 +1,12 @@
-//! User code that the engine consults. Each must return quickly: the engine waits for it.
+//! User code that the engine consults. Each must return quickly, without blocking: the engine waits
+//! for it, and acks with it. One that panics ends the node.
 
 use std::{sync::Arc, time::Duration};
 
 use super::Member;
 
-/// The delegates in force; none by default.
+/// The delegates in force; none by default. They are called on the node's own task: look something
+/// up in memory, but leave files, sockets and contended locks alone.
 #[derive(Clone, Default)]
 pub struct Delegates {
     /// Vetoes joins and, as in Go, single nodes.
@@ -17,35 +19,43 @@ pub struct Delegates {
     pub conflict: Option<Arc<dyn ConflictDelegate>>,
 }
 
-/// Go: `MergeDelegate`.
+/// Decides who may become a member. Go: `serf/merge_delegate.go:MergeDelegate`.
 pub trait MergeDelegate: Send + Sync {
-    /// Looks at all members of a join, or at a single member of an alive message (our own
-    /// included). The status is left or none.
+    /// Looks at all members of a join (of either side), or at a single member of an alive message,
+    /// our own included: a veto on ourselves makes a node that nobody hears of. The status
+    /// of members is left or none.
     ///
     /// # Errors
-    /// The reason of the veto.
+    /// The reason of the veto: the join fails with it here, or the alive message is ignored. The
+    /// other side is not told.
     fn check_merge(&self, members: &[Member]) -> Result<(), String>;
 }
 
-/// A veto on single nodes that leaves joins alone.
+/// A veto on single nodes that leaves joins alone. Go: memberlist's `alive_delegate.go`, which
+/// Serf's users cannot reach.
 pub trait AliveDelegate: Send + Sync {
-    /// Looks at the member of an alive message.
+    /// Looks at the member of an alive message, ourselves included, again each time one comes, and
+    /// before [`MergeDelegate::check_merge`] does. A veto does not remove a member that is already there.
     ///
     /// # Errors
-    /// The reason of the veto: the message is ignored.
+    /// The reason of the veto, for the log: the message is ignored and not gossiped on.
     fn check_alive(&self, member: &Member) -> Result<(), String>;
 }
 
-/// Go: `ReconnectTimeoutOverrider`.
+/// Decides how long members that are gone are kept. Go: `serf/config.go:ReconnectTimeoutOverrider`.
 pub trait ReconnectDelegate: Send + Sync {
-    /// The timeout to use for `member` instead of `timeout`, which is the one for failed or for
-    /// left members.
+    /// The timeout to use for `member` instead of `timeout`, which is the one for failed
+    /// ([`Config::reconnect_timeout`](super::Config::reconnect_timeout)) or for left members
+    /// ([`Config::tombstone_timeout`](super::Config::tombstone_timeout)). Asked at each reap for
+    /// each of them. Zero: forgotten at the next reap.
     fn reconnect_timeout(&self, member: &Member, timeout: Duration) -> Duration;
 }
 
-/// Hears of name conflicts.
+/// Hears of name conflicts. Go: memberlist's `conflict_delegate.go`, which Serf keeps to itself.
 pub trait ConflictDelegate: Send + Sync {
-    /// The name of `existing` is claimed from the address of `other`.
+    /// The name of `existing` is claimed from the address of `other`. Told each time the claim is
+    /// heard. If the name is ours, the vote over it is Serf's business, see
+    /// [`Config::enable_name_conflict_resolution`](super::Config::enable_name_conflict_resolution).
     fn on_conflict(&self, existing: &Member, other: &Member);
 }
 

@@ -75,18 +75,21 @@ pub enum QueryUpdate {
     },
 }
 
-/// How to ask a query.
+/// How to ask a query; the default asks all, wants no acks and takes the default time.
+/// Go: `serf/query.go:QueryParam`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct QueryParams {
-    /// Only these nodes; empty: all.
+    /// Only nodes with one of these names; empty: all.
     pub filter_nodes: Vec<String>,
-    /// Only nodes whose tag matches the (Go, unanchored) expression.
+    /// Only nodes with all of these tags, by name; the value is an unanchored regular expression in
+    /// Go's (RE2) syntax. A tag that a node lacks is empty.
     pub filter_tags: BTreeMap<String, String>,
-    /// Ask for acks.
+    /// Ask every node that is meant for an ack, also if it has no answer to give.
     pub request_ack: bool,
-    /// Helpers that send each answer a second time.
+    /// Through how many other nodes each ack and answer is sent a second time; 0 to 255.
     pub relay_factor: u8,
-    /// Zero: the default of the cluster's size.
+    /// Time for answers. Zero: the default for the cluster's size, which is the gossip interval
+    /// times `query_timeout_mult` times the digits of the number of nodes (6.4 s for 10 on a LAN).
     pub timeout: Duration,
 }
 

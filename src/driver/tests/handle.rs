@@ -336,3 +336,19 @@ async fn panic_of_a_delegate_ends_the_node_and_is_seen() {
     assert!(matches!(a.leave().await, Err(Error::Shutdown)));
     within(a.shutdown()).await;
 }
+
+#[tokio::test]
+async fn node_that_vetoes_itself_is_heard_of_by_nobody() {
+    struct Nobody;
+    impl AliveDelegate for Nobody {
+        fn check_alive(&self, _: &Member) -> Result<(), String> {
+            Err("nobody".to_owned())
+        }
+    }
+    let mut hermit = builder("a");
+    hermit.config.delegates.alive = Some(Arc::new(Nobody));
+    let a = hermit.start().await.unwrap();
+    assert!(a.members().await.is_empty());
+    assert_eq!(&*a.local_member().await.name, "a");
+    within(a.shutdown()).await;
+}
