@@ -82,6 +82,8 @@ async fn start_cluster(names: &[&str], key: &[u8]) -> Result<Vec<Serf>, Box<dyn 
         config.swim.codec.keyring = Keyring::build(&[], key)?;
         // The local preset sends each message to few nodes only; here every one should arrive.
         config.swim.retransmit_mult = 10;
+        // Patience for answers: 10 s. A step ends earlier, as soon as all have come.
+        config.query_timeout_mult = 100;
         let mut builder = Serf::builder(config);
         builder.bind = ([127, 0, 0, 1], 0).into();
         // A real service also sets `builder.keyring_file`: the keys then survive a restart.
