@@ -236,6 +236,9 @@ fn leave(a: &Program, b: &Program) -> Result<(), String> {
 
 fn force_leave(a: &Program, b: &Program) -> Result<(), String> {
     let (a, b) = pair(a, b, &json!({}), &json!({}))?;
+    // It has taken part before it dies.
+    a.call(json!({"cmd": "event", "name": "first"}));
+    b.wait_event("user", SOON, |event| event["name"] == "first");
     drop(b); // SIGKILL
     wait_status(&a, "b", "failed")?;
     a.wait_member_event("member-failed", "b", SOON);

@@ -98,7 +98,7 @@ impl Node {
         let timeout = self.engine.query_deadline(id).map_or(Duration::ZERO, |end| end.since(now));
         // Each node acks once and answers once.
         let capacity = (2 * self.engine.members().count() + 2).min(QUERY_UPDATES_MAX);
-        let queue = Arc::new(Queue::new(capacity, LagPolicy::DropNewest));
+        let queue = Arc::new(Queue::new(capacity, LagPolicy::DropNewest, |_| None));
         self.queries.insert(id, Arc::clone(&queue));
         Ok(QueryHandle { id, updates: queue, timeout })
     }

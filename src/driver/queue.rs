@@ -1,8 +1,8 @@
 //! Bounded queues towards the application: the producer never waits.
 
 use std::{
-    collections::VecDeque,
-    sync::{Mutex, MutexGuard, PoisonError},
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use tokio::sync::Notify;
@@ -17,6 +17,17 @@ pub enum LagPolicy {
     DropOldest,
     /// Drop the newest event, and tell likewise once those before it were taken.
     DropNewest,
+    /// Drop the waiting event that the new one makes obsolete: of a member event of one member the
+    /// last one of that member, of a user event that may be coalesced the last one of that name. If
+    /// none waits, as [`LagPolicy::DropOldest`]; and the count is told as there.
+    Coalesce,
+}
+
+/// What an item is about, if a later one about the same makes it obsolete.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Subject {
+    Member(Arc<str>),
+    User(Arc<str>),
 }
 
 /// A queue of one consumer.
@@ -26,7 +37,7 @@ pub(super) struct Queue<T> {
 }
 
 struct Inner<T> {
-    items: VecDeque<Next<T>>,
+    waiting: Waiting<T>,
     capacity: usize,
     policy: LagPolicy,
     /// Dropped since the last time it was told.
@@ -48,10 +59,16 @@ pub(super) enum Next<T> {
 }
 
 impl<T> Queue<T> {
-    pub(super) fn new(capacity: usize, policy: LagPolicy) -> Self {
+    /// `subject` is asked only where the policy is to coalesce.
+    pub(super) fn new(
+        capacity: usize,
+        policy: LagPolicy,
+        subject: fn(&T) -> Option<Subject>,
+    ) -> Self {
+        let subject = (policy == LagPolicy::Coalesce).then_some(subject);
         Self {
             inner: Mutex::new(Inner {
-                items: VecDeque::new(),
+                waiting: Waiting::new(subject),
                 capacity: capacity.max(1),
                 policy,
                 untold: 0,
@@ -69,21 +86,24 @@ impl<T> Queue<T> {
         if inner.abandoned || inner.ended {
             return !inner.abandoned;
         }
-        if inner.items.len() >= inner.capacity {
+        if inner.waiting.len() >= inner.capacity {
             inner.untold += 1;
             inner.lost += 1;
             match inner.policy {
-                LagPolicy::DropOldest => {
-                    inner.items.pop_front();
-                }
+                LagPolicy::DropOldest => drop(inner.waiting.pop()),
                 LagPolicy::DropNewest => return true,
+                LagPolicy::Coalesce => {
+                    if !inner.waiting.remove_obsolete(&item) {
+                        inner.waiting.pop();
+                    }
+                }
             }
         } else if inner.policy == LagPolicy::DropNewest && inner.untold > 0 {
             // The gap is here, behind what waits.
             let count = std::mem::take(&mut inner.untold);
-            inner.items.push_back(Next::Lost(count));
+            inner.waiting.push(Next::Lost(count));
         }
-        inner.items.push_back(Next::Item(item));
+        inner.waiting.push(Next::Item(item));
         drop(inner);
         self.ready.notify_one();
         true
@@ -92,7 +112,7 @@ impl<T> Queue<T> {
     /// The last item: never dropped.
     pub(super) fn push_last(&self, item: T) {
         let mut inner = self.lock();
-        inner.items.push_back(Next::Item(item));
+        inner.waiting.push(Next::Item(item));
         inner.ended = true;
         drop(inner);
         self.ready.notify_one();
@@ -108,7 +128,7 @@ impl<T> Queue<T> {
     pub(super) fn abandon(&self) {
         let mut inner = self.lock();
         inner.abandoned = true;
-        inner.items = VecDeque::new();
+        inner.waiting = Waiting::new(None);
     }
 
     pub(super) fn lost(&self) -> u64 {
@@ -122,13 +142,13 @@ impl<T> Queue<T> {
             {
                 let mut inner = self.lock();
                 let gap = match inner.policy {
-                    LagPolicy::DropOldest => true,
-                    LagPolicy::DropNewest => inner.items.is_empty(),
+                    LagPolicy::DropOldest | LagPolicy::Coalesce => true,
+                    LagPolicy::DropNewest => inner.waiting.len() == 0,
                 };
                 if gap && inner.untold > 0 {
                     return Some(Next::Lost(std::mem::take(&mut inner.untold)));
                 }
-                if let Some(item) = inner.items.pop_front() {
+                if let Some(item) = inner.waiting.pop() {
                     return Some(item);
                 }
                 if inner.ended {
@@ -145,6 +165,84 @@ impl<T> Queue<T> {
     }
 }
 
+/// Items in order; one that became obsolete leaves a hole, so that nothing moves.
+struct Waiting<T> {
+    items: VecDeque<Option<Next<T>>>,
+    /// Number of the first of `items`, counted from the start.
+    first: u64,
+    holes: usize,
+    subject: Option<fn(&T) -> Option<Subject>>,
+    /// Number of the last item about each subject that waits.
+    latest: BTreeMap<Subject, u64>,
+}
+
+impl<T> Waiting<T> {
+    fn new(subject: Option<fn(&T) -> Option<Subject>>) -> Self {
+        let (items, latest) = (VecDeque::new(), BTreeMap::new());
+        Self { items, first: 0, holes: 0, subject, latest }
+    }
+
+    fn len(&self) -> usize {
+        self.items.len() - self.holes
+    }
+
+    fn push(&mut self, next: Next<T>) {
+        // As many holes as items: moving all costs no more than having pushed them.
+        if self.holes > self.len() + 16 {
+            self.close_holes();
+        }
+        if let Some(subject) = self.subject_of(&next) {
+            self.latest.insert(subject, self.first + self.items.len() as u64);
+        }
+        self.items.push_back(Some(next));
+    }
+
+    fn pop(&mut self) -> Option<Next<T>> {
+        while let Some(item) = self.items.pop_front() {
+            let number = self.first;
+            self.first += 1;
+            let Some(next) = item else {
+                self.holes -= 1;
+                continue;
+            };
+            if let Some(subject) = self.subject_of(&next)
+                && self.latest.get(&subject) == Some(&number)
+            {
+                self.latest.remove(&subject);
+            }
+            return Some(next);
+        }
+        None
+    }
+
+    /// Makes a hole of the last item about the same as `item`. Whether there was one.
+    fn remove_obsolete(&mut self, item: &T) -> bool {
+        let Some(subject) = self.subject.and_then(|subject| subject(item)) else { return false };
+        let Some(number) = self.latest.remove(&subject) else { return false };
+        self.items[(number - self.first) as usize] = None;
+        self.holes += 1;
+        true
+    }
+
+    fn close_holes(&mut self) {
+        self.items.retain(Option::is_some);
+        self.holes = 0;
+        self.latest.clear();
+        for (at, next) in self.items.iter().enumerate() {
+            if let Some(subject) = next.as_ref().and_then(|next| self.subject_of(next)) {
+                self.latest.insert(subject, self.first + at as u64);
+            }
+        }
+    }
+
+    fn subject_of(&self, next: &Next<T>) -> Option<Subject> {
+        match next {
+            Next::Item(item) => self.subject.and_then(|subject| subject(item)),
+            Next::Lost(_) => None,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -158,8 +256,13 @@ mod tests {
         all
     }
 
+    /// Tens are about the same; negative ones about nothing.
+    fn subject(item: &i64) -> Option<Subject> {
+        (*item >= 0).then(|| Subject::User((item / 10).to_string().into()))
+    }
+
     fn fill(policy: LagPolicy, count: i64) -> Queue<i64> {
-        let queue = Queue::new(3, policy);
+        let queue = Queue::new(3, policy, subject);
         for item in 0..count {
             assert!(queue.push(item));
         }
@@ -191,6 +294,43 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn coalescing_drops_what_is_obsolete_and_else_the_oldest() {
+        let queue = Queue::new(3, LagPolicy::Coalesce, subject);
+        for item in [-1, 10, 20, 21, 11, 30] {
+            queue.push(item);
+        }
+        // 21 for 20, 11 for 10, and for 30 the oldest.
+        let items = [Next::Lost(3), Next::Item(21), Next::Item(11), Next::Item(30)];
+        assert_eq!(drain(&queue).await, items);
+    }
+
+    #[tokio::test]
+    async fn coalescing_keeps_everything_while_there_is_room() {
+        let queue = fill(LagPolicy::Coalesce, 3);
+        assert_eq!(drain(&queue).await, [Next::Item(0), Next::Item(1), Next::Item(2)]);
+    }
+
+    #[tokio::test]
+    async fn coalescing_holds_as_many_places_as_events_however_many_come() {
+        let queue = Queue::new(100, LagPolicy::Coalesce, subject);
+        for item in 0..100 {
+            queue.push(10 * item);
+        }
+        for item in 0..100_000 {
+            queue.push(10 * (item % 7));
+            let inner = queue.lock();
+            assert_eq!(inner.waiting.len(), 100);
+            assert!(inner.waiting.items.len() <= 220 && inner.waiting.latest.len() <= 100);
+        }
+        assert_eq!(queue.lost(), 100_000);
+        let all = drain(&queue).await;
+        assert_eq!(all.len(), 101);
+        assert_eq!(all[1], Next::Item(70));
+        // 99,999 % 7 = 4
+        assert_eq!(all.last(), Some(&Next::Item(40)));
+    }
+
+    #[tokio::test]
     async fn last_item_is_never_dropped() {
         let queue = fill(LagPolicy::DropNewest, 3);
         queue.push_last(7);
@@ -202,6 +342,6 @@ mod tests {
         let queue = fill(LagPolicy::DropOldest, 3);
         queue.abandon();
         assert!(!queue.push(1));
-        assert!(queue.lock().items.is_empty());
+        assert_eq!(queue.lock().waiting.len(), 0);
     }
 }

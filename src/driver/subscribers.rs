@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::queue::{LagPolicy, Next, Queue};
+use super::queue::{LagPolicy, Next, Queue, Subject};
 use crate::serf::Event;
 
 /// How to subscribe.
@@ -64,7 +64,7 @@ struct Inner {
 
 impl Hub {
     pub(super) fn subscribe(&self, options: Subscribe) -> EventStream {
-        let queue = Arc::new(Queue::new(options.capacity, options.policy));
+        let queue = Arc::new(Queue::new(options.capacity, options.policy, subject));
         let mut inner = self.lock();
         if inner.ended {
             queue.end();
@@ -89,5 +89,42 @@ impl Hub {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // No code of others runs under the lock.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a later event about the same makes obsolete.
+fn subject(event: &Event) -> Option<Subject> {
+    match event {
+        Event::Member(change) => match change.members.as_slice() {
+            [member] => Some(Subject::Member(Arc::clone(&member.name))),
+            _ => None,
+        },
+        Event::User(event) if event.coalesce => Some(Subject::User(Arc::clone(&event.name))),
+        Event::User(_) | Event::Query(_) | Event::Lagged(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::serf::{LamportTime, UserEvent};
+
+    fn user(name: &str, ltime: u64, coalesce: bool) -> Event {
+        let payload = bytes::Bytes::new();
+        Event::User(UserEvent { ltime: LamportTime(ltime), name: name.into(), payload, coalesce })
+    }
+
+    #[tokio::test]
+    async fn a_slow_subscriber_that_coalesces_gets_the_last_event_of_each_name() {
+        let hub = Hub::default();
+        let mut events = hub.subscribe(Subscribe { capacity: 2, policy: LagPolicy::Coalesce });
+        hub.publish(user("keep", 1, false));
+        for ltime in 2..10 {
+            hub.publish(user("load", ltime, true));
+        }
+        assert_eq!(events.recv().await, Some(Event::Lagged(7)));
+        assert_eq!(events.recv().await, Some(user("keep", 1, false)));
+        assert_eq!(events.recv().await, Some(user("load", 9, true)));
+        assert_eq!(events.lost(), 7);
     }
 }
