@@ -4,9 +4,11 @@ mod error_texts;
 pub mod go_base64;
 pub mod go_duration;
 pub mod go_net;
+mod hash;
 mod instant;
 mod rng;
 
 pub(crate) use error_texts::error_texts;
+pub(crate) use hash::SeededHash;
 pub use instant::Instant;
 pub use rng::Rng;

@@ -56,8 +56,11 @@ pub(crate) fn build_state(
     config.swim.filter_alive |=
         config.delegates.merge.is_some() || config.delegates.alive.is_some();
     config.swim.filter_merge |= config.delegates.merge.is_some();
-    let replay =
-        snapshot.map(|file| Replay::read(file, config.rejoin_after_leave)).unwrap_or_default();
+    let replay = snapshot
+        .map(|file| {
+            Replay::read(file, config.rejoin_after_leave, Rng::from_seed(config.swim.seed).u64())
+        })
+        .unwrap_or_default();
     config.swim.incarnation_min.0 = config.swim.incarnation_min.0.max(replay.incarnation);
     let after = |time: LamportTime| match snapshot {
         Some(_) => LamportTime(time.0.saturating_add(1)),

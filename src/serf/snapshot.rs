@@ -2,12 +2,17 @@
 //!
 //! Beyond Go, comment lines (which Go skips) keep our own incarnation and the failed peers.
 
-use std::{collections::BTreeMap, fmt::Write as _, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt::Write as _,
+    sync::Arc,
+    time::Duration,
+};
 
 use tracing::{info, warn};
 
 use super::{Event, LamportTime, MemberEventKind, SnapshotOp};
-use crate::base::Instant;
+use crate::base::{Instant, SeededHash};
 
 /// What a snapshot file says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,48 +35,26 @@ pub(crate) struct Replay {
 
 impl Replay {
     /// Reads a file. Never fails: what makes no sense is skipped and logged, and a last line
-    /// without its end does not count. Go: `serf/snapshot.go:replay`.
-    pub(crate) fn read(file: &[u8], rejoin_after_leave: bool) -> Self {
-        let mut replay = Self::default();
-        let mut rest = file;
-        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
-            let (line, after) = rest.split_at(end);
-            rest = after.split_first().map_or(&[], |(_, rest)| rest);
-            replay.line(&String::from_utf8_lossy(line), rejoin_after_leave);
-        }
-        replay.torn = !rest.is_empty();
-        replay
-    }
-
-    fn line(&mut self, line: &str, rejoin_after_leave: bool) {
-        if let Some(peer) = line.strip_prefix("alive: ") {
-            let Some((name, addr)) = peer.rsplit_once(' ') else {
-                warn!(target: "serf", "Failed to parse address: {line}");
-                return;
-            };
-            self.failed.remove(name);
-            self.alive.insert(name.to_owned(), addr.to_owned());
-        } else if let Some(name) = line.strip_prefix("not-alive: ") {
-            self.alive.remove(name);
-        } else if let Some(time) = line.strip_prefix("clock: ") {
-            set_clock(&mut self.clock, "clock", time);
-        } else if let Some(time) = line.strip_prefix("event-clock: ") {
-            set_clock(&mut self.event_clock, "event clock", time);
-        } else if let Some(time) = line.strip_prefix("query-clock: ") {
-            set_clock(&mut self.query_clock, "query clock", time);
-        } else if line.starts_with("coordinate: ") {
-            // Old releases of Go wrote these.
-        } else if line == "leave" {
-            if rejoin_after_leave {
-                info!(target: "serf", "Ignoring previous leave in snapshot");
-                return;
+    /// without its end does not count. `seed` keeps peers from choosing names that collide.
+    /// Go: `serf/snapshot.go:replay`.
+    pub(crate) fn read(file: &[u8], rejoin_after_leave: bool, seed: u64) -> Self {
+        let file = String::from_utf8_lossy(file);
+        let mut lines = Lines {
+            alive: HashMap::with_hasher(SeededHash(seed)),
+            replay: Self::default(),
+            rejoin_after_leave,
+        };
+        let torn = match file.rsplit_once('\n') {
+            Some((whole, torn)) => {
+                whole.split('\n').for_each(|line| lines.read(line));
+                torn
             }
-            *self = Self { incarnation: self.incarnation, ..Self::default() };
-        } else if let Some(comment) = line.strip_prefix('#') {
-            self.comment(comment);
-        } else {
-            warn!(target: "serf", "Unrecognized snapshot line: {line}");
-        }
+            None => &*file,
+        };
+        let Lines { alive, replay, .. } = lines;
+        let owned = |(name, addr): (&str, &str)| (name.to_owned(), addr.to_owned());
+        // A map of another order: no hash shows.
+        Self { alive: alive.into_iter().map(owned).collect(), torn: !torn.is_empty(), ..replay }
     }
 
     fn comment(&mut self, comment: &str) {
@@ -83,6 +66,49 @@ impl Replay {
             }
         } else if let Some(name) = comment.strip_prefix(FORGOTTEN) {
             self.failed.remove(name);
+        }
+    }
+}
+
+/// A file as far as it was read.
+struct Lines<'f> {
+    /// Instead of the replay's, which is slow to change: a file names each member many times.
+    alive: HashMap<&'f str, &'f str, SeededHash>,
+    replay: Replay,
+    rejoin_after_leave: bool,
+}
+
+impl<'f> Lines<'f> {
+    fn read(&mut self, line: &'f str) {
+        let replay = &mut self.replay;
+        if let Some(peer) = line.strip_prefix("alive: ") {
+            let Some((name, addr)) = peer.rsplit_once(' ') else {
+                warn!(target: "serf", "Failed to parse address: {line}");
+                return;
+            };
+            replay.failed.remove(name);
+            self.alive.insert(name, addr);
+        } else if let Some(name) = line.strip_prefix("not-alive: ") {
+            self.alive.remove(name);
+        } else if let Some(time) = line.strip_prefix("clock: ") {
+            set_clock(&mut replay.clock, "clock", time);
+        } else if let Some(time) = line.strip_prefix("event-clock: ") {
+            set_clock(&mut replay.event_clock, "event clock", time);
+        } else if let Some(time) = line.strip_prefix("query-clock: ") {
+            set_clock(&mut replay.query_clock, "query clock", time);
+        } else if line.starts_with("coordinate: ") {
+            // Old releases of Go wrote these.
+        } else if line == "leave" {
+            if self.rejoin_after_leave {
+                info!(target: "serf", "Ignoring previous leave in snapshot");
+                return;
+            }
+            self.alive.clear();
+            *replay = Replay { incarnation: replay.incarnation, ..Replay::default() };
+        } else if let Some(comment) = line.strip_prefix('#') {
+            replay.comment(comment);
+        } else {
+            warn!(target: "serf", "Unrecognized snapshot line: {line}");
         }
     }
 }
@@ -125,7 +151,7 @@ impl Snapshot {
     }
 
     /// An event on its way to the application.
-    pub(crate) fn on_event(&mut self, event: &Event, clock: LamportTime, now: Instant) {
+    pub(crate) fn on_event(&mut self, event: &Event, clock: LamportTime) {
         match event {
             Event::Member(_) if self.leaving => return,
             Event::Member(event) => {
@@ -144,7 +170,7 @@ impl Snapshot {
             }
             Event::User(_) | Event::Query(_) | Event::Lagged(_) => {}
         }
-        self.compact_if_large(now);
+        self.compact_if_large();
     }
 
     fn on_member(&mut self, kind: MemberEventKind, member: &Arc<super::Member>) {
@@ -186,7 +212,7 @@ impl Snapshot {
         self.next = now + CLOCK_INTERVAL;
         self.check_clock(clock);
         self.note_incarnation(incarnation);
-        self.compact_if_large(now);
+        self.compact_if_large();
         self.hand_out();
     }
 
@@ -258,7 +284,7 @@ impl Snapshot {
     }
 
     // serf/snapshot.go: snapshotMaxSize, compact.
-    fn compact_if_large(&mut self, _now: Instant) {
+    fn compact_if_large(&mut self) {
         let peers = self.file.alive.len() + self.file.failed.len();
         if self.offset <= COMPACT_BYTES_MIN.max(2 * LINE_BYTES * peers) {
             return;

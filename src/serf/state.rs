@@ -164,7 +164,7 @@ impl State {
     /// Sends an event on its way: snapshot, internal queries, coalescers, application.
     pub(crate) fn emit(&mut self, now: Instant, event: Event) {
         if let Some(snapshot) = &mut self.snapshot {
-            snapshot.on_event(&event, self.clock.time(), now);
+            snapshot.on_event(&event, self.clock.time());
         }
         let event = match event {
             Event::Query(query) => {

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hasher},
+    hash::BuildHasher as _,
     net::{IpAddr, SocketAddr},
     sync::Arc,
 };
@@ -11,7 +11,7 @@ use hashbrown::HashTable;
 
 use super::{NodeStateKind, NodeView};
 use crate::{
-    base::{Instant, Rng},
+    base::{Instant, Rng, SeededHash},
     wire::{Incarnation, Vsn},
 };
 
@@ -95,7 +95,7 @@ pub(super) struct Table {
     rows: Vec<Option<Row>>,
     free: Vec<u32>,
     names: HashTable<u32>,
-    hash_seed: u64,
+    hash: SeededHash,
     /// Slots in probe order.
     order: Vec<u32>,
     /// Slots that are alive or suspect, in no order.
@@ -115,7 +115,7 @@ impl Table {
             rows: Vec::new(),
             free: Vec::new(),
             names: HashTable::new(),
-            hash_seed,
+            hash: SeededHash(hash_seed),
             order: Vec::new(),
             live: Vec::new(),
             lately_dead: BTreeMap::new(),
@@ -141,7 +141,7 @@ impl Table {
 
     pub(super) fn find(&self, name: &str) -> Option<u32> {
         let same = |slot: &u32| self.get(*slot).is_some_and(|row| &*row.record.name == name);
-        self.names.find(self.hash(name), same).copied()
+        self.names.find(self.hash.hash_one(name), same).copied()
     }
 
     pub(super) fn get(&self, slot: u32) -> Option<&Row> {
@@ -155,7 +155,7 @@ impl Table {
     /// Adds a node in state dead, at a random place of the probe order. Go: `state.go`,
     /// `aliveNode`.
     pub(super) fn insert(&mut self, record: Arc<Record>, rng: &mut Rng) -> u32 {
-        let hash = self.hash(&record.name);
+        let hash = self.hash.hash_one(&*record.name);
         let row = Row {
             record,
             state_change: Instant::ZERO,
@@ -175,10 +175,10 @@ impl Table {
                 (self.rows.len() - 1) as u32
             }
         };
-        let Self { rows, names, hash_seed, .. } = self;
+        let Self { rows, names, hash: hasher, .. } = self;
         names.insert_unique(hash, slot, |slot| {
             let row = rows.get(*slot as usize).and_then(Option::as_ref);
-            row.map_or(0, |row| hash_name(*hash_seed, &row.record.name))
+            row.map_or(0, |row| hasher.hash_one(&*row.record.name))
         });
         let at = rng.below(self.order.len());
         self.order.push(slot);
@@ -303,7 +303,7 @@ impl Table {
         let Some(row) = self.rows.get_mut(slot as usize).and_then(Option::take) else { return };
         self.count(row.state, -1);
         self.lately_dead.remove(&(row.state_change, slot));
-        let hash = self.hash(&row.record.name);
+        let hash = self.hash.hash_one(&*row.record.name);
         if let Ok(entry) = self.names.find_entry(hash, |known| *known == slot) {
             entry.remove();
         }
@@ -322,17 +322,6 @@ impl Table {
             row.live_at = at;
         }
     }
-
-    fn hash(&self, name: &str) -> u64 {
-        hash_name(self.hash_seed, name)
-    }
-}
-
-fn hash_name(seed: u64, name: &str) -> u64 {
-    let mut hasher = BuildHasherDefault::<DefaultHasher>::default().build_hasher();
-    hasher.write_u64(seed);
-    hasher.write(name.as_bytes());
-    hasher.finish()
 }
 
 #[cfg(test)]

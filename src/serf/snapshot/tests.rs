@@ -13,7 +13,7 @@ fn lines_of_go_are_replayed() {
     };
     let read = |names: &[&str]| {
         let file: String = names.iter().map(|name| text(name)).collect();
-        Replay::read(file.as_bytes(), false)
+        Replay::read(file.as_bytes(), false, 1)
     };
     let alive = read(&["snapshot_alive_v4", "snapshot_alive_v6", "snapshot_alive_space"]);
     assert_eq!(alive.alive["foo"], "[::1]:7946");
@@ -27,7 +27,7 @@ fn lines_of_go_are_replayed() {
     // After a leave only the member clock goes on.
     let real = read(&["snapshot_real_run"]);
     assert_eq!(real, Replay { clock: LamportTime(6), ..Replay::default() });
-    let rejoin = Replay::read(text("snapshot_real_run").as_bytes(), true);
+    let rejoin = Replay::read(text("snapshot_real_run").as_bytes(), true, 1);
     assert_eq!(rejoin.alive.len(), 3);
     assert_eq!(rejoin.event_clock, LamportTime(1));
 }
@@ -35,7 +35,7 @@ fn lines_of_go_are_replayed() {
 #[test]
 fn nonsense_is_skipped_and_a_torn_tail_ignored() {
     let file = b"alive: a 1.1.1.1:1\n\nalive: nospace\nclock: x\nclock: 5\nclock: 3\n# c\ncoordinate: {}\n\xff\xfe\nalive: b 1.1.1.2:2";
-    let replay = Replay::read(file, false);
+    let replay = Replay::read(file, false, 1);
     assert_eq!(replay.alive.keys().collect::<Vec<_>>(), ["a"]);
     // The last line wins, not the largest.
     assert_eq!(replay.clock, LamportTime(3));
@@ -45,11 +45,11 @@ fn nonsense_is_skipped_and_a_torn_tail_ignored() {
 #[test]
 fn torn_tail_is_closed_before_the_next_line() {
     let file = b"alive: a 1.1.1.1:1\nalive: b 1.1.1.2:2";
-    let replay = Replay::read(file, false);
+    let replay = Replay::read(file, false, 1);
     let mut snapshot = Snapshot::new(replay, file.len(), false, Instant::ZERO);
     join(&mut snapshot, "c", 1);
     let text = String::from_utf8(file.to_vec()).unwrap() + &written(&mut snapshot);
-    let replay = Replay::read(text.as_bytes(), false);
+    let replay = Replay::read(text.as_bytes(), false, 1);
     assert_eq!(replay.alive.keys().collect::<Vec<_>>(), ["a", "b", "c"]);
 }
 
@@ -65,8 +65,8 @@ fn events_become_lines_that_go_reads() {
             coalesce: false,
         })
     };
-    snapshot.on_event(&user(42), LamportTime(3), Instant::ZERO);
-    snapshot.on_event(&user(41), LamportTime(3), Instant::ZERO);
+    snapshot.on_event(&user(42), LamportTime(3));
+    snapshot.on_event(&user(41), LamportTime(3));
     member_event(&mut snapshot, MemberEventKind::Leave, "foo", 5);
     assert_eq!(
         written(&mut snapshot),
@@ -98,7 +98,7 @@ fn failed_peers_and_the_incarnation_survive_in_comments() {
         let known = line.starts_with('#') || go_reads.iter().any(|known| line.starts_with(known));
         assert!(known, "{line}");
     }
-    let replay = Replay::read(text.as_bytes(), false);
+    let replay = Replay::read(text.as_bytes(), false, 1);
     assert_eq!(
         replay.failed.into_iter().collect::<Vec<_>>(),
         [("a b".to_owned(), "127.0.0.1:5000".to_owned())]
@@ -154,8 +154,8 @@ fn large_files_are_compacted() {
 proptest! {
     #[test]
     fn arbitrary_bytes_are_replayed(file in proptest::collection::vec(any::<u8>(), 0..500)) {
-        let _ = Replay::read(&file, false);
-        let _ = Replay::read(&file, true);
+        let _ = Replay::read(&file, false, 1);
+        let _ = Replay::read(&file, true, 1);
     }
 
     #[test]
@@ -163,7 +163,7 @@ proptest! {
         let file = b"alive: a 1.1.1.1:1\nclock: 5\nalive: b 1.1.1.2:2\nnot-alive: a\nevent-clock: 9\nquery-clock: 2\n";
         let file = &file[..cut.min(file.len())];
         let whole = file.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        let (cut, whole) = (Replay::read(file, false), Replay::read(&file[..whole], false));
+        let (cut, whole) = (Replay::read(file, false, 1), Replay::read(&file[..whole], false, 1));
         prop_assert_eq!(Replay { torn: false, ..cut }, whole);
     }
 
@@ -177,7 +177,7 @@ proptest! {
             member_event(&mut snapshot, kind, &name, clock);
         }
         let text = written(&mut snapshot);
-        let replay = Replay::read(text.as_bytes(), false);
+        let replay = Replay::read(text.as_bytes(), false, 1);
         prop_assert_eq!(&replay, &snapshot.file);
     }
 }
@@ -200,7 +200,7 @@ fn member_event(snapshot: &mut Snapshot, kind: MemberEventKind, name: &str, cloc
         vsn: [0; 6],
     };
     let event = Event::Member(MemberEvent { kind, members: vec![Arc::new(member)] });
-    snapshot.on_event(&event, LamportTime(clock), Instant::ZERO);
+    snapshot.on_event(&event, LamportTime(clock));
 }
 
 /// All lines so far.
