@@ -210,5 +210,5 @@ pub fn loopback_net() -> String {
     format!("127.{}.{}.", 128 + n / 250 % 120, n % 250)
 }
 
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(60);
 const STEP: Duration = Duration::from_millis(20);

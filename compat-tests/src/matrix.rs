@@ -523,6 +523,6 @@ pub(crate) fn key(bytes: usize, fill: u8) -> String {
     base64(vec![fill; bytes])
 }
 
-pub(crate) const SOON: Duration = Duration::from_secs(20);
+pub(crate) const SOON: Duration = Duration::from_secs(40);
 const SHORT: Duration = Duration::from_millis(300);
 const STEP: Duration = Duration::from_millis(50);

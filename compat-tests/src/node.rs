@@ -455,9 +455,9 @@ pub fn runtime() -> &'static Runtime {
 /// Waits until `holds` is empty; it says what is still wrong.
 ///
 /// # Panics
-/// When something is still wrong after half a minute.
+/// When something is still wrong after a minute.
 pub fn eventually(what: &str, wrong: impl FnMut() -> Vec<String>) {
-    eventually_within(what, Duration::from_secs(30), wrong);
+    eventually_within(what, Duration::from_secs(60), wrong);
 }
 
 /// As [`eventually`], with another patience.

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// How long anything may take. Generous, because test machines are slow.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Whose program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

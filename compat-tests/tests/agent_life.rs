@@ -20,7 +20,8 @@ use ruserf::wire::PushPull;
 use serde_json::{Value, json};
 
 const KEY: &str = "T9jncgl9mbLus+baTTa7q7nPSUrXwbDi2dhbtqir37s=";
-const DEADLINE: Duration = Duration::from_secs(40);
+/// A failure without witnesses is suspected for 24 s, on a loaded machine after a long probe.
+const DEADLINE: Duration = Duration::from_secs(120);
 
 fn kinds() -> [(&'static str, PathBuf); 2] {
     [("go", go_serf_binary()), ("ours", serf_binary().to_owned())]
@@ -211,7 +212,8 @@ fn signals_end_an_agent_as_they_end_gos() {
             assert!(log.contains(&format!("==> Caught signal: {caught}")), "{log}");
             let told = log.contains("==> Gracefully shutting down agent...");
             assert_eq!(told, code == 0, "{log}");
-            eventually("the others know", || is(&watch, name, status));
+            let what = format!("{} has {name} as {status}", program.display());
+            eventually(&what, || is(&watch, name, status));
         }
         // A second signal ends the patience of the first.
         let agent = Agent::start(program, dir, "twice", &format!("{net}9"), &json!({}));

@@ -5,7 +5,7 @@ use std::{process::Command, time::Duration};
 use compat_tests::go::{self, GoFeed, GoPeer};
 use serde_json::json;
 
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(40);
 
 #[test]
 fn two_go_serf_peers_exchange_an_event_and_a_query() {

@@ -15,7 +15,7 @@ use ruserf::{
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(40);
 /// How fast both must list each other after a join.
 const LISTED_WITHIN: Duration = Duration::from_secs(5);
 /// How long an idle pair is watched.
@@ -369,7 +369,7 @@ async fn start_rust_with(mut config: Config, setup: &Setup, port: u16) -> Serf {
 }
 
 async fn wait_status(serf: &Serf, name: &str, status: MemberStatus) -> Result<(), String> {
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         let members = serf.members().await;
         if members.iter().any(|member| &*member.name == name && member.status == status) {
@@ -383,7 +383,7 @@ async fn wait_status(serf: &Serf, name: &str, status: MemberStatus) -> Result<()
 }
 
 fn wait_go_status(go: &GoPeer, name: &str, status: &str) -> Result<(), String> {
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         let members = go.members();
         if members.iter().any(|(n, s)| n == name && s == status) {
