@@ -1,12 +1,15 @@
 //! The Serf engine: events, query fan-in, push/pull state, snapshot replay.
 
-use std::{fmt::Write as _, hint::black_box, net::SocketAddr, time::Duration};
+use std::{
+    fmt::Write as _, fs::File, hint::black_box, io::Write as _, net::SocketAddr, time::Duration,
+};
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use ruserf::{
     base::Instant,
     serf::{
-        Config, Engine, LamportTime, Message, MsgpackTransform, QueryParams, TransformDelegate,
+        Config, Engine, LamportTime, Message, MsgpackTransform, Output, QueryParams, SnapshotOp,
+        TransformDelegate,
         message::{PushPull, QueryResponse, UserEvent},
     },
     wire::{Alive, Incarnation},
@@ -47,10 +50,18 @@ fn user_events(c: &mut Criterion) {
             black_box(drain(&mut own))
         });
     });
+    user_event_in(c, "user_event_in_80_bytes", None);
+    // Each one is a line of the snapshot, which is compacted on the way.
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    user_event_in(c, "user_event_in_80_bytes_with_snapshot", Some(file.reopen().expect("a file")));
+}
+
+fn user_event_in(c: &mut Criterion, name: &str, mut file: Option<File>) {
+    let payload = [b'p'; 80];
     let from = SocketAddr::from(([127, 0, 0, 2], 7946));
     let mut ltime = 0;
-    let (mut own, mut now) = (engine(None), Instant::ZERO);
-    c.bench_function("user_event_in_80_bytes", |b| {
+    let (mut own, mut now) = (engine(file.is_some().then_some(&b""[..])), Instant::ZERO);
+    c.bench_function(name, |b| {
         b.iter(|| {
             ltime += 1;
             let event = UserEvent {
@@ -63,9 +74,28 @@ fn user_events(c: &mut Criterion) {
             own.handle_packet(now, from, &datagram(&Message::UserEvent(event)));
             own.handle_queued(now);
             tick(&mut own, now);
-            black_box(drain(&mut own))
+            while let Some(output) = own.poll_output() {
+                if let (Output::Snapshot(op), Some(file)) = (&output, &mut file) {
+                    write(op, file);
+                }
+                black_box(output);
+            }
         });
     });
+    if let Some(file) = &mut file {
+        assert!(ltime < 100 || file.metadata().expect("a file").len() > 0, "lines were written");
+    }
+}
+
+fn write(op: &SnapshotOp, file: &mut File) {
+    match op {
+        SnapshotOp::Append(text) => file.write_all(text.as_bytes()).expect("it can be written"),
+        SnapshotOp::Replace(text) => {
+            file.set_len(0).expect("it can be emptied");
+            file.write_all(text.as_bytes()).expect("it can be written");
+        }
+        SnapshotOp::Sync => {}
+    }
 }
 
 fn query_fan_in(c: &mut Criterion) {

@@ -44,8 +44,11 @@ func main() {
 		os.Exit(1)
 	}
 	runtime.GOMAXPROCS(1)
+	dir, err := os.MkdirTemp("", "codecspeed")
+	must(err)
+	defer os.RemoveAll(dir)
 	results := []result{}
-	for _, o := range operations() {
+	for _, o := range operations(dir) {
 		if strings.Contains(o.name, *only) {
 			results = append(results, measure(o, *rounds))
 		}

@@ -15,14 +15,15 @@ import (
 // members is the size of the big cluster.
 const members = 10_000
 
-func operations() []op {
+// operations are all that is measured; files of theirs are in dir.
+func operations(dir string) []op {
 	var ops []op
 	ops = append(ops, messageOps()...)
 	ops = append(ops, stateOps()...)
 	ops = append(ops, layerOps()...)
 	ops = append(ops, queueOps()...)
 	ops = append(ops, engineOps()...)
-	return append(ops, serfOps()...)
+	return append(ops, serfOps(dir)...)
 }
 
 // both measures encoding and decoding of one memberlist message.

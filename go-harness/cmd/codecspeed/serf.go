@@ -21,19 +21,22 @@ import (
 const answers = 1_000
 
 // serfOps measures what a serf node does with events, answers, push/pull state
-// and its snapshot. The Rust side has the same in compat-tests/benches/serf.rs.
-func serfOps() []op {
+// and its snapshot, in files in dir. The Rust side has the same in compat-tests/benches/serf.rs.
+func serfOps(dir string) []op {
 	payload := bytes.Repeat([]byte{'p'}, 80)
-	out := newSerf(0)
-	in, ltime := newSerf(0), 0
+	out, in := newSerf(0), newSerf(0)
+	recorded := newSerf(0, func(conf *serf.Config) { conf.SnapshotPath = filepath.Join(dir, "of-events") })
+	ltime := 0
+	take := func(n *node) {
+		ltime++
+		n.delegate.NotifyMsg(lib.SerfEncode(lib.UserEventType, lib.UserEventMsg{
+			LTime: serf.LamportTime(ltime), Name: "deploy", Payload: payload,
+		}))
+	}
 	ops := []op{
 		{"serf: user event out", len(payload), func() { must(out.serf.UserEvent("deploy", payload, false)) }},
-		{"serf: user event in", len(payload), func() {
-			ltime++
-			in.delegate.NotifyMsg(lib.SerfEncode(lib.UserEventType, lib.UserEventMsg{
-				LTime: serf.LamportTime(ltime), Name: "deploy", Payload: payload,
-			}))
-		}},
+		{"serf: user event in", len(payload), func() { take(in) }},
+		{"serf: user event in, with a snapshot", len(payload), func() { take(recorded) }},
 	}
 
 	asker := newSerf(answers)
@@ -50,7 +53,7 @@ func serfOps() []op {
 			must(lib.SerfDecode(state[1:], &got))
 		}})
 
-	file := snapshotFile()
+	file := snapshotFile(dir)
 	return append(ops, op{"serf: snapshot of 100,000 lines, replay", 0, func() { replay(file) }})
 }
 
@@ -62,13 +65,16 @@ type node struct {
 }
 
 // newSerf is a node that only reacts, with others that are known to it.
-func newSerf(others int) *node {
+func newSerf(others int, changes ...func(*serf.Config)) *node {
 	conf := serf.DefaultConfig()
 	conf.NodeName = "bench"
 	conf.LogOutput = io.Discard
 	conf.MemberlistConfig.LogOutput = io.Discard
 	conf.MemberlistConfig.Name, conf.MemberlistConfig.Transport = "bench", void{}
 	conf.MemberlistConfig.ProbeInterval, conf.MemberlistConfig.PushPullInterval = 0, 0
+	for _, change := range changes {
+		change(conf)
+	}
 	s, err := serf.Create(conf)
 	must(err)
 	n := &node{serf: s, delegate: conf.MemberlistConfig.Delegate, conf: conf}
@@ -110,9 +116,7 @@ func bigState() lib.SerfPushPull {
 	return state
 }
 
-func snapshotFile() string {
-	dir, err := os.MkdirTemp("", "codecspeed")
-	must(err)
+func snapshotFile(dir string) string {
 	var text strings.Builder
 	for n := range 50_000 {
 		fmt.Fprintf(&text, "alive: node-%d 10.0.%d.%d:7946\nclock: %d\n", n%10_000, n/256%256, n%256, n)
