@@ -120,26 +120,25 @@ fn query_fan_in(c: &mut Criterion) {
                     own.handle_queued(Instant::ZERO);
                 }
                 assert_eq!(own.members().count(), names.len() + 1);
+                own
+            },
+            // As Go's measure: asks, makes each answer and takes it.
+            |mut own| {
                 let params = QueryParams::default();
                 let id = own.query(Instant::ZERO, "uptime", "".into(), &params).expect("fits");
-                drain(&mut own);
-                let answer = |name: &String| {
-                    datagram(&Message::QueryResponse(QueryResponse {
+                for name in &names {
+                    let answer = datagram(&Message::QueryResponse(QueryResponse {
                         ltime: id.ltime,
                         id: id.id,
                         from: name.as_bytes(),
                         flags: 0,
                         payload: b"up 3 days"[..].into(),
-                    }))
-                };
-                (own, names.iter().map(answer).collect::<Vec<_>>())
-            },
-            |(mut own, answers)| {
-                for answer in &answers {
-                    own.handle_packet(Instant::ZERO, from, answer);
+                    }));
+                    own.handle_packet(Instant::ZERO, from, &answer);
                     own.handle_queued(Instant::ZERO);
                 }
-                assert_eq!(black_box(drain(&mut own)), 1000);
+                assert!(drain(&mut own) >= names.len());
+                own
             },
             BatchSize::LargeInput,
         );
