@@ -15,6 +15,8 @@ use crate::{base::Instant, msgpack::Bin};
 pub(crate) struct EventRing {
     slots: Vec<Option<Slot>>,
     bytes: usize,
+    /// Times before this were forgotten for want of room: their events are not taken any more.
+    floor: LamportTime,
 }
 
 struct Slot {
@@ -42,7 +44,7 @@ impl EventRing {
     pub(crate) fn new(len: usize) -> Self {
         let mut slots = Vec::new();
         slots.resize_with(len.max(1), || None);
-        Self { slots, bytes: 0 }
+        Self { slots, bytes: 0, floor: LamportTime(0) }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -51,39 +53,55 @@ impl EventRing {
 
     fn admit(&mut self, event: &message::UserEvent<'_>) -> Admission {
         let payload = event.payload.as_slice();
+        let size = event.name.len() + payload.len() + EVENT_OVERHEAD;
+        if event.ltime < self.floor || size > EVENT_BYTES_MAX {
+            return Admission::Full;
+        }
         let index = usize::try_from(event.ltime.0 % self.slots.len() as u64).unwrap_or(0);
-        let Some(slot) = self.slots.get_mut(index) else { return Admission::Full };
-        let current = slot.as_mut().filter(|slot| slot.ltime == event.ltime);
-        if let Some(slot) = &current {
-            let same = |recent: &Recent| {
-                recent.name == event.name
-                    && recent.payload.as_deref().unwrap_or_default() == payload
-            };
-            if slot.events.iter().any(same) {
-                return Admission::Duplicate;
+        match self.slots.get(index).and_then(Option::as_ref) {
+            Some(slot) if slot.ltime == event.ltime => {
+                let same = |recent: &Recent| {
+                    recent.name == event.name
+                        && recent.payload.as_deref().unwrap_or_default() == payload
+                };
+                if slot.events.iter().any(same) {
+                    return Admission::Duplicate;
+                }
+                if slot.events.len() >= SLOT_EVENTS_MAX {
+                    return Admission::Full;
+                }
             }
-            if slot.events.len() >= SLOT_EVENTS_MAX {
+            // Of another round.
+            _ => self.clear(index),
+        }
+        while self.bytes + size > RING_BYTES_MAX {
+            if !self.forget_oldest(event.ltime) {
                 return Admission::Full;
             }
         }
-        let bytes = self.bytes + event.name.len() + payload.len() + EVENT_OVERHEAD;
-        if bytes > RING_BYTES_MAX {
-            return Admission::Full;
-        }
-        let recent = Recent {
+        let Some(slot) = self.slots.get_mut(index) else { return Admission::Full };
+        let slot = slot.get_or_insert_with(|| Slot { ltime: event.ltime, events: Vec::new() });
+        slot.events.push(Recent {
             name: Bytes::copy_from_slice(event.name),
             payload: event.payload.0.as_deref().map(Bytes::copy_from_slice),
-        };
-        self.bytes = bytes;
-        if let Some(slot) = current {
-            slot.events.push(recent);
-            return Admission::New;
-        }
-        if let Some(old) = slot.replace(Slot { ltime: event.ltime, events: vec![recent] }) {
-            let freed: usize = old.events.iter().map(Recent::bytes).sum();
-            self.bytes = self.bytes.saturating_sub(freed);
-        }
+        });
+        self.bytes += size;
         Admission::New
+    }
+
+    /// Makes room by forgetting the oldest time, if there is one before `ltime`.
+    fn forget_oldest(&mut self, ltime: LamportTime) -> bool {
+        let times = self.slots.iter().enumerate();
+        let oldest = times.filter_map(|(at, slot)| Some((slot.as_ref()?.ltime, at))).min();
+        let Some((time, at)) = oldest.filter(|(time, _)| *time < ltime) else { return false };
+        self.clear(at);
+        self.floor = LamportTime(time.0.saturating_add(1));
+        true
+    }
+
+    fn clear(&mut self, index: usize) {
+        let Some(old) = self.slots.get_mut(index).and_then(Option::take) else { return };
+        self.bytes -= old.events.iter().map(Recent::bytes).sum::<usize>().min(self.bytes);
     }
 
     /// The ring as it goes into a push/pull.
@@ -212,5 +230,7 @@ pub(crate) const USER_EVENT_BYTES_MAX: usize = 9 * 1024;
 const SLOT_EVENTS_MAX: usize = 4_096;
 /// Most memory of the ring; it must also fit into a push/pull.
 const RING_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Most memory of one event, with what it takes beside its bytes.
+const EVENT_BYTES_MAX: usize = 64 * 1024;
 /// What an event takes beside its bytes, about.
 const EVENT_OVERHEAD: usize = 64;

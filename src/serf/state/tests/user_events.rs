@@ -113,9 +113,44 @@ fn ring_is_bounded_in_bytes_and_per_slot() {
     assert!(node.state.stats.dropped_events > 1_000);
     assert_eq!(node.events().len() as u64 + node.state.stats.dropped_events, 2_000);
     // The next round through the slot makes room again.
-    node.receive(&event(7 + 512, "next", None));
+    node.receive(&event(7 + 512, "next", Some(&payload)));
     node.receive(&event(8, "fits", Some(&payload)));
     assert_eq!(node.events().len(), 2);
+}
+
+#[test]
+fn full_ring_forgets_its_oldest_times_and_takes_every_new_event() {
+    let mut node = quiet();
+    let payload = "p".repeat(8_000);
+    // 12 MB in all, of which 8 MiB fit.
+    for time in 1..=300 {
+        for n in 0..5 {
+            node.receive(&event(time, &n.to_string(), Some(&payload)));
+            node.gossip();
+        }
+    }
+    assert_eq!(node.events().len(), 1_500);
+    assert_eq!(node.state.stats.dropped_events, 0);
+    // A forgotten time is over: nothing of it is delivered twice.
+    node.receive(&event(1, "0", Some(&payload)));
+    assert!(node.events().is_empty());
+    // One that is remembered is known.
+    node.receive(&event(300, "0", Some(&payload)));
+    assert!(node.events().is_empty());
+    assert_eq!(node.state.stats.dropped_events, 1);
+    let kept = node.state.events.to_message();
+    let bytes: usize = kept.iter().flatten().map(|slot| slot.events.len() * 8_000).sum();
+    assert!((6_000_000..8_388_608).contains(&bytes), "{bytes}");
+}
+
+#[test]
+fn an_event_too_large_to_remember_makes_nothing_forgotten() {
+    let mut node = quiet();
+    node.receive(&event(1, "small", None));
+    node.receive(&event(2, "giant", Some(&"p".repeat(70_000))));
+    node.receive(&event(1, "small", None));
+    assert_eq!(node.events(), ["user 1 small "]);
+    assert_eq!(node.state.stats.dropped_events, 1);
 }
 
 #[test]
