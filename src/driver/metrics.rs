@@ -79,6 +79,7 @@ impl Exporter {
             ("serf.dropped.malformed", new.dropped_malformed, old.dropped_malformed),
             ("serf.dropped.implausible", new.dropped_implausible, old.dropped_implausible),
             ("serf.dropped.events", new.dropped_events, old.dropped_events),
+            ("serf.dropped.broadcasts", new.dropped_broadcasts, old.dropped_broadcasts),
         ] {
             count(name, new, old);
         }

@@ -13,6 +13,8 @@ pub(crate) struct BroadcastQueue {
     items: BTreeMap<Key, Item>,
     next_id: u64,
     again: Vec<(Key, Item)>,
+    /// Memory of all items.
+    bytes: usize,
 }
 
 /// Served first: fewest transmits, then longest, then newest.
@@ -24,6 +26,12 @@ struct Item {
     notify: Option<OpId>,
 }
 
+impl Item {
+    fn bytes(&self) -> usize {
+        self.message.len() + ITEM_OVERHEAD
+    }
+}
+
 impl BroadcastQueue {
     pub(crate) fn push(&mut self, message: Bytes, notify: Option<OpId>) {
         if self.items.is_empty() {
@@ -31,7 +39,26 @@ impl BroadcastQueue {
         }
         self.next_id += 1;
         let key = (0, Reverse(message.len()), Reverse(self.next_id));
-        self.items.insert(key, Item { message, notify });
+        let item = Item { message, notify };
+        self.bytes += item.bytes();
+        self.items.insert(key, item);
+    }
+
+    /// Drops the most transmitted while all take more than their share of memory; gives how many.
+    /// Go looks at the length alone, and every half a minute.
+    pub(crate) fn shed(&mut self, finished: &mut Vec<OpId>) -> u64 {
+        let mut dropped = 0;
+        while self.bytes > BYTES_MAX && self.drop_last(finished) {
+            dropped += 1;
+        }
+        dropped
+    }
+
+    fn drop_last(&mut self, finished: &mut Vec<OpId>) -> bool {
+        let Some((_, item)) = self.items.pop_last() else { return false };
+        self.bytes -= item.bytes();
+        finished.extend(item.notify);
+        true
     }
 
     /// Emits messages whose length plus `overhead` fit together in `limit`; gives the bytes used.
@@ -62,6 +89,7 @@ impl BroadcastQueue {
                 emit(&item.message);
                 used += overhead + item.message.len();
                 if tier + 1 >= transmits_max {
+                    self.bytes -= item.bytes();
                     finished.extend(item.notify);
                 } else {
                     self.again.push(((tier + 1, key.1, key.2), item));
@@ -75,18 +103,18 @@ impl BroadcastQueue {
 
     /// Drops the most transmitted until `len_max` remain.
     pub(crate) fn prune(&mut self, len_max: usize, finished: &mut Vec<OpId>) {
-        while self.items.len() > len_max {
-            match self.items.pop_last() {
-                Some((_, item)) => finished.extend(item.notify),
-                None => break,
-            }
-        }
+        while self.items.len() > len_max && self.drop_last(finished) {}
     }
 
     pub(crate) fn len(&self) -> usize {
         self.items.len()
     }
 }
+
+/// Most memory of one queue.
+const BYTES_MAX: usize = 32 * 1024 * 1024;
+/// What an item takes beside its message, about.
+const ITEM_OVERHEAD: usize = 128;
 
 #[cfg(test)]
 mod tests {
@@ -150,5 +178,23 @@ mod tests {
         queue.prune(1, &mut finished);
         assert_eq!(finished, [OpId(1)]);
         assert_eq!(queue.len(), 1);
+    }
+
+    #[test]
+    fn a_flood_is_held_only_up_to_a_share_of_memory() {
+        let mut queue = BroadcastQueue::default();
+        let (mut finished, mut dropped) = (Vec::new(), 0);
+        let message = Bytes::from(vec![0; 1_000]);
+        for _ in 0..40_000 {
+            queue.push(message.clone(), None);
+            dropped += queue.shed(&mut finished);
+            queue.take(0, 2_000, 3, &mut finished, &mut |_| {});
+            assert!(queue.bytes <= BYTES_MAX);
+        }
+        assert_eq!(queue.bytes, queue.items.values().map(Item::bytes).sum::<usize>());
+        assert_eq!(queue.len(), BYTES_MAX / (1_000 + ITEM_OVERHEAD));
+        assert!(dropped > 0);
+        queue.prune(0, &mut finished);
+        assert_eq!(queue.bytes, 0);
     }
 }

@@ -146,7 +146,12 @@ pub(crate) enum QueueKind {
 impl State {
     /// Queues a message to be gossiped.
     pub(crate) fn broadcast(&mut self, kind: QueueKind, message: Bytes, notify: Option<OpId>) {
-        self.queue(kind).push(message, notify);
+        let queue = self.queue(kind);
+        queue.push(message, notify);
+        let mut finished = Vec::new();
+        let dropped = queue.shed(&mut finished);
+        self.finished.extend(finished);
+        self.stats.dropped_broadcasts += dropped;
     }
 
     pub(crate) fn queue(&mut self, kind: QueueKind) -> &mut BroadcastQueue {

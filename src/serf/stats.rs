@@ -44,6 +44,8 @@ pub struct Stats {
     pub dropped_implausible: u64,
     /// User events that there was no room to remember.
     pub dropped_events: u64,
+    /// Messages that were not gossiped as often as they should be, because too many waited.
+    pub dropped_broadcasts: u64,
 }
 
 /// Number and total size of messages.
