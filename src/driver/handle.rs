@@ -183,7 +183,13 @@ impl Serf {
         params: QueryParams,
     ) -> Result<QueryHandle, Error> {
         let (name, payload) = (name.to_owned(), payload.into());
-        Ok(self.call(move |node| node.query(&name, payload, &params)).await??)
+        let commands = self.commands.downgrade();
+        let asked = self.call(move |node| {
+            let (id, updates, timeout) = node.query(&name, payload, &params)?;
+            // Made here, so that it ends the query even if the caller goes away meanwhile.
+            Ok::<_, Error>(QueryHandle { id, updates, timeout, commands })
+        });
+        asked.await?
     }
 
     /// Answers a query that came as [`Event::Query`](crate::serf::Event::Query), once and before
@@ -322,7 +328,7 @@ impl Serf {
     }
 
     /// Runs `work` on the engine's task.
-    async fn call<R: Send + 'static>(
+    pub(super) async fn call<R: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Node) -> R + Send + 'static,
     ) -> Result<R, Error> {
@@ -350,11 +356,12 @@ impl Serf {
 }
 
 /// A query we asked: acks and answers as they come, and a summary at the deadline. Dropping it
-/// ends the query. Does not keep the node running. Go: `serf/query.go:QueryResponse`.
+/// ends the query: later answers are not taken. Does not keep the node running. Go: `serf/query.go:QueryResponse`.
 pub struct QueryHandle {
     pub(super) id: QueryId,
     pub(super) updates: Arc<Queue<QueryUpdate>>,
     pub(super) timeout: Duration,
+    commands: mpsc::WeakSender<Command>,
 }
 
 impl QueryHandle {
@@ -388,6 +395,11 @@ impl QueryHandle {
 impl Drop for QueryHandle {
     fn drop(&mut self) {
         self.updates.abandon();
+        let id = self.id;
+        if let Some(commands) = self.commands.upgrade() {
+            // If no command fits now, the next ack or answer ends it.
+            let _ = commands.try_send(Box::new(move |node: &mut Node| node.close_query(id)));
+        }
     }
 }
 
@@ -402,14 +414,18 @@ impl MemberWatch {
     /// Waits for a change and gives all members, the gone included, by name. Changes that came in
     /// between are seen as one. `None` after the shutdown. Cancel-safe.
     pub async fn changed(&mut self) -> Option<Vec<Arc<Member>>> {
-        self.changes.changed().await.ok()?;
+        // A change counts as seen once it was told.
+        let mut changes = self.changes.clone();
+        changes.changed().await.ok()?;
         let (reply, answer) = oneshot::channel();
         let command: Command = Box::new(|node: &mut Node| {
             // A caller that went away does not care.
             let _ = reply.send(node.engine.members().cloned().collect());
         });
         self.commands.upgrade()?.send(command).await.ok()?;
-        answer.await.ok()
+        let members = answer.await.ok()?;
+        self.changes = changes;
+        Some(members)
     }
 }
 

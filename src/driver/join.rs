@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use super::caught::unless_it_panics;
 use crate::swim::JoinEntry;
 
 /// Finds the addresses behind a host name.
@@ -46,7 +47,9 @@ pub(super) async fn resolve(
     if let Ok(ip) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(ip.to_canonical(), entry.port)]);
     }
-    let lookup = tokio::time::timeout(RESOLVE_TIMEOUT, resolver.resolve(host));
+    let lookup = unless_it_panics(async { resolver.resolve(host).await });
+    let lookup = async { lookup.await.unwrap_or_else(|| Err(io::Error::other("it panicked"))) };
+    let lookup = tokio::time::timeout(RESOLVE_TIMEOUT, lookup);
     let reason = match lookup.await {
         Ok(Ok(ips)) if ips.is_empty() => "no such host".to_owned(),
         Ok(Ok(ips)) => {

@@ -5,6 +5,7 @@
 
 mod address;
 mod builder;
+mod caught;
 mod clock;
 mod error;
 #[cfg(test)]

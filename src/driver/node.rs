@@ -14,7 +14,7 @@ use tokio::{
 use tracing::{debug, warn};
 
 use super::{
-    JoinError, QueryHandle, Resolver, clock,
+    JoinError, Resolver, clock,
     handle::Shared,
     join,
     queue::{LagPolicy, Queue},
@@ -92,7 +92,7 @@ impl Node {
         name: &str,
         payload: bytes::Bytes,
         params: &QueryParams,
-    ) -> Result<QueryHandle, Error> {
+    ) -> Result<(QueryId, Arc<Queue<QueryUpdate>>, Duration), Error> {
         let now = clock::now();
         let id = self.engine.query(now, name, payload, params)?;
         let timeout = self.engine.query_deadline(id).map_or(Duration::ZERO, |end| end.since(now));
@@ -100,7 +100,7 @@ impl Node {
         let capacity = (2 * self.engine.members().count() + 2).min(QUERY_UPDATES_MAX);
         let queue = Arc::new(Queue::new(capacity, LagPolicy::DropNewest, |_| None));
         self.queries.insert(id, Arc::clone(&queue));
-        Ok(QueryHandle { id, updates: queue, timeout })
+        Ok((id, queue, timeout))
     }
 
     /// Joins, after those that were asked for before.
@@ -199,7 +199,13 @@ impl Node {
         }
         let Some(queue) = self.queries.get(&id) else { return };
         if !queue.push(update) {
-            self.queries.remove(&id);
+            self.close_query(id);
+        }
+    }
+
+    /// Nobody waits for the answers any more.
+    pub(super) fn close_query(&mut self, id: QueryId) {
+        if self.queries.remove(&id).is_some() {
             self.engine.close_query(clock::now(), id);
         }
     }

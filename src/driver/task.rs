@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    future::poll_fn,
+    future::{Future, poll_fn},
     io,
     net::SocketAddr,
     pin::{Pin, pin},
@@ -19,6 +19,7 @@ use tokio::{
 use tracing::{debug, warn};
 
 use super::{
+    caught::unless_it_panics,
     clock,
     metrics::{self, Exporter},
     node::Node,
@@ -238,7 +239,8 @@ impl<T: Transport> Io<T> {
             swim::Output::Open { id, to, message, reply, deadline } => {
                 let task = self.task(node, id, clock::to_tokio(deadline));
                 let transport = Arc::clone(&self.transport);
-                let task = node.tasks.spawn(task.dial(transport, to, message, reply));
+                let dial = task.dial(transport, to, message, reply);
+                let task = node.tasks.spawn(told_if_it_panics(self.internal.clone(), id, dial));
                 self.streams.insert(id, Open { task, reading_from: None, reply: None });
             }
             swim::Output::Reply { id, message, deadline } => {
@@ -266,7 +268,8 @@ impl<T: Transport> Io<T> {
         node.engine.handle_stream(now, id, StreamInput::Accepted { from });
         let task = self.task(node, id, clock::to_tokio(now + self.timeout));
         let (reply, answer) = oneshot::channel();
-        let task = node.tasks.spawn(task.serve(stream, self.budget.clone(), answer));
+        let serve = task.serve(stream, self.budget.clone(), answer);
+        let task = node.tasks.spawn(told_if_it_panics(self.internal.clone(), id, serve));
         self.streams.insert(id, Open { task, reading_from: Some(from), reply: Some(reply) });
     }
 
@@ -333,6 +336,20 @@ impl<T: Transport> Io<T> {
             deadline,
             engine: self.internal.clone(),
         }
+    }
+}
+
+/// A stream whose task panics, such as in a transport of others, has failed.
+async fn told_if_it_panics(
+    internal: mpsc::Sender<Internal>,
+    id: StreamId,
+    task: impl Future<Output = ()>,
+) {
+    if unless_it_panics(task).await.is_none() {
+        let error = "its task panicked".to_owned();
+        let input = StreamInput::Failed { connected: true, error };
+        // An engine that has stopped has no use for it.
+        let _ = internal.send(Internal::Stream { id, input, share: None }).await;
     }
 }
 

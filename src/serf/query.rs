@@ -356,12 +356,18 @@ impl State {
         }
     }
 
-    /// Ends a query before its time, without a word.
+    /// Ends a query before its time, without a word. It is known for a while yet, so that answers
+    /// under way are no surprise.
     pub(crate) fn close_query(&mut self, id: QueryId) {
-        if let Some(query) = self.asked.queries.get_mut(&id) {
-            query.closed = true;
-            query.expected = Vec::new();
-        }
+        let Some(query) = self.asked.queries.get_mut(&id) else { return };
+        query.closed = true;
+        query.expected = Vec::new();
+        query.acks.clear();
+        query.responses.clear();
+        let end = query.deadline.min(self.now + CLOSED_QUERY_TIME);
+        self.timers.remove(&(query.deadline, Timer::Query(id)));
+        self.timers.insert((end, Timer::Query(id)));
+        query.deadline = end;
     }
 
     /// Time left of a query that we asked.
@@ -530,3 +536,5 @@ const SLOT_QUERIES_MAX: usize = 4_096;
 const RECEIVED_MAX: usize = 4_096;
 /// Answers accepted beyond the number of members.
 const STRANGERS_MAX: usize = 64;
+/// How long a query that was closed early is known yet.
+const CLOSED_QUERY_TIME: Duration = Duration::from_secs(60);

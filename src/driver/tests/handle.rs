@@ -2,16 +2,21 @@
 
 use std::{
     future::poll_fn,
+    io,
     net::SocketAddr,
     pin::pin,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     task::Poll,
 };
 
 use super::*;
 use crate::{
-    driver::{Error, EventStream, KeyManager, MemberWatch, QueryHandle},
+    driver::{Error, EventStream, KeyManager, MemberWatch, QueryHandle, Resolver, Resolving, now},
     serf::{AliveDelegate, ConflictDelegate, Member},
+    transport::{NetTransport, Transport},
 };
 
 const KEY: &str = "BgYGBgYGBgYGBgYGBgYGBgYGBgYGBgYGBgYGBgYGBgY=";
@@ -256,6 +261,83 @@ async fn query_ends_with_who_has_not_answered() {
     assert_eq!(missing.await, [Arc::from("b")]);
     assert_eq!(acks, ["a"]);
     assert_eq!(within(query.recv()).await, None, "the summary is the end");
+}
+
+#[tokio::test]
+async fn dropping_a_query_ends_it() {
+    let a = start("a").await;
+    let params = QueryParams { timeout: Duration::from_secs(1 << 30), ..QueryParams::default() };
+    let query = a.query("load", "", params).await.unwrap();
+    let id = query.id();
+    let time_left = async || {
+        let end = a.call(move |node| node.engine.query_deadline(id)).await.unwrap();
+        end.map(|end| end.since(now()))
+    };
+    assert!(time_left().await.unwrap() > Duration::from_secs(1 << 29));
+    drop(query);
+    assert!(time_left().await.unwrap() <= Duration::from_secs(60));
+    assert!(a.call(|node| node.queries.is_empty()).await.unwrap());
+}
+
+#[tokio::test]
+async fn change_of_members_is_told_even_if_a_call_for_it_was_dropped() {
+    let (a, b) = (start("a").await, start("b").await);
+    let mut members = a.watch_members();
+    join(&a, &b).await;
+    has_status(&a, "b", MemberStatus::Alive).await;
+    begin(members.changed()).await;
+    assert_eq!(within(members.changed()).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn resolver_that_panics_spoils_one_join() {
+    struct Panics;
+    impl Resolver for Panics {
+        fn resolve<'a>(&'a self, _: &'a str) -> Resolving<'a> {
+            panic!("a bug of the application")
+        }
+    }
+    let mut fragile = builder("a");
+    fragile.resolver = Arc::new(Panics);
+    let (a, b) = (fragile.start().await.unwrap(), start("b").await);
+    let error = within(a.join(&["somewhere:1".to_owned()], false)).await.unwrap_err();
+    assert!(error.to_string().contains("it panicked"), "{error}");
+    within(join(&a, &b)).await;
+}
+
+#[tokio::test]
+async fn transport_that_panics_spoils_one_stream() {
+    /// Panics when it is to connect for the first time.
+    struct Panics(NetTransport, AtomicBool);
+    impl Transport for Panics {
+        type Stream = <NetTransport as Transport>::Stream;
+        fn local_addr(&self) -> SocketAddr {
+            self.0.local_addr()
+        }
+        fn try_send_to(&self, data: &[u8], to: SocketAddr) -> io::Result<()> {
+            self.0.try_send_to(data, to)
+        }
+        async fn readable(&self) -> io::Result<()> {
+            self.0.readable().await
+        }
+        fn try_recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+            self.0.try_recv_from(buf)
+        }
+        async fn connect(&self, to: SocketAddr) -> io::Result<Self::Stream> {
+            assert!(self.1.swap(true, Ordering::Relaxed), "a bug of the application");
+            self.0.connect(to).await
+        }
+        async fn accept(&self) -> io::Result<(Self::Stream, SocketAddr)> {
+            self.0.accept().await
+        }
+    }
+    let fragile = builder("a");
+    let transport = Panics(NetTransport::bind(fragile.bind).unwrap(), AtomicBool::new(false));
+    let (a, b) = (fragile.start_on(transport).await.unwrap(), start("b").await);
+    let seed = [b.addresses().0.to_string()];
+    let error = within(a.join(&seed, false)).await.unwrap_err();
+    assert!(error.to_string().contains("panicked"), "{error}");
+    within(join(&a, &b)).await;
 }
 
 #[tokio::test]
