@@ -39,6 +39,8 @@ use crate::{
 
 /// Writes that wait for a slow client before its own requests do.
 const OUTBOX_MAX: usize = 64;
+/// Bytes of answers that are put together for one write.
+const ANSWERS_BYTES_MAX: usize = 64 << 10;
 /// User events sent in one go.
 const EVENTS_AT_ONCE_MAX: usize = 256;
 /// How long the last answers may take to reach a client that was refused or has gone.
@@ -206,12 +208,14 @@ impl Session {
         Ok(())
     }
 
-    /// The next header; answers go out before waiting for one.
+    /// The next header; answers go out before waiting for one, and when there are many.
     async fn next_header(&mut self, frames: &mut Frames) -> Result<Option<Header>, End> {
         let max = self.request_bytes_max();
         loop {
             if frames.is_next_missing(max).map_err(End::Header)? {
                 self.send_events().await;
+                self.flush().await;
+            } else if self.answers.len() >= ANSWERS_BYTES_MAX {
                 self.flush().await;
             }
             let value = match frames.next(max).await {
@@ -531,9 +535,17 @@ impl Session {
     }
 
     async fn flush(&mut self) {
-        if !self.answers.is_empty() {
-            // Fails only when the socket is broken, which ends the session anyway.
-            let _ = self.out.send(std::mem::take(&mut self.answers)).await;
+        if self.answers.is_empty() {
+            return;
+        }
+        let answers = std::mem::take(&mut self.answers);
+        // Many bytes wait until all before them are out: little is held for who does not read.
+        let slots = if answers.len() >= ANSWERS_BYTES_MAX { OUTBOX_MAX } else { 1 };
+        // Fails only when the socket is broken, which ends the session anyway.
+        if let Ok(mut permits) = self.out.reserve_many(slots).await
+            && let Some(permit) = permits.next()
+        {
+            permit.send(answers);
         }
     }
 }
@@ -578,3 +590,6 @@ impl MemberFilter {
             })
     }
 }
+
+#[cfg(test)]
+mod tests;

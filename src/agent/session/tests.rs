@@ -1,0 +1,142 @@
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+};
+
+use tokio::io::ReadBuf;
+
+use super::*;
+use crate::{
+    agent::{FileConfig, Settings, log::LogHub},
+    driver::Serf,
+    rpc::protocol::Blob,
+};
+
+/// An agent without its RPC, and what it wrote into its log.
+async fn agent(json: &str) -> Arc<Agent> {
+    let mut config = FileConfig::decode(json.as_bytes()).unwrap();
+    config.set_text("node_name", "n");
+    let (settings, _) = Settings::build(config).unwrap();
+    let mut builder = Serf::builder(settings.serf_config().unwrap());
+    builder.bind = ([127, 0, 0, 1], 0).into();
+    let serf = builder.start().await.unwrap();
+    Arc::new(Agent::new(serf, settings, LogHub::start(Level::Err, false)))
+}
+
+fn request(command: &str, seq: u64, body: Option<&impl Serialize>) -> Vec<u8> {
+    #[derive(Serialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Header<'a> {
+        command: &'a str,
+        seq: u64,
+    }
+    let mut bytes = Vec::new();
+    encode(&Header { command, seq }, &mut bytes);
+    if let Some(body) = body {
+        encode(body, &mut bytes);
+    }
+    bytes
+}
+
+fn handshake() -> Vec<u8> {
+    request("handshake", 0, Some(&Handshake { version: 1 }))
+}
+
+/// Hands out what it has in reads as large as they are asked for, and counts.
+struct Input {
+    bytes: io::Cursor<Vec<u8>>,
+    taken: Arc<AtomicUsize>,
+}
+
+impl AsyncRead for Input {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buf.filled().len();
+        let read = Pin::new(&mut this.bytes).poll_read(context, buf);
+        this.taken.fetch_add(buf.filled().len() - before, Ordering::Relaxed);
+        read
+    }
+}
+
+/// Takes everything, and remembers how much at a time; or takes nothing.
+#[derive(Clone, Default)]
+struct Output {
+    takes: bool,
+    writes: Arc<Mutex<Vec<usize>>>,
+}
+
+impl AsyncWrite for Output {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if !self.takes {
+            return Poll::Pending;
+        }
+        self.writes.lock().unwrap().push(bytes.len());
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test]
+async fn many_answers_to_pipelined_requests_go_out_in_parts() {
+    const REQUESTS: usize = 20_000;
+    let agent = agent("{}").await;
+    let mut bytes = handshake();
+    // The buffer is large from now on: all that follows is there at once.
+    let large = EventRequest { payload: Blob(vec![0; 900 << 10]), ..EventRequest::default() };
+    bytes.extend(request("event", 1, Some(&large)));
+    for _ in 0..REQUESTS {
+        bytes.extend(request("members", 2, None::<&()>));
+    }
+    let input = Input { bytes: io::Cursor::new(bytes), taken: Arc::default() };
+    let output = Output { takes: true, ..Output::default() };
+    run(agent, "c".into(), Box::new(input), Box::new(output.clone())).await;
+    let writes = output.writes.lock().unwrap();
+    assert!(writes.iter().sum::<usize>() > REQUESTS * 100, "{writes:?}");
+    let largest = writes.iter().max().unwrap();
+    assert!(*largest < 512 << 10, "{writes:?}");
+}
+
+#[tokio::test]
+async fn who_does_not_read_answers_is_asked_for_no_more_requests() {
+    let agent = agent("{}").await;
+    let mut bytes = handshake();
+    let one = request("members", 2, None::<&()>);
+    for _ in 0..200_000 {
+        bytes.extend(&one);
+    }
+    let (all, taken) = (bytes.len(), Arc::new(AtomicUsize::new(0)));
+    let input = Input { bytes: io::Cursor::new(bytes), taken: Arc::clone(&taken) };
+    let session = run(agent, "c".into(), Box::new(input), Box::new(Output::default()));
+    let session = tokio::spawn(session);
+    let mut before = 0;
+    loop {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let now = taken.load(Ordering::Relaxed);
+        if now == before && now > 0 {
+            break;
+        }
+        before = now;
+    }
+    session.abort();
+    assert!(before < 128 << 10, "{before} of {all} bytes of requests were taken");
+}
