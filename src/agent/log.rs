@@ -11,7 +11,7 @@ use std::{
         mpsc as sync_mpsc,
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::mpsc;
@@ -106,18 +106,26 @@ struct Monitor {
 
 enum Console {
     Line(Arc<str>),
+    /// Those of before the gate was opened.
+    Held(Vec<Arc<str>>),
     Raw(String),
     Flush(sync_mpsc::Sender<()>),
 }
 
 /// Lines that wait for a slow terminal; beyond that they are counted and dropped.
 const CONSOLE_LINES_MAX: usize = 16 << 10;
+/// Longest wait for a terminal at the end.
+const FLUSH_MAX: Duration = Duration::from_secs(1);
 
 impl LogHub {
     /// Starts the console's thread. Lines are held back until [`Self::open_gate`].
     pub(super) fn start(level: Level, json: bool) -> Self {
+        Self::start_on(io::stdout(), level, json)
+    }
+
+    fn start_on(out: impl io::Write + Send + 'static, level: Level, json: bool) -> Self {
         let (console, lines) = sync_mpsc::sync_channel(CONSOLE_LINES_MAX);
-        thread::spawn(move || write_console(&lines));
+        thread::spawn(move || write_console(out, &lines));
         let state = State {
             level,
             ring: VecDeque::with_capacity(LOG_BACKLOG),
@@ -141,16 +149,17 @@ impl LogHub {
         let _ = tracing::subscriber::set_global_default(layer);
     }
 
-    /// Prints a line that is no log line. Waits for a slow terminal: only for the start and end.
+    /// Prints a line that is no log line.
     pub(super) fn print(&self, text: &str) {
-        let _ = self.shared.console.send(Console::Raw(format!("{text}\n")));
+        self.shared.show(Console::Raw(format!("{text}\n")));
     }
 
     /// Ends the holding back.
     pub(super) fn open_gate(&self) {
-        let held = self.lock().gate.take().unwrap_or_default();
-        for line in held {
-            let _ = self.shared.console.send(Console::Line(line));
+        // Under the lock, or lines of other threads would overtake those that were held.
+        let mut state = self.lock();
+        if let Some(held) = state.gate.take() {
+            self.shared.show(Console::Held(held));
         }
     }
 
@@ -161,10 +170,20 @@ impl LogHub {
 
     /// Waits until the console has printed everything, a second at most.
     pub(super) fn flush(&self) {
+        let deadline = Instant::now() + FLUSH_MAX;
         let (done, wait) = sync_mpsc::channel();
-        if self.shared.console.send(Console::Flush(done)).is_ok() {
-            let _ = wait.recv_timeout(Duration::from_secs(1));
+        let mut next = Console::Flush(done);
+        // A terminal that stands still must not keep the agent from ending.
+        while let Err(refused) = self.shared.console.try_send(next) {
+            match refused {
+                sync_mpsc::TrySendError::Full(back) if Instant::now() < deadline => next = back,
+                sync_mpsc::TrySendError::Full(_) | sync_mpsc::TrySendError::Disconnected(_) => {
+                    return;
+                }
+            }
+            thread::sleep(Duration::from_millis(10));
         }
+        let _ = wait.recv_timeout(deadline.saturating_duration_since(Instant::now()));
     }
 
     /// The last lines of at least `level`, and a queue of the coming ones.
@@ -184,16 +203,7 @@ impl LogHub {
     fn write(&self, level: Level, component: &str, message: &str) {
         // A message that brings its own line break gets no second one.
         let message = message.strip_suffix('\n').unwrap_or(message);
-        let line: Arc<str> = if self.shared.json {
-            let time = jiff::Timestamp::now().to_string();
-            let fields = serde_json::json!({
-                "time": time, "level": level.name(), "component": component, "message": message,
-            });
-            fields.to_string().into()
-        } else {
-            let time = jiff::Zoned::now().strftime("%Y/%m/%d %H:%M:%S").to_string();
-            format!("{time} [{}] {component}: {message}", level.name()).into()
-        };
+        let line = self.shared.line(level, component, message);
         let mut state = self.lock();
         if state.ring.len() == LOG_BACKLOG {
             state.ring.pop_front();
@@ -221,8 +231,8 @@ impl LogHub {
             }
             match &mut state.gate {
                 Some(held) if held.len() < CONSOLE_LINES_MAX => held.push(line),
-                Some(_) => {}
-                None => self.shared.show(line),
+                Some(_) => self.shared.lose(1),
+                None => self.shared.show(Console::Line(line)),
             }
         }
         drop(state);
@@ -237,22 +247,67 @@ impl LogHub {
 }
 
 impl Shared {
-    fn show(&self, line: Arc<str>) {
-        if self.console.try_send(Console::Line(line)).is_err() {
-            self.lost.fetch_add(1, Ordering::Relaxed);
+    /// A line in the form that was configured.
+    fn line(&self, level: Level, component: &str, message: &str) -> Arc<str> {
+        if self.json {
+            let time = jiff::Timestamp::now().to_string();
+            let fields = serde_json::json!({
+                "time": time, "level": level.name(), "component": component, "message": message,
+            });
+            fields.to_string().into()
+        } else {
+            let time = jiff::Zoned::now().strftime("%Y/%m/%d %H:%M:%S").to_string();
+            format!("{time} [{}] {component}: {message}", level.name()).into()
+        }
+    }
+
+    /// Never waits. What a terminal that stands still has cost is told where it is missing.
+    fn show(&self, item: Console) {
+        let lost = self.lost.swap(0, Ordering::Relaxed);
+        if lost > 0 {
+            let text = format!("Dropped {lost} lines to the console");
+            let told = Console::Line(self.line(Level::Warn, "agent", &text));
+            if self.console.try_send(told).is_err() {
+                self.lose(lost);
+            }
+        }
+        match self.console.try_send(item) {
+            Ok(()) => {}
+            Err(
+                sync_mpsc::TrySendError::Full(item) | sync_mpsc::TrySendError::Disconnected(item),
+            ) => self.lose(item.lines()),
+        }
+    }
+
+    fn lose(&self, lines: u64) {
+        self.lost.fetch_add(lines, Ordering::Relaxed);
+    }
+}
+
+impl Console {
+    fn lines(&self) -> u64 {
+        match self {
+            Self::Line(_) | Self::Raw(_) => 1,
+            Self::Held(lines) => lines.len() as u64,
+            Self::Flush(_) => 0,
         }
     }
 }
 
-fn write_console(lines: &sync_mpsc::Receiver<Console>) {
+fn write_console(out: impl io::Write, lines: &sync_mpsc::Receiver<Console>) {
     // A console that is gone must not end the agent.
-    let mut out = io::BufWriter::new(io::stdout());
+    let mut out = io::BufWriter::new(out);
     while let Ok(first) = lines.recv() {
         let mut next = Some(first);
         let mut waiting = Vec::new();
         while let Some(item) = next {
             match item {
                 Console::Line(line) => drop(writeln!(out, "    {line}")),
+                Console::Held(lines) => {
+                    for line in lines {
+                        let _ = writeln!(out, "    {line}");
+                    }
+                }
                 Console::Raw(text) => drop(out.write_all(text.as_bytes())),
                 Console::Flush(done) => waiting.push(done),
             }
@@ -366,6 +421,92 @@ mod tests {
             assert!(lines.try_recv().unwrap().ends_with(&format!(": {n}")));
         }
         assert!(lines.try_recv().is_err());
+    }
+
+    /// A terminal that stands still until its gate is dropped.
+    struct Terminal {
+        gate: Arc<Mutex<()>>,
+        shown: Arc<Mutex<Vec<u8>>>,
+    }
+
+    impl io::Write for Terminal {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            drop(self.gate.lock());
+            self.shown.lock().unwrap().extend(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn on_terminal() -> (LogHub, Arc<Mutex<()>>, impl Fn() -> Vec<String>) {
+        let (gate, shown) = (Arc::default(), Arc::new(Mutex::new(Vec::new())));
+        let terminal = Terminal { gate: Arc::clone(&gate), shown: Arc::clone(&shown) };
+        let hub = LogHub::start_on(terminal, Level::Info, false);
+        let flushed = hub.clone();
+        let lines = move || {
+            // Each waits a second at most, which a busy machine may need.
+            (0..20).for_each(|_| flushed.flush());
+            let text = String::from_utf8(shown.lock().unwrap().clone()).unwrap();
+            text.lines().map(str::to_owned).collect()
+        };
+        (hub, gate, lines)
+    }
+
+    #[test]
+    fn a_console_that_nobody_reads_holds_nobody_up_and_is_told_what_it_missed() {
+        let (hub, gate, shown) = on_terminal();
+        let still = gate.lock().unwrap();
+        // More than the queue takes, held and not.
+        for n in 0..CONSOLE_LINES_MAX + 5 {
+            hub.write(Level::Info, "agent", &n.to_string());
+        }
+        hub.open_gate();
+        for n in 0..CONSOLE_LINES_MAX + 1_000 {
+            hub.print(&format!("text {n}"));
+            hub.write(Level::Info, "serf", &n.to_string());
+        }
+        hub.flush();
+        drop(still);
+        let before = shown();
+        hub.print("the end");
+        let all = shown();
+        let told: Vec<u64> = all
+            .iter()
+            .filter_map(|line| line.split_once("[WARN] agent: Dropped "))
+            .map(|(_, rest)| rest.strip_suffix(" lines to the console").unwrap().parse().unwrap())
+            .collect();
+        assert_eq!(told[0], 5, "{told:?}");
+        let made = 3 * CONSOLE_LINES_MAX + 2_005 + 1;
+        let lost: u64 = told.iter().sum();
+        assert_eq!(all.len() - told.len() + usize::try_from(lost).unwrap(), made, "{told:?}");
+        assert!(lost > 5 && all.len() > before.len());
+        assert!(all.ends_with(&["the end".to_owned()]), "{:?}", all.last());
+    }
+
+    #[test]
+    fn no_line_overtakes_those_that_were_held() {
+        for _ in 0..4 {
+            let (hub, _gate, shown) = on_terminal();
+            let writer = hub.clone();
+            let (half, reached) = sync_mpsc::channel();
+            let writing = thread::spawn(move || {
+                for n in 0..12_000 {
+                    writer.write(Level::Info, "agent", &n.to_string());
+                    if n == 3_000 {
+                        half.send(()).unwrap();
+                    }
+                }
+            });
+            reached.recv().unwrap();
+            hub.open_gate();
+            writing.join().unwrap();
+            let number = |line: &String| line.rsplit_once(' ').unwrap().1.parse::<u32>().unwrap();
+            let numbers: Vec<_> = shown().iter().map(number).collect();
+            assert_eq!(numbers, (0..12_000).collect::<Vec<_>>());
+        }
     }
 
     #[test]
