@@ -163,8 +163,10 @@ impl Node {
                 None => {}
             },
             Output::Snapshot(op) => {
-                if let Some(writer) = &mut self.writer {
-                    writer.snapshot(op);
+                if let Some(writer) = &mut self.writer
+                    && writer.snapshot(op)
+                {
+                    self.engine.rewrite_snapshot();
                 }
             }
             Output::KeyringChanged => {

@@ -2,9 +2,15 @@
 
 use std::{
     io::{self, Write},
+    mem,
     path::{Path, PathBuf},
-    sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+    },
     thread,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::oneshot;
@@ -20,13 +26,26 @@ use crate::{base::go_base64, serf::SnapshotOp, wire::Keyring};
 pub(super) struct Writer {
     ops: SyncSender<Op>,
     done: oneshot::Receiver<()>,
-    /// Operations that did not fit into the queue.
-    dropped: u64,
+    /// The last operation did not fit into the queue.
+    dropping: bool,
+    /// When the snapshot was last to be written anew.
+    repaired: Option<Instant>,
+    shared: Arc<Shared>,
 }
 
 enum Op {
     Snapshot(SnapshotOp),
-    Keyring(String),
+    /// Look at the keys.
+    Keyring,
+}
+
+/// What both ends see.
+#[derive(Default)]
+struct Shared {
+    /// The newest keys, until they are on the disk.
+    keys: Mutex<Option<String>>,
+    /// Snapshot lines are lost for good.
+    torn: AtomicBool,
 }
 
 impl Writer {
@@ -38,39 +57,55 @@ impl Writer {
         let snapshot = snapshot.map(|path| SnapshotFile::open(System, path)).transpose()?;
         let (ops, queue) = sync_channel(QUEUE_MAX);
         let (finished, done) = oneshot::channel();
+        let shared = Arc::new(Shared::default());
+        let files = Files { snapshot, keyring, shared: Arc::clone(&shared) };
         thread::Builder::new().name("serf-files".to_owned()).spawn(move || {
-            run(&queue, snapshot, keyring);
+            files.serve(&queue);
             // Nobody may be waiting any more.
             let _ = finished.send(());
         })?;
-        Ok(Self { ops, done, dropped: 0 })
+        Ok(Self { ops, done, dropping: false, repaired: None, shared })
     }
 
-    pub(super) fn snapshot(&mut self, op: SnapshotOp) {
-        self.send(Op::Snapshot(op));
+    /// Whether lines were lost before this one, and the disk takes lines again: then the snapshot
+    /// is to be written anew, by [`SnapshotOp::Replace`].
+    #[must_use]
+    pub(super) fn snapshot(&mut self, op: SnapshotOp) -> bool {
+        if self.ops.try_send(Op::Snapshot(op)).is_err() {
+            if !mem::replace(&mut self.dropping, true) {
+                error!(target: "serf", "Failed to update snapshot: the disk is too slow");
+            }
+            self.shared.torn.store(true, Ordering::Relaxed);
+            metrics::counter("serf.snapshot.dropped", 1);
+            return false;
+        }
+        self.dropping = false;
+        let now = Instant::now();
+        let lately = self.repaired.is_some_and(|at| now.duration_since(at) < REPAIR_INTERVAL);
+        let repair = !lately && self.shared.torn.swap(false, Ordering::Relaxed);
+        if repair {
+            self.repaired = Some(now);
+        }
+        repair
     }
 
-    /// Writes the keys. Go: `writeKeyringFile`.
+    /// Writes the keys, now or as soon as the disk allows. Go: `writeKeyringFile`.
     pub(super) fn keyring(&mut self, keyring: &Keyring) {
-        self.send(Op::Keyring(encode_keyring(keyring)));
+        *self.shared.keys() = Some(encode_keyring(keyring));
+        // If it does not fit, the thread is busy and looks at the keys by itself.
+        let _ = self.ops.try_send(Op::Keyring);
     }
 
     /// Ends the thread once everything is on the disk, and tells when.
     pub(super) fn finish(self) -> oneshot::Receiver<()> {
         self.done
     }
+}
 
-    fn send(&mut self, op: Op) {
-        match self.ops.try_send(op) {
-            Ok(()) => self.dropped = 0,
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
-                if self.dropped == 0 {
-                    error!(target: "serf", "Failed to update snapshot: the disk is too slow");
-                }
-                self.dropped += 1;
-                metrics::counter("serf.snapshot.dropped", 1);
-            }
-        }
+impl Shared {
+    fn keys(&self) -> MutexGuard<'_, Option<String>> {
+        // No code of others runs under the lock.
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -82,26 +117,48 @@ fn encode_keyring(keyring: &Keyring) -> String {
     if lines.is_empty() { "[]".to_owned() } else { format!("[\n{}\n]", lines.join(",\n")) }
 }
 
-fn run(queue: &Receiver<Op>, mut snapshot: Option<SnapshotFile<System>>, keyring: Option<PathBuf>) {
-    while let Ok(op) = queue.recv() {
-        match (op, &mut snapshot, &keyring) {
-            (Op::Snapshot(op), Some(snapshot), _) => {
-                if let Err(error) = snapshot.apply(op) {
-                    error!(target: "serf", "Failed to update snapshot: {error}");
-                }
+/// The thread's end.
+struct Files {
+    snapshot: Option<SnapshotFile<System>>,
+    keyring: Option<PathBuf>,
+    shared: Arc<Shared>,
+}
+
+impl Files {
+    fn serve(mut self, queue: &Receiver<Op>) {
+        loop {
+            match queue.recv_timeout(RETRY_INTERVAL) {
+                Ok(Op::Snapshot(op)) => self.update_snapshot(op),
+                Ok(Op::Keyring) | Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
             }
-            (Op::Keyring(text), _, Some(path)) => {
-                if let Err(error) = file::replace_file(path, text.as_bytes()) {
-                    warn!(target: "serf", "Failed to write keyring file: {error}");
-                }
+            self.write_keys();
+        }
+        self.update_snapshot(SnapshotOp::Sync);
+        self.write_keys();
+    }
+
+    fn update_snapshot(&mut self, op: SnapshotOp) {
+        let Some(snapshot) = &mut self.snapshot else { return };
+        let replaces = matches!(op, SnapshotOp::Replace(_));
+        let before = snapshot.lost;
+        if let Err(error) = snapshot.apply(op) {
+            error!(target: "serf", "Failed to update snapshot: {error}");
+            // The lines may be lost for which it was to be replaced.
+            if replaces || snapshot.lost > before {
+                self.shared.torn.store(true, Ordering::Relaxed);
             }
-            (Op::Snapshot(_), None, _) | (Op::Keyring(_), _, None) => {}
         }
     }
-    if let Some(snapshot) = &mut snapshot
-        && let Err(error) = snapshot.apply(SnapshotOp::Sync)
-    {
-        error!(target: "serf", "Failed to update snapshot: {error}");
+
+    /// What fails is tried again until it succeeds or newer keys come.
+    fn write_keys(&self) {
+        let Some(path) = &self.keyring else { return };
+        let Some(text) = self.shared.keys().take() else { return };
+        if let Err(error) = file::replace_file(path, text.as_bytes()) {
+            warn!(target: "serf", "Failed to write keyring file: {error}");
+            self.shared.keys().get_or_insert(text);
+        }
     }
 }
 
@@ -112,25 +169,27 @@ struct SnapshotFile<D: Disk> {
     file: Option<D::File>,
     /// Lines that could not be written yet.
     pending: String,
+    /// How often such lines were given up.
+    lost: u64,
 }
 
 impl<D: Disk> SnapshotFile<D> {
     fn open(disk: D, path: PathBuf) -> io::Result<Self> {
         let file = Some(disk.append(&path)?);
-        Ok(Self { disk, path, file, pending: String::new() })
+        Ok(Self { disk, path, file, pending: String::new(), lost: 0 })
     }
 
     fn apply(&mut self, op: SnapshotOp) -> io::Result<()> {
         match op {
             SnapshotOp::Append(lines) => {
-                let started = std::time::Instant::now();
+                let started = Instant::now();
                 self.pending.push_str(&lines);
                 let result = self.write();
                 metrics::histogram("serf.snapshot.appendLine", millis(started));
                 result
             }
             SnapshotOp::Replace(lines) => {
-                let started = std::time::Instant::now();
+                let started = Instant::now();
                 let replaced = file::replace(
                     &self.disk,
                     &self.path,
@@ -167,6 +226,7 @@ impl<D: Disk> SnapshotFile<D> {
         } else if self.pending.len() > PENDING_BYTES_MAX {
             warn!(target: "serf", "dropping snapshot lines that cannot be written");
             self.pending.clear();
+            self.lost += 1;
         } else if !self.pending.starts_with('\n') {
             self.pending.insert(0, '\n');
         }
@@ -174,7 +234,7 @@ impl<D: Disk> SnapshotFile<D> {
     }
 
     fn write_pending(&mut self) -> io::Result<()> {
-        let Self { disk, path, file, pending } = self;
+        let Self { disk, path, file, pending, .. } = self;
         opened(disk, path, file)?.write_all(pending.as_bytes())
     }
 }
@@ -190,13 +250,17 @@ fn opened<'f, D: Disk>(
     }
 }
 
-fn millis(started: std::time::Instant) -> f64 {
+fn millis(started: Instant) -> f64 {
     started.elapsed().as_secs_f64() * 1e3
 }
 
 /// Operations waiting for the disk: some minutes of a busy cluster.
 const QUEUE_MAX: usize = 1_024;
 const PENDING_BYTES_MAX: usize = 1024 * 1024;
+/// Keys that could not be written are tried again this often.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+/// A snapshot that lost lines is written anew at most this often.
+const REPAIR_INTERVAL: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
 mod tests {
@@ -204,7 +268,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        base::Instant,
+        base,
         driver::faulty_disk::{Fault, FaultyDisk, LOSSES},
         serf::{Config, Engine},
     };
@@ -213,7 +277,7 @@ mod tests {
     fn replayed(file: &[u8]) -> String {
         let mut config = Config::lan("self");
         config.swim.advertise_addr = vec![127, 0, 0, 1];
-        let engine = Engine::build(config, Instant::ZERO, Some(file)).unwrap();
+        let engine = Engine::build(config, base::Instant::ZERO, Some(file)).unwrap();
         let mut peers: Vec<_> = engine.previous_peers().collect();
         peers.sort_unstable();
         let stats = engine.stats();
@@ -316,13 +380,52 @@ mod tests {
         let path = dir.path().join("snapshot");
         fs::write(&path, "clock: 1\n").unwrap();
         let mut writer = Writer::start(Some(path.clone()), None).unwrap();
-        writer.snapshot(SnapshotOp::Append("clock: 2\n".to_owned()));
-        writer.snapshot(SnapshotOp::Replace("clock: 3\n".to_owned()));
-        writer.snapshot(SnapshotOp::Append("leave\n".to_owned()));
-        writer.snapshot(SnapshotOp::Sync);
+        for op in [
+            SnapshotOp::Append("clock: 2\n".to_owned()),
+            SnapshotOp::Replace("clock: 3\n".to_owned()),
+            SnapshotOp::Append("leave\n".to_owned()),
+            SnapshotOp::Sync,
+        ] {
+            assert!(!writer.snapshot(op), "nothing was lost");
+        }
         writer.finish().await.unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "clock: 3\nleave\n");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn lost_lines_are_made_good_once_the_disk_takes_lines_again() {
+        let (ops, queue) = sync_channel(1);
+        let shared = Arc::new(Shared::default());
+        let done = oneshot::channel().1;
+        let mut writer = Writer { ops, done, dropping: false, repaired: None, shared };
+        let line = || SnapshotOp::Append("clock: 2\n".to_owned());
+        assert!(!writer.snapshot(line()));
+        assert!(!writer.snapshot(line()), "lost, but there is no room for a new snapshot either");
+        queue.recv().unwrap();
+        assert!(writer.snapshot(line()));
+        // What the thread loses is made good too, but not time and again.
+        writer.shared.torn.store(true, Ordering::Relaxed);
+        queue.recv().unwrap();
+        assert!(!writer.snapshot(line()), "so soon");
+        writer.repaired = writer.repaired.and_then(|at| at.checked_sub(REPAIR_INTERVAL));
+        queue.recv().unwrap();
+        assert!(writer.snapshot(line()));
+    }
+
+    #[tokio::test]
+    async fn keys_are_written_as_soon_as_the_disk_allows() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("later").join("keyring");
+        let mut writer = Writer::start(None, Some(path.clone())).unwrap();
+        writer.keyring(&Keyring::build(&[vec![1; 16]], &[1; 16]).unwrap());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        fs::create_dir(path.parent().unwrap()).unwrap();
+        let began = Instant::now();
+        while !path.exists() {
+            assert!(began.elapsed() < Duration::from_secs(60), "never");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     #[tokio::test]

@@ -224,6 +224,14 @@ impl Engine {
         Ok(op)
     }
 
+    /// The driver lost snapshot lines: the whole file comes out anew, if one is kept.
+    pub fn rewrite_snapshot(&mut self) {
+        if let Some(snapshot) = &mut self.state.snapshot {
+            snapshot.compact();
+        }
+        self.settle();
+    }
+
     /// The driver is about to stop: state becomes Shutdown, a last snapshot line comes out.
     pub fn shut_down(&mut self, now: Instant) {
         self.state.now = now;

@@ -289,6 +289,11 @@ impl Snapshot {
         if self.offset <= COMPACT_BYTES_MIN.max(2 * LINE_BYTES * peers) {
             return;
         }
+        self.compact();
+    }
+
+    /// Hands out the whole file anew.
+    pub(crate) fn compact(&mut self) {
         let Replay { alive, failed, clock, event_clock, query_clock, incarnation, .. } = &self.file;
         let mut text = String::new();
         for (name, addr) in alive {
