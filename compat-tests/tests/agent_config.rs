@@ -65,6 +65,8 @@ const CASES: &[Case] = &[
     good(&[], "-profile local"),
     good(&[], "-protocol 3"),
     good(&[], "-protocol 0"),
+    good(&[], "-protocol -1"),
+    good(&[("c.json", r#"{"protocol":-1}"#)], CONFIG),
     good(&[], "-disable-compression"),
     good(&[], "-encrypt A4iuqkTprmcsSdgfAue48PTKTCsJD4L1LiG//NRaUMU="),
     good(&[], "-retry-interval 10ms -broadcast-timeout 10ms -rejoin"),
@@ -112,6 +114,15 @@ const CASES: &[Case] = &[
         "-config-file DIR/c.json",
     ),
     good(&[("c.json", r#"{"reconnect_interval":"1m","reconnect_timeout":"2h"}"#)], CONFIG),
+    good(&[("c.json", r#"{"reconnect_timeout":"-1s","tombstone_timeout":"-1s"}"#)], CONFIG),
+    good(&[("c.json", r#"{"retry_interval":"-1s","broadcast_timeout":"-1s"}"#)], CONFIG),
+    good(
+        &[(
+            "c.json",
+            r#"{"query_size_limit":-1,"user_event_size_limit":-1,"retry_max_attempts":-1}"#,
+        )],
+        CONFIG,
+    ),
     good(&[], "-mdns-disable-ipv4 -mdns-disable-ipv6"),
     // Flags that are wrong.
     bad(&[], "-bogus"),

@@ -250,7 +250,11 @@ impl FileConfig {
     /// Adds what a later source says, by each setting's rule.
     pub fn merge(&mut self, later: Self) {
         self.texts.extend(later.texts.into_iter().filter(|(_, text)| !text.is_empty()));
-        self.numbers.extend(later.numbers.into_iter().filter(|(_, number)| *number != 0));
+        // Go takes a negative protocol for none; other negative numbers count.
+        let counts = |(name, number): &(&str, i64)| {
+            if *name == "protocol" { *number > 0 } else { *number != 0 }
+        };
+        self.numbers.extend(later.numbers.into_iter().filter(counts));
         for (name, value) in later.bools {
             let last_counts = KEYS.iter().any(|key| key.name == name && key.shape == Shape::Switch);
             if value || last_counts {
@@ -431,7 +435,7 @@ mod tests {
         )
         .unwrap();
         let later = r#"{"node_name":"","tags":{"y":"2"},"start_join":["b"],"replay_on_join":false,
-            "protocol":0,"enable_compression":true,"broadcast_timeout":"0s"}"#;
+            "protocol":-1,"enable_compression":true,"broadcast_timeout":"0s"}"#;
         config.merge(decode(later).unwrap());
         assert_eq!(config.text("node_name"), Some("a"));
         assert_eq!(config.tags["x"].as_str(), "1");

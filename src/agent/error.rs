@@ -1,5 +1,6 @@
 //! Errors of the agent; the texts are what operators and scripts see.
 
+use super::log::VALID_LEVELS;
 use crate::base::error_texts;
 
 /// Why the agent does not start, or a command of its RPC fails.
@@ -22,6 +23,8 @@ pub enum AgentError {
     },
     /// A setting cannot work.
     Invalid(String),
+    /// There is no such log level.
+    LogLevel(String),
     /// The tags or keyring file.
     File(String),
     /// The node refused.
@@ -37,6 +40,7 @@ error_texts! {
         Self::Read { path, reason } => "Error reading '{path}': {reason}";
         Self::Decode { path, reason } => "Error decoding '{path}': {reason}";
         Self::Invalid(text) => "{text}";
+        Self::LogLevel(name) => "Invalid log level: {name}. Valid log levels are: {VALID_LEVELS}";
         Self::File(text) => "{text}";
         Self::Driver(error) => "{error}";
         Self::Rpc(text) => "Error starting RPC listener: {text}";

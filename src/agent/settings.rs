@@ -7,12 +7,13 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    AgentError, EventScript, FileConfig,
-    log::{Level, VALID_LEVELS},
-};
+use super::{AgentError, EventScript, FileConfig, KEYS, Shape, log::Level};
 use crate::{
-    base::{go_base64, go_net},
+    base::{
+        go_base64,
+        go_duration::GoDuration,
+        go_net::{self, AddressError, AddressFault},
+    },
     swim,
 };
 
@@ -141,14 +142,7 @@ impl Settings {
             Some(name) => name,
             None => host_name()?,
         };
-        let scripts: Vec<_> = written
-            .list("event_handlers")
-            .iter()
-            .flat_map(|spec| EventScript::parse(spec))
-            .collect();
-        if let Some(script) = scripts.iter().find(|script| !script.filter.is_valid()) {
-            return Err(invalid(format!("Invalid event script: {script}")));
-        }
+        let scripts = judge_scripts(&written)?;
         let interface = written.text("interface").map(Interface::find).transpose()?;
         let mdns = judge_mdns(&written)?;
         let mut tags = written.tags.clone();
@@ -162,29 +156,16 @@ impl Settings {
         if written.bool("rejoin_after_leave") == Some(true) && snapshot_path.is_none() {
             warnings.push("Warning: 'RejoinAfterLeave' enabled without snapshot file".to_owned());
         }
-        let log_level = written.text("log_level").unwrap_or("INFO").to_uppercase();
-        let log_level = Level::from_name(&log_level).ok_or_else(|| {
-            invalid(format!("Invalid log level: {log_level}. Valid log levels are: {VALID_LEVELS}"))
-        })?;
-        let bind = written.text("bind").unwrap_or("0.0.0.0");
-        let bind =
-            gossip_addr(bind).map_err(|error| invalid(format!("Invalid bind address: {error}")))?;
-        let (bind, bind_from_interface) = match interface {
-            Some(interface) => interface.bind(bind)?,
-            None => (bind, None),
-        };
+        let log_level = judge_level(&written)?;
+        let (bind, bind_from_interface) = judge_bind(&written, interface)?;
         let advertise = written.text("advertise").map(gossip_addr).transpose();
         let advertise =
             advertise.map_err(|error| invalid(format!("Invalid advertise address: {error}")))?;
         let encrypt_key = written.text("encrypt_key").map(go_base64::decode).transpose();
         let encrypt_key =
             encrypt_key.map_err(|error| invalid(format!("Invalid encryption key: {error}")))?;
-        let profile = match written.text("profile").unwrap_or("lan") {
-            "lan" => Profile::Lan,
-            "wan" => Profile::Wan,
-            "local" => Profile::Local,
-            other => return Err(invalid(format!("Unknown profile: {other}"))),
-        };
+        let profile = judge_profile(&written)?;
+        refuse_negative(&written)?;
         let positive = |name: &str| {
             written.number(name).and_then(|number| u64::try_from(number).ok()).unwrap_or(0)
         };
@@ -290,7 +271,11 @@ impl Settings {
         Ok(config)
     }
 
-    fn protocol(&self) -> Result<u8, AgentError> {
+    /// Serf's protocol version.
+    ///
+    /// # Errors
+    /// It is out of range.
+    pub(super) fn protocol(&self) -> Result<u8, AgentError> {
         let fail = |what: &str, number: i64| {
             Err(AgentError::Invalid(format!(
                 "Failed to start the Serf agent: Error creating Serf: Protocol version \
@@ -321,15 +306,79 @@ impl Settings {
     }
 }
 
+fn judge_scripts(written: &FileConfig) -> Result<Vec<EventScript>, AgentError> {
+    let specs = written.list("event_handlers").iter();
+    let scripts: Vec<_> = specs.flat_map(|spec| EventScript::parse(spec)).collect();
+    match scripts.iter().find(|script| !script.filter.is_valid()) {
+        Some(script) => Err(AgentError::Invalid(format!("Invalid event script: {script}"))),
+        None => Ok(scripts),
+    }
+}
+
+fn judge_level(written: &FileConfig) -> Result<Level, AgentError> {
+    let name = written.text("log_level").unwrap_or("INFO").to_uppercase();
+    Level::from_name(&name).ok_or(AgentError::LogLevel(name))
+}
+
+fn judge_profile(written: &FileConfig) -> Result<Profile, AgentError> {
+    match written.text("profile").unwrap_or("lan") {
+        "lan" => Ok(Profile::Lan),
+        "wan" => Ok(Profile::Wan),
+        "local" => Ok(Profile::Local),
+        other => Err(AgentError::Invalid(format!("Unknown profile: {other}"))),
+    }
+}
+
+/// The address to bind, and the name of the interface that it was taken from.
+fn judge_bind(
+    written: &FileConfig,
+    interface: Option<Interface>,
+) -> Result<(SocketAddr, Option<String>), AgentError> {
+    let bind = gossip_addr(written.text("bind").unwrap_or("0.0.0.0"))
+        .map_err(|error| AgentError::Invalid(format!("Invalid bind address: {error}")))?;
+    match interface {
+        Some(interface) => interface.bind(bind),
+        None => Ok((bind, None)),
+    }
+}
+
+/// Numbers and times that only we have; a negative one would be taken for none, or for the largest.
+/// Those of Go do what they do there.
+fn refuse_negative(written: &FileConfig) -> Result<(), AgentError> {
+    for key in KEYS.iter().filter(|key| OWN_NUMBERS.contains(&key.name)) {
+        let Some(number @ ..0) = written.number(key.name) else { continue };
+        let is_time = key.shape == Shape::Duration;
+        let shown = if is_time { GoDuration(number).to_string() } else { number.to_string() };
+        return Err(AgentError::Invalid(format!("Invalid {}: {shown} is negative", key.name)));
+    }
+    Ok(())
+}
+
+const OWN_NUMBERS: [&str; 13] = [
+    "dead_node_reclaim_time",
+    "gossip_interval",
+    "gossip_nodes",
+    "gossip_to_the_dead_time",
+    "probe_interval",
+    "probe_timeout",
+    "push_pull_interval",
+    "tcp_timeout",
+    "indirect_checks",
+    "retransmit_mult",
+    "suspicion_mult",
+    "handler_timeout",
+    "handler_concurrency",
+];
+
 /// Go's rule for gossip addresses: port 7946 unless given, names are resolved.
 fn gossip_addr(text: &str) -> Result<SocketAddr, String> {
     let with_port = format!("{text}:7946");
     let (host, port) = match go_net::split_host_port(text) {
         Ok(parts) => parts,
-        Err(error) if error.ends_with("missing port in address") => {
-            go_net::split_host_port(&with_port)?
+        Err(AddressError { fault: AddressFault::MissingPort, .. }) => {
+            go_net::split_host_port(&with_port).map_err(|error| error.to_string())?
         }
-        Err(error) => return Err(error),
+        Err(error) => return Err(error.to_string()),
     };
     let port: u16 = port.parse().map_err(|_| format!("lookup tcp/{port}: unknown port"))?;
     if host.is_empty() {
@@ -508,6 +557,27 @@ mod tests {
         ] {
             assert_eq!(build(json).unwrap_err(), message);
         }
+    }
+
+    #[test]
+    fn settings_of_our_own_are_not_negative() {
+        let ours = KEYS.iter().skip_while(|key| key.name != "label");
+        let numbers = ours.filter(|key| matches!(key.shape, Shape::Int | Shape::Duration));
+        let mut refused = 0;
+        for key in numbers {
+            let (name, is_time) = (key.name, key.shape == Shape::Duration);
+            let (written, shown) = if is_time { ("\"-1500ms\"", "-1.5s") } else { ("-1", "-1") };
+            let error = build(&format!(r#"{{"{name}":{written}}}"#)).unwrap_err();
+            assert_eq!(error, format!("Invalid {name}: {shown} is negative"));
+            refused += 1;
+        }
+        assert_eq!(refused, OWN_NUMBERS.len());
+        // Go's agent starts with these.
+        for key in ["reconnect_interval", "retry_interval", "broadcast_timeout"] {
+            build(&format!(r#"{{"{key}":"-1s"}}"#)).unwrap();
+        }
+        build(r#"{"retry_max_attempts":-1,"query_size_limit":-1,"user_event_size_limit":-1}"#)
+            .unwrap();
     }
 
     #[test]

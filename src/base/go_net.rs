@@ -2,36 +2,80 @@
 
 use std::io;
 
+use super::error_texts;
+
+/// An address that [`split_host_port`] cannot take apart; the texts are Go's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddressError {
+    /// As it was written.
+    pub address: String,
+    /// What is wrong with it.
+    pub fault: AddressFault,
+}
+
+/// What is wrong with an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddressFault {
+    /// It has none.
+    MissingPort,
+    /// An IPv6 address is not closed.
+    MissingBracket,
+    /// An IPv6 address without brackets.
+    TooManyColons,
+    /// `[` inside.
+    OpeningBracket,
+    /// `]` inside.
+    ClosingBracket,
+}
+
+error_texts! {
+    AddressError {
+        Self { address, fault } => "address {address}: {fault}";
+    }
+}
+
+error_texts! {
+    AddressFault {
+        Self::MissingPort => "missing port in address";
+        Self::MissingBracket => "missing ']' in address";
+        Self::TooManyColons => "too many colons in address";
+        Self::OpeningBracket => "unexpected '[' in address";
+        Self::ClosingBracket => "unexpected ']' in address";
+    }
+}
+
+impl std::error::Error for AddressError {}
+
 /// Splits `host:port`, `[v6]:port` as Go's `net.SplitHostPort`.
 ///
 /// # Errors
-/// Go's text, `address <text>: <reason>`.
-pub fn split_host_port(text: &str) -> Result<(&str, &str), String> {
-    let fail = |reason: &str| Err(format!("address {text}: {reason}"));
-    let Some(colon) = text.rfind(':') else { return fail("missing port in address") };
+/// What is wrong with it.
+pub fn split_host_port(text: &str) -> Result<(&str, &str), AddressError> {
+    let fail = |fault| Err(AddressError { address: text.to_owned(), fault });
+    let Some(colon) = text.rfind(':') else { return fail(AddressFault::MissingPort) };
     let (host, rest) = if let Some(inner) = text.strip_prefix('[') {
-        let Some(end) = inner.find(']') else { return fail("missing ']' in address") };
+        let Some(end) = inner.find(']') else { return fail(AddressFault::MissingBracket) };
         let (host, rest) = (inner.get(..end), inner.get(end + 1..).unwrap_or_default());
         // The last colon must be the one behind the bracket.
         if rest.is_empty() || (end + 2 != colon && !rest.starts_with(':')) {
-            return fail("missing port in address");
+            return fail(AddressFault::MissingPort);
         }
         if end + 2 != colon {
-            return fail("too many colons in address");
+            return fail(AddressFault::TooManyColons);
         }
         (host.unwrap_or_default(), rest)
     } else {
         let host = text.get(..colon).unwrap_or_default();
         if host.contains(':') {
-            return fail("too many colons in address");
+            return fail(AddressFault::TooManyColons);
         }
         (host, text)
     };
     if host.contains('[') || rest.contains('[') {
-        return fail("unexpected '[' in address");
+        return fail(AddressFault::OpeningBracket);
     }
     if rest.contains(']') {
-        return fail("unexpected ']' in address");
+        return fail(AddressFault::ClosingBracket);
     }
     Ok((host, text.get(colon + 1..).unwrap_or_default()))
 }
@@ -79,7 +123,7 @@ mod tests {
             ("a[:1", "address a[:1: unexpected '[' in address"),
         ];
         for (text, message) in bad {
-            assert_eq!(split_host_port(text).unwrap_err(), message);
+            assert_eq!(split_host_port(text).unwrap_err().to_string(), message);
         }
     }
 
