@@ -5,7 +5,7 @@ use std::{
     fs,
     io::{Read, Write},
     net::{TcpListener, TcpStream, UdpSocket},
-    os::unix::net::UnixDatagram,
+    os::unix::{net::UnixDatagram, process::ExitStatusExt as _},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
@@ -223,6 +223,46 @@ fn signals_end_an_agent_as_they_end_gos() {
         eventually("it is leaving", || log_of(dir, "twice").contains("Gracefully shutting down"));
         agent.signal("INT");
         assert_eq!(agent.wait().code(), Some(1));
+    });
+}
+
+/// Each address that does not answer takes a join 10 s.
+#[test]
+fn a_signal_ends_an_agent_that_still_joins() {
+    for_both(|program, dir, net| {
+        let silent: Vec<_> =
+            (10..30).map(|n| TcpListener::bind((format!("{net}{n}"), 7946)).unwrap()).collect();
+        let joins = silent.iter().map(|listener| listener.local_addr().unwrap().to_string());
+        let joins: Vec<_> = joins.flat_map(|addr| ["-join".to_owned(), addr]).collect();
+        for (n, signal, number) in [(1, "TERM", 15), (2, "INT", 2)] {
+            let (ip, rpc) = (format!("{net}{n}"), format!("{net}{n}:7373"));
+            let mut args = vec!["-bind", &ip, "-rpc-addr", &rpc];
+            args.extend(joins.iter().map(String::as_str));
+            let mut run = Run::start(program, dir, signal, &args);
+            eventually("it joins", || run.text().contains("==> Joining cluster...(replay: false)"));
+            let pid = run.child.id().to_string();
+            let sent = Command::new("kill").args([&format!("-{signal}"), &pid]).status();
+            assert!(sent.unwrap().success());
+            // Half of what the join takes.
+            let began = Instant::now();
+            let status = loop {
+                if let Some(status) = run.child.try_wait().unwrap() {
+                    break status;
+                }
+                assert!(began.elapsed() < Duration::from_secs(100), "it goes on: {}", run.text());
+                thread::sleep(Duration::from_millis(20));
+            };
+            // Go's agent does not listen to signals yet.
+            let log = run.text();
+            match status.signal() {
+                Some(died) => assert_eq!((died, program == serf_binary()), (number, false)),
+                None => {
+                    assert_eq!(status.code(), Some(1), "{log}");
+                    assert!(log.contains("==> Caught signal: "), "{log}");
+                    assert!(!log.contains("Gracefully"), "{log}");
+                }
+            }
+        }
     });
 }
 

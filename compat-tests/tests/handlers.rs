@@ -463,6 +463,42 @@ fn a_timeout_ends_the_whole_process_group_of_a_handler() {
     Command::new("kill").arg(pid).status().unwrap();
 }
 
+/// Goal: handlers outlive the agent as they outlive Go's; those with a timeout end with it.
+#[test]
+fn handlers_that_run_at_the_end_of_the_agent_go_on_unless_they_have_a_timeout() {
+    let net = Net::new();
+    let cases = [
+        (Kind::Go, &[][..], true),
+        (Kind::Ours, &[], true),
+        (Kind::Ours, &["-handler-timeout", "10m"], false),
+    ];
+    thread::scope(|scope| {
+        for (last, (kind, args, lives)) in (2..).zip(cases) {
+            scope.spawn(move || {
+                let dir = tempfile::tempdir().unwrap();
+                let script = "echo $$ > pid; exec sleep 300";
+                let args = [args, &["-event-handler", script]].concat();
+                // The join of the agent itself starts it.
+                let mut a = Agent::start(kind, "a", &net.ip(last), &args, dir.path());
+                let mut pid = String::new();
+                wait("no handler has run", || {
+                    pid = fs::read_to_string(dir.path().join("pid")).unwrap_or_default();
+                    pid.ends_with('\n')
+                });
+                let (pid, agent) = (pid.trim(), a.pid().to_string());
+                Command::new("kill").arg(agent).status().unwrap();
+                assert_eq!(a.wait_for_end(), Some(1));
+                if lives {
+                    assert!(is_running(pid), "{kind:?}");
+                    Command::new("kill").arg(pid).status().unwrap();
+                } else {
+                    wait("it goes on", || !is_running(pid));
+                }
+            });
+        }
+    });
+}
+
 /// Goal: so many handlers as allowed run at a time, each script one at a time and in order.
 #[test]
 fn several_handlers_run_at_a_time_up_to_the_limit_and_each_in_order() {

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -13,8 +14,12 @@ use super::{AgentError, EventScript, Settings, files, log::LogHub};
 use crate::{
     driver::{Error, JoinError, QueryHandle, Serf},
     rpc::protocol::errors,
-    serf::{Query, QueryParams},
+    serf::{MsgpackTransform, Query, QueryParams, TransformDelegate as _},
+    wire::limits::META_BYTES_MAX,
 };
+
+/// Longest time that a query may be asked for.
+const QUERY_TIMEOUT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A running agent.
 pub(super) struct Agent {
@@ -95,8 +100,10 @@ impl Agent {
         &self,
         name: &str,
         payload: Vec<u8>,
-        params: QueryParams,
+        mut params: QueryParams,
     ) -> Result<QueryHandle, String> {
+        // All nodes keep it so long.
+        params.timeout = params.timeout.min(QUERY_TIMEOUT_MAX);
         // Names of Serf's own are refused, but for the harmless one that reachability asks.
         if name.starts_with("_serf_") && !(name == "_serf_ping" && payload.is_empty()) {
             return Err(errors::QUERY_PREFIX.to_owned());
@@ -116,23 +123,33 @@ impl Agent {
         })
     }
 
-    /// Changes some tags.
+    /// Changes some tags. Goes on when the caller no longer waits, so that file and node agree.
     pub(super) async fn update_tags(
-        &self,
+        self: &Arc<Self>,
         set: BTreeMap<String, String>,
-        delete: &[String],
+        delete: Vec<String>,
     ) -> Result<(), AgentError> {
-        let _one = self.tags.lock().await;
-        let local = self.serf.local_member().await;
-        let current = local.tags.iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let mut tags: BTreeMap<String, String> =
-            current.filter(|(name, _)| !delete.contains(name)).collect();
-        tags.extend(set);
-        self.replace_tags(tags).await
+        let agent = Arc::clone(self);
+        let changed = tokio::spawn(async move {
+            let _one = agent.tags.lock().await;
+            let local = agent.serf.local_member().await;
+            let mut tags: BTreeMap<String, String> = local
+                .tags
+                .iter()
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect();
+            tags.retain(|name, _| !delete.contains(name));
+            tags.extend(set);
+            agent.replace_tags(tags).await
+        });
+        // The task ends early only with the whole program.
+        changed.await.unwrap_or(Err(AgentError::Driver(Error::Shutdown)))
     }
 
     async fn replace_tags(&self, tags: BTreeMap<String, String>) -> Result<(), AgentError> {
         if let Some(path) = self.settings.tags_file.clone() {
+            // What the node would refuse must not be in the file at the next start.
+            self.check_tags(&tags)?;
             let copy = tags.clone();
             let written = tokio::task::spawn_blocking(move || files::write_tags(&path, &copy));
             let written = written.await.unwrap_or_else(|error| {
@@ -145,4 +162,18 @@ impl Agent {
         }
         Ok(self.serf.set_tags(tags).await?)
     }
+
+    /// Refuses tags that the node would refuse, in its words.
+    fn check_tags(&self, tags: &BTreeMap<String, String>) -> Result<(), AgentError> {
+        let mut meta = Vec::new();
+        MsgpackTransform.encode_tags(self.settings.protocol()?, &tags.clone().into(), &mut meta);
+        if meta.len() <= META_BYTES_MAX {
+            return Ok(());
+        }
+        let text = format!("Encoded length of tags exceeds limit of {META_BYTES_MAX} bytes");
+        Err(AgentError::Driver(crate::serf::Error::Invalid(text).into()))
+    }
 }
+
+#[cfg(test)]
+mod tests;

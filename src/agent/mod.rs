@@ -17,6 +17,8 @@ mod stats;
 mod stream;
 mod syslog;
 mod telemetry;
+#[cfg(test)]
+mod testing;
 mod ui;
 
 pub use config::{FileConfig, KEYS, Key, Shape};

@@ -65,7 +65,8 @@ pub fn run(read: impl Fn() -> Result<FileConfig, AgentError>) -> u8 {
                 ui.output(&error.to_string());
                 1
             });
-            // Handlers that still run are left alone, as in Go.
+            // Handlers that still run are left alone, as in Go. With a `handler_timeout` they are
+            // ended with their process groups: nobody would end them in time later.
             runtime.shutdown_timeout(Duration::from_millis(100));
             code
         }
@@ -152,15 +153,13 @@ async fn serve(
     read: &impl Fn() -> Result<FileConfig, AgentError>,
 ) -> Result<u8, AgentError> {
     banner(agent, ui).await;
-    if !agent.settings.start_join.is_empty() {
-        let replay = agent.settings.replay;
-        ui.output(&format!("Joining cluster...(replay: {replay})"));
-        let count = match agent.join(&agent.settings.start_join, replay).await {
-            Ok(count) => count,
-            Err(error) if error.contacted > 0 => error.contacted,
-            Err(error) => return Err(error.into()),
-        };
-        ui.info(&format!("Join completed. Synced with {count} initial agents"));
+    tokio::select! {
+        joined = start_join(agent, ui) => joined?,
+        // Go listens to signals later, so that they end it at once.
+        caught = signals.end() => {
+            ui.output(&format!("Caught signal: {}", caught.name()));
+            return Ok(1);
+        }
     }
     ui.info("");
     ui.output("Log data will now stream in as it occurs:\n");
@@ -211,11 +210,27 @@ async fn serve(
     }
 }
 
+/// One of the addresses must answer.
+async fn start_join(agent: &Agent, ui: &Ui) -> Result<(), AgentError> {
+    if agent.settings.start_join.is_empty() {
+        return Ok(());
+    }
+    let replay = agent.settings.replay;
+    ui.output(&format!("Joining cluster...(replay: {replay})"));
+    let count = match agent.join(&agent.settings.start_join, replay).await {
+        Ok(count) => count,
+        Err(error) if error.contacted > 0 => error.contacted,
+        Err(error) => return Err(error.into()),
+    };
+    ui.info(&format!("Join completed. Synced with {count} initial agents"));
+    Ok(())
+}
+
 /// What a reload may change and the agent does not keep itself.
 struct Reloadable {
     leave_on_terminate: bool,
     skip_leave_on_interrupt: bool,
-    /// The tags that were configured last.
+    /// The tags that were configured last and are set.
     tags: BTreeMap<String, String>,
 }
 
@@ -274,9 +289,9 @@ async fn start(settings: &Settings) -> Result<Started, AgentError> {
     builder.advertise = settings.advertise;
     builder.snapshot_path = settings.snapshot_path.clone();
     builder.keyring_file = settings.keyring_file.clone();
-    let serf = builder.start().await.map_err(failed)?;
     let queue = Subscribe { capacity: HANDLER_QUEUE, policy: LagPolicy::DropNewest };
-    let (handlers, log_events) = (serf.subscribe(queue), serf.subscribe(queue));
+    let (handlers, log_events) = (builder.subscribe(queue), builder.subscribe(queue));
+    let serf = builder.start().await.map_err(failed)?;
     Ok((serf, handlers, log_events))
 }
 
@@ -374,7 +389,7 @@ async fn log_received(mut events: crate::driver::EventStream) {
 }
 
 async fn reload(
-    agent: &Agent,
+    agent: &Arc<Agent>,
     ui: &Ui,
     flags: &mut Reloadable,
     read: &impl Fn() -> Result<FileConfig, AgentError>,
@@ -384,15 +399,15 @@ async fn reload(
         Err(error) => return failed_reload(ui, &error),
     };
     // A wrong level keeps the old one, and the rest of the reload goes on.
-    let bad_level = match Settings::build(written.clone()) {
-        Err(AgentError::Invalid(text)) if text.starts_with("Invalid log level") => {
-            ui.output(&text);
-            written.set_text("log_level", "INFO");
-            true
-        }
-        Ok(_) | Err(_) => false,
-    };
-    let settings = match Settings::build(written) {
+    let mut bad_level = false;
+    let mut built = Settings::build(written.clone());
+    if let Err(error @ AgentError::LogLevel(_)) = &built {
+        ui.output(&error.to_string());
+        bad_level = true;
+        written.set_text("log_level", "INFO");
+        built = Settings::build(written);
+    }
+    let settings = match built {
         Ok((settings, _)) => settings,
         Err(error) => return failed_reload(ui, &error),
     };
@@ -402,22 +417,28 @@ async fn reload(
     agent.set_scripts(settings.scripts);
     flags.leave_on_terminate = settings.leave_on_terminate;
     flags.skip_leave_on_interrupt = settings.skip_leave_on_interrupt;
-    // Only what changed in the configuration: tags set at run time stay, as do those of the file.
-    let old = std::mem::replace(&mut flags.tags, settings.tags);
-    let deleted: Vec<String> =
-        old.keys().filter(|tag| !flags.tags.contains_key(*tag)).cloned().collect();
-    let changed = |(tag, value): &(&String, &String)| old.get(*tag) != Some(*value);
-    let set: BTreeMap<String, String> = flags
-        .tags
-        .iter()
-        .filter(changed)
-        .map(|(tag, value)| (tag.clone(), value.clone()))
-        .collect();
-    if (!set.is_empty() || !deleted.is_empty())
-        && let Err(error) = agent.update_tags(set, &deleted).await
-    {
+    if let Err(error) = reload_tags(agent, &flags.tags, &settings.tags).await {
+        // What is to be deleted is still known at the next reload.
         ui.output(&format!("Failed to update tags: {error}"));
+        return;
     }
+    flags.tags = settings.tags;
+}
+
+/// Only what changed in the configuration: tags set at run time stay, as do those of the file.
+async fn reload_tags(
+    agent: &Arc<Agent>,
+    old: &BTreeMap<String, String>,
+    new: &BTreeMap<String, String>,
+) -> Result<(), AgentError> {
+    let deleted: Vec<String> = old.keys().filter(|tag| !new.contains_key(*tag)).cloned().collect();
+    let changed = |(tag, value): &(&String, &String)| old.get(*tag) != Some(*value);
+    let set: BTreeMap<String, String> =
+        new.iter().filter(changed).map(|(tag, value)| (tag.clone(), value.clone())).collect();
+    if set.is_empty() && deleted.is_empty() {
+        return Ok(());
+    }
+    agent.update_tags(set, deleted).await
 }
 
 fn failed_reload(ui: &Ui, error: &AgentError) {
@@ -480,4 +501,15 @@ impl Signals {
             _ = self.hangup.recv() => Caught::Hangup,
         }
     }
+
+    /// Those that end the agent.
+    async fn end(&mut self) -> Caught {
+        tokio::select! {
+            _ = self.interrupt.recv() => Caught::Interrupt,
+            _ = self.terminate.recv() => Caught::Terminate,
+        }
+    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -490,7 +490,7 @@ impl Session {
     async fn tags(&mut self, seq: u64, request: Tags) {
         self.flush().await;
         let delete = request.delete_tags.unwrap_or_default();
-        let updated = self.agent.update_tags(request.tags.unwrap_or_default(), &delete).await;
+        let updated = self.agent.update_tags(request.tags.unwrap_or_default(), delete).await;
         self.respond_result(seq, updated);
     }
 

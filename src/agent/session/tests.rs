@@ -11,22 +11,7 @@ use std::{
 use tokio::io::ReadBuf;
 
 use super::*;
-use crate::{
-    agent::{FileConfig, Settings, log::LogHub},
-    driver::Serf,
-    rpc::protocol::Blob,
-};
-
-/// An agent without its RPC, and what it wrote into its log.
-async fn agent(json: &str) -> Arc<Agent> {
-    let mut config = FileConfig::decode(json.as_bytes()).unwrap();
-    config.set_text("node_name", "n");
-    let (settings, _) = Settings::build(config).unwrap();
-    let mut builder = Serf::builder(settings.serf_config().unwrap());
-    builder.bind = ([127, 0, 0, 1], 0).into();
-    let serf = builder.start().await.unwrap();
-    Arc::new(Agent::new(serf, settings, LogHub::start(Level::Err, false)))
-}
+use crate::{agent::testing::agent, rpc::protocol::Blob};
 
 fn request(command: &str, seq: u64, body: Option<&impl Serialize>) -> Vec<u8> {
     #[derive(Serialize)]
