@@ -2,8 +2,7 @@
 
 use super::LamportTime;
 
-/// One of the three clocks: member, event, query. Go: `serf/lamport.go`, where the largest value
-/// wraps to zero.
+/// One of the three clocks: member, event, query. Go: `serf/lamport.go`.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct LamportClock {
     time: u64,

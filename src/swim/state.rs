@@ -296,8 +296,8 @@ impl Swim {
 
     /// Raises our incarnation above the accusation and tells everybody. Go: `refute`.
     ///
-    /// Saturates at the largest incarnation, where Go wraps to 0 and is lost; accusations at that
-    /// one are ignored, so the node cannot be outbid.
+    /// Saturates at the largest incarnation; accusations at that one are ignored, so the node cannot
+    /// be outbid.
     fn refute(&mut self, _now: Instant, accused: Incarnation) {
         let raised = match self.mutated(Mutation::RefuteInVain) {
             false => self.incarnation.0.max(accused.0).saturating_add(1),
