@@ -84,7 +84,8 @@ pub(super) struct LogHub {
 struct Shared {
     state: Mutex<State>,
     console: sync_mpsc::SyncSender<Console>,
-    lost: AtomicU64,
+    /// Lines that the console missed and was not told of.
+    lost: Arc<AtomicU64>,
     json: bool,
 }
 
@@ -125,7 +126,9 @@ impl LogHub {
 
     fn start_on(out: impl io::Write + Send + 'static, level: Level, json: bool) -> Self {
         let (console, lines) = sync_mpsc::sync_channel(CONSOLE_LINES_MAX);
-        thread::spawn(move || write_console(out, &lines));
+        let lost = Arc::new(AtomicU64::new(0));
+        let missed = Arc::clone(&lost);
+        thread::spawn(move || write_console(out, &lines, &missed, json));
         let state = State {
             level,
             ring: VecDeque::with_capacity(LOG_BACKLOG),
@@ -133,7 +136,6 @@ impl LogHub {
             monitors: Vec::new(),
             syslog: None,
         };
-        let lost = AtomicU64::new(0);
         Self { shared: Arc::new(Shared { state: Mutex::new(state), console, lost, json }) }
     }
 
@@ -203,7 +205,7 @@ impl LogHub {
     fn write(&self, level: Level, component: &str, message: &str) {
         // A message that brings its own line break gets no second one.
         let message = message.strip_suffix('\n').unwrap_or(message);
-        let line = self.shared.line(level, component, message);
+        let line = format_line(self.shared.json, level, component, message);
         let mut state = self.lock();
         if state.ring.len() == LOG_BACKLOG {
             state.ring.pop_front();
@@ -247,29 +249,11 @@ impl LogHub {
 }
 
 impl Shared {
-    /// A line in the form that was configured.
-    fn line(&self, level: Level, component: &str, message: &str) -> Arc<str> {
-        if self.json {
-            let time = jiff::Timestamp::now().to_string();
-            let fields = serde_json::json!({
-                "time": time, "level": level.name(), "component": component, "message": message,
-            });
-            fields.to_string().into()
-        } else {
-            let time = jiff::Zoned::now().strftime("%Y/%m/%d %H:%M:%S").to_string();
-            format!("{time} [{}] {component}: {message}", level.name()).into()
-        }
-    }
-
     /// Never waits. What a terminal that stands still has cost is told where it is missing.
     fn show(&self, item: Console) {
         let lost = self.lost.swap(0, Ordering::Relaxed);
-        if lost > 0 {
-            let text = format!("Dropped {lost} lines to the console");
-            let told = Console::Line(self.line(Level::Warn, "agent", &text));
-            if self.console.try_send(told).is_err() {
-                self.lose(lost);
-            }
+        if lost > 0 && self.console.try_send(Console::Line(lost_line(self.json, lost))).is_err() {
+            self.lose(lost);
         }
         match self.console.try_send(item) {
             Ok(()) => {}
@@ -294,7 +278,30 @@ impl Console {
     }
 }
 
-fn write_console(out: impl io::Write, lines: &sync_mpsc::Receiver<Console>) {
+/// A line in the form that was configured.
+fn format_line(json: bool, level: Level, component: &str, message: &str) -> Arc<str> {
+    if json {
+        let time = jiff::Timestamp::now().to_string();
+        let fields = serde_json::json!({
+            "time": time, "level": level.name(), "component": component, "message": message,
+        });
+        fields.to_string().into()
+    } else {
+        let time = jiff::Zoned::now().strftime("%Y/%m/%d %H:%M:%S").to_string();
+        format!("{time} [{}] {component}: {message}", level.name()).into()
+    }
+}
+
+fn lost_line(json: bool, lost: u64) -> Arc<str> {
+    format_line(json, Level::Warn, "agent", &format!("Dropped {lost} lines to the console"))
+}
+
+fn write_console(
+    out: impl io::Write,
+    lines: &sync_mpsc::Receiver<Console>,
+    missed: &AtomicU64,
+    json: bool,
+) {
     // A console that is gone must not end the agent.
     let mut out = io::BufWriter::new(out);
     while let Ok(first) = lines.recv() {
@@ -314,6 +321,12 @@ fn write_console(out: impl io::Write, lines: &sync_mpsc::Receiver<Console>) {
             next = lines.try_recv().ok();
         }
         let _ = out.flush();
+        // Nothing waits: what was lost came after what is out, and no later line may come.
+        let lost = missed.swap(0, Ordering::Relaxed);
+        if lost > 0 {
+            let _ = writeln!(out, "    {}", lost_line(json, lost));
+            let _ = out.flush();
+        }
         for done in waiting {
             let _ = done.send(());
         }
@@ -470,20 +483,21 @@ mod tests {
         }
         hub.flush();
         drop(still);
-        let before = shown();
-        hub.print("the end");
-        let all = shown();
-        let told: Vec<u64> = all
+        // It is told though nothing more is printed.
+        let lines = shown();
+        let told: Vec<usize> = lines
             .iter()
             .filter_map(|line| line.split_once("[WARN] agent: Dropped "))
             .map(|(_, rest)| rest.strip_suffix(" lines to the console").unwrap().parse().unwrap())
             .collect();
         assert_eq!(told[0], 5, "{told:?}");
-        let made = 3 * CONSOLE_LINES_MAX + 2_005 + 1;
-        let lost: u64 = told.iter().sum();
-        assert_eq!(all.len() - told.len() + usize::try_from(lost).unwrap(), made, "{told:?}");
-        assert!(lost > 5 && all.len() > before.len());
-        assert!(all.ends_with(&["the end".to_owned()]), "{:?}", all.last());
+        let lost: usize = told.iter().sum();
+        let made = 3 * CONSOLE_LINES_MAX + 2_005;
+        assert_eq!(lines.len() - told.len() + lost, made, "{told:?}");
+        assert!(lost > CONSOLE_LINES_MAX, "{told:?}");
+        hub.print("the end");
+        let lines = shown();
+        assert!(lines.ends_with(&["the end".to_owned()]), "{:?}", lines.last());
     }
 
     #[test]
