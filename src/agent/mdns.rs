@@ -115,34 +115,9 @@ async fn poll(
     settings: &Mdns,
     seen: &mut HashSet<SocketAddr>,
 ) -> std::io::Result<()> {
-    let question = question(&settings.cluster)
-        .map_err(|error| std::io::Error::other(format!("question: {error}")))?;
-    let mut sockets = Vec::new();
-    let mut failure = None;
-    for group in GROUPS {
-        let off = if group.is_ipv4() { settings.disable_ipv4 } else { settings.disable_ipv6 };
-        if off {
-            continue;
-        }
-        // One family that does not work must not stop the other; Go gives up here.
-        let sent = match ask_from(group, settings) {
-            Ok(socket) => match socket.send_to(&question, group).await {
-                Ok(_) => Ok(socket),
-                Err(error) => Err(error),
-            },
-            Err(error) => Err(error),
-        };
-        match sent {
-            Ok(socket) => sockets.push(socket),
-            Err(error) => failure = Some(error),
-        }
-    }
-    let mut sockets = sockets.into_iter();
-    let (first, second) = match (sockets.next(), failure) {
-        (Some(first), _) => (first, sockets.next()),
-        (None, Some(error)) => return Err(error),
-        (None, None) => return Ok(()),
-    };
+    let mut sockets = ask(settings).await?.into_iter();
+    let Some(first) = sockets.next() else { return Ok(()) };
+    let second = sockets.next();
     let end = Instant::now() + POLL_TIME;
     let mut found = Vec::new();
     let mut quiet = end;
@@ -182,6 +157,33 @@ async fn poll(
     }
     join(agent, settings.replay, found).await;
     Ok(())
+}
+
+/// Asks by each family of addresses; the answers come to these sockets. Fails if none works.
+async fn ask(settings: &Mdns) -> std::io::Result<Vec<UdpSocket>> {
+    let question = question(&settings.cluster)
+        .map_err(|error| std::io::Error::other(format!("question: {error}")))?;
+    let mut sockets = Vec::new();
+    let mut failure = None;
+    for group in GROUPS {
+        let off = if group.is_ipv4() { settings.disable_ipv4 } else { settings.disable_ipv6 };
+        if off {
+            continue;
+        }
+        // One family that does not work must not stop the other; Go gives up here.
+        let sent = match ask_from(group, settings) {
+            Ok(socket) => socket.send_to(&question, group).await.map(|_| socket),
+            Err(error) => Err(error),
+        };
+        match sent {
+            Ok(socket) => sockets.push(socket),
+            Err(error) => failure = Some(error),
+        }
+    }
+    match failure {
+        Some(error) if sockets.is_empty() => Err(error),
+        Some(_) | None => Ok(sockets),
+    }
 }
 
 async fn recv(socket: Option<&UdpSocket>, buffer: &mut [u8]) -> std::io::Result<usize> {

@@ -145,11 +145,7 @@ impl Settings {
         let scripts = judge_scripts(&written)?;
         let interface = written.text("interface").map(Interface::find).transpose()?;
         let mdns = judge_mdns(&written)?;
-        let mut tags = written.tags.clone();
-        if let Some(role) = text("role") {
-            warnings.push("Deprecation warning: 'Role' has been replaced with 'Tags'".to_owned());
-            tags.insert("role".to_owned(), role);
-        }
+        let tags = tags(&written, &mut warnings);
         let retry_interval = at_least_a_second(&written, "retry_interval", 30, &mut warnings);
         at_least_a_second(&written, "broadcast_timeout", 5, &mut warnings);
         let snapshot_path = text("snapshot_path").map(PathBuf::from);
@@ -304,6 +300,16 @@ impl Settings {
         })
         .collect()
     }
+}
+
+/// The role is a tag.
+fn tags(written: &FileConfig, warnings: &mut Vec<String>) -> BTreeMap<String, String> {
+    let mut tags = written.tags.clone();
+    if let Some(role) = written.text("role") {
+        warnings.push("Deprecation warning: 'Role' has been replaced with 'Tags'".to_owned());
+        tags.insert("role".to_owned(), role.to_owned());
+    }
+    tags
 }
 
 fn judge_scripts(written: &FileConfig) -> Result<Vec<EventScript>, AgentError> {
