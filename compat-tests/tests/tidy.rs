@@ -68,7 +68,8 @@ fn layers_only_look_down() {
         for (path, code) in sources(module) {
             for used in modules_used(&code) {
                 modules += 1;
-                if used != module && !below.contains(&used) {
+                let is_layer = LAYERS.iter().any(|(layer, _)| *layer == used);
+                if is_layer && used != module && !below.contains(&used) {
                     found.push(format!("{} uses {used}", path.display()));
                 }
             }
