@@ -440,7 +440,7 @@ impl Session {
             filter_tags: request.filter_tags.unwrap_or_default(),
             request_ack: request.request_ack,
             relay_factor: request.relay_factor,
-            timeout: Duration::from_nanos(u64::try_from(request.timeout).unwrap_or(0)),
+            timeout: query_timeout(request.timeout),
         };
         match self.agent.query(&request.name, request.payload.0, params).await {
             Ok(query) => {
@@ -589,6 +589,11 @@ impl MemberFilter {
                 expr.is_match(member.tags.get(tag).unwrap_or_default().as_bytes())
             })
     }
+}
+
+/// Zero stands for the default; a query of less time than none is over at once, as with Go.
+fn query_timeout(nanos: i64) -> Duration {
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(1))
 }
 
 #[cfg(test)]
