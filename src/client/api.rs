@@ -7,7 +7,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{
     Error, EventStream, LogStream, QueryStream,
     connection::{Connection, Reply},
-    stream::header,
+    stream::{self, header},
 };
 use crate::rpc::{
     decode, encode,
@@ -216,7 +216,7 @@ impl Client {
     pub async fn stream(&self, filter: &str) -> Result<EventStream, Error> {
         let seq = self.connection.next_seq();
         let request = request(Command::Stream, seq, Some(&Stream { r#type: filter.to_owned() }));
-        Ok(EventStream { seq, records: self.connection.open(seq, &request).await? })
+        Ok(EventStream { seq, records: self.connection.open(seq, &request, |_| false).await? })
     }
 
     /// Subscribes to the log: its last lines, then new ones.
@@ -227,7 +227,7 @@ impl Client {
         let seq = self.connection.next_seq();
         let body = Monitor { log_level: level.to_owned() };
         let request = request(Command::Monitor, seq, Some(&body));
-        Ok(LogStream { seq, records: self.connection.open(seq, &request).await? })
+        Ok(LogStream { seq, records: self.connection.open(seq, &request, |_| false).await? })
     }
 
     /// Asks a query.
@@ -237,7 +237,10 @@ impl Client {
     pub async fn query(&self, query: Query) -> Result<QueryStream, Error> {
         let seq = self.connection.next_seq();
         let request = request(Command::Query, seq, Some(&query));
-        Ok(QueryStream { seq, records: self.connection.open(seq, &request).await? })
+        Ok(QueryStream {
+            seq,
+            records: self.connection.open(seq, &request, stream::is_done).await?,
+        })
     }
 
     /// Ends a stream or the monitor by its [`EventStream::seq`].

@@ -12,7 +12,10 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
-    sync::{mpsc, oneshot},
+    sync::{
+        mpsc::{self, error::TrySendError},
+        oneshot,
+    },
     task::AbortHandle,
 };
 
@@ -53,7 +56,11 @@ enum Waiting {
         started: Option<oneshot::Sender<Reply>>,
         records: mpsc::Sender<Vec<u8>>,
         lost: Arc<AtomicU64>,
+        /// Whether a record is the last one; a query has one.
+        is_last: fn(&[u8]) -> bool,
     },
+    /// A stream that nobody reads any more; records that were under way still come.
+    Stopped,
 }
 
 #[derive(Default)]
@@ -101,19 +108,23 @@ impl Connection {
     ) -> Result<Reply, Error> {
         let (reply, answer) = oneshot::channel();
         self.register(seq, Waiting::Reply { has_body, reply })?;
-        self.send(request).await?;
+        self.send(seq, request).await?;
         answer.await.map_err(|_| Error::Closed)
     }
 
     /// Sends an encoded request that opens a stream and waits until it is accepted.
-    pub(super) async fn open(&self, seq: u64, request: &[u8]) -> Result<Records, Error> {
+    pub(super) async fn open(
+        &self,
+        seq: u64,
+        request: &[u8],
+        is_last: fn(&[u8]) -> bool,
+    ) -> Result<Records, Error> {
         let (started, answer) = oneshot::channel();
         let (sender, records) = mpsc::channel(RECORDS_MAX);
         let lost = Arc::new(AtomicU64::new(0));
-        let waiting =
-            Waiting::Stream { started: Some(started), records: sender, lost: Arc::clone(&lost) };
-        self.register(seq, waiting)?;
-        self.send(request).await?;
+        let (started, copy) = (Some(started), Arc::clone(&lost));
+        self.register(seq, Waiting::Stream { started, records: sender, lost: copy, is_last })?;
+        self.send(seq, request).await?;
         let reply = answer.await.map_err(|_| Error::Closed)?;
         if !reply.error.is_empty() {
             return Err(Error::Agent(reply.error));
@@ -123,7 +134,9 @@ impl Connection {
 
     /// Forgets a stream that the agent has stopped.
     pub(super) fn forget(&self, seq: u64) {
-        self.shared.lock().remove(&seq);
+        if let Some(waiting) = self.shared.lock().get_mut(&seq) {
+            *waiting = Waiting::Stopped;
+        }
     }
 
     fn register(&self, seq: u64, waiting: Waiting) -> Result<(), Error> {
@@ -135,18 +148,51 @@ impl Connection {
         Ok(())
     }
 
-    async fn send(&self, request: &[u8]) -> Result<(), Error> {
+    async fn send(&self, seq: u64, request: &[u8]) -> Result<(), Error> {
+        let mut sending = Sending { connection: self, seq, state: SendState::Waiting };
         let mut output = self.output.lock().await;
+        if self.shared.closed.load(Ordering::SeqCst) {
+            return Err(Error::Closed);
+        }
+        sending.state = SendState::Writing;
         let sent = tokio::time::timeout(self.write_timeout, async {
             output.write_all(request).await?;
             output.flush().await
         });
         match sent.await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) | Err(_) => {
-                self.shared.close();
-                Err(Error::Closed)
+            Ok(Ok(())) => {
+                sending.state = SendState::Done;
+                Ok(())
             }
+            Ok(Err(_)) | Err(_) => Err(Error::Closed),
+        }
+    }
+}
+
+/// A request on its way out: what is left of it when its caller goes away.
+struct Sending<'c> {
+    connection: &'c Connection,
+    seq: u64,
+    state: SendState,
+}
+
+enum SendState {
+    /// Others write.
+    Waiting,
+    /// Part of it may be out: nothing can follow that the agent would understand.
+    Writing,
+    Done,
+}
+
+impl Drop for Sending<'_> {
+    fn drop(&mut self) {
+        match self.state {
+            SendState::Waiting => drop(self.connection.shared.lock().remove(&self.seq)),
+            SendState::Writing => {
+                self.connection.shared.close();
+                self.connection.reader.abort();
+            }
+            SendState::Done => {}
         }
     }
 }
@@ -226,6 +272,7 @@ async fn dispatch(mut frames: FrameReader<Input>, shared: &Shared) -> Result<(),
             // Go's agents send the body with an error too, except for this one.
             Some(Waiting::Reply { has_body, .. }) => *has_body && error != errors::AUTH_REQUIRED,
             Some(Waiting::Stream { started, .. }) => started.is_none(),
+            Some(Waiting::Stopped) => true,
             None => false,
         };
         let body = match has_body {
@@ -242,19 +289,112 @@ impl Shared {
         match waiting.remove(&seq) {
             // Whoever asked may have gone; then nobody misses the answer.
             Some(Waiting::Reply { reply: sender, .. }) => drop(sender.send(reply)),
-            Some(Waiting::Stream { started: Some(started), records, lost }) => {
+            Some(Waiting::Stream { started: Some(started), records, lost, is_last }) => {
                 if reply.error.is_empty() {
-                    waiting.insert(seq, Waiting::Stream { started: None, records, lost });
+                    let stream = Waiting::Stream { started: None, records, lost, is_last };
+                    waiting.insert(seq, stream);
                 }
                 drop(started.send(reply));
             }
-            Some(Waiting::Stream { started: None, records, lost }) => {
-                if records.try_send(reply.body).is_err() {
-                    lost.fetch_add(1, Ordering::Relaxed);
+            Some(Waiting::Stream { started: None, records, lost, is_last }) => {
+                let last = is_last(&reply.body);
+                let next = match records.try_send(reply.body) {
+                    Ok(()) => Waiting::Stream { started: None, records, lost, is_last },
+                    Err(TrySendError::Full(_)) => {
+                        lost.fetch_add(1, Ordering::Relaxed);
+                        Waiting::Stream { started: None, records, lost, is_last }
+                    }
+                    Err(TrySendError::Closed(_)) => Waiting::Stopped,
+                };
+                if !last {
+                    waiting.insert(seq, next);
                 }
-                waiting.insert(seq, Waiting::Stream { started: None, records, lost });
             }
+            Some(Waiting::Stopped) => drop(waiting.insert(seq, Waiting::Stopped)),
             None => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{io::AsyncReadExt, net::TcpListener};
+
+    use super::*;
+    use crate::rpc::encode;
+
+    /// A connection and the agent's end of it.
+    async fn pair() -> (Connection, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap().to_string();
+        let dialed = Connection::dial(&addr, Duration::from_secs(60)).await.unwrap();
+        (dialed, listener.accept().await.unwrap().0)
+    }
+
+    /// Runs a call for a moment and drops it.
+    async fn begin(call: impl Future<Output = Result<Reply, Error>>) {
+        let begun = tokio::time::timeout(Duration::from_millis(50), call).await;
+        assert!(begun.is_err(), "it cannot have ended");
+    }
+
+    async fn answer(agent: &mut TcpStream, seq: u64, body: &str) {
+        let mut out = Vec::new();
+        encode(&ResponseHeader { seq, error: String::new() }, &mut out);
+        if !body.is_empty() {
+            encode(&body, &mut out);
+        }
+        agent.write_all(&out).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn half_a_request_closes_the_connection() {
+        let (connection, _agent) = pair().await;
+        let large = vec![0; 64 * 1024 * 1024];
+        begin(connection.call(1, &large, false)).await;
+        let next = connection.call(2, b"x", false).await;
+        assert!(matches!(next, Err(Error::Closed)));
+        assert!(connection.shared.lock().is_empty());
+    }
+
+    #[tokio::test]
+    async fn call_dropped_before_it_was_sent_leaves_nothing() {
+        let (connection, mut agent) = pair().await;
+        let held = connection.output.lock().await;
+        begin(connection.call(1, b"first", false)).await;
+        drop(held);
+        assert!(connection.shared.lock().is_empty());
+        begin(connection.call(2, b"second", false)).await;
+        let mut seen = [0; 6];
+        agent.read_exact(&mut seen).await.unwrap();
+        assert_eq!(&seen, b"second");
+        // It was sent, so its answer is still to come.
+        assert_eq!(connection.shared.lock().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn streams_end_with_their_last_record_and_are_swallowed_when_nobody_reads() {
+        let (connection, mut agent) = pair().await;
+        let is_last = |record: &[u8]| decode::<String>(record).is_ok_and(|record| record == "last");
+        let (opened, ()) =
+            tokio::join!(connection.open(1, b"x", is_last), answer(&mut agent, 1, ""));
+        let mut records = opened.unwrap();
+        answer(&mut agent, 1, "one").await;
+        answer(&mut agent, 1, "last").await;
+        assert_eq!(decode::<String>(&records.records.recv().await.unwrap()).unwrap(), "one");
+        assert_eq!(decode::<String>(&records.records.recv().await.unwrap()).unwrap(), "last");
+        assert!(records.records.recv().await.is_none());
+        assert!(connection.shared.lock().is_empty());
+
+        let never = |_: &[u8]| false;
+        let (opened, ()) = tokio::join!(connection.open(2, b"x", never), answer(&mut agent, 2, ""));
+        let lost = Arc::clone(&opened.unwrap().lost);
+        answer(&mut agent, 2, "unread").await;
+        answer(&mut agent, 2, "unread").await;
+        // The connection stays in step.
+        let (replied, ()) =
+            tokio::join!(connection.call(3, b"x", true), answer(&mut agent, 3, "body"));
+        assert_eq!(decode::<String>(&replied.unwrap().body).unwrap(), "body");
+        assert_eq!(lost.load(Ordering::Relaxed), 0);
+        assert!(matches!(connection.shared.lock().get(&2), Some(Waiting::Stopped)));
     }
 }

@@ -58,9 +58,11 @@ macro_rules! streams {
 }
 
 streams! {
-    /// Events; made by [`Client::stream`](super::Client::stream).
+    /// Events; made by [`Client::stream`](super::Client::stream). The agent goes on sending after
+    /// it was dropped, until [`Client::stop`](super::Client::stop) or the end of the connection.
     EventStream
-    /// Log lines; made by [`Client::monitor`](super::Client::monitor).
+    /// Log lines; made by [`Client::monitor`](super::Client::monitor). The agent goes on sending
+    /// after it was dropped, as with events.
     LogStream
     /// Acks and answers; made by [`Client::query`](super::Client::query).
     QueryStream
@@ -106,6 +108,11 @@ impl QueryStream {
             _ => Err(Error::Decode(format!("unexpected query record {kind}"))),
         }
     }
+}
+
+/// Whether this is the last record of a query.
+pub(super) fn is_done(record: &[u8]) -> bool {
+    decode::<QueryRecord>(record).is_ok_and(|record| record.r#type == "done")
 }
 
 fn event(record: &[u8]) -> Result<EventRecord, crate::rpc::RpcError> {
