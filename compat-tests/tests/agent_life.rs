@@ -386,7 +386,8 @@ fn a_reload_changes_level_handlers_and_tags() {
         eventually("the second handler ran", || said("after"));
         let quiet_from = run.text().len();
         event();
-        thread::sleep(Duration::from_secs(1));
+        let runs = || fs::read_to_string(&out).unwrap_or_default().matches("after").count();
+        eventually("the second handler ran again", || runs() == 2);
         let since = run.text().split_off(quiet_from);
         assert!(!since.contains("[INFO]") && !since.contains("[DEBUG]"), "{since}");
 
@@ -413,11 +414,14 @@ fn a_reload_keeps_tags_that_were_set_at_run_time() {
         agent.ask(|client| async move { client.update_tags(tags, Vec::new()).await });
     };
     set("mine", "yes");
-    agent.signal("HUP");
     let mut config: Value =
         serde_json::from_str(&fs::read_to_string(dir.path().join("keep.json")).unwrap()).unwrap();
-    thread::sleep(Duration::from_millis(500));
-    assert_eq!(tags_of(&agent, "keep"), json!({"role": "a", "old": "1", "mine": "yes"}));
+    config["tags"] = json!({"role": "a", "old": "1", "new": "2"});
+    fs::write(dir.path().join("keep.json"), config.to_string()).unwrap();
+    agent.signal("HUP");
+    eventually("what is new in the file comes on top", || {
+        tags_of(&agent, "keep") == json!({"role": "a", "old": "1", "mine": "yes", "new": "2"})
+    });
     config["tags"] = json!({"role": "b"});
     fs::write(dir.path().join("keep.json"), config.to_string()).unwrap();
     agent.signal("HUP");
@@ -433,9 +437,13 @@ fn a_reload_keeps_tags_that_were_set_at_run_time() {
     let agent = Agent::start(serf_binary(), dir.path(), "file", &ip, &config);
     let wanted = [("kept".to_owned(), "1".to_owned())].into();
     agent.ask(|client| async move { client.update_tags(wanted, Vec::new()).await });
-    agent.signal("HUP");
-    eventually("the reload is over", || log_of(dir.path(), "file").contains("Reloading"));
-    thread::sleep(Duration::from_millis(500));
+    // One reload is over when the next one begins.
+    for reloads in 1..=2 {
+        agent.signal("HUP");
+        eventually("it reloads", || {
+            log_of(dir.path(), "file").matches("Reloading").count() == reloads
+        });
+    }
     assert_eq!(tags_of(&agent, "file"), json!({"kept": "1"}));
     assert_eq!(fs::read_to_string(&tags).unwrap(), "{\n  \"kept\": \"1\"\n}");
 }

@@ -61,7 +61,7 @@ fn queries_are_answered_by_those_asked(nodes: &[Node]) {
             acks: if ack { from } else { Vec::new() },
         }
     };
-    let params = QueryParams { timeout: Duration::from_millis(1500), ..QueryParams::default() };
+    let params = QueryParams { timeout: Duration::from_secs(8), ..QueryParams::default() };
     let all = QueryParams { request_ack: true, ..params.clone() };
     let relayed = QueryParams { relay_factor: 2, ..all.clone() };
     let by_name = QueryParams {
