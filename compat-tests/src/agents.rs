@@ -4,12 +4,10 @@
 use std::{
     fs,
     future::Future,
+    net::{Ipv4Addr, TcpListener},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::{
-        OnceLock,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::{Mutex, OnceLock},
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -143,7 +141,7 @@ impl Agent {
     /// Waits until it ends by itself.
     ///
     /// # Panics
-    /// When it does not within 20 s.
+    /// When it does not within a minute.
     pub fn wait(mut self) -> ExitStatus {
         let deadline = Instant::now() + DEADLINE;
         loop {
@@ -203,11 +201,25 @@ pub fn serf_binary() -> &'static Path {
     })
 }
 
-/// The first three bytes, as text with a dot behind, of loopback addresses that no other test uses.
+/// The first three bytes, as text with a dot behind, of loopback addresses that no other test uses
+/// while this program runs.
+///
+/// # Panics
+/// When none is free.
 pub fn loopback_net() -> String {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let n = std::process::id().wrapping_mul(8).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
-    format!("127.{}.{}.", 128 + n / 250 % 120, n % 250)
+    static CLAIMED: Mutex<Vec<TcpListener>> = Mutex::new(Vec::new());
+    let mut claimed = CLAIMED.lock().expect("no panic");
+    // From a place of its own on, so that programs seldom meet.
+    let first = std::process::id().wrapping_mul(8);
+    for n in (first..).take(30_000) {
+        let (b, c) = (128 + n / 250 % 120, n % 250);
+        let lock = Ipv4Addr::new(127, b as u8, c as u8, 254);
+        if let Ok(listener) = TcpListener::bind((lock, 47_946)) {
+            claimed.push(listener);
+            return format!("127.{b}.{c}.");
+        }
+    }
+    panic!("no loopback addresses are free");
 }
 
 const DEADLINE: Duration = Duration::from_secs(60);

@@ -70,7 +70,7 @@ pub(super) fn replace<D: Disk>(
     let written =
         write_new(disk, &temporary, model, contents).and_then(|()| disk.rename(&temporary, &path));
     if written.is_err() {
-        // Best effort: the next attempt truncates it anyway.
+        // Best effort: what is left makes the next attempt fail, which is told.
         let _ = disk.remove(&temporary);
     }
     written?;

@@ -39,7 +39,7 @@ impl Exporter {
             return;
         }
         self.next = now + INTERVAL;
-        self.finish(engine);
+        self.export_counters(engine);
         recorder::gauge("memberlist.health.score", f64::from(engine.health_score()));
         recorder::gauge("memberlist.size.local", self.swim.local_state_bytes as f64);
         for (state, count) in NODE_STATES.into_iter().zip(engine.node_states()) {
@@ -56,7 +56,7 @@ impl Exporter {
     }
 
     /// Tells the counters, whatever the time.
-    pub(super) fn finish(&mut self, engine: &mut Engine) {
+    pub(super) fn export_counters(&mut self, engine: &mut Engine) {
         let (new, old) = (engine.counters(), std::mem::replace(&mut self.serf, engine.counters()));
         for (name, new, old) in [
             ("serf.member.join", new.member_join, old.member_join),

@@ -130,7 +130,7 @@ pub(super) async fn run<T: Transport>(
     }
     node.engine.shut_down(clock::now());
     io.pump(&mut node);
-    exporter.finish(&mut node.engine);
+    exporter.export_counters(&mut node.engine);
     inbox.commands.close();
     // The sockets are free once no task holds them.
     node.tasks.shutdown().await;

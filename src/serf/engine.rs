@@ -148,11 +148,6 @@ impl Engine {
         self.swim.stream_codec()
     }
 
-    /// How long a peer's connection may take. Go: `TCPTimeout`.
-    pub fn tcp_timeout(&self) -> std::time::Duration {
-        self.swim.config().tcp_timeout
-    }
-
     /// The driver's own lateness; see [`Swim::note_lateness`].
     pub fn note_lateness(&mut self, now: Instant, late: std::time::Duration) {
         self.swim.note_lateness(now, late);

@@ -259,7 +259,7 @@ impl State {
         let Some(to) = target.socket_addr() else {
             return Err(wrap(&"the query carries no valid address"));
         };
-        self.send(to, &target.node, raw.clone());
+        self.send(to, raw.clone());
         self.relay(&target, &raw).map_err(|error| wrap(&error))?;
         if let Some(query) = self.received.queries.get_mut(&id) {
             query.answered = true;
@@ -388,7 +388,7 @@ impl State {
             return;
         };
         debug!(target: "serf", "Relaying response to addr: {to}");
-        self.send(to, &node.into(), relay.message.to_vec());
+        self.send(to, relay.message.to_vec());
     }
 
     /// Go: `serf/query.go:relayResponse`.
@@ -410,14 +410,14 @@ impl State {
             let text = format!("relayed response exceeds limit of {limit} bytes");
             return Err(Error::Invalid(text));
         }
-        for (to, node) in self.relays(factor) {
-            self.send(to, &node, raw.clone());
+        for to in self.relays(factor) {
+            self.send(to, raw.clone());
         }
         Ok(())
     }
 
     /// Up to `count` distinct members that can relay. Go: `serf/query.go:kRandomMembers`.
-    fn relays(&mut self, count: usize) -> Vec<(SocketAddr, Arc<str>)> {
+    fn relays(&mut self, count: usize) -> Vec<SocketAddr> {
         let mut relays: Vec<(SocketAddr, Arc<str>)> = Vec::new();
         let members = self.members.len();
         for _ in 0..3 * members {
@@ -435,7 +435,7 @@ impl State {
                 relays.push((addr, member.name.clone()));
             }
         }
-        relays
+        relays.into_iter().map(|(addr, _)| addr).collect()
     }
 
     fn send_ack(&mut self, id: QueryId, target: &Target) {
@@ -452,7 +452,7 @@ impl State {
         };
         let mut raw = Vec::new();
         self.config.transform.encode_message(&Message::QueryResponse(ack), &mut raw);
-        self.send(to, &target.node, raw.clone());
+        self.send(to, raw.clone());
         if let Err(error) = self.relay(target, &raw) {
             error!(target: "serf", "failed to relay ack: {error}");
         }

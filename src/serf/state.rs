@@ -96,7 +96,7 @@ pub(crate) enum Action {
     /// Announce ourselves again: somebody claims that we leave.
     BroadcastJoin,
     /// A user message in one packet.
-    Send { to: SocketAddr, node: Arc<str>, message: Vec<u8> },
+    Send { to: SocketAddr, message: Vec<u8> },
     /// A user message to ourselves.
     Loopback(Vec<u8>),
     /// A `_serf_` query arrived.
@@ -307,12 +307,12 @@ impl State {
     }
 
     /// Sends a message to a node in one packet; to ourselves without a socket.
-    pub(crate) fn send(&mut self, to: SocketAddr, node: &Arc<str>, message: Vec<u8>) {
+    pub(crate) fn send(&mut self, to: SocketAddr, message: Vec<u8>) {
         let own = self.local_member().socket_addr() == Some(to);
         self.actions.push_back(if own {
             Action::Loopback(message)
         } else {
-            Action::Send { to, node: node.clone(), message }
+            Action::Send { to, message }
         });
     }
 

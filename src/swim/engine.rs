@@ -186,7 +186,7 @@ impl Swim {
                 Timer::ProbeTick => self.probe_tick(now, at, host),
                 Timer::ProbeAck(seq_no) => self.probe_indirectly(now, seq_no, host),
                 Timer::ProbeEnd(seq_no) => self.end_probe(now, seq_no, host),
-                Timer::Handler(seq_no) => self.expire_handler(now, seq_no, host),
+                Timer::Handler(seq_no) => self.expire_handler(seq_no, host),
                 Timer::Gossip => self.gossip_tick(now, host),
                 Timer::PushPull => self.push_pull_tick(now, host),
                 Timer::Suspicion(slot) => self.expire_suspicion(now, slot, host),

@@ -154,7 +154,7 @@ impl Swim {
             ) if !refutable(incarnation) => self.stats.dropped_inadmissible += 1,
             Ok(Message::Suspect(suspect)) => {
                 let (node, from) = (text(suspect.node), text(suspect.from));
-                self.suspect(now, node, suspect.incarnation, from, host);
+                self.suspect(now, node, suspect.incarnation, from);
             }
             Ok(Message::Dead(dead)) => {
                 let (node, from) = (text(dead.node), text(dead.from));
@@ -197,8 +197,7 @@ impl Swim {
     }
 
     /// Sends a user message in one packet of its own to an address. Go: `SendToAddress`.
-    pub fn send_user(&mut self, now: Instant, to: SocketAddr, name: &str, message: &[u8]) {
-        let _ = (now, name);
+    pub fn send_user(&mut self, to: SocketAddr, message: &[u8]) {
         let mut packet = self.builder.take_scratch();
         packet.push(USER);
         packet.extend_from_slice(message);

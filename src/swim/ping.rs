@@ -159,7 +159,7 @@ impl Swim {
     }
 
     /// The time for an ack to a relayed or API ping is over.
-    pub(super) fn expire_handler(&mut self, _now: Instant, seq_no: SeqNo, host: &mut dyn Host) {
+    pub(super) fn expire_handler(&mut self, seq_no: SeqNo, host: &mut dyn Host) {
         match self.handlers.remove(&seq_no) {
             Some(Handler::Relay { to, seq_no, nack }) => {
                 self.relays -= 1;

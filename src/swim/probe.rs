@@ -257,7 +257,7 @@ impl Swim {
         let me = Arc::clone(&self.config.name);
         let outbid = u32::from(self.mutated(Mutation::OutbidOthers));
         let incarnation = Incarnation(probe.incarnation.0.saturating_add(outbid));
-        self.suspect(now, name, incarnation, &me, host);
+        self.suspect(now, name, incarnation, &me);
         self.finish_probe(now, probe.sent, delta, host);
     }
 

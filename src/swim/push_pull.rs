@@ -136,7 +136,7 @@ impl Swim {
             }
             1..=3 if !refutable(row.incarnation) => self.stats.dropped_inadmissible += 1,
             // Dead is not taken on trust: the node gets its chance to refute.
-            1 | 2 => self.suspect(now, name, row.incarnation, me, host),
+            1 | 2 => self.suspect(now, name, row.incarnation, me),
             3 => self.dead(now, name, row.incarnation, name, None, host),
             _ => {}
         }

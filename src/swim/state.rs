@@ -125,7 +125,7 @@ impl Swim {
                 && alive.meta.as_slice() == &*row.record.meta
                 && vsn == row.record.vsn;
             if !same {
-                self.refute(now, alive.incarnation);
+                self.refute(alive.incarnation);
                 warn!(target: "memberlist", "Refuting an alive message for '{name}'");
             }
             return;
@@ -183,7 +183,6 @@ impl Swim {
         node: &str,
         incarnation: Incarnation,
         from: &str,
-        host: &mut dyn Host,
     ) {
         let Some(slot) = self.table.find(node) else { return };
         let Some(row) = self.table.get_mut(slot) else { return };
@@ -208,7 +207,7 @@ impl Swim {
             return;
         }
         if slot == self.me {
-            self.refute(now, incarnation);
+            self.refute(incarnation);
             warn!(target: "memberlist", "Refuting a suspect message (from: {from})");
             return;
         }
@@ -216,10 +215,10 @@ impl Swim {
         self.broadcast(name, None, |out| message.encode(out));
         self.stats.msg_suspect += 1;
         self.table.set_state(slot, NodeStateKind::Suspect, now);
-        self.start_suspicion(now, slot, from, host);
+        self.start_suspicion(now, slot, from);
     }
 
-    fn start_suspicion(&mut self, now: Instant, slot: u32, from: &str, _host: &mut dyn Host) {
+    fn start_suspicion(&mut self, now: Instant, slot: u32, from: &str) {
         let (config, n) = (&self.config, self.table.len());
         let min = suspicion_timeout(config.suspicion_mult, n, config.probe_interval);
         let max = min.saturating_mul(config.suspicion_max_timeout_mult);
@@ -278,7 +277,7 @@ impl Swim {
             return;
         }
         if slot == self.me && !self.leaving {
-            self.refute(now, incarnation);
+            self.refute(incarnation);
             warn!(target: "memberlist", "Refuting a dead message (from: {from})");
             return;
         }
@@ -298,7 +297,7 @@ impl Swim {
     ///
     /// Saturates at the largest incarnation; accusations at that one are ignored, so the node cannot
     /// be outbid.
-    fn refute(&mut self, _now: Instant, accused: Incarnation) {
+    fn refute(&mut self, accused: Incarnation) {
         let raised = match self.mutated(Mutation::RefuteInVain) {
             false => self.incarnation.0.max(accused.0).saturating_add(1),
             true => self.incarnation.0,

@@ -119,7 +119,8 @@ impl PacketCodec {
         }
     }
 
-    /// Bytes that label and, if `encrypted`, encryption will add to a packet (§8 of the spec).
+    /// Bytes that label and, if `encrypted`, encryption will add to a packet as in Go:
+    /// `net.go: encryptOverhead`, `label.go: labelOverhead`.
     pub fn overhead(&self, encrypted: bool) -> usize {
         let encryption = if encrypted { self.config.seal_version().overhead() } else { 0 };
         label::overhead(&self.config.label) + encryption

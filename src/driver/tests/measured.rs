@@ -182,10 +182,10 @@ fn names_from_the_network_do_not_make_counters_without_end() {
     for n in 0..2_000 {
         engine.user_event(Instant::ZERO, &format!("e{n}"), "".into(), false).unwrap();
         if n % 100 == 0 {
-            exporter.finish(&mut engine);
+            exporter.export_counters(&mut engine);
         }
     }
-    exporter.finish(&mut engine);
+    exporter.export_counters(&mut engine);
     assert_eq!(told.count("serf.events"), 2_000);
     let named = told.values.lock().unwrap();
     assert_eq!(named.keys().filter(|name| name.starts_with("serf.events.")).count(), 256);

@@ -42,7 +42,7 @@ impl Engine {
     pub(super) fn act(&mut self, now: Instant, action: Action) {
         match action {
             Action::BroadcastJoin => self.state.broadcast_join(now),
-            Action::Send { to, node, message } => self.swim.send_user(now, to, &node, &message),
+            Action::Send { to, message } => self.swim.send_user(to, &message),
             Action::Loopback(message) => self.state.on_user_message(now, &message),
             Action::Internal(query) => {
                 let changed = self.state.handle_internal(now, &query, self.swim.keyring());

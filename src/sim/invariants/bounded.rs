@@ -2,7 +2,7 @@
 //! broadcast queue more than two messages about each.
 //!
 //! Source: memberlist/queue.go (a message replaces the one before it about the same node; two,
-//! because Go names a refutation by its address); needs.md §3.2.
+//! because Go names a refutation by its address).
 
 use super::{Invariant, Oracle, View, Violation};
 use crate::sim::{SwimNode, World};

@@ -127,11 +127,6 @@ impl StreamDecoder {
         self.buf.capacity()
     }
 
-    /// Whether nothing has arrived: an end of the stream here is no error.
-    pub fn is_idle(&self) -> bool {
-        self.buf.is_empty() && !matches!(self.stage, Stage::Done)
-    }
-
     fn run(&mut self) -> Result<Option<StreamMessage>, StreamError> {
         loop {
             match self.step()? {
