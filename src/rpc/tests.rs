@@ -7,6 +7,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{protocol::*, *};
 use crate::serf;
 
+#[expect(clippy::too_many_lines, reason = "a table")]
 #[test]
 fn every_head_vector_is_encoded_byte_for_byte() {
     let mut vectors = head_vectors();

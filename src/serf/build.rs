@@ -29,28 +29,9 @@ pub(crate) fn build_state(
     now: Instant,
     snapshot: Option<&[u8]>,
 ) -> Result<(State, Replay), Error> {
-    let version = config.protocol_version;
-    if !(PROTOCOL_MIN..=PROTOCOL_MAX).contains(&version) {
-        let what = if version < PROTOCOL_MIN { "low" } else { "high" };
-        return Err(Error::Config(format!(
-            "Protocol version '{version}' too {what}. Must be in range: \
-             [{PROTOCOL_MIN}, {PROTOCOL_MAX}]"
-        )));
-    }
-    if config.user_event_size_limit > USER_EVENT_BYTES_MAX {
-        return Err(Error::Config(format!(
-            "user event size limit exceeds limit of {USER_EVENT_BYTES_MAX} bytes"
-        )));
-    }
-    let name = config.swim.name.clone();
     let tags = Tags::from(config.tags.clone());
-    let meta = State::encode_tags(&config, &tags)?;
-    if config.validate_node_names {
-        validate_name(&name).map_err(Error::Config)?;
-    }
-    if name.chars().any(char::is_control) {
-        return Err(Error::Config("node name contains control characters".to_owned()));
-    }
+    let meta = check(&config, &tags)?;
+    let (name, version) = (config.swim.name.clone(), config.protocol_version);
     config.swim.delegate_protocol = [PROTOCOL_MIN, PROTOCOL_MAX, version];
     config.swim.protocol_version = SWIM_PROTOCOL;
     config.swim.filter_alive |=
@@ -125,6 +106,37 @@ pub(crate) fn build_state(
         name,
         config,
     };
+    start_timers(&mut state);
+    Ok((state, replay))
+}
+
+/// Refuses what cannot work; gives the encoded tags.
+fn check(config: &Config, tags: &Tags) -> Result<Arc<[u8]>, Error> {
+    let version = config.protocol_version;
+    if !(PROTOCOL_MIN..=PROTOCOL_MAX).contains(&version) {
+        let what = if version < PROTOCOL_MIN { "low" } else { "high" };
+        return Err(Error::Config(format!(
+            "Protocol version '{version}' too {what}. Must be in range: \
+             [{PROTOCOL_MIN}, {PROTOCOL_MAX}]"
+        )));
+    }
+    if config.user_event_size_limit > USER_EVENT_BYTES_MAX {
+        return Err(Error::Config(format!(
+            "user event size limit exceeds limit of {USER_EVENT_BYTES_MAX} bytes"
+        )));
+    }
+    let name = &config.swim.name;
+    let meta = State::encode_tags(config, tags)?;
+    if config.validate_node_names {
+        validate_name(name).map_err(Error::Config)?;
+    }
+    if name.chars().any(char::is_control) {
+        return Err(Error::Config("node name contains control characters".to_owned()));
+    }
+    Ok(meta)
+}
+
+fn start_timers(state: &mut State) {
     for (interval, timer) in [
         (state.config.reap_interval, Timer::Reap),
         (state.config.reconnect_interval, Timer::Reconnect),
@@ -139,7 +151,6 @@ pub(crate) fn build_state(
         state.timers.insert((snapshot.next(), Timer::Snapshot));
         info!(target: "serf", clock = state.clock.time().0, "snapshot replayed");
     }
-    Ok((state, replay))
 }
 
 /// Go: `serf/serf.go:ValidateNodeName`.
