@@ -14,7 +14,7 @@ use super::{AgentError, EventScript, Settings, files, log::LogHub};
 use crate::{
     driver::{Error, JoinError, QueryHandle, Serf},
     rpc::protocol::errors,
-    serf::{MsgpackTransform, Query, QueryParams, TransformDelegate as _},
+    serf::{MsgpackTransform, QueryParams, TransformDelegate as _},
     wire::limits::META_BYTES_MAX,
 };
 
@@ -111,15 +111,6 @@ impl Agent {
         self.serf.query(name, payload, params).await.map_err(|error| {
             warn!(target: "agent", "failed to start user query: {error}");
             error.to_string()
-        })
-    }
-
-    /// Answers a query; the error is worded as Go's.
-    pub(super) async fn respond(&self, query: &Query, payload: Vec<u8>) -> Result<(), String> {
-        self.serf.respond(query, payload).await.map_err(|error| {
-            let text = error.to_string();
-            let prefix = "failed to respond to key query: ";
-            if text.starts_with(prefix) { text } else { format!("{prefix}{text}") }
         })
     }
 

@@ -170,7 +170,7 @@ async fn answer(agent: &Agent, query: &Query, output: Vec<u8>) {
     if output.is_empty() {
         return;
     }
-    if let Err(reason) = agent.respond(query, output).await {
+    if let Err(reason) = agent.serf.respond(query, output).await {
         warn!(target: "agent", "Failed to respond to query 'query: {}': {reason}", query.name);
     }
 }

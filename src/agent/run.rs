@@ -263,11 +263,9 @@ async fn start(settings: &Settings) -> Result<Started, AgentError> {
     config.swim.codec.keyring = keyring(settings).map_err(setup)?;
     let failed = |error: crate::driver::Error| {
         let reason = match (&error, &settings.snapshot_path) {
-            (crate::driver::Error::Io { context, source }, Some(path))
-                if context.ends_with("failed to open snapshot") =>
-            {
+            (crate::driver::Error::Snapshot(source), Some(path)) => {
                 let (path, source) = (path.display(), go_net::error_text(source));
-                format!("{context}: open {path}: {source}")
+                format!("Failed to setup snapshot: failed to open snapshot: open {path}: {source}")
             }
             _ => error.to_string(),
         };

@@ -23,7 +23,7 @@ use super::{
     stream::{self, Outbox, PendingQueries},
 };
 use crate::{
-    driver::{LagPolicy, Subscribe},
+    driver::{self, LagPolicy, Subscribe},
     msgpack::{Dialect, Writer},
     rpc::{
         FrameReader, RpcError, decode, encode, encode_members,
@@ -34,7 +34,7 @@ use crate::{
             STREAM_QUEUE, STREAMS_PER_CLIENT_MAX, Stop, Stream, Tags, errors,
         },
     },
-    serf::{KeyOp, Member, QueryParams, RegexCache},
+    serf::{self, KeyOp, Member, QueryParams, RegexCache},
 };
 
 /// Writes that wait for a slow client before its own requests do.
@@ -457,13 +457,13 @@ impl Session {
         let Some(query) = self.pending.get(request.id) else {
             return self.respond(seq, errors::INVALID_QUERY_ID);
         };
-        match self.agent.respond(&query, request.payload.0).await {
+        match self.agent.serf.respond(&query, request.payload.0).await {
             Ok(()) => self.respond(seq, ""),
-            Err(error) if error.contains("past the deadline") => {
+            Err(driver::Error::Serf(serf::Error::PastDeadline)) => {
                 self.pending.remove(request.id);
                 self.respond(seq, errors::INVALID_QUERY_ID);
             }
-            Err(error) => self.respond(seq, &error),
+            Err(error) => self.respond(seq, &error.to_string()),
         }
     }
 

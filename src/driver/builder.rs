@@ -147,10 +147,7 @@ impl Builder {
             return Ok(None);
         }
         let writer = Writer::start(self.snapshot_path.clone(), self.keyring_file.clone());
-        writer.map(Some).map_err(|source| {
-            let context = "Failed to setup snapshot: failed to open snapshot".to_owned();
-            Error::Io { context, source }
-        })
+        writer.map(Some).map_err(Error::Snapshot)
     }
 }
 
@@ -161,10 +158,7 @@ async fn read_snapshot(path: &Path) -> Result<Vec<u8>, Error> {
     match read.unwrap_or_else(|_| Err(io::Error::other("the reader was stopped"))) {
         Ok(bytes) => Ok(bytes),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(source) => {
-            let context = "Failed to setup snapshot: failed to open snapshot".to_owned();
-            Err(Error::Io { context, source })
-        }
+        Err(error) => Err(Error::Snapshot(error)),
     }
 }
 

@@ -12,7 +12,9 @@ pub enum Error {
     Serf(crate::serf::Error),
     /// The node was shut down, by a call, a lost name vote or the end of its runtime.
     Shutdown,
-    /// A socket or file failed: the environment's fault.
+    /// The snapshot cannot be read or written: the environment's fault.
+    Snapshot(std::io::Error),
+    /// A socket or another file failed: the environment's fault.
     Io {
         /// What was tried.
         context: String,
@@ -25,6 +27,7 @@ error_texts! {
     Error {
         Self::Serf(error) => "{error}";
         Self::Shutdown => "serf is shut down";
+        Self::Snapshot(source) => "Failed to setup snapshot: failed to open snapshot: {source}";
         Self::Io { context, source } => "{context}: {source}";
     }
 }
@@ -33,7 +36,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Serf(error) => Some(error),
-            Self::Io { source, .. } => Some(source),
+            Self::Snapshot(source) | Self::Io { source, .. } => Some(source),
             Self::Shutdown => None,
         }
     }

@@ -16,6 +16,8 @@ pub enum Error {
     Swim(crate::swim::Error),
     /// A broadcast was not sent out in time.
     Timeout(&'static str),
+    /// The query is over, or was never heard of.
+    PastDeadline,
     /// Some nodes refused a key operation, or did not answer it.
     Keys(String),
 }
@@ -27,6 +29,7 @@ error_texts! {
         Self::Invalid(text) => "{text}";
         Self::Swim(error) => "{error}";
         Self::Timeout(text) => "{text}";
+        Self::PastDeadline => "failed to respond to key query: response is past the deadline";
         Self::Keys(text) => "{text}";
     }
 }

@@ -248,12 +248,12 @@ impl State {
             return Err(wrap(&format_args!("response exceeds limit of {limit} bytes")));
         }
         let query = self.received.queries.get(&id);
-        let Some(query) = query else { return Err(wrap(&"response is past the deadline")) };
+        let query = query.ok_or(Error::PastDeadline)?;
         if query.answered {
             return Err(wrap(&"response already sent"));
         }
         if now > query.deadline {
-            return Err(wrap(&"response is past the deadline"));
+            return Err(Error::PastDeadline);
         }
         let target = query.target.clone();
         let Some(to) = target.socket_addr() else {
