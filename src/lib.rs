@@ -244,6 +244,12 @@
 //! | `metrics` | counters and timings under Go's names, for any recorder of the `metrics` crate |
 //! | `serde` | serializable members and events |
 //! | `sim` | the virtual network, and the check for transforms |
+//! | `tls` | `transport::TlsTransport`: streams under TLS, with rustls |
+//! | `quic` | `transport::QuicTransport`: everything over QUIC, with quinn; brings `tls` |
+//! | `memberlist` | `transport::MemberlistTransport`: the transports of the crate memberlist, on tokio or smol |
+//!
+//! Go nodes speak plain UDP and TCP, the default; the last three are for clusters of Rust nodes.
+//! A transport is given to [`Builder::start_on`](driver::Builder::start_on).
 //!
 //! Libraries take `default-features = false`. Without tokio, or where there are no sockets (wasm32),
 //! [`serf::Engine`] is the node as a plain value: it is fed packets and the time, and gives

@@ -1,12 +1,27 @@
 //! Layer 1b: bytes over sockets behind one small trait.
 
+#[cfg(feature = "memberlist")]
+mod crate_memberlist;
 mod net;
+#[cfg(feature = "quic")]
+mod quic;
+#[cfg(feature = "tls")]
+mod tls;
 
 use std::{future::Future, io, net::SocketAddr};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
+#[cfg(feature = "memberlist")]
+pub use crate_memberlist::{MemberlistStream, MemberlistTransport};
 pub use net::{BindError, NetTransport, SocketKind};
+#[cfg(feature = "quic")]
+pub use quic::{QuicStream, QuicTransport};
+#[cfg(feature = "tls")]
+pub use tls::TlsTransport;
+/// What the transports are configured with.
+#[cfg(feature = "tls")]
+pub use tokio_rustls::rustls;
 
 /// A connection.
 pub trait Connection: AsyncRead + AsyncWrite + Send + Unpin + 'static {}

@@ -165,13 +165,18 @@ fn bind_tcp(addr: SocketAddr) -> io::Result<TcpListener> {
 }
 
 fn bind_udp(addr: SocketAddr) -> io::Result<(UdpSocket, StdUdpSocket)> {
+    let direct: StdUdpSocket = datagram_socket(addr)?.into();
+    Ok((UdpSocket::from_std(direct.try_clone()?)?, direct))
+}
+
+/// Bound, with room for bursts, and never waiting.
+pub(super) fn datagram_socket(addr: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
     both_families(&socket, addr)?;
     socket.bind(&addr.into())?;
     socket.set_nonblocking(true)?;
     widen(&socket);
-    let direct: StdUdpSocket = socket.into();
-    Ok((UdpSocket::from_std(direct.try_clone()?)?, direct))
+    Ok(socket)
 }
 
 /// `::` means both families, whatever the system's default is.

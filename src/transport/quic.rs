@@ -1,0 +1,367 @@
+//! Everything over QUIC: for clusters of Rust nodes. Go has no counterpart.
+//!
+//! One UDP socket; between two nodes one connection that is opened when first needed, by either
+//! end, and closed by its idle timeout. Datagrams travel as QUIC datagrams, or each in a stream of
+//! its own where the path's MTU is too small; streams are bidirectional streams.
+
+use std::{
+    collections::HashMap,
+    io,
+    net::{SocketAddr, UdpSocket},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use quinn::{
+    Connection, Endpoint, EndpointConfig, Incoming, RecvStream, SendStream, TransportConfig,
+    crypto::rustls::{QuicClientConfig, QuicServerConfig},
+};
+use tokio::{
+    io::Join,
+    runtime::Handle,
+    sync::{Mutex as AsyncMutex, Semaphore, mpsc, oneshot},
+    time::timeout,
+};
+use tracing::debug;
+
+use super::{Transport, rustls};
+
+/// One UDP socket that speaks QUIC.
+pub struct QuicTransport {
+    local: SocketAddr,
+    shared: Arc<Shared>,
+    packets: Mutex<Packets>,
+    streams: AsyncMutex<mpsc::Receiver<(QuicStream, SocketAddr)>>,
+}
+
+/// Both directions of a bidirectional stream.
+pub type QuicStream = Join<RecvStream, SendStream>;
+
+struct Shared {
+    endpoint: Endpoint,
+    client: quinn::ClientConfig,
+    server_name: String,
+    peers: Mutex<HashMap<SocketAddr, Peer>>,
+    packets: mpsc::Sender<(Bytes, SocketAddr)>,
+    streams: mpsc::Sender<(QuicStream, SocketAddr)>,
+    /// Streams that carry one datagram each, under way in either direction.
+    oversized: Arc<Semaphore>,
+    runtime: Handle,
+}
+
+enum Peer {
+    Open(Connection),
+    Connecting { datagrams: Vec<Bytes>, waiters: Vec<oneshot::Sender<io::Result<Connection>>> },
+}
+
+struct Packets {
+    queue: mpsc::Receiver<(Bytes, SocketAddr)>,
+    /// Taken out to see whether there is one.
+    next: Option<(Bytes, SocketAddr)>,
+}
+
+impl QuicTransport {
+    /// Binds the socket. `server_name` stands in the certificates of all nodes: peers are known by
+    /// address, which no certificate has to tell. Both configurations have to allow TLS 1.3; give
+    /// them a protocol name (ALPN) of your own.
+    ///
+    /// Must run inside a tokio runtime.
+    ///
+    /// # Errors
+    /// The address is not ours, the port is taken, or a configuration knows no cipher of QUIC.
+    pub fn bind(
+        addr: SocketAddr,
+        server_name: &str,
+        client: Arc<rustls::ClientConfig>,
+        server: Arc<rustls::ServerConfig>,
+    ) -> io::Result<Self> {
+        let mut transport = TransportConfig::default();
+        transport.max_idle_timeout(Some(IDLE_MAX.try_into().map_err(io::Error::other)?));
+        transport.datagram_receive_buffer_size(Some(CONNECTION_BUFFER_BYTES));
+        transport.datagram_send_buffer_size(CONNECTION_BUFFER_BYTES);
+        let transport = Arc::new(transport);
+        let client = QuicClientConfig::try_from(client).map_err(io::Error::other)?;
+        let mut client = quinn::ClientConfig::new(Arc::new(client));
+        client.transport_config(Arc::clone(&transport));
+        let server = QuicServerConfig::try_from(server).map_err(io::Error::other)?;
+        let mut server = quinn::ServerConfig::with_crypto(Arc::new(server));
+        server.transport_config(transport);
+        let socket: UdpSocket = super::net::datagram_socket(addr)?.into();
+        let runtime = Arc::new(quinn::TokioRuntime);
+        let endpoint = Endpoint::new(EndpointConfig::default(), Some(server), socket, runtime)?;
+        let local = endpoint.local_addr()?;
+        let (packets, packet_queue) = mpsc::channel(PACKETS_MAX);
+        let (streams, stream_queue) = mpsc::channel(STREAMS_MAX);
+        let shared = Arc::new(Shared {
+            endpoint: endpoint.clone(),
+            client,
+            server_name: server_name.to_owned(),
+            peers: Mutex::default(),
+            packets,
+            streams,
+            oversized: Arc::new(Semaphore::new(OVERSIZED_MAX)),
+            runtime: Handle::current(),
+        });
+        tokio::spawn(listen(endpoint, Arc::clone(&shared)));
+        let packets = Mutex::new(Packets { queue: packet_queue, next: None });
+        Ok(Self { local, shared, packets, streams: AsyncMutex::new(stream_queue) })
+    }
+
+    fn packets(&self) -> MutexGuard<'_, Packets> {
+        self.packets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for QuicTransport {
+    fn drop(&mut self) {
+        self.shared.endpoint.close(0_u32.into(), b"");
+    }
+}
+
+impl Transport for QuicTransport {
+    type Stream = QuicStream;
+
+    fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// Sends over the connection there is. Without one, datagrams wait for it, up to a few.
+    fn try_send_to(&self, data: &[u8], to: SocketAddr) -> io::Result<()> {
+        let data = Bytes::copy_from_slice(data);
+        let mut peers = self.shared.peers();
+        match peers.get_mut(&to) {
+            Some(Peer::Open(connection)) if connection.close_reason().is_none() => {
+                self.shared.send(connection, data)
+            }
+            Some(Peer::Connecting { datagrams, .. }) if datagrams.len() >= WAITING_MAX => {
+                Err(io::ErrorKind::WouldBlock.into())
+            }
+            Some(Peer::Connecting { datagrams, .. }) => {
+                datagrams.push(data);
+                Ok(())
+            }
+            _ => {
+                self.shared.start_connecting(&mut peers, to, vec![data], Vec::new());
+                Ok(())
+            }
+        }
+    }
+
+    async fn readable(&self) -> io::Result<()> {
+        std::future::poll_fn(|cx| {
+            let Packets { queue, next } = &mut *self.packets();
+            if next.is_none() {
+                *next = ready!(queue.poll_recv(cx));
+            }
+            Poll::Ready(Ok(()))
+        })
+        .await
+    }
+
+    fn try_recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        let Packets { queue, next } = &mut *self.packets();
+        let packet = next.take().or_else(|| queue.try_recv().ok());
+        let (data, from) = packet.ok_or(io::ErrorKind::WouldBlock)?;
+        let len = data.len().min(buf.len());
+        if let (Some(buf), Some(data)) = (buf.get_mut(..len), data.get(..len)) {
+            buf.copy_from_slice(data);
+        }
+        Ok((len, from))
+    }
+
+    async fn connect(&self, to: SocketAddr) -> io::Result<QuicStream> {
+        let connection = self.shared.connection(to).await?;
+        let (send, recv) = connection.open_bi().await?;
+        Ok(tokio::io::join(recv, send))
+    }
+
+    async fn accept(&self) -> io::Result<(QuicStream, SocketAddr)> {
+        let accepted = self.streams.lock().await.recv().await;
+        accepted.ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+}
+
+impl Shared {
+    fn peers(&self) -> MutexGuard<'_, HashMap<SocketAddr, Peer>> {
+        self.peers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The open connection to a peer, or a new one.
+    async fn connection(self: &Arc<Self>, to: SocketAddr) -> io::Result<Connection> {
+        let (waiter, opened) = oneshot::channel();
+        {
+            let mut peers = self.peers();
+            match peers.get_mut(&to) {
+                Some(Peer::Open(connection)) if connection.close_reason().is_none() => {
+                    return Ok(connection.clone());
+                }
+                Some(Peer::Connecting { waiters, .. }) => {
+                    waiters.retain(|waiter| !waiter.is_closed());
+                    waiters.push(waiter);
+                }
+                _ => self.start_connecting(&mut peers, to, Vec::new(), vec![waiter]),
+            }
+        }
+        opened.await.unwrap_or_else(|_| Err(io::ErrorKind::NotConnected.into()))
+    }
+
+    fn start_connecting(
+        self: &Arc<Self>,
+        peers: &mut HashMap<SocketAddr, Peer>,
+        to: SocketAddr,
+        datagrams: Vec<Bytes>,
+        waiters: Vec<oneshot::Sender<io::Result<Connection>>>,
+    ) {
+        peers.insert(to, Peer::Connecting { datagrams, waiters });
+        let shared = Arc::clone(self);
+        self.runtime.spawn(async move {
+            let connected = shared.dial(to).await;
+            let waiting = match &connected {
+                Ok(connection) => shared.peers().insert(to, Peer::Open(connection.clone())),
+                Err(_) => shared.peers().remove(&to),
+            };
+            let Some(Peer::Connecting { datagrams, waiters }) = waiting else { return };
+            for waiter in waiters {
+                let copy = |error: &io::Error| io::Error::new(error.kind(), error.to_string());
+                // Who gave up waiting does not need it.
+                let _ = waiter.send(connected.as_ref().map(Clone::clone).map_err(copy));
+            }
+            match connected {
+                Ok(connection) => {
+                    for data in datagrams {
+                        // Lost, as datagrams may be.
+                        let _ = shared.send(&connection, data);
+                    }
+                    shared.serve(connection, to).await;
+                }
+                Err(error) => debug!(target: "memberlist", addr = %to, %error, "no connection"),
+            }
+        });
+    }
+
+    async fn dial(&self, to: SocketAddr) -> io::Result<Connection> {
+        let connecting = self
+            .endpoint
+            .connect_with(self.client.clone(), to, &self.server_name)
+            .map_err(io::Error::other)?;
+        Ok(timeout(HANDSHAKE_MAX, connecting).await??)
+    }
+
+    /// Sends a datagram, in a stream of its own if the path takes no datagram of its size.
+    fn send(&self, connection: &Connection, data: Bytes) -> io::Result<()> {
+        if connection.max_datagram_size().is_some_and(|max| data.len() <= max) {
+            return connection.send_datagram(data).map_err(io::Error::other);
+        }
+        let permit = Arc::clone(&self.oversized).try_acquire_owned();
+        let permit = permit.map_err(|_| io::ErrorKind::WouldBlock)?;
+        let connection = connection.clone();
+        self.runtime.spawn(async move {
+            let _permit = permit;
+            let sending = async {
+                let mut stream = connection.open_uni().await.ok()?;
+                stream.write_all(&data).await.ok()?;
+                stream.finish().ok()
+            };
+            // Lost if that takes too long, as datagrams may be.
+            let _ = timeout(OVERSIZED_TIME, sending).await;
+        });
+        Ok(())
+    }
+
+    /// Takes what a peer sends until the connection is closed.
+    async fn serve(self: Arc<Self>, connection: Connection, from: SocketAddr) {
+        loop {
+            tokio::select! {
+                datagram = connection.read_datagram() => match datagram {
+                    Ok(data) => self.deliver(data, from),
+                    Err(_) => break,
+                },
+                stream = connection.accept_bi() => match stream {
+                    // Without room it is refused by being dropped.
+                    Ok((send, recv)) => drop(self.streams.try_send((tokio::io::join(recv, send), from))),
+                    Err(_) => break,
+                },
+                stream = connection.accept_uni() => match stream {
+                    Ok(stream) => self.receive(stream, from),
+                    Err(_) => break,
+                },
+            }
+        }
+        let mut peers = self.peers();
+        if let Some(Peer::Open(last)) = peers.get(&from)
+            && last.stable_id() == connection.stable_id()
+        {
+            peers.remove(&from);
+        }
+    }
+
+    /// Reads a datagram that has a stream of its own.
+    fn receive(self: &Arc<Self>, mut stream: RecvStream, from: SocketAddr) {
+        let Ok(permit) = Arc::clone(&self.oversized).try_acquire_owned() else { return };
+        let shared = Arc::clone(self);
+        self.runtime.spawn(async move {
+            let _permit = permit;
+            let reading = timeout(OVERSIZED_TIME, stream.read_to_end(DATAGRAM_BYTES_MAX));
+            if let Ok(Ok(data)) = reading.await {
+                shared.deliver(data.into(), from);
+            }
+        });
+    }
+
+    /// A full queue loses the datagram, as a full socket would.
+    fn deliver(&self, data: Bytes, from: SocketAddr) {
+        if self.packets.try_send((data, from)).is_err() {
+            debug!(target: "memberlist", addr = %from, "datagram lost: the queue is full");
+        }
+    }
+}
+
+/// Takes connections until the endpoint is closed; each has its own task from the first packet on.
+async fn listen(endpoint: Endpoint, shared: Arc<Shared>) {
+    while let Some(incoming) = endpoint.accept().await {
+        if endpoint.open_connections() >= CONNECTIONS_MAX {
+            incoming.refuse();
+            continue;
+        }
+        tokio::spawn(welcome(incoming, Arc::clone(&shared)));
+    }
+}
+
+async fn welcome(incoming: Incoming, shared: Arc<Shared>) {
+    let Ok(Ok(connection)) = timeout(HANDSHAKE_MAX, incoming).await else { return };
+    let from = connection.remote_address();
+    let from = SocketAddr::new(from.ip().to_canonical(), from.port());
+    {
+        let mut peers = shared.peers();
+        // The peer may have been started anew and not know of an earlier connection. What waits
+        // for our own attempt to connect still waits for that.
+        if !matches!(peers.get(&from), Some(Peer::Connecting { .. })) {
+            peers.insert(from, Peer::Open(connection.clone()));
+        }
+    }
+    shared.serve(connection, from).await;
+}
+
+/// Datagrams that wait for the engine.
+const PACKETS_MAX: usize = 1_024;
+/// Streams that wait to be accepted.
+const STREAMS_MAX: usize = 256;
+/// Datagrams that wait for a connection.
+const WAITING_MAX: usize = 16;
+/// Streams with one datagram each that are under way.
+const OVERSIZED_MAX: usize = 256;
+/// How long one of them may take: a datagram that is later is of no use.
+const OVERSIZED_TIME: Duration = Duration::from_secs(2);
+/// The largest datagram, as with UDP.
+const DATAGRAM_BYTES_MAX: usize = 65_536;
+/// Connections open at a time; further peers are refused and may come back.
+const CONNECTIONS_MAX: usize = 4_096;
+/// An unused connection is closed soon: a peer that was started anew does not know of it, and what
+/// we send on it until then is lost.
+const IDLE_MAX: Duration = Duration::from_secs(5);
+/// Datagrams of one connection that wait, in either direction.
+const CONNECTION_BUFFER_BYTES: usize = 256 * 1024;
+/// As long as an exchange may take by default.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(10);

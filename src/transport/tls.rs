@@ -1,0 +1,100 @@
+//! UDP as it is, streams under TLS: for clusters of Rust nodes. Go has no counterpart.
+//!
+//! TLS protects the streams only, so a keyring is wanted besides: it seals the datagrams, and the
+//! streams once more. Certificates are checked by the two configurations; a server configuration
+//! with a client verifier makes both ends show one.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::{net::TcpStream, sync::Mutex, task::JoinSet, time::timeout};
+use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
+
+use super::{BindError, NetTransport, Transport, rustls};
+
+/// [`NetTransport`] with TLS over its streams.
+pub struct TlsTransport {
+    net: NetTransport,
+    connector: TlsConnector,
+    acceptor: TlsAcceptor,
+    server_name: rustls::pki_types::ServerName<'static>,
+    /// Connections whose handshake is under way. One task waits for them, so nobody else locks.
+    handshakes: Mutex<JoinSet<Option<Accepted>>>,
+}
+
+type Accepted = (TlsStream<TcpStream>, SocketAddr);
+
+impl TlsTransport {
+    /// Binds both sockets as [`NetTransport::bind`] does. `server_name` stands in the certificates
+    /// of all nodes: peers are known by address, which no certificate has to tell.
+    ///
+    /// Must run inside a tokio runtime.
+    ///
+    /// # Errors
+    /// The address is not ours, or the port is taken.
+    pub fn bind(
+        addr: SocketAddr,
+        server_name: rustls::pki_types::ServerName<'static>,
+        client: Arc<rustls::ClientConfig>,
+        server: Arc<rustls::ServerConfig>,
+    ) -> Result<Self, BindError> {
+        Ok(Self {
+            net: NetTransport::bind(addr)?,
+            connector: client.into(),
+            acceptor: server.into(),
+            server_name,
+            handshakes: Mutex::default(),
+        })
+    }
+}
+
+impl Transport for TlsTransport {
+    type Stream = TlsStream<TcpStream>;
+
+    fn local_addr(&self) -> SocketAddr {
+        self.net.local_addr()
+    }
+
+    fn try_send_to(&self, data: &[u8], to: SocketAddr) -> io::Result<()> {
+        self.net.try_send_to(data, to)
+    }
+
+    async fn readable(&self) -> io::Result<()> {
+        self.net.readable().await
+    }
+
+    fn try_recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        self.net.try_recv_from(buf)
+    }
+
+    async fn connect(&self, to: SocketAddr) -> io::Result<Self::Stream> {
+        let stream = self.net.connect(to).await?;
+        Ok(self.connector.connect(self.server_name.clone(), stream).await?.into())
+    }
+
+    /// The next peer whose handshake is done; one that is slow holds nobody else up.
+    async fn accept(&self) -> io::Result<Accepted> {
+        let mut handshakes = self.handshakes.lock().await;
+        loop {
+            let room = handshakes.len() < HANDSHAKES_MAX;
+            tokio::select! {
+                // A handshake that failed is the peer's affair, as a broken stream is.
+                Some(done) = handshakes.join_next() => if let Ok(Some(accepted)) = done {
+                    return Ok(accepted);
+                },
+                accepted = self.net.accept(), if room => {
+                    let (stream, from) = accepted?;
+                    let handshake = self.acceptor.accept(stream);
+                    handshakes.spawn(async move {
+                        let stream = timeout(HANDSHAKE_MAX, handshake).await.ok()?.ok()?;
+                        Some((stream.into(), from))
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// Handshakes under way at a time; further peers wait in the listener's backlog.
+const HANDSHAKES_MAX: usize = 1_024;
+/// As long as an exchange may take by default.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
