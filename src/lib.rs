@@ -246,9 +246,10 @@
 //! | `sim` | the virtual network, and the check for transforms |
 //! | `tls` | `transport::TlsTransport`: streams under TLS, with rustls |
 //! | `quic` | `transport::QuicTransport`: everything over QUIC, with quinn; brings `tls` |
+//! | `lz4` | `wire::Compression::Lz4`, for clusters of Rust nodes |
 //! | `memberlist` | `transport::MemberlistTransport`: the transports of the crate memberlist, on tokio or smol |
 //!
-//! Go nodes speak plain UDP and TCP, the default; the last three are for clusters of Rust nodes.
+//! Go nodes speak plain UDP and TCP, the default; the rest is for clusters of Rust nodes.
 //! A transport is given to [`Builder::start_on`](driver::Builder::start_on).
 //!
 //! Libraries take `default-features = false`. Without tokio, or where there are no sockets (wasm32),

@@ -7,9 +7,9 @@ use ruserf::{
     base::Rng,
     msgpack::Bin,
     wire::{
-        Ack, Alive, CodecConfig, CompoundParts, Dead, Incarnation, IndirectPing, Keyring, Message,
-        Nack, NodeState, PacketCodec, Ping, PushPull, Role, SeqNo, StreamDecoder, StreamMessage,
-        Suspect, encode_compound,
+        Ack, Alive, CodecConfig, CompoundParts, Compression, Dead, Incarnation, IndirectPing,
+        Keyring, Message, Nack, NodeState, PacketCodec, Ping, PushPull, Role, SeqNo, StreamDecoder,
+        StreamMessage, Suspect, encode_compound,
     },
 };
 
@@ -109,7 +109,7 @@ fn lzw(c: &mut Criterion) {
     let mut group = c.benchmark_group("lzw");
     for len in [1_400, 65_536] {
         let message = &rows[..len];
-        let mut codec = codec(b"", true);
+        let mut codec = codec(b"", Compression::Lzw);
         let mut rng = Rng::from_u64(1);
         let (mut packet, mut back) = (Vec::new(), Vec::new());
         codec.seal(&mut rng, message, false, &mut packet);
@@ -158,7 +158,7 @@ fn encryption(c: &mut Criterion) {
     let message = vec![0x5a; 1_400];
     let mut rng = Rng::from_u64(1);
     for bits in [128, 192, 256] {
-        let mut codec = codec(&vec![7; bits / 8], false);
+        let mut codec = codec(&vec![7; bits / 8], Compression::None);
         let (mut packet, mut buf) = (Vec::new(), Vec::new());
         c.bench_function(&format!("seal_aes{bits}/1400"), |b| {
             b.iter(|| {
@@ -195,9 +195,10 @@ fn push_pull(c: &mut Criterion) {
     });
     let mut rng = Rng::from_u64(1);
     for (layers, compression, key) in [
-        ("plain", false, &[][..]),
-        ("compressed", true, &[]),
-        ("compressed_aes256", true, &[7; 32]),
+        ("plain", Compression::None, &[][..]),
+        ("compressed", Compression::Lzw, &[]),
+        ("compressed_lz4", Compression::Lz4, &[]),
+        ("compressed_aes256", Compression::Lzw, &[7; 32]),
     ] {
         let stream = codec(key, compression).stream_codec();
         let mut sent = Vec::new();
@@ -224,7 +225,7 @@ fn push_pull(c: &mut Criterion) {
     group.finish();
 }
 
-fn codec(key: &[u8], compression: bool) -> PacketCodec {
+fn codec(key: &[u8], compression: Compression) -> PacketCodec {
     let config = CodecConfig {
         keyring: Keyring::build(&[], key).unwrap_or_default(),
         verify_incoming: true,

@@ -85,7 +85,7 @@ impl Node {
     fn new(change: impl Fn(&mut Config)) -> Self {
         let mut config = Config::lan("bench");
         config.advertise_addr = vec![10, 0, 0, 1];
-        config.codec.compression = false;
+        config.codec.compression = false.into();
         config.delegate_protocol = [2, 5, 4];
         config.probe_interval = Duration::ZERO;
         config.push_pull_interval = Duration::ZERO;

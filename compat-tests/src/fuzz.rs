@@ -148,7 +148,7 @@ fn codec(label: &str, key: &[u8], verify_incoming: bool) -> PacketCodec {
         keyring,
         verify_incoming,
         verify_outgoing: true,
-        compression: true,
+        compression: true.into(),
         ..CodecConfig::default()
     };
     PacketCodec::build(config).expect("a short label")

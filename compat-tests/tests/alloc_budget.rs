@@ -82,7 +82,8 @@ fn hostile_values() {
 
 fn decompression_bombs() {
     let mut rng = Rng::from_u64(1);
-    let mut packer = PacketCodec::build(CodecConfig { compression: true, ..config(b"") }).unwrap();
+    let mut packer =
+        PacketCodec::build(CodecConfig { compression: true.into(), ..config(b"") }).unwrap();
     let mut bomb = vec![8];
     bomb.resize(8 << 20, 0);
     let mut packet = Vec::new();

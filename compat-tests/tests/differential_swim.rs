@@ -206,7 +206,7 @@ impl Pair {
         let mut config = Config::lan("self");
         config.advertise_addr = vec![10, 0, 0, 1];
         config.delegate_protocol = [2, 5, 4];
-        config.codec.compression = false;
+        config.codec.compression = false.into();
         let mut host = Notes::default();
         change(&mut config, &mut host);
         let start = Instant::from_nanos(1_000_000_000_000);

@@ -378,7 +378,7 @@ async fn start_rust(setup: &Setup, name: &str, change: impl FnOnce(&mut Config))
 async fn start_rust_with(mut config: Config, setup: &Setup, port: u16) -> Serf {
     config.protocol_version = setup.protocol;
     config.swim.codec.label = setup.label.as_bytes().to_vec();
-    config.swim.codec.compression = setup.rust_compresses;
+    config.swim.codec.compression = setup.rust_compresses.into();
     if let Some(key) = &setup.key {
         config.swim.codec.keyring = Keyring::build(&[], key).expect("a key");
     }

@@ -14,7 +14,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 fn config(name: &str) -> Config {
     let mut config = Config::lan(name);
-    config.swim.codec.compression = false;
+    config.swim.codec.compression = false.into();
     config
 }
 

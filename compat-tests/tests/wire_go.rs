@@ -125,7 +125,7 @@ fn configs() -> Vec<Config> {
                         keyring,
                         verify_incoming: true,
                         verify_outgoing: true,
-                        compression,
+                        compression: compression.into(),
                         protocol_version,
                         ..CodecConfig::default()
                     };

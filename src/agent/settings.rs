@@ -220,7 +220,7 @@ impl Settings {
                 *target = Duration::from_nanos(u64::try_from(ns).unwrap_or(0));
             }
         };
-        swim.codec.compression = self.compression;
+        swim.codec.compression = self.compression.into();
         swim.codec.label = written.text("label").unwrap_or_default().as_bytes().to_vec();
         swim.cidrs_allowed = self.cidrs()?;
         duration("dead_node_reclaim_time", &mut swim.dead_node_reclaim_time);

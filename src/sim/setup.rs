@@ -6,6 +6,7 @@ use super::{Link, Network, SwimNode, World, WorldConfig, address_of};
 use crate::{
     base::{Instant, Rng},
     swim::{Cast, Config},
+    wire::Compression,
 };
 
 /// A cluster of bare membership engines.
@@ -34,7 +35,7 @@ impl ClusterSpec {
 
     /// The given settings, but without compression.
     pub fn with_config(nodes: u32, seed: u64, mut config: Config) -> Self {
-        config.codec.compression = false;
+        config.codec.compression = Compression::None;
         Self { nodes, seed, threads: 1, link: Link::default(), config, trace_lines: 0 }
     }
 

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use crate::wire::{CodecConfig, Incarnation};
+use crate::wire::{CodecConfig, Compression, Incarnation};
 
 /// Configuration of one node. Go: `memberlist/config.go`.
 #[derive(Clone)]
@@ -118,7 +118,7 @@ impl Config {
             codec: CodecConfig {
                 verify_incoming: true,
                 verify_outgoing: true,
-                compression: true,
+                compression: Compression::Lzw,
                 protocol_version: 2,
                 ..CodecConfig::default()
             },

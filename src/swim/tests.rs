@@ -114,7 +114,7 @@ const VSN: [u8; 6] = [1, 5, 2, 0, 0, 0];
 fn quiet() -> Config {
     let mut config = Config::lan("me");
     config.advertise_addr = vec![10, 0, 0, 1];
-    config.codec.compression = false;
+    config.codec.compression = false.into();
     config
 }
 

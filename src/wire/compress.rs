@@ -3,23 +3,52 @@
 use super::{Compress, DecodeError, lzw, message::kind};
 use crate::msgpack::{Reader, Value, Writer};
 
+/// How what is sent is compressed. Whatever is known is accepted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Compression {
+    /// Not at all.
+    #[default]
+    None,
+    /// With LZW, as Go nodes do and understand.
+    Lzw,
+    /// With LZ4: only for clusters whose nodes all have the feature; others drop what they get.
+    #[cfg(feature = "lz4")]
+    Lz4,
+}
+
+/// LZW, or nothing.
+impl From<bool> for Compression {
+    fn from(wanted: bool) -> Self {
+        if wanted { Self::Lzw } else { Self::None }
+    }
+}
+
 /// Makes compress messages; reused from packet to packet.
 pub(super) struct Compressor {
+    with: Compression,
     lzw: lzw::Encoder,
+    #[cfg(feature = "lz4")]
+    lz4: Option<lz4_flex::block::CompressTable>,
     packed: Vec<u8>,
 }
 
 impl Compressor {
-    pub(super) fn new() -> Self {
-        Self { lzw: lzw::Encoder::new(), packed: Vec::new() }
+    pub(super) fn new(with: Compression) -> Self {
+        Self {
+            with,
+            lzw: lzw::Encoder::new(),
+            #[cfg(feature = "lz4")]
+            lz4: None,
+            packed: Vec::new(),
+        }
     }
 
     /// Appends the compress message for `message` if it is strictly shorter; says whether it was.
     pub(super) fn shorten(&mut self, message: &[u8], out: &mut Vec<u8>) -> bool {
         // A frame of at least 12 bytes goes around the packed ones.
         let Some(budget) = message.len().checked_sub(FRAME_LEN_MIN + 1) else { return false };
-        self.packed.clear();
-        if !self.lzw.encode(message, budget, &mut self.packed) {
+        if !self.pack(message, budget) {
             return false;
         }
         let start = out.len();
@@ -31,17 +60,47 @@ impl Compressor {
         false
     }
 
-    /// Appends the compress message for `message`, even if it is longer.
-    pub(super) fn compress(&mut self, message: &[u8], out: &mut Vec<u8>) {
+    /// Appends the compress message for `message`, even if it is longer, unless nothing is to be
+    /// compressed; says whether it did.
+    pub(super) fn compress(&mut self, message: &[u8], out: &mut Vec<u8>) -> bool {
+        let packed = self.pack(message, usize::MAX);
+        if packed {
+            self.frame(out);
+        }
+        packed
+    }
+
+    /// Replaces what is packed by `message`; says whether it took no more than `budget`.
+    fn pack(&mut self, message: &[u8], budget: usize) -> bool {
         self.packed.clear();
-        self.lzw.encode(message, usize::MAX, &mut self.packed);
-        self.frame(out);
+        match self.with {
+            Compression::None => false,
+            Compression::Lzw => self.lzw.encode(message, budget, &mut self.packed),
+            #[cfg(feature = "lz4")]
+            Compression::Lz4 => self.pack_lz4(message) && self.packed.len() <= budget,
+        }
+    }
+
+    #[cfg(feature = "lz4")]
+    fn pack_lz4(&mut self, message: &[u8]) -> bool {
+        use lz4_flex::block::{compress_into_with_table, get_maximum_output_size};
+        let Ok(size) = u32::try_from(message.len()) else { return false };
+        self.packed.extend_from_slice(&size.to_le_bytes());
+        self.packed.resize(SIZE_LEN + get_maximum_output_size(message.len()), 0);
+        let block = self.packed.get_mut(SIZE_LEN..).unwrap_or_default();
+        let packed = compress_into_with_table(message, block, self.lz4.get_or_insert_default());
+        self.packed.truncate(SIZE_LEN + packed.as_ref().map_or(0, |len| *len));
+        packed.is_ok()
     }
 
     fn frame(&self, out: &mut Vec<u8>) {
         out.push(kind::COMPRESS);
-        let body = Compress { algo: ALGO_LZW, buf: self.packed.as_slice().into() };
-        body.encode(&mut Writer::new(out));
+        let algo = match self.with {
+            Compression::None | Compression::Lzw => ALGO_LZW,
+            #[cfg(feature = "lz4")]
+            Compression::Lz4 => ALGO_LZ4,
+        };
+        Compress { algo, buf: self.packed.as_slice().into() }.encode(&mut Writer::new(out));
     }
 }
 
@@ -64,14 +123,47 @@ impl Decompressor {
         out: &mut Vec<u8>,
     ) -> Result<(), DecodeError> {
         let compress = Compress::decode(&mut Reader::new(body))?;
-        if compress.algo != ALGO_LZW {
-            return Err(DecodeError::UnknownAlgorithm(compress.algo));
-        }
         let packed = compress.buf.as_slice();
-        self.lzw.decode(packed, limit(packed.len()), out)
+        match compress.algo {
+            ALGO_LZW => self.lzw.decode(packed, limit(packed.len()), out),
+            #[cfg(feature = "lz4")]
+            ALGO_LZ4 => unpack_lz4(packed, limit(packed.len()), out),
+            algo => Err(DecodeError::UnknownAlgorithm(algo)),
+        }
     }
 }
 
+/// Four bytes of size, little-endian, then a block of LZ4.
+#[cfg(feature = "lz4")]
+fn unpack_lz4(packed: &[u8], limit: usize, out: &mut Vec<u8>) -> Result<(), DecodeError> {
+    out.clear();
+    let broken = |_| DecodeError::Lz4Block;
+    let (size, block) = lz4_flex::block::uncompressed_size(packed).map_err(broken)?;
+    if size > limit {
+        return Err(DecodeError::DecompressedTooLarge { limit });
+    }
+    // A byte of a block unpacks to at most 255: what claims more is a lie that costs memory.
+    if size > block.len().saturating_mul(LZ4_RATIO_MAX) {
+        return Err(DecodeError::Lz4Block);
+    }
+    out.resize(size, 0);
+    match lz4_flex::block::decompress_into(block, out) {
+        Ok(len) if len == size => Ok(()),
+        _ => {
+            out.clear();
+            Err(DecodeError::Lz4Block)
+        }
+    }
+}
+
+/// The size that stands before a block of LZ4.
+#[cfg(feature = "lz4")]
+const SIZE_LEN: usize = 4;
+#[cfg(feature = "lz4")]
+const LZ4_RATIO_MAX: usize = 255;
 const ALGO_LZW: u8 = 0;
+/// Ours: far from the numbers that Go may give to further algorithms.
+#[cfg(feature = "lz4")]
+const ALGO_LZ4: u8 = b'4';
 /// Type byte, map header, both keys, algorithm and the shortest raw header.
 const FRAME_LEN_MIN: usize = 13;

@@ -43,6 +43,8 @@ pub enum DecodeError {
     LzwCode,
     /// The LZW data ends without its end code.
     LzwTruncated,
+    /// The LZ4 data is no block of the size it claims.
+    Lz4Block,
     /// A stream was compressed to nothing.
     DecompressedEmpty,
     /// A length below zero.
@@ -75,7 +77,7 @@ pub enum DecodeError {
     },
     /// A label header where the transport already removed one.
     DoubleLabel,
-    /// A compression algorithm other than LZW.
+    /// A compression algorithm that is not known here.
     UnknownAlgorithm(u8),
     /// Broken or foreign encryption.
     Crypto(CryptoError),
@@ -103,6 +105,7 @@ error_texts! {
         Self::EmptyLabel => "label header cannot be empty when present";
         Self::TruncatedLabel => "cannot decode label; input has been truncated";
         Self::LzwCode => "lzw: invalid code";
+        Self::Lz4Block => "lz4: invalid block";
         Self::LzwTruncated => "lzw: unexpected EOF";
         Self::DecompressedEmpty => "decompressed message is empty";
         Self::NegativeLength { what, got } => "{what} has a negative length ({got})";

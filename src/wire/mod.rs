@@ -15,6 +15,7 @@ mod packet;
 mod stream;
 
 pub use compound::{CompoundParts, encode_compound};
+pub use compress::Compression;
 pub use error::{CryptoError, DecodeError, ForeignProtocol};
 pub use keyring::{Keyring, KeyringError};
 pub use message::{

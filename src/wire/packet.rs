@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     CryptoError, DecodeError, Keyring, StreamCodec,
-    compress::{Compressor, Decompressor},
+    compress::{Compression, Compressor, Decompressor},
     crypto::{self, NONCE_LEN, SealVersion, Sealer},
     label,
     limits::DATAGRAM_BYTES_MAX,
@@ -25,8 +25,8 @@ pub struct CodecConfig {
     pub verify_incoming: bool,
     /// Encrypt while keys exist. Go: `GossipVerifyOutgoing`, default true.
     pub verify_outgoing: bool,
-    /// Compress what is sent. Compressed input is always accepted.
-    pub compression: bool,
+    /// How what is sent is compressed. Compressed input is always accepted.
+    pub compression: Compression,
     /// memberlist protocol version; 1 seals with the padded encryption version 0.
     pub protocol_version: u8,
 }
@@ -47,8 +47,8 @@ impl PacketCodec {
     pub fn build(config: CodecConfig) -> Result<Self, DecodeError> {
         label::validate(&config.label)?;
         Ok(Self {
+            compressor: Compressor::new(config.compression),
             config: Arc::new(config),
-            compressor: Compressor::new(),
             decompressor: Decompressor::new(),
         })
     }
@@ -147,7 +147,7 @@ impl PacketCodec {
         if crc {
             out.extend_from_slice(&[kind::HAS_CRC, 0, 0, 0, 0]);
         }
-        if !self.config.compression || !self.compressor.shorten(message, out) {
+        if !self.compressor.shorten(message, out) {
             out.extend_from_slice(message);
         }
         if !crc {

@@ -67,11 +67,9 @@ impl StreamCodec {
             label::encode(&config.label, out);
         }
         let mut compressed = Vec::new();
-        let message = if config.compression {
-            Compressor::new().compress(message, &mut compressed);
-            &compressed
-        } else {
-            message
+        let message = match Compressor::new(config.compression).compress(message, &mut compressed) {
+            true => &compressed,
+            false => message,
         };
         let Some(cipher) = config.sealing_key() else { return out.extend_from_slice(message) };
         let len = config.seal_version().sealed_len(message.len());

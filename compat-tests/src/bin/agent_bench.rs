@@ -280,7 +280,7 @@ fn answer(udp: &UdpSocket, from: SocketAddr, message: &[u8], acks: &AtomicU32) {
 }
 
 fn plain() -> CodecConfig {
-    CodecConfig { compression: true, protocol_version: 2, ..CodecConfig::default() }
+    CodecConfig { compression: true.into(), protocol_version: 2, ..CodecConfig::default() }
 }
 
 fn crowd(program: &str) {

@@ -231,7 +231,9 @@ async fn start(c: &Value) -> Result<Serf, String> {
     }
     let codec = &mut config.swim.codec;
     codec.label = text(&c["label"]).into_bytes();
-    codec.compression = c["compression"].as_bool().unwrap_or(codec.compression);
+    if let Some(wanted) = c["compression"].as_bool() {
+        codec.compression = wanted.into();
+    }
     codec.verify_incoming = c["verify_incoming"].as_bool().unwrap_or(codec.verify_incoming);
     codec.verify_outgoing = c["verify_outgoing"].as_bool().unwrap_or(codec.verify_outgoing);
     let mut keys: Vec<Vec<u8>> = texts(&c["keyring"]).iter().map(|k| bytes(&json!(k))).collect();

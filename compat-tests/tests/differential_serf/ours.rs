@@ -418,7 +418,7 @@ fn config(options: &Value, merges: &Merges) -> Config {
     let swim = &mut config.swim;
     swim.advertise_addr = vec![10, 0, 0, 1];
     swim.advertise_port = 7946;
-    swim.codec.compression = false;
+    swim.codec.compression = false.into();
     swim.codec.verify_incoming = false;
     swim.codec.verify_outgoing = false;
     // Nothing happens by itself, as in Go once it is descheduled.

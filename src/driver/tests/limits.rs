@@ -59,7 +59,7 @@ async fn quiet(timeout: Duration) -> (Serf, mpsc::Sender<(DuplexStream, SocketAd
     let (streams, accepted) = mpsc::channel(1);
     let mut builder = builder("quiet");
     builder.config.swim.tcp_timeout = timeout;
-    builder.config.swim.codec.compression = false;
+    builder.config.swim.codec.compression = false.into();
     let node = builder.start_on(Quiet(Mutex::new(accepted))).await.unwrap();
     (node, streams)
 }

@@ -21,9 +21,10 @@ struct Echo {
 
 impl Echo {
     fn new(index: u32, peers: u32) -> Self {
-        let codec = PacketCodec::build(CodecConfig { compression: true, ..Default::default() })
-            .unwrap()
-            .stream_codec();
+        let codec =
+            PacketCodec::build(CodecConfig { compression: true.into(), ..Default::default() })
+                .unwrap()
+                .stream_codec();
         Self {
             peers,
             rng: Rng::from_u64(u64::from(index)),

@@ -351,7 +351,7 @@ fn compounds_nest_up_to_a_depth_and_broken_ones_harm_nobody() {
 fn a_packet_that_unpacks_without_end_is_cut_off() {
     // Goal: compressed compounds of compressed compounds multiply by hundreds at each level.
     let mut codec_config = quiet().codec;
-    codec_config.compression = true;
+    codec_config.compression = true.into();
     let mut codec = PacketCodec::build(codec_config).unwrap();
     let mut message = b"\x08".repeat(60_000);
     for _ in 0..4 {

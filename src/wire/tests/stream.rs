@@ -215,7 +215,7 @@ impl Setup {
             keyring: Keyring::build(&[], self.key).unwrap(),
             verify_incoming: true,
             verify_outgoing: true,
-            compression: self.compression,
+            compression: self.compression.into(),
             protocol_version: 5,
             ..CodecConfig::default()
         })
