@@ -313,6 +313,8 @@ impl Shared {
     /// A full queue loses the datagram, as a full socket would.
     fn deliver(&self, data: Bytes, from: SocketAddr) {
         if self.packets.try_send((data, from)).is_err() {
+            #[cfg(feature = "metrics")]
+            metrics::counter!("memberlist.quic.dropped").increment(1);
             debug!(target: "memberlist", addr = %from, "datagram lost: the queue is full");
         }
     }
@@ -321,8 +323,15 @@ impl Shared {
 /// Takes connections until the endpoint is closed; each has its own task from the first packet on.
 async fn listen(endpoint: Endpoint, shared: Arc<Shared>) {
     while let Some(incoming) = endpoint.accept().await {
-        if endpoint.open_connections() >= CONNECTIONS_MAX {
+        let open = endpoint.open_connections();
+        if open >= CONNECTIONS_MAX {
             incoming.refuse();
+            continue;
+        }
+        // From then on peers have to show that they are where they say they are.
+        if open >= CONNECTIONS_UNPROVEN_MAX && incoming.may_retry() {
+            // Fails only if it may not.
+            let _ = incoming.retry();
             continue;
         }
         tokio::spawn(welcome(incoming, Arc::clone(&shared)));
@@ -345,7 +354,7 @@ async fn welcome(incoming: Incoming, shared: Arc<Shared>) {
 }
 
 /// Datagrams that wait for the engine.
-const PACKETS_MAX: usize = 1_024;
+const PACKETS_MAX: usize = 512;
 /// Streams that wait to be accepted.
 const STREAMS_MAX: usize = 256;
 /// Datagrams that wait for a connection.
@@ -363,5 +372,7 @@ const CONNECTIONS_MAX: usize = 4_096;
 const IDLE_MAX: Duration = Duration::from_secs(5);
 /// Datagrams of one connection that wait, in either direction.
 const CONNECTION_BUFFER_BYTES: usize = 256 * 1024;
-/// As long as an exchange may take by default.
-const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+/// Connections open at a time to addresses that nobody has checked.
+const CONNECTIONS_UNPROVEN_MAX: usize = 256;
+/// Half of what an exchange may take by default.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(5);

@@ -12,6 +12,19 @@ use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 use super::{BindError, NetTransport, Transport, rustls};
 
 /// [`NetTransport`] with TLS over its streams.
+///
+/// ```no_run
+/// # use std::{net::SocketAddr, sync::Arc};
+/// use ruserf::{driver::Serf, serf::Config, transport::{TlsTransport, rustls}};
+///
+/// # async fn start(
+/// #     addr: SocketAddr, client: Arc<rustls::ClientConfig>, server: Arc<rustls::ServerConfig>,
+/// # ) -> Result<(), Box<dyn std::error::Error>> {
+/// let transport = TlsTransport::bind(addr, "node.serf".try_into()?, client, server)?;
+/// let serf = Serf::builder(Config::lan("web-1")).start_on(transport).await?;
+/// # Ok(())
+/// # }
+/// ```
 pub struct TlsTransport {
     net: NetTransport,
     connector: TlsConnector,
@@ -95,6 +108,6 @@ impl Transport for TlsTransport {
 }
 
 /// Handshakes under way at a time; further peers wait in the listener's backlog.
-const HANDSHAKES_MAX: usize = 1_024;
-/// As long as an exchange may take by default.
-const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+const HANDSHAKES_MAX: usize = 4_096;
+/// Half of what an exchange may take by default.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
