@@ -295,21 +295,17 @@ fn suspect(n: usize, incarnation: u32) -> Vec<u8> {
 }
 
 fn rows(incarnation: u32) -> PushPull {
-    let mut out = Vec::new();
-    for n in 0..MEMBERS {
-        let (name, addr) = (name(n), addr(n));
-        let row = NodeState {
-            name: name.as_bytes(),
-            addr: addr[..].into(),
-            port: 7946,
-            meta: META[..].into(),
-            incarnation: Incarnation(incarnation),
-            state: 0,
-            vsn: VSN[..].into(),
-        };
-        row.encode(&mut out);
-    }
-    PushPull { join: false, row_count: MEMBERS, rows: out.into(), user_state: bytes::Bytes::new() }
+    let nodes: Vec<_> = (0..MEMBERS).map(|n| (name(n), addr(n))).collect();
+    let rows = nodes.iter().map(|(name, addr)| NodeState {
+        name: name.as_bytes(),
+        addr: addr[..].into(),
+        port: 7946,
+        meta: META[..].into(),
+        incarnation: Incarnation(incarnation),
+        state: 0,
+        vsn: VSN[..].into(),
+    });
+    PushPull::from_rows(false, rows, bytes::Bytes::new())
 }
 
 /// A message whose incarnations can be changed in place; they are above 65,535 before and after.

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     base::Instant,
-    wire::{Alive, NodeState, PushPull, Vsn},
+    wire::{Alive, Incompatible, NodeState, PushPull, Versions, Vsn},
 };
 
 /// Clusters above this size sync less often. Go: `pushPullScaleThreshold`.
@@ -144,35 +144,20 @@ impl Swim {
 
     /// Refuses a state with a node that somebody could not understand. Go: `verifyProtocol`.
     fn verify_protocol(&self, state: &PushPull) -> Result<(), Error> {
-        let mut ranges = Ranges::default();
-        let mut spoken = Spoken::default();
-        for row in state.rows().flatten() {
-            let vsn: Option<Vsn> = row.vsn.as_slice().first_chunk().copied();
-            spoken.widen(vsn.unwrap_or_default());
-            if row.state == 0
-                && let Some([min, max, _, delegate_min, delegate_max]) =
-                    row.vsn.as_slice().first_chunk()
-            {
-                ranges.narrow(*min, *max, *delegate_min, *delegate_max);
-            }
-        }
+        let mut versions = state.versions.clone();
         for row in self.table.rows_unordered() {
-            let [min, max, _, delegate_min, delegate_max, _] = row.record.vsn;
-            spoken.widen(row.record.vsn);
-            if row.state == NodeStateKind::Alive {
-                ranges.narrow(min, max, delegate_min, delegate_max);
-            }
+            versions.add(row.state == NodeStateKind::Alive, &row.record.vsn);
         }
-        if ranges.hold(&spoken) {
+        if versions.compatible() {
             return Ok(());
         }
         // Somebody is not understood; only now it matters who.
         for row in state.rows().flatten() {
-            let vsn: Option<Vsn> = row.vsn.as_slice().first_chunk().copied();
-            ranges.check(row.name, vsn.unwrap_or_default())?;
+            let vsn = row.vsn.as_slice().first_chunk().copied().unwrap_or_default();
+            understood(&versions, row.name, vsn)?;
         }
         for row in self.table.rows() {
-            ranges.check(row.record.name.as_bytes(), row.record.vsn)?;
+            understood(&versions, row.record.name.as_bytes(), row.record.vsn)?;
         }
         Ok(())
     }
@@ -252,76 +237,14 @@ impl<'a, I: Iterator<Item = &'a Row>> Iterator for Rows<'a, I> {
 
 impl<'a, I: Iterator<Item = &'a Row>> ExactSizeIterator for Rows<'a, I> {}
 
-/// Protocol versions that every node understands.
-struct Ranges {
-    min: u8,
-    max: u8,
-    delegate_min: u8,
-    delegate_max: u8,
-}
-
-impl Default for Ranges {
-    fn default() -> Self {
-        Self { min: 0, max: u8::MAX, delegate_min: 0, delegate_max: u8::MAX }
-    }
-}
-
-impl Ranges {
-    fn narrow(&mut self, min: u8, max: u8, delegate_min: u8, delegate_max: u8) {
-        self.min = self.min.max(min);
-        self.max = self.max.min(max);
-        self.delegate_min = self.delegate_min.max(delegate_min);
-        self.delegate_max = self.delegate_max.min(delegate_max);
-    }
-
-    /// Whether every version spoken lies within.
-    fn hold(&self, spoken: &Spoken) -> bool {
-        let Spoken { low: [low, delegate_low], high: [high, delegate_high] } = *spoken;
-        low >= self.min
-            && high <= self.max
-            && delegate_low >= self.delegate_min
-            && delegate_high <= self.delegate_max
-    }
-
-    fn check(&self, name: &[u8], vsn: Vsn) -> Result<(), Error> {
-        let name = name.escape_ascii();
-        let [_, _, now, _, _, delegate_now] = vsn;
-        let (min, max) = (self.min, self.max);
-        if now < min || now > max {
-            return Err(Error::Peer(format!(
-                "Node '{name}' protocol version ({now}) is incompatible: [{min}, {max}]"
-            )));
-        }
-        let (min, max) = (self.delegate_min, self.delegate_max);
-        if delegate_now < min || delegate_now > max {
-            return Err(Error::Peer(format!(
-                "Node '{name}' delegate protocol version ({delegate_now}) is incompatible: \
-                 [{min}, {max}]"
-            )));
-        }
-        Ok(())
-    }
-}
-
-/// Lowest and highest version that nodes speak: of the protocol, then of the delegate.
-struct Spoken {
-    low: [u8; 2],
-    high: [u8; 2],
-}
-
-impl Default for Spoken {
-    fn default() -> Self {
-        Self { low: [u8::MAX; 2], high: [0; 2] }
-    }
-}
-
-impl Spoken {
-    fn widen(&mut self, [_, _, now, _, _, delegate_now]: Vsn) {
-        let Self { low: [low, delegate_low], high: [high, delegate_high] } = self;
-        (*low, *high) = ((*low).min(now), (*high).max(now));
-        *delegate_low = (*delegate_low).min(delegate_now);
-        *delegate_high = (*delegate_high).max(delegate_now);
-    }
+fn understood(versions: &Versions, name: &[u8], vsn: Vsn) -> Result<(), Error> {
+    versions.check(vsn).map_err(|Incompatible { delegate, spoken, understood }| {
+        let (name, (min, max)) = (name.escape_ascii(), understood.into_inner());
+        let delegate = if delegate { "delegate " } else { "" };
+        Error::Peer(format!(
+            "Node '{name}' {delegate}protocol version ({spoken}) is incompatible: [{min}, {max}]"
+        ))
+    })
 }
 
 #[cfg(test)]

@@ -158,6 +158,14 @@ pub struct NodeState<'a> {
     pub vsn: Bin<'a>,
 }
 
+impl NodeState<'_> {
+    /// Whether the sender holds the node for alive.
+    #[inline]
+    pub fn is_alive(&self) -> bool {
+        self.state == 0
+    }
+}
+
 /// One message of a packet: what follows its type byte, decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message<'a> {

@@ -13,6 +13,7 @@ mod lzw;
 mod message;
 mod packet;
 mod stream;
+mod versions;
 
 pub use compound::{CompoundParts, encode_compound};
 pub use compress::Compression;
@@ -24,6 +25,7 @@ pub use message::{
 };
 pub use packet::{CodecConfig, PacketCodec};
 pub use stream::{PushPull, Role, StreamCodec, StreamDecoder, StreamError, StreamMessage};
+pub use versions::{Incompatible, Versions};
 
 pub use crate::msgpack::Bin;
 

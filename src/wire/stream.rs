@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{
-    CodecConfig, DecodeError, NodeState, PushPullHeader, SeqNo,
+    CodecConfig, DecodeError, NodeState, PushPullHeader, SeqNo, Versions,
     compress::Compressor,
     crypto::{NONCE_LEN, Sealer},
     label,
@@ -116,6 +116,8 @@ pub struct PushPull {
     pub row_count: usize,
     /// Rows, back to back.
     pub rows: Bytes,
+    /// Of all rows together.
+    pub versions: Versions,
     /// State of the layer above; may be empty.
     pub user_state: Bytes,
 }
@@ -125,6 +127,21 @@ impl PushPull {
     pub fn rows(&self) -> impl Iterator<Item = Result<NodeState<'_>, DecodeError>> {
         let mut reader = Reader::new(&self.rows);
         (0..self.row_count).map(move |_| Ok(NodeState::decode(&mut reader)?))
+    }
+
+    /// The body as the decoder would give it.
+    pub fn from_rows<'a>(
+        join: bool,
+        rows: impl IntoIterator<Item = NodeState<'a>>,
+        user_state: Bytes,
+    ) -> Self {
+        let (mut bytes, mut row_count, mut versions) = (Vec::new(), 0, Versions::default());
+        for row in rows {
+            Value::encode(&row, &mut Writer::new(&mut bytes));
+            versions.add(row.is_alive(), row.vsn.as_slice());
+            row_count += 1;
+        }
+        Self { join, row_count, rows: bytes.into(), versions, user_state }
     }
 
     /// Appends a whole push/pull message, type byte included.

@@ -19,16 +19,8 @@ fn row<'a>(name: &'a str, incarnation: u32, state: i64) -> NodeState<'a> {
 }
 
 fn push_pull(rows: &[NodeState<'_>], join: bool, user_state: &[u8]) -> StreamMessage {
-    let mut bytes = Vec::new();
-    for row in rows {
-        row.encode(&mut bytes);
-    }
-    StreamMessage::PushPull(PushPull {
-        join,
-        row_count: rows.len(),
-        rows: bytes.into(),
-        user_state: Bytes::copy_from_slice(user_state),
-    })
+    let user_state = Bytes::copy_from_slice(user_state);
+    StreamMessage::PushPull(PushPull::from_rows(join, rows.iter().cloned(), user_state))
 }
 
 /// Hands a message in on an accepted stream and gives what comes out.

@@ -223,14 +223,7 @@ fn meta_and_addresses_of_odd_sizes_are_dropped() {
         state: 0,
         vsn: VSN.as_slice().into(),
     };
-    let mut rows = Vec::new();
-    long.encode(&mut rows);
-    let half = crate::wire::PushPull {
-        join: false,
-        row_count: 1,
-        rows: rows.into(),
-        user_state: bytes::Bytes::new(),
-    };
+    let half = crate::wire::PushPull::from_rows(false, [long], bytes::Bytes::new());
     let id = me.swim.accept_stream();
     me.swim.handle_stream(me.now, id, StreamInput::Accepted { from: peer() }, &mut me.host);
     let message = StreamInput::Message(StreamMessage::PushPull(half));

@@ -7,7 +7,7 @@ use crate::{
     msgpack::{self, Reader, Scanner, Value},
     wire::{
         Ack, CryptoError, DecodeError, ErrorReply, ForeignProtocol, NodeState, Ping,
-        PushPullHeader, UserHeader,
+        PushPullHeader, UserHeader, Versions,
         compress::Decompressor,
         crypto, label,
         limits::{
@@ -31,6 +31,8 @@ pub struct StreamDecoder {
     taken: usize,
     stage: Stage,
     layers: Layers,
+    /// Of the rows taken so far.
+    versions: Versions,
     /// Where the value at `taken` ends, as far as it has been looked at.
     scanner: Option<Scanner>,
 }
@@ -97,7 +99,8 @@ impl StreamDecoder {
             Role::Dialer => Stage::Outer,
         };
         let layers = Layers::None;
-        Self { codec, role, buf: Vec::new(), taken: 0, stage, layers, scanner: None }
+        let versions = Versions::default();
+        Self { codec, role, buf: Vec::new(), taken: 0, stage, layers, versions, scanner: None }
     }
 
     /// Takes more bytes; gives the message once it is whole. Bytes after it are ignored.
@@ -298,7 +301,8 @@ impl StreamDecoder {
             let rest = self.buf.get(self.taken..).unwrap_or_default();
             let mut reader = Reader::new(rest);
             match NodeState::decode(&mut reader) {
-                Ok(_) => {
+                Ok(row) => {
+                    self.versions.add(row.is_alive(), row.vsn.as_slice());
                     self.taken += reader.position();
                     left -= 1;
                 }
@@ -326,6 +330,7 @@ impl StreamDecoder {
             join: header.join,
             row_count: usize::try_from(header.nodes).unwrap_or_default(),
             rows: buf.slice(rows_start..self.taken),
+            versions: self.versions.clone(),
             user_state: buf.slice(self.taken..end),
         })))
     }
