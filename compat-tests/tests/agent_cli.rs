@@ -44,11 +44,10 @@ fn same(rpc: &str, args: &[&str], normal: impl Fn(&str) -> String) -> (String, O
     (ours.0, ours.2)
 }
 
-/// Lines in order, numbers as `N`. Go's agent may end a query with an ack and an answer of nobody.
+/// Lines in order, numbers as `N`.
 fn shape(text: &str) -> String {
     let mut lines: Vec<String> = text
         .lines()
-        .filter(|line| !line.contains(" from ''"))
         .map(|line| {
             let mut out = String::new();
             for c in line.chars() {

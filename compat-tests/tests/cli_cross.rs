@@ -157,20 +157,7 @@ fn run(kind: Kind, line: &str, rpc: &str) -> Said {
             stdout = vec!["Usage".to_owned()];
         }
     } else {
-        // Rows and acks come in any order; Go's agent may end a query with an ack of nobody.
-        for (nobody, total) in
-            [("Ack from ''", "Total Acks: "), ("Response from ''", "Total Responses: ")]
-        {
-            let all = stdout.len();
-            stdout.retain(|line| !line.contains(nobody));
-            let extra = all - stdout.len();
-            for line in &mut stdout {
-                if let Some(count) = line.strip_prefix(total).and_then(|n| n.parse::<usize>().ok())
-                {
-                    *line = format!("{total}{}", count - extra);
-                }
-            }
-        }
+        // Rows and acks come in any order.
         stdout.sort();
     }
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();

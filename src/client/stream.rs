@@ -101,7 +101,10 @@ impl QueryStream {
         let record = self.records.records.recv().await.ok_or(Error::Closed)?;
         let QueryRecord { r#type: kind, from, payload } =
             decode(&record).map_err(|error| Error::Decode(error.to_string()))?;
+        // Go's agent may send any number of acks and answers of nobody once the time is over; the
+        // first one is the end for Go's clients.
         match kind.as_str() {
+            "ack" | "response" if from.is_empty() => Ok(None),
             "ack" => Ok(Some(QueryEvent::Ack(from))),
             "response" => Ok(Some(QueryEvent::Response { from, payload: payload.0 })),
             "done" => Ok(None),
@@ -131,4 +134,34 @@ fn event(record: &[u8]) -> Result<EventRecord, crate::rpc::RpcError> {
 /// Keeps the header type in one import for the API.
 pub(super) fn header(command: &str, seq: u64) -> RequestHeader {
     RequestHeader { command: command.to_owned(), seq }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::rpc::encode;
+
+    #[tokio::test]
+    async fn query_is_over_with_the_first_ack_or_answer_of_nobody() {
+        for last in ["ack", "response", "done"] {
+            let (sender, records) = mpsc::channel(8);
+            let records = Records { records, lost: Arc::default() };
+            let mut stream = QueryStream { seq: 1, records };
+            for (kind, from) in [("ack", "one"), ("response", "one"), (last, "")] {
+                let (r#type, from) = (kind.to_owned(), from.to_owned());
+                let mut record = Vec::new();
+                encode(&QueryRecord { r#type, from, ..QueryRecord::default() }, &mut record);
+                sender.try_send(record).unwrap();
+            }
+            let from = || "one".to_owned();
+            assert_eq!(stream.recv().await.unwrap(), Some(QueryEvent::Ack(from())));
+            let answer = QueryEvent::Response { from: from(), payload: Vec::new() };
+            assert_eq!(stream.recv().await.unwrap(), Some(answer));
+            assert_eq!(stream.recv().await.unwrap(), None, "{last}");
+        }
+    }
 }
