@@ -6,7 +6,7 @@ use tracing::{debug, warn};
 
 use super::{Error, Host, OpId, OpResult, Output, Swim, table::RawAddr, timer::Timer};
 use crate::{
-    base::Instant,
+    base::{Instant, printable},
     wire::{Ack, Bin, IndirectPing, Nack, Ping, SeqNo},
 };
 
@@ -87,7 +87,7 @@ impl Swim {
             warn!(
                 target: "memberlist",
                 "Got ping for unexpected node '{}' from={from}",
-                ping.node.escape_ascii()
+                printable(ping.node)
             );
             return;
         }

@@ -6,7 +6,7 @@ use tracing::{debug, error, warn};
 
 use super::{Error, Host, OpId, Output, StreamId, StreamInput, Swim, timer::Timer};
 use crate::{
-    base::Instant,
+    base::{Instant, PRINTABLE_BYTES_MAX, printable, printable_text},
     wire::{Ack, Bin, ErrorReply, PushPull, SeqNo, StreamError, StreamMessage, UserHeader},
 };
 
@@ -108,6 +108,7 @@ impl Swim {
         match input {
             StreamInput::Message(StreamMessage::PushPull(state)) => self.merge(now, &state, host),
             StreamInput::Message(StreamMessage::Error(text)) => {
+                let text = printable_text(&text, 4 * PRINTABLE_BYTES_MAX);
                 Err(Error::Peer(format!("remote error: {text}")))
             }
             StreamInput::Message(_) => {
@@ -134,10 +135,9 @@ impl Swim {
         match input {
             StreamInput::Message(StreamMessage::Ping { seq_no, node }) => {
                 if !node.is_empty() && node != self.config.name.as_bytes() {
-                    let node = node.escape_ascii();
                     warn!(
                         target: "memberlist",
-                        "Got ping for unexpected node {node} from={from}"
+                        "Got ping for unexpected node {} from={from}", printable(&node)
                     );
                     return self.close(id);
                 }

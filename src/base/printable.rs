@@ -1,0 +1,145 @@
+//! Text from the network on its way to a log, a terminal or a file of lines.
+
+use std::fmt::{self, Display, Formatter, Write};
+
+/// Bytes that a peer chose, for a log line: what could break or repaint a line is escaped, what
+/// is not UTF-8 is written as `\xff`, and what is longer than [`PRINTABLE_BYTES_MAX`] is cut.
+/// A text that was made printable stays as it is when it is made printable again, unless cut.
+pub(crate) fn printable<B: AsRef<[u8]> + ?Sized>(bytes: &B) -> impl Display + '_ {
+    fmt::from_fn(|f| {
+        let mut out = Escape::new(f, PRINTABLE_BYTES_MAX);
+        for chunk in bytes.as_ref().utf8_chunks() {
+            out.write_str(chunk.valid())?;
+            out.invalid(chunk.invalid())?;
+        }
+        out.finish()
+    })
+}
+
+/// The same for a value whose text contains what a peer chose, such as an error, at most `max`
+/// bytes of it.
+pub(crate) fn printable_text<D: Display + ?Sized>(value: &D, max: usize) -> impl Display + '_ {
+    fmt::from_fn(move |f| {
+        let mut out = Escape::new(f, max);
+        write!(out, "{value}")?;
+        out.finish()
+    })
+}
+
+/// Escapes what is written through it, and counts what does not fit.
+struct Escape<'a, 'f> {
+    out: &'a mut Formatter<'f>,
+    room: usize,
+    cut: usize,
+}
+
+impl<'a, 'f> Escape<'a, 'f> {
+    fn new(out: &'a mut Formatter<'f>, room: usize) -> Self {
+        Self { out, room, cut: 0 }
+    }
+
+    /// Whether `len` further bytes still fit; nothing fits any more after something did not.
+    fn take(&mut self, len: usize) -> bool {
+        let fits = self.cut == 0 && len <= self.room;
+        if fits {
+            self.room -= len;
+        } else {
+            self.cut += len;
+        }
+        fits
+    }
+
+    fn invalid(&mut self, bytes: &[u8]) -> fmt::Result {
+        for byte in bytes {
+            if self.take(1) {
+                write!(self.out, "\\x{byte:02x}")?;
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> fmt::Result {
+        match self.cut {
+            0 => Ok(()),
+            cut => write!(self.out, "… ({cut} bytes more)"),
+        }
+    }
+}
+
+impl Write for Escape<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let mut rest = text.chars();
+        while self.cut == 0
+            && let Some(c) = rest.next()
+        {
+            if !self.take(c.len_utf8()) {
+                break;
+            }
+            if repaints(c) {
+                write!(self.out, "{}", c.escape_default())?;
+            } else {
+                self.out.write_char(c)?;
+            }
+        }
+        self.cut += rest.as_str().len();
+        Ok(())
+    }
+}
+
+/// Whether a character moves the cursor, ends the line, or changes the order or look of others:
+/// control characters, line and paragraph separators, marks of direction, invisible ones.
+fn repaints(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+/// Bytes of a name, payload or other text from the network that a log line shows.
+pub(crate) const PRINTABLE_BYTES_MAX: usize = 128;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_breaks_or_repaints_a_line_is_escaped() {
+        let table: [(&[u8], &str); 6] = [
+            ("web-1 ü 東 a\\b 'q'".as_bytes(), "web-1 ü 東 a\\b 'q'"),
+            (b"x\n[ERR] y\r\t\x1b[2J\0\x7f", "x\\n[ERR] y\\r\\t\\u{1b}[2J\\u{0}\\u{7f}"),
+            (
+                "a\u{85}b\u{202e}c\u{2028}d\u{feff}".as_bytes(),
+                "a\\u{85}b\\u{202e}c\\u{2028}d\\u{feff}",
+            ),
+            (b"\xffok\xc3", "\\xffok\\xc3"),
+            (b"", ""),
+            (b"\\n", "\\n"),
+        ];
+        for (bytes, text) in table {
+            assert_eq!(printable(bytes).to_string(), text);
+            assert_eq!(printable(text).to_string(), text, "twice is once");
+        }
+        let error = format!("remote error: {}", "a\nb");
+        assert_eq!(printable_text(&error, 200).to_string(), "remote error: a\\nb");
+    }
+
+    #[test]
+    fn what_is_long_is_cut_at_a_character() {
+        let max = PRINTABLE_BYTES_MAX;
+        assert_eq!(printable(&vec![b'a'; max]).to_string(), "a".repeat(max));
+        let cut = format!("{}… (5 bytes more)", "a".repeat(max));
+        assert_eq!(printable(&vec![b'a'; max + 5]).to_string(), cut);
+        // Two bytes of a character do not fit where one is left, and nothing follows it.
+        let text = format!("{}üb", "a".repeat(max - 1));
+        let cut = format!("{}… (3 bytes more)", "a".repeat(max - 1));
+        assert_eq!(printable(&text).to_string(), cut);
+        assert_eq!(printable_text(&text, max).to_string(), cut);
+        assert_eq!(
+            printable(&vec![0xff; max + 2]).to_string().len(),
+            4 * max + "… (2 bytes more)".len()
+        );
+        assert_eq!(
+            printable_text(&format_args!("{}{}", "abc", "def"), 4).to_string(),
+            "abcd… (2 bytes more)"
+        );
+    }
+}
