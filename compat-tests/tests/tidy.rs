@@ -162,6 +162,22 @@ fn no_path_of_a_build_machine_is_committed() {
 }
 
 #[test]
+fn no_build_output_is_committed() {
+    let tracked = Command::new("git")
+        .args(["ls-files", "-z"])
+        .current_dir(root())
+        .output()
+        .expect("git lists the files");
+    let tracked = String::from_utf8_lossy(&tracked.stdout).into_owned();
+    let names: Vec<_> = tracked.split('\0').filter(|name| !name.is_empty()).collect();
+    assert!(names.len() > 300, "{} files", names.len());
+    let built = ["target", "node_modules", "__pycache__"];
+    let is_built = |name: &&&str| name.split('/').any(|part| built.contains(&part));
+    let found: Vec<_> = names.iter().filter(is_built).collect();
+    assert!(found.is_empty(), "build output: {found:?}");
+}
+
+#[test]
 fn differences_name_tests_that_exist() {
     let root = root();
     let code = ["src", "compat-tests"].map(|dir| rust_files(&root.join(dir))).concat();
@@ -192,6 +208,49 @@ fn differences_name_tests_that_exist() {
     }
     assert!(rows > 20, "{rows} rows");
     assert!(found.is_empty(), "docs/differences.md:\n{}", found.join("\n"));
+}
+
+/// Goal: the hints of `scripts/run` fit its flags, and its own `-bind` stands back.
+/// Method: the script with a cargo that builds nothing and a `serf` that prints its arguments.
+#[cfg(unix)]
+#[test]
+fn the_start_script_says_what_is_true_for_the_flags_given() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = |path: &str, text: &str| {
+        use std::os::unix::fs::PermissionsExt as _;
+        let path = dir.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    program("bin/cargo", "#!/bin/sh\n");
+    program("target/release/serf", "#!/bin/sh\necho started: \"$@\"\n");
+    let path = std::env::var("PATH").unwrap();
+    let path = format!("{}:{path}", dir.path().join("bin").display());
+    let run = |args: &[&str]| {
+        let output = Command::new(root().join("scripts/run"))
+            .args(args)
+            .env("PATH", &path)
+            .env("CARGO_TARGET_DIR", dir.path().join("target"))
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let plain = run(&["-node", "a"]);
+    assert!(plain.contains("started: agent -bind 127.0.0.1:7946 -node a\n"), "{plain}");
+    assert!(plain.contains("-join 127.0.0.1:7946\n"), "{plain}");
+    for form in [&["-bind", "127.60.0.1:7946"][..], &["--bind=127.60.0.1:7946"]] {
+        let bound = run(&[form, &["-rpc-addr=127.60.0.1:7373", "-encrypt", "c2VjcmV0"]].concat());
+        assert!(bound.contains("serf members -rpc-addr 127.60.0.1:7373 "), "{bound}");
+        assert!(bound.contains("-encrypt (your key) -join 127.60.0.1:7946\n"), "{bound}");
+        assert_eq!(bound.matches("c2VjcmV0").count(), 1, "the key is not repeated: {bound}");
+        assert!(bound.contains("started: agent -"), "{bound}");
+        assert_eq!(bound.matches("bind").count(), 2, "{bound}");
+    }
+    let configured = run(&["-config-file", "agent.json"]);
+    assert!(configured.contains("started: agent -config-file agent.json\n"), "{configured}");
+    assert!(configured.contains("yours to add"), "{configured}");
+    assert!(!run(&["-help"]).contains("started"));
 }
 
 /// The modules of the crate that `code` names, in imports and in paths.
