@@ -5,21 +5,17 @@ mod core;
 mod error;
 mod files;
 mod invoke;
+mod ipc;
 mod log;
 mod mdns;
 mod notify;
 mod run;
 mod script;
-mod server;
-mod session;
 mod settings;
 mod stats;
-mod stream;
-mod syslog;
 mod telemetry;
 #[cfg(test)]
 mod testing;
-mod ui;
 
 pub use config::{FileConfig, KEYS, Key, Shape};
 pub use error::AgentError;

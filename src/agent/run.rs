@@ -8,15 +8,12 @@ use tracing::{error, info, warn};
 use super::{
     AgentError, FileConfig, Settings,
     core::Agent,
-    files, invoke,
-    log::LogHub,
+    files, invoke, ipc,
+    log::{LogHub, Syslog, Ui},
     mdns,
     notify::Notify,
-    server::{self, Listener},
     settings::host_name,
-    syslog::Syslog,
     telemetry::Telemetry,
-    ui::Ui,
 };
 use crate::{
     base::{go_duration::GoDuration, go_net},
@@ -111,7 +108,7 @@ async fn live(
             }
         }
     };
-    let listener = match Listener::bind(&agent.settings.rpc_addr).await {
+    let listener = match ipc::Listener::bind(&agent.settings.rpc_addr).await {
         Ok(listener) => listener,
         Err(error) => {
             agent.serf.shutdown().await;
@@ -119,7 +116,7 @@ async fn live(
         }
     };
     ui.output("Starting Serf agent RPC...");
-    let server = tokio::spawn(server::serve(Arc::clone(&agent), listener));
+    let server = tokio::spawn(ipc::serve(Arc::clone(&agent), listener));
     let notify = Notify::from_env();
     tokio::spawn(watchdog(Arc::clone(&agent), notify.clone()));
     let code = serve(&agent, ui, &mut signals, &notify, read).await;

@@ -8,7 +8,7 @@ use std::{
 use tokio::sync::mpsc;
 use tracing::warn;
 
-use super::Filter;
+use super::{Filter, outbox::Outbox};
 use crate::{
     driver::{EventStream, QueryHandle, now},
     msgpack::{Dialect, Writer},
@@ -21,9 +21,6 @@ use crate::{
     },
     serf::{Event, MemberEvent, Query, QueryUpdate},
 };
-
-/// Encoded frames on their way to a client's socket.
-pub(super) type Outbox = mpsc::Sender<Vec<u8>>;
 
 /// Queries delivered to one connection that it may still answer.
 #[derive(Default)]

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::log::Level;
+use super::Level;
 
 /// Where syslogd listens, as Go looks for it.
 const SOCKETS: [&str; 3] = ["/dev/log", "/var/run/syslog", "/var/run/log"];
@@ -16,7 +16,7 @@ const FACILITIES: [&str; 20] = [
 ];
 
 /// A connection to syslogd. Nothing waits for it: what it cannot take at once is lost.
-pub(super) struct Syslog {
+pub(in crate::agent) struct Syslog {
     facility: u8,
     paths: Vec<PathBuf>,
     socket: Socket,
@@ -32,7 +32,7 @@ impl Syslog {
     ///
     /// # Errors
     /// Go's texts: no such facility, or nobody listens.
-    pub(super) fn open(facility: &str) -> Result<Self, String> {
+    pub(in crate::agent) fn open(facility: &str) -> Result<Self, String> {
         Self::open_at(facility, &SOCKETS.map(Path::new))
     }
 

@@ -10,11 +10,11 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use super::{AgentError, core::Agent, session};
+use super::{Agent, AgentError, session};
 use crate::{base::go_net, rpc::protocol::CLIENTS_MAX};
 
 /// A bound socket, or none.
-pub(super) enum Listener {
+pub(in crate::agent) enum Listener {
     Tcp(TcpListener),
     Unix { listener: UnixListener, path: PathBuf, uid: u32 },
     Off,
@@ -22,7 +22,7 @@ pub(super) enum Listener {
 
 impl Listener {
     /// Binds `host:port` or `unix:PATH`; `off`: nothing.
-    pub(super) async fn bind(addr: &str) -> Result<Self, AgentError> {
+    pub(in crate::agent) async fn bind(addr: &str) -> Result<Self, AgentError> {
         if addr == "off" {
             return Ok(Self::Off);
         }
@@ -81,7 +81,7 @@ impl Drop for Listener {
 }
 
 /// Serves clients until it is dropped.
-pub(super) async fn serve(agent: Arc<Agent>, listener: Listener) {
+pub(in crate::agent) async fn serve(agent: Arc<Agent>, listener: Listener) {
     let slots = Arc::new(Semaphore::new(CLIENTS_MAX));
     let mut clients = JoinSet::new();
     loop {

@@ -1,21 +1,21 @@
 //! Lines for the person at the terminal.
 
-use super::log::LogHub;
+use super::LogHub;
 
 /// Prints with Go's prefixes.
 #[derive(Clone)]
-pub(super) struct Ui {
-    pub(super) hub: LogHub,
+pub(in crate::agent) struct Ui {
+    pub(in crate::agent) hub: LogHub,
 }
 
 impl Ui {
     /// `==> text`; nothing but a line end for an empty text. Errors look the same.
-    pub(super) fn output(&self, text: &str) {
+    pub(in crate::agent) fn output(&self, text: &str) {
         self.hub.print(&if text.is_empty() { String::new() } else { format!("==> {text}") });
     }
 
     /// Four spaces, then the text.
-    pub(super) fn info(&self, text: &str) {
+    pub(in crate::agent) fn info(&self, text: &str) {
         self.hub.print(&if text.is_empty() { String::new() } else { format!("    {text}") });
     }
 }

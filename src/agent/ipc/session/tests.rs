@@ -11,7 +11,10 @@ use std::{
 use tokio::io::ReadBuf;
 
 use super::*;
-use crate::{agent::testing::agent, rpc::protocol::Blob};
+use crate::{
+    agent::testing::agent,
+    rpc::protocol::{Blob, Handshake},
+};
 
 fn request(command: &str, seq: u64, body: Option<&impl Serialize>) -> Vec<u8> {
     #[derive(Serialize)]
@@ -124,11 +127,4 @@ async fn who_does_not_read_answers_is_asked_for_no_more_requests() {
     }
     session.abort();
     assert!(before < 128 << 10, "{before} of {all} bytes of requests were taken");
-}
-
-#[test]
-fn query_of_less_time_than_none_is_over_at_once() {
-    assert_eq!(query_timeout(0), Duration::ZERO);
-    assert_eq!(query_timeout(i64::MIN), Duration::from_nanos(1));
-    assert_eq!(query_timeout(5), Duration::from_nanos(5));
 }

@@ -1,0 +1,271 @@
+//! What each command does. Go: `cmd/serf/command/agent/ipc.go`.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use ctutils::CtEq as _;
+use tokio::sync::oneshot;
+use tracing::{error, info};
+
+use super::{
+    Filter, Level,
+    member_filter::MemberFilter,
+    session::{End, Session, Task},
+    stream,
+};
+use crate::{
+    driver::{self, LagPolicy, Subscribe},
+    rpc::protocol::{
+        Auth, Coordinate, CoordinateResponse, ForceLeave, GetCoordinate, Handshake, IPC_VERSION,
+        Join, JoinResponse, KeyResponse, MembersFiltered, Monitor, Query, Respond, STREAM_QUEUE,
+        STREAMS_PER_CLIENT_MAX, Stop, Stream, Tags, errors,
+    },
+    serf::{self, KeyOp, QueryParams},
+};
+
+impl Session {
+    pub(super) fn handshake(&mut self, seq: u64, request: Handshake) {
+        let error = if request.version != IPC_VERSION {
+            errors::UNSUPPORTED_IPC_VERSION
+        } else if self.version.is_some() {
+            errors::DUPLICATE_HANDSHAKE
+        } else {
+            self.version = Some(request.version);
+            ""
+        };
+        self.respond(seq, error);
+    }
+
+    pub(super) fn auth(&mut self, seq: u64, request: &Auth) {
+        let (shown, token) = (&*request.auth_key, &*self.agent.settings.rpc_auth);
+        // How long it takes tells nothing of where the two part.
+        if shown.as_bytes().ct_eq(token.as_bytes()).to_bool() {
+            self.authenticated = true;
+            self.respond(seq, "");
+        } else {
+            self.respond(seq, errors::INVALID_AUTH_TOKEN);
+        }
+    }
+
+    /// Sends the user events that were put together, and answers each.
+    pub(super) async fn send_events(&mut self) {
+        if self.events.is_empty() {
+            return;
+        }
+        let requests = std::mem::take(&mut self.events);
+        let (seqs, events): (Vec<u64>, Vec<_>) = requests
+            .into_iter()
+            .map(|(seq, request)| (seq, (request.name, request.payload.0.into(), request.coalesce)))
+            .unzip();
+        match self.agent.user_events(events).await {
+            Ok(results) => {
+                for (seq, sent) in seqs.into_iter().zip(results) {
+                    self.respond_result(seq, sent);
+                }
+            }
+            Err(error) => {
+                let error = error.to_string();
+                for seq in seqs {
+                    self.respond(seq, &error);
+                }
+            }
+        }
+    }
+
+    pub(super) async fn force_leave(&mut self, seq: u64, request: ForceLeave) {
+        self.flush().await;
+        let left = self.agent.force_leave(&request.node, request.prune).await;
+        self.respond_result(seq, left);
+    }
+
+    pub(super) async fn join(&mut self, seq: u64, request: Join) {
+        self.flush().await;
+        let addrs = request.existing.unwrap_or_default();
+        let (num, error) = match self.agent.join(&addrs, request.replay).await {
+            Ok(num) => (num, String::new()),
+            // Go's agent keeps quiet about the rest if one was contacted.
+            Err(error) if error.contacted > 0 => (error.contacted, String::new()),
+            Err(error) => (0, error.message),
+        };
+        let num = i32::try_from(num).unwrap_or(i32::MAX);
+        self.respond_with(seq, &error, &JoinResponse { num });
+    }
+
+    pub(super) async fn members_filtered(
+        &mut self,
+        seq: u64,
+        request: MembersFiltered,
+    ) -> Result<(), End> {
+        let filter = MemberFilter::compile(&request).map_err(End::Request)?;
+        let mut members = self.agent.serf.members().await;
+        members.retain(|member| filter.matches(member));
+        self.respond_members(seq, &members);
+        Ok(())
+    }
+
+    pub(super) async fn stream(&mut self, seq: u64, request: &Stream) {
+        let filters = Filter::parse_list(&request.r#type);
+        if !filters.iter().all(Filter::is_valid) {
+            return self.respond(seq, errors::INVALID_FILTER);
+        }
+        if self.streams.contains_key(&seq) {
+            return self.respond(seq, errors::STREAM_EXISTS);
+        }
+        if self.streams.len() >= STREAMS_PER_CLIENT_MAX {
+            return self.respond(seq, "Too many streams");
+        }
+        let options = Subscribe { capacity: STREAM_QUEUE, policy: LagPolicy::DropNewest };
+        let events = self.agent.serf.subscribe(options);
+        // The answer comes before any record.
+        self.respond(seq, "");
+        self.flush().await;
+        let (out, pending) = (self.out.clone(), Arc::clone(&self.pending));
+        let client = Arc::clone(&self.client);
+        let task = tokio::spawn(stream::events(events, filters, seq, out, pending, client));
+        self.streams.insert(seq, Task(task));
+    }
+
+    pub(super) async fn monitor(&mut self, seq: u64, request: &Monitor) {
+        let name = request.log_level.to_uppercase();
+        let Some(level) = Level::from_name(&name) else {
+            return self.respond(seq, &format!("Unknown log level: {name}"));
+        };
+        if self.monitor.is_some() {
+            return self.respond(seq, errors::MONITOR_EXISTS);
+        }
+        self.respond(seq, "");
+        self.flush().await;
+        let (backlog, lines) = self.agent.hub.monitor(level, Arc::clone(&self.client));
+        let task = tokio::spawn(stream::log(backlog, lines, seq, self.out.clone()));
+        self.monitor = Some((seq, Task(task)));
+    }
+
+    pub(super) async fn stop(&mut self, seq: u64, request: &Stop) {
+        if let Some((_, task)) = self.monitor.take_if(|(seq, _)| *seq == request.stop) {
+            task.stop().await;
+        }
+        if let Some(task) = self.streams.remove(&request.stop) {
+            task.stop().await;
+        }
+        self.respond(seq, "");
+    }
+
+    pub(super) async fn leave(&mut self, seq: u64) -> Result<(), End> {
+        info!(target: "agent.ipc", "Graceful leave triggered");
+        self.flush().await;
+        let (ending, ended) = oneshot::channel();
+        self.leaving = Some(ending);
+        let agent = Arc::clone(&self.agent);
+        // Goes on when the client does not wait for it.
+        let left = tokio::spawn(async move {
+            let left = agent.serf.leave().await;
+            if let Err(error) = &left {
+                error!(target: "agent.ipc", "leave failed: {error}");
+            }
+            tokio::spawn(async move {
+                let _ = ended.await;
+                agent.left.notify_one();
+            });
+            left
+        });
+        let left = left.await.map_err(|error| End::Request(error.to_string()))?;
+        self.respond_result(seq, left);
+        Err(End::Left)
+    }
+
+    pub(super) async fn query(&mut self, seq: u64, request: Query) {
+        self.queries.retain(|task| !task.0.is_finished());
+        if self.queries.len() >= STREAMS_PER_CLIENT_MAX {
+            return self.respond(seq, "Too many queries");
+        }
+        let params = QueryParams {
+            filter_nodes: request.filter_nodes.unwrap_or_default(),
+            filter_tags: request.filter_tags.unwrap_or_default(),
+            request_ack: request.request_ack,
+            relay_factor: request.relay_factor,
+            timeout: query_timeout(request.timeout),
+        };
+        match self.agent.query(&request.name, request.payload.0, params).await {
+            Ok(query) => {
+                self.respond(seq, "");
+                self.flush().await;
+                let task = tokio::spawn(stream::query(query, seq, self.out.clone()));
+                self.queries.push(Task(task));
+            }
+            Err(error) => self.respond(seq, &error),
+        }
+    }
+
+    pub(super) async fn answer(&mut self, seq: u64, request: Respond) {
+        let Some(query) = self.pending.get(request.id) else {
+            return self.respond(seq, errors::INVALID_QUERY_ID);
+        };
+        match self.agent.serf.respond(&query, request.payload.0).await {
+            Ok(()) => self.respond(seq, ""),
+            Err(driver::Error::Serf(serf::Error::PastDeadline)) => {
+                self.pending.remove(request.id);
+                self.respond(seq, errors::INVALID_QUERY_ID);
+            }
+            Err(error) => self.respond(seq, &error.to_string()),
+        }
+    }
+
+    pub(super) async fn keys(&mut self, seq: u64, op: KeyOp) {
+        self.flush().await;
+        let list = op == KeyOp::List;
+        let (response, error) = match self.agent.serf.key_manager().run(op, 0).await {
+            Ok(outcome) => (outcome.response, outcome.error.unwrap_or_default()),
+            Err(error) => (Default::default(), error.to_string()),
+        };
+        let number = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);
+        let keys: BTreeMap<_, _> =
+            response.keys.into_iter().map(|(key, holders)| (key, number(holders))).collect();
+        let body = KeyResponse {
+            messages: response.messages,
+            keys: list.then_some(keys),
+            num_nodes: number(response.num_nodes),
+            num_err: number(response.num_err),
+            num_resp: number(response.num_resp),
+        };
+        self.respond_with(seq, &error, &body);
+    }
+
+    pub(super) async fn tags(&mut self, seq: u64, request: Tags) {
+        self.flush().await;
+        let delete = request.delete_tags.unwrap_or_default();
+        let updated = self.agent.update_tags(request.tags.unwrap_or_default(), delete).await;
+        self.respond_result(seq, updated);
+    }
+
+    pub(super) async fn coordinate(&mut self, seq: u64, request: &GetCoordinate) {
+        let body = match self.agent.serf.coordinate(&request.node).await {
+            Some(found) => CoordinateResponse {
+                coord: Coordinate {
+                    vec: Some(found.vec.to_vec()),
+                    error: found.error,
+                    adjustment: found.adjustment,
+                    height: found.height,
+                },
+                ok: true,
+            },
+            None => CoordinateResponse::default(),
+        };
+        self.respond_with(seq, "", &body);
+    }
+}
+
+/// Zero stands for the default; a query of less time than none is over at once, as with Go.
+fn query_timeout(nanos: i64) -> Duration {
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn query_of_less_time_than_none_is_over_at_once() {
+        assert_eq!(query_timeout(0), Duration::ZERO);
+        assert_eq!(query_timeout(i64::MIN), Duration::from_nanos(1));
+        assert_eq!(query_timeout(5), Duration::from_nanos(5));
+    }
+}

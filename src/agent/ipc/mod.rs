@@ -1,0 +1,12 @@
+//! The agent's RPC server. Go: `cmd/serf/command/agent/ipc.go`.
+
+mod commands;
+mod member_filter;
+mod outbox;
+mod server;
+mod session;
+mod stream;
+
+use super::{AgentError, Filter, core::Agent, log::Level};
+
+pub(super) use server::{Listener, serve};

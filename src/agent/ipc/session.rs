@@ -1,0 +1,306 @@
+//! One RPC client: its requests one after the other, answers in their order.
+//! Go: `cmd/serf/command/agent/ipc.go`.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
+use tracing::{error, warn};
+
+use super::{
+    Agent,
+    outbox::{Outbox, write},
+    stream::PendingQueries,
+};
+use crate::{
+    msgpack::{Dialect, Writer},
+    rpc::{
+        FrameReader, RpcError, decode, encode, encode_members,
+        protocol::{
+            Command, EventRequest, Key, REQUEST_BYTES_MAX, REQUEST_UNAUTHENTICATED_BYTES_MAX,
+            ResponseHeader, errors,
+        },
+    },
+    serf::{KeyOp, Member},
+};
+
+/// Serves one client until it goes or misbehaves.
+pub(super) async fn run(
+    agent: Arc<Agent>,
+    client: Arc<str>,
+    input: Box<dyn AsyncRead + Send + Unpin>,
+    output: Box<dyn AsyncWrite + Send + Unpin>,
+) {
+    let (out, frames) = mpsc::channel(OUTBOX_MAX);
+    let mut writer = tokio::spawn(write(output, frames));
+    let mut session = Session {
+        agent,
+        client,
+        version: None,
+        authenticated: false,
+        answers: Vec::new(),
+        events: Vec::new(),
+        out,
+        streams: HashMap::new(),
+        monitor: None,
+        queries: Vec::new(),
+        pending: Arc::default(),
+        leaving: None,
+    };
+    let ended = tokio::select! {
+        ended = session.serve(FrameReader::new(input)) => ended,
+        // The socket is broken: nobody would read an answer.
+        _ = &mut writer => return,
+    };
+    // The agent may end once the last answer is out.
+    let _leaving = session.leaving.take();
+    match ended {
+        Ok(()) | Err(End::Refused | End::Left) => {}
+        Err(End::Header(reason)) => {
+            error!(target: "agent.ipc", "failed to decode request header: {reason}");
+        }
+        Err(End::Request(reason)) => {
+            error!(target: "agent.ipc", "Failed to evaluate request: {reason}");
+        }
+    }
+    session.send_events().await;
+    session.flush().await;
+    drop(session);
+    // A client that does not read loses the rest.
+    let _ = tokio::time::timeout(DRAIN_MAX, writer).await;
+}
+
+/// Why a connection is closed by us.
+pub(super) enum End {
+    /// No header.
+    Header(RpcError),
+    /// A request that cannot be answered.
+    Request(String),
+    /// Told the client.
+    Refused,
+    /// The node has left, and the client is to hear it before the agent ends.
+    Left,
+}
+
+pub(super) struct Session {
+    pub(super) agent: Arc<Agent>,
+    pub(super) client: Arc<str>,
+    pub(super) version: Option<i32>,
+    pub(super) authenticated: bool,
+    /// Answers to requests that arrived together.
+    pub(super) answers: Vec<u8>,
+    /// User events that arrived one after the other; they are sent in one go.
+    pub(super) events: Vec<(u64, EventRequest)>,
+    pub(super) out: Outbox,
+    pub(super) streams: HashMap<u64, Task>,
+    pub(super) monitor: Option<(u64, Task)>,
+    pub(super) queries: Vec<Task>,
+    pub(super) pending: Arc<PendingQueries>,
+    /// Dropped when the client has heard that the node has left.
+    pub(super) leaving: Option<oneshot::Sender<()>>,
+}
+
+/// A task that ends with the session.
+pub(super) struct Task(pub(super) JoinHandle<()>);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Task {
+    /// Nothing is delivered after this.
+    pub(super) async fn stop(mut self) {
+        self.0.abort();
+        let _ = (&mut self.0).await;
+    }
+}
+
+/// A header tells which of its keys were there: what has neither is a stray body.
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct Header {
+    command: Option<String>,
+    seq: Option<u64>,
+}
+
+type Frames = FrameReader<Box<dyn AsyncRead + Send + Unpin>>;
+
+impl Session {
+    async fn serve(&mut self, mut frames: Frames) -> Result<(), End> {
+        while let Some(header) = self.next_header(&mut frames).await? {
+            let seq = header.seq.unwrap_or(0);
+            let name = header.command.unwrap_or_default();
+            let command = Command::from_name(&name);
+            metrics::counter!("agent.ipc.command").increment(1);
+            if command != Some(Command::Event) {
+                self.send_events().await;
+            }
+            if self.version.is_none() && command != Some(Command::Handshake) {
+                self.respond(seq, errors::HANDSHAKE_REQUIRED);
+                return Err(End::Refused);
+            }
+            let gate_open = self.authenticated
+                || self.agent.settings.rpc_auth.is_empty()
+                || matches!(command, Some(Command::Auth | Command::Handshake));
+            if !gate_open {
+                warn!(
+                    target: "agent.ipc",
+                    "Client sending commands before auth: {}", self.client
+                );
+                self.respond(seq, errors::AUTH_REQUIRED);
+                continue;
+            }
+            let Some(command) = command else {
+                self.respond(seq, errors::UNSUPPORTED_COMMAND);
+                return Err(End::Request(format!("command '{name}' not recognized")));
+            };
+            let body = match command.has_body() {
+                true => {
+                    let body = self.next_body(&mut frames).await?;
+                    Some(body)
+                }
+                false => None,
+            };
+            self.dispatch(command, seq, body.as_deref().unwrap_or_default()).await?;
+        }
+        Ok(())
+    }
+
+    /// The next header; answers go out before waiting for one, and when there are many.
+    async fn next_header(&mut self, frames: &mut Frames) -> Result<Option<Header>, End> {
+        let max = self.request_bytes_max();
+        loop {
+            if frames.is_next_missing(max).map_err(End::Header)? {
+                self.send_events().await;
+                self.flush().await;
+            } else if self.answers.len() >= ANSWERS_BYTES_MAX {
+                self.flush().await;
+            }
+            let value = match frames.next(max).await {
+                Ok(Some(value)) => value,
+                Ok(None) | Err(RpcError::Io(_) | RpcError::Truncated) => return Ok(None),
+                Err(error) => return Err(End::Header(error)),
+            };
+            let header: Header = decode(value).map_err(End::Header)?;
+            if header.command.is_some() || header.seq.is_some() || self.version.is_none() {
+                return Ok(Some(header));
+            }
+        }
+    }
+
+    async fn next_body(&mut self, frames: &mut Frames) -> Result<Vec<u8>, End> {
+        let max = self.request_bytes_max();
+        if frames.is_next_missing(max).unwrap_or(true) {
+            self.send_events().await;
+            self.flush().await;
+        }
+        let body = frames.next(max).await;
+        let body = body.map_err(|error| End::Request(error.to_string()))?;
+        Ok(body.ok_or_else(|| End::Request("decode failed: EOF".to_owned()))?.to_vec())
+    }
+
+    fn request_bytes_max(&self) -> usize {
+        let open = self.authenticated || self.agent.settings.rpc_auth.is_empty();
+        if open { REQUEST_BYTES_MAX } else { REQUEST_UNAUTHENTICATED_BYTES_MAX }
+    }
+
+    async fn dispatch(&mut self, command: Command, seq: u64, body: &[u8]) -> Result<(), End> {
+        match command {
+            Command::Handshake => self.handshake(seq, parse(body)?),
+            Command::Auth => self.auth(seq, &parse(body)?),
+            Command::Event => {
+                self.events.push((seq, parse(body)?));
+                if self.events.len() >= EVENTS_AT_ONCE_MAX {
+                    self.send_events().await;
+                }
+            }
+            Command::ForceLeave => self.force_leave(seq, parse(body)?).await,
+            Command::Join => self.join(seq, parse(body)?).await,
+            Command::Members => {
+                let members = self.agent.serf.members().await;
+                self.respond_members(seq, &members);
+            }
+            Command::MembersFiltered => self.members_filtered(seq, parse(body)?).await?,
+            Command::Stream => self.stream(seq, &parse(body)?).await,
+            Command::Monitor => self.monitor(seq, &parse(body)?).await,
+            Command::Stop => self.stop(seq, &parse(body)?).await,
+            Command::Leave => return self.leave(seq).await,
+            Command::Query => self.query(seq, parse(body)?).await,
+            Command::Respond => self.answer(seq, parse(body)?).await,
+            Command::InstallKey => {
+                self.keys(seq, KeyOp::Install(parse::<Key>(body)?.key)).await;
+            }
+            Command::UseKey => self.keys(seq, KeyOp::Use(parse::<Key>(body)?.key)).await,
+            Command::RemoveKey => self.keys(seq, KeyOp::Remove(parse::<Key>(body)?.key)).await,
+            Command::ListKeys => self.keys(seq, KeyOp::List).await,
+            Command::Tags => self.tags(seq, parse(body)?).await,
+            Command::Stats => {
+                let stats = self.agent.stats().await;
+                self.respond_with(seq, "", &stats);
+            }
+            Command::GetCoordinate => self.coordinate(seq, &parse(body)?).await,
+        }
+        Ok(())
+    }
+
+    pub(super) fn respond(&mut self, seq: u64, error: &str) {
+        encode(&ResponseHeader { seq, error: error.to_owned() }, &mut self.answers);
+    }
+
+    pub(super) fn respond_result<E: std::fmt::Display>(&mut self, seq: u64, result: Result<(), E>) {
+        match result {
+            Ok(()) => self.respond(seq, ""),
+            Err(error) => self.respond(seq, &error.to_string()),
+        }
+    }
+
+    pub(super) fn respond_with<T: Serialize>(&mut self, seq: u64, error: &str, body: &T) {
+        self.respond(seq, error);
+        encode(body, &mut self.answers);
+    }
+
+    pub(super) fn respond_members(&mut self, seq: u64, members: &[Arc<Member>]) {
+        self.respond(seq, "");
+        let mut writer = Writer::with_dialect(&mut self.answers, Dialect::Rpc);
+        writer.map(1);
+        writer.str("Members");
+        encode_members(members.iter().map(|member| &**member), &mut self.answers);
+    }
+
+    pub(super) async fn flush(&mut self) {
+        if self.answers.is_empty() {
+            return;
+        }
+        let answers = std::mem::take(&mut self.answers);
+        // Many bytes wait until all before them are out: little is held for who does not read.
+        let slots = if answers.len() >= ANSWERS_BYTES_MAX { OUTBOX_MAX } else { 1 };
+        // Fails only when the socket is broken, which ends the session anyway.
+        if let Ok(mut permits) = self.out.reserve_many(slots).await
+            && let Some(permit) = permits.next()
+        {
+            permit.send(answers);
+        }
+    }
+}
+
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, End> {
+    decode(body).map_err(|error| End::Request(error.to_string()))
+}
+
+/// Writes that wait for a slow client before its own requests do.
+const OUTBOX_MAX: usize = 64;
+/// Bytes of answers that are put together for one write.
+const ANSWERS_BYTES_MAX: usize = 64 << 10;
+/// User events sent in one go.
+const EVENTS_AT_ONCE_MAX: usize = 256;
+/// How long the last answers may take to reach a client that was refused or has gone.
+const DRAIN_MAX: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,69 @@
+//! The thread that writes to the terminal, so that nobody else waits for it.
+
+use std::{
+    io::{self, Write as _},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
+};
+
+use super::line::lost_line;
+
+/// Something to print.
+pub(super) enum Console {
+    Line(Arc<str>),
+    /// Those of before the gate was opened.
+    Held(Vec<Arc<str>>),
+    Raw(String),
+    Flush(mpsc::Sender<()>),
+}
+
+impl Console {
+    pub(super) fn lines(&self) -> u64 {
+        match self {
+            Self::Line(_) | Self::Raw(_) => 1,
+            Self::Held(lines) => lines.len() as u64,
+            Self::Flush(_) => 0,
+        }
+    }
+}
+
+/// Prints what comes until the hub is gone.
+pub(super) fn write_console(
+    out: impl io::Write,
+    lines: &mpsc::Receiver<Console>,
+    missed: &AtomicU64,
+    json: bool,
+) {
+    // A console that is gone must not end the agent.
+    let mut out = io::BufWriter::new(out);
+    while let Ok(first) = lines.recv() {
+        let mut next = Some(first);
+        let mut waiting = Vec::new();
+        while let Some(item) = next {
+            match item {
+                Console::Line(line) => drop(writeln!(out, "    {line}")),
+                Console::Held(lines) => {
+                    for line in lines {
+                        let _ = writeln!(out, "    {line}");
+                    }
+                }
+                Console::Raw(text) => drop(out.write_all(text.as_bytes())),
+                Console::Flush(done) => waiting.push(done),
+            }
+            next = lines.try_recv().ok();
+        }
+        let _ = out.flush();
+        // Nothing waits: what was lost came after what is out, and no later line may come.
+        let lost = missed.swap(0, Ordering::Relaxed);
+        if lost > 0 {
+            let _ = writeln!(out, "    {}", lost_line(json, lost));
+            let _ = out.flush();
+        }
+        for done in waiting {
+            let _ = done.send(());
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! Where all lines meet: the console, syslog, monitors and a ring of the last lines.
+
+use std::{
+    collections::VecDeque,
+    io,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+        mpsc as sync_mpsc,
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::mpsc;
+use tracing_subscriber::prelude::*;
+
+use super::{
+    Level, Syslog,
+    console::{Console, write_console},
+    layer::AgentLayer,
+    line::{format_line, lost_line},
+};
+use crate::rpc::protocol::{LOG_BACKLOG, STREAM_QUEUE};
+
+/// Where all lines go. Clones share it.
+#[derive(Clone)]
+pub(in crate::agent) struct LogHub {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    console: sync_mpsc::SyncSender<Console>,
+    /// Lines that the console missed and was not told of.
+    lost: Arc<AtomicU64>,
+    json: bool,
+}
+
+struct State {
+    level: Level,
+    ring: VecDeque<(Level, Arc<str>)>,
+    /// Lines held back until the start is over.
+    gate: Option<Vec<Arc<str>>>,
+    monitors: Vec<Monitor>,
+    syslog: Option<Syslog>,
+}
+
+struct Monitor {
+    level: Level,
+    lines: mpsc::Sender<Arc<str>>,
+    client: Arc<str>,
+    losing: bool,
+}
+
+impl LogHub {
+    /// Starts the console's thread. Lines are held back until [`Self::open_gate`].
+    pub(in crate::agent) fn start(level: Level, json: bool) -> Self {
+        Self::start_on(io::stdout(), level, json)
+    }
+
+    fn start_on(out: impl io::Write + Send + 'static, level: Level, json: bool) -> Self {
+        let (console, lines) = sync_mpsc::sync_channel(CONSOLE_LINES_MAX);
+        let lost = Arc::new(AtomicU64::new(0));
+        let missed = Arc::clone(&lost);
+        thread::spawn(move || write_console(out, &lines, &missed, json));
+        let state = State {
+            level,
+            ring: VecDeque::with_capacity(LOG_BACKLOG),
+            gate: Some(Vec::new()),
+            monitors: Vec::new(),
+            syslog: None,
+        };
+        Self { shared: Arc::new(Shared { state: Mutex::new(state), console, lost, json }) }
+    }
+
+    /// Sends what the console shows to syslog, too.
+    pub(in crate::agent) fn set_syslog(&self, syslog: Syslog) {
+        self.lock().syslog = Some(syslog);
+    }
+
+    /// Makes this the process's log.
+    pub(in crate::agent) fn install(&self) {
+        let layer = tracing_subscriber::registry().with(AgentLayer { hub: self.clone() });
+        // A second agent in one process logs to the first one's console.
+        let _ = tracing::subscriber::set_global_default(layer);
+    }
+
+    /// Prints a line that is no log line.
+    pub(in crate::agent) fn print(&self, text: &str) {
+        self.shared.show(Console::Raw(format!("{text}\n")));
+    }
+
+    /// Ends the holding back.
+    pub(in crate::agent) fn open_gate(&self) {
+        // Under the lock, or lines of other threads would overtake those that were held.
+        let mut state = self.lock();
+        if let Some(held) = state.gate.take() {
+            self.shared.show(Console::Held(held));
+        }
+    }
+
+    /// Changes the console's least level.
+    pub(in crate::agent) fn set_level(&self, level: Level) {
+        self.lock().level = level;
+    }
+
+    /// Waits until the console has printed everything, a second at most.
+    pub(in crate::agent) fn flush(&self) {
+        let deadline = Instant::now() + FLUSH_MAX;
+        let (done, wait) = sync_mpsc::channel();
+        let mut next = Console::Flush(done);
+        // A terminal that stands still must not keep the agent from ending.
+        while let Err(refused) = self.shared.console.try_send(next) {
+            match refused {
+                sync_mpsc::TrySendError::Full(back) if Instant::now() < deadline => next = back,
+                sync_mpsc::TrySendError::Full(_) | sync_mpsc::TrySendError::Disconnected(_) => {
+                    return;
+                }
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        let _ = wait.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+    }
+
+    /// The last lines of at least `level`, and a queue of the coming ones.
+    pub(in crate::agent) fn monitor(
+        &self,
+        level: Level,
+        client: Arc<str>,
+    ) -> (Vec<Arc<str>>, mpsc::Receiver<Arc<str>>) {
+        let (sender, lines) = mpsc::channel(STREAM_QUEUE);
+        let mut state = self.lock();
+        let passes = |(known, _): &&(Level, Arc<str>)| *known >= level;
+        let backlog = state.ring.iter().filter(passes).map(|(_, line)| Arc::clone(line)).collect();
+        state.monitors.push(Monitor { level, lines: sender, client, losing: false });
+        (backlog, lines)
+    }
+
+    pub(super) fn write(&self, level: Level, component: &str, message: &str) {
+        // A message that brings its own line break gets no second one.
+        let message = message.strip_suffix('\n').unwrap_or(message);
+        let line = format_line(self.shared.json, level, component, message);
+        let mut state = self.lock();
+        if state.ring.len() == LOG_BACKLOG {
+            state.ring.pop_front();
+        }
+        state.ring.push_back((level, Arc::clone(&line)));
+        let mut newly_losing = Vec::new();
+        state.monitors.retain_mut(|monitor| {
+            if level < monitor.level {
+                return !monitor.lines.is_closed();
+            }
+            match monitor.lines.try_send(Arc::clone(&line)) {
+                Ok(()) => monitor.losing = false,
+                Err(mpsc::error::TrySendError::Closed(_)) => return false,
+                Err(mpsc::error::TrySendError::Full(_)) if monitor.losing => {}
+                Err(mpsc::error::TrySendError::Full(_)) => {
+                    monitor.losing = true;
+                    newly_losing.push(Arc::clone(&monitor.client));
+                }
+            }
+            true
+        });
+        if level >= state.level {
+            if let Some(syslog) = &mut state.syslog {
+                syslog.send(level, &format!("{component}: {message}"));
+            }
+            match &mut state.gate {
+                Some(held) if held.len() < CONSOLE_LINES_MAX => held.push(line),
+                Some(_) => self.shared.lose(1),
+                None => self.shared.show(Console::Line(line)),
+            }
+        }
+        drop(state);
+        for client in newly_losing {
+            self.write(Level::Warn, "agent.ipc", &format!("Dropping logs to ipc.client: {client}"));
+        }
+    }
+
+    /// The console's least level.
+    pub(super) fn level(&self) -> Level {
+        self.lock().level
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shared {
+    /// Never waits. What a terminal that stands still has cost is told where it is missing.
+    fn show(&self, item: Console) {
+        let lost = self.lost.swap(0, Ordering::Relaxed);
+        if lost > 0 && self.console.try_send(Console::Line(lost_line(self.json, lost))).is_err() {
+            self.lose(lost);
+        }
+        match self.console.try_send(item) {
+            Ok(()) => {}
+            Err(
+                sync_mpsc::TrySendError::Full(item) | sync_mpsc::TrySendError::Disconnected(item),
+            ) => self.lose(item.lines()),
+        }
+    }
+
+    fn lose(&self, lines: u64) {
+        self.lost.fetch_add(lines, Ordering::Relaxed);
+    }
+}
+
+/// Lines that wait for a slow terminal; beyond that they are counted and dropped.
+const CONSOLE_LINES_MAX: usize = 16 << 10;
+/// Longest wait for a terminal at the end.
+const FLUSH_MAX: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,123 @@
+use std::io;
+
+use super::*;
+
+#[test]
+fn monitors_get_the_backlog_of_their_level_and_then_live_lines() {
+    let hub = LogHub::start(Level::Err, false);
+    for n in 0..600 {
+        hub.write(Level::Debug, "agent", &format!("line {n}"));
+    }
+    hub.write(Level::Warn, "serf", "odd");
+    let (backlog, mut lines) = hub.monitor(Level::Debug, "c".into());
+    assert_eq!(backlog.len(), 512);
+    assert!(backlog[0].ends_with("[DEBUG] agent: line 89"), "{}", backlog[0]);
+    assert!(backlog[511].ends_with("[WARN] serf: odd"));
+    let (backlog, _) = hub.monitor(Level::Warn, "d".into());
+    assert_eq!(backlog.len(), 1);
+    hub.write(Level::Info, "agent.ipc", "live");
+    assert!(lines.try_recv().unwrap().ends_with("[INFO] agent.ipc: live"));
+}
+
+#[test]
+fn a_slow_monitor_loses_lines_and_is_told_of_once() {
+    let hub = LogHub::start(Level::Err, false);
+    let (_, mut lines) = hub.monitor(Level::Info, "c".into());
+    for n in 0..2000 {
+        hub.write(Level::Info, "agent", &n.to_string());
+    }
+    let (backlog, _) = hub.monitor(Level::Warn, "d".into());
+    // The warning itself has long left the ring; it is logged at the first loss only.
+    assert!(backlog.is_empty());
+    for n in 0..512 {
+        assert!(lines.try_recv().unwrap().ends_with(&format!(": {n}")));
+    }
+    assert!(lines.try_recv().is_err());
+}
+
+/// A terminal that stands still until its gate is dropped.
+struct Terminal {
+    gate: Arc<Mutex<()>>,
+    shown: Arc<Mutex<Vec<u8>>>,
+}
+
+impl io::Write for Terminal {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        drop(self.gate.lock());
+        self.shown.lock().unwrap().extend(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn on_terminal() -> (LogHub, Arc<Mutex<()>>, impl Fn() -> Vec<String>) {
+    let (gate, shown) = (Arc::default(), Arc::new(Mutex::new(Vec::new())));
+    let terminal = Terminal { gate: Arc::clone(&gate), shown: Arc::clone(&shown) };
+    let hub = LogHub::start_on(terminal, Level::Info, false);
+    let flushed = hub.clone();
+    let lines = move || {
+        // Each waits a second at most, which a busy machine may need.
+        (0..20).for_each(|_| flushed.flush());
+        let text = String::from_utf8(shown.lock().unwrap().clone()).unwrap();
+        text.lines().map(str::to_owned).collect()
+    };
+    (hub, gate, lines)
+}
+
+#[test]
+fn a_console_that_nobody_reads_holds_nobody_up_and_is_told_what_it_missed() {
+    let (hub, gate, shown) = on_terminal();
+    let still = gate.lock().unwrap();
+    // More than the queue takes, held and not.
+    for n in 0..CONSOLE_LINES_MAX + 5 {
+        hub.write(Level::Info, "agent", &n.to_string());
+    }
+    hub.open_gate();
+    for n in 0..CONSOLE_LINES_MAX + 1_000 {
+        hub.print(&format!("text {n}"));
+        hub.write(Level::Info, "serf", &n.to_string());
+    }
+    hub.flush();
+    drop(still);
+    // It is told though nothing more is printed.
+    let lines = shown();
+    let told: Vec<usize> = lines
+        .iter()
+        .filter_map(|line| line.split_once("[WARN] agent: Dropped "))
+        .map(|(_, rest)| rest.strip_suffix(" lines to the console").unwrap().parse().unwrap())
+        .collect();
+    assert_eq!(told[0], 5, "{told:?}");
+    let lost: usize = told.iter().sum();
+    let made = 3 * CONSOLE_LINES_MAX + 2_005;
+    assert_eq!(lines.len() - told.len() + lost, made, "{told:?}");
+    assert!(lost > CONSOLE_LINES_MAX, "{told:?}");
+    hub.print("the end");
+    let lines = shown();
+    assert!(lines.ends_with(&["the end".to_owned()]), "{:?}", lines.last());
+}
+
+#[test]
+fn no_line_overtakes_those_that_were_held() {
+    for _ in 0..4 {
+        let (hub, _gate, shown) = on_terminal();
+        let writer = hub.clone();
+        let (half, reached) = sync_mpsc::channel();
+        let writing = thread::spawn(move || {
+            for n in 0..12_000 {
+                writer.write(Level::Info, "agent", &n.to_string());
+                if n == 3_000 {
+                    half.send(()).unwrap();
+                }
+            }
+        });
+        reached.recv().unwrap();
+        hub.open_gate();
+        writing.join().unwrap();
+        let number = |line: &String| line.rsplit_once(' ').unwrap().1.parse::<u32>().unwrap();
+        let numbers: Vec<_> = shown().iter().map(number).collect();
+        assert_eq!(numbers, (0..12_000).collect::<Vec<_>>());
+    }
+}

@@ -1,0 +1,93 @@
+//! Where events of `tracing` become log lines.
+
+use std::fmt::{self, Write as _};
+
+use tracing::{Event, Metadata, Subscriber, field::Visit, subscriber::Interest};
+use tracing_subscriber::{Layer, layer::Context};
+
+use super::{Level, LogHub};
+
+/// Passes events of `tracing` on.
+pub(super) struct AgentLayer {
+    pub(super) hub: LogHub,
+}
+
+impl<S: Subscriber> Layer<S> for AgentLayer {
+    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
+        if component(metadata.target()).is_some() {
+            Interest::sometimes()
+        } else {
+            Interest::never()
+        }
+    }
+
+    fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
+        let level = Level::from(*metadata.level());
+        // The ring and monitors take all levels but the finest, whatever the console shows.
+        level > Level::Trace || self.hub.level() == Level::Trace
+    }
+
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let metadata = event.metadata();
+        let Some(component) = component(metadata.target()) else { return };
+        let mut text = Text::default();
+        event.record(&mut text);
+        text.message.push_str(&text.fields);
+        self.hub.write(Level::from(*metadata.level()), component, &text.message);
+    }
+}
+
+/// Go's name of the part that logs; `None`: not ours.
+fn component(target: &str) -> Option<&str> {
+    if ["agent", "agent.ipc", "agent.mdns", "serf", "memberlist"].contains(&target) {
+        return Some(target);
+    }
+    let path = target.strip_prefix("ruserf::")?;
+    Some(match path.split("::").next().unwrap_or_default() {
+        "swim" | "wire" | "transport" | "msgpack" => "memberlist",
+        "agent" | "cli" => "agent",
+        "rpc" | "client" => "agent.ipc",
+        _ => "serf",
+    })
+}
+
+#[derive(Default)]
+struct Text {
+    message: String,
+    fields: String,
+}
+
+impl Visit for Text {
+    fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn fmt::Debug) {
+        let _ = match field.name() {
+            "message" => write!(self.message, "{value:?}"),
+            name => write!(self.fields, " {name}={value:?}"),
+        };
+    }
+
+    fn record_str(&mut self, field: &tracing::field::Field, value: &str) {
+        let _ = match field.name() {
+            "message" => write!(self.message, "{value}"),
+            name => write!(self.fields, " {name}={value}"),
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_have_the_names_of_go() {
+        for (target, name) in [
+            ("ruserf::swim::probe", Some("memberlist")),
+            ("ruserf::serf::reap", Some("serf")),
+            ("ruserf::driver", Some("serf")),
+            ("ruserf::agent::run", Some("agent")),
+            ("agent.ipc", Some("agent.ipc")),
+            ("hyper::x", None),
+        ] {
+            assert_eq!(component(target), name, "{target}");
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! Go's log levels.
+
+/// Levels of log lines, finest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Each message.
+    Trace,
+    /// Odd things.
+    Debug,
+    /// Membership and lifecycle.
+    Info,
+    /// Degraded.
+    Warn,
+    /// An operator must act.
+    Err,
+}
+
+/// As messages list them.
+pub(in crate::agent) const VALID_LEVELS: &str = "[TRACE DEBUG INFO WARN ERR]";
+
+impl Level {
+    /// The level of an upper-case name.
+    pub(in crate::agent) fn from_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "TRACE" => Self::Trace,
+            "DEBUG" => Self::Debug,
+            "INFO" => Self::Info,
+            "WARN" => Self::Warn,
+            "ERR" => Self::Err,
+            _ => return None,
+        })
+    }
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Trace => "TRACE",
+            Self::Debug => "DEBUG",
+            Self::Info => "INFO",
+            Self::Warn => "WARN",
+            Self::Err => "ERR",
+        }
+    }
+}
+
+impl From<tracing::Level> for Level {
+    fn from(level: tracing::Level) -> Self {
+        match level {
+            tracing::Level::TRACE => Self::Trace,
+            tracing::Level::DEBUG => Self::Debug,
+            tracing::Level::INFO => Self::Info,
+            tracing::Level::WARN => Self::Warn,
+            tracing::Level::ERROR => Self::Err,
+        }
+    }
+}
