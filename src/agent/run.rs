@@ -174,7 +174,7 @@ async fn serve(
         let caught = tokio::select! {
             caught = signals.next() => caught,
             () = agent.left.notified() => return Ok(0),
-            () = agent.serf.stopped() => {
+            _ = agent.serf.stopped() => {
                 warn!(target: "agent", "Serf shutdown detected, quitting");
                 return Ok(0);
             }

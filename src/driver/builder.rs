@@ -114,13 +114,13 @@ impl Builder {
         let engine = Engine::build(self.config, clock::now(), snapshot.as_deref())?;
         let local = Arc::clone(engine.local_member());
         let shared = Arc::new(Shared::new(self.hub, (announced.addr, bound), local));
-        let (stop, stopped) = watch::channel(false);
+        let (stop, stopped) = watch::channel(None);
         let (changes, members) = watch::channel(0);
         let (commands, command_queue) = mpsc::channel(COMMANDS_MAX);
         let (internal, internal_queue) = mpsc::channel(INTERNAL_MAX);
         let mut node = Node {
             engine,
-            stop: false,
+            stop: None,
             tasks: JoinSet::new(),
             tcp_timeout,
             shared: Arc::clone(&shared),

@@ -48,6 +48,22 @@ impl From<crate::serf::Error> for Error {
     }
 }
 
+/// Why a node has stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum StopReason {
+    /// [`Serf::shutdown`](crate::driver::Serf::shutdown) was called, or the last handle was
+    /// dropped.
+    Shutdown,
+    /// Another node has the same name, and the cluster voted for it.
+    NameConflict,
+    /// The engine, or a delegate that it called, panicked: a bug. The last state of the files was
+    /// not written.
+    Panic,
+    /// The runtime that the node lived in ended.
+    Aborted,
+}
+
 /// A join that did not reach everyone. Go returns a count and an error together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

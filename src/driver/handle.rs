@@ -11,7 +11,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
-    Builder, Error, EventStream, JoinError, Subscribe, clock,
+    Builder, Error, EventStream, JoinError, StopReason, Subscribe, clock,
     node::{Join, Node, Outcome},
     queue::{Next, Queue},
     subscribers::Hub,
@@ -37,7 +37,7 @@ use crate::{
 pub struct Serf {
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) shared: Arc<Shared>,
-    pub(super) stopped: watch::Receiver<bool>,
+    pub(super) stopped: watch::Receiver<Option<StopReason>>,
     /// Grows with each change of the members.
     pub(super) members: watch::Receiver<u64>,
 }
@@ -123,14 +123,17 @@ impl Serf {
     /// clones at once. Go: `serf/serf.go:Shutdown`.
     pub async fn shutdown(&self) {
         // An error: it has stopped already.
-        let _ = self.commands.send(Box::new(|node| node.stop = true)).await;
+        let _ = self.commands.send(Box::new(|node| node.stop(StopReason::Shutdown))).await;
         self.stopped().await;
     }
 
-    /// Resolves when the node has stopped, for whatever reason (also a lost name vote).
-    pub async fn stopped(&self) {
-        // An error: its runtime is gone, and so is the node.
-        let _ = self.stopped.clone().wait_for(|stopped| *stopped).await;
+    /// Resolves when the node has stopped, and says why. Only [`StopReason::Shutdown`] is what
+    /// somebody here asked for.
+    pub async fn stopped(&self) -> StopReason {
+        let mut stopped = self.stopped.clone();
+        let reason = stopped.wait_for(Option::is_some).await;
+        // An error: the node is gone without having said a reason.
+        reason.ok().and_then(|reason| *reason).unwrap_or(StopReason::Aborted)
     }
 
     /// Sends a user event to all members, ourselves included. With `coalesce`, receivers that

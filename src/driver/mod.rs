@@ -25,7 +25,7 @@ mod writer;
 
 pub use builder::Builder;
 pub use clock::now;
-pub use error::{Error, JoinError};
+pub use error::{Error, JoinError, StopReason};
 pub use file::{replace_file, replace_file_keeping_mode};
 pub use handle::{KeyManager, KeyOutcome, MemberWatch, QueryHandle, Serf};
 pub use join::{Resolver, Resolving, SystemResolver};

@@ -14,7 +14,7 @@ use tokio::{
 use tracing::{debug, warn};
 
 use super::{
-    JoinError, Resolver, clock,
+    JoinError, Resolver, StopReason, clock,
     handle::Shared,
     join,
     queue::{LagPolicy, Queue},
@@ -34,14 +34,14 @@ pub(super) type Outcome = Result<Completion, Error>;
 /// One node, without its sockets.
 pub(super) struct Node {
     pub(super) engine: Engine,
-    /// The task ends after this turn.
-    pub(super) stop: bool,
+    /// Set: the task ends after this turn.
+    pub(super) stop: Option<StopReason>,
     /// Streams, joins; all end with the node.
     pub(super) tasks: JoinSet<()>,
     pub(super) tcp_timeout: Duration,
     pub(super) shared: Arc<Shared>,
-    /// Told at the very end.
-    pub(super) stopped: watch::Sender<bool>,
+    /// Set at the very end.
+    pub(super) stopped: watch::Sender<Option<StopReason>>,
     /// Grows with each change of the members.
     pub(super) members: watch::Sender<u64>,
     pub(super) internal: mpsc::Sender<Internal>,
@@ -181,7 +181,7 @@ impl Node {
                     self.join(Join { entries, ignore_old: true, reply: None });
                 }
             }
-            Output::ShutDown => self.stop = true,
+            Output::ShutDown => self.stop(StopReason::NameConflict),
         }
     }
 
@@ -212,6 +212,11 @@ impl Node {
         }
     }
 
+    /// Ends the task after this turn. The first reason counts.
+    pub(super) fn stop(&mut self, reason: StopReason) {
+        self.stop.get_or_insert(reason);
+    }
+
     /// Tells what changed and forgets tasks that ended.
     pub(super) fn end_turn(&mut self) {
         while self.tasks.try_join_next().is_some() {}
@@ -229,7 +234,11 @@ impl Node {
             // The thread always ends; a disk that hangs must not hang us.
             let _ = tokio::time::timeout(WRITER_TIMEOUT, writer.finish()).await;
         }
-        self.stopped.send_replace(true);
+        self.set_stopped(self.stop.unwrap_or(StopReason::Shutdown));
+    }
+
+    fn set_stopped(&self, reason: StopReason) {
+        self.stopped.send_if_modified(|stopped| stopped.replace(reason).is_none());
     }
 
     fn end_streams(&self) {
@@ -246,7 +255,10 @@ impl Drop for Node {
     /// for a node that is gone.
     fn drop(&mut self) {
         self.end_streams();
-        self.stopped.send_replace(true);
+        if self.stopped.borrow().is_none() {
+            let panicked = std::thread::panicking();
+            self.set_stopped(if panicked { StopReason::Panic } else { StopReason::Aborted });
+        }
     }
 }
 

@@ -19,6 +19,7 @@ use tokio::{
 use tracing::{debug, warn};
 
 use super::{
+    StopReason,
     caught::unless_it_panics,
     clock,
     metrics::{self, Exporter},
@@ -92,7 +93,7 @@ pub(super) async fn run<T: Transport>(
     let mut buf = vec![0; DATAGRAM_BYTES_MAX];
     io.pump(&mut node);
     let mut sleep = pin!(sleep_until(clock::to_tokio(clock::now())));
-    while !node.stop {
+    while node.stop.is_none() {
         let wake = node.engine.poll_timeout().unwrap_or(Instant::FAR_FUTURE).min(exporter.next());
         let wake = clock::to_tokio(wake);
         if sleep.deadline() != wake {
@@ -106,7 +107,7 @@ pub(super) async fn run<T: Transport>(
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
             Wake::Command(command) => command(&mut node),
-            Wake::Abandoned => node.stop = true,
+            Wake::Abandoned => node.stop(StopReason::Shutdown),
             Wake::Internal(message) => io.on_internal(&mut node, message),
             Wake::Accepted(stream, from) => io.on_accepted(&mut node, stream, from),
         }

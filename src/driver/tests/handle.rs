@@ -14,7 +14,10 @@ use std::{
 
 use super::*;
 use crate::{
-    driver::{Error, EventStream, KeyManager, MemberWatch, QueryHandle, Resolver, Resolving, now},
+    driver::{
+        Error, EventStream, KeyManager, MemberWatch, QueryHandle, Resolver, Resolving, StopReason,
+        now,
+    },
     serf::{AliveDelegate, ConflictDelegate, Member},
     transport::{NetTransport, Transport},
 };
@@ -183,6 +186,7 @@ async fn shutdown_is_idempotent_and_calls_after_it_say_so() {
         .await;
     within(a.shutdown()).await;
     assert_eq!(a.state(), SerfState::Shutdown);
+    assert_eq!(within(a.stopped()).await, StopReason::Shutdown);
 
     assert!(a.join(&["127.0.0.1:1".to_owned()], false).await.is_err());
     let key = KeyOp::Install(KEY.to_owned());
@@ -412,11 +416,31 @@ async fn panic_of_a_delegate_ends_the_node_and_is_seen() {
     let b = start("b").await;
     let mut events = a.subscribe(Subscribe::default());
     let _ = b.join(&[a.addresses().0.to_string()], false).await;
-    within(a.stopped()).await;
+    assert_eq!(within(a.stopped()).await, StopReason::Panic);
     assert_eq!(a.state(), SerfState::Shutdown);
     within(async { while events.recv().await.is_some() {} }).await;
     assert!(matches!(a.leave().await, Err(Error::Shutdown)));
     within(a.shutdown()).await;
+}
+
+#[tokio::test]
+async fn lost_name_vote_is_the_reason_of_the_stop() {
+    let a = start("a").await;
+    a.call(|node| node.on_output(crate::serf::Output::ShutDown)).await.unwrap();
+    assert_eq!(within(a.stopped()).await, StopReason::NameConflict);
+    // A call afterwards does not change it.
+    within(a.shutdown()).await;
+    assert_eq!(within(a.stopped()).await, StopReason::NameConflict);
+}
+
+#[test]
+fn end_of_the_runtime_is_the_reason_of_the_stop() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let a = runtime.block_on(start("a"));
+    drop(runtime);
+    let waiting = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    assert_eq!(waiting.block_on(within(a.stopped())), StopReason::Aborted);
+    assert_eq!(a.state(), SerfState::Shutdown);
 }
 
 #[tokio::test]
