@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use ruserf::{
-    sim::{ClusterSpec, Swarm},
-    swim::Mutation,
-};
+use ruserf::sim::{ClusterSpec, Mutation, Swarm};
 
 /// Runs seeds until a rule is broken; gives the rules broken by the first such seed.
 fn rules_broken_by(mutation: Option<Mutation>) -> Vec<&'static str> {

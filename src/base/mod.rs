@@ -6,11 +6,15 @@ pub mod go_duration;
 pub mod go_net;
 mod hash;
 mod instant;
+mod mutation;
 mod printable;
 mod rng;
 
 pub(crate) use error_texts::error_texts;
 pub(crate) use hash::SeededHash;
 pub use instant::Instant;
+#[cfg(feature = "sim")]
+pub use mutation::Mutation;
+pub(crate) use mutation::mutated;
 pub(crate) use printable::{PRINTABLE_BYTES_MAX, printable, printable_text};
 pub use rng::Rng;

@@ -21,7 +21,7 @@ use super::{
     state::{State, Timer},
     user_event::{EventRing, USER_EVENT_BYTES_MAX},
 };
-use crate::base::{Instant, Rng};
+use crate::base::{Instant, Rng, mutated};
 
 /// Checks the configuration, in Go's order, and makes the state. Go: `serf/serf.go:Create`.
 pub(crate) fn build_state(
@@ -47,6 +47,12 @@ pub(crate) fn build_state(
         Some(_) => LamportTime(time.0.saturating_add(1)),
         None => LamportTime(0),
     };
+    let restore = |time: LamportTime| {
+        LamportClock::restore(match mutated!(config.swim, ClockLost) {
+            false => time,
+            true => LamportTime(0),
+        })
+    };
     let mut seed = config.swim.seed;
     // Another stream of numbers than the layer below draws from.
     seed.iter_mut().for_each(|byte| *byte ^= 0x5f);
@@ -67,9 +73,9 @@ pub(crate) fn build_state(
         tags,
         meta,
         unannounced: Arc::new(unannounced),
-        clock: LamportClock::restore(replay.clock),
-        event_clock: LamportClock::restore(replay.event_clock),
-        query_clock: LamportClock::restore(replay.query_clock),
+        clock: restore(replay.clock),
+        event_clock: restore(replay.event_clock),
+        query_clock: restore(replay.query_clock),
         event_min_time: after(replay.event_clock),
         query_min_time: after(replay.query_clock),
         join_ignores_old: false,

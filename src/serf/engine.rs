@@ -407,6 +407,18 @@ impl Engine {
         std::mem::take(&mut self.state.named)
     }
 
+    /// Nodes as the layer below lists them.
+    #[cfg(feature = "sim")]
+    pub fn nodes(&self) -> impl Iterator<Item = swim::NodeView<'_>> {
+        self.swim.nodes()
+    }
+
+    /// The clocks of members, events and queries.
+    #[cfg(feature = "sim")]
+    pub fn clocks(&self) -> [super::LamportTime; 3] {
+        [self.state.clock.time(), self.state.event_clock.time(), self.state.query_clock.time()]
+    }
+
     /// Nodes that the layer below lists: alive, suspect, dead, left.
     pub fn node_states(&self) -> [usize; 4] {
         self.swim.state_counts()

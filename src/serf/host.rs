@@ -10,7 +10,7 @@ use super::{
     state::{Action, QueueKind, State, log_decode_error},
 };
 use crate::{
-    base::Instant,
+    base::{Instant, mutated},
     swim::{Host, NodeStateKind, NodeView},
 };
 
@@ -190,7 +190,10 @@ impl State {
                 .collect(),
             left_members: self.members.left().iter().map(|(_, name)| name.as_bytes()).collect(),
             event_ltime: self.event_clock.time(),
-            events: self.events.to_message(),
+            events: match mutated!(self.config.swim, EventsLeftOut) {
+                false => self.events.to_message(),
+                true => Vec::new(),
+            },
             query_ltime: self.query_clock.time(),
         };
         self.config.transform.encode_message(&Message::PushPull(state), out);
@@ -226,6 +229,9 @@ impl State {
         if !believed {
             self.stats.dropped_implausible += 1;
             warn!(target: "serf", "Ignoring a clock of the remote state from the far future");
+        }
+        if mutated!(self.config.swim, ClockFallsBack) {
+            self.event_clock = super::lamport::LamportClock::restore(remote.event_ltime);
         }
         self.merge_intents(now, &remote);
         if join && self.join_ignores_old {

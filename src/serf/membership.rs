@@ -12,7 +12,10 @@ use super::{
     intents::IntentKind,
     state::{Action, State, Timer},
 };
-use crate::{base::Instant, swim::NodeView};
+use crate::{
+    base::{Instant, mutated},
+    swim::NodeView,
+};
 
 /// All members by name, with those that are gone also in the order they went.
 #[derive(Default)]
@@ -172,6 +175,9 @@ impl State {
 
     /// A node died or left for the layer below. Go: `serf/serf.go:handleNodeLeave`.
     pub(crate) fn handle_node_leave(&mut self, now: Instant, node: &NodeView<'_>) {
+        if mutated!(self.config.swim, DeathsIgnored) {
+            return;
+        }
         let Some(entry) = self.members.get(node.name) else { return };
         let (status, kind) = match entry.member.status {
             MemberStatus::Leaving => (MemberStatus::Left, MemberEventKind::Leave),
@@ -196,6 +202,9 @@ impl State {
 
     /// A node's meta changed. Go: `serf/serf.go:handleNodeUpdate`.
     pub(crate) fn handle_node_update(&mut self, now: Instant, node: &NodeView<'_>) {
+        if mutated!(self.config.swim, UpdatesIgnored) {
+            return;
+        }
         let Some(entry) = self.members.get(node.name) else { return };
         let (status, leave_time) = (entry.member.status, entry.leave_time);
         let member = Arc::new(Member { status, ..self.member_of(node) });
@@ -220,7 +229,7 @@ impl State {
             return self.intents.upsert(now, name, IntentKind::Leave, ltime);
         };
         if ltime <= entry.status_ltime {
-            return false;
+            return mutated!(self.config.swim, IntentLoop);
         }
         if *name == *self.name && self.life == super::SerfState::Alive {
             debug!(target: "serf", "Refuting an older leave intent");
@@ -234,6 +243,7 @@ impl State {
         // Always, also when nothing else changes: or two nodes rebroadcast for ever.
         self.members.set_status_ltime(name, ltime);
         match member.status {
+            MemberStatus::Alive if mutated!(self.config.swim, LeaveUnheard) => {}
             MemberStatus::Alive => {
                 let leaving = Member { status: MemberStatus::Leaving, ..Member::clone(&member) };
                 self.members.replace(Arc::new(leaving), leave_time);

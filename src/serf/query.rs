@@ -16,7 +16,11 @@ use super::{
     state::{QueueKind, State, Timer},
     user_event::is_too_old,
 };
-use crate::{base::Instant, msgpack::Bin, swim::OpId};
+use crate::{
+    base::{Instant, mutated},
+    msgpack::Bin,
+    swim::OpId,
+};
 
 /// Ids of recent queries by query time modulo the length. Go: `queryBuffer`.
 pub(crate) struct QueryRing {
@@ -299,7 +303,7 @@ impl State {
         }
         let is_ack = response.flags & message::Query::ACK != 0;
         let seen = if is_ack { &mut query.acks } else { &mut query.responses };
-        if seen.contains(&*from) {
+        if seen.contains(&*from) && !mutated!(self.config.swim, AnswersTwice) {
             let duplicates = if is_ack {
                 &mut self.stats.query_duplicate_acks
             } else {

@@ -9,11 +9,14 @@ use super::{
     membership::ip_text,
     state::{Action, State},
 };
-use crate::base::Instant;
+use crate::base::{Instant, mutated};
 
 impl State {
     /// Go: `serf/serf.go:handleReap`.
     pub(crate) fn reap(&mut self, now: Instant) {
+        if mutated!(self.config.swim, TombstonesForever) {
+            return;
+        }
         let config = &self.config;
         let (failed, left) = (config.reconnect_timeout, config.tombstone_timeout);
         let expired = [

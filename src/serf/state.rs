@@ -30,7 +30,7 @@ use super::{
     user_event::EventRing,
 };
 use crate::{
-    base::{Instant, Rng},
+    base::{Instant, Rng, mutated},
     swim::{OpId, retransmit_limit},
 };
 
@@ -168,7 +168,11 @@ impl State {
 
     /// Sends an event on its way: snapshot, internal queries, coalescers, application.
     pub(crate) fn emit(&mut self, now: Instant, event: Event) {
-        if let Some(snapshot) = &mut self.snapshot {
+        let forgets = mutated!(self.config.swim, SnapshotForgets)
+            && matches!(&event, Event::Member(event) if event.kind != MemberEventKind::Join);
+        if let Some(snapshot) = &mut self.snapshot
+            && !forgets
+        {
             snapshot.on_event(&event, self.clock.time());
         }
         let event = match event {

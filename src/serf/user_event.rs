@@ -9,7 +9,10 @@ use super::{
     Error, Event, LamportTime, Message, UserEvent, message,
     state::{QueueKind, State},
 };
-use crate::{base::Instant, msgpack::Bin};
+use crate::{
+    base::{Instant, mutated},
+    msgpack::Bin,
+};
 
 /// Recent events by event time modulo the length. Go: `eventBuffer`, whose slots are unbounded.
 pub(crate) struct EventRing {
@@ -173,7 +176,9 @@ impl State {
         }
         self.event_clock.increment();
         self.handle_user_event(now, &event);
-        self.broadcast(QueueKind::Event, raw.into(), None);
+        if !mutated!(self.config.swim, EventKeptBack) {
+            self.broadcast(QueueKind::Event, raw.into(), None);
+        }
         Ok(())
     }
 
@@ -198,6 +203,7 @@ impl State {
         }
         match self.events.admit(event) {
             Admission::New => {}
+            Admission::Duplicate if mutated!(self.config.swim, EventTwice) => {}
             Admission::Duplicate => return false,
             Admission::Full => {
                 self.stats.dropped_events += 1;

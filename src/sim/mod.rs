@@ -43,6 +43,8 @@ pub use slot::Counters;
 pub use swarm::{Swarm, SwarmReport};
 pub use world::{World, WorldConfig};
 
+pub use crate::base::Mutation;
+
 /// The commit of a report: `RUSERF_COMMIT`, which the scripts set.
 fn commit() -> String {
     std::env::var("RUSERF_COMMIT").unwrap_or_else(|_| "unknown".to_owned())

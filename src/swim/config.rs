@@ -76,7 +76,7 @@ pub struct Config {
     pub buddy_system: bool,
     /// A bug put in on purpose, to test the simulator.
     #[cfg(feature = "sim")]
-    pub mutation: Option<super::Mutation>,
+    pub mutation: Option<crate::base::Mutation>,
 }
 
 /// A network in prefix notation.

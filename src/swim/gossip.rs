@@ -1,7 +1,7 @@
 //! The gossip round. Go: `state.go`, `gossip`.
 
 use super::{Host, NodeStateKind, Swim, probe::CRC_VERSION, timer::Timer};
-use crate::base::Instant;
+use crate::base::{Instant, mutated};
 
 impl Swim {
     pub(super) fn gossip_tick(&mut self, now: Instant, host: &mut dyn Host) {
@@ -19,7 +19,8 @@ impl Swim {
     /// they can refute. Each packet counts as one transmit of what it carries.
     fn gossip(&mut self, host: &mut dyn Host) {
         self.stats.gossip_rounds += 1;
-        if self.queue.is_empty() && !host.has_broadcasts() {
+        let silent = mutated!(self.config, SilentGossip);
+        if silent || self.queue.is_empty() && !host.has_broadcasts() {
             return; // most rounds of a cluster at rest: nobody is drawn for nothing
         }
         let me = self.me;

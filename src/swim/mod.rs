@@ -13,7 +13,6 @@ mod gossip;
 mod handoff;
 mod host;
 mod join;
-mod mutation;
 mod output;
 mod packets;
 mod ping;
@@ -36,8 +35,6 @@ pub use engine::{Stats, Swim};
 pub use error::Error;
 pub use host::{Host, NodeStateKind, NodeView};
 pub use join::{JoinEntry, JoinErrors};
-#[cfg(feature = "sim")]
-pub use mutation::Mutation;
 pub use output::{OpId, OpResult, Output, StreamId, StreamInput};
 #[cfg(feature = "sim")]
 pub use preload::Cast;

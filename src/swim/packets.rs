@@ -4,12 +4,9 @@ use std::net::SocketAddr;
 
 use tracing::{debug, warn};
 
-use super::{
-    Host, Output, Swim, mutation::Mutation, queue::retransmit_limit, state::refutable,
-    table::RawAddr,
-};
+use super::{Host, Output, Swim, queue::retransmit_limit, state::refutable, table::RawAddr};
 use crate::{
-    base::Instant,
+    base::{Instant, mutated},
     wire::{
         CompoundParts, Dead, Message, Suspect,
         limits::{COMPOUND_PARTS_MAX, DATAGRAM_BYTES_MAX, PACKET_DEPTH_MAX},
@@ -213,7 +210,7 @@ impl Swim {
 
     /// Our own broadcasts first, then those of the layer above. Go: `getBroadcasts`.
     pub(super) fn fill(&mut self, builder: &mut PacketBuilder, limit: usize, host: &mut dyn Host) {
-        let transmits = match self.mutated(Mutation::EndlessTransmits) {
+        let transmits = match mutated!(self.config, EndlessTransmits) {
             false => retransmit_limit(self.config.retransmit_mult, self.table.len()),
             true => u32::MAX,
         };

@@ -7,14 +7,13 @@ use tracing::{debug, info, warn};
 
 use super::{
     Host, NodeStateKind, Output, Swim,
-    mutation::Mutation,
     ping::Handler,
     streams::Stream,
     table::{Record, Row},
     timer::Timer,
 };
 use crate::{
-    base::Instant,
+    base::{Instant, mutated},
     wire::{Incarnation, IndirectPing, SeqNo, Suspect},
 };
 
@@ -115,6 +114,7 @@ impl Swim {
             let probed =
                 |row: &Row| matches!(row.state, NodeStateKind::Alive | NodeStateKind::Suspect);
             if slot != self.me && self.table.get(slot).is_some_and(probed) {
+                self.probe_at -= usize::from(mutated!(self.config, StuckProbe));
                 return Some(slot);
             }
         }
@@ -122,6 +122,9 @@ impl Swim {
     }
 
     fn reap(&mut self, now: Instant) {
+        if mutated!(self.config, NeverReaps) {
+            return;
+        }
         let (keep, me) = (self.config.gossip_to_the_dead_time, self.config.name.clone());
         let Self { table, rng, .. } = self;
         table.reap(
@@ -180,6 +183,10 @@ impl Swim {
             "Failed UDP ping: {} (timeout reached)", probe.target.name
         );
         let target = self.table.find(&probe.target.name);
+        if mutated!(self.config, NoIndirect) {
+            self.probe = Some(probe);
+            return;
+        }
         let me = self.me;
         let helpers = {
             let Self { table, rng, config, .. } = self;
@@ -255,7 +262,7 @@ impl Swim {
         let delta = if probe.expected_nacks > 0 { missing as i64 } else { 1 };
         info!(target: "memberlist", "Suspect {name} has failed, no acks received");
         let me = Arc::clone(&self.config.name);
-        let outbid = u32::from(self.mutated(Mutation::OutbidOthers));
+        let outbid = u32::from(mutated!(self.config, OutbidOthers));
         let incarnation = Incarnation(probe.incarnation.0.saturating_add(outbid));
         self.suspect(now, name, incarnation, &me);
         self.finish_probe(now, probe.sent, delta, host);

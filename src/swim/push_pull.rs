@@ -14,7 +14,7 @@ use super::{
     timer::Timer,
 };
 use crate::{
-    base::Instant,
+    base::{Instant, mutated},
     wire::{Alive, Incompatible, NodeState, PushPull, Versions, Vsn},
 };
 
@@ -121,6 +121,9 @@ impl Swim {
 
     /// Go: `mergeState`.
     fn merge_row(&mut self, now: Instant, row: &NodeState<'_>, me: &str, host: &mut dyn Host) {
+        if mutated!(self.config, MergeNothing) {
+            return;
+        }
         let name = std::str::from_utf8(row.name).unwrap_or_default();
         match row.state {
             0 => {

@@ -1,19 +1,18 @@
 //! What alive, suspect and dead messages do to the table. Go: `state.go`.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tracing::{debug, info, warn};
 
 use super::{
     Error, Host, NodeStateKind, OpId, Swim,
     host::NodeView,
-    mutation::Mutation,
     suspicion::{Suspicion, suspicion_timeout},
     table::{RawAddr, Record},
     timer::Timer,
 };
 use crate::{
-    base::Instant,
+    base::{Instant, mutated},
     wire::{
         Alive, Dead, Incarnation, Suspect, Vsn,
         limits::{META_BYTES_MAX, PUSH_PULL_ROWS_MAX},
@@ -109,7 +108,7 @@ impl Swim {
             }
         };
         let Some(row) = self.table.get(slot) else { return };
-        let stale = if mine || self.mutated(Mutation::StaleAlive) {
+        let stale = if mine || mutated!(self.config, StaleAlive) {
             alive.incarnation < row.incarnation
         } else {
             alive.incarnation <= row.incarnation && !reclaims
@@ -186,7 +185,8 @@ impl Swim {
     ) {
         let Some(slot) = self.table.find(node) else { return };
         let Some(row) = self.table.get_mut(slot) else { return };
-        if incarnation < row.incarnation || !plausible(row.incarnation, incarnation) {
+        let stale = incarnation < row.incarnation && !mutated!(self.config, SuspectLowers);
+        if stale || !plausible(row.incarnation, incarnation) {
             return;
         }
         let name = Arc::clone(&row.record.name);
@@ -194,7 +194,7 @@ impl Swim {
         if let Some(suspicion) = self.suspicions.get_mut(&slot) {
             // Go forgets what it heard here, so that an older alive could end the suspicion.
             row.incarnation = incarnation;
-            if suspicion.confirm(from) {
+            if !mutated!(self.config, NobodyConfirms) && suspicion.confirm(from) {
                 let deadline = suspicion.deadline();
                 self.timers.set(deadline.max(now), Timer::Suspicion(slot));
                 self.broadcast(name, None, |out| message.encode(out));
@@ -222,6 +222,10 @@ impl Swim {
         let (config, n) = (&self.config, self.table.len());
         let min = suspicion_timeout(config.suspicion_mult, n, config.probe_interval);
         let max = min.saturating_mul(config.suspicion_max_timeout_mult);
+        let (min, max) = match mutated!(config, HastySuspicion) {
+            false => (min, max),
+            true => (Duration::from_millis(1), Duration::from_millis(1)),
+        };
         let mut wanted = config.suspicion_mult.saturating_sub(2);
         if n.saturating_sub(2) < wanted as usize || !config.lha_suspicion {
             wanted = 0;
@@ -234,7 +238,7 @@ impl Swim {
     /// The time to refute may be over. Go: the timer function in `suspectNode`.
     pub(super) fn expire_suspicion(&mut self, now: Instant, slot: u32, host: &mut dyn Host) {
         let Some(suspicion) = self.suspicions.get(&slot) else { return };
-        if suspicion.deadline() > now || self.mutated(Mutation::NobodyDies) {
+        if suspicion.deadline() > now || mutated!(self.config, NobodyDies) {
             return; // a timer set before the suspicion was replaced
         }
         let (confirmations, wanted) = (suspicion.confirmations(), suspicion.wanted());
@@ -298,7 +302,7 @@ impl Swim {
     /// Saturates at the largest incarnation; accusations at that one are ignored, so the node cannot
     /// be outbid.
     fn refute(&mut self, accused: Incarnation) {
-        let raised = match self.mutated(Mutation::RefuteInVain) {
+        let raised = match mutated!(self.config, RefuteInVain) {
             false => self.incarnation.0.max(accused.0).saturating_add(1),
             true => self.incarnation.0,
         };
@@ -355,7 +359,7 @@ impl Swim {
         match row.state {
             NodeStateKind::Left => true,
             NodeStateKind::Dead => !after.is_zero() && now - row.state_change > after,
-            NodeStateKind::Alive | NodeStateKind::Suspect => false,
+            NodeStateKind::Alive | NodeStateKind::Suspect => mutated!(self.config, NamesMove),
         }
     }
 
@@ -413,6 +417,10 @@ impl Swim {
     ) {
         let mut message = self.builder.take_scratch();
         encode(&mut message);
+        let name = match mutated!(self.config, KeepsOldNews) {
+            false => name,
+            true => format!("{name} {}", self.rng.u64()).into(),
+        };
         let replaced = self.queue.push(name, &message, notify);
         self.builder.put_scratch(message);
         if let Some(op) = replaced {
