@@ -5,7 +5,7 @@ use std::{
     io::Read,
     net::{TcpListener, UdpSocket},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Output, Stdio},
     sync::{Arc, Mutex, PoisonError},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -80,7 +80,15 @@ impl Process {
     ///
     /// # Panics
     /// When it does not run.
-    pub fn start(mut command: Command) -> Self {
+    pub fn start(command: Command) -> Self {
+        Self::start_reading(command, u64::MAX)
+    }
+
+    /// Starts a command whose standard output is closed after so many bytes.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn start_reading(mut command: Command, limit: u64) -> Self {
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -89,7 +97,7 @@ impl Process {
             .unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let (out, err) = (Arc::default(), Arc::default());
         let readers = vec![
-            collect(child.stdout.take().expect("stdout is piped"), &out),
+            collect(child.stdout.take().expect("stdout is piped").take(limit), &out),
             collect(child.stderr.take().expect("stderr is piped"), &err),
         ];
         Self { child, out, err, readers }
@@ -126,6 +134,14 @@ impl Process {
     /// # Panics
     /// When it does not end.
     pub fn wait(&mut self) -> Option<i32> {
+        self.wait_status().code()
+    }
+
+    /// As [`Process::wait`], and tells a signal too.
+    ///
+    /// # Panics
+    /// When it does not end.
+    pub fn wait_status(&mut self) -> ExitStatus {
         let Some(status) = poll(PATIENCE, || self.child.try_wait().expect("the child is ours"))
         else {
             panic!("does not end:\n{}\n{}", self.out(), self.err());
@@ -133,7 +149,7 @@ impl Process {
         poll(Duration::from_secs(5), || {
             self.readers.iter().all(JoinHandle::is_finished).then_some(())
         });
-        status.code()
+        status
     }
 
     /// The exit code if it has ended by itself.
@@ -168,6 +184,48 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Waiting for a command, but never longer than [`PATIENCE`]: a test that waits for ever hides what
+/// it waits for. Panics when it does not run or does not end.
+pub trait InTime {
+    /// As `Command::output`.
+    fn output_in_time(&mut self) -> Output;
+}
+
+impl InTime for Command {
+    fn output_in_time(&mut self) -> Output {
+        let shown = format!("{self:?}");
+        let mut child = self
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{shown}: {error}"));
+        let (out, err) = (Arc::default(), Arc::default());
+        let readers = [
+            collect(child.stdout.take().expect("stdout is piped"), &out),
+            collect(child.stderr.take().expect("stderr is piped"), &err),
+        ];
+        let status = wait_in_time(&mut child, &shown);
+        // A grandchild may hold them open.
+        poll(Duration::from_secs(5), || readers.iter().all(JoinHandle::is_finished).then_some(()));
+        let bytes = |of: &Mutex<Vec<u8>>| of.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Output { status, stdout: bytes(&out), stderr: bytes(&err) }
+    }
+}
+
+/// As `Child::wait`, but not longer than [`PATIENCE`]; then it is killed.
+///
+/// # Panics
+/// When it does not end.
+pub fn wait_in_time(child: &mut Child, shown: &str) -> ExitStatus {
+    let ended = poll(PATIENCE, || child.try_wait().expect("the child is ours"));
+    ended.unwrap_or_else(|| {
+        let _ = child.kill();
+        let _ = child.wait();
+        panic!("{shown} does not end");
+    })
 }
 
 /// A running agent on an address of its own.

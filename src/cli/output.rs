@@ -5,21 +5,30 @@ use std::{
     io::{self, Write},
 };
 
-/// A line on stdout. A reader that is gone ends nothing: the exit code still tells the result.
+/// A line on stdout.
 pub(super) fn line(text: &str) {
-    let mut out = io::stdout().lock();
-    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+    bytes(format!("{text}\n").as_bytes());
 }
 
 /// Bytes on stdout.
 pub(super) fn bytes(bytes: &[u8]) {
     let mut out = io::stdout().lock();
-    let _ = out.write_all(bytes).and_then(|()| out.flush());
+    let written = out.write_all(bytes).and_then(|()| out.flush());
+    end_if_unread(written);
 }
 
 /// A line on stderr.
 pub(super) fn error_line(text: &str) {
-    let _ = writeln!(io::stderr().lock(), "{text}");
+    end_if_unread(writeln!(io::stderr().lock(), "{text}"));
+}
+
+/// A closed pipe ends the program by SIGPIPE, as Go's runtime does it for stdout and stderr: a
+/// command like `serf monitor | head -1` would run for ever otherwise.
+fn end_if_unread(written: io::Result<()>) {
+    if written.is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
+        // Does not return; if it did, the exit code would still tell the result.
+        let _ = signal_hook::low_level::emulate_default_handler(signal_hook::consts::SIGPIPE);
+    }
 }
 
 /// Lines of cells separated by `|`, aligned in columns as columnize 2.1 does: cells are trimmed

@@ -12,6 +12,8 @@ mod small;
 
 use std::{collections::BTreeMap, future::Future};
 
+use tokio::{signal::unix::SignalKind, sync::oneshot};
+
 use super::{CommandSpec, Failure, Flag, Kind, Parsed, output};
 use crate::client::{Client, Config};
 
@@ -66,9 +68,38 @@ const FORMAT: &[Flag] =
 
 /// Runs a command's future to its end.
 fn block_on(future: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    runtime()?.block_on(future)
+}
+
+/// Runs a command's future to its end, or until SIGINT, which gives `interrupted`.
+///
+/// The future has a thread of its own: a terminal that stands still blocks it in the middle of a
+/// line, and the signal must end the command then too.
+fn until_interrupt<F>(
+    args: &Parsed,
+    interrupted: Result<(), Failure>,
+    work: impl FnOnce(Parsed) -> F + Send + 'static,
+) -> Result<(), Failure>
+where
+    F: Future<Output = Result<(), Failure>>,
+{
+    let runtime = runtime()?;
+    runtime.block_on(async {
+        let interrupt = tokio::signal::unix::signal(SignalKind::interrupt());
+        let mut interrupt = interrupt.map_err(|error| Failure::Message(error.to_string()))?;
+        let (done, finished) = oneshot::channel();
+        let args = args.clone();
+        std::thread::spawn(move || done.send(block_on(work(args))));
+        tokio::select! {
+            result = finished => result.unwrap_or(Err(Failure::Silent)),
+            _ = interrupt.recv() => interrupted,
+        }
+    })
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::Message(error.to_string()))?;
-    runtime.block_on(future)
+    runtime.map_err(|error| Failure::Message(error.to_string()))
 }
 
 async fn connect(args: &Parsed) -> Result<Client, Failure> {

@@ -2,7 +2,7 @@
 
 use super::{
     super::output::{Json, line},
-    CommandSpec, FORMAT, Failure, Flag, Kind, Parsed, RPC, block_on, connect, failed, flag,
+    CommandSpec, FORMAT, Failure, Flag, Kind, Parsed, RPC, connect, failed, flag, until_interrupt,
     wants_json,
 };
 use crate::{
@@ -25,15 +25,14 @@ const FLAGS: &[Flag] =
     &[flag("log-level", Kind::Text, "info", "Least level: trace, debug, info, warn or err.")];
 
 fn run(args: &Parsed) -> Result<(), Failure> {
-    let level = args.text("log-level").unwrap_or("INFO");
     let json = wants_json(args)?;
-    block_on(async {
-        let client = connect(args).await?;
+    until_interrupt(args, Ok(()), move |args| async move {
+        let level = args.text("log-level").unwrap_or("INFO");
+        let client = connect(&args).await?;
         let mut events = client.stream("*").await.map_err(failed("Error starting stream"))?;
         let mut log = client.monitor(level).await.map_err(failed("Error starting monitor"))?;
         loop {
             tokio::select! {
-                _ = tokio::signal::ctrl_c() => return Ok(()),
                 record = log.recv() => match record? {
                     Some(text) if json => line(&Json::object([("log", Json::text(text))]).compact()),
                     Some(text) => line(&text),

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use super::{
     super::output::{Json, bytes, line},
-    CommandSpec, FORMAT, Failure, Flag, Kind, Parsed, RPC, block_on, connect, failed, flag,
+    CommandSpec, FORMAT, Failure, Flag, Kind, Parsed, RPC, connect, failed, flag,
     small::name_and_payload,
-    tags,
+    tags, until_interrupt,
 };
 use crate::{
     client::{QueryEvent, QueryStream},
@@ -52,8 +52,9 @@ fn run(args: &Parsed) -> Result<(), Failure> {
         name: name.to_owned(),
         payload: Blob(payload.as_bytes().to_vec()),
     };
-    block_on(async {
-        let client = connect(args).await?;
+    let name = name.to_owned();
+    until_interrupt(args, Err(Failure::Silent), move |args| async move {
+        let client = connect(&args).await?;
         let json = match args.text("format").unwrap_or("text") {
             "text" => false,
             "json" => true,
@@ -61,13 +62,7 @@ fn run(args: &Parsed) -> Result<(), Failure> {
         };
         let acks = query.request_ack;
         let stream = client.query(query).await.map_err(failed("Error sending query"))?;
-        let collect = async {
-            if json { print_json(stream).await } else { print_text(stream, name, acks).await }
-        };
-        tokio::select! {
-            result = collect => result,
-            _ = tokio::signal::ctrl_c() => Err(Failure::Silent),
-        }
+        if json { print_json(stream).await } else { print_text(stream, &name, acks).await }
     })
 }
 

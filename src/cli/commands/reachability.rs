@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     super::output::{Json, line},
-    CommandSpec, FORMAT, Failure, Flag, Kind, Parsed, RPC, block_on, connect, failed, flag,
+    CommandSpec, FORMAT, Failure, Flag, Kind, Parsed, RPC, connect, failed, flag, until_interrupt,
     wants_json,
 };
 use crate::{
@@ -39,8 +39,9 @@ Troubleshooting tips:
 fn run(args: &Parsed) -> Result<(), Failure> {
     let json = wants_json(args)?;
     let verbose = args.bool("verbose") && !json;
-    block_on(async {
-        let client = connect(args).await?;
+    let interrupted = Err(Failure::Message("Test interrupted".to_owned()));
+    until_interrupt(args, interrupted, move |args| async move {
+        let client = connect(&args).await?;
         let members = client.members().await.map_err(failed("Error getting members"))?;
         let live: BTreeSet<&str> = members
             .iter()
@@ -55,12 +56,7 @@ fn run(args: &Parsed) -> Result<(), Failure> {
         if !json {
             line("Starting reachability test...");
         }
-        let acked = tokio::select! {
-            acked = collect(acks, verbose, json) => acked?,
-            _ = tokio::signal::ctrl_c() => {
-                return Err(Failure::Message("Test interrupted".to_owned()));
-            }
-        };
+        let acked = collect(acks, verbose, json).await?;
         if json {
             return judge_json(&members, &live, &acked);
         }

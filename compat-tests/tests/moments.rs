@@ -1,0 +1,329 @@
+//! Goal: no moment is a bad one to end a command or an agent. Method: each command is hit a hundred
+//! times, at a random moment, by a signal, by a reader that closes its output, or by the end of its
+//! connection; each time it must end, in time, in a way that Go's ends too. The seed is printed.
+
+use std::{
+    io::{Read, Write},
+    net::{Shutdown, TcpListener, TcpStream},
+    os::unix::process::ExitStatusExt,
+    process::{Command, ExitStatus},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread,
+    time::{Duration, SystemTime},
+};
+
+use compat_tests::{
+    agents::loopback_net,
+    process::{AgentProcess, InTime as _, Kind, Process, poll},
+};
+
+/// A command line, and whether it ends at SIGINT by itself: the others die of it, or ignore it where
+/// their parent did.
+const COMMANDS: &[(&str, bool)] = &[
+    ("members -detailed", false),
+    ("info", false),
+    ("event -coalesce=false deploy v1", false),
+    ("query -timeout 40ms load", true),
+    ("monitor -log-level debug", true),
+    ("reachability -verbose", true),
+    ("keys -list", false),
+    ("tags -set a=b", false),
+    ("rtt m", false),
+    ("join 127.0.0.1:1", false),
+    ("force-leave nobody", false),
+];
+
+#[test]
+fn commands_end_well_at_any_moment() {
+    let mut random = Random::start();
+    let ip = format!("{}1", loopback_net());
+    let agent = AgentProcess::start(Kind::Ours, &ip, "m", &["-log-level", "debug"]);
+    let proxy = Proxy::start(&agent.rpc);
+    let busy = Busy::start(&agent);
+    let hits: Vec<Hit> = COMMANDS
+        .iter()
+        .flat_map(|command| (0..ROUNDS).map(move |_| *command))
+        .map(|(line, catches)| Hit { line, catches, how: random.how(), after: random.below(60) })
+        .collect();
+    let next = AtomicU64::new(0);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while let Some(hit) = hits.get(next.fetch_add(1, Ordering::Relaxed) as usize) {
+                    hit.run(&agent.rpc, &proxy);
+                }
+            });
+        }
+    });
+    drop(busy);
+    assert_eq!(agent.cli(&["members"]).code, Some(0), "{}", agent.log());
+}
+
+#[test]
+fn agents_end_well_at_any_moment() {
+    let mut random = Random::start();
+    let net = loopback_net();
+    let hits: Vec<_> = (0..ROUNDS).map(|_| (random.below(4), random.below(150))).collect();
+    let next = AtomicU64::new(0);
+    thread::scope(|scope| {
+        for worker in 0..4 {
+            let (hits, next, net) = (&hits, &next, &net);
+            scope.spawn(move || {
+                let ip = format!("{net}{}", worker + 1);
+                while let Some((how, after)) =
+                    hits.get(next.fetch_add(1, Ordering::Relaxed) as usize)
+                {
+                    end_agent(&ip, *how, *after);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn a_monitor_ends_when_nobody_reads_it() {
+    let ip = format!("{}1", loopback_net());
+    let agent = AgentProcess::start(Kind::Ours, &ip, "m", &[]);
+    for kind in [Kind::Go, Kind::Ours] {
+        let busy = Busy::start(&agent);
+        let mut command = Command::new(kind.program());
+        command.args(["monitor", "-rpc-addr", &agent.rpc]);
+        let status = Process::start_reading(command, 100).wait_status();
+        assert_eq!(status.signal(), Some(SIGPIPE), "{kind:?}: {status}");
+        drop(busy);
+    }
+}
+
+/// A terminal that was stopped (Ctrl-S) takes no output: the command is in the middle of a line.
+#[test]
+fn ctrl_c_ends_a_monitor_whose_output_is_not_taken() {
+    let ip = format!("{}1", loopback_net());
+    let agent = AgentProcess::start(Kind::Ours, &ip, "m", &[]);
+    let mut command = Command::new(Kind::Ours.program());
+    command.args(["monitor", "-rpc-addr", &agent.rpc]).stdout(std::process::Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let unread = child.stdout.take();
+    let payload = "x".repeat(400);
+    // Each becomes some 2 KiB of text; a pipe holds 64.
+    for _ in 0..60 {
+        assert_eq!(agent.cli(&["event", "-coalesce=false", "fill", &payload]).code, Some(0));
+    }
+    let blocked = |pid: u32| {
+        let wchan = std::fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+        let waits = |task: std::fs::DirEntry| {
+            let text = std::fs::read_to_string(task.path().join("syscall")).unwrap_or_default();
+            // write(1, ...)
+            text.starts_with("1 0x1 ")
+        };
+        wchan.flatten().any(waits).then_some(())
+    };
+    assert!(poll(Duration::from_secs(30), || blocked(child.id())).is_some(), "it does not block");
+    signal(child.id(), "INT");
+    let status = compat_tests::process::wait_in_time(&mut child, "monitor");
+    assert_eq!(status.code(), Some(0), "{status}");
+    drop(unread);
+}
+
+/// What happens to a command, and when.
+#[derive(Clone, Copy, Debug)]
+struct Hit {
+    line: &'static str,
+    catches: bool,
+    how: How,
+    /// Milliseconds.
+    after: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum How {
+    Signal(&'static str, i32),
+    /// SIGINT where the parent ignored it, as shells do for background jobs.
+    Ignored,
+    /// The reader of its output leaves after so many bytes.
+    Unread(u64),
+    /// Its connection ends.
+    Closed,
+}
+
+impl Hit {
+    fn run(self, rpc: &str, proxy: &Proxy) {
+        let args: Vec<&str> = self.line.split(' ').collect();
+        let mut command = Command::new(Kind::Ours.program());
+        if matches!(self.how, How::Ignored) {
+            command = Command::new("/bin/sh");
+            command.args(["-c", "trap '' INT; exec \"$0\" \"$@\""]).arg(Kind::Ours.program());
+        }
+        let addr = if matches!(self.how, How::Closed) { &proxy.addr } else { rpc };
+        command.args(args).env("SERF_RPC_ADDR", addr);
+        let limit = if let How::Unread(limit) = self.how { limit } else { u64::MAX };
+        let mut process = Process::start_reading(command, limit);
+        thread::sleep(Duration::from_millis(self.after));
+        match self.how {
+            How::Signal(name, _) => signal(process.pid(), name),
+            How::Ignored => signal(process.pid(), "INT"),
+            How::Closed => proxy.cut(),
+            How::Unread(_) => {}
+        }
+        if self.line.starts_with("monitor") && matches!(self.how, How::Ignored | How::Closed) {
+            // Before it listened, or had a connection, nothing ended it.
+            thread::sleep(Duration::from_millis(100));
+            if matches!(self.how, How::Closed) {
+                proxy.cut()
+            } else {
+                signal(process.pid(), "INT")
+            }
+            thread::sleep(Duration::from_millis(900));
+            proxy.cut();
+            signal(process.pid(), "INT");
+        }
+        let status = process.wait_status();
+        assert!(self.fits(status), "{self:?}: {status}\n{}\n{}", process.out(), process.err());
+        assert!(!process.err().contains("panicked"), "{self:?}: {}", process.err());
+    }
+
+    fn fits(self, status: ExitStatus) -> bool {
+        let ended = matches!(status.code(), Some(0 | 1));
+        let by = |wanted: i32| status.signal() == Some(wanted);
+        match self.how {
+            // The monitor alone would go on for ever.
+            How::Signal(_, number) => ended || by(number),
+            How::Ignored => ended,
+            How::Unread(_) => ended || by(SIGPIPE),
+            How::Closed => ended || (self.catches && by(SIGINT)),
+        }
+    }
+}
+
+fn end_agent(ip: &str, how: u64, after: u64) {
+    let mut command = Command::new(Kind::Ours.program());
+    let (bind, rpc) = (format!("{ip}:7946"), format!("{ip}:7373"));
+    command.args(["agent", "-node", "m", "-bind", &bind, "-rpc-addr", &rpc]);
+    let unread = how == 3;
+    let mut process = Process::start_reading(command, if unread { 10 } else { u64::MAX });
+    thread::sleep(Duration::from_millis(after));
+    let (name, number) = [("INT", SIGINT), ("TERM", 15), ("HUP", 1), ("TERM", 15)][how as usize];
+    signal(process.pid(), name);
+    if name == "HUP" {
+        thread::sleep(Duration::from_millis(100));
+        signal(process.pid(), "TERM");
+    }
+    let status = process.wait_status();
+    let fits = matches!(status.code(), Some(0 | 1))
+        || [Some(number), Some(15)].contains(&status.signal())
+        || (unread && status.signal() == Some(SIGPIPE));
+    assert!(fits, "{name} after {after} ms: {status}\n{}\n{}", process.out(), process.err());
+    assert!(!process.err().contains("panicked"), "{}", process.err());
+}
+
+/// A process that is gone got what it wanted.
+fn signal(pid: u32, name: &str) {
+    Command::new("kill").args([format!("-{name}"), pid.to_string()]).output_in_time();
+}
+
+/// Makes log lines and events all the time.
+struct Busy {
+    stop: Arc<AtomicBool>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Busy {
+    fn start(agent: &AgentProcess) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (rpc, stopped) = (agent.rpc.clone(), Arc::clone(&stop));
+        let thread = thread::spawn(move || {
+            while !stopped.load(Ordering::Relaxed) {
+                let mut event = Command::new(Kind::Ours.program());
+                event.args(["event", "-coalesce=false", "busy", "x"]).env("SERF_RPC_ADDR", &rpc);
+                event.output_in_time();
+                thread::sleep(Duration::from_millis(100));
+            }
+        });
+        Self { stop, thread: Some(thread) }
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let _ = self.thread.take().map(thread::JoinHandle::join);
+    }
+}
+
+/// Forwards connections to an agent until all that are open are cut.
+struct Proxy {
+    addr: String,
+    open: Arc<std::sync::Mutex<Vec<TcpStream>>>,
+}
+
+impl Proxy {
+    fn start(to: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap().to_string();
+        let open = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let (all, to) = (Arc::clone(&open), to.to_owned());
+        thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let Ok(agent) = TcpStream::connect(&to) else { continue };
+                let [a, b] = [&client, &agent].map(|stream| stream.try_clone().unwrap());
+                all.lock().unwrap().extend([&client, &agent].map(|s| s.try_clone().unwrap()));
+                thread::spawn(move || forward(client, b));
+                thread::spawn(move || forward(agent, a));
+            }
+        });
+        Self { addr, open }
+    }
+
+    fn cut(&self) {
+        for stream in self.open.lock().unwrap().drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+fn forward(mut from: TcpStream, mut to: TcpStream) {
+    let mut buffer = [0; 4096];
+    while let Ok(count @ 1..) = from.read(&mut buffer) {
+        if to.write_all(&buffer[..count]).is_err() {
+            break;
+        }
+    }
+    let _ = to.shutdown(Shutdown::Both);
+}
+
+/// Marsaglia's xorshift: what a seed gives must not change with a library.
+struct Random(u64);
+
+impl Random {
+    fn start() -> Self {
+        let given = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok());
+        let now = || SystemTime::UNIX_EPOCH.elapsed().map_or(1, |time| time.as_nanos() as u64);
+        let seed = given.unwrap_or_else(now) | 1;
+        println!("SEED={seed}");
+        Self(seed)
+    }
+
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % limit
+    }
+
+    fn how(&mut self) -> How {
+        match self.below(6) {
+            0 => How::Signal("INT", SIGINT),
+            1 => How::Signal("TERM", 15),
+            2 => How::Signal("HUP", 1),
+            3 => How::Ignored,
+            4 => How::Unread(self.below(200)),
+            _ => How::Closed,
+        }
+    }
+}
+
+const ROUNDS: usize = 100;
+const SIGINT: i32 = 2;
+const SIGPIPE: i32 = 13;
