@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, io, path::Path};
 use super::AgentError;
 use crate::{
     base::{go_base64, go_net},
-    driver::replace_file_keeping_mode,
+    driver::replace_file,
     wire::Keyring,
 };
 
@@ -29,8 +29,7 @@ pub(super) fn read_tags(path: &Path) -> Result<Option<BTreeMap<String, String>>,
 pub(super) fn write_tags(path: &Path, tags: &BTreeMap<String, String>) -> Result<(), AgentError> {
     let fail = |reason: String| AgentError::File(format!("Failed to write tags file: {reason}"));
     let json = serde_json::to_vec_pretty(tags).map_err(|error| fail(error.to_string()))?;
-    replace_file_keeping_mode(path, &json)
-        .map_err(|error| fail(format!("open {}: {}", path.display(), go_net::error_text(&error))))
+    replace_file(path, &json).map_err(|error| fail(error.to_string()))
 }
 
 /// Reads a keyring file, the primary key first.

@@ -38,7 +38,8 @@ pub struct Builder {
     pub advertise: Option<SocketAddr>,
     /// Snapshot file; made if it is not there. `None`: nothing is remembered.
     pub snapshot_path: Option<PathBuf>,
-    /// File that receives the keys whenever they change. It is not read.
+    /// File that receives the keys whenever they change; a request that changes them is answered
+    /// once it is written. It is not read.
     pub keyring_file: Option<PathBuf>,
     /// Finds the addresses of names that are joined; the system's resolver.
     pub resolver: Arc<dyn Resolver>,
@@ -111,6 +112,7 @@ impl Builder {
             None => None,
         };
         let writer = self.writer()?;
+        self.config.keyring_stored = self.keyring_file.is_some();
         let engine = Engine::build(self.config, clock::now(), snapshot.as_deref())?;
         let local = Arc::clone(engine.local_member());
         let shared = Arc::new(Shared::new(self.hub, (announced.addr, bound), local));

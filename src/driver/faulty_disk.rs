@@ -14,7 +14,18 @@ use super::file::Disk;
 #[derive(Clone, Default)]
 pub(super) struct FaultyDisk(Rc<RefCell<Platters>>);
 
-#[derive(Default)]
+/// Steps that the system may refuse for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Step {
+    Open,
+    CreateNew,
+    Create,
+    CopyAccess,
+    Rename,
+    /// Any other.
+    Other,
+}
+
 struct Platters {
     /// Files by number; a name may go away while the file is open.
     files: Vec<Contents>,
@@ -24,15 +35,39 @@ struct Platters {
     /// Steps done so far.
     steps: usize,
     fault: Option<Fault>,
+    refused: BTreeMap<Step, Refusal>,
+    /// Of every file.
+    links: Option<u64>,
     /// Nothing works any more.
     dead: bool,
+}
+
+#[derive(Clone, Copy)]
+enum Refusal {
+    Kind(io::ErrorKind),
+    Code(i32),
+}
+
+impl Default for Platters {
+    fn default() -> Self {
+        Self {
+            files: Vec::new(),
+            names: BTreeMap::new(),
+            synced_names: BTreeMap::new(),
+            steps: 0,
+            fault: None,
+            refused: BTreeMap::new(),
+            links: Some(1),
+            dead: false,
+        }
+    }
 }
 
 #[derive(Default)]
 struct Contents {
     written: Vec<u8>,
-    /// So many bytes of it survive.
-    synced: usize,
+    /// What survives.
+    synced: Vec<u8>,
 }
 
 /// What goes wrong.
@@ -74,7 +109,7 @@ impl FaultyDisk {
     pub(super) fn put(&self, path: &Path, contents: &[u8]) {
         let mut platters = self.0.borrow_mut();
         let number = platters.files.len();
-        platters.files.push(Contents { written: contents.to_vec(), synced: contents.len() });
+        platters.files.push(Contents { written: contents.to_vec(), synced: contents.to_vec() });
         platters.names.insert(path.to_owned(), number);
         platters.synced_names.insert(path.to_owned(), number);
     }
@@ -89,8 +124,7 @@ impl FaultyDisk {
         let platters = self.0.borrow();
         let names = if loss.names { &platters.synced_names } else { &platters.names };
         let contents = &platters.files[*names.get(path)?];
-        let kept = if loss.bytes { contents.synced } else { contents.written.len() };
-        Some(contents.written[..kept].to_vec())
+        Some(if loss.bytes { contents.synced.clone() } else { contents.written.clone() })
     }
 
     /// A file as programs see it.
@@ -98,11 +132,38 @@ impl FaultyDisk {
         self.read_after(LOSSES[0], path)
     }
 
+    /// From now on each such step fails.
+    pub(super) fn refuse(&self, step: Step, kind: io::ErrorKind) {
+        self.0.borrow_mut().refused.insert(step, Refusal::Kind(kind));
+    }
+
+    /// The same with the system's number of the error.
+    pub(super) fn refuse_with(&self, step: Step, code: i32) {
+        self.0.borrow_mut().refused.insert(step, Refusal::Code(code));
+    }
+
+    /// How many names each file has; `None`: they are devices.
+    pub(super) fn set_links(&self, links: Option<u64>) {
+        self.0.borrow_mut().links = links;
+    }
+
     /// Does a step, unless it is the one that fails.
-    fn step<T>(&self, step: impl FnOnce(&mut Platters) -> io::Result<T>) -> io::Result<T> {
+    fn step<T>(
+        &self,
+        kind: Step,
+        step: impl FnOnce(&mut Platters) -> io::Result<T>,
+    ) -> io::Result<T> {
         let mut platters = self.0.borrow_mut();
         platters.begin()?;
-        step(&mut platters)
+        match platters.refused.get(&kind) {
+            Some(Refusal::Kind(kind)) => Err((*kind).into()),
+            Some(Refusal::Code(code)) => Err(io::Error::from_raw_os_error(*code)),
+            None => step(&mut platters),
+        }
+    }
+
+    fn file(&self, number: usize, at: Option<usize>) -> FaultyFile {
+        FaultyFile { disk: self.clone(), number, at }
     }
 }
 
@@ -132,6 +193,8 @@ impl Platters {
 pub(super) struct FaultyFile {
     disk: FaultyDisk,
     number: usize,
+    /// Where the next write goes; `None`: to the end.
+    at: Option<usize>,
 }
 
 impl Write for FaultyFile {
@@ -145,7 +208,14 @@ impl Write for FaultyFile {
             (Err(_), _) => 0,
         };
         let done = &bytes[..bytes.len() * quarters / 4];
-        platters.files[self.number].written.extend_from_slice(done);
+        let written = &mut platters.files[self.number].written;
+        let at = self.at.unwrap_or(written.len());
+        let end = at + done.len();
+        if written.len() < end {
+            written.resize(end, 0);
+        }
+        written[at..end].copy_from_slice(done);
+        self.at = self.at.map(|_| end);
         begun.map(|()| bytes.len())
     }
 
@@ -157,50 +227,82 @@ impl Write for FaultyFile {
 impl Disk for FaultyDisk {
     type File = FaultyFile;
 
-    fn resolve(&self, path: &Path) -> PathBuf {
-        path.to_owned()
+    fn resolve(&self, path: &Path) -> Option<PathBuf> {
+        Some(path.to_owned())
     }
 
-    fn create_new(&self, path: &Path) -> io::Result<FaultyFile> {
-        self.step(|platters| {
-            if platters.names.contains_key(path) {
-                return Err(io::ErrorKind::AlreadyExists.into());
-            }
-            Ok(FaultyFile { disk: self.clone(), number: platters.open(path) })
+    fn open(&self, path: &Path) -> io::Result<FaultyFile> {
+        self.step(Step::Open, |platters| {
+            let number = platters.names.get(path).ok_or(io::ErrorKind::NotFound)?;
+            Ok(self.file(*number, Some(0)))
         })
     }
 
+    fn create_new(&self, path: &Path) -> io::Result<FaultyFile> {
+        self.step(Step::CreateNew, |platters| {
+            if platters.names.contains_key(path) {
+                return Err(io::ErrorKind::AlreadyExists.into());
+            }
+            Ok(self.file(platters.open(path), Some(0)))
+        })
+    }
+
+    fn create(&self, path: &Path) -> io::Result<FaultyFile> {
+        self.step(Step::Create, |platters| Ok(self.file(platters.open(path), Some(0))))
+    }
+
     fn append(&self, path: &Path) -> io::Result<FaultyFile> {
-        self.step(|platters| {
+        self.step(Step::Other, |platters| {
             let number = match platters.names.get(path) {
                 Some(number) => *number,
                 None => platters.open(path),
             };
-            Ok(FaultyFile { disk: self.clone(), number })
+            Ok(self.file(number, None))
         })
     }
 
-    fn copy_mode(&self, _: &Path, _: &FaultyFile) -> io::Result<()> {
-        self.step(|_| Ok(()))
+    fn links(&self, _: &FaultyFile) -> Option<u64> {
+        self.0.borrow().links
+    }
+
+    fn copy_access(&self, _: &FaultyFile, _: &FaultyFile) -> io::Result<()> {
+        self.step(Step::CopyAccess, |_| Ok(()))
+    }
+
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let read = Self::read(self, path);
+        self.step(Step::Other, |_| read.ok_or(io::ErrorKind::NotFound.into()))
+    }
+
+    fn rewind(&self, file: &mut FaultyFile) -> io::Result<()> {
+        file.at = Some(0);
+        Ok(())
+    }
+
+    fn set_len(&self, file: &FaultyFile, len: usize) -> io::Result<()> {
+        self.step(Step::Other, |platters| {
+            platters.files[file.number].written.resize(len, 0);
+            Ok(())
+        })
     }
 
     fn sync(&self, file: &FaultyFile) -> io::Result<()> {
-        self.step(|platters| {
+        self.step(Step::Other, |platters| {
             let contents = &mut platters.files[file.number];
-            contents.synced = contents.written.len();
+            contents.synced.clone_from(&contents.written);
             Ok(())
         })
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        self.step(|platters| match platters.names.remove(path) {
+        self.step(Step::Other, |platters| match platters.names.remove(path) {
             Some(_) => Ok(()),
             None => Err(io::ErrorKind::NotFound.into()),
         })
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.step(|platters| {
+        self.step(Step::Rename, |platters| {
             let number = platters.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
             platters.names.insert(to.to_owned(), number);
             Ok(())
@@ -208,7 +310,7 @@ impl Disk for FaultyDisk {
     }
 
     fn sync_directory_of(&self, _: &Path) -> io::Result<()> {
-        self.step(|platters| {
+        self.step(Step::Other, |platters| {
             platters.synced_names = platters.names.clone();
             Ok(())
         })

@@ -1,57 +1,80 @@
-//! Replacing a file so that a crash leaves either the old or the new one.
+//! Replacing the contents of a file: by a new file in its place, so that a crash leaves the old or
+//! the new one, or where the system refuses that, by overwriting it, as Go always does.
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Write},
+    io::{self, Seek, Write},
     path::{Path, PathBuf},
 };
 
-/// What is done to files, step by step: a crash may come between any two of them. Files are made so
-/// that only their owner may read them.
+use crate::base::{error_texts, go_net};
+
+/// A file that could not be written. Its text is the one of Go's `os.PathError`.
+#[derive(Debug)]
+pub struct FileError {
+    /// The step that failed, as Go names it: `open`, `write` or `sync`.
+    pub step: &'static str,
+    /// The file, as it was given.
+    pub path: PathBuf,
+    /// The system's reason.
+    pub source: io::Error,
+}
+
+error_texts! {
+    FileError {
+        Self { step, path, source } => "{step} {}: {}", path.display(), go_net::error_text(source);
+    }
+}
+
+impl std::error::Error for FileError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+/// The operations on files, step by step: a crash may come between any two of them. New files are
+/// readable and writable by their owner only.
 pub(super) trait Disk {
     type File: Write;
 
-    /// The file itself, where `path` is a symbolic link to it.
-    fn resolve(&self, path: &Path) -> PathBuf;
-    /// Opens a new file.
+    /// Where a new file has to be put to replace `path`: the target of a symbolic link. `None` for
+    /// a link whose target does not exist.
+    fn resolve(&self, path: &Path) -> Option<PathBuf>;
+    /// Opens an existing file to overwrite it from its beginning; changes nothing yet.
+    fn open(&self, path: &Path) -> io::Result<Self::File>;
+    /// Opens a file, which must not exist.
     fn create_new(&self, path: &Path) -> io::Result<Self::File>;
-    /// Opens a file, maybe a new one, to write at its end.
+    /// Opens a file, also at the end of a link; it is created if necessary.
+    fn create(&self, path: &Path) -> io::Result<Self::File>;
+    /// Opens a file to write at its end; it is created if necessary.
     fn append(&self, path: &Path) -> io::Result<Self::File>;
-    /// Lets those read and write `file` who may do so with the file at `path`, if there is one.
-    fn copy_mode(&self, path: &Path, file: &Self::File) -> io::Result<()>;
-    /// Brings what was written to the disk.
+    /// How many names (hard links) a regular file has; `None` for devices, pipes and the like.
+    fn links(&self, file: &Self::File) -> Option<u64>;
+    /// Gives `to` the owner, group and mode of `from`.
+    fn copy_access(&self, from: &Self::File, to: &Self::File) -> io::Result<()>;
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+    fn rewind(&self, file: &mut Self::File) -> io::Result<()>;
+    fn set_len(&self, file: &Self::File, len: usize) -> io::Result<()>;
+    /// Flushes the contents to the disk.
     fn sync(&self, file: &Self::File) -> io::Result<()>;
     fn remove(&self, path: &Path) -> io::Result<()>;
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
-    /// Brings to the disk which names the directory of `path` holds.
+    /// Flushes the names in the directory of `path` to the disk.
     fn sync_directory_of(&self, path: &Path) -> io::Result<()>;
 }
 
-/// Replaces the contents of `path`: a temporary file beside it is written, synced and renamed over
-/// it, and the directory is synced. Only the owner may read the result. A symbolic link is
-/// followed, so that it stays one. Blocks.
+/// Replaces the contents of a file, or creates one that only its owner may access. Blocks.
+///
+/// Owner, group, mode, symbolic and hard links stay; access control lists and other extended
+/// attributes do not. A new file takes the place of the old one in one step, so that a crash leaves
+/// one of them whole. Where that is refused (the directory or the owner is not ours to change, the
+/// file is mounted by itself, has several names or is a device) the file is overwritten in place.
 ///
 /// # Errors
-/// The directory does not exist or is not writable, the disk is full. The old file is untouched.
-pub fn replace_file(path: &Path, contents: &[u8]) -> io::Result<()> {
-    replace(&System, path, ".tmp", Mode::Private, contents)
-}
-
-/// As [`replace_file`], but whoever may read and write the file now may do so afterwards.
-///
-/// # Errors
-/// As there.
-pub fn replace_file_keeping_mode(path: &Path, contents: &[u8]) -> io::Result<()> {
-    replace(&System, path, ".tmp", Mode::AsBefore, contents)
-}
-
-/// Who may read and write the new file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mode {
-    /// Its owner.
-    Private,
-    /// Whoever may do so with the old one; without one, its owner.
-    AsBefore,
+/// The file may not be written, or the disk is full or broken. The old contents are still there,
+/// unless the disk also refuses to take them back.
+pub fn replace_file(path: &Path, contents: &[u8]) -> Result<(), FileError> {
+    replace(&System, path, ".tmp", contents)
 }
 
 /// The same, with a temporary file named by `suffix`.
@@ -59,41 +82,98 @@ pub(super) fn replace<D: Disk>(
     disk: &D,
     path: &Path,
     suffix: &str,
-    mode: Mode,
     contents: &[u8],
-) -> io::Result<()> {
-    let path = disk.resolve(path);
-    let mut temporary = path.clone().into_os_string();
-    temporary.push(suffix);
-    let temporary = PathBuf::from(temporary);
-    let model = (mode == Mode::AsBefore).then_some(&*path);
-    let written =
-        write_new(disk, &temporary, model, contents).and_then(|()| disk.rename(&temporary, &path));
-    if written.is_err() {
-        // Best effort: what is left makes the next attempt fail, which is told.
-        let _ = disk.remove(&temporary);
+) -> Result<(), FileError> {
+    let failed = |step| move |source| FileError { step, path: path.to_owned(), source };
+    // A file that may not be written is not replaced either, whatever its directory permits.
+    let existing = match disk.open(path) {
+        Ok(file) => Some(file),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(failed("open")(error)),
+    };
+    let links = existing.as_ref().map_or(Some(1), |file| disk.links(file));
+    if links == Some(1)
+        && let Some(target) = disk.resolve(path)
+    {
+        let mut temporary = target.clone().into_os_string();
+        temporary.push(suffix);
+        let model = existing.as_ref();
+        if by_rename(disk, &target, Path::new(&temporary), model, contents)
+            .map_err(failed("write"))?
+        {
+            return disk.sync_directory_of(&target).map_err(failed("sync"));
+        }
     }
-    written?;
-    disk.sync_directory_of(&path)
+    match existing {
+        // A device has no contents to replace.
+        Some(mut file) if links.is_none() => file.write_all(contents).map_err(failed("write")),
+        Some(file) => {
+            let before = disk.read(path).ok();
+            in_place(disk, file, before.as_deref(), contents).map_err(failed("write"))
+        }
+        None => {
+            let file = disk.create(path).map_err(failed("open"))?;
+            let written = in_place(disk, file, None, contents).map_err(failed("write"));
+            if written.is_err() {
+                // Best effort: half a file is worse than none.
+                let _ = disk.remove(path);
+            }
+            written?;
+            disk.sync_directory_of(path).map_err(failed("sync"))
+        }
+    }
 }
 
-fn write_new<D: Disk>(
+/// Puts a new file in the place of `target`; gives whether the system allows it. An error means
+/// that the contents could not be written to the disk.
+fn by_rename<D: Disk>(
     disk: &D,
-    path: &Path,
-    model: Option<&Path>,
+    target: &Path,
+    temporary: &Path,
+    model: Option<&D::File>,
+    contents: &[u8],
+) -> io::Result<bool> {
+    // A crash may have left one.
+    if disk.remove(temporary).is_err_and(|error| error.kind() != io::ErrorKind::NotFound) {
+        return Ok(false);
+    }
+    let Ok(mut file) = disk.create_new(temporary) else { return Ok(false) };
+    // Before the contents, which others than the owner might read otherwise.
+    let allowed = model.is_none_or(|model| disk.copy_access(model, &file).is_ok());
+    let written = match allowed {
+        true => file.write_all(contents).and_then(|()| disk.sync(&file)),
+        false => Ok(()),
+    };
+    let replaced = allowed && written.is_ok() && disk.rename(temporary, target).is_ok();
+    if !replaced {
+        // Best effort: what is left is removed by the next attempt.
+        let _ = disk.remove(temporary);
+    }
+    written.map(|()| replaced)
+}
+
+/// Overwrites an open file. What was there `before` is put back if that fails: the space it took
+/// still belongs to the file, also on a full disk.
+fn in_place<D: Disk>(
+    disk: &D,
+    mut file: D::File,
+    before: Option<&[u8]>,
     contents: &[u8],
 ) -> io::Result<()> {
-    // One that a crash left may have been made with another mode.
-    match disk.remove(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        Ok(()) | Err(_) => {}
+    let mut overwrite = |contents: &[u8]| {
+        disk.rewind(&mut file)?;
+        file.write_all(contents)?;
+        disk.set_len(&file, contents.len())?;
+        disk.sync(&file)
+    };
+    let written = overwrite(contents);
+    if written.is_err()
+        && let Some(before) = before
+    {
+        // Best effort: the first error is the one to report.
+        let _ = overwrite(before);
     }
-    let mut file = disk.create_new(path)?;
-    if let Some(model) = model {
-        disk.copy_mode(model, &file)?;
-    }
-    file.write_all(contents)?;
-    disk.sync(&file)
+    written
 }
 
 /// The operating system's files.
@@ -102,28 +182,73 @@ pub(super) struct System;
 impl Disk for System {
     type File = File;
 
-    fn resolve(&self, path: &Path) -> PathBuf {
-        fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+    fn resolve(&self, path: &Path) -> Option<PathBuf> {
+        match fs::canonicalize(path) {
+            Ok(target) => Some(target),
+            Err(_) if fs::symlink_metadata(path).is_ok() => None,
+            Err(_) => Some(path.to_owned()),
+        }
+    }
+
+    fn open(&self, path: &Path) -> io::Result<File> {
+        OpenOptions::new().write(true).open(path)
     }
 
     fn create_new(&self, path: &Path) -> io::Result<File> {
         private().write(true).create_new(true).open(path)
     }
 
+    fn create(&self, path: &Path) -> io::Result<File> {
+        private().write(true).create(true).truncate(false).open(path)
+    }
+
     fn append(&self, path: &Path) -> io::Result<File> {
         private().append(true).create(true).open(path)
     }
 
-    fn copy_mode(&self, path: &Path, file: &File) -> io::Result<()> {
-        match fs::metadata(path) {
-            Ok(existing) => file.set_permissions(existing.permissions()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error),
+    fn links(&self, file: &File) -> Option<u64> {
+        let metadata = file.metadata().ok().filter(fs::Metadata::is_file)?;
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::MetadataExt;
+            Some(metadata.nlink())
+        }
+        #[cfg(not(unix))]
+        {
+            drop(metadata);
+            Some(1)
         }
     }
 
+    fn copy_access(&self, from: &File, to: &File) -> io::Result<()> {
+        let access = from.metadata()?;
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::{MetadataExt, fchown};
+            let given = to.metadata()?;
+            let uid = Some(access.uid()).filter(|uid| *uid != given.uid());
+            let gid = Some(access.gid()).filter(|gid| *gid != given.gid());
+            if uid.is_some() || gid.is_some() {
+                fchown(to, uid, gid)?;
+            }
+        }
+        to.set_permissions(access.permissions())
+    }
+
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        fs::read(path)
+    }
+
+    fn rewind(&self, file: &mut File) -> io::Result<()> {
+        file.rewind()
+    }
+
+    fn set_len(&self, file: &File, len: usize) -> io::Result<()> {
+        file.set_len(len as u64)
+    }
+
     fn sync(&self, file: &File) -> io::Result<()> {
-        file.sync_all()
+        unless_unsupported(file.sync_all())
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
@@ -138,10 +263,22 @@ impl Disk for System {
         if !cfg!(unix) {
             return Ok(());
         }
-        match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
-            Some(_) | None => File::open(".")?.sync_all(),
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        match File::open(parent.unwrap_or(Path::new("."))) {
+            Ok(directory) => unless_unsupported(directory.sync_all()),
+            // One that may be written but not read: the file is in place all the same.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+            Err(error) => Err(error),
         }
+    }
+}
+
+/// Devices, and directories of some file systems, cannot be synced.
+fn unless_unsupported(synced: io::Result<()>) -> io::Result<()> {
+    use io::ErrorKind::{InvalidInput, Unsupported};
+    match synced {
+        Err(error) if matches!(error.kind(), InvalidInput | Unsupported) => Ok(()),
+        synced => synced,
     }
 }
 
@@ -157,80 +294,4 @@ fn private() -> OpenOptions {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::driver::faulty_disk::{Fault, FaultyDisk, LOSSES};
-
-    /// The keyring and the tags file: whole and old, or whole and new, wherever the power goes off.
-    #[test]
-    fn a_crash_at_any_step_leaves_the_old_or_the_new_file() {
-        let path = Path::new("keys");
-        let (old, new) = (&b"[\"old\"]"[..], &b"[\"new\", \"old\"]"[..]);
-        let modes = [Mode::Private, Mode::AsBefore];
-        for (before, mode) in modes.into_iter().flat_map(|m| [(Some(old), m), (None, m)]) {
-            let run = |fault| {
-                let disk = FaultyDisk::with_fault(fault);
-                if let Some(before) = before {
-                    disk.put(path, before);
-                }
-                let result = replace(&disk, path, ".tmp", mode, new);
-                (disk, result)
-            };
-            let (calm, result) = run(None);
-            result.unwrap();
-            let mut seen = [0, 0];
-            for (at, quarters) in (0..calm.steps()).flat_map(|at| (0..=4).map(move |q| (at, q))) {
-                let (disk, result) = run(Some(Fault { at, quarters, fatal: true }));
-                for loss in LOSSES {
-                    let left = disk.read_after(loss, path);
-                    let is_new = left.as_deref() == Some(new);
-                    assert!(is_new || left.as_deref() == before, "step {at}, {loss:?}: {left:?}");
-                    seen[usize::from(is_new)] += 1;
-                }
-                // Looking for a left-over is the only step that need not work.
-                assert!(result.is_err() || at == 0, "step {at}");
-            }
-            assert!(seen.iter().all(|count| *count > 0), "{seen:?}");
-            for loss in LOSSES {
-                assert_eq!(calm.read_after(loss, path).as_deref(), Some(new), "it is safe");
-            }
-        }
-    }
-
-    #[test]
-    fn contents_are_replaced_and_private() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("keys");
-        fs::write(&path, "old").unwrap();
-        replace(&System, &path, ".tmp", Mode::Private, b"new").unwrap();
-        assert_eq!(fs::read(&path).unwrap(), b"new");
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt;
-            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        }
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn symbolic_link_stays_a_link() {
-        let dir = tempfile::tempdir().unwrap();
-        let (target, link) = (dir.path().join("target"), dir.path().join("link"));
-        fs::write(&target, "old").unwrap();
-        std::os::unix::fs::symlink(&target, &link).unwrap();
-        replace(&System, &link, ".tmp", Mode::Private, b"new").unwrap();
-        assert_eq!(fs::read(&target).unwrap(), b"new");
-        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
-    }
-
-    #[test]
-    fn failure_leaves_the_old_file() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("keys");
-        fs::write(&path, "old").unwrap();
-        fs::create_dir(dir.path().join("keys.tmp")).unwrap();
-        assert!(replace(&System, &path, ".tmp", Mode::Private, b"new").is_err());
-        assert_eq!(fs::read(&path).unwrap(), b"old");
-    }
-}
+mod tests;

@@ -26,7 +26,7 @@ mod writer;
 pub use builder::Builder;
 pub use clock::now;
 pub use error::{Error, JoinError, StopReason};
-pub use file::{replace_file, replace_file_keeping_mode};
+pub use file::{FileError, replace_file};
 pub use handle::{KeyManager, KeyOutcome, MemberWatch, QueryHandle, Serf};
 pub use join::{Resolver, Resolving, SystemResolver};
 pub use queue::LagPolicy;

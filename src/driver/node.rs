@@ -169,11 +169,7 @@ impl Node {
                     self.engine.rewrite_snapshot();
                 }
             }
-            Output::KeyringChanged => {
-                if let Some(writer) = &mut self.writer {
-                    writer.keyring(self.engine.keyring());
-                }
-            }
+            Output::KeyringChanged { op } => self.store_keyring(op),
             Output::RejoinSeeds => {
                 if !self.joining && !self.seeds.is_empty() {
                     debug!(target: "serf", "nobody else is alive, joining again");
@@ -183,6 +179,19 @@ impl Node {
             }
             Output::ShutDown => self.stop(StopReason::NameConflict),
         }
+    }
+
+    /// Writes the keyring file; the engine hears how that ended.
+    fn store_keyring(&mut self, op: OpId) {
+        let Some(writer) = &mut self.writer else { return };
+        let stored = writer.keyring(self.engine.keyring());
+        let internal = self.internal.clone();
+        self.tasks.spawn(async move {
+            if let Ok(stored) = stored.await {
+                // A node that has stopped answers nobody.
+                let _ = internal.send(Internal::KeyringStored { op, stored }).await;
+            }
+        });
     }
 
     fn on_event(&mut self, event: Event) {

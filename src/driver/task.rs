@@ -25,11 +25,12 @@ use super::{
     metrics::{self, Exporter},
     node::Node,
     stream::{Budget, Reply, Share, StreamTask},
+    writer::Stored,
 };
 use crate::{
     base::{Instant, Rng},
     serf::{Error, Output},
-    swim::{self, StreamId, StreamInput},
+    swim::{self, OpId, StreamId, StreamInput},
     transport::Transport,
     wire::limits::DATAGRAM_BYTES_MAX,
 };
@@ -43,6 +44,8 @@ pub(super) enum Internal {
     Stream { id: StreamId, input: StreamInput, share: Option<Share> },
     /// The next exchange of a join.
     PushPull { to: SocketAddr, name: String, reply: oneshot::Sender<Result<(), Error>> },
+    /// The keyring file was written, or could not be.
+    KeyringStored { op: OpId, stored: Stored },
     /// A join is through.
     Joined { contacted: usize },
 }
@@ -305,6 +308,9 @@ impl<T: Transport> Io<T> {
         match message {
             Internal::Stream { id, input, share } => self.on_stream(node, id, input, share),
             Internal::PushPull { to, name, reply } => node.push_pull(to, &name, reply),
+            Internal::KeyringStored { op, stored } => {
+                node.engine.handle_keyring_stored(clock::now(), op, stored);
+            }
             Internal::Joined { contacted } => node.joined(contacted),
         }
     }

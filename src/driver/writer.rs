@@ -4,108 +4,167 @@ use std::{
     io::{self, Write},
     mem,
     path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
-    },
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
 };
 
 use tokio::sync::oneshot;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use super::{
-    file::{self, Disk, Mode, System},
+    file::{self, Disk, FileError, System},
     metrics,
 };
 use crate::{base::go_base64, serf::SnapshotOp, wire::Keyring};
 
 /// The engine's end.
 pub(super) struct Writer {
-    ops: SyncSender<Op>,
+    queue: OpenQueue,
     done: oneshot::Receiver<()>,
-    /// The last operation did not fit into the queue.
+    /// The last lines did not fit into the queue.
     dropping: bool,
     /// When the snapshot was last to be written anew.
     repaired: Option<Instant>,
-    shared: Arc<Shared>,
 }
 
-enum Op {
-    Snapshot(SnapshotOp),
-    /// Look at the keys.
-    Keyring,
-}
+/// How a write of the keys ended; the error is Go's text.
+pub(super) type Stored = Result<(), String>;
 
-/// What both ends see.
+/// What waits for the thread. Bounded in bytes: at most one whole snapshot (a newer one supersedes
+/// it and all lines before it) and [`LINES_BYTES_MAX`] of lines after it.
 #[derive(Default)]
-struct Shared {
-    /// The newest keys, until they are on the disk.
-    keys: Mutex<Option<String>>,
-    /// Snapshot lines are lost for good.
-    torn: AtomicBool,
+struct Queue {
+    work: Mutex<Work>,
+    ready: Condvar,
+}
+
+/// Closes the queue when it is dropped.
+struct OpenQueue(Arc<Queue>);
+
+#[derive(Default)]
+struct Work {
+    /// The whole snapshot, before the lines.
+    snapshot: Option<String>,
+    lines: String,
+    sync: bool,
+    keys: Option<String>,
+    /// Those that wait for the newest keys to be written.
+    waiting: Vec<oneshot::Sender<Stored>>,
+    /// Lines of the snapshot are lost until it is written anew.
+    torn: bool,
+    /// Nothing more will come.
+    closed: bool,
 }
 
 impl Writer {
-    /// Starts the thread; the snapshot is opened, and made if it is not there.
+    /// Starts the thread; the snapshot is opened, and created if necessary.
     ///
     /// # Errors
     /// The snapshot cannot be opened for writing, or the system gives no thread.
     pub(super) fn start(snapshot: Option<PathBuf>, keyring: Option<PathBuf>) -> io::Result<Self> {
         let snapshot = snapshot.map(|path| SnapshotFile::open(System, path)).transpose()?;
-        let (ops, queue) = sync_channel(QUEUE_MAX);
         let (finished, done) = oneshot::channel();
-        let shared = Arc::new(Shared::default());
-        let files = Files { snapshot, keyring, shared: Arc::clone(&shared) };
+        let queue = Arc::new(Queue::default());
+        let files = Files { snapshot, keyring, unwritten: None, queue: Arc::clone(&queue) };
         thread::Builder::new().name("serf-files".to_owned()).spawn(move || {
-            files.serve(&queue);
+            files.serve();
             // Nobody may be waiting any more.
             let _ = finished.send(());
         })?;
-        Ok(Self { ops, done, dropping: false, repaired: None, shared })
+        Ok(Self { queue: OpenQueue(queue), done, dropping: false, repaired: None })
     }
 
-    /// Whether lines were lost before this one, and the disk takes lines again: then the snapshot
-    /// is to be written anew, by [`SnapshotOp::Replace`].
+    /// Queues work for the snapshot. Gives whether lines were lost, so that the snapshot has to be
+    /// written anew, by [`SnapshotOp::Replace`].
     #[must_use]
     pub(super) fn snapshot(&mut self, op: SnapshotOp) -> bool {
-        if self.ops.try_send(Op::Snapshot(op)).is_err() {
+        let mut work = self.queue.0.lock();
+        let fits = work.put(op);
+        if !fits {
+            work.torn = true;
             if !mem::replace(&mut self.dropping, true) {
                 error!(target: "serf", "Failed to update snapshot: the disk is too slow");
             }
-            self.shared.torn.store(true, Ordering::Relaxed);
             metrics::counter("serf.snapshot.dropped", 1);
-            return false;
         }
-        self.dropping = false;
+        self.dropping = !fits;
         let now = Instant::now();
         let lately = self.repaired.is_some_and(|at| now.duration_since(at) < REPAIR_INTERVAL);
-        let repair = !lately && self.shared.torn.swap(false, Ordering::Relaxed);
+        let repair = !lately && mem::take(&mut work.torn);
         if repair {
             self.repaired = Some(now);
         }
+        drop(work);
+        self.queue.0.ready.notify_one();
         repair
     }
 
-    /// Writes the keys, now or as soon as the disk allows. Go: `writeKeyringFile`.
-    pub(super) fn keyring(&mut self, keyring: &Keyring) {
-        *self.shared.keys() = Some(encode_keyring(keyring));
-        // If it does not fit, the thread is busy and looks at the keys by itself.
-        let _ = self.ops.try_send(Op::Keyring);
+    /// Writes the keys, now and if that fails again until it succeeds or newer keys come. Gives
+    /// how the first attempt ends. Go: `writeKeyringFile`.
+    pub(super) fn keyring(&mut self, keyring: &Keyring) -> oneshot::Receiver<Stored> {
+        let (waiting, stored) = oneshot::channel();
+        let mut work = self.queue.0.lock();
+        work.keys = Some(encode_keyring(keyring));
+        work.waiting.push(waiting);
+        drop(work);
+        self.queue.0.ready.notify_one();
+        stored
     }
 
-    /// Ends the thread once everything is on the disk, and tells when.
+    /// Ends the thread once everything is on the disk; the receiver hears of it.
     pub(super) fn finish(self) -> oneshot::Receiver<()> {
         self.done
     }
 }
 
-impl Shared {
-    fn keys(&self) -> MutexGuard<'_, Option<String>> {
-        // No code of others runs under the lock.
-        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, Work> {
+        // No foreign code runs under the lock.
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes all that waits, or nothing after `patience`.
+    fn take(&self, patience: Duration) -> Work {
+        let idle = |work: &mut Work| work.is_empty() && !work.closed;
+        let waited = self.ready.wait_timeout_while(self.lock(), patience, idle);
+        let (mut work, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let (torn, closed) = (work.torn, work.closed);
+        mem::replace(&mut *work, Work { torn, closed, ..Work::default() })
+    }
+}
+
+impl Drop for OpenQueue {
+    fn drop(&mut self) {
+        self.0.lock().closed = true;
+        self.0.ready.notify_one();
+    }
+}
+
+impl Work {
+    /// Gives whether there was room.
+    fn put(&mut self, op: SnapshotOp) -> bool {
+        match op {
+            SnapshotOp::Append(lines) => {
+                if self.lines.len() + lines.len() > LINES_BYTES_MAX {
+                    return false;
+                }
+                self.lines.push_str(&lines);
+            }
+            SnapshotOp::Replace(lines) => {
+                self.snapshot = Some(lines);
+                // All of it is in the new file.
+                self.lines.clear();
+                self.torn = false;
+            }
+            SnapshotOp::Sync => self.sync = true,
+        }
+        true
+    }
+
+    fn is_empty(&self) -> bool {
+        let Self { snapshot, lines, sync, keys, waiting: _, torn: _, closed: _ } = self;
+        snapshot.is_none() && lines.is_empty() && !sync && keys.is_none()
     }
 }
 
@@ -121,21 +180,39 @@ fn encode_keyring(keyring: &Keyring) -> String {
 struct Files {
     snapshot: Option<SnapshotFile<System>>,
     keyring: Option<PathBuf>,
-    shared: Arc<Shared>,
+    /// The newest keys, if they could not be written yet.
+    unwritten: Option<String>,
+    queue: Arc<Queue>,
 }
 
 impl Files {
-    fn serve(mut self, queue: &Receiver<Op>) {
+    fn serve(mut self) {
         loop {
-            match queue.recv_timeout(RETRY_INTERVAL) {
-                Ok(Op::Snapshot(op)) => self.update_snapshot(op),
-                Ok(Op::Keyring) | Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => break,
+            let work = self.queue.take(RETRY_INTERVAL);
+            let closed = work.closed;
+            // First, since somebody may wait for them.
+            match work.keys {
+                Some(keys) => self.write_keys(keys, work.waiting),
+                None => self.retry_keys(),
             }
-            self.write_keys();
+            self.write_snapshot(work.snapshot, work.lines, work.sync || closed);
+            // What was queued before the queue was closed was taken with the news of it.
+            if closed {
+                return;
+            }
         }
-        self.update_snapshot(SnapshotOp::Sync);
-        self.write_keys();
+    }
+
+    fn write_snapshot(&mut self, snapshot: Option<String>, lines: String, sync: bool) {
+        if let Some(snapshot) = snapshot {
+            self.update_snapshot(SnapshotOp::Replace(snapshot));
+        }
+        if !lines.is_empty() {
+            self.update_snapshot(SnapshotOp::Append(lines));
+        }
+        if sync {
+            self.update_snapshot(SnapshotOp::Sync);
+        }
     }
 
     fn update_snapshot(&mut self, op: SnapshotOp) {
@@ -146,18 +223,27 @@ impl Files {
             error!(target: "serf", "Failed to update snapshot: {error}");
             // The lines may be lost for which it was to be replaced.
             if replaces || snapshot.lost > before {
-                self.shared.torn.store(true, Ordering::Relaxed);
+                self.queue.lock().torn = true;
             }
         }
     }
 
-    /// What fails is tried again until it succeeds or newer keys come.
-    fn write_keys(&self) {
+    fn write_keys(&mut self, keys: String, waiting: Vec<oneshot::Sender<Stored>>) {
         let Some(path) = &self.keyring else { return };
-        let Some(text) = self.shared.keys().take() else { return };
-        if let Err(error) = file::replace_file(path, text.as_bytes()) {
-            warn!(target: "serf", "Failed to write keyring file: {error}");
-            self.shared.keys().get_or_insert(text);
+        let written = file::replace_file(path, keys.as_bytes());
+        let stored = written.map_err(|error| format!("Failed to write keyring file: {error}"));
+        self.unwritten = stored.is_err().then_some(keys);
+        for waiting in waiting {
+            // Who no longer waits has given up.
+            let _ = waiting.send(stored.clone());
+        }
+    }
+
+    fn retry_keys(&mut self) {
+        let (Some(path), Some(keys)) = (&self.keyring, &self.unwritten) else { return };
+        if file::replace_file(path, keys.as_bytes()).is_ok() {
+            info!(target: "serf", "Keyring file is written at last: {}", path.display());
+            self.unwritten = None;
         }
     }
 }
@@ -179,24 +265,18 @@ impl<D: Disk> SnapshotFile<D> {
         Ok(Self { disk, path, file, pending: String::new(), lost: 0 })
     }
 
-    fn apply(&mut self, op: SnapshotOp) -> io::Result<()> {
+    fn apply(&mut self, op: SnapshotOp) -> Result<(), FileError> {
         match op {
             SnapshotOp::Append(lines) => {
                 let started = Instant::now();
                 self.pending.push_str(&lines);
                 let result = self.write();
                 metrics::histogram("serf.snapshot.appendLine", millis(started));
-                result
+                result.map_err(|source| self.failed("write", source))
             }
             SnapshotOp::Replace(lines) => {
                 let started = Instant::now();
-                let replaced = file::replace(
-                    &self.disk,
-                    &self.path,
-                    ".compact",
-                    Mode::Private,
-                    lines.as_bytes(),
-                );
+                let replaced = file::replace(&self.disk, &self.path, ".compact", lines.as_bytes());
                 if replaced.is_ok() {
                     // All of it is in the new file.
                     self.pending.clear();
@@ -207,11 +287,16 @@ impl<D: Disk> SnapshotFile<D> {
                 replaced
             }
             SnapshotOp::Sync => {
-                self.write()?;
+                self.write().map_err(|source| self.failed("write", source))?;
                 let Self { disk, path, file, .. } = self;
-                disk.sync(opened(disk, path, file)?)
+                let synced = opened(disk, path, file).and_then(|file| disk.sync(file));
+                synced.map_err(|source| self.failed("sync", source))
             }
         }
+    }
+
+    fn failed(&self, step: &'static str, source: io::Error) -> FileError {
+        FileError { step, path: self.path.clone(), source }
     }
 
     /// Writes what waits. After a failure it is tried again with the next lines; what was written
@@ -223,7 +308,7 @@ impl<D: Disk> SnapshotFile<D> {
         let result = self.write_pending();
         if result.is_ok() {
             self.pending.clear();
-        } else if self.pending.len() > PENDING_BYTES_MAX {
+        } else if self.pending.len() > LINES_BYTES_MAX {
             warn!(target: "serf", "dropping snapshot lines that cannot be written");
             self.pending.clear();
             self.lost += 1;
@@ -254,9 +339,9 @@ fn millis(started: Instant) -> f64 {
     started.elapsed().as_secs_f64() * 1e3
 }
 
-/// Operations waiting for the disk: some minutes of a busy cluster.
-const QUEUE_MAX: usize = 1_024;
-const PENDING_BYTES_MAX: usize = 1024 * 1024;
+/// Lines of the snapshot that wait for the thread, and those that the disk did not take yet: some
+/// minutes of a busy cluster.
+const LINES_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Keys that could not be written are tried again this often.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// A snapshot that lost lines is written anew at most this often.
@@ -393,24 +478,33 @@ mod tests {
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
+    /// A disk that hangs: what waits for it has a bound in bytes, and one whole snapshot makes good
+    /// what was dropped.
     #[test]
-    fn lost_lines_are_made_good_once_the_disk_takes_lines_again() {
-        let (ops, queue) = sync_channel(1);
-        let shared = Arc::new(Shared::default());
+    fn lost_lines_are_made_good_by_one_snapshot_that_supersedes_all_before() {
+        let queue = Arc::new(Queue::default());
         let done = oneshot::channel().1;
-        let mut writer = Writer { ops, done, dropping: false, repaired: None, shared };
-        let line = || SnapshotOp::Append("clock: 2\n".to_owned());
-        assert!(!writer.snapshot(line()));
-        assert!(!writer.snapshot(line()), "lost, but there is no room for a new snapshot either");
-        queue.recv().unwrap();
-        assert!(writer.snapshot(line()));
+        let open = OpenQueue(Arc::clone(&queue));
+        let mut writer = Writer { queue: open, done, dropping: false, repaired: None };
+        let line = || SnapshotOp::Append("clock: 2\n".repeat(1_000));
+        let mut puts = 0;
+        while !writer.snapshot(line()) {
+            puts += 1;
+            assert!(puts <= LINES_BYTES_MAX / 9_000, "without a bound");
+        }
+        assert!(queue.lock().lines.len() <= LINES_BYTES_MAX);
+        for newer in ["clock: 3\n", "clock: 4\n"] {
+            assert!(!writer.snapshot(SnapshotOp::Replace(newer.to_owned())));
+            assert!(!writer.snapshot(SnapshotOp::Append("clock: 5\n".to_owned())));
+        }
+        let work = queue.take(Duration::ZERO);
+        assert_eq!((work.snapshot.as_deref(), &*work.lines), (Some("clock: 4\n"), "clock: 5\n"));
         // What the thread loses is made good too, but not time and again.
-        writer.shared.torn.store(true, Ordering::Relaxed);
-        queue.recv().unwrap();
+        queue.lock().torn = true;
         assert!(!writer.snapshot(line()), "so soon");
         writer.repaired = writer.repaired.and_then(|at| at.checked_sub(REPAIR_INTERVAL));
-        queue.recv().unwrap();
         assert!(writer.snapshot(line()));
+        assert!(!writer.snapshot(line()), "it was asked for");
     }
 
     #[tokio::test]
@@ -418,8 +512,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("later").join("keyring");
         let mut writer = Writer::start(None, Some(path.clone())).unwrap();
-        writer.keyring(&Keyring::build(&[vec![1; 16]], &[1; 16]).unwrap());
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        let keys = Keyring::build(&[vec![1; 16]], &[1; 16]).unwrap();
+        let stored = writer.keyring(&keys).await.unwrap();
+        let expected = format!(
+            "Failed to write keyring file: open {}: no such file or directory",
+            path.display()
+        );
+        assert_eq!(stored, Err(expected));
         fs::create_dir(path.parent().unwrap()).unwrap();
         let began = Instant::now();
         while !path.exists() {
@@ -434,8 +533,7 @@ mod tests {
         let path = dir.path().join("keyring");
         let mut writer = Writer::start(None, Some(path.clone())).unwrap();
         let keyring = Keyring::build(&[vec![1; 16]], &[0; 16]).unwrap();
-        writer.keyring(&keyring);
-        writer.finish().await.unwrap();
+        assert_eq!(writer.keyring(&keyring).await, Ok(Ok(())));
         let text = "[\n  \"AAAAAAAAAAAAAAAAAAAAAA==\",\n  \"AQEBAQEBAQEBAQEBAQEBAQ==\"\n]";
         assert_eq!(fs::read_to_string(&path).unwrap(), text);
     }

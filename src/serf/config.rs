@@ -70,6 +70,12 @@ pub struct Config {
     pub validate_node_names: bool,
     /// Lamport times further ahead than this are ignored; 2^32.
     pub lamport_jump_max: u64,
+    /// Answer a request to change keys once [`Engine::handle_keyring_stored`] tells how the keyring
+    /// file was written, and with a failure if that takes more than half the query's time or 10 s;
+    /// false: at once. The driver sets it if it has such a file.
+    ///
+    /// [`Engine::handle_keyring_stored`]: super::Engine::handle_keyring_stored
+    pub keyring_stored: bool,
     /// How values become bytes; all members must use the same. [`MsgpackTransform`] is Go's.
     pub transform: Arc<dyn TransformDelegate>,
     /// User code that is consulted.
@@ -110,6 +116,7 @@ impl Config {
             disable_coordinates: false,
             validate_node_names: false,
             lamport_jump_max: 1 << 32,
+            keyring_stored: false,
             transform: Arc::new(MsgpackTransform),
             delegates: Delegates::default(),
         }

@@ -360,6 +360,14 @@ impl Engine {
         Ok(id)
     }
 
+    /// The keyring file was written after [`Output::KeyringChanged`], or could not be (Go's text).
+    /// Answers the request that waits for it, if [`Config::keyring_stored`] is set.
+    pub fn handle_keyring_stored(&mut self, now: Instant, op: OpId, stored: Result<(), String>) {
+        self.state.now = now;
+        self.state.keyring_stored(now, op, stored);
+        self.settle();
+    }
+
     /// Every member, ourselves and the gone included, by name.
     pub fn members(&self) -> impl Iterator<Item = &Arc<Member>> {
         self.state.members.iter().map(|entry| &entry.member)

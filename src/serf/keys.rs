@@ -4,13 +4,17 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
+    time::Duration,
 };
 
 use tracing::{error, info, warn};
 
 use super::{
     Completion, Error, KeyOp, KeyResponse, Message, Output, QueryId, QueryParams,
-    internal_query::PREFIX, message, query::Asker, state::State,
+    internal_query::PREFIX,
+    message,
+    query::Asker,
+    state::{State, Timer},
 };
 use crate::{
     base::{Instant, go_base64},
@@ -23,6 +27,8 @@ use crate::{
 pub(crate) struct KeyOps {
     waiting: VecDeque<Waiting>,
     running: BTreeMap<OpId, Running>,
+    /// Requests of others that are answered once the keyring is stored.
+    storing: BTreeMap<OpId, QueryId>,
 }
 
 struct Waiting {
@@ -149,7 +155,8 @@ impl State {
         self.complete(op, Ok(Completion::Keys { response, error }));
     }
 
-    /// Does what a key query asks and answers it; gives the new keyring if it changed.
+    /// Does what a key query asks. Gives the new keyring if it changed: then
+    /// [`State::keyring_changed`] answers the query, and otherwise this has.
     pub(crate) fn answer_keys(
         &mut self,
         now: Instant,
@@ -162,12 +169,15 @@ impl State {
             self.answer_list(now, id, keyring);
             return None;
         }
-        let mut changed = None;
         let transform = self.config.transform.clone();
-        let (result, text) = match transform.decode_message(payload) {
+        let text = match transform.decode_message(payload) {
             Ok(Message::KeyRequest(_)) if keyring.is_empty() => {
                 error!(target: "serf", "{NO_KEYRING}");
-                (false, NO_KEYRING.to_owned())
+                NO_KEYRING.to_owned()
+            }
+            Ok(Message::KeyRequest(_)) if self.keys.storing.len() >= STORING_MAX => {
+                error!(target: "serf", "{NOT_STORED}: too many changes wait for it");
+                format!("{NOT_STORED}: too many changes wait for it")
             }
             Ok(Message::KeyRequest(request)) => {
                 info!(target: "serf", "Received {name} query");
@@ -179,29 +189,60 @@ impl State {
                     _ => ring.remove_key(key),
                 };
                 match done {
-                    Ok(()) => {
-                        changed = Some(ring);
-                        (true, String::new())
-                    }
+                    Ok(()) => return Some(ring),
                     Err(error) => {
                         error!(target: "serf", "Failed to {name}: {error}");
-                        (false, error.to_string())
+                        error.to_string()
                     }
                 }
             }
             Ok(_) | Err(_) => {
                 error!(target: "serf", "Failed to decode key request");
-                (false, String::new())
+                String::new()
             }
         };
+        self.answer_key_change(now, id, Err(text));
+        None
+    }
+
+    /// The keyring changed as the query `id` asked: the file has to follow. The answer goes out
+    /// under the new key, as in Go, and once the file is written if there is one.
+    pub(crate) fn keyring_changed(&mut self, now: Instant, id: QueryId, op: OpId) {
+        self.outputs.push_back(Output::KeyringChanged { op });
+        if !self.config.keyring_stored {
+            return self.answer_key_change(now, id, Ok(()));
+        }
+        // The other half is for the way of the query and of the answer.
+        let left = self.received_deadline(id).map_or(Duration::ZERO, |end| end.since(now));
+        let wait = (left / 2).min(STORING_TIME_MAX);
+        self.keys.storing.insert(op, id);
+        self.timers.insert((now + wait, Timer::Storing(op)));
+    }
+
+    /// The keyring file was written, or could not be, or it takes too long.
+    pub(crate) fn keyring_stored(&mut self, now: Instant, op: OpId, stored: Result<(), String>) {
+        let Some(id) = self.keys.storing.remove(&op) else { return };
+        if let Err(error) = &stored {
+            error!(target: "serf", "{error}");
+        }
+        self.answer_key_change(now, id, stored);
+    }
+
+    /// The time that a request waits for the keyring file is over.
+    pub(crate) fn storing_timeout(&mut self, now: Instant, op: OpId) {
+        self.keyring_stored(now, op, Err(format!("{NOT_STORED}: it takes too long")));
+    }
+
+    fn answer_key_change(&mut self, now: Instant, id: QueryId, done: Result<(), String>) {
+        let text = done.as_ref().err().map_or("", String::as_str);
+        // A path may be longer than an answer.
+        let text = text.get(..text.floor_char_boundary(ERROR_BYTES_MAX)).unwrap_or_default();
         let response = message::NodeKeyResponse {
-            result,
+            result: done.is_ok(),
             message: text.as_bytes(),
             ..message::NodeKeyResponse::default()
         };
-        // Under the new key, as in Go: the ring changes before this leaves.
         self.answer_key_query(now, id, response);
-        changed
     }
 
     /// Answers with as many keys as fit. Go: `keyListResponseWithCorrectSize`.
@@ -260,11 +301,6 @@ impl State {
             error!(target: "serf", "Failed to respond to key query: {error}");
         }
     }
-
-    /// Tells the driver that the keys changed.
-    pub(crate) fn note_keyring(&mut self) {
-        self.outputs.push_back(Output::KeyringChanged);
-    }
 }
 
 fn decode_key(text: &str) -> Result<Vec<u8>, Error> {
@@ -275,6 +311,13 @@ fn lossy(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
+/// Go: `writeKeyringFile`.
+const NOT_STORED: &str = "Failed to write keyring file";
+/// Most requests that wait for the keyring file, and the longest time of one.
+const STORING_MAX: usize = 64;
+const STORING_TIME_MAX: Duration = Duration::from_secs(10);
+/// Longest text of a failure in an answer.
+const ERROR_BYTES_MAX: usize = 512;
 const NO_KEYRING: &str = "No keyring to modify (encryption not enabled)";
 const EMPTY_KEYRING: &str = "Keyring is empty (encryption not enabled)";
 /// Go: `minEncodedKeyLength`.

@@ -30,8 +30,12 @@ pub enum Output {
     },
     /// Work for the snapshot's file writer, in order.
     Snapshot(SnapshotOp),
-    /// The keyring changed: write the keyring file if there is one.
-    KeyringChanged,
+    /// The keyring changed: write the keyring file if there is one. With
+    /// [`Config::keyring_stored`](super::Config::keyring_stored) a key request waits for the result.
+    KeyringChanged {
+        /// For [`Engine::handle_keyring_stored`](super::Engine::handle_keyring_stored).
+        op: OpId,
+    },
     /// Nobody else is alive although a join once succeeded: join again through what the operator
     /// gave, with its names resolved anew. Repeated at each reconnect interval while it lasts.
     RejoinSeeds,

@@ -379,6 +379,11 @@ impl State {
         self.asked.queries.get(&id).map(|query| query.deadline)
     }
 
+    /// Until when a query that we received can be answered.
+    pub(crate) fn received_deadline(&self, id: QueryId) -> Option<Instant> {
+        self.received.queries.get(&id).map(|query| query.deadline)
+    }
+
     /// Go: `serf/delegate.go:NotifyMsg`, relay.
     pub(crate) fn handle_relay(&mut self, relay: &message::Relay<'_>) {
         let node = String::from_utf8_lossy(relay.dest_name);

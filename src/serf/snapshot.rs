@@ -62,10 +62,17 @@ impl Replay {
             self.incarnation = number.parse().unwrap_or(self.incarnation).max(self.incarnation);
         } else if let Some(peer) = comment.strip_prefix(FAILED) {
             if let Some((name, addr)) = peer.rsplit_once(' ') {
-                self.failed.insert(name.to_owned(), addr.to_owned());
+                self.add_failed(name, addr);
             }
         } else if let Some(name) = comment.strip_prefix(FORGOTTEN) {
             self.failed.remove(name);
+        }
+    }
+
+    fn add_failed(&mut self, name: &str, addr: &str) {
+        self.failed.insert(name.to_owned(), addr.to_owned());
+        if self.failed.len() > FAILED_MAX {
+            self.failed.pop_first();
         }
     }
 }
@@ -122,6 +129,10 @@ pub(crate) struct Snapshot {
     leaving: bool,
     /// Bytes in the file.
     offset: usize,
+    /// Bytes that it had after it was last written anew.
+    compacted: usize,
+    /// Not written anew before.
+    compacts_after: Instant,
     /// Lines not yet handed out.
     buffer: String,
     ops: Vec<SnapshotOp>,
@@ -138,6 +149,8 @@ impl Snapshot {
             rejoin_after_leave,
             leaving: false,
             offset: len,
+            compacted: 0,
+            compacts_after: now,
             buffer: String::new(),
             ops: Vec::new(),
             next: now + CLOCK_INTERVAL,
@@ -170,7 +183,6 @@ impl Snapshot {
             }
             Event::User(_) | Event::Query(_) | Event::Lagged(_) => {}
         }
-        self.compact_if_large();
     }
 
     fn on_member(&mut self, kind: MemberEventKind, member: &Arc<super::Member>) {
@@ -190,7 +202,7 @@ impl Snapshot {
                 self.file.alive.remove(name);
                 self.append(format_args!("not-alive: {name}"));
                 self.append(format_args!("#{FAILED}{name} {addr}"));
-                self.file.failed.insert(name.to_owned(), addr.to_string());
+                self.file.add_failed(name, &addr.to_string());
             }
             (MemberEventKind::Leave | MemberEventKind::Failed, _) => {
                 self.file.alive.remove(name);
@@ -202,9 +214,6 @@ impl Snapshot {
             }
             (MemberEventKind::Join | MemberEventKind::Update | MemberEventKind::Reap, _) => {}
         }
-        while self.file.failed.len() > FAILED_MAX {
-            self.file.failed.pop_first();
-        }
     }
 
     /// Time has come: the clock is looked at, and lines that wait go out.
@@ -212,7 +221,7 @@ impl Snapshot {
         self.next = now + CLOCK_INTERVAL;
         self.check_clock(clock);
         self.note_incarnation(incarnation);
-        self.compact_if_large();
+        self.compact_if_large(now);
         self.hand_out();
     }
 
@@ -283,16 +292,19 @@ impl Snapshot {
         }
     }
 
-    // serf/snapshot.go: snapshotMaxSize, compact.
-    fn compact_if_large(&mut self) {
+    /// Writes the file anew once it is twice as large as it need be, so that the cost of that is a
+    /// constant for each line. Go's threshold is a number of bytes a member, which long names
+    /// exceed. serf/snapshot.go: snapshotMaxSize, compact.
+    fn compact_if_large(&mut self, now: Instant) {
         let peers = self.file.alive.len() + self.file.failed.len();
-        if self.offset <= COMPACT_BYTES_MIN.max(2 * LINE_BYTES * peers) {
-            return;
+        let max = COMPACT_BYTES_MIN.max(2 * LINE_BYTES * peers).max(2 * self.compacted);
+        if self.offset > max && now >= self.compacts_after {
+            self.compacts_after = now + COMPACT_INTERVAL;
+            self.compact();
         }
-        self.compact();
     }
 
-    /// Hands out the whole file anew.
+    /// Hands out the whole file anew, instead of what was not taken yet.
     pub(crate) fn compact(&mut self) {
         let Replay { alive, failed, clock, event_clock, query_clock, incarnation, .. } = &self.file;
         let mut text = String::new();
@@ -309,7 +321,9 @@ impl Snapshot {
             let _ = writeln!(text, "#{INCARNATION}{incarnation}");
         }
         self.offset = text.len();
+        self.compacted = text.len();
         self.buffer.clear();
+        self.ops.clear();
         self.ops.push(SnapshotOp::Replace(text));
     }
 }
@@ -334,6 +348,8 @@ const BUFFER_BYTES: usize = 4_096;
 const COMPACT_BYTES_MIN: usize = 128 * 1024;
 /// Go: `snapshotBytesPerNode`.
 const LINE_BYTES: usize = 128;
+/// The file is written anew at most this often.
+const COMPACT_INTERVAL: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests;

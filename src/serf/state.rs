@@ -120,6 +120,8 @@ pub(crate) enum Timer {
     Query(QueryId),
     /// An operation has waited long enough.
     Op(OpId),
+    /// The keyring file takes too long.
+    Storing(OpId),
     /// The next peer of the snapshot.
     Rejoin,
     /// A leaving member is erased.

@@ -283,7 +283,7 @@ impl Ours {
                     SnapshotOp::Sync => {}
                 }
             }
-            Output::KeyringChanged | Output::RejoinSeeds => {}
+            Output::KeyringChanged { .. } | Output::RejoinSeeds => {}
             Output::ShutDown => self.engine.shut_down(self.now),
         }
     }

@@ -48,7 +48,8 @@ impl Engine {
                 let changed = self.state.handle_internal(now, &query, self.swim.keyring());
                 if let Some(keyring) = changed {
                     self.swim.set_keyring(keyring);
-                    self.state.note_keyring();
+                    let op = self.new_op();
+                    self.state.keyring_changed(now, query.id, op);
                 }
             }
             Action::Vote => self.state.start_vote(now, self.swim.member_count()),
@@ -95,6 +96,7 @@ impl Engine {
             Timer::Query(id) => self.state.finish_query(id),
             Timer::Prune(name) => self.state.finish_prune(now, &name),
             Timer::Op(op) => self.op_timeout(now, op),
+            Timer::Storing(op) => self.state.storing_timeout(now, op),
             Timer::Rejoin => self.rejoin_next(now),
         }
     }

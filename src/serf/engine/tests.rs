@@ -5,7 +5,7 @@ use std::{cell::RefCell, collections::BinaryHeap, time::Duration};
 use super::*;
 use crate::{
     base::{Instant, Rng},
-    serf::{Event, QueryUpdate, SnapshotOp},
+    serf::{Event, KeyResponse, QueryUpdate, SnapshotOp},
     wire::{Role, StreamDecoder},
 };
 
@@ -30,7 +30,8 @@ struct Node {
     asked: Vec<QueryId>,
     done: BTreeMap<OpId, Result<Completion, Error>>,
     snapshot: String,
-    keyring_changes: usize,
+    /// Changes of the keyring.
+    storing: Vec<OpId>,
     rejoins: usize,
     shut: bool,
     /// The other end of accepted streams.
@@ -82,7 +83,7 @@ impl Net {
             asked: Vec::new(),
             done: BTreeMap::new(),
             snapshot,
-            keyring_changes: 0,
+            storing: Vec::new(),
             rejoins: 0,
             shut: false,
             accepted: BTreeMap::new(),
@@ -252,7 +253,7 @@ impl Net {
                 Output::Snapshot(SnapshotOp::Append(lines)) => node.snapshot.push_str(&lines),
                 Output::Snapshot(SnapshotOp::Replace(lines)) => node.snapshot = lines,
                 Output::Snapshot(SnapshotOp::Sync) => {}
-                Output::KeyringChanged => node.keyring_changes += 1,
+                Output::KeyringChanged { op } => node.storing.push(op),
                 Output::RejoinSeeds => node.rejoins += 1,
                 Output::ShutDown => node.shut = true,
             }
@@ -419,9 +420,60 @@ fn keys_are_rotated_under_encryption() {
     net.run(Duration::from_secs(40));
     for (at, node) in net.nodes.iter().enumerate() {
         assert_eq!(node.engine.keyring().keys().collect::<Vec<_>>(), [[2; 32]]);
-        assert_eq!(node.keyring_changes, 3);
+        assert_eq!(node.storing.len(), 3);
         assert_eq!(net.view(at), all_alive(3));
     }
+}
+
+/// Two nodes, of which the second keeps its keys in a file: what an install says if the write ends
+/// with `stored` after 500 ms.
+fn install_with(stored: Option<Result<(), String>>) -> (KeyResponse, Option<String>) {
+    let old = Keyring::build(&[], &[1; 32]).unwrap();
+    let mut net = Net::joined_with(2, |at, config| {
+        config.swim.codec.keyring = old.clone();
+        config.keyring_stored = at == 1;
+    });
+    let key = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, [2; 32]);
+    let op = KeyOp::Install(key);
+    let id = net.call(0, |engine, now| engine.start_key_op(now, &op, 0)).unwrap();
+    net.run(Duration::from_millis(500));
+    assert_eq!(net.done(0, id), None, "the file is not written yet");
+    assert_eq!(net.nodes[1].engine.keyring().keys().count(), 2, "the key is in force, as in Go");
+    if let Some(stored) = stored {
+        let op = net.nodes[1].storing[0];
+        net.call(1, |engine, now| engine.handle_keyring_stored(now, op, stored));
+        net.run(Duration::from_millis(100));
+    } else {
+        net.run(Duration::from_secs(3));
+    }
+    let Some(Ok(Completion::Keys { response, error })) = net.done(0, id) else {
+        panic!("it does not end");
+    };
+    (response, error)
+}
+
+#[test]
+fn a_key_request_is_answered_after_its_key_is_on_the_disk() {
+    let (response, error) = install_with(Some(Ok(())));
+    assert_eq!((response.num_resp, error), (2, None));
+}
+
+#[test]
+fn a_key_that_is_not_written_is_a_failure_in_go_s_words() {
+    let text = "Failed to write keyring file: open /k: permission denied";
+    let (response, error) = install_with(Some(Err(text.to_owned())));
+    assert_eq!(error.as_deref(), Some("1/2 nodes reported failure"));
+    assert_eq!(response.messages.into_iter().collect::<Vec<_>>(), [("n1".into(), text.into())]);
+    // A path may be longer than an answer.
+    let (response, _) = install_with(Some(Err("ü".repeat(4_000))));
+    assert_eq!(response.messages["n1"], "ü".repeat(256));
+}
+
+#[test]
+fn a_disk_that_hangs_is_a_failure_in_time() {
+    let (response, error) = install_with(None);
+    assert_eq!(error.as_deref(), Some("1/2 nodes reported failure"));
+    assert_eq!(response.messages["n1"], "Failed to write keyring file: it takes too long");
 }
 
 #[test]

@@ -132,9 +132,10 @@ fn large_files_are_compacted() {
     join(&mut snapshot, "stays", 10);
     snapshot.note_incarnation(3);
     let mut replaced = None;
-    for _ in 0..3000 {
+    for round in 0..3000 {
         join(&mut snapshot, "flaps", 10);
         member_event(&mut snapshot, MemberEventKind::Failed, "flaps", 10);
+        snapshot.on_timer(at(round), LamportTime(10), 3);
         for op in snapshot.take_ops() {
             if let SnapshotOp::Replace(text) = op {
                 replaced = Some(text);
@@ -142,13 +143,85 @@ fn large_files_are_compacted() {
         }
     }
     let text = replaced.expect("compacted");
-    let expected = "alive: stays 127.0.0.1:5000\n";
-    assert!(
-        text.starts_with("alive: flaps 127.0.0.1:5000\nalive: stays") || text.starts_with(expected)
+    assert_eq!(
+        text,
+        "alive: stays 127.0.0.1:5000\nclock: 9\nevent-clock: 0\nquery-clock: 0\n\
+         # ruserf failed: flaps 127.0.0.1:5000\n# ruserf incarnation: 3\n"
     );
-    assert!(text.contains("clock: 9\nevent-clock: 0\nquery-clock: 0\n"));
-    assert!(text.contains("# ruserf incarnation: 3\n"));
     assert!(snapshot.offset < COMPACT_BYTES_MIN + 200);
+}
+
+/// However long names are, and whatever Go's bytes for a member say: the bytes written stay within
+/// a constant of the lines, and a merge makes no whole file.
+#[test]
+fn long_names_cost_their_lines_and_no_more() {
+    for (length, members) in [(255, 4_000), (40, 4_000), (255, 100)] {
+        let mut snapshot = fresh();
+        let (mut lines, mut written) = (0, 0);
+        let mut take = |snapshot: &mut Snapshot| {
+            let mut whole = 0;
+            for op in snapshot.take_ops() {
+                match op {
+                    SnapshotOp::Append(text) => {
+                        lines += text.len();
+                        written += text.len();
+                    }
+                    SnapshotOp::Replace(text) => {
+                        whole += 1;
+                        written += text.len();
+                    }
+                    SnapshotOp::Sync => {}
+                }
+            }
+            whole
+        };
+        for round in 0..4 {
+            // One merge, all ops of which leave together.
+            for number in 0..members {
+                let name = format!("{number:x<length$}");
+                member_event(&mut snapshot, MemberEventKind::Failed, &name, 10);
+                join(&mut snapshot, &name, 10);
+            }
+            assert_eq!(take(&mut snapshot), 0, "a merge writes lines alone");
+            let mut whole = 0;
+            for tick in 0..40 {
+                snapshot.on_timer(at(40 * round + tick), LamportTime(10), 1);
+                whole += take(&mut snapshot);
+            }
+            assert!(whole <= 2, "{whole} in 20 s");
+        }
+        // Once for the line, and at most as often as the file doubles.
+        assert!(written <= 2 * lines + COMPACT_BYTES_MIN, "{written} for {lines}");
+        let expected = snapshot.file.clone();
+        snapshot.compact();
+        let Some(SnapshotOp::Replace(text)) = snapshot.take_ops().last() else { panic!() };
+        assert_eq!(Replay::read(text.as_bytes(), false, 1), expected);
+    }
+}
+
+#[test]
+fn failed_peers_are_bounded_also_when_they_are_read() {
+    let mut snapshot = fresh();
+    for number in 0..3 * FAILED_MAX {
+        member_event(&mut snapshot, MemberEventKind::Failed, &format!("n{number}"), 10);
+    }
+    assert_eq!(snapshot.file.failed.len(), FAILED_MAX);
+    let text = written(&mut snapshot);
+    assert_eq!(Replay::read(text.as_bytes(), false, 1), snapshot.file);
+}
+
+/// A rewrite has all that was not taken yet.
+#[test]
+fn a_rewrite_supersedes_what_waits() {
+    let mut snapshot = fresh();
+    for number in 0..500 {
+        join(&mut snapshot, &format!("node-{number}"), 10);
+    }
+    snapshot.compact();
+    snapshot.compact();
+    let ops = snapshot.take_ops().collect::<Vec<_>>();
+    let [SnapshotOp::Replace(text)] = &*ops else { panic!("{} ops", ops.len()) };
+    assert_eq!(Replay::read(text.as_bytes(), false, 1), snapshot.file);
 }
 
 proptest! {
@@ -184,6 +257,11 @@ proptest! {
 
 fn fresh() -> Snapshot {
     Snapshot::new(Replay::default(), 0, false, Instant::ZERO)
+}
+
+/// The time of a tick of the clock.
+fn at(tick: u32) -> Instant {
+    Instant::ZERO + CLOCK_INTERVAL * tick
 }
 
 fn join(snapshot: &mut Snapshot, name: &str, clock: u64) {

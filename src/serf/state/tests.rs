@@ -138,7 +138,7 @@ impl Node {
                 | Output::Query { .. }
                 | Output::Done { .. }
                 | Output::Snapshot(_)
-                | Output::KeyringChanged
+                | Output::KeyringChanged { .. }
                 | Output::RejoinSeeds
                 | Output::ShutDown => {}
             }
@@ -199,7 +199,7 @@ impl Node {
             }
             Timer::Query(id) => self.state.finish_query(id),
             Timer::Prune(name) => self.state.finish_prune(now, &name),
-            Timer::Op(_) | Timer::Rejoin => {}
+            Timer::Op(_) | Timer::Storing(_) | Timer::Rejoin => {}
         }
     }
 }

@@ -165,7 +165,7 @@ impl Node for SerfNode {
                 }
                 SerfOutput::Done { op, result } => self.note_done(now, op, result),
                 SerfOutput::Snapshot(op) => self.write_snapshot(op),
-                SerfOutput::KeyringChanged | SerfOutput::RejoinSeeds => {}
+                SerfOutput::KeyringChanged { .. } | SerfOutput::RejoinSeeds => {}
                 SerfOutput::ShutDown => self.wants_shutdown = true,
             }
         }

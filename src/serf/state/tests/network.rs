@@ -65,7 +65,7 @@ impl Net {
                 let ring = node.state.handle_internal(node.now, &query, &node.keyring);
                 if let Some(ring) = ring {
                     node.keyring = ring;
-                    node.state.note_keyring();
+                    node.state.keyring_changed(node.now, query.id, crate::swim::OpId(1));
                 }
             }
             Action::Vote => node.state.start_vote(node.now, count),
