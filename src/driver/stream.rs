@@ -2,6 +2,7 @@
 
 use std::{io, net::SocketAddr, sync::Arc};
 
+use bytes::Bytes;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
@@ -29,7 +30,7 @@ pub(super) struct StreamTask {
 
 /// The engine's answer on an accepted stream.
 pub(super) struct Reply {
-    pub(super) message: Vec<u8>,
+    pub(super) message: Bytes,
     pub(super) deadline: TokioInstant,
 }
 
@@ -121,7 +122,7 @@ impl StreamTask {
         mut self,
         transport: Arc<T>,
         to: SocketAddr,
-        message: Vec<u8>,
+        message: Bytes,
         reply: bool,
     ) {
         let mut stream = match timeout_at(self.deadline, transport.connect(to)).await {

@@ -9,6 +9,7 @@ use std::{
 
 use super::{
     Config, Error, Host, NodeStateKind, NodeView, OpId, Output, StreamId, Times,
+    answers::Answers,
     awareness::Awareness,
     handoff::Handoff,
     packets::PacketBuilder,
@@ -48,6 +49,7 @@ pub struct Swim {
     pub(super) probe_pending: bool,
     pub(super) streams: BTreeMap<StreamId, Stream>,
     pub(super) inbound_push_pulls: usize,
+    pub(super) answers: Answers,
     pub(super) me: u32,
     pub(super) vsn: Vsn,
     pub(super) incarnation: Incarnation,
@@ -160,6 +162,7 @@ impl Swim {
             probe_pending: false,
             streams: BTreeMap::new(),
             inbound_push_pulls: 0,
+            answers: Answers::default(),
             me: 0,
             vsn,
             incarnation: config.incarnation_min,

@@ -5,6 +5,7 @@
 //! its delegates in the middle of a call, the engine asks its [`Host`].
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
 
+mod answers;
 mod awareness;
 mod config;
 mod engine;

@@ -2,6 +2,8 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use bytes::Bytes;
+
 use super::Error;
 use crate::{
     base::Instant,
@@ -34,8 +36,8 @@ pub enum Output {
         id: StreamId,
         /// Destination.
         to: SocketAddr,
-        /// Plaintext message, type byte first.
-        message: Vec<u8>,
+        /// Plaintext message, type byte first; push/pulls share one buffer.
+        message: Bytes,
         /// Whether one message is read after sending.
         reply: bool,
         /// End of the connect and of the exchange.
@@ -45,8 +47,8 @@ pub enum Output {
     Reply {
         /// An accepted stream.
         id: StreamId,
-        /// Plaintext message, type byte first.
-        message: Vec<u8>,
+        /// Plaintext message, type byte first; answers to push/pulls share one buffer.
+        message: Bytes,
         /// End of the exchange.
         deadline: Instant,
     },

@@ -204,6 +204,7 @@ impl Swim {
             let id = self.open_stream();
             self.streams.insert(id, Stream::Ping { seq_no });
             let (to, deadline) = (probe.addr, probe.end);
+            let message = message.into();
             self.outputs.push_back(Output::Open { id, to, message, reply: true, deadline });
         }
         self.probe = Some(probe);

@@ -3,10 +3,11 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use tracing::{debug, info};
+use tracing::{debug, error, info};
 
 use super::{
     Error, Host, NodeStateKind, OpId, Output, Swim,
+    answers::{Answer, State, too_large},
     host::NodeView,
     state::refutable,
     streams::Stream,
@@ -18,6 +19,9 @@ use crate::{
     wire::{Alive, Incompatible, NodeState, PushPull, Versions, Vsn},
 };
 
+/// Bytes of a row besides its name and meta, and of what stands before the rows, at most.
+const ROW_BYTES: usize = 88;
+const HEADER_BYTES: usize = 64;
 /// Clusters above this size sync less often. Go: `pushPullScaleThreshold`.
 const SCALE_THRESHOLD: f64 = 32.0;
 
@@ -75,7 +79,13 @@ impl Swim {
         join: bool,
         host: &mut dyn Host,
     ) {
-        let message = self.encode_state(join, host);
+        let message = match self.local_state(now, join, host) {
+            Ok(answer) => answer.message,
+            Err(error) => {
+                error!(target: "memberlist", "Push/Pull with {to} failed: {error}");
+                return op.map_or((), |op| self.done(op, Err(error)));
+            }
+        };
         let id = self.open_stream();
         self.streams.insert(id, Stream::PushPull { op, to, began: now });
         self.stats.tcp_connect += 1;
@@ -85,16 +95,31 @@ impl Swim {
         self.outputs.push_back(Output::Open { id, to, message, reply: true, deadline });
     }
 
-    /// Our whole state as a push/pull message. Go: `sendLocalState`.
-    pub(super) fn encode_state(&mut self, join: bool, host: &mut dyn Host) -> Vec<u8> {
-        let mut user_state = self.builder.take_scratch();
+    /// Our whole state as a push/pull message, encoded anew if it has changed.
+    /// Go: `sendLocalState`.
+    pub(super) fn local_state(
+        &mut self,
+        now: Instant,
+        join: bool,
+        host: &mut dyn Host,
+    ) -> Result<Answer, Error> {
+        let mut user_state = Vec::new();
         host.local_state(join, &mut user_state);
+        let generation = self.table.generation();
+        let state = State { now, join, generation, user_state: &user_state };
+        if let Some(answer) = self.answers.get(&state, self.config.tcp_timeout) {
+            return Ok(answer.clone());
+        }
         let rows = Rows { rows: self.table.rows(), left: self.table.len() };
-        let mut message = Vec::with_capacity(rows.left.saturating_mul(128) + user_state.len());
+        let varying = |row: &Row| row.record.name.len() + row.record.meta.len();
+        let size: usize = self.table.rows_unordered().map(|row| ROW_BYTES + varying(row)).sum();
+        let mut message = Vec::with_capacity(size + user_state.len() + HEADER_BYTES);
         PushPull::encode(join, rows, &user_state, &mut message);
-        self.builder.put_scratch(user_state);
+        if let Some(reason) = too_large(message.len(), user_state.len()) {
+            return Err(Error::Peer(reason));
+        }
         self.stats.local_state_bytes = message.len() as u64;
-        message
+        Ok(self.answers.make(&state, message.into()))
     }
 
     /// Takes over a peer's state. Go: `mergeRemoteState`.

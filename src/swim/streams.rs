@@ -2,9 +2,12 @@
 
 use std::net::SocketAddr;
 
+use bytes::Bytes;
 use tracing::{debug, error, warn};
 
-use super::{Error, Host, OpId, Output, StreamId, StreamInput, Swim, timer::Timer};
+use super::{
+    Error, Host, OpId, Output, StreamId, StreamInput, Swim, answers::AnswerId, timer::Timer,
+};
 use crate::{
     base::{Instant, PRINTABLE_BYTES_MAX, printable, printable_text},
     wire::{Ack, Bin, ErrorReply, PushPull, SeqNo, StreamError, StreamMessage, UserHeader},
@@ -22,8 +25,8 @@ pub(super) enum Stream {
     Ping { seq_no: SeqNo },
     /// Opened for a user message.
     User { op: OpId, to: SocketAddr },
-    /// Accepted; `push_pull` once we are answering one.
-    Inbound { from: SocketAddr, push_pull: bool },
+    /// Accepted; `answer` once we are answering a push/pull.
+    Inbound { from: SocketAddr, answer: Option<AnswerId> },
 }
 
 impl Swim {
@@ -39,7 +42,7 @@ impl Swim {
     ) {
         if let StreamInput::Accepted { from } = input {
             self.stats.tcp_accept += 1;
-            self.streams.insert(id, Stream::Inbound { from, push_pull: false });
+            self.streams.insert(id, Stream::Inbound { from, answer: None });
             return;
         }
         match self.streams.remove(&id) {
@@ -71,10 +74,8 @@ impl Swim {
                 };
                 self.done(op, result);
             }
-            Some(Stream::Inbound { from, push_pull }) => {
-                if push_pull {
-                    self.inbound_push_pulls = self.inbound_push_pulls.saturating_sub(1);
-                }
+            Some(Stream::Inbound { from, answer }) => {
+                self.end_answer(answer);
                 self.handle_inbound(now, id, from, input, host);
             }
             None => {}
@@ -91,7 +92,7 @@ impl Swim {
         let mut framed = Vec::with_capacity(message.len() + 32);
         header.encode(&mut framed);
         framed.extend_from_slice(message);
-        let message = framed;
+        let message = Bytes::from(framed);
         self.stats.tcp_sent += message.len() as u64;
         let deadline = now + self.config.tcp_timeout;
         self.outputs.push_back(Output::Open { id, to, message, reply: false, deadline });
@@ -143,7 +144,7 @@ impl Swim {
                 }
                 let mut message = Vec::new();
                 Ack { seq_no, payload: Bin::NIL }.encode(&mut message);
-                self.reply(now, id, from, message, false);
+                self.reply(now, id, from, message.into(), None);
             }
             StreamInput::Message(StreamMessage::PushPull(state)) => {
                 self.answer_push_pull(now, id, from, &state, host);
@@ -161,10 +162,8 @@ impl Swim {
             StreamInput::Broken(StreamError::Refuse(reason)) => {
                 error!(target: "memberlist", "failed to receive and remove the stream: {reason} from={from}");
                 let text = reason.to_string();
-                let mut message = Vec::new();
-                ErrorReply { error: text.as_bytes() }.encode(&mut message);
                 self.stats.dropped_malformed += 1;
-                self.reply(now, id, from, message, false);
+                self.refuse(now, id, from, &text);
             }
             StreamInput::Broken(StreamError::Close(reason)) => {
                 error!(target: "memberlist", "failed to receive: {reason} from={from}");
@@ -192,12 +191,27 @@ impl Swim {
             error!(target: "memberlist", "Too many pending push/pull requests");
             return self.close(id);
         }
-        let message = self.encode_state(state.join, host);
-        self.inbound_push_pulls += 1;
-        self.reply(now, id, from, message, true);
+        match self.local_state(now, state.join, host) {
+            Ok(answer) => {
+                self.answers.begin(&answer);
+                self.inbound_push_pulls += 1;
+                self.reply(now, id, from, answer.message, Some(answer.id));
+            }
+            Err(error) => {
+                error!(target: "memberlist", "Failed to push local state: {error} from={from}");
+                self.refuse(now, id, from, &error.to_string());
+            }
+        }
         if let Err(error) = self.merge(now, state, host) {
             error!(target: "memberlist", "Failed push/pull merge: {error} from={from}");
         }
+    }
+
+    /// Tells the peer why its request failed.
+    fn refuse(&mut self, now: Instant, id: StreamId, from: SocketAddr, reason: &str) {
+        let mut message = Vec::new();
+        ErrorReply { error: reason.as_bytes() }.encode(&mut message);
+        self.reply(now, id, from, message.into(), None);
     }
 
     fn reply(
@@ -205,11 +219,11 @@ impl Swim {
         now: Instant,
         id: StreamId,
         from: SocketAddr,
-        message: Vec<u8>,
-        push_pull: bool,
+        message: Bytes,
+        answer: Option<AnswerId>,
     ) {
         self.stats.tcp_sent += message.len() as u64;
-        self.streams.insert(id, Stream::Inbound { from, push_pull });
+        self.streams.insert(id, Stream::Inbound { from, answer });
         let deadline = now + self.config.tcp_timeout;
         self.timers.set(deadline, Timer::Reply(id));
         self.outputs.push_back(Output::Reply { id, message, deadline });
@@ -217,8 +231,15 @@ impl Swim {
 
     /// The deadline of a reply has passed, and with it the stream.
     pub(super) fn forget_inbound(&mut self, id: StreamId) {
-        if let Some(Stream::Inbound { push_pull: true, .. }) = self.streams.remove(&id) {
+        if let Some(Stream::Inbound { answer, .. }) = self.streams.remove(&id) {
+            self.end_answer(answer);
+        }
+    }
+
+    fn end_answer(&mut self, answer: Option<AnswerId>) {
+        if let Some(answer) = answer {
             self.inbound_push_pulls = self.inbound_push_pulls.saturating_sub(1);
+            self.answers.end(answer);
         }
     }
 

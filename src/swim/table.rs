@@ -104,6 +104,7 @@ pub(super) struct Table {
     lately_dead: BTreeMap<(Instant, u32), ()>,
     /// Rows by state: alive, suspect, dead, left.
     counts: [usize; 4],
+    generation: u64,
 }
 
 const NOT_LIVE: u32 = u32::MAX;
@@ -120,12 +121,18 @@ impl Table {
             live: Vec::new(),
             lately_dead: BTreeMap::new(),
             counts: [0; 4],
+            generation: 0,
         }
     }
 
     /// Rows by state: alive, suspect, dead, left.
     pub(super) fn state_counts(&self) -> [usize; 4] {
         self.counts
+    }
+
+    /// Grows whenever a row may have changed, come or gone.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
     }
 
     fn count(&mut self, state: NodeStateKind, by: isize) {
@@ -149,6 +156,7 @@ impl Table {
     }
 
     pub(super) fn get_mut(&mut self, slot: u32) -> Option<&mut Row> {
+        self.generation += 1;
         self.rows.get_mut(slot as usize)?.as_mut()
     }
 
@@ -185,6 +193,7 @@ impl Table {
         let last = self.order.len() - 1;
         self.order.swap(at, last);
         self.count(NodeStateKind::Dead, 1);
+        self.generation += 1;
         slot
     }
 

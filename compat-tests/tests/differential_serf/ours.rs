@@ -263,12 +263,12 @@ impl Ours {
                     }
                 };
                 if self.peers.contains_key(&to) {
-                    self.sent.dialled.push((to.to_string(), message));
+                    self.sent.dialled.push((to.to_string(), message.to_vec()));
                 }
                 self.streams.push_back((id, input));
             }
             Output::Swim(SwimOutput::Reply { id, message, .. }) => {
-                self.reply = Some(message);
+                self.reply = Some(message.to_vec());
                 self.streams.push_back((id, StreamInput::Sent));
             }
             Output::Swim(SwimOutput::Close { .. } | SwimOutput::Done { .. }) => {}

@@ -43,6 +43,7 @@ impl Echo {
         let id = StreamId(self.streams);
         self.streams += 2;
         let deadline = now + Duration::from_secs(3);
+        let message = message.into();
         self.out.push_back(Output::Open { id, to, message, reply: true, deadline });
     }
 }
@@ -59,7 +60,7 @@ impl Node for Echo {
         if let StreamInput::Message(StreamMessage::Ping { seq_no, .. }) = &input {
             let mut message = Vec::new();
             crate::wire::Ack { seq_no: *seq_no, ..Default::default() }.encode(&mut message);
-            self.out.push_back(Output::Reply { id, message, deadline: now });
+            self.out.push_back(Output::Reply { id, message: message.into(), deadline: now });
         }
         self.log.push(format!("{now} {id:?} {input:?}"));
     }

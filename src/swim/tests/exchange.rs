@@ -4,7 +4,10 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
-use crate::wire::{DecodeError, NodeState, PushPull, SeqNo, StreamError};
+use crate::{
+    swim::StreamId,
+    wire::{DecodeError, NodeState, PushPull, SeqNo, StreamError},
+};
 
 fn row<'a>(name: &'a str, incarnation: u32, state: i64) -> NodeState<'a> {
     NodeState {
@@ -195,4 +198,83 @@ proptest! {
         me.packet(&bytes);
         prop_assert!(me.swim.node_count() <= 2);
     }
+}
+
+/// Asks for a push/pull on a stream of its own and gives the bytes of the answer.
+fn asked(me: &mut Node, join: bool) -> (StreamId, Bytes) {
+    match accept(me, StreamInput::Message(push_pull(&[], join, b""))).remove(0) {
+        Output::Reply { id, message, .. } => (id, message),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn one_encoded_state_serves_everyone_until_something_changes() {
+    let mut me = Node::new(quiet());
+    me.host.state = b"state".to_vec();
+    me.alive("a", 1);
+    let same = |a: &Bytes, b: &Bytes| a.as_ptr() == b.as_ptr();
+    let (_, first) = asked(&mut me, false);
+    assert!(same(&first, &asked(&mut me, false).1));
+    let (_, joining) = asked(&mut me, true);
+    assert_ne!(first, joining, "the flag is the peer's");
+    assert!(same(&joining, &asked(&mut me, true).1) && same(&first, &asked(&mut me, false).1));
+    // Each kind of change makes a new one that tells it.
+    let mut last = first;
+    let changes: [fn(&mut Node); 5] = [
+        |me| me.alive("b", 1),
+        |me| me.alive_at("b", 2, &[10, 0, 0, 9], b"meta"),
+        |me| me.suspect("b", 2, "c"),
+        |me| me.dead("a", 1, "a"),
+        |me| me.host.state = b"other".to_vec(),
+    ];
+    for change in changes {
+        change(&mut me);
+        let (_, next) = asked(&mut me, false);
+        assert_ne!(last, next);
+        assert!(same(&next, &asked(&mut me, false).1));
+        last = next;
+    }
+}
+
+#[test]
+fn answers_that_nobody_reads_do_not_add_up() {
+    // Goal: each request is followed by a change, so that none could share the answer of another.
+    let mut me = Node::new(quiet());
+    let ask = |me: &mut Node, i: u8| {
+        me.host.state = vec![i; 15 << 20];
+        asked(me, false)
+    };
+    let mut answers: Vec<_> = (0..100).map(|i| ask(&mut me, i)).collect();
+    let distinct = |answers: &[(StreamId, Bytes)]| {
+        let starts: std::collections::BTreeSet<_> =
+            answers.iter().map(|(_, bytes)| bytes.as_ptr()).collect();
+        starts.len()
+    };
+    assert_eq!(distinct(&answers), 4, "64 MiB");
+    // Time brings a new one, though the old ones are still being sent.
+    me.now = me.now + Duration::from_secs(10);
+    answers.push(ask(&mut me, 200));
+    answers.push(ask(&mut me, 201));
+    assert_eq!(distinct(&answers), 5);
+    // And so does room.
+    for (id, _) in answers.drain(..) {
+        me.swim.handle_stream(me.now, id, StreamInput::Sent, &mut me.host);
+    }
+    assert_eq!(ask(&mut me, 202).1.last(), Some(&202));
+}
+
+#[test]
+fn a_state_that_peers_would_refuse_is_not_sent() {
+    let mut me = Node::new(quiet());
+    me.host.state = vec![0; (20 << 20) + 1];
+    let (_, answer) = asked(&mut me, false);
+    let text = String::from_utf8_lossy(&answer).into_owned();
+    assert!(text.contains("user state of 20971521 bytes is larger"), "{text}");
+    me.swim.start_push_pull(me.now, peer(), "", true, &mut me.host);
+    let failed =
+        me.outputs().iter().any(|output| matches!(output, Output::Done { result: Err(_), .. }));
+    assert!(failed);
+    me.host.state.pop();
+    assert_eq!(asked(&mut me, false).1.first(), Some(&6));
 }

@@ -1,0 +1,117 @@
+//! Answers to push/pulls: encoded once for all that ask while nothing changes.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use bytes::Bytes;
+
+use crate::{
+    base::Instant,
+    wire::limits::{DECOMPRESSED_BYTES_MAX, STREAM_BYTES_MAX},
+};
+
+/// The last encoded states, and how many bytes of them are on their way.
+#[derive(Debug, Default)]
+pub(super) struct Answers {
+    /// The last one without and with the flag that marks a join.
+    last: [Option<Answer>; 2],
+    /// How many streams send each buffer, and its bytes.
+    sending: BTreeMap<AnswerId, (usize, usize)>,
+    sending_bytes: usize,
+    next: u64,
+}
+
+/// Names one encoded state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct AnswerId(u64);
+
+/// A whole push/pull message and what it was made of.
+#[derive(Clone, Debug)]
+pub(super) struct Answer {
+    pub(super) id: AnswerId,
+    pub(super) message: Bytes,
+    encoded: Instant,
+    join: bool,
+    /// Of the table.
+    generation: u64,
+    /// Where the state of the layer above begins.
+    user_at: usize,
+}
+
+/// What an answer is to say.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct State<'a> {
+    pub(super) now: Instant,
+    pub(super) join: bool,
+    /// Of the table.
+    pub(super) generation: u64,
+    /// State of the layer above.
+    pub(super) user_state: &'a [u8],
+}
+
+impl Answers {
+    /// The message that says this, if it is kept; while too much is on its way, the last one,
+    /// unless that is older than `age_max`. Senders end within that time, too, so that not more
+    /// than two of them add to [`SENDING_BYTES_MAX`].
+    pub(super) fn get(&self, state: &State<'_>, age_max: Duration) -> Option<&Answer> {
+        let State { now, join, generation, user_state } = *state;
+        let last = self.last.get(usize::from(join))?.as_ref()?;
+        let same = last.generation == generation
+            && last.message.get(last.user_at..).is_some_and(|kept| kept == user_state);
+        let pressed = self.sending_bytes.saturating_add(last.message.len()) > SENDING_BYTES_MAX;
+        (same || (pressed && now - last.encoded < age_max)).then_some(last)
+    }
+
+    /// An answer made anew; kept from [`Answers::begin`] on.
+    pub(super) fn make(&mut self, state: &State<'_>, message: Bytes) -> Answer {
+        self.next += 1;
+        Answer {
+            id: AnswerId(self.next),
+            encoded: state.now,
+            join: state.join,
+            generation: state.generation,
+            user_at: message.len().saturating_sub(state.user_state.len()),
+            message,
+        }
+    }
+
+    /// A stream begins to send an answer.
+    pub(super) fn begin(&mut self, answer: &Answer) {
+        let bytes = answer.message.len();
+        let (streams, _) = self.sending.entry(answer.id).or_insert((0, bytes));
+        *streams += 1;
+        if *streams == 1 {
+            self.sending_bytes += bytes;
+            if let Some(last) = self.last.get_mut(usize::from(answer.join)) {
+                *last = Some(answer.clone());
+            }
+        }
+    }
+
+    /// A stream has sent it, or given up. What nobody sends is not kept.
+    pub(super) fn end(&mut self, id: AnswerId) {
+        let Some((streams, bytes)) = self.sending.get_mut(&id) else { return };
+        *streams -= 1;
+        if *streams == 0 {
+            self.sending_bytes -= *bytes;
+            self.sending.remove(&id);
+            for last in &mut self.last {
+                drop(last.take_if(|answer| answer.id == id));
+            }
+        }
+    }
+}
+
+/// Why no peer could read this state, if that is so.
+pub(super) fn too_large(message: usize, user_state: usize) -> Option<String> {
+    let (what, size, max) = if user_state > STREAM_BYTES_MAX {
+        ("user state", user_state, STREAM_BYTES_MAX)
+    } else if message > DECOMPRESSED_BYTES_MAX {
+        ("state", message, DECOMPRESSED_BYTES_MAX)
+    } else {
+        return None;
+    };
+    Some(format!("{what} of {size} bytes is larger than the {max} bytes that peers accept"))
+}
+
+/// Bytes of distinct answers on their way at once, before streams share one that is not the newest.
+const SENDING_BYTES_MAX: usize = 64 * 1024 * 1024;
