@@ -1,7 +1,7 @@
 //! From a configuration to a running node.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::BTreeMap,
     io,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -131,12 +131,8 @@ impl Builder {
             internal: internal.clone(),
             resolver: self.resolver,
             writer,
-            bind_port: bound.port(),
             ops: BTreeMap::new(),
             queries: BTreeMap::new(),
-            joins: VecDeque::new(),
-            joining: false,
-            seeds: BTreeSet::new(),
         };
         node.engine.start_rejoin(clock::now());
         let inbox = Inbox { commands: command_queue, internal: internal_queue };

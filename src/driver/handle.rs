@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     Builder, Error, EventStream, JoinError, StopReason, Subscribe, clock,
-    node::{Join, Node, Outcome},
+    node::{Node, Outcome},
     queue::{Next, Queue},
     subscribers::Hub,
     task::Command,
@@ -83,7 +83,7 @@ impl Serf {
     /// Joins through `entries` (`[name/]host[:port]`; without a port ours is assumed), all of them
     /// one after the other, and gives how many addresses were contacted. One is enough. With
     /// `ignore_old`, events from before the join are not delivered. Joins of one node do not
-    /// overlap; each address has `swim.tcp_timeout` (10 s on a LAN), each host name 10 s.
+    /// wait for each other; each address has `swim.tcp_timeout` (10 s on a LAN), each host name 10 s.
     ///
     /// What was joined is remembered: should the node find itself alone later, it asks there again.
     /// Go: `serf/serf.go:Join`.
@@ -93,14 +93,19 @@ impl Serf {
     /// was shut down. That some were not contacted is no error.
     pub async fn join(&self, entries: &[String], ignore_old: bool) -> Result<usize, JoinError> {
         let entries = entries.to_vec();
-        let joined = self.ask(move |node, reply| {
-            node.join(Join { entries, ignore_old, reply: Some(reply) });
+        let joined = self.operation(move |node, reply| {
+            let started = node.engine.start_join(clock::now(), &entries, ignore_old);
+            node.wait_for(started, reply);
         });
-        let shut_down = |_| JoinError {
-            contacted: 0,
-            message: "Serf can't Join after Leave or Shutdown".to_owned(),
-        };
-        joined.await.map_err(shut_down)?
+        match joined.await {
+            Ok(Completion::Joined { contacted }) => Ok(contacted),
+            Ok(Completion::Done | Completion::Keys { .. }) => Ok(0),
+            Err(Error::Shutdown) => Err(JoinError {
+                contacted: 0,
+                message: "Serf can't Join after Leave or Shutdown".to_owned(),
+            }),
+            Err(error) => Err(JoinError { contacted: 0, message: error.to_string() }),
+        }
     }
 
     /// Leaves gracefully; the node keeps answering until [`Serf::shutdown`]. Takes two broadcast
@@ -464,7 +469,9 @@ impl KeyManager {
         });
         Ok(match done.await? {
             Completion::Keys { response, error } => KeyOutcome { response, error },
-            Completion::Done => KeyOutcome { response: KeyResponse::default(), error: None },
+            Completion::Done | Completion::Joined { .. } => {
+                KeyOutcome { response: KeyResponse::default(), error: None }
+            }
         })
     }
 }

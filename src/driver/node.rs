@@ -1,20 +1,14 @@
 //! What the engine's task keeps beside the engine: who waits for what.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    net::SocketAddr,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::JoinSet,
 };
-use tracing::{debug, warn};
 
 use super::{
-    JoinError, Resolver, StopReason, clock,
+    Resolver, StopReason, clock,
     handle::Shared,
     join,
     queue::{LagPolicy, Queue},
@@ -25,7 +19,7 @@ use crate::{
     serf::{
         Completion, Engine, Error, Event, Output, QueryId, QueryParams, QueryUpdate, SerfState,
     },
-    swim::{JoinEntry, JoinErrors, OpId},
+    swim::OpId,
 };
 
 /// How an operation ended.
@@ -47,28 +41,9 @@ pub(super) struct Node {
     pub(super) internal: mpsc::Sender<Internal>,
     pub(super) resolver: Arc<dyn Resolver>,
     pub(super) writer: Option<Writer>,
-    /// Port of entries that name none.
-    pub(super) bind_port: u16,
-    pub(super) ops: BTreeMap<OpId, Waiter>,
+    /// Who waits for the end of an operation.
+    pub(super) ops: BTreeMap<OpId, oneshot::Sender<Outcome>>,
     pub(super) queries: BTreeMap<QueryId, Arc<Queue<QueryUpdate>>>,
-    /// Joins that wait for the one under way.
-    pub(super) joins: VecDeque<Join>,
-    pub(super) joining: bool,
-    /// What was given to joins, for the time when nobody else is left.
-    pub(super) seeds: BTreeSet<String>,
-}
-
-/// Who waits for the end of an operation.
-pub(super) enum Waiter {
-    Call(oneshot::Sender<Outcome>),
-    PushPull(oneshot::Sender<Result<(), Error>>),
-}
-
-/// A join that was asked for.
-pub(super) struct Join {
-    pub(super) entries: Vec<String>,
-    pub(super) ignore_old: bool,
-    pub(super) reply: Option<oneshot::Sender<Result<usize, JoinError>>>,
 }
 
 impl Node {
@@ -80,7 +55,7 @@ impl Node {
     ) {
         match started {
             Ok(op) => {
-                self.ops.insert(op, Waiter::Call(reply));
+                self.ops.insert(op, reply);
             }
             // A caller that went away does not care.
             Err(error) => drop(reply.send(Err(error))),
@@ -103,50 +78,14 @@ impl Node {
         Ok((id, queue, timeout))
     }
 
-    /// Joins, after those that were asked for before.
-    pub(super) fn join(&mut self, join: Join) {
-        self.joins.push_back(join);
-        self.start_join();
-    }
-
-    fn start_join(&mut self) {
-        while !self.joining
-            && let Some(join) = self.joins.pop_front()
-        {
-            if let Err(error) = self.engine.begin_join(join.ignore_old) {
-                if let Some(reply) = join.reply {
-                    let error = JoinError { contacted: 0, message: error.to_string() };
-                    drop(reply.send(Err(error)));
-                }
-                continue;
-            }
-            for entry in &join.entries {
-                if self.seeds.len() < SEEDS_MAX {
-                    self.seeds.insert(entry.clone());
-                }
-            }
-            self.joining = true;
-            let run =
-                run_join(join, self.bind_port, Arc::clone(&self.resolver), self.internal.clone());
-            self.tasks.spawn(run);
-        }
-    }
-
-    /// One exchange of the join under way.
-    pub(super) fn push_pull(
-        &mut self,
-        to: SocketAddr,
-        name: &str,
-        reply: oneshot::Sender<Result<(), Error>>,
-    ) {
-        let op = self.engine.start_push_pull(clock::now(), to, name);
-        self.ops.insert(op, Waiter::PushPull(reply));
-    }
-
-    pub(super) fn joined(&mut self, contacted: usize) {
-        self.engine.end_join(clock::now(), contacted);
-        self.joining = false;
-        self.start_join();
+    /// Has the addresses of a host name looked up for a join.
+    fn resolve(&mut self, op: OpId, host: String) {
+        let (resolver, engine) = (Arc::clone(&self.resolver), self.internal.clone());
+        self.tasks.spawn(async move {
+            let result = join::resolve(&host, &*resolver).await;
+            // An engine that has stopped has no use for it.
+            let _ = engine.send(Internal::Resolved { op, result }).await;
+        });
     }
 
     /// An effect that is not for the sockets.
@@ -156,12 +95,12 @@ impl Node {
             Output::Swim(_) => {}
             Output::Event(event) => self.on_event(event),
             Output::Query { id, update } => self.on_query(id, update),
-            Output::Done { op, result } => match self.ops.remove(&op) {
-                // Callers that went away do not care.
-                Some(Waiter::Call(reply)) => drop(reply.send(result)),
-                Some(Waiter::PushPull(reply)) => drop(reply.send(result.map(drop))),
-                None => {}
-            },
+            Output::Done { op, result } => {
+                if let Some(reply) = self.ops.remove(&op) {
+                    // A caller that went away does not care.
+                    let _ = reply.send(result);
+                }
+            }
             Output::Snapshot(op) => {
                 if let Some(writer) = &mut self.writer
                     && writer.snapshot(op)
@@ -170,13 +109,7 @@ impl Node {
                 }
             }
             Output::KeyringChanged { op } => self.store_keyring(op),
-            Output::RejoinSeeds => {
-                if !self.joining && !self.seeds.is_empty() {
-                    debug!(target: "serf", "nobody else is alive, joining again");
-                    let entries = self.seeds.iter().cloned().collect();
-                    self.join(Join { entries, ignore_old: true, reply: None });
-                }
-            }
+            Output::Resolve { op, host } => self.resolve(op, host),
             Output::ShutDown => self.stop(StopReason::NameConflict),
         }
     }
@@ -237,7 +170,6 @@ impl Node {
         *self.shared.local() = Arc::clone(self.engine.local_member());
         // Callers learn of the shutdown from their closed channels.
         self.ops.clear();
-        self.joins.clear();
         self.end_streams();
         if let Some(writer) = self.writer.take() {
             // The thread always ends; a disk that hangs must not hang us.
@@ -271,70 +203,6 @@ impl Drop for Node {
     }
 }
 
-/// Go: `memberlist.go: Join`.
-async fn run_join(
-    join: Join,
-    bind_port: u16,
-    resolver: Arc<dyn Resolver>,
-    engine: mpsc::Sender<Internal>,
-) {
-    let mut contacted = 0;
-    let mut errors = JoinErrors::default();
-    for text in &join.entries {
-        let entry = match JoinEntry::parse(text, bind_port) {
-            Ok(entry) => entry,
-            Err(error) => {
-                errors.unresolved(text, &error);
-                continue;
-            }
-        };
-        let addrs = match join::resolve(&entry, &*resolver).await {
-            Ok(addrs) => addrs,
-            Err(error) => {
-                warn!(target: "memberlist", "Failed to resolve {text}: {error}");
-                errors.unresolved(text, &error);
-                continue;
-            }
-        };
-        for addr in addrs {
-            match exchange(&engine, addr, entry.name.clone().unwrap_or_default()).await {
-                Some(Ok(())) => contacted += 1,
-                Some(Err(error)) => {
-                    debug!(target: "memberlist", "Failed to join {addr}: {error}");
-                    errors.unreachable(&addr, &error);
-                }
-                None => return,
-            }
-        }
-    }
-    // Before the answer, so that a caller finds the join closed.
-    if engine.send(Internal::Joined { contacted }).await.is_err() {
-        return;
-    }
-    let result = if contacted == 0 && !errors.is_empty() {
-        Err(JoinError { contacted, message: errors.to_string() })
-    } else {
-        Ok(contacted)
-    };
-    if let Some(reply) = join.reply {
-        // A caller that went away does not care.
-        let _ = reply.send(result);
-    }
-}
-
-/// One push/pull; `None` when the node has stopped.
-async fn exchange(
-    engine: &mpsc::Sender<Internal>,
-    to: SocketAddr,
-    name: String,
-) -> Option<Result<(), Error>> {
-    let (reply, result) = oneshot::channel();
-    engine.send(Internal::PushPull { to, name, reply }).await.ok()?;
-    result.await.ok()
-}
-
 /// Most acks and answers held for an asker that does not take them.
 const QUERY_UPDATES_MAX: usize = 65_536;
-/// Most entries of joins remembered.
-const SEEDS_MAX: usize = 64;
 const WRITER_TIMEOUT: Duration = Duration::from_secs(10);

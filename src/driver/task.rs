@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     future::{Future, poll_fn},
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     pin::{Pin, pin},
     sync::Arc,
     task::Poll,
@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     base::{Instant, Rng},
-    serf::{Error, Output},
+    serf::Output,
     swim::{self, OpId, StreamId, StreamInput},
     transport::Transport,
     wire::limits::DATAGRAM_BYTES_MAX,
@@ -42,12 +42,10 @@ pub(super) type Command = Box<dyn FnOnce(&mut Node) + Send>;
 pub(super) enum Internal {
     /// Something happened on a stream. The share of the budget is held until it was handled.
     Stream { id: StreamId, input: StreamInput, share: Option<Share> },
-    /// The next exchange of a join.
-    PushPull { to: SocketAddr, name: String, reply: oneshot::Sender<Result<(), Error>> },
     /// The keyring file was written, or could not be.
     KeyringStored { op: OpId, stored: Stored },
-    /// A join is through.
-    Joined { contacted: usize },
+    /// The addresses of a host name that a join needs.
+    Resolved { op: OpId, result: Result<Vec<IpAddr>, String> },
 }
 
 /// The receiving ends of the engine's task.
@@ -307,11 +305,12 @@ impl<T: Transport> Io<T> {
     fn on_internal(&mut self, node: &mut Node, message: Internal) {
         match message {
             Internal::Stream { id, input, share } => self.on_stream(node, id, input, share),
-            Internal::PushPull { to, name, reply } => node.push_pull(to, &name, reply),
             Internal::KeyringStored { op, stored } => {
                 node.engine.handle_keyring_stored(clock::now(), op, stored);
             }
-            Internal::Joined { contacted } => node.joined(contacted),
+            Internal::Resolved { op, result } => {
+                node.engine.resolved(clock::now(), op, result);
+            }
         }
     }
 

@@ -9,7 +9,7 @@ use super::{
     Completion, Config, Coordinate, Error, KeyOp, Member, Message, NameCounts, Output, QueryId,
     QueryParams, SerfState, Stats, Tags,
     build::build_state,
-    engine::rejoin::Rejoin,
+    engine::{join::Joins, rejoin::Rejoin},
     message,
     query::Asker,
     snapshot::Replay,
@@ -28,8 +28,7 @@ pub struct Engine {
     ops: BTreeMap<OpId, Op>,
     /// Operations of the layer below that ours wait for; `None`: nobody waits.
     waiting: BTreeMap<OpId, Option<OpId>>,
-    /// Exchanges of joins, by operation of the layer below.
-    joining: BTreeMap<OpId, SocketAddr>,
+    joins: Joins,
     next_op: u64,
     rejoin: Rejoin,
 }
@@ -68,7 +67,7 @@ impl Engine {
             state,
             ops: BTreeMap::new(),
             waiting: BTreeMap::new(),
-            joining: BTreeMap::new(),
+            joins: Joins::default(),
             next_op: OWN_OPS,
             rejoin,
         };
@@ -86,7 +85,10 @@ impl Engine {
     /// Something happened on a stream.
     pub fn handle_stream(&mut self, now: Instant, id: StreamId, input: StreamInput) {
         self.state.now = now;
+        let join = self.swim.stream_op(id).and_then(|op| self.waiting.get(&op)).copied().flatten();
+        self.state.join_ignores_old = join.is_some_and(|op| self.joins.ignores_old(op));
         self.swim.handle_stream(now, id, input, &mut self.state);
+        self.state.join_ignores_old = false;
         self.settle();
     }
 
@@ -151,37 +153,6 @@ impl Engine {
     /// The driver's own lateness; see [`Swim::note_lateness`].
     pub fn note_lateness(&mut self, now: Instant, late: std::time::Duration) {
         self.swim.note_lateness(now, late);
-    }
-
-    /// Opens a join: until [`Engine::end_join`], old events of join exchanges are ignored if asked.
-    ///
-    /// # Errors
-    /// Not alive.
-    pub fn begin_join(&mut self, ignore_old: bool) -> Result<(), Error> {
-        if self.state.life != SerfState::Alive {
-            return Err(Error::State("Serf can't Join after Leave or Shutdown"));
-        }
-        self.state.join_ignores_old = ignore_old;
-        Ok(())
-    }
-
-    /// One exchange of a join with a resolved address; ends with [`Output::Done`].
-    pub fn start_push_pull(&mut self, now: Instant, to: SocketAddr, name: &str) -> OpId {
-        self.state.now = now;
-        let op = self.swim.start_push_pull(now, to, name, true, &mut self.state);
-        self.joining.insert(op, to);
-        self.settle();
-        op
-    }
-
-    /// Closes a join; announces it if somebody was contacted.
-    pub fn end_join(&mut self, now: Instant, contacted: usize) {
-        self.state.now = now;
-        self.state.join_ignores_old = false;
-        if contacted > 0 {
-            self.state.broadcast_join(now);
-        }
-        self.settle();
     }
 
     /// The whole graceful leave; done at the latest after two broadcast timeouts and the
@@ -471,6 +442,7 @@ impl Engine {
 
 /// Operations of ours are numbered from here, those of the layer below before it.
 const OWN_OPS: u64 = 1 << 63;
+mod join;
 mod rejoin;
 mod steps;
 #[cfg(test)]

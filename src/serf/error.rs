@@ -18,6 +18,8 @@ pub enum Error {
     Timeout(&'static str),
     /// The query is over, or was never heard of.
     PastDeadline,
+    /// Nobody was contacted by a join; Go's text with the reason of each address.
+    Join(String),
     /// Some nodes refused a key operation, or did not answer it.
     Keys(String),
 }
@@ -30,6 +32,7 @@ error_texts! {
         Self::Swim(error) => "{error}";
         Self::Timeout(text) => "{text}";
         Self::PastDeadline => "failed to respond to key query: response is past the deadline";
+        Self::Join(text) => "{text}";
         Self::Keys(text) => "{text}";
     }
 }

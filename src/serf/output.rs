@@ -36,9 +36,14 @@ pub enum Output {
         /// For [`Engine::handle_keyring_stored`](super::Engine::handle_keyring_stored).
         op: OpId,
     },
-    /// Nobody else is alive although a join once succeeded: join again through what the operator
-    /// gave, with its names resolved anew. Repeated at each reconnect interval while it lasts.
-    RejoinSeeds,
+    /// A join needs the addresses of a host name, the best first; answer with
+    /// [`Engine::resolved`](super::Engine::resolved).
+    Resolve {
+        /// The join.
+        op: OpId,
+        /// The name.
+        host: String,
+    },
     /// We lost the vote over our name: shut down without a leave.
     ShutDown,
 }
@@ -48,6 +53,11 @@ pub enum Output {
 pub enum Completion {
     /// Nothing more to say.
     Done,
+    /// A join is through.
+    Joined {
+        /// Addresses that answered.
+        contacted: usize,
+    },
     /// A key operation got its answers. `error` is Go's summary, if not all nodes succeeded.
     Keys {
         /// Per-node results.

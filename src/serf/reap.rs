@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tracing::{debug, info};
 
 use super::{
-    MemberStatus, Output,
+    MemberStatus,
     membership::ip_text,
     state::{Action, State},
 };
@@ -102,6 +102,6 @@ impl State {
         let Some(to) = self.remembered.seeds().get(pick).copied() else { return };
         info!(target: "serf", "attempting rejoin through {to}");
         self.actions.push_back(Action::Reconnect { to, node: "".into() });
-        self.outputs.push_back(Output::RejoinSeeds);
+        self.actions.push_back(Action::RejoinSeeds);
     }
 }

@@ -105,6 +105,8 @@ pub(crate) enum Action {
     Vote,
     /// Try to reach a peer again.
     Reconnect { to: SocketAddr, node: Arc<str> },
+    /// Nobody else is alive: join again through what was given to joins.
+    RejoinSeeds,
     /// The layer below may know a member that we pruned.
     Recheck(Arc<str>),
 }

@@ -105,7 +105,7 @@ impl Cluster {
     ///
     /// # Errors
     /// The node is not alive.
-    pub fn join(&mut self, node: NodeId, through: &[NodeId]) -> Result<(), Error> {
+    pub fn join(&mut self, node: NodeId, through: &[NodeId]) -> Result<OpId, Error> {
         let targets: Vec<SocketAddr> = through.iter().map(|to| self.world.address(to.0)).collect();
         let joined = self.world.with_node(node.0, |node, now| node.join(now, &targets, false));
         joined.unwrap_or(Err(Error::State("the node has crashed")))

@@ -83,6 +83,14 @@ impl Swim {
         self.handle_queued(now, host);
     }
 
+    /// The operation that a stream was opened for, if it is an exchange somebody asked for.
+    pub fn stream_op(&self, id: StreamId) -> Option<OpId> {
+        match self.streams.get(&id) {
+            Some(Stream::PushPull { op, .. }) => *op,
+            Some(Stream::Ping { .. } | Stream::User { .. } | Stream::Inbound { .. }) | None => None,
+        }
+    }
+
     /// Sends a user message on a stream. Go: `SendReliable`.
     pub fn start_send_reliable(&mut self, now: Instant, to: SocketAddr, message: &[u8]) -> OpId {
         let op = self.op();

@@ -43,8 +43,6 @@ pub(crate) struct Ours {
     thinking: VecDeque<(Instant, QueryId, String)>,
     asked: BTreeMap<QueryId, String>,
     ops: BTreeMap<OpId, &'static str>,
-    /// Exchanges of the join under way, and how many succeeded.
-    join: Option<(Vec<OpId>, usize)>,
     streams: VecDeque<(StreamId, StreamInput)>,
 }
 
@@ -73,7 +71,6 @@ impl Ours {
             thinking: VecDeque::new(),
             asked: BTreeMap::new(),
             ops: BTreeMap::new(),
-            join: None,
             streams: VecDeque::new(),
         };
         ours.drain();
@@ -162,13 +159,9 @@ impl Ours {
                 Ok(())
             }
             Step::Join { to, ignore_old } => {
-                if let Err(error) = self.engine.begin_join(*ignore_old) {
-                    let error = error.to_string();
-                    self.progress.push(json!({"event": "done", "step": "join", "error": error}));
-                } else {
-                    let start = |to: &SocketAddr| self.engine.start_push_pull(now, *to, "");
-                    self.join = Some((to.iter().map(start).collect(), 0));
-                }
+                let entries: Vec<_> = to.iter().map(SocketAddr::to_string).collect();
+                let op = self.engine.start_join(now, &entries, *ignore_old);
+                self.later("join", op);
                 Ok(())
             }
             Step::Peer { addr, reply } => {
@@ -283,7 +276,8 @@ impl Ours {
                     SnapshotOp::Sync => {}
                 }
             }
-            Output::KeyringChanged { .. } | Output::RejoinSeeds => {}
+            Output::Resolve { .. } => unreachable!("addresses are joined"),
+            Output::KeyringChanged { .. } => {}
             Output::ShutDown => self.engine.shut_down(self.now),
         }
     }
@@ -325,27 +319,13 @@ impl Ours {
     }
 
     fn note_done(&mut self, op: OpId, result: Result<Completion, Error>) {
-        if let Some((waiting, contacted)) = &mut self.join
-            && let Some(at) = waiting.iter().position(|waiting| *waiting == op)
-        {
-            waiting.remove(at);
-            *contacted += usize::from(result.is_ok());
-            if waiting.is_empty() {
-                let contacted = *contacted;
-                self.join = None;
-                self.engine.end_join(self.now, contacted);
-                let mut seen = json!({"event": "done", "step": "join"});
-                if contacted == 0 {
-                    seen["error"] = json!(true);
-                }
-                self.progress.push(seen);
-            }
-            return;
-        }
         let Some(step) = self.ops.remove(&op) else { return };
         let mut seen = json!({"event": "done", "step": step});
         match result {
-            Ok(Completion::Done) => {}
+            Ok(Completion::Joined { contacted: 0 }) | Err(Error::Join(_)) => {
+                seen["error"] = json!(true);
+            }
+            Ok(Completion::Done | Completion::Joined { .. }) => {}
             Ok(Completion::Keys { response, error }) => {
                 seen = json!({
                     "event": "keys", "step": step, "messages": response.messages,

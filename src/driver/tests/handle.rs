@@ -294,6 +294,18 @@ async fn change_of_members_is_told_even_if_a_call_for_it_was_dropped() {
 }
 
 #[tokio::test]
+async fn joins_do_not_wait_for_each_other() {
+    let (a, b) = (start("a").await, start("b").await);
+    // It takes connections, and says nothing for the 10 s that each address has.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent_seed = [silent.local_addr().unwrap().to_string()];
+    let mut stuck = pin!(a.join(&silent_seed, false));
+    assert!(timeout(Duration::from_millis(100), &mut stuck).await.is_err());
+    timeout(Duration::from_secs(5), join(&a, &b)).await.expect("it waits for the first join");
+    has_status(&b, "a", MemberStatus::Alive).await;
+}
+
+#[tokio::test]
 async fn resolver_that_panics_spoils_one_join() {
     struct Panics;
     impl Resolver for Panics {

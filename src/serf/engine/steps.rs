@@ -57,6 +57,7 @@ impl Engine {
                 let op = self.swim.start_push_pull(now, to, &node, true, &mut self.state);
                 self.waiting.insert(op, None);
             }
+            Action::RejoinSeeds => self.rejoin_seeds(),
             Action::Recheck(name) => {
                 let Some(node) = self.swim.node(&name) else { return };
                 let alive = matches!(node.state, NodeStateKind::Alive | NodeStateKind::Suspect);
@@ -165,19 +166,13 @@ impl Engine {
             return;
         }
         match self.waiting.remove(&swim_op) {
-            // An exchange of a join: the driver started it.
-            None => {
-                if let (Some(seed), Ok(_)) = (self.joining.remove(&swim_op), &result) {
-                    self.state.remembered.add_seed(seed);
-                }
-                let result = result.map(|_| Completion::Done).map_err(Error::from);
-                self.state.complete(swim_op, result);
-            }
+            None => {}
             Some(None) => {
                 if let Err(error) = result {
                     debug!(target: "serf", %error, "reconnect failed");
                 }
             }
+            Some(Some(op)) if self.join_exchanged(op, result.as_ref().err()) => {}
             Some(Some(op)) => match self.ops.get(&op).map(|op| op.step) {
                 Some(Step::LeaveSwim) => {
                     if let Err(error) = result {

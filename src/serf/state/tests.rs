@@ -139,7 +139,7 @@ impl Node {
                 | Output::Done { .. }
                 | Output::Snapshot(_)
                 | Output::KeyringChanged { .. }
-                | Output::RejoinSeeds
+                | Output::Resolve { .. }
                 | Output::ShutDown => {}
             }
         }

@@ -13,22 +13,15 @@ use crate::{
     wire::StreamCodec,
 };
 
-/// A [`crate::serf::Engine`] with the parts of a driver that the simulator needs: joins over
-/// several addresses, the snapshot file, and an unbounded record of everything that came out.
+/// A [`crate::serf::Engine`] with the parts of a driver that the simulator needs: the
+/// snapshot file, and an unbounded record of everything that came out. There are no host names.
 pub struct SerfNode {
     engine: Engine,
     events: Vec<(Instant, Event)>,
     queries: BTreeMap<QueryId, Vec<QueryUpdate>>,
     done: BTreeMap<OpId, Result<Completion, Error>>,
-    join: Option<Join>,
     snapshot: Option<String>,
     wants_shutdown: bool,
-}
-
-/// A join under way: it ends when each of its exchanges has.
-struct Join {
-    waiting: Vec<OpId>,
-    contacted: usize,
 }
 
 impl SerfNode {
@@ -43,7 +36,6 @@ impl SerfNode {
             events: Vec::new(),
             queries: BTreeMap::new(),
             done: BTreeMap::new(),
-            join: None,
             snapshot,
             wants_shutdown: false,
         })
@@ -59,25 +51,18 @@ impl SerfNode {
         &mut self.engine
     }
 
-    /// Starts a join with all of `targets`.
+    /// Starts a join with all of `targets`, one after the other.
     ///
     /// # Errors
-    /// The engine is not alive.
+    /// As [`Engine::start_join`].
     pub fn join(
         &mut self,
         now: Instant,
         targets: &[SocketAddr],
         ignore_old: bool,
-    ) -> Result<(), Error> {
-        self.engine.begin_join(ignore_old)?;
-        let waiting = targets.iter().map(|to| self.engine.start_push_pull(now, *to, "")).collect();
-        self.join = Some(Join { waiting, contacted: 0 });
-        Ok(())
-    }
-
-    /// Whether a join is under way.
-    pub fn is_joining(&self) -> bool {
-        self.join.is_some()
+    ) -> Result<OpId, Error> {
+        let entries: Vec<_> = targets.iter().map(SocketAddr::to_string).collect();
+        self.engine.start_join(now, &entries, ignore_old)
     }
 
     /// Every event since the start, with the node's own time.
@@ -95,7 +80,7 @@ impl SerfNode {
         self.queries.get(&id).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// How an operation ended, if it has; joins are not kept.
+    /// How an operation ended, if it has.
     pub fn result(&self, op: OpId) -> Option<&Result<Completion, Error>> {
         self.done.get(&op)
     }
@@ -108,24 +93,6 @@ impl SerfNode {
     /// Whether the engine asked to be shut down (it lost the vote over its name).
     pub fn wants_shutdown(&self) -> bool {
         self.wants_shutdown
-    }
-
-    fn note_done(&mut self, now: Instant, op: OpId, result: Result<Completion, Error>) {
-        let Some(join) = &mut self.join else {
-            self.done.insert(op, result);
-            return;
-        };
-        let Some(place) = join.waiting.iter().position(|waiting| *waiting == op) else {
-            self.done.insert(op, result);
-            return;
-        };
-        join.waiting.swap_remove(place);
-        join.contacted += usize::from(result.is_ok());
-        if join.waiting.is_empty() {
-            let contacted = join.contacted;
-            self.join = None;
-            self.engine.end_join(now, contacted);
-        }
     }
 
     fn write_snapshot(&mut self, op: SnapshotOp) {
@@ -163,9 +130,13 @@ impl Node for SerfNode {
                 SerfOutput::Query { id, update } => {
                     self.queries.entry(id).or_default().push(update);
                 }
-                SerfOutput::Done { op, result } => self.note_done(now, op, result),
+                SerfOutput::Done { op, result } => drop(self.done.insert(op, result)),
                 SerfOutput::Snapshot(op) => self.write_snapshot(op),
-                SerfOutput::KeyringChanged { .. } | SerfOutput::RejoinSeeds => {}
+                SerfOutput::Resolve { op, host } => {
+                    let error = format!("lookup {host}: no such host");
+                    self.engine.resolved(now, op, Err(error));
+                }
+                SerfOutput::KeyringChanged { .. } => {}
                 SerfOutput::ShutDown => self.wants_shutdown = true,
             }
         }

@@ -69,7 +69,7 @@ impl Net {
                 }
             }
             Action::Vote => node.state.start_vote(node.now, count),
-            Action::Reconnect { .. } | Action::Recheck(_) => {}
+            Action::Reconnect { .. } | Action::RejoinSeeds | Action::Recheck(_) => {}
             Action::Send { to, message, .. } => {
                 self.sent.push((from, to, message.clone()));
                 let target = (0..count)

@@ -162,7 +162,7 @@ fn lonely_node_goes_back_to_its_seeds_for_life() {
     node.advance(Duration::from_secs(30));
     let seed = address("seed");
     assert!(matches!(&node.state.actions[0], Action::Reconnect { to, .. } if *to == seed));
-    assert!(node.state.outputs.iter().any(|output| matches!(output, Output::RejoinSeeds)));
+    assert!(node.state.actions.iter().any(|action| matches!(action, Action::RejoinSeeds)));
     node.join("other");
     node.state.actions.clear();
     node.advance(Duration::from_secs(60));

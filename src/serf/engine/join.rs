@@ -1,0 +1,203 @@
+//! Joins: the entries of each are asked one after the other, and several joins run at a time.
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    net::IpAddr,
+};
+
+use tracing::{debug, warn};
+
+use super::*;
+use crate::swim::{JoinEntry, JoinErrors};
+
+/// All joins, and what was given to them.
+#[derive(Default)]
+pub(super) struct Joins {
+    under_way: BTreeMap<OpId, Join>,
+    /// Entries of all joins, for the time when nobody else is left.
+    seeds: BTreeSet<String>,
+}
+
+/// A join under way.
+struct Join {
+    /// Begun by the engine itself, with the seeds.
+    own: bool,
+    ignore_old: bool,
+    /// Entries that are still to be asked.
+    entries: VecDeque<String>,
+    /// The entry that is being asked, the name of its node, and its port.
+    entry: String,
+    name: String,
+    port: u16,
+    /// Addresses of that entry, the one that is being asked in front.
+    addrs: VecDeque<SocketAddr>,
+    contacted: usize,
+    errors: JoinErrors,
+}
+
+impl Joins {
+    /// Whether old events of this join's exchanges are to be ignored.
+    pub(super) fn ignores_old(&self, op: OpId) -> bool {
+        self.under_way.get(&op).is_some_and(|join| join.ignore_old)
+    }
+}
+
+impl Join {
+    /// Goes to the next entry. Gives its host if that is a name; `None` if its addresses are there
+    /// or it was the last.
+    fn next_entry(&mut self, default_port: u16) -> Option<String> {
+        while let Some(text) = self.entries.pop_front() {
+            let entry = match JoinEntry::parse(&text, default_port) {
+                Ok(entry) => entry,
+                Err(error) => {
+                    self.errors.unresolved(&text, &error);
+                    continue;
+                }
+            };
+            self.entry = text;
+            self.name = entry.name.unwrap_or_default();
+            self.port = entry.port;
+            let Ok(ip) = entry.host.parse::<IpAddr>() else { return Some(entry.host) };
+            self.addrs.push_back(SocketAddr::new(ip.to_canonical(), entry.port));
+            return None;
+        }
+        None
+    }
+}
+
+impl Engine {
+    /// Joins through `entries` (`[name/]host[:port]`; without a port ours is assumed): all their
+    /// addresses are asked, one after the other. Ends with [`Completion::Joined`], or with
+    /// [`Error::Join`] if nobody was contacted. With `ignore_old`, events from before the join are
+    /// not delivered. Joins do not wait for each other. Go: `memberlist.go: Join`.
+    ///
+    /// # Errors
+    /// Not alive, or too many joins are under way.
+    pub fn start_join(
+        &mut self,
+        now: Instant,
+        entries: &[String],
+        ignore_old: bool,
+    ) -> Result<OpId, Error> {
+        if self.state.life != SerfState::Alive {
+            return Err(Error::State("Serf can't Join after Leave or Shutdown"));
+        }
+        if self.joins.under_way.len() >= JOINS_MAX {
+            return Err(Error::State("too many joins are under way"));
+        }
+        for entry in entries {
+            if self.joins.seeds.len() < SEEDS_MAX {
+                self.joins.seeds.insert(entry.clone());
+            }
+        }
+        self.state.now = now;
+        let op = self.begin_join(entries.iter().cloned().collect(), ignore_old, false);
+        self.settle();
+        Ok(op)
+    }
+
+    /// The driver's answer to [`Output::Resolve`].
+    pub fn resolved(&mut self, now: Instant, op: OpId, result: Result<Vec<IpAddr>, String>) {
+        self.state.now = now;
+        let Some(join) = self.joins.under_way.get_mut(&op) else { return };
+        match result {
+            Ok(ips) => {
+                let port = join.port;
+                join.addrs.extend(ips.into_iter().map(|ip| SocketAddr::new(ip, port)));
+            }
+            Err(error) => {
+                warn!(target: "memberlist", "Failed to resolve {}: {error}", join.entry);
+                join.errors.unresolved(&join.entry, &error);
+            }
+        }
+        self.join_next(op);
+        self.settle();
+    }
+
+    /// Nobody else is alive: joins again through what was given to joins, unless that is under way.
+    pub(super) fn rejoin_seeds(&mut self) {
+        let under_way = self.joins.under_way.values().any(|join| join.own);
+        if !under_way && !self.joins.seeds.is_empty() {
+            debug!(target: "serf", "nobody else is alive, joining again");
+            let entries = self.joins.seeds.iter().cloned().collect();
+            self.begin_join(entries, true, true);
+        }
+    }
+
+    fn begin_join(&mut self, entries: VecDeque<String>, ignore_old: bool, own: bool) -> OpId {
+        let op = self.new_op();
+        let join = Join {
+            own,
+            ignore_old,
+            entries,
+            entry: String::new(),
+            name: String::new(),
+            port: 0,
+            addrs: VecDeque::new(),
+            contacted: 0,
+            errors: JoinErrors::default(),
+        };
+        self.joins.under_way.insert(op, join);
+        self.join_next(op);
+        op
+    }
+
+    /// Asks the next address, or has the next name resolved, or ends.
+    fn join_next(&mut self, op: OpId) {
+        let (now, default_port) = (self.state.now, self.state.config.swim.bind_port);
+        let Some(join) = self.joins.under_way.get_mut(&op) else { return };
+        if join.addrs.is_empty()
+            && let Some(host) = join.next_entry(default_port)
+        {
+            self.state.outputs.push_back(Output::Resolve { op, host });
+            return;
+        }
+        if let Some(to) = join.addrs.front() {
+            let waits_for = self.swim.start_push_pull(now, *to, &join.name, true, &mut self.state);
+            self.waiting.insert(waits_for, Some(op));
+        } else {
+            self.end_join(op);
+        }
+    }
+
+    /// An exchange of a join has ended. Whether `op` is a join.
+    pub(super) fn join_exchanged(&mut self, op: OpId, error: Option<&swim::Error>) -> bool {
+        let Some(join) = self.joins.under_way.get_mut(&op) else { return false };
+        if let Some(addr) = join.addrs.pop_front() {
+            match error {
+                Some(error) => {
+                    debug!(target: "memberlist", "Failed to join {addr}: {error}");
+                    join.errors.unreachable(&addr, error);
+                }
+                None => {
+                    join.contacted += 1;
+                    self.state.remembered.add_seed(addr);
+                }
+            }
+        }
+        self.join_next(op);
+        true
+    }
+
+    /// Announces a join that contacted somebody. Go: `serf/serf.go:Join`.
+    fn end_join(&mut self, op: OpId) {
+        let Some(join) = self.joins.under_way.remove(&op) else { return };
+        if join.contacted > 0 && self.state.life == SerfState::Alive {
+            self.state.broadcast_join(self.state.now);
+        }
+        if join.own {
+            return;
+        }
+        let result = if join.contacted == 0 && !join.errors.is_empty() {
+            Err(Error::Join(join.errors.to_string()))
+        } else {
+            Ok(Completion::Joined { contacted: join.contacted })
+        };
+        self.state.complete(op, result);
+    }
+}
+
+/// Joins under way at a time: each has one exchange.
+const JOINS_MAX: usize = 256;
+/// Most entries of joins remembered.
+const SEEDS_MAX: usize = 64;
