@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, net::SocketAddr, sync::Arc};
 
-use crate::wire::Vsn;
+use crate::{base::error_texts, wire::Vsn};
 
 /// A Lamport time; clocks start at 1 and saturate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,27 +34,66 @@ impl Tags {
     }
 
     /// All tags, by name.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
+    pub fn iter(&self) -> TagsIter<'_> {
         let (text, ends) = match &self.0 {
             Some(tags) => (&*tags.text, &*tags.ends),
             None => ("", [].as_slice()),
         };
-        let mut start = 0;
-        let mut next = move |end: u32| {
-            let end = end as usize;
-            let part = text.get(start..end).unwrap_or_default();
-            start = end;
-            part
-        };
-        ends.chunks_exact(2).map(move |pair| match pair {
-            [name, value] => (next(*name), next(*value)),
-            _ => ("", ""),
-        })
+        TagsIter { text, start: 0, pairs: ends.chunks_exact(2) }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.iter().len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_none()
+    }
+}
+
+/// Of equal names the last one wins.
+impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Tags {
+    fn from_iter<I: IntoIterator<Item = (K, V)>>(pairs: I) -> Self {
+        let pairs = pairs.into_iter().map(|(name, value)| (name.into(), value.into()));
+        pairs.collect::<BTreeMap<String, String>>().into()
+    }
+}
+
+impl<K: Into<String>, V: Into<String>, const N: usize> From<[(K, V); N]> for Tags {
+    fn from(pairs: [(K, V); N]) -> Self {
+        pairs.into_iter().collect()
+    }
+}
+
+impl From<&Tags> for BTreeMap<String, String> {
+    fn from(tags: &Tags) -> Self {
+        tags.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    }
+}
+
+impl From<Tags> for BTreeMap<String, String> {
+    fn from(tags: Tags) -> Self {
+        (&tags).into()
+    }
+}
+
+impl<'a> IntoIterator for &'a Tags {
+    type Item = (&'a str, &'a str);
+    type IntoIter = TagsIter<'a>;
+
+    fn into_iter(self) -> TagsIter<'a> {
+        self.iter()
+    }
+}
+
+/// The value of a tag. Panics if there is none of that name, as maps do.
+impl std::ops::Index<&str> for Tags {
+    type Output = str;
+
+    fn index(&self, name: &str) -> &str {
+        self.get(name).unwrap_or_else(|| panic!("no tag {name:?}"))
     }
 }
 
@@ -72,6 +111,38 @@ impl From<BTreeMap<String, String>> for Tags {
         Self(Some(Arc::new(TagText { text: text.into(), ends: ends.into() })))
     }
 }
+
+/// Iterator over [`Tags`]: name and value, by name.
+#[derive(Clone, Debug)]
+pub struct TagsIter<'a> {
+    text: &'a str,
+    start: usize,
+    pairs: std::slice::ChunksExact<'a, u32>,
+}
+
+impl<'a> TagsIter<'a> {
+    fn cut(&mut self, end: u32) -> &'a str {
+        let end = end as usize;
+        let part = self.text.get(self.start..end).unwrap_or_default();
+        self.start = end;
+        part
+    }
+}
+
+impl<'a> Iterator for TagsIter<'a> {
+    type Item = (&'a str, &'a str);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let [name, value] = self.pairs.next()? else { return None };
+        Some((self.cut(*name), self.cut(*value)))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.pairs.size_hint()
+    }
+}
+
+impl ExactSizeIterator for TagsIter<'_> {}
 
 /// Status of a member. Go: `MemberStatus`; the numbers are on the wire in conflict answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -91,15 +162,31 @@ pub enum MemberStatus {
 
 impl fmt::Display for MemberStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::None => "none",
-            Self::Alive => "alive",
-            Self::Leaving => "leaving",
-            Self::Left => "left",
-            Self::Failed => "failed",
-        })
+        f.write_str(self.as_str())
     }
 }
+
+/// The texts of [`MemberStatus`]'s `Display`, which are those of `serf members -status`.
+impl std::str::FromStr for MemberStatus {
+    type Err = UnknownStatus;
+
+    fn from_str(text: &str) -> Result<Self, UnknownStatus> {
+        let all = [Self::None, Self::Alive, Self::Leaving, Self::Left, Self::Failed];
+        all.into_iter().find(|status| status.as_str() == text).ok_or(UnknownStatus)
+    }
+}
+
+/// A text that names no [`MemberStatus`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownStatus;
+
+error_texts! {
+    UnknownStatus {
+        Self => "the status is none of none, alive, leaving, left and failed";
+    }
+}
+
+impl std::error::Error for UnknownStatus {}
 
 /// One member of the cluster. Records are immutable; a change makes a new one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,6 +206,17 @@ pub struct Member {
 }
 
 impl MemberStatus {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Alive => "alive",
+            Self::Leaving => "leaving",
+            Self::Left => "left",
+            Self::Failed => "failed",
+        }
+    }
+
     /// The number of the status on the wire.
     pub fn number(self) -> u8 {
         match self {
@@ -132,6 +230,16 @@ impl MemberStatus {
 }
 
 impl Member {
+    /// Whether it is a member now: neither leaving nor gone.
+    pub fn is_alive(&self) -> bool {
+        self.status == MemberStatus::Alive
+    }
+
+    /// The value of a tag.
+    pub fn tag(&self, name: &str) -> Option<&str> {
+        self.tags.get(name)
+    }
+
     /// The address as a socket address, v4-mapped ones as IPv4; `None` if it is malformed.
     pub fn socket_addr(&self) -> Option<SocketAddr> {
         let ip = match self.addr.len() {
@@ -140,5 +248,30 @@ impl Member {
             _ => return None,
         };
         Some(SocketAddr::new(ip, self.port))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_are_a_collection_as_others() {
+        let tags = Tags::from([("role", "web"), ("dc", "e"), ("role", "db")]);
+        assert_eq!(tags.len(), 2);
+        assert_eq!((&tags["role"], tags.get("none")), ("db", None));
+        assert_eq!((&tags).into_iter().collect::<Vec<_>>(), [("dc", "e"), ("role", "db")]);
+        let map = BTreeMap::from(tags.clone());
+        assert_eq!(map["dc"], "e");
+        assert_eq!(map.into_iter().collect::<Tags>(), tags);
+        assert!(Tags::from_iter([("a", "b"); 0]).is_empty());
+    }
+
+    #[test]
+    fn a_status_is_read_back_from_its_text() {
+        for status in ["none", "alive", "leaving", "left", "failed"] {
+            assert_eq!(status.parse::<MemberStatus>().unwrap().to_string(), status);
+        }
+        assert_eq!("Alive".parse::<MemberStatus>(), Err(UnknownStatus));
     }
 }
