@@ -136,7 +136,7 @@
 //! use it, remove the old one.
 //!
 //! ```
-//! use ruserf::{driver::Serf, serf::{Config, KeyOp}, wire::Keyring};
+//! use ruserf::{driver::Serf, serf::Config, wire::Keyring};
 //! # #[tokio::main]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let mut config = Config::local("a");
@@ -145,14 +145,10 @@
 //! # builder.bind = ([127, 0, 0, 1], 0).into();
 //! # let serf = builder.start().await?;
 //! let keys = serf.key_manager();
-//! let new = "CAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAg=".to_owned();
-//! for op in [KeyOp::Install(new.clone()), KeyOp::Use(new.clone())] {
-//!     let outcome = keys.run(op, 0).await?;
-//!     // Who refused is in `outcome.response.messages`. Do not go on without everyone.
-//!     assert_eq!(outcome.error, None);
-//! }
-//! # let listed = keys.run(KeyOp::List, 0).await?.response;
-//! # assert_eq!(listed.primary_keys.get(&new), Some(&1));
+//! let new = "CAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAg=";
+//! // Installed, used, and the old ones removed: each step only once every node has done the last.
+//! let listed = keys.rotate(new).await?;
+//! assert_eq!(listed.primary_keys[new], 1);
 //! # Ok(())
 //! # }
 //! ```

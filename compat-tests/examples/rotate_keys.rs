@@ -46,9 +46,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
 /// One step on all nodes. An error means: repeat it, or stop here; what has been done is harmless.
 async fn step(keys: &KeyManager, op: KeyOp) -> Result<(), String> {
-    // 0: answers come directly; more: so many nodes send them a second time, for lossy networks.
-    let outcome = keys.run(op, 0).await.map_err(|error| error.to_string())?;
-    let response = outcome.response;
+    let (response, failed) = match keys.run(op).await {
+        Ok(response) => (response, None),
+        // Not only refusals: also when a node has not answered in time.
+        Err(ruserf::driver::Error::Keys(failure)) => (failure.response, Some(failure.summary)),
+        Err(error) => return Err(error.to_string()),
+    };
     println!(
         "  {} of {} nodes answered, {} refused",
         response.num_resp, response.num_nodes, response.num_err
@@ -59,13 +62,12 @@ async fn step(keys: &KeyManager, op: KeyOp) -> Result<(), String> {
     for node in &response.missing {
         println!("  {node}: no answer");
     }
-    // Not only refusals: also set when a node has not answered in time.
-    outcome.error.map_or(Ok(()), Err)
+    failed.map_or(Ok(()), Err)
 }
 
 /// How many nodes have which key, and which one they seal with.
 async fn show(keys: &KeyManager) -> Result<(), Box<dyn Error>> {
-    let listed = keys.run(KeyOp::List, 0).await?.response;
+    let listed = keys.list().await?;
     println!("keys:");
     for (key, nodes) in &listed.keys {
         let primary = listed.primary_keys.get(key).copied().unwrap_or_default();

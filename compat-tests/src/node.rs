@@ -386,13 +386,9 @@ impl Node {
                 })
             }
             Self::Rust(node) => {
-                let keys = node.serf.key_manager();
-                let outcome = runtime().block_on(keys.run(op.clone(), relay_factor));
-                let outcome = outcome.map_err(|error| error.to_string())?;
-                if let Some(error) = outcome.error {
-                    return Err(error);
-                }
-                let response = outcome.response;
+                let keys = node.serf.key_manager().relay_factor(relay_factor);
+                let response = runtime().block_on(keys.run(op.clone()));
+                let response = response.map_err(|error| error.to_string())?;
                 let map = |map: &BTreeMap<String, usize>| {
                     map.iter().map(|(key, n)| (key.clone(), *n as u64)).collect()
                 };

@@ -150,10 +150,9 @@ async fn rotate(operator: &Serf) -> usize {
     let ops = [KeyOp::Install(new.clone()), KeyOp::Use(new), KeyOp::Remove(old), KeyOp::List];
     let mut reached = 0;
     for op in ops {
-        let outcome = keys.run(op.clone(), 0).await.expect("a running node");
-        match outcome.error {
-            None if outcome.response.num_resp == 2 => reached += 1,
-            error => println!("{op:?}: {error:?}, {:?}", outcome.response),
+        match keys.run(op.clone()).await {
+            Ok(response) if response.num_resp == 2 => reached += 1,
+            other => println!("{op:?}: {other:?}"),
         }
     }
     reached

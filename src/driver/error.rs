@@ -1,5 +1,6 @@
 //! Errors of the handle.
 
+use super::{KeyFailure, KeyringFileError};
 use crate::base::error_texts;
 
 /// What went wrong with a call on a handle, by who is to blame. What peers do wrong never fails a
@@ -10,6 +11,10 @@ pub enum Error {
     /// The engine refused: mostly the caller's fault (a bad configuration, too large, at the wrong
     /// time), or nobody heard us in time, as the inner error says.
     Serf(crate::serf::Error),
+    /// Some nodes refused a key operation or did not answer it; the others have done it.
+    Keys(Box<KeyFailure>),
+    /// A keyring file cannot be used.
+    Keyring(KeyringFileError),
     /// The node was shut down, by a call, a lost name vote or the end of its runtime.
     Shutdown,
     /// The snapshot cannot be read or written: the environment's fault.
@@ -26,21 +31,16 @@ pub enum Error {
 error_texts! {
     Error {
         Self::Serf(error) => "{error}";
+        Self::Keys(failure) => "{failure}";
+        Self::Keyring(error) => "{error}";
         Self::Shutdown => "serf is shut down";
         Self::Snapshot(source) => "Failed to setup snapshot: failed to open snapshot: {source}";
         Self::Io { context, source } => "{context}: {source}";
     }
 }
 
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Serf(error) => Some(error),
-            Self::Snapshot(source) | Self::Io { source, .. } => Some(source),
-            Self::Shutdown => None,
-        }
-    }
-}
+// No `source`: the texts above hold it already.
+impl std::error::Error for Error {}
 
 impl From<crate::serf::Error> for Error {
     fn from(error: crate::serf::Error) -> Self {

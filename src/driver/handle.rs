@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -11,7 +12,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
-    Builder, Error, EventStream, JoinError, StopReason, Subscribe, clock,
+    Builder, Error, EventStream, JoinError, KeyManager, StopReason, Subscribe, clock,
     node::{Node, Outcome},
     queue::{Next, Queue},
     subscribers::Hub,
@@ -19,8 +20,8 @@ use super::{
 };
 use crate::{
     serf::{
-        self, Completion, Config, Coordinate, KeyOp, KeyResponse, Member, Query, QueryId,
-        QueryParams, QueryUpdate, SerfState,
+        self, Completion, Config, Coordinate, Member, Query, QueryId, QueryParams, QueryUpdate,
+        SerfState,
     },
     swim,
 };
@@ -257,9 +258,9 @@ impl Serf {
         .map(drop)
     }
 
-    /// For key operations; a handle like this one. Go: `serf/serf.go:KeyManager`.
+    /// For key operations; a handle like this one, which keeps the node running. Go: `serf/serf.go:KeyManager`.
     pub fn key_manager(&self) -> KeyManager {
-        KeyManager { serf: self.clone() }
+        KeyManager { serf: self.clone(), relay_factor: 0 }
     }
 
     /// All members, the gone included, sorted by name. Empty after the shutdown.
@@ -344,7 +345,7 @@ impl Serf {
         self.ask(|node, reply| drop(reply.send(work(node)))).await
     }
 
-    async fn operation(
+    pub(super) async fn operation(
         &self,
         start: impl FnOnce(&mut Node, oneshot::Sender<Outcome>) + Send + 'static,
     ) -> Result<Completion, Error> {
@@ -400,6 +401,22 @@ impl QueryHandle {
     }
 }
 
+impl fmt::Debug for Serf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Serf")
+            .field("name", &self.shared.name)
+            .field("state", &self.state())
+            .field("addresses", &self.shared.addresses)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for QueryHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QueryHandle").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
 impl Drop for QueryHandle {
     fn drop(&mut self) {
         self.updates.abandon();
@@ -411,8 +428,8 @@ impl Drop for QueryHandle {
     }
 }
 
-/// Tells when the members have changed.
-#[derive(Clone)]
+/// Reports changes of the members.
+#[derive(Clone, Debug)]
 pub struct MemberWatch {
     commands: mpsc::WeakSender<Command>,
     changes: watch::Receiver<u64>,
@@ -434,44 +451,5 @@ impl MemberWatch {
         let members = answer.await.ok()?;
         self.changes = changes;
         Some(members)
-    }
-}
-
-/// Result of a key operation: the response is there even if some nodes failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct KeyOutcome {
-    /// Per-node results.
-    pub response: KeyResponse,
-    /// Go's summary, if not all nodes succeeded.
-    pub error: Option<String>,
-}
-
-/// Changes keys in the whole cluster. Made by [`Serf::key_manager`].
-#[derive(Clone)]
-pub struct KeyManager {
-    serf: Serf,
-}
-
-impl KeyManager {
-    /// Runs one operation on all nodes and waits until all have answered, or for the default time
-    /// of a query. Answers are sent a second time through `relay_factor` other nodes, if it is not
-    /// 0. Operations of one node run one after the other, and may be repeated: a known key is
-    /// installed, an unknown one removed without complaint. Go: `serf/keymanager.go`.
-    ///
-    /// # Errors
-    /// The key is not base64, or the node is shut down. That nodes refused or said nothing is no
-    /// error but [`KeyOutcome::error`].
-    pub async fn run(&self, op: KeyOp, relay_factor: u8) -> Result<KeyOutcome, Error> {
-        let done = self.serf.operation(move |node, reply| {
-            let started = node.engine.start_key_op(clock::now(), &op, relay_factor);
-            node.wait_for(started, reply);
-        });
-        Ok(match done.await? {
-            Completion::Keys { response, error } => KeyOutcome { response, error },
-            Completion::Done | Completion::Joined { .. } => {
-                KeyOutcome { response: KeyResponse::default(), error: None }
-            }
-        })
     }
 }

@@ -1,7 +1,7 @@
 //! User code that the engine consults. Each must return quickly, without blocking: the engine waits
 //! for it, and acks with it. One that panics ends the node.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use super::Member;
 
@@ -17,6 +17,18 @@ pub struct Delegates {
     pub reconnect: Option<Arc<dyn ReconnectDelegate>>,
     /// Hears of nodes that claim a name in use.
     pub conflict: Option<Arc<dyn ConflictDelegate>>,
+}
+
+/// Shows which delegates are set.
+impl fmt::Debug for Delegates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Delegates")
+            .field("merge", &self.merge.is_some())
+            .field("alive", &self.alive.is_some())
+            .field("reconnect", &self.reconnect.is_some())
+            .field("conflict", &self.conflict.is_some())
+            .finish()
+    }
 }
 
 /// Decides who may become a member. Go: `serf/merge_delegate.go:MergeDelegate`.
@@ -60,7 +72,7 @@ pub trait ConflictDelegate: Send + Sync {
 }
 
 /// Several delegates as one: vetoes add up, timeouts pass through one after the other.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct CompositeDelegate {
     parts: Vec<Delegates>,
 }

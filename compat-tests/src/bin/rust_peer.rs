@@ -186,12 +186,8 @@ impl Node {
 
     async fn keys(&self, op: KeyOp, c: &Value) -> Answer {
         let relay = c["relay_factor"].as_u64().unwrap_or(0).try_into().unwrap_or(u8::MAX);
-        let outcome = self.serf.key_manager().run(op, relay).await;
-        let outcome = outcome.map_err(|error| error.to_string())?;
-        if let Some(error) = outcome.error {
-            return Err(error);
-        }
-        let r = outcome.response;
+        let outcome = self.serf.key_manager().relay_factor(relay).run(op).await;
+        let r = outcome.map_err(|error| error.to_string())?;
         Ok(json!({
             "messages": r.messages, "num_nodes": r.num_nodes, "num_resp": r.num_resp,
             "num_err": r.num_err, "keys": r.keys, "primary_keys": r.primary_keys,

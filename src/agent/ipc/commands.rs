@@ -212,8 +212,9 @@ impl Session {
     pub(super) async fn keys(&mut self, seq: u64, op: KeyOp) {
         self.flush().await;
         let list = op == KeyOp::List;
-        let (response, error) = match self.agent.serf.key_manager().run(op, 0).await {
-            Ok(outcome) => (outcome.response, outcome.error.unwrap_or_default()),
+        let (response, error) = match self.agent.serf.key_manager().run(op).await {
+            Ok(response) => (response, String::new()),
+            Err(driver::Error::Keys(failure)) => (failure.response, failure.summary),
             Err(error) => (Default::default(), error.to_string()),
         };
         let number = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);

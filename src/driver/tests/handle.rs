@@ -63,7 +63,7 @@ fn handles_go_anywhere() {
         let _ = serf.join(&[], false).await;
         let _ = serf.user_event("x", "y", true).await;
         let _ = serf.query("x", "y", QueryParams::default()).await;
-        let _ = serf.key_manager().run(KeyOp::List, 0).await;
+        let _ = serf.key_manager().list().await;
         let _ = serf.leave().await;
         serf.shutdown().await;
     });
@@ -95,10 +95,10 @@ async fn dropped_calls_go_on() {
     until(async || b.member("a").await.is_some_and(|a| a.tags.get("role") == Some("db"))).await;
 
     let keys = a.key_manager();
-    begin(keys.run(KeyOp::Install(KEY.to_owned()), 0)).await;
+    begin(keys.install(KEY)).await;
     // Operations run one after the other, those that nobody waits for among them.
-    let listed = keys.run(KeyOp::List, 0).await.unwrap();
-    assert_eq!(listed.response.keys.get(KEY), Some(&2), "{listed:?}");
+    let listed = keys.list().await.unwrap();
+    assert_eq!(listed.keys.get(KEY), Some(&2), "{listed:?}");
 
     begin(b.leave()).await;
     has_status(&a, "b", MemberStatus::Left).await;
@@ -144,7 +144,7 @@ async fn node_outlives_calls_dropped_at_any_moment() {
         {
             let _ = timeout(patience, query.recv()).await;
         }
-        let _ = timeout(patience, keys.run(KeyOp::List, 0)).await;
+        let _ = timeout(patience, keys.list()).await;
         let tags = BTreeMap::from([("round".to_owned(), round.to_string())]);
         let _ = timeout(patience, a.set_tags(tags)).await;
         let _ = timeout(patience, watch.changed()).await;
@@ -196,7 +196,7 @@ async fn shutdown_is_idempotent_and_calls_after_it_say_so() {
         a.query("x", "", QueryParams::default()).await.err(),
         a.set_tags(BTreeMap::new()).await.err(),
         a.force_leave("x", false).await.err(),
-        a.key_manager().run(key, 0).await.err(),
+        a.key_manager().run(key).await.err(),
         a.counters().await.err(),
     ] {
         assert!(matches!(error, Some(Error::Shutdown)), "{error:?}");
@@ -229,7 +229,7 @@ async fn dropping_handles_ends_every_task_and_frees_the_sockets() {
     let keys = a.key_manager();
     drop((a, b));
     // A key manager is a handle; streams and watches are none.
-    assert!(keys.run(KeyOp::List, 0).await.is_ok());
+    assert!(keys.list().await.is_ok());
     drop(keys);
     until(async || tasks() == before).await;
     for addr in addresses {

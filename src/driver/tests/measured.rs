@@ -96,8 +96,8 @@ async fn what_happens_is_told_under_go_s_names() {
     join(&a, &b).await;
     has_status(&a, "b", MemberStatus::Alive).await;
     a.user_event("deploy", "v1", false).await.unwrap();
-    let listed = a.key_manager().run(KeyOp::List, 0).await.unwrap();
-    assert_eq!(listed.response.num_resp, 2);
+    let listed = a.key_manager().list().await.unwrap();
+    assert_eq!(listed.num_resp, 2);
     // Nobody matches, and still everybody counts it.
     let filter_nodes = vec!["nobody".to_owned()];
     let params = QueryParams { filter_nodes, ..QueryParams::default() };
