@@ -240,6 +240,7 @@ pub struct AgentProcess {
     pub rpc: String,
     /// Its gossip address, with the port.
     pub addr: String,
+    wrapper: Vec<String>,
     more: Vec<String>,
 }
 
@@ -250,29 +251,58 @@ impl AgentProcess {
     /// # Panics
     /// When it does not come up.
     pub fn start(kind: Kind, ip: &str, name: &str, more: &[&str]) -> Self {
-        let agent = Self::launch(kind, ip, name, more);
+        Self::start_in(&[], kind, ip, name, more)
+    }
+
+    /// As [`AgentProcess::start`], through a program that becomes the agent, such as `setpriv`.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub fn start_in(wrapper: &[&str], kind: Kind, ip: &str, name: &str, more: &[&str]) -> Self {
+        let agent = Self::launch_in(wrapper, kind, ip, name, more);
         agent.process.wait_for("Log data will now stream in");
         agent
     }
 
     /// As [`AgentProcess::start`] without waiting.
     pub fn launch(kind: Kind, ip: &str, name: &str, more: &[&str]) -> Self {
-        let addr = format!("{ip}:{}", free_port(ip));
-        let rpc = format!("{ip}:{}", free_port(ip));
-        let more: Vec<String> = more.iter().map(|&arg| arg.to_owned()).collect();
-        let process = Self::spawn(kind, name, &addr, &rpc, &more);
-        Self { process, kind, name: name.into(), rpc, addr, more }
+        Self::launch_in(&[], kind, ip, name, more)
     }
 
-    fn spawn(kind: Kind, name: &str, addr: &str, rpc: &str, more: &[String]) -> Process {
-        let mut command = Command::new(kind.program());
+    fn launch_in(wrapper: &[&str], kind: Kind, ip: &str, name: &str, more: &[&str]) -> Self {
+        let addr = format!("{ip}:{}", free_port(ip));
+        let rpc = format!("{ip}:{}", free_port(ip));
+        let owned = |args: &[&str]| args.iter().map(|&arg| arg.to_owned()).collect::<Vec<_>>();
+        let (wrapper, more) = (owned(wrapper), owned(more));
+        let process = Self::spawn(&wrapper, kind, name, &addr, &rpc, &more);
+        Self { process, kind, name: name.into(), rpc, addr, wrapper, more }
+    }
+
+    fn spawn(
+        wrapper: &[String],
+        kind: Kind,
+        name: &str,
+        addr: &str,
+        rpc: &str,
+        more: &[String],
+    ) -> Process {
+        let program = kind.program();
+        let mut command = match wrapper.split_first() {
+            Some((first, rest)) => {
+                let mut command = Command::new(first);
+                command.args(rest).arg(program);
+                command
+            }
+            None => Command::new(program),
+        };
         command.args(["agent", "-node", name, "-bind", addr, "-rpc-addr", rpc]).args(more);
         Process::start(command)
     }
 
     /// Starts it again with the same command line, after its end.
     pub fn restart(&mut self) {
-        self.process = Self::spawn(self.kind, &self.name, &self.addr, &self.rpc, &self.more);
+        self.process =
+            Self::spawn(&self.wrapper, self.kind, &self.name, &self.addr, &self.rpc, &self.more);
         self.process.wait_for("Log data will now stream in");
     }
 

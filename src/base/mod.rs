@@ -16,5 +16,5 @@ pub use instant::Instant;
 #[cfg(feature = "sim")]
 pub use mutation::Mutation;
 pub(crate) use mutation::mutated;
-pub(crate) use printable::{PRINTABLE_BYTES_MAX, printable, printable_text};
+pub(crate) use printable::{PRINTABLE_BYTES_MAX, printable, printable_text, short_list};
 pub use rng::Rng;

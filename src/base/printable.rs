@@ -26,6 +26,19 @@ pub(crate) fn printable_text<D: Display + ?Sized>(value: &D, max: usize) -> impl
     })
 }
 
+/// Names for a log line: the first ones, and how many more there are.
+pub(crate) fn short_list(names: &[std::sync::Arc<str>]) -> impl Display + '_ {
+    fmt::from_fn(move |f| {
+        for (at, name) in names.iter().take(LISTED_MAX).enumerate() {
+            write!(f, "{}{}", if at == 0 { "" } else { ", " }, printable(&**name))?;
+        }
+        match names.len().checked_sub(LISTED_MAX) {
+            None | Some(0) => Ok(()),
+            Some(more) => write!(f, " and {more} more"),
+        }
+    })
+}
+
 /// Escapes what is written through it, and counts what does not fit.
 struct Escape<'a, 'f> {
     out: &'a mut Formatter<'f>,
@@ -96,6 +109,8 @@ fn repaints(c: char) -> bool {
 
 /// Bytes of a name, payload or other text from the network that a log line shows.
 pub(crate) const PRINTABLE_BYTES_MAX: usize = 128;
+/// Names in a line of the log.
+const LISTED_MAX: usize = 16;
 
 #[cfg(test)]
 mod tests {

@@ -297,6 +297,10 @@ bodies! {
         num_err: i64,
         /// Nodes that answered.
         num_resp: i64,
+        /// Nodes that were asked and have not answered. Go's agents do not send it, and its clients
+        /// skip it; it is left out if it is empty.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        missing: Vec<String>,
     }
     /// Body of `tags`.
     Tags {

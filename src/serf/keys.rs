@@ -17,7 +17,7 @@ use super::{
     state::{State, Timer},
 };
 use crate::{
-    base::{Instant, go_base64},
+    base::{Instant, go_base64, short_list},
     swim::OpId,
     wire::Keyring,
 };
@@ -143,6 +143,9 @@ impl State {
     /// All nodes answered, or the time is over and some are missing.
     pub(crate) fn finish_key_op(&mut self, op: OpId, missing: Vec<Arc<str>>) {
         let Some(Running { mut response, .. }) = self.keys.running.remove(&op) else { return };
+        if !missing.is_empty() {
+            warn!(target: "serf", "No answer to key request from: {}", short_list(&missing));
+        }
         response.missing = missing;
         let KeyResponse { num_nodes, num_resp, num_err, .. } = response;
         let error = if num_err != 0 {

@@ -184,11 +184,13 @@ impl Session {
             relay_factor: request.relay_factor,
             timeout: query_timeout(request.timeout),
         };
+        // Without acks, silence is no sign of trouble.
+        let acked = request.request_ack.then(|| request.name.clone());
         match self.agent.query(&request.name, request.payload.0, params).await {
             Ok(query) => {
                 self.respond(seq, "");
                 self.flush().await;
-                let task = tokio::spawn(stream::query(query, seq, self.out.clone()));
+                let task = tokio::spawn(stream::query(query, acked, seq, self.out.clone()));
                 self.queries.push(Task(task));
             }
             Err(error) => self.respond(seq, &error),
@@ -226,6 +228,7 @@ impl Session {
             num_nodes: number(response.num_nodes),
             num_err: number(response.num_err),
             num_resp: number(response.num_resp),
+            missing: response.missing.iter().map(|name| name.to_string()).collect(),
         };
         self.respond_with(seq, &error, &body);
     }

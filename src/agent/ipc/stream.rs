@@ -6,10 +6,11 @@ use std::{
 };
 
 use tokio::sync::mpsc;
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::{Filter, outbox::Outbox};
 use crate::{
+    base::{printable, short_list},
     driver::{EventStream, QueryHandle, now},
     msgpack::{Dialect, Writer},
     rpc::{
@@ -207,14 +208,22 @@ fn log_record(line: &str, seq: u64, out: &mut Vec<u8>) {
 }
 
 /// Delivers acks and answers, and `done` at the deadline.
-pub(super) async fn query(mut query: QueryHandle, seq: u64, out: Outbox) {
+///
+/// `acked` is the name of a query that all are to acknowledge.
+pub(super) async fn query(mut query: QueryHandle, acked: Option<String>, seq: u64, out: Outbox) {
     while let Some(update) = query.recv().await {
         let (kind, from, payload) = match update {
             QueryUpdate::Ack { from } => ("ack", from.to_string(), Vec::new()),
             QueryUpdate::Response { from, payload } => {
                 ("response", from.to_string(), payload.to_vec())
             }
-            QueryUpdate::Finished { .. } => break,
+            QueryUpdate::Finished { missing } => {
+                if let Some(name) = acked.filter(|_| !missing.is_empty()) {
+                    let (name, missing) = (printable(&name), short_list(&missing));
+                    info!(target: "agent", "Query '{name}' was not acknowledged by: {missing}");
+                }
+                break;
+            }
         };
         let mut frame = record(seq);
         encode(&QueryRecord { r#type: kind.to_owned(), from, payload: Blob(payload) }, &mut frame);

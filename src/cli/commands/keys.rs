@@ -3,9 +3,12 @@
 use super::{
     super::output::{Json, columns, line},
     CommandSpec, FORMAT, Failure, Flag, Kind, Parsed, RPC, block_on, connect, failed, flag,
-    wants_json,
+    missing, wants_json,
 };
-use crate::client::{Error, KeyResult};
+use crate::{
+    client::{Client, KeyResult, QueryEvent},
+    rpc::protocol::Query,
+};
 
 pub(super) const KEYS: CommandSpec = CommandSpec {
     name: "keys",
@@ -91,12 +94,33 @@ fn run(args: &Parsed) -> Result<(), Failure> {
                 (LIST, client.list_keys().await)
             }
         };
-        report(&words, result, json)
+        let mut result = result.map_err(failed(words.failed))?;
+        let response = &mut result.response;
+        // Go's agent gives their number alone.
+        let unnamed = response.num_resp < response.num_nodes && response.missing.is_empty();
+        let silence = if unnamed { "No answer to a ping from" } else { "No answer from" };
+        if unnamed {
+            response.missing = silent(&client).await.unwrap_or_default();
+        }
+        report(&words, result, silence, json)
     })
 }
 
-fn report(words: &Words, result: Result<KeyResult, Error>, json: bool) -> Result<(), Failure> {
-    let KeyResult { response, error } = result.map_err(failed(words.failed))?;
+/// Live members that do not answer a ping.
+async fn silent(client: &Client) -> Option<Vec<String>> {
+    let ping = Query { name: "_serf_ping".to_owned(), request_ack: true, ..Query::default() };
+    let mut silent = missing::expected(client, &ping).await?;
+    let mut acks = client.query(ping).await.ok()?;
+    while let Some(event) = acks.recv().await.ok()? {
+        if let QueryEvent::Ack(from) = event {
+            silent.remove(&from);
+        }
+    }
+    Some(silent.into_iter().collect())
+}
+
+fn report(words: &Words, result: KeyResult, silence: &str, json: bool) -> Result<(), Failure> {
+    let KeyResult { response, error } = result;
     if json {
         let messages =
             response.messages.iter().map(|(node, text)| (node.clone(), Json::text(text)));
@@ -108,6 +132,7 @@ fn report(words: &Words, result: Result<KeyResult, Error>, json: bool) -> Result
             ("num_nodes", Json::Int(response.num_nodes)),
             ("num_resp", Json::Int(response.num_resp)),
             ("num_err", Json::Int(response.num_err)),
+            ("missing", Json::List(response.missing.iter().map(Json::text).collect())),
             ("error", error.map_or(Json::Null, Json::Text)),
         ]);
         line(&object.pretty());
@@ -120,7 +145,9 @@ fn report(words: &Words, result: Result<KeyResult, Error>, json: bool) -> Result
             line(&columns(&rows));
         }
         line("");
-        return Err(Failure::Message(format!("{}: {error}", words.failed)));
+        line(&format!("{}: {error}", words.failed));
+        missing::print(silence, &response.missing);
+        return Err(Failure::Silent);
     }
     line(&format!("==> {}", words.done));
     if let Some(keys) = response.keys.filter(|_| words.done == LIST.done) {

@@ -5,6 +5,7 @@ mod info;
 mod keys;
 mod local;
 mod members;
+mod missing;
 mod monitor;
 mod query;
 mod reachability;

@@ -1,10 +1,10 @@
 //! `serf query`
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     super::output::{Json, bytes, line},
-    CommandSpec, FORMAT, Failure, Flag, Kind, Parsed, RPC, connect, failed, flag,
+    CommandSpec, FORMAT, Failure, Flag, Kind, Parsed, RPC, connect, failed, flag, missing,
     small::name_and_payload,
     tags, until_interrupt,
 };
@@ -61,22 +61,36 @@ fn run(args: &Parsed) -> Result<(), Failure> {
             other => return Err(Failure::Message(format!("Invalid format: {other}"))),
         };
         let acks = query.request_ack;
+        // Without acks, silence is no sign of trouble.
+        let expected = if acks { missing::expected(&client, &query).await } else { None };
         let stream = client.query(query).await.map_err(failed("Error sending query"))?;
-        if json { print_json(stream).await } else { print_text(stream, &name, acks).await }
+        let expected = expected.unwrap_or_default();
+        if json {
+            print_json(stream, expected).await
+        } else {
+            print_text(stream, &name, acks, expected).await
+        }
     })
 }
 
-async fn print_text(mut stream: QueryStream, name: &str, acks: bool) -> Result<(), Failure> {
+async fn print_text(
+    mut stream: QueryStream,
+    name: &str,
+    acks: bool,
+    mut silent: BTreeSet<String>,
+) -> Result<(), Failure> {
     line(&format!("Query '{name}' dispatched"));
     let (mut total_acks, mut total_responses) = (0, 0);
     while let Some(event) = stream.recv().await? {
         match event {
             QueryEvent::Ack(from) => {
                 total_acks += 1;
+                silent.remove(&from);
                 line(&format!("Ack from '{from}'"));
             }
             QueryEvent::Response { from, payload } => {
                 total_responses += 1;
+                silent.remove(&from);
                 let payload = payload.strip_suffix(b"\n").unwrap_or(&payload);
                 let mut out = format!("Response from '{from}': ").into_bytes();
                 out.extend_from_slice(payload);
@@ -89,20 +103,30 @@ async fn print_text(mut stream: QueryStream, name: &str, acks: bool) -> Result<(
         line(&format!("Total Acks: {total_acks}"));
     }
     line(&format!("Total Responses: {total_responses}"));
+    missing::print("Missing acks from", &Vec::from_iter(silent));
     Ok(())
 }
 
-async fn print_json(mut stream: QueryStream) -> Result<(), Failure> {
+async fn print_json(mut stream: QueryStream, mut silent: BTreeSet<String>) -> Result<(), Failure> {
     let (mut acks, mut responses) = (Vec::new(), BTreeMap::new());
     while let Some(event) = stream.recv().await? {
         match event {
-            QueryEvent::Ack(from) => acks.push(Json::Text(from)),
+            QueryEvent::Ack(from) => {
+                silent.remove(&from);
+                acks.push(Json::Text(from));
+            }
             QueryEvent::Response { from, payload } => {
+                silent.remove(&from);
                 responses.insert(from, Json::text(String::from_utf8_lossy(&payload)));
             }
         }
     }
     let acks = if acks.is_empty() { Json::Null } else { Json::List(acks) };
-    line(&Json::object([("Acks", acks), ("Responses", Json::object(responses))]).pretty());
+    let mut fields = vec![("Acks", acks), ("Responses", Json::object(responses))];
+    if !silent.is_empty() {
+        // Not in Go's output.
+        fields.push(("Missing", Json::List(silent.into_iter().map(Json::Text).collect())));
+    }
+    line(&Json::object(fields).pretty());
     Ok(())
 }
