@@ -2,14 +2,17 @@
 
 use std::{
     collections::BTreeMap,
+    future::Future,
     io,
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
+    thread,
 };
 
 use tokio::{
-    sync::{mpsc, watch},
+    runtime::{self, Handle},
+    sync::{mpsc, oneshot, watch},
     task::JoinSet,
 };
 
@@ -43,6 +46,10 @@ pub struct Builder {
     pub keyring_file: Option<PathBuf>,
     /// Finds the addresses of names that are joined; the system's resolver.
     pub resolver: Arc<dyn Resolver>,
+    /// Whether the engine and its datagrams get a thread of their own (the default): then a busy
+    /// runtime does not delay them, nor does their work delay the runtime, and delegates are
+    /// called on that thread. Otherwise they are a task of the runtime, such as for a paused clock.
+    pub own_thread: bool,
     pub(super) hub: Arc<Hub>,
 }
 
@@ -55,6 +62,7 @@ impl Builder {
             snapshot_path: None,
             keyring_file: None,
             resolver: Arc::new(SystemResolver),
+            own_thread: true,
             hub: Arc::new(Hub::default()),
         }
     }
@@ -65,22 +73,25 @@ impl Builder {
     }
 
     /// Binds the sockets, replays the snapshot and starts the node. Needs a tokio runtime, in
-    /// which the node lives from then on.
+    /// which the node's streams live from then on; when it ends, so does the node.
     ///
     /// # Errors
     /// A bad configuration, an address in use, an unreadable snapshot.
     pub async fn start(self) -> Result<Serf, Error> {
-        let transport = NetTransport::bind(self.bind).map_err(|error| {
-            let context = "Could not set up network transport: failed to obtain an address";
-            let BindError { kind, addr, source } = error;
-            let context = format!(
-                "{context}: failed to start {kind} listener on \"{}\" port {}",
-                addr.ip(),
-                addr.port()
-            );
-            Error::Io { context, source }
-        })?;
-        self.start_on(transport).await
+        let bind = self.bind;
+        let transport = move || {
+            NetTransport::bind(bind).map_err(|error| {
+                let context = "Could not set up network transport: failed to obtain an address";
+                let BindError { kind, addr, source } = error;
+                let context = format!(
+                    "{context}: failed to start {kind} listener on \"{}\" port {}",
+                    addr.ip(),
+                    addr.port()
+                );
+                Error::Io { context, source }
+            })
+        };
+        self.launch(transport).await
     }
 
     /// Starts the node on sockets of another kind. `bind` only says whether the address to
@@ -88,7 +99,55 @@ impl Builder {
     ///
     /// # Errors
     /// A bad configuration, an unreadable snapshot.
-    pub async fn start_on<T: Transport>(mut self, transport: T) -> Result<Serf, Error> {
+    pub async fn start_on<T: Transport>(self, transport: T) -> Result<Serf, Error> {
+        self.launch(|| Ok(transport)).await
+    }
+
+    /// Runs the node on a thread of its own, if wanted, which also binds the sockets: they belong
+    /// to the runtime that they are bound in.
+    async fn launch<T: Transport>(
+        self,
+        transport: impl FnOnce() -> Result<T, Error> + Send + 'static,
+    ) -> Result<Serf, Error> {
+        let home = Handle::current();
+        if !self.own_thread {
+            let (serf, node) = self.build(transport()?, home).await?;
+            tokio::spawn(node);
+            return Ok(serf);
+        }
+        let thread_error = |source| Error::Io { context: "no thread for the node".into(), source };
+        let (started, result) = oneshot::channel();
+        let engine = async move |started: oneshot::Sender<_>| {
+            let built = match transport() {
+                Ok(transport) => self.build(transport, home).await,
+                Err(error) => Err(error),
+            };
+            let (built, node) = match built {
+                Ok((serf, node)) => (Ok(serf), Some(node)),
+                Err(error) => (Err(error), None),
+            };
+            // A caller that went away drops the handle, and so ends the node.
+            let _ = started.send(built);
+            if let Some(node) = node {
+                node.await;
+            }
+        };
+        let run = move || match runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime.block_on(engine(started)),
+            Err(error) => drop(started.send(Err(thread_error(error)))),
+        };
+        let thread = thread::Builder::new().name("serf-engine".to_owned());
+        thread.spawn(run).map_err(thread_error)?;
+        // An error: a delegate panicked while the engine was made.
+        result.await.unwrap_or(Err(Error::Shutdown))
+    }
+
+    /// The handle, and the node to be run.
+    async fn build<T: Transport>(
+        mut self,
+        transport: T,
+        home: Handle,
+    ) -> Result<(Serf, impl Future<Output = ()> + Send + 'static), Error> {
         let bound = transport.local_addr();
         let announced =
             address::announced(self.bind.ip(), bound, self.advertise).ok_or_else(|| Error::Io {
@@ -124,6 +183,7 @@ impl Builder {
             engine,
             stop: None,
             tasks: JoinSet::new(),
+            home,
             tcp_timeout,
             shared: Arc::clone(&shared),
             stopped: stop,
@@ -136,8 +196,8 @@ impl Builder {
         };
         node.engine.start_rejoin(clock::now());
         let inbox = Inbox { commands: command_queue, internal: internal_queue };
-        tokio::spawn(task::run(node, inbox, internal, transport, rng));
-        Ok(Serf { commands, shared, stopped, members })
+        let node = task::run(node, inbox, internal, transport, rng);
+        Ok((Serf { commands, shared, stopped, members }, node))
     }
 
     fn writer(&self) -> Result<Option<Writer>, Error> {

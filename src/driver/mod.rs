@@ -1,9 +1,10 @@
-//! Layer 4: tokio. One task owns the engine; handles send it commands.
+//! Layer 4: tokio. One task owns the engine, on a thread of its own; handles send it commands.
 //!
 //! Nothing that an application, a peer or a disk does makes that task wait: streams have a task
 //! each, files a thread, and every queue is bounded with a stated policy.
 
 mod address;
+mod budget;
 mod builder;
 mod caught;
 mod clock;
@@ -18,6 +19,7 @@ mod keyring_file;
 mod keys;
 mod metrics;
 mod node;
+mod outbound;
 mod queue;
 mod stream;
 mod subscribers;

@@ -1,10 +1,11 @@
 //! What the engine's task keeps beside the engine: who waits for what.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
 use tokio::{
+    runtime::Handle,
     sync::{mpsc, oneshot, watch},
-    task::JoinSet,
+    task::{AbortHandle, JoinSet},
 };
 
 use super::{
@@ -30,8 +31,10 @@ pub(super) struct Node {
     pub(super) engine: Engine,
     /// Set: the task ends after this turn.
     pub(super) stop: Option<StopReason>,
-    /// Streams, joins; all end with the node.
+    /// Streams, lookups; all end with the node.
     pub(super) tasks: JoinSet<()>,
+    /// The runtime that they live in.
+    pub(super) home: Handle,
     pub(super) tcp_timeout: Duration,
     pub(super) shared: Arc<Shared>,
     /// Set at the very end.
@@ -78,10 +81,15 @@ impl Node {
         Ok((id, queue, timeout))
     }
 
+    /// Runs a task that ends with the node.
+    pub(super) fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
+        self.tasks.spawn_on(task, &self.home)
+    }
+
     /// Has the addresses of a host name looked up for a join.
     fn resolve(&mut self, op: OpId, host: String) {
         let (resolver, engine) = (Arc::clone(&self.resolver), self.internal.clone());
-        self.tasks.spawn(async move {
+        self.spawn(async move {
             let result = join::resolve(&host, &*resolver).await;
             // An engine that has stopped has no use for it.
             let _ = engine.send(Internal::Resolved { op, result }).await;

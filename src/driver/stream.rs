@@ -2,19 +2,23 @@
 
 use std::{io, net::SocketAddr, sync::Arc};
 
-use bytes::Bytes;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
+    sync::{mpsc, oneshot},
     time::{Instant as TokioInstant, timeout_at},
 };
 
-use super::{metrics, task::Internal};
+use super::{
+    budget::{SMALL_BYTES_MAX, Share},
+    metrics,
+    outbound::Outgoing,
+    task::Internal,
+};
 use crate::{
     base::Rng,
     swim::{StreamId, StreamInput},
     transport::{Connection, Transport},
-    wire::{Role, StreamCodec, StreamDecoder},
+    wire::{Decoded, Role, StreamCodec, StreamDecoder, StreamError},
 };
 
 /// What every stream task needs.
@@ -30,52 +34,8 @@ pub(super) struct StreamTask {
 
 /// The engine's answer on an accepted stream.
 pub(super) struct Reply {
-    pub(super) message: Bytes,
+    pub(super) message: Arc<Outgoing>,
     pub(super) deadline: TokioInstant,
-}
-
-/// Memory that inbound streams hold together, in KiB: a peer cannot make us hold more by opening
-/// more connections. What is below the free share needs no permit, so that pings and user
-/// messages pass while syncs wait.
-#[derive(Clone)]
-pub(super) struct Budget(Arc<Semaphore>);
-
-impl Budget {
-    pub(super) fn new() -> Self {
-        Self::of_kib(BUDGET_KIB)
-    }
-
-    pub(super) fn of_kib(kib: usize) -> Self {
-        Self(Arc::new(Semaphore::new(kib)))
-    }
-}
-
-/// One stream's part of the [`Budget`]; given back when dropped.
-pub(super) struct Share {
-    budget: Budget,
-    permit: Option<OwnedSemaphorePermit>,
-}
-
-impl Share {
-    fn new(budget: Budget) -> Self {
-        Self { budget, permit: None }
-    }
-
-    /// Waits until the stream may hold `bytes`.
-    async fn grow_to(&mut self, bytes: usize) {
-        let wanted = bytes.saturating_sub(FREE_BYTES).div_ceil(1024);
-        let held = self.permit.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-        let Ok(missing) = u32::try_from(wanted.saturating_sub(held)) else { return };
-        if missing == 0 {
-            return;
-        }
-        // The semaphore is never closed.
-        let Ok(more) = self.budget.0.clone().acquire_many_owned(missing).await else { return };
-        match &mut self.permit {
-            Some(permit) => permit.merge(more),
-            None => self.permit = Some(more),
-        }
-    }
 }
 
 impl StreamTask {
@@ -83,15 +43,13 @@ impl StreamTask {
     pub(super) async fn serve<S: Connection>(
         mut self,
         mut stream: S,
-        budget: Budget,
+        mut share: Share,
         reply: oneshot::Receiver<Reply>,
     ) {
-        let mut share = Share::new(budget);
-        let mut decoder = StreamDecoder::new(self.codec.clone(), Role::Acceptor);
-        let input = self.receive(&mut stream, &mut decoder, Some(&mut share)).await;
-        drop(decoder);
+        let input = self.receive(&mut stream, Role::Acceptor, &mut share).await;
         let failed = matches!(input, StreamInput::Failed { .. });
-        self.hand_over(input, Some(share)).await;
+        let share = matches!(input, StreamInput::Message(_)).then_some(share);
+        self.hand_over(input, share).await;
         if failed {
             return;
         }
@@ -99,10 +57,7 @@ impl StreamTask {
         let end = match timeout_at(self.deadline, reply).await {
             Ok(Ok(reply)) => {
                 self.deadline = reply.deadline;
-                let mut sealed = Vec::new();
-                self.codec.seal(&mut self.rng, Role::Acceptor, &reply.message, &mut sealed);
-                drop(reply.message);
-                match self.send(&mut stream, &sealed).await {
+                match self.send(&mut stream, &reply.message).await {
                     Ok(()) => StreamInput::Sent,
                     Err(error) => failure(true, &error),
                 }
@@ -113,7 +68,7 @@ impl StreamTask {
         let sent = matches!(end, StreamInput::Sent);
         self.hand_over(end, None).await;
         if sent {
-            linger(stream, self.deadline).await;
+            self.linger(stream).await;
         }
     }
 
@@ -122,8 +77,8 @@ impl StreamTask {
         mut self,
         transport: Arc<T>,
         to: SocketAddr,
-        message: Bytes,
-        reply: bool,
+        message: Arc<Outgoing>,
+        reply: Option<Share>,
     ) {
         let mut stream = match timeout_at(self.deadline, transport.connect(to)).await {
             Ok(Ok(stream)) => stream,
@@ -137,66 +92,91 @@ impl StreamTask {
             }
         };
         drop(transport);
-        let mut sealed = Vec::new();
-        self.codec.seal(&mut self.rng, Role::Dialer, &message, &mut sealed);
-        drop(message);
-        let input = match self.send(&mut stream, &sealed).await {
-            Err(error) => failure(true, &error),
-            Ok(()) if reply => {
-                drop(sealed);
-                let mut decoder = StreamDecoder::new(self.codec.clone(), Role::Dialer);
-                self.receive(&mut stream, &mut decoder, None).await
+        let (input, share) = match (self.send(&mut stream, &message).await, reply) {
+            (Err(error), _) => (failure(true, &error), None),
+            (Ok(()), Some(mut share)) => {
+                drop(message);
+                (self.receive(&mut stream, Role::Dialer, &mut share).await, Some(share))
             }
-            Ok(()) => StreamInput::Sent,
+            (Ok(()), None) => (StreamInput::Sent, None),
         };
         let sent = matches!(input, StreamInput::Sent);
-        self.hand_over(input, None).await;
+        let share = share.filter(|_| matches!(input, StreamInput::Message(_)));
+        self.hand_over(input, share).await;
         if sent {
-            linger(stream, self.deadline).await;
+            self.linger(stream).await;
         }
     }
 
-    /// Reads until the message is whole, or the peer or the time is at its end.
+    /// Reads until the message is whole, or the peer or the time is at its end. The share covers
+    /// all memory before it is taken, and in the end what the message holds.
     async fn receive<S: Connection>(
         &self,
         stream: &mut S,
-        decoder: &mut StreamDecoder,
-        mut share: Option<&mut Share>,
+        role: Role,
+        share: &mut Share,
     ) -> StreamInput {
+        let mut decoder = StreamDecoder::new(self.codec.clone(), role);
         let mut buf = vec![0; READ_BYTES];
         let mut arrived = 0;
         let timed_out = || StreamInput::Failed { connected: true, error: TIMEOUT.to_owned() };
         loop {
-            let read = match timeout_at(self.deadline, stream.read(&mut buf)).await {
-                Ok(Ok(0)) => {
+            let read = match share.within(self.deadline, stream.read(&mut buf)).await {
+                Some(Ok(0)) => {
                     return StreamInput::Failed { connected: true, error: "EOF".to_owned() };
                 }
-                Ok(Ok(len)) => buf.get(..len).unwrap_or_default(),
-                Ok(Err(error)) => return failure(true, &error),
-                Err(_) => return timed_out(),
+                Some(Ok(len)) => buf.get(..len).unwrap_or_default(),
+                Some(Err(error)) => return failure(true, &error),
+                None => return timed_out(),
             };
             arrived += read.len();
-            match decoder.feed(read) {
-                Ok(None) => {}
-                Ok(Some(message)) => {
+            if !share.grow_to(decoder.room(read.len()), self.deadline).await {
+                return timed_out();
+            }
+            let mut decoded = decoder.push(read);
+            if let Ok(Decoded::Packed) = decoded {
+                let Some(unpacked) = self.unpack(&mut decoder, share).await else {
+                    return timed_out();
+                };
+                decoded = unpacked;
+            }
+            match decoded {
+                Ok(Decoded::More | Decoded::Packed) => {}
+                Ok(Decoded::Message(message)) => {
                     if self.codec.encrypts() {
                         metrics::remote_size(arrived);
                     }
+                    share.shrink_to(message.held_bytes());
                     return StreamInput::Message(message);
                 }
                 Err(error) => return StreamInput::Broken(error),
             }
-            if let Some(share) = &mut share
-                && timeout_at(self.deadline, share.grow_to(decoder.buffered())).await.is_err()
-            {
-                return timed_out();
-            }
         }
     }
 
-    async fn send<S: Connection>(&self, stream: &mut S, bytes: &[u8]) -> io::Result<()> {
+    /// Opens a compressed message, which does not say its size: with the memory at hand if that
+    /// is enough, then with more. `None`: there is not enough in time.
+    async fn unpack(
+        &self,
+        decoder: &mut StreamDecoder,
+        share: &mut Share,
+    ) -> Option<Result<Decoded, StreamError>> {
+        for bytes in [share.bytes_max(), SMALL_BYTES_MAX, usize::MAX] {
+            if !share.grow_to(bytes, self.deadline).await {
+                return None;
+            }
+            let room = share.bytes_max().saturating_sub(decoder.buffered());
+            match decoder.unpack(room) {
+                Ok(Decoded::Packed) => {}
+                decoded => return Some(decoded),
+            }
+        }
+        None
+    }
+
+    async fn send<S: Connection>(&mut self, stream: &mut S, message: &Outgoing) -> io::Result<()> {
         let sending = async {
-            stream.write_all(bytes).await?;
+            stream.write_all(message.sealed(&mut self.rng).await).await?;
             stream.flush().await
         };
         match timeout_at(self.deadline, sending).await {
@@ -205,29 +185,31 @@ impl StreamTask {
         }
     }
 
+    /// Closes without destroying what the peer has not read yet: closing a socket with unread input
+    /// resets the connection.
+    async fn linger<S: Connection>(&self, mut stream: S) {
+        let deadline = self.deadline.min(TokioInstant::now() + LINGER);
+        let _ = timeout_at(deadline, async {
+            stream.shutdown().await?;
+            let mut buf = [0; 1024];
+            let mut left = LINGER_BYTES_MAX;
+            while left > 0 {
+                match stream.read(&mut buf).await? {
+                    0 => break,
+                    len => left = left.saturating_sub(len),
+                }
+            }
+            io::Result::Ok(())
+        })
+        .await;
+        drop(stream);
+        let _ = self.engine.send(Internal::Closed { id: self.id }).await;
+    }
+
     async fn hand_over(&self, input: StreamInput, share: Option<Share>) {
         // An engine that has stopped has no use for it.
         let _ = self.engine.send(Internal::Stream { id: self.id, input, share }).await;
     }
-}
-
-/// Closes without destroying what the peer has not read yet: closing a socket with unread input
-/// resets the connection.
-async fn linger<S: Connection>(mut stream: S, deadline: TokioInstant) {
-    let deadline = deadline.min(TokioInstant::now() + LINGER);
-    let _ = timeout_at(deadline, async {
-        stream.shutdown().await?;
-        let mut buf = [0; 4096];
-        let mut left = LINGER_BYTES_MAX;
-        while left > 0 {
-            match stream.read(&mut buf).await? {
-                0 => break,
-                len => left = left.saturating_sub(len),
-            }
-        }
-        io::Result::Ok(())
-    })
-    .await;
 }
 
 fn failure(connected: bool, error: &io::Error) -> StreamInput {
@@ -245,10 +227,6 @@ fn text(error: &io::Error) -> String {
 }
 
 const TIMEOUT: &str = "i/o timeout";
-/// 128 MiB for all inbound streams: six syncs of the largest size that peers accept.
-const BUDGET_KIB: usize = 128 * 1024;
-/// What one stream holds without a permit.
-const FREE_BYTES: usize = 64 * 1024;
-const READ_BYTES: usize = 16 * 1024;
+const READ_BYTES: usize = 8 * 1024;
 const LINGER: std::time::Duration = std::time::Duration::from_millis(500);
 const LINGER_BYTES_MAX: usize = 1024 * 1024;

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    future::{Future, poll_fn},
+    future::{Future, pending, poll_fn},
     io,
     net::{IpAddr, SocketAddr},
     pin::{Pin, pin},
@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use tokio::{
     sync::{mpsc, oneshot},
     task::AbortHandle,
@@ -20,11 +21,13 @@ use tracing::{debug, warn};
 
 use super::{
     StopReason,
+    budget::{Budget, Share},
     caught::unless_it_panics,
     clock,
     metrics::{self, Exporter},
     node::Node,
-    stream::{Budget, Reply, Share, StreamTask},
+    outbound::{Outbound, Outgoing},
+    stream::{Reply, StreamTask},
     writer::Stored,
 };
 use crate::{
@@ -32,7 +35,7 @@ use crate::{
     serf::Output,
     swim::{self, OpId, StreamId, StreamInput},
     transport::Transport,
-    wire::limits::DATAGRAM_BYTES_MAX,
+    wire::{Role, limits::DATAGRAM_BYTES_MAX},
 };
 
 /// Work that a handle sends; it runs on the engine's task and never waits.
@@ -44,6 +47,8 @@ pub(super) enum Internal {
     Stream { id: StreamId, input: StreamInput, share: Option<Share> },
     /// The keyring file was written, or could not be.
     KeyringStored { op: OpId, stored: Stored },
+    /// A stream that lingered after its last message is closed.
+    Closed { id: StreamId },
     /// The addresses of a host name that a join needs.
     Resolved { op: OpId, result: Result<Vec<IpAddr>, String> },
 }
@@ -59,15 +64,22 @@ struct Io<T: Transport> {
     transport: Arc<T>,
     internal: mpsc::Sender<Internal>,
     streams: BTreeMap<StreamId, Open>,
-    budget: Budget,
+    /// Memory of what peers send on streams that we accepted, and that we opened.
+    accepted: Budget,
+    opened: Budget,
+    outbound: Outbound,
     rng: Rng,
     /// Time an accepted stream has for its request.
     timeout: Duration,
+    /// The socket failed: it is not listened to until then.
+    deaf_until: Option<Instant>,
 }
 
 /// A stream that is open.
 struct Open {
     task: AbortHandle,
+    /// The engine is done with it; what the peer has not read yet is still there.
+    lingers: bool,
     /// Accepted, and the request is not there yet.
     reading_from: Option<SocketAddr>,
     reply: Option<oneshot::Sender<Reply>>,
@@ -86,42 +98,48 @@ pub(super) async fn run<T: Transport>(
 ) {
     let transport = Arc::new(transport);
     let (accepted, mut connections) = mpsc::channel(ACCEPTED_MAX);
-    node.tasks.spawn(accept(Arc::clone(&transport), accepted));
+    node.spawn(accept(Arc::clone(&transport), accepted));
     let timeout = node.tcp_timeout;
-    let streams = BTreeMap::new();
-    let mut io = Io { transport, internal, streams, budget: Budget::new(), rng, timeout };
+    let mut io = Io {
+        transport,
+        internal,
+        streams: BTreeMap::new(),
+        accepted: Budget::new(),
+        opened: Budget::new(),
+        outbound: Outbound::new(),
+        rng,
+        timeout,
+        deaf_until: None,
+    };
     let mut exporter = Exporter::new(clock::now());
     let mut buf = vec![0; DATAGRAM_BYTES_MAX];
     io.pump(&mut node);
     let mut sleep = pin!(sleep_until(clock::to_tokio(clock::now())));
     while node.stop.is_none() {
+        let now = clock::now();
+        io.deaf_until.take_if(|until| *until <= now);
         let wake = node.engine.poll_timeout().unwrap_or(Instant::FAR_FUTURE).min(exporter.next());
+        let wake = io.deaf_until.map_or(wake, |until| until.min(wake));
         let wake = clock::to_tokio(wake);
         if sleep.deadline() != wake {
             sleep.as_mut().reset(wake);
         }
-        let wake = next(&*io.transport, &mut inbox, &mut connections, sleep.as_mut()).await;
+        let socket = io.deaf_until.is_none().then_some(&*io.transport);
+        let wake = next(socket, &mut inbox, &mut connections, sleep.as_mut()).await;
         match wake {
             Wake::Readable(Ok(())) | Wake::Time => {}
             Wake::Readable(Err(error)) => {
                 debug!(target: "memberlist", "Error reading UDP packet: {error}");
-                tokio::time::sleep(Duration::from_millis(1)).await;
+                io.deaf_until = Some(clock::now() + DEAF);
             }
             Wake::Command(command) => command(&mut node),
+            Wake::Homeless => node.stop(StopReason::Aborted),
             Wake::Abandoned => node.stop(StopReason::Shutdown),
             Wake::Internal(message) => io.on_internal(&mut node, message),
             Wake::Accepted(stream, from) => io.on_accepted(&mut node, stream, from),
         }
-        // Whatever else waits, bounded, so that no source starves another.
         let drained = io.receive(&mut node, &mut buf);
-        for _ in 0..MESSAGES_PER_TURN {
-            let Ok(command) = inbox.commands.try_recv() else { break };
-            command(&mut node);
-        }
-        for _ in 0..MESSAGES_PER_TURN {
-            let Ok(message) = inbox.internal.try_recv() else { break };
-            io.on_internal(&mut node, message);
-        }
+        io.take_waiting(&mut node, &mut inbox);
         io.on_time(&mut node);
         io.pump(&mut node);
         exporter.export(clock::now(), &mut node.engine);
@@ -146,6 +164,8 @@ enum Wake<S> {
     Command(Command),
     /// The last handle was dropped.
     Abandoned,
+    /// The runtime of the streams has ended.
+    Homeless,
     Internal(Internal),
     Accepted(S, SocketAddr),
     Time,
@@ -154,15 +174,21 @@ enum Wake<S> {
 /// Waits for the first of them. Accepted streams are looked at first, since a turn serves only one
 /// of these; of everything else it takes what waits, so that nothing starves.
 async fn next<T: Transport>(
-    transport: &T,
+    socket: Option<&T>,
     inbox: &mut Inbox,
     connections: &mut mpsc::Receiver<(T::Stream, SocketAddr)>,
     mut sleep: Pin<&mut Sleep>,
 ) -> Wake<T::Stream> {
-    let mut readable = pin!(transport.readable());
+    let mut readable = pin!(async {
+        match socket {
+            Some(socket) => socket.readable().await,
+            None => pending().await,
+        }
+    });
     poll_fn(|cx| {
-        if let Poll::Ready(Some((stream, from))) = connections.poll_recv(cx) {
-            return Poll::Ready(Wake::Accepted(stream, from));
+        if let Poll::Ready(connection) = connections.poll_recv(cx) {
+            let accepted = |(stream, from)| Wake::Accepted(stream, from);
+            return Poll::Ready(connection.map_or(Wake::Homeless, accepted));
         }
         if let Poll::Ready(command) = inbox.commands.poll_recv(cx) {
             return Poll::Ready(command.map_or(Wake::Abandoned, Wake::Command));
@@ -205,6 +231,18 @@ impl<T: Transport> Io<T> {
         drained
     }
 
+    /// Takes what waits in the inbox, bounded, so that no source starves another.
+    fn take_waiting(&mut self, node: &mut Node, inbox: &mut Inbox) {
+        for _ in 0..MESSAGES_PER_TURN {
+            let Ok(command) = inbox.commands.try_recv() else { break };
+            command(node);
+        }
+        for _ in 0..MESSAGES_PER_TURN {
+            let Ok(message) = inbox.internal.try_recv() else { break };
+            self.on_internal(node, message);
+        }
+    }
+
     fn on_time(&mut self, node: &mut Node) {
         let now = clock::now();
         let Some(due) = node.engine.poll_timeout().filter(|due| *due <= now) else { return };
@@ -239,15 +277,23 @@ impl<T: Transport> Io<T> {
                 }
             }
             swim::Output::Open { id, to, message, reply, deadline } => {
+                let Some(message) = self.admit(node, message, Role::Dialer) else {
+                    return self.fail(node, id, false);
+                };
                 let task = self.task(node, id, clock::to_tokio(deadline));
                 let transport = Arc::clone(&self.transport);
-                let dial = task.dial(transport, to, message, reply);
-                let task = node.tasks.spawn(told_if_it_panics(self.internal.clone(), id, dial));
-                self.streams.insert(id, Open { task, reading_from: None, reply: None });
+                let share = reply.then(|| self.opened.share());
+                let dial = task.dial(transport, to, message, share);
+                let task = node.spawn(told_if_it_panics(self.internal.clone(), id, dial));
+                let open = Open { task, lingers: false, reading_from: None, reply: None };
+                self.streams.insert(id, open);
             }
             swim::Output::Reply { id, message, deadline } => {
                 let reply = self.streams.get_mut(&id).and_then(|open| open.reply.take());
                 let Some(reply) = reply else { return };
+                let Some(message) = self.admit(node, message, Role::Acceptor) else {
+                    return self.fail(node, id, true);
+                };
                 // A task that has ended tells its failure itself.
                 let _ = reply.send(Reply { message, deadline: clock::to_tokio(deadline) });
             }
@@ -260,6 +306,22 @@ impl<T: Transport> Io<T> {
         }
     }
 
+    /// Takes a message to be sent, if there is not too much on its way.
+    fn admit(&mut self, node: &Node, message: Bytes, role: Role) -> Option<Arc<Outgoing>> {
+        self.outbound.admit(message, node.engine.stream_codec(), role)
+    }
+
+    /// Ends a stream whose message was not admitted.
+    fn fail(&mut self, node: &mut Node, id: StreamId, connected: bool) {
+        metrics::counter("memberlist.tcp.refused", 1);
+        if let Some(open) = self.streams.remove(&id) {
+            open.task.abort();
+        }
+        let error = "too many states are on their way to peers".to_owned();
+        let input = StreamInput::Failed { connected, error };
+        node.engine.handle_stream(clock::now(), id, input);
+    }
+
     fn on_accepted(&mut self, node: &mut Node, stream: T::Stream, from: SocketAddr) {
         if self.streams.len() >= STREAMS_MAX && !self.evict(node) {
             warn!(target: "memberlist", addr = %from, "too many streams, closing a new one");
@@ -270,14 +332,21 @@ impl<T: Transport> Io<T> {
         node.engine.handle_stream(now, id, StreamInput::Accepted { from });
         let task = self.task(node, id, clock::to_tokio(now + self.timeout));
         let (reply, answer) = oneshot::channel();
-        let serve = task.serve(stream, self.budget.clone(), answer);
-        let task = node.tasks.spawn(told_if_it_panics(self.internal.clone(), id, serve));
-        self.streams.insert(id, Open { task, reading_from: Some(from), reply: Some(reply) });
+        let serve = task.serve(stream, self.accepted.share(), answer);
+        let task = node.spawn(told_if_it_panics(self.internal.clone(), id, serve));
+        let open = Open { task, lingers: false, reading_from: Some(from), reply: Some(reply) };
+        self.streams.insert(id, open);
     }
 
-    /// Closes the oldest unfinished request of the address that has most of them, so that one
-    /// peer with many idle connections cannot keep others out.
+    /// Closes the oldest stream that only lingers, or else the oldest unfinished request of the
+    /// address that has most of them, so that one peer with many idle connections cannot keep
+    /// others out.
     fn evict(&mut self, node: &mut Node) -> bool {
+        let lingering = self.streams.iter().find(|(_, open)| open.lingers).map(|(id, _)| *id);
+        if let Some(open) = lingering.and_then(|id| self.streams.remove(&id)) {
+            open.task.abort();
+            return true;
+        }
         let mut counts = BTreeMap::new();
         for from in self.streams.values().filter_map(|open| open.reading_from) {
             *counts.entry(from.ip()).or_insert(0_usize) += 1;
@@ -308,6 +377,7 @@ impl<T: Transport> Io<T> {
             Internal::KeyringStored { op, stored } => {
                 node.engine.handle_keyring_stored(clock::now(), op, stored);
             }
+            Internal::Closed { id } => drop(self.streams.remove(&id)),
             Internal::Resolved { op, result } => {
                 node.engine.resolved(clock::now(), op, result);
             }
@@ -325,7 +395,8 @@ impl<T: Transport> Io<T> {
         let more = open.reply.is_some()
             && matches!(input, StreamInput::Message(_) | StreamInput::Broken(_));
         open.reading_from = None;
-        if !more {
+        open.lingers = matches!(input, StreamInput::Sent);
+        if !more && !open.lingers {
             self.streams.remove(&id);
         }
         node.engine.handle_stream(clock::now(), id, input);
@@ -359,11 +430,13 @@ async fn told_if_it_panics(
     }
 }
 
-/// Accepts streams for ever. Go: `net_transport.go: tcpListen`.
+/// Accepts streams for ever; ends with the engine, or with its runtime.
+/// Go: `net_transport.go: tcpListen`.
 async fn accept<T: Transport>(transport: Arc<T>, accepted: mpsc::Sender<(T::Stream, SocketAddr)>) {
     let mut pause = Duration::ZERO;
     loop {
-        match transport.accept().await {
+        let panicked = || Err(io::Error::other("the transport panicked"));
+        match unless_it_panics(transport.accept()).await.unwrap_or_else(panicked) {
             Ok(connection) => {
                 pause = Duration::ZERO;
                 if accepted.send(connection).await.is_err() {
@@ -390,5 +463,7 @@ const ACCEPTED_MAX: usize = 64;
 /// Go: `tcpListen`.
 const PAUSE_MIN: Duration = Duration::from_millis(5);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// How long a socket that failed is left alone.
+const DEAF: Duration = Duration::from_millis(1);
 /// The timer's own granularity is no lateness.
 const LATENESS_MIN: Duration = Duration::from_millis(2);

@@ -10,6 +10,7 @@ mod healing;
 mod limits;
 #[cfg(feature = "metrics")]
 mod measured;
+mod thread;
 
 use super::{Builder, EventStream, Serf, Subscribe};
 use crate::{
@@ -27,6 +28,8 @@ fn builder(name: &str) -> Builder {
     config.swim.gossip_interval = Duration::from_millis(20);
     let mut builder = Serf::builder(config);
     builder.bind = ([127, 0, 0, 1], 0).into();
+    // On the thread of the test, so that calls and what comes of them alternate.
+    builder.own_thread = false;
     builder
 }
 

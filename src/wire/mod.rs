@@ -24,7 +24,7 @@ pub use message::{
     Ping, PushPullHeader, SeqNo, Suspect, UserHeader, Vsn,
 };
 pub use packet::{CodecConfig, PacketCodec};
-pub use stream::{PushPull, Role, StreamCodec, StreamDecoder, StreamError, StreamMessage};
+pub use stream::{Decoded, PushPull, Role, StreamCodec, StreamDecoder, StreamError, StreamMessage};
 pub use versions::{Incompatible, Versions};
 
 pub use crate::msgpack::Bin;

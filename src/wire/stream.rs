@@ -18,7 +18,7 @@ use crate::{
     msgpack::{Reader, Value, Writer},
 };
 
-pub use decoder::StreamDecoder;
+pub use decoder::{Decoded, StreamDecoder};
 
 /// Which end of the connection we are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +45,11 @@ impl StreamCodec {
         !self.config.keyring.is_empty()
     }
 
+    /// Whether it is the same snapshot.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.config, &other.config)
+    }
+
     /// Appends what goes over the connection for one plaintext `message` (type byte first):
     /// label header (dialer only), then the message compressed and sealed.
     pub fn seal(&self, rng: &mut Rng, role: Role, message: &[u8], out: &mut Vec<u8>) {
@@ -66,12 +71,19 @@ impl StreamCodec {
         if role == Role::Dialer {
             label::encode(&config.label, out);
         }
+        let mut compressor = Compressor::new(config.compression);
+        let Some(cipher) = config.sealing_key() else {
+            if !compressor.compress(message, out) {
+                out.extend_from_slice(message);
+            }
+            return;
+        };
         let mut compressed = Vec::new();
-        let message = match Compressor::new(config.compression).compress(message, &mut compressed) {
+        let message = match compressor.compress(message, &mut compressed) {
             true => &compressed,
             false => message,
         };
-        let Some(cipher) = config.sealing_key() else { return out.extend_from_slice(message) };
+        drop(compressor);
         let len = config.seal_version().sealed_len(message.len());
         out.reserve(FRAME_LEN + len);
         // Every sender keeps its state under the 20 MiB that peers accept.
@@ -105,6 +117,19 @@ pub enum StreamMessage {
     User(Bytes),
     /// Refusal of our request. Only a dialer gets it.
     Error(String),
+}
+
+impl StreamMessage {
+    /// Bytes of memory that the message holds, about.
+    pub fn held_bytes(&self) -> usize {
+        match self {
+            Self::Ping { node, .. } => node.len(),
+            Self::Ack { .. } => 0,
+            Self::PushPull(state) => state.rows.len() + state.user_state.len(),
+            Self::User(message) => message.len(),
+            Self::Error(text) => text.len(),
+        }
+    }
 }
 
 /// The body of a push/pull: rows proven decodable, and the user state.

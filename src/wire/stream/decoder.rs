@@ -50,6 +50,10 @@ enum Stage {
     Inner,
     /// The body of a compress message.
     Compressed,
+    /// The same, whole; it starts here and is the rest of the buffer.
+    Packed {
+        start: usize,
+    },
     Ping,
     Ack,
     Error,
@@ -86,6 +90,18 @@ enum Layers {
 enum Step {
     Next(Stage),
     More,
+    Packed,
+    Message(StreamMessage),
+}
+
+/// How far a stream has been decoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decoded {
+    /// The message is not whole yet.
+    More,
+    /// It is whole, and compressed: [`StreamDecoder::unpack`] opens it.
+    Packed,
+    /// The message.
     Message(StreamMessage),
 }
 
@@ -103,39 +119,85 @@ impl StreamDecoder {
         Self { codec, role, buf: Vec::new(), taken: 0, stage, layers, versions, scanner: None }
     }
 
-    /// Takes more bytes; gives the message once it is whole. Bytes after it are ignored.
+    /// Takes more bytes; gives the message once it is whole, whatever it unpacks to. Bytes after
+    /// it are ignored.
     ///
     /// # Errors
     /// See [`StreamError`]; the decoder ignores what is fed afterwards. A dialer is never asked to
     /// refuse.
     pub fn feed(&mut self, bytes: &[u8]) -> Result<Option<StreamMessage>, StreamError> {
-        if matches!(self.stage, Stage::Done) {
-            return Ok(None);
-        }
-        self.buf.extend_from_slice(bytes);
-        let result = self.run().map_err(|error| match (self.role, error) {
-            (Role::Dialer, StreamError::Refuse(error)) => StreamError::Close(error),
-            (_, error) => error,
-        });
-        if !matches!(result, Ok(None)) {
-            self.stage = Stage::Done;
-            self.buf = Vec::new();
-            self.taken = 0;
-        }
-        result
+        let decoded = match self.push(bytes)? {
+            Decoded::Packed => self.unpack(DECOMPRESSED_BYTES_MAX)?,
+            decoded @ (Decoded::More | Decoded::Message(_)) => decoded,
+        };
+        Ok(match decoded {
+            Decoded::Message(message) => Some(message),
+            Decoded::More | Decoded::Packed => None,
+        })
     }
 
-    /// Bytes held now; for the global budget.
+    /// Takes more bytes, and holds [`StreamDecoder::room`] for them. Unpacks nothing.
+    ///
+    /// # Errors
+    /// As [`StreamDecoder::feed`].
+    pub fn push(&mut self, bytes: &[u8]) -> Result<Decoded, StreamError> {
+        match self.stage {
+            Stage::Done => return Ok(Decoded::More),
+            Stage::Packed { .. } => return Ok(Decoded::Packed),
+            _ => {}
+        }
+        self.buf.reserve_exact(self.room(bytes.len()) - self.buf.len());
+        self.buf.extend_from_slice(bytes);
+        let result = self.run();
+        self.end_with(result)
+    }
+
+    /// Opens the compressed message if it unpacks to at most `bytes_max`; otherwise it is still
+    /// [`Decoded::Packed`]. Holds up to `bytes_max` beside what is buffered.
+    ///
+    /// # Errors
+    /// As [`StreamDecoder::feed`].
+    pub fn unpack(&mut self, bytes_max: usize) -> Result<Decoded, StreamError> {
+        let Stage::Packed { start } = self.stage else { return Ok(Decoded::More) };
+        let result = match self.decompress(start, bytes_max) {
+            Ok(true) => self.run(),
+            Ok(false) => return Ok(Decoded::Packed),
+            Err(error) => Err(StreamError::Refuse(error)),
+        };
+        self.end_with(result)
+    }
+
+    /// Bytes held now.
     pub fn buffered(&self) -> usize {
         self.buf.capacity()
     }
 
-    fn run(&mut self) -> Result<Option<StreamMessage>, StreamError> {
+    /// Bytes held once `more` bytes were taken: the buffer doubles when it is full.
+    pub fn room(&self, more: usize) -> usize {
+        let (capacity, wanted) = (self.buf.capacity(), self.buf.len().saturating_add(more));
+        if wanted <= capacity { capacity } else { wanted.max(capacity.saturating_mul(2)) }
+    }
+
+    /// Forgets everything once there is nothing more to decode.
+    fn end_with(&mut self, result: Result<Decoded, StreamError>) -> Result<Decoded, StreamError> {
+        if matches!(result, Ok(Decoded::Message(_)) | Err(_)) {
+            self.stage = Stage::Done;
+            self.buf = Vec::new();
+            self.taken = 0;
+        }
+        result.map_err(|error| match (self.role, error) {
+            (Role::Dialer, StreamError::Refuse(error)) => StreamError::Close(error),
+            (_, error) => error,
+        })
+    }
+
+    fn run(&mut self) -> Result<Decoded, StreamError> {
         loop {
             match self.step()? {
                 Step::Next(stage) => self.stage = stage,
-                Step::Message(message) => return Ok(Some(message)),
-                Step::More if self.layers == Layers::None => return Ok(None),
+                Step::Packed => return Ok(Decoded::Packed),
+                Step::Message(message) => return Ok(Decoded::Message(message)),
+                Step::More if self.layers == Layers::None => return Ok(Decoded::More),
                 Step::More => return Err(StreamError::Close(DecodeError::Truncated)),
             }
         }
@@ -148,6 +210,7 @@ impl StreamDecoder {
             Stage::Encrypted => self.encrypted(),
             Stage::Inner => self.inner(),
             Stage::Compressed => self.compressed(),
+            Stage::Packed { .. } => Ok(Step::Packed),
             Stage::Ping => self.ping(),
             Stage::Ack => self.ack(),
             Stage::Error => self.error_reply(),
@@ -243,20 +306,36 @@ impl StreamDecoder {
     fn compressed(&mut self) -> Progress {
         let whole = self.whole("compressed message", DECOMPRESSED_BYTES_MAX);
         let Some(body) = whole.map_err(StreamError::Refuse)? else { return Ok(Step::More) };
+        self.buf.truncate(body.end);
+        Ok(Step::Next(Stage::Packed { start: body.start }))
+    }
+
+    /// Replaces the buffer by what its compressed message holds; false if that is more than
+    /// `bytes_max` and still allowed.
+    fn decompress(&mut self, start: usize, bytes_max: usize) -> Result<bool, DecodeError> {
+        let mut allowed = 0;
         let limit = |packed: usize| {
             let by_ratio = packed.saturating_mul(DECOMPRESSED_RATIO_MAX).saturating_add(64 * 1024);
-            by_ratio.min(DECOMPRESSED_BYTES_MAX)
+            allowed = by_ratio.min(DECOMPRESSED_BYTES_MAX);
+            allowed.min(bytes_max)
         };
         let mut message = Vec::new();
-        let body = self.buf.get(body).unwrap_or_default();
-        Decompressor::new().decompress(body, limit, &mut message).map_err(StreamError::Refuse)?;
-        if message.is_empty() {
-            return Err(StreamError::Refuse(DecodeError::DecompressedEmpty));
+        let body = self.buf.get(start..).unwrap_or_default();
+        match Decompressor::new().decompress(body, limit, &mut message) {
+            Err(DecodeError::DecompressedTooLarge { .. }) if bytes_max < allowed => {
+                return Ok(false);
+            }
+            result => result?,
         }
+        if message.is_empty() {
+            return Err(DecodeError::DecompressedEmpty);
+        }
+        message.shrink_to_fit();
         self.buf = message;
         self.taken = 0;
         self.layers = Layers::Decompressed;
-        Ok(Step::Next(Stage::Inner))
+        self.stage = Stage::Inner;
+        Ok(true)
     }
 
     fn ping(&mut self) -> Progress {
@@ -325,7 +404,7 @@ impl StreamDecoder {
         if self.buf.len() < end {
             return Ok(Step::More);
         }
-        let buf = Bytes::from(std::mem::take(&mut self.buf));
+        let buf = self.take_buf(end);
         Ok(Step::Message(StreamMessage::PushPull(PushPull {
             join: header.join,
             row_count: usize::try_from(header.nodes).unwrap_or_default(),
@@ -347,8 +426,16 @@ impl StreamDecoder {
         if self.buf.len() < end {
             return Ok(Step::More);
         }
-        let buf = Bytes::from(std::mem::take(&mut self.buf));
+        let buf = self.take_buf(end);
         Ok(Step::Message(StreamMessage::User(buf.slice(self.taken..end))))
+    }
+
+    /// The buffer up to the end of the message: what follows it is not kept.
+    fn take_buf(&mut self, end: usize) -> Bytes {
+        let mut buf = std::mem::take(&mut self.buf);
+        buf.truncate(end);
+        buf.shrink_to_fit();
+        buf.into()
     }
 
     /// The small value at `taken`, once it is whole.

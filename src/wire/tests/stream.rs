@@ -173,6 +173,33 @@ fn bytes_after_the_message_are_ignored() {
     assert_eq!(decoder.buffered(), 0);
 }
 
+#[test]
+fn message_is_unpacked_only_with_the_memory_that_is_granted() {
+    let setup = Setup { compression: true, ..Setup::default() };
+    let text: Vec<u8> = (0..50_000_u32).map(|at| (at % 97) as u8).collect();
+    let mut message = b"\x08\x81\xaaUserMsgLen\xcd\xc3\x50".to_vec();
+    message.extend_from_slice(&text);
+    // What follows is dropped, in both layers.
+    message.extend_from_slice(&[0; 10_000]);
+    let mut sealed = setup.sealed(&message);
+    sealed.extend_from_slice(&[0; 1000]);
+    let mut decoder = StreamDecoder::new(setup.codec(), Role::Acceptor);
+    for piece in sealed.chunks(100) {
+        let room = decoder.room(piece.len());
+        assert!(matches!(decoder.push(piece), Ok(Decoded::More | Decoded::Packed)));
+        assert!(decoder.buffered() <= room);
+    }
+    assert!(decoder.buffered() < 2 * sealed.len());
+    for too_little in [0, 100, 49_000, 50_000] {
+        assert_eq!(decoder.unpack(too_little), Ok(Decoded::Packed));
+    }
+    let got = decoder.unpack(70_000).unwrap();
+    let Decoded::Message(message) = got else { panic!("{got:?}") };
+    assert_eq!(message.held_bytes(), 50_000);
+    assert_eq!(message, StreamMessage::User(text.into()));
+    assert_eq!(decoder.unpack(70_000), Ok(Decoded::More), "it is over");
+}
+
 /// Feeds 300 KB byte by byte: looking at everything again for each byte would take hours.
 #[test]
 fn byte_by_byte_is_not_quadratic() {

@@ -1,0 +1,198 @@
+//! Memory of inbound streams: all of them together hold no more than a peer's largest state needs.
+
+use std::{
+    future::Future,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant as TokioInstant, timeout_at},
+};
+
+use super::metrics;
+
+/// Memory that streams hold together, asked for before it is taken. What a stream needs decides:
+///
+/// - Up to [`FREE_BYTES`] needs no permit, so that pings and user messages pass while syncs wait.
+/// - Up to [`SMALL_BYTES_MAX`] takes its size from a pool that such streams share.
+/// - One stream at a time may hold more than that, up to what the protocol allows.
+///
+/// A stream waits for a larger class with its part of a smaller one in hand, never the other way
+/// round, so that the classes cannot block each other. Whoever holds a part for [`HOLD`] while
+/// others wait for one is refused.
+#[derive(Clone)]
+pub(super) struct Budget {
+    small: Arc<Pool>,
+    large: Arc<Pool>,
+}
+
+struct Pool {
+    permits: Arc<Semaphore>,
+    waiting: AtomicUsize,
+}
+
+impl Budget {
+    pub(super) fn new() -> Self {
+        Self::of_kib(SMALL_KIB)
+    }
+
+    pub(super) fn of_kib(small: usize) -> Self {
+        Self { small: Pool::new(small), large: Pool::new(1) }
+    }
+
+    pub(super) fn share(&self) -> Share {
+        Share { budget: self.clone(), held: None, look_at: None }
+    }
+}
+
+impl Pool {
+    fn new(permits: usize) -> Arc<Self> {
+        let permits = Arc::new(Semaphore::new(permits));
+        Arc::new(Self { permits, waiting: AtomicUsize::new(0) })
+    }
+
+    async fn acquire(self: Arc<Self>, permits: u32) -> Option<OwnedSemaphorePermit> {
+        let _waiting = Waiting::new(&self.waiting);
+        // The semaphore is never closed.
+        Arc::clone(&self.permits).acquire_many_owned(permits).await.ok()
+    }
+}
+
+/// Counts whoever waits for a pool.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// One stream's part of the [`Budget`]; given back when dropped.
+pub(super) struct Share {
+    budget: Budget,
+    held: Option<Held>,
+    /// When it is looked at whether others wait for what is held.
+    look_at: Option<TokioInstant>,
+}
+
+struct Held {
+    pool: Arc<Pool>,
+    permit: OwnedSemaphorePermit,
+}
+
+impl Share {
+    /// Waits until the stream may hold `bytes`; false if that was refused, or not before the
+    /// deadline.
+    pub(super) async fn grow_to(&mut self, bytes: usize, deadline: TokioInstant) -> bool {
+        if bytes <= self.bytes_max() {
+            return true;
+        }
+        let small = bytes <= SMALL_BYTES_MAX;
+        let (pool, wanted) = match small {
+            true => (&self.budget.small, bytes.div_ceil(KIB)),
+            false => (&self.budget.large, 1),
+        };
+        let held = self.held.as_ref().filter(|held| Arc::ptr_eq(&held.pool, pool));
+        let missing = wanted - held.map_or(0, |held| held.permit.num_permits()).min(wanted);
+        let Ok(missing) = u32::try_from(missing) else { return false };
+        let pool = Arc::clone(pool);
+        let acquire = Arc::clone(&pool).acquire(missing);
+        // Who holds a small part and waits for more of it is no other.
+        let Some(Some(permit)) = self.unless_wanted(deadline, usize::from(small), acquire).await
+        else {
+            metrics::counter("memberlist.tcp.refused", 1);
+            return false;
+        };
+        match &mut self.held {
+            Some(held) if small => held.permit.merge(permit),
+            held => *held = Some(Held { pool, permit }),
+        }
+        self.look_at = Some(TokioInstant::now() + HOLD);
+        true
+    }
+
+    /// Gives back what is not needed for `bytes`.
+    pub(super) fn shrink_to(&mut self, bytes: usize) {
+        let Some(held) = &mut self.held else { return };
+        let wanted = if bytes <= FREE_BYTES { 0 } else { bytes.div_ceil(KIB) };
+        if Arc::ptr_eq(&held.pool, &self.budget.small) {
+            let rest = held.permit.num_permits().saturating_sub(wanted);
+            drop(held.permit.split(rest));
+        } else if bytes <= SMALL_BYTES_MAX
+            && let Ok(wanted) = u32::try_from(wanted)
+            && let pool = Arc::clone(&self.budget.small)
+            && let Ok(permit) = Arc::clone(&pool.permits).try_acquire_many_owned(wanted)
+        {
+            *held = Held { pool, permit };
+        }
+    }
+
+    /// Bytes that the stream may hold.
+    pub(super) fn bytes_max(&self) -> usize {
+        match &self.held {
+            None => FREE_BYTES,
+            Some(held) if Arc::ptr_eq(&held.pool, &self.budget.small) => {
+                FREE_BYTES.max(held.permit.num_permits() * KIB)
+            }
+            Some(_) => usize::MAX,
+        }
+    }
+
+    /// What `future` gives; `None` if the deadline passes, or if others have waited too long for
+    /// what is held.
+    pub(super) async fn within<F: Future>(
+        &mut self,
+        deadline: TokioInstant,
+        future: F,
+    ) -> Option<F::Output> {
+        self.unless_wanted(deadline, 0, future).await
+    }
+
+    /// The same; `own` of those who wait are ourselves.
+    async fn unless_wanted<F: Future>(
+        &mut self,
+        deadline: TokioInstant,
+        own: usize,
+        future: F,
+    ) -> Option<F::Output> {
+        let mut future = pin!(future);
+        loop {
+            let until = self.look_at.map_or(deadline, |at| at.min(deadline));
+            match timeout_at(until, future.as_mut()).await {
+                Ok(output) => return Some(output),
+                Err(_) if until < deadline && self.waiting() <= own => {
+                    self.look_at = Some(TokioInstant::now() + HOLD);
+                }
+                Err(_) => return None,
+            }
+        }
+    }
+
+    /// How many wait for what is held.
+    fn waiting(&self) -> usize {
+        self.held.as_ref().map_or(0, |held| held.pool.waiting.load(Ordering::Relaxed))
+    }
+}
+
+/// What one stream holds without a permit.
+pub(super) const FREE_BYTES: usize = 16 * KIB;
+/// What one stream holds at most beside the single large one.
+pub(super) const SMALL_BYTES_MAX: usize = 1024 * KIB;
+/// 8 MiB for all small streams: the states of some 40 clusters of 1,000 nodes.
+const SMALL_KIB: usize = 8 * 1024;
+/// How long a stream may hold a part that others wait for.
+const HOLD: Duration = Duration::from_secs(3);
+const KIB: usize = 1024;

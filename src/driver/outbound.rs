@@ -1,0 +1,152 @@
+//! Our state on its way to peers: sealed once for all who get the same, and bounded together.
+
+use std::sync::{Arc, Weak};
+
+use bytes::Bytes;
+use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
+
+use crate::{
+    base::Rng,
+    wire::{Role, StreamCodec},
+};
+
+/// All messages that wait for peers to take them.
+pub(super) struct Outbound {
+    bytes_max: usize,
+    kib_left: Arc<Semaphore>,
+    /// The last large one that we sent as a dialer, and as an acceptor.
+    latest: [Weak<Outgoing>; 2],
+}
+
+/// One message, and its form on the connection.
+pub(super) struct Outgoing {
+    message: Bytes,
+    codec: StreamCodec,
+    role: Role,
+    sealed: OnceCell<Vec<u8>>,
+    /// For both; small ones need none.
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Outbound {
+    pub(super) fn new() -> Self {
+        Self::of_bytes(BYTES_MAX)
+    }
+
+    pub(super) fn of_bytes(bytes_max: usize) -> Self {
+        let kib_left = Arc::new(Semaphore::new(bytes_max.div_ceil(KIB)));
+        Self { bytes_max, kib_left, latest: [Weak::new(), Weak::new()] }
+    }
+
+    /// Admits a message; `None` if too much is on its way already. The same bytes for many peers
+    /// count once; a single message is admitted whatever its size.
+    pub(super) fn admit(
+        &mut self,
+        message: Bytes,
+        codec: StreamCodec,
+        role: Role,
+    ) -> Option<Arc<Outgoing>> {
+        let small = message.len() <= SMALL_BYTES_MAX;
+        let latest = match role {
+            Role::Dialer => &mut self.latest[0],
+            Role::Acceptor => &mut self.latest[1],
+        };
+        if !small
+            && let Some(latest) = latest.upgrade()
+            && latest.is(&message, &codec)
+        {
+            return Some(latest);
+        }
+        let permit = match small {
+            true => None,
+            false => {
+                // The sealed form may be as large.
+                let wanted = message.len().saturating_mul(2).min(self.bytes_max).div_ceil(KIB);
+                let kib_left = Arc::clone(&self.kib_left);
+                Some(kib_left.try_acquire_many_owned(u32::try_from(wanted).ok()?).ok()?)
+            }
+        };
+        let sealed = OnceCell::new();
+        let outgoing = Arc::new(Outgoing { message, codec, role, sealed, _permit: permit });
+        if !small {
+            *latest = Arc::downgrade(&outgoing);
+        }
+        Some(outgoing)
+    }
+}
+
+impl Outgoing {
+    /// Whether it is this message, for streams of this codec: the same memory, not equal bytes.
+    fn is(&self, message: &Bytes, codec: &StreamCodec) -> bool {
+        self.message.as_ptr() == message.as_ptr()
+            && self.message.len() == message.len()
+            && self.codec.is(codec)
+    }
+
+    /// What goes over the connection. The first who asks seals it; others wait for that.
+    pub(super) async fn sealed(&self, rng: &mut Rng) -> &[u8] {
+        let seal = async {
+            let mut sealed = Vec::new();
+            self.codec.seal(rng, self.role, &self.message, &mut sealed);
+            sealed.shrink_to_fit();
+            sealed
+        };
+        self.sealed.get_or_init(|| seal).await
+    }
+}
+
+/// Messages of this size are sealed for each peer.
+const SMALL_BYTES_MAX: usize = 16 * KIB;
+/// 48 MiB of messages and their sealed forms.
+const BYTES_MAX: usize = 48 * 1024 * KIB;
+const KIB: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{CodecConfig, PacketCodec};
+
+    fn codec() -> StreamCodec {
+        PacketCodec::build(CodecConfig::default()).unwrap().stream_codec()
+    }
+
+    #[tokio::test]
+    async fn same_message_for_many_peers_is_sealed_and_counted_once() {
+        let mut outbound = Outbound::of_bytes(400 * KIB);
+        let (codec, state) = (codec(), Bytes::from(vec![6; 150 * KIB]));
+        let mut admit =
+            |message: &Bytes| outbound.admit(message.clone(), codec.clone(), Role::Acceptor);
+        let first = admit(&state).unwrap();
+        let sealed = first.sealed(&mut Rng::from_u64(1)).await.as_ptr();
+        let others: Vec<_> = (0..126).map(|_| admit(&state).unwrap()).collect();
+        for other in &others {
+            assert_eq!(other.sealed(&mut Rng::from_u64(2)).await.as_ptr(), sealed);
+        }
+        // Another state does not fit beside it; a ping's ack always does.
+        let changed = Bytes::from(vec![6; 150 * KIB]);
+        assert!(admit(&changed).is_none());
+        assert!(admit(&Bytes::from_static(b"ack")).is_some());
+        drop((first, others));
+        assert!(admit(&changed).is_some());
+    }
+
+    #[test]
+    fn single_message_is_admitted_whatever_its_size() {
+        let mut outbound = Outbound::of_bytes(64 * KIB);
+        let (codec, state) = (codec(), Bytes::from(vec![6; 1024 * KIB]));
+        let mut admit =
+            |message: &Bytes| outbound.admit(message.clone(), codec.clone(), Role::Dialer);
+        let first = admit(&state);
+        assert!(first.is_some());
+        assert!(admit(&Bytes::from(vec![6; 20 * KIB])).is_none());
+    }
+
+    #[test]
+    fn message_is_sealed_anew_after_the_keys_changed() {
+        let mut outbound = Outbound::new();
+        let state = Bytes::from(vec![6; 20 * KIB]);
+        let first = outbound.admit(state.clone(), codec(), Role::Acceptor).unwrap();
+        let second = outbound.admit(state.clone(), codec(), Role::Acceptor).unwrap();
+        assert!(!Arc::ptr_eq(&first, &second));
+    }
+}
