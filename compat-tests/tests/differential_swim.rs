@@ -543,6 +543,10 @@ fn run(steps: impl IntoIterator<Item = Value>) {
     assert!(!pair.renumbered, "not all was compared: {}", pair.story());
 }
 
+/// The address of the engines themselves: that of a member, whatever happens. Others are answered
+/// without gossip by ours.
+const MEMBER: &str = "10.0.0.1:7946";
+
 #[test]
 fn alive_joins_updates_revives_or_is_ignored() {
     run([
@@ -809,13 +813,13 @@ fn networks_that_are_not_allowed_are_kept_out_alike() {
 
 #[test]
 fn pings_are_answered_with_the_same_bytes_to_the_same_address() {
-    let ping = |fields: Value| json!({"step": "ping", "fields": fields});
-    let from = go::base64([10, 0, 0, 7]);
+    let ping = |fields: Value| json!({"step": "ping", "from": MEMBER, "fields": fields});
+    let from = go::base64([10, 0, 0, 1]);
     run([
         ping(json!({"SeqNo": 7, "Node": "self"})),
         ping(json!({"SeqNo": 8, "Node": "other"})),
         ping(json!({"SeqNo": 9, "Node": ""})),
-        ping(json!({"SeqNo": 10, "Node": "self", "SourceAddr": from, "SourcePort": 7000,
+        ping(json!({"SeqNo": 10, "Node": "self", "SourceAddr": from, "SourcePort": 7946,
             "SourceNode": "n7"})),
         ping(json!({"SeqNo": 11, "Node": "self", "SourceAddr": from, "SourcePort": 0})),
         json!({"step": "ack", "fields": {"SeqNo": 3}}),
@@ -830,15 +834,15 @@ fn pings_are_answered_with_the_same_bytes_to_the_same_address() {
 #[test]
 fn relayed_pings_end_with_an_ack_or_a_nack_alike() {
     let ask = |seq_no: u32, nack: bool, source: &[u8]| {
-        json!({"step": "indirect-ping", "fields": {
-            "SeqNo": seq_no, "Target": go::base64([10, 0, 0, 5]), "Port": 7946, "Node": "n5",
-            "Nack": nack, "SourceAddr": go::base64(source), "SourcePort": 7000,
+        json!({"step": "indirect-ping", "from": MEMBER, "fields": {
+            "SeqNo": seq_no, "Target": go::base64([10, 0, 0, 1]), "Port": 7946, "Node": "n5",
+            "Nack": nack, "SourceAddr": go::base64(source), "SourcePort": 7946,
             "SourceNode": "n7",
         }})
     };
     let ack = |seq_no: u32| json!({"step": "ack", "fields": {"SeqNo": seq_no, "Payload": go::base64(b"x")}});
     run([
-        ask(70, true, &[10, 0, 0, 7]), // ours has the number 1
+        ask(70, true, &[10, 0, 0, 1]), // ours has the number 1
         ack(70),                       // nobody's
         advance(499),
         advance(1), // nack
@@ -846,14 +850,14 @@ fn relayed_pings_end_with_an_ack_or_a_nack_alike() {
         ask(71, true, &[]),
         ack(2),
         advance(1_000), // no nack
-        ask(72, false, &[10, 0, 0, 7]),
+        ask(72, false, &[10, 0, 0, 1]),
         advance(1_000),
     ]);
 }
 
 #[test]
 fn broadcasts_ride_along_in_the_same_order_and_as_often() {
-    let ping = |seq_no: u32| json!({"step": "ping", "fields": {"SeqNo": seq_no, "Node": "self"}});
+    let ping = |seq_no: u32| json!({"step": "ping", "from": MEMBER, "fields": {"SeqNo": seq_no, "Node": "self"}});
     let node = |n: u8| {
         // Lengths of 0, 40, 80, ... bytes: more than one packet takes, some of them equal.
         let meta = vec![n; 40 * usize::from(n % 7)];
@@ -876,7 +880,9 @@ fn broadcasts_ride_along_in_the_same_order_and_as_often() {
 fn a_broadcast_that_stands_alone_may_be_replaced_without_loss() {
     let mut pair = Pair::new();
     for seq_no in 1..=4 {
-        pair.step(json!({"step": "ping", "fields": {"SeqNo": seq_no, "Node": "self"}}));
+        pair.step(
+            json!({"step": "ping", "from": MEMBER, "fields": {"SeqNo": seq_no, "Node": "self"}}),
+        );
     }
     assert_eq!(pair.ours.queued_broadcasts(), 0);
     for step in [alive("n1", 1), alive("n1", 2), alive("n2", 1), alive("n3", 1)] {
@@ -1029,7 +1035,7 @@ impl Script {
         match self.rng.below(24) {
             // Go's queue holds more about ourselves than ours: all of it must fit.
             20 | 21 if pair.queued_bytes < 1_200 => {
-                json!({"step": "ping", "fields": {"SeqNo": self.rng.u32(), "Node": "self"}})
+                json!({"step": "ping", "from": MEMBER, "fields": {"SeqNo": self.rng.u32(), "Node": "self"}})
             }
             22 | 23 => self.compound(),
             0..8 => json!({"step": "alive", "fields": self.fields("Node")}),

@@ -6,6 +6,7 @@ pub mod go_duration;
 pub mod go_net;
 mod hash;
 mod instant;
+mod log_limit;
 mod mutation;
 mod printable;
 mod rng;
@@ -13,6 +14,7 @@ mod rng;
 pub(crate) use error_texts::error_texts;
 pub(crate) use hash::SeededHash;
 pub use instant::Instant;
+pub(crate) use log_limit::LogLimit;
 #[cfg(feature = "sim")]
 pub use mutation::Mutation;
 pub(crate) use mutation::mutated;

@@ -111,6 +111,8 @@ impl Exporter {
             ("memberlist.dropped.inadmissible", new.dropped_inadmissible, old.dropped_inadmissible),
             ("memberlist.dropped.queue_full", new.dropped_queue_full, old.dropped_queue_full),
             ("memberlist.dropped.relays", new.dropped_relays, old.dropped_relays),
+            ("memberlist.dropped.answers", new.dropped_answers, old.dropped_answers),
+            ("memberlist.dropped.replays", new.dropped_replays, old.dropped_replays),
         ] {
             count(name, new, old);
         }

@@ -68,6 +68,8 @@ pub struct Config {
     pub filter_merge: bool,
     /// Packets a gossip round may send to one target while the layer above has a backlog. Go: 1.
     pub gossip_burst: usize,
+    /// Drop exact copies of encrypted packets for a minute. Go has no counterpart.
+    pub drop_replays: bool,
     /// Lifeguard's parts, for experiments: scale the probe interval by the health score.
     pub lha_probe: bool,
     /// Lifeguard's parts, for experiments: start suspicion at its maximum and shrink it.
@@ -145,6 +147,7 @@ impl Config {
             gossip_burst: 4,
             incarnation_min: Incarnation(0),
             seed: [0; 32],
+            drop_replays: true,
             lha_probe: true,
             lha_suspicion: true,
             buddy_system: true,

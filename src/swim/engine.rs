@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    net::SocketAddr,
     sync::Arc,
     time::Duration,
 };
@@ -11,12 +10,16 @@ use super::{
     Config, Error, Host, NodeStateKind, NodeView, OpId, Output, StreamId, Times,
     answers::Answers,
     awareness::Awareness,
+    budget::Budget,
     handoff::Handoff,
+    logs::Logs,
     packets::PacketBuilder,
     ping::Handler,
     probe::Probe,
     push_pull::push_pull_scale,
     queue::BroadcastQueue,
+    relays::Relays,
+    replay::ReplayFilter,
     streams::Stream,
     suspicion::Suspicion,
     table::{RawAddr, Table},
@@ -43,7 +46,7 @@ pub struct Swim {
     pub(super) awareness: Awareness,
     pub(super) suspicions: BTreeMap<u32, Suspicion>,
     pub(super) handlers: BTreeMap<SeqNo, Handler>,
-    pub(super) relays: usize,
+    pub(super) relays: Relays,
     pub(super) probe: Option<Probe>,
     pub(super) probe_at: usize,
     pub(super) probe_pending: bool,
@@ -57,8 +60,10 @@ pub struct Swim {
     pub(super) leaving: bool,
     pub(super) stats: Stats,
     pub(super) builder: PacketBuilder,
-    /// Bytes that the datagram at hand may still unpack to.
-    pub(super) unpack_budget: usize,
+    /// Of the datagram at hand.
+    pub(super) budget: Budget,
+    pub(super) replays: ReplayFilter,
+    pub(super) logs: Logs,
     next_stream: u64,
     next_op: u64,
 }
@@ -108,6 +113,11 @@ pub struct Stats {
     pub dropped_queue_full: u64,
     /// Indirect pings dropped because too many were under way.
     pub dropped_relays: u64,
+    /// Pings and indirect pings that were not answered: too many in one packet, or the answer to
+    /// an address that is not a member's would be larger than the packet.
+    pub dropped_answers: u64,
+    /// Encrypted packets dropped because they were exact copies.
+    pub dropped_replays: u64,
 }
 
 impl Swim {
@@ -144,10 +154,11 @@ impl Swim {
         let codec =
             PacketCodec::build(codec_config).map_err(|error| Error::Config(error.to_string()))?;
         let mut rng = Rng::from_seed(config.seed);
+        let hash_seed = rng.u64();
         let vsn = versions(&config);
         let mut swim = Self {
             codec,
-            table: Table::new(rng.u64()),
+            table: Table::new(hash_seed),
             rng,
             timers: Timers::default(),
             outputs: VecDeque::new(),
@@ -156,7 +167,7 @@ impl Swim {
             awareness: Awareness::new(config.awareness_max_multiplier),
             suspicions: BTreeMap::new(),
             handlers: BTreeMap::new(),
-            relays: 0,
+            relays: Relays::new(hash_seed),
             probe: None,
             probe_at: 0,
             probe_pending: false,
@@ -170,7 +181,9 @@ impl Swim {
             leaving: false,
             stats: Stats::default(),
             builder: PacketBuilder::default(),
-            unpack_budget: 0,
+            budget: Budget::new(0),
+            replays: ReplayFilter::new(hash_seed, now),
+            logs: Logs::default(),
             next_stream: 1,
             next_op: 0,
             config,
@@ -196,6 +209,7 @@ impl Swim {
                 Timer::Reply(id) => self.forget_inbound(id),
             }
         }
+        self.logs.report(now);
     }
 
     /// The next effect, oldest first.
@@ -433,11 +447,6 @@ impl Swim {
     /// A socket address with Go's default for port 0.
     pub(super) fn fix_port(&self, port: u16) -> u16 {
         if port == 0 || self.config.protocol_version < 2 { self.config.bind_port } else { port }
-    }
-
-    pub(super) fn reply_to(&self, addr: &[u8], port: u16, from: SocketAddr) -> SocketAddr {
-        let ip = RawAddr::from_wire(addr).and_then(|addr| addr.ip());
-        ip.filter(|_| port > 0).map_or(from, |ip| SocketAddr::new(ip, port))
     }
 }
 

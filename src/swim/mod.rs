@@ -7,6 +7,7 @@
 
 mod answers;
 mod awareness;
+mod budget;
 mod config;
 mod engine;
 mod error;
@@ -14,6 +15,7 @@ mod gossip;
 mod handoff;
 mod host;
 mod join;
+mod logs;
 mod output;
 mod packets;
 mod ping;
@@ -22,6 +24,8 @@ mod preload;
 mod probe;
 mod push_pull;
 mod queue;
+mod relays;
+mod replay;
 mod state;
 mod streams;
 mod suspicion;

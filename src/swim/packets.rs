@@ -4,12 +4,18 @@ use std::net::SocketAddr;
 
 use tracing::{debug, warn};
 
-use super::{Host, Output, Swim, queue::retransmit_limit, state::refutable, table::RawAddr};
+use super::{
+    Host, Output, Swim,
+    budget::{Budget, Dropped},
+    queue::retransmit_limit,
+    state::refutable,
+    table::RawAddr,
+};
 use crate::{
     base::{Instant, mutated},
     wire::{
         CompoundParts, Dead, Message, Suspect,
-        limits::{COMPOUND_PARTS_MAX, DATAGRAM_BYTES_MAX, PACKET_DEPTH_MAX},
+        limits::{COMPOUND_PARTS_MAX, PACKET_DEPTH_MAX},
     },
 };
 
@@ -19,9 +25,6 @@ const COMPOUND_OVERHEAD: usize = 2;
 const USER_OVERHEAD: usize = COMPOUND_OVERHEAD + 1;
 /// Bytes at the front of a compound. Go: `compoundHeaderOverhead`.
 const COMPOUND_HEADER: usize = 2;
-/// Bytes that all compressed messages of one datagram may unpack to. Nested ones multiply, so
-/// without a common budget one small packet could keep the node busy for hours.
-const UNPACKED_BYTES_MAX: usize = 4 * DATAGRAM_BYTES_MAX;
 /// Type byte of a compound.
 const COMPOUND: u8 = 7;
 /// Type byte of a user message.
@@ -38,16 +41,20 @@ impl Swim {
         host: &mut dyn Host,
     ) {
         self.stats.udp_received += datagram.len() as u64;
-        self.unpack_budget = UNPACKED_BYTES_MAX;
+        self.budget = Budget::new(datagram.len());
         let mut buf = self.builder.take_scratch();
-        match self.codec.open(datagram, &mut buf) {
-            Ok(message) => self.dispatch(now, from, message, 0, host),
-            Err(error) => {
-                self.stats.dropped_malformed += 1;
-                warn!(target: "memberlist", "{error} from={from}");
+        match self.codec.open_sealed(datagram, &mut buf) {
+            Ok((_, Some(seal))) if self.config.drop_replays && !self.replays.admit(now, &seal) => {
+                self.stats.dropped_replays += 1;
+                if self.logs.details.admit(now) {
+                    debug!(target: "memberlist", "Dropping the copy of a packet from={from}");
+                }
             }
+            Ok((message, _)) => self.dispatch(now, from, message, 0, host),
+            Err(error) => self.malformed(error),
         }
         self.builder.put_scratch(buf);
+        self.log_dropped(now, from);
     }
 
     /// Works off the hand-off queues: alive messages first, the newest first. To be called after
@@ -72,8 +79,11 @@ impl Swim {
         depth: usize,
         host: &mut dyn Host,
     ) {
+        if !self.budget.take_part() {
+            return;
+        }
         if depth > PACKET_DEPTH_MAX {
-            return self.malformed(from, &"nested too deeply");
+            return self.malformed(Dropped::TooDeep);
         }
         match Message::decode(message) {
             Ok(Message::Ping(ping)) => self.handle_ping(from, &ping, host),
@@ -89,51 +99,58 @@ impl Swim {
                 let allowed = self.config.cidrs_allowed.is_empty()
                     || source.is_some_and(|addr| self.addr_allowed(addr));
                 if !allowed {
-                    debug!(target: "memberlist", "Blocked alive message from {from}");
+                    if self.logs.details.admit(now) {
+                        debug!(target: "memberlist", "Blocked alive message from {from}");
+                    }
                     return;
                 }
-                self.hand_off(message, true, from);
+                self.hand_off(now, message, true, from);
             }
             Ok(Message::Suspect(_) | Message::Dead(_) | Message::User(_)) => {
-                self.hand_off(message, false, from);
+                self.hand_off(now, message, false, from);
             }
             Ok(Message::Compound(body)) => match CompoundParts::parse(body) {
                 Ok(parts) => {
                     for part in parts {
                         match part {
                             Ok(part) => self.dispatch(now, from, part, depth + 1, host),
-                            Err(error) => self.malformed(from, &error),
+                            Err(error) => self.malformed(error),
+                        }
+                        if self.budget.is_spent() {
+                            break;
                         }
                     }
                 }
-                Err(error) => self.malformed(from, &error),
+                Err(error) => self.malformed(error),
             },
             Ok(Message::Compress(body)) => {
                 let mut plain = self.builder.take_scratch();
-                if self.unpack_budget == 0 {
-                    self.malformed(from, &"unpacks to too much");
+                if self.budget.unpacked == 0 {
+                    self.malformed(Dropped::UnpacksToTooMuch);
                 } else {
                     match self.codec.decompress(body, &mut plain) {
                         Ok(()) => {
-                            self.unpack_budget = self.unpack_budget.saturating_sub(plain.len());
+                            self.budget.unpacked = self.budget.unpacked.saturating_sub(plain.len());
                             self.dispatch(now, from, &plain, depth + 1, host);
                         }
                         Err(error) => {
-                            self.unpack_budget = 0; // broken data costs as much as whole data
-                            self.malformed(from, &error);
+                            self.budget.unpacked = 0; // broken data costs as much as whole data
+                            self.malformed(error);
                         }
                     }
                 }
                 self.builder.put_scratch(plain);
             }
-            Err(error) => self.malformed(from, &error),
+            Err(error) => self.malformed(error),
         }
     }
 
-    fn hand_off(&mut self, message: &[u8], high: bool, from: SocketAddr) {
+    fn hand_off(&mut self, now: Instant, message: &[u8], high: bool, from: SocketAddr) {
         if !self.handoff.push(message, high) {
             self.stats.dropped_queue_full += 1;
-            warn!(target: "memberlist", "handler queue full, dropping message from={from}");
+            if self.logs.handoff.admit(now) {
+                warn!(target: "memberlist", "handler queue full, dropping message from={from}");
+            }
         }
     }
 
@@ -170,9 +187,23 @@ impl Swim {
         }
     }
 
-    fn malformed(&mut self, from: SocketAddr, error: &dyn std::fmt::Display) {
+    fn malformed(&mut self, reason: impl Into<Dropped>) {
         self.stats.dropped_malformed += 1;
-        warn!(target: "memberlist", "{error} from={from}");
+        self.budget.drop_part(reason.into());
+    }
+
+    /// One line for all that was wrong with the datagram.
+    fn log_dropped(&mut self, now: Instant, from: SocketAddr) {
+        let Some((reason, parts)) = self.budget.take_dropped() else { return };
+        if !self.logs.packets.admit(now) {
+            return;
+        }
+        match parts.saturating_sub(1) {
+            0 => warn!(target: "memberlist", "{reason} from={from}"),
+            more => {
+                warn!(target: "memberlist", "{reason} from={from} and {more} more in the packet")
+            }
+        }
     }
 
     /// Sends one message, filled up with broadcasts. Go: `sendMsg`.

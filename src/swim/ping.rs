@@ -2,16 +2,19 @@
 
 use std::net::SocketAddr;
 
-use tracing::{debug, warn};
+use tracing::debug;
 
-use super::{Error, Host, OpId, OpResult, Output, Swim, table::RawAddr, timer::Timer};
+use super::{
+    Error, Host, OpId, OpResult, Output, Swim,
+    budget::{Budget, Dropped},
+    relays::{Requester, Share},
+    table::RawAddr,
+    timer::Timer,
+};
 use crate::{
     base::{Instant, printable},
     wire::{Ack, Bin, IndirectPing, Nack, Ping, SeqNo},
 };
-
-/// Relayed pings under way at most; each makes us send to an address that a peer chose.
-const RELAYS_MAX: usize = 1024;
 
 /// Who waits for an ack.
 #[derive(Debug)]
@@ -21,7 +24,9 @@ pub(super) enum Handler {
     /// A ping for somebody else.
     Relay {
         /// Where the answer goes.
-        to: SocketAddr,
+        route: Route,
+        /// To be given back.
+        share: Share,
         /// Of the request.
         seq_no: SeqNo,
         /// Whether a nack is wanted.
@@ -36,6 +41,14 @@ pub(super) enum Handler {
         /// When the ping went out.
         sent: Instant,
     },
+}
+
+/// An address that an answer goes to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Route {
+    to: SocketAddr,
+    /// Whether a node is listed with it. Others get no gossip, and no more bytes than they sent.
+    member: bool,
 }
 
 impl Swim {
@@ -81,29 +94,60 @@ impl Swim {
         ping.encode(out);
     }
 
-    /// Answers with an ack, and with gossip. Go: `handlePing`.
+    /// Answers with an ack, and members with gossip. Go: `handlePing`.
     pub(super) fn handle_ping(&mut self, from: SocketAddr, ping: &Ping<'_>, host: &mut dyn Host) {
-        if !ping.node.is_empty() && ping.node != self.config.name.as_bytes() {
-            warn!(
-                target: "memberlist",
-                "Got ping for unexpected node '{}' from={from}",
-                printable(ping.node)
-            );
+        if !self.budget.take_answer() {
+            self.stats.dropped_answers += 1;
             return;
         }
+        if !ping.node.is_empty() && ping.node != self.config.name.as_bytes() {
+            let name = printable(ping.node).to_string();
+            return self.budget.drop_part(Dropped::UnexpectedNode(name));
+        }
+        let source = (ping.source_addr.as_slice(), ping.source_port, ping.source_node);
+        let route = self.route(source, from);
         let mut payload = self.builder.take_scratch();
         host.ack_payload(&mut payload);
         let bin = if payload.is_empty() { Bin::NIL } else { payload.as_slice().into() };
-        let to = self.reply_to(ping.source_addr.as_slice(), ping.source_port, from);
-        self.send_ack(to, Ack { seq_no: ping.seq_no, payload: bin }, host);
+        let mut message = self.builder.take_scratch();
+        Ack { seq_no: ping.seq_no, payload: bin }.encode(&mut message);
+        if !route.member && !self.budget.take_echo(self.codec.sealed_len(message.len())) {
+            message.clear();
+            Ack::encode_bare(ping.seq_no, &mut message);
+            if !self.budget.take_echo(self.codec.sealed_len(message.len())) {
+                message.clear();
+                self.stats.dropped_answers += 1;
+            }
+        }
+        if !message.is_empty() {
+            self.answer(route, &message, host);
+        }
+        self.builder.put_scratch(message);
         self.builder.put_scratch(payload);
     }
 
-    fn send_ack(&mut self, to: SocketAddr, ack: Ack<'_>, host: &mut dyn Host) {
-        let mut message = self.builder.take_scratch();
-        ack.encode(&mut message);
-        self.send_with_gossip(to, &message, host);
-        self.builder.put_scratch(message);
+    /// Where the answer to a request goes: to the source that it names if that is a member's
+    /// address or on the sender's host, else to the sender. So no third party can be answered.
+    fn route(&mut self, source: (&[u8], u16, &[u8]), from: SocketAddr) -> Route {
+        let (addr, port, name) = source;
+        let ip = RawAddr::from_wire(addr).and_then(|addr| addr.ip()).filter(|_| port > 0);
+        let named = ip.map_or(from, |ip| SocketAddr::new(ip, port));
+        if self.table.has_addr(named, name) {
+            return Route { to: named, member: true };
+        }
+        if named.ip() == from.ip().to_canonical() {
+            return Route { to: named, member: false };
+        }
+        Route { to: from, member: self.table.has_addr(from, name) }
+    }
+
+    /// Sends an answer, to members with gossip aboard, but once for each datagram.
+    fn answer(&mut self, route: Route, message: &[u8], host: &mut dyn Host) {
+        if route.member && self.budget.take_gossip() {
+            self.send_with_gossip(route.to, message, host);
+        } else {
+            self.send_compound(route.to, &[message], false);
+        }
     }
 
     /// Pings a node for a peer that got no answer. Go: `handleIndirectPing`.
@@ -114,38 +158,71 @@ impl Swim {
         request: &IndirectPing<'_>,
         host: &mut dyn Host,
     ) {
+        if !self.budget.take_answer() {
+            self.stats.dropped_answers += 1;
+            return;
+        }
         let target = RawAddr::from_wire(request.target.as_slice()).and_then(|addr| addr.ip());
         let Some(ip) = target else {
             self.stats.dropped_malformed += 1;
             return;
         };
-        if self.relays >= RELAYS_MAX {
+        let requester = match self.table.has_addr(from, request.source_node) {
+            true => Requester::Member(from),
+            false => Requester::Stranger(from.ip()),
+        };
+        let Some(share) = self.relays.begin(requester) else {
             self.stats.dropped_relays += 1;
             return;
-        }
-        self.relays += 1;
-        let target = SocketAddr::new(ip, self.fix_port(request.port));
-        let to = self.reply_to(request.source_addr.as_slice(), request.source_port, from);
+        };
+        let source = (request.source_addr.as_slice(), request.source_port, request.source_node);
+        let route = self.route(source, from);
+        let to = SocketAddr::new(ip, self.fix_port(request.port));
+        let target = Route { to, member: self.table.has_addr(to, request.node) };
         let seq_no = self.next_seq_no();
-        let relay = Handler::Relay { to, seq_no: request.seq_no, nack: request.nack };
-        self.handlers.insert(seq_no, relay);
-        self.timers.set(now + self.config.probe_timeout, Timer::Handler(seq_no));
-        self.send_ping(target, seq_no, request.node, host);
+        let mut ping = self.builder.take_scratch();
+        let mut echo = if route.member { 0 } else { self.codec.sealed_len(BARE_ANSWER_BYTES) };
+        if target.member {
+            self.encode_ping(seq_no, request.node, &mut ping);
+        } else {
+            // Whoever is there answers to where it comes from; it need not know us.
+            Ping { seq_no, node: request.node, ..Ping::default() }.encode(&mut ping);
+            echo += self.codec.sealed_len(ping.len());
+        }
+        if self.budget.take_echo(echo) {
+            let (asked, nack) = (request.seq_no, request.nack);
+            self.handlers.insert(seq_no, Handler::Relay { route, share, seq_no: asked, nack });
+            self.timers.set(now + self.config.probe_timeout, Timer::Handler(seq_no));
+            self.answer(target, &ping, host);
+        } else {
+            self.relays.end(share);
+            self.stats.dropped_answers += 1;
+        }
+        self.builder.put_scratch(ping);
     }
 
     /// Whoever waits for this ack gets it; the sender does not matter. Go: `handleAck`.
     pub(super) fn handle_ack(&mut self, now: Instant, ack: &Ack<'_>, host: &mut dyn Host) {
         match self.handlers.remove(&ack.seq_no) {
             Some(Handler::Probe) => self.probe_acked(now, ack.payload.as_slice(), host),
-            Some(Handler::Relay { to, seq_no, .. }) => {
-                self.relays -= 1;
-                self.send_ack(to, Ack { seq_no, payload: Bin::NIL }, host);
+            Some(Handler::Relay { route, share, seq_no, .. }) => {
+                self.relays.end(share);
+                let mut message = self.builder.take_scratch();
+                match route.member {
+                    true => Ack { seq_no, payload: Bin::NIL }.encode(&mut message),
+                    false => Ack::encode_bare(seq_no, &mut message),
+                }
+                self.answer(route, &message, host);
+                self.builder.put_scratch(message);
             }
             Some(Handler::Api { op, sent, .. }) => {
                 let result = Ok(OpResult::Rtt(now - sent));
                 self.outputs.push_back(Output::Done { op, result });
             }
-            None => debug!(target: "memberlist", seq_no = ack.seq_no.0, "ack nobody waits for"),
+            None if self.logs.details.admit(now) => {
+                debug!(target: "memberlist", seq_no = ack.seq_no.0, "no ping waits for this ack");
+            }
+            None => {}
         }
     }
 
@@ -161,12 +238,13 @@ impl Swim {
     /// The time for an ack to a relayed or API ping is over.
     pub(super) fn expire_handler(&mut self, seq_no: SeqNo, host: &mut dyn Host) {
         match self.handlers.remove(&seq_no) {
-            Some(Handler::Relay { to, seq_no, nack }) => {
-                self.relays -= 1;
+            Some(Handler::Relay { route, share, seq_no, nack }) => {
+                self.relays.end(share);
                 if nack {
                     let mut message = self.builder.take_scratch();
                     Nack { seq_no }.encode(&mut message);
-                    self.send_with_gossip(to, &message, host);
+                    self.budget = Budget::new(0); // no datagram is at hand
+                    self.answer(route, &message, host);
                     self.builder.put_scratch(message);
                 }
             }
@@ -181,3 +259,6 @@ impl Swim {
         }
     }
 }
+
+/// An ack or nack that carries nothing but its number, at most.
+const BARE_ANSWER_BYTES: usize = 13;

@@ -15,11 +15,12 @@ use super::{
     timer::Timer,
 };
 use crate::{
-    base::{Instant, mutated},
+    base::{Instant, mutated, printable},
     wire::{Alive, Incompatible, NodeState, PushPull, Versions, Vsn},
 };
 
-/// Bytes of a row besides its name and meta, and of what stands before the rows, at most.
+/// Bytes of a row besides its name and meta, at least and at most, and of what stands before.
+const ROW_BYTES_MIN: usize = 56;
 const ROW_BYTES: usize = 88;
 const HEADER_BYTES: usize = 64;
 /// Clusters above this size sync less often. Go: `pushPullScaleThreshold`.
@@ -82,7 +83,9 @@ impl Swim {
         let message = match self.local_state(now, join, host) {
             Ok(answer) => answer.message,
             Err(error) => {
-                error!(target: "memberlist", "Push/Pull with {to} failed: {error}");
+                if self.logs.push_pulls.admit(now) {
+                    error!(target: "memberlist", "Push/Pull with {to} failed: {error}");
+                }
                 return op.map_or((), |op| self.done(op, Err(error)));
             }
         };
@@ -113,6 +116,10 @@ impl Swim {
         let rows = Rows { rows: self.table.rows(), left: self.table.len() };
         let varying = |row: &Row| row.record.name.len() + row.record.meta.len();
         let size: usize = self.table.rows_unordered().map(|row| ROW_BYTES + varying(row)).sum();
+        let least = size - self.table.len() * (ROW_BYTES - ROW_BYTES_MIN);
+        if let Some(reason) = too_large(least, user_state.len()) {
+            return Err(Error::Peer(reason)); // found without the work of encoding it
+        }
         let mut message = Vec::with_capacity(size + user_state.len() + HEADER_BYTES);
         PushPull::encode(join, rows, &user_state, &mut message);
         if let Some(reason) = too_large(message.len(), user_state.len()) {
@@ -224,7 +231,7 @@ impl Swim {
             })
             .collect();
         host.check_merge(&views).map_err(|reason| {
-            info!(target: "memberlist", "merge refused: {reason}");
+            info!(target: "memberlist", "merge refused: {}", printable(&reason));
             Error::Peer(reason)
         })
     }
@@ -267,7 +274,7 @@ impl<'a, I: Iterator<Item = &'a Row>> ExactSizeIterator for Rows<'a, I> {}
 
 fn understood(versions: &Versions, name: &[u8], vsn: Vsn) -> Result<(), Error> {
     versions.check(vsn).map_err(|Incompatible { delegate, spoken, understood }| {
-        let (name, (min, max)) = (name.escape_ascii(), understood.into_inner());
+        let (name, (min, max)) = (printable(name), understood.into_inner());
         let delegate = if delegate { "delegate " } else { "" };
         Error::Peer(format!(
             "Node '{name}' {delegate}protocol version ({spoken}) is incompatible: [{min}, {max}]"

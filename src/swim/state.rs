@@ -12,7 +12,7 @@ use super::{
     timer::Timer,
 };
 use crate::{
-    base::{Instant, mutated},
+    base::{Instant, mutated, printable},
     wire::{
         Alive, Dead, Incarnation, Suspect, Vsn,
         limits::{META_BYTES_MAX, PUSH_PULL_ROWS_MAX},
@@ -59,15 +59,17 @@ impl Swim {
         if let [min, max, _, ..] = *vsn
             && (min == 0 || max == 0 || min > max)
         {
-            warn!(
-                target: "memberlist",
-                "Ignoring an alive message for '{name}' because protocol version(s) are wrong: \
-                 {min} <= {max} should be >0"
-            );
+            if self.logs.alive.admit(now) {
+                warn!(
+                    target: "memberlist",
+                    "Ignoring an alive message for '{name}' because protocol version(s) are \
+                     wrong: {min} <= {max} should be >0"
+                );
+            }
             return;
         }
         let full_vsn: Option<Vsn> = vsn.first_chunk().copied();
-        if self.config.filter_alive && !self.passes_filter(alive, name, addr, full_vsn, host) {
+        if self.config.filter_alive && !self.passes_filter(now, alive, name, addr, full_vsn, host) {
             return;
         }
 
@@ -76,7 +78,7 @@ impl Swim {
         if let Some(row) = known.and_then(|slot| self.table.get(slot)) {
             if row.record.addr != addr || row.record.port != alive.port {
                 if !self.addr_allowed(addr) {
-                    return warn_cidr(name);
+                    return self.warn_cidr(now, name);
                 }
                 if !self.may_reclaim(now, row) {
                     return self.conflict(now, name, addr, alive, host);
@@ -89,7 +91,7 @@ impl Swim {
                 reclaims = true;
             }
         } else if !self.addr_allowed(addr) {
-            return warn_cidr(name);
+            return self.warn_cidr(now, name);
         } else if self.table.len() >= PUSH_PULL_ROWS_MAX {
             self.stats.dropped_inadmissible += 1;
             return;
@@ -125,7 +127,9 @@ impl Swim {
                 && vsn == row.record.vsn;
             if !same {
                 self.refute(alive.incarnation);
-                warn!(target: "memberlist", "Refuting an alive message for '{name}'");
+                if self.logs.refutes.admit(now) {
+                    warn!(target: "memberlist", "Refuting an alive message for '{name}'");
+                }
             }
             return;
         }
@@ -144,7 +148,7 @@ impl Swim {
         notify: Option<OpId>,
         host: &mut dyn Host,
     ) {
-        let Some(row) = self.table.get_mut(slot) else { return };
+        let Some(row) = self.table.get(slot) else { return };
         let old_state = row.state;
         let meta_changed = *row.record.meta != *alive.meta.as_slice();
         let record = &row.record;
@@ -158,8 +162,10 @@ impl Swim {
                 Arc::clone(&record.meta)
             };
             let name = Arc::clone(&record.name);
-            row.record = Arc::new(Record { name, addr, port: alive.port, meta, vsn });
+            let record = Record { name, addr, port: alive.port, meta, vsn };
+            self.table.set_record(slot, Arc::new(record));
         }
+        let Some(row) = self.table.get_mut(slot) else { return };
         row.incarnation = alive.incarnation;
         let name = Arc::clone(&row.record.name);
         if old_state != NodeStateKind::Alive {
@@ -208,7 +214,10 @@ impl Swim {
         }
         if slot == self.me {
             self.refute(incarnation);
-            warn!(target: "memberlist", "Refuting a suspect message (from: {from})");
+            if self.logs.refutes.admit(now) {
+                let from = printable(from);
+                warn!(target: "memberlist", "Refuting a suspect message (from: {from})");
+            }
             return;
         }
         row.incarnation = incarnation;
@@ -282,7 +291,10 @@ impl Swim {
         }
         if slot == self.me && !self.leaving {
             self.refute(incarnation);
-            warn!(target: "memberlist", "Refuting a dead message (from: {from})");
+            if self.logs.refutes.admit(now) {
+                let from = printable(from);
+                warn!(target: "memberlist", "Refuting a dead message (from: {from})");
+            }
             return;
         }
         row.incarnation = incarnation;
@@ -335,11 +347,13 @@ impl Swim {
         host: &mut dyn Host,
     ) {
         let Some(row) = self.table.find(name).and_then(|slot| self.table.get(slot)) else { return };
-        warn!(
-            target: "memberlist",
-            "Conflicting address for {name}. Mine: {:?} Theirs: {:?}:{} Old state: {:?}",
-            row.socket_addr(), addr.ip(), alive.port, row.state
-        );
+        if self.logs.conflicts.admit(now) {
+            warn!(
+                target: "memberlist",
+                "Conflicting address for {name}. Mine: {:?} Theirs: {:?}:{} Old state: {:?}",
+                row.socket_addr(), addr.ip(), alive.port, row.state
+            );
+        }
         let meta = Arc::from(alive.meta.as_slice());
         let other = NodeView {
             name: &row.record.name,
@@ -373,7 +387,8 @@ impl Swim {
     }
 
     fn passes_filter(
-        &self,
+        &mut self,
+        now: Instant,
         alive: &Alive<'_>,
         name: &str,
         addr: RawAddr,
@@ -381,7 +396,9 @@ impl Swim {
         host: &mut dyn Host,
     ) -> bool {
         let Some(vsn) = vsn else {
-            warn!(target: "memberlist", "ignoring alive message for '{name}': Vsn is not present");
+            if self.logs.alive.admit(now) {
+                warn!(target: "memberlist", "ignoring alive message for '{name}': Vsn is not present");
+            }
             return false;
         };
         let (name, meta) = (Arc::from(name), Arc::from(alive.meta.as_slice()));
@@ -394,11 +411,20 @@ impl Swim {
             incarnation: alive.incarnation,
             state: NodeStateKind::Alive,
         };
-        host.check_alive(&view)
-            .inspect_err(|reason| {
-                warn!(target: "memberlist", "ignoring alive message for '{name}': {reason}");
-            })
-            .is_ok()
+        let verdict = host.check_alive(&view);
+        if let Err(reason) = &verdict
+            && self.logs.alive.admit(now)
+        {
+            let reason = printable(reason);
+            warn!(target: "memberlist", "ignoring alive message for '{name}': {reason}");
+        }
+        verdict.is_ok()
+    }
+
+    fn warn_cidr(&mut self, now: Instant, name: &str) {
+        if self.logs.alive.admit(now) {
+            warn!(target: "memberlist", "Rejected IP of node {name}: not in the allowed networks");
+        }
     }
 
     /// Go: `Config.IPAllowed`. An empty address never matches a network.
@@ -427,10 +453,6 @@ impl Swim {
             self.done(op, Ok::<(), Error>(()));
         }
     }
-}
-
-fn warn_cidr(name: &str) {
-    warn!(target: "memberlist", "Rejected IP of node {name}: not in the allowed networks");
 }
 
 fn plausible(stored: Incarnation, got: Incarnation) -> bool {

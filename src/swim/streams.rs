@@ -51,6 +51,7 @@ impl Swim {
                 let result = self.push_pull_result(now, input, host);
                 if let Err(error) = &result
                     && op.is_none()
+                    && self.logs.push_pulls.admit(now)
                 {
                     error!(target: "memberlist", "Push/Pull with {to} failed: {error}");
                 }
@@ -144,10 +145,12 @@ impl Swim {
         match input {
             StreamInput::Message(StreamMessage::Ping { seq_no, node }) => {
                 if !node.is_empty() && node != self.config.name.as_bytes() {
-                    warn!(
-                        target: "memberlist",
-                        "Got ping for unexpected node {} from={from}", printable(&node)
-                    );
+                    if self.logs.streams.admit(now) {
+                        warn!(
+                            target: "memberlist",
+                            "Got ping for unexpected node {} from={from}", printable(&node)
+                        );
+                    }
                     return self.close(id);
                 }
                 let mut message = Vec::new();
@@ -164,22 +167,33 @@ impl Swim {
                 }
             }
             StreamInput::Message(StreamMessage::Ack { .. } | StreamMessage::Error(_)) => {
-                error!(target: "memberlist", "Received invalid msgType from={from}");
+                if self.logs.streams.admit(now) {
+                    error!(target: "memberlist", "Received invalid msgType from={from}");
+                }
                 self.close(id);
             }
             StreamInput::Broken(StreamError::Refuse(reason)) => {
-                error!(target: "memberlist", "failed to receive and remove the stream: {reason} from={from}");
+                if self.logs.streams.admit(now) {
+                    let reason = printable_text(&reason, 2 * PRINTABLE_BYTES_MAX);
+                    error!(target: "memberlist", "failed to receive and remove the stream: {reason} from={from}");
+                }
                 let text = reason.to_string();
                 self.stats.dropped_malformed += 1;
                 self.refuse(now, id, from, &text);
             }
             StreamInput::Broken(StreamError::Close(reason)) => {
-                error!(target: "memberlist", "failed to receive: {reason} from={from}");
+                if self.logs.streams.admit(now) {
+                    let reason = printable_text(&reason, 2 * PRINTABLE_BYTES_MAX);
+                    error!(target: "memberlist", "failed to receive: {reason} from={from}");
+                }
                 self.stats.dropped_malformed += 1;
                 self.close(id);
             }
             StreamInput::Failed { error, .. } => {
-                debug!(target: "memberlist", "stream ended: {error} from={from}");
+                if self.logs.details.admit(now) {
+                    let error = printable(&error);
+                    debug!(target: "memberlist", "stream ended: {error} from={from}");
+                }
             }
             StreamInput::Sent | StreamInput::Accepted { .. } => {}
         }
@@ -196,7 +210,9 @@ impl Swim {
         host: &mut dyn Host,
     ) {
         if self.inbound_push_pulls >= INBOUND_PUSH_PULLS_MAX {
-            error!(target: "memberlist", "Too many pending push/pull requests");
+            if self.logs.push_pulls.admit(now) {
+                error!(target: "memberlist", "Too many pending push/pull requests");
+            }
             return self.close(id);
         }
         match self.local_state(now, state.join, host) {
@@ -206,11 +222,16 @@ impl Swim {
                 self.reply(now, id, from, answer.message, Some(answer.id));
             }
             Err(error) => {
-                error!(target: "memberlist", "Failed to push local state: {error} from={from}");
+                if self.logs.push_pulls.admit(now) {
+                    error!(target: "memberlist", "Failed to push local state: {error} from={from}");
+                }
                 self.refuse(now, id, from, &error.to_string());
             }
         }
-        if let Err(error) = self.merge(now, state, host) {
+        if let Err(error) = self.merge(now, state, host)
+            && self.logs.push_pulls.admit(now)
+        {
+            let error = printable_text(&error, 4 * PRINTABLE_BYTES_MAX);
             error!(target: "memberlist", "Failed push/pull merge: {error} from={from}");
         }
     }

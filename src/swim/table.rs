@@ -105,6 +105,10 @@ pub(super) struct Table {
     /// Rows by state: alive, suspect, dead, left.
     counts: [usize; 4],
     generation: u64,
+    /// Slots by address; made when first asked for.
+    addrs: Option<HashTable<u32>>,
+    /// Several rows have one address, of which `addrs` has one.
+    addrs_shared: bool,
 }
 
 const NOT_LIVE: u32 = u32::MAX;
@@ -122,6 +126,8 @@ impl Table {
             lately_dead: BTreeMap::new(),
             counts: [0; 4],
             generation: 0,
+            addrs: None,
+            addrs_shared: false,
         }
     }
 
@@ -149,6 +155,64 @@ impl Table {
     pub(super) fn find(&self, name: &str) -> Option<u32> {
         let same = |slot: &u32| self.get(*slot).is_some_and(|row| &*row.record.name == name);
         self.names.find(self.hash.hash_one(name), same).copied()
+    }
+
+    /// Whether a node is listed with this address; `name` is who it is said to be, and makes the
+    /// look-up cheap if that is true.
+    pub(super) fn has_addr(&mut self, addr: SocketAddr, name: &[u8]) -> bool {
+        let addr = (addr.ip().to_canonical(), addr.port());
+        let named = std::str::from_utf8(name).ok().and_then(|name| self.find(name));
+        if named.is_some_and(|slot| addr_of(&self.rows, slot) == Some(addr)) {
+            return true;
+        }
+        if self.addrs.is_none() {
+            self.addrs = Some(HashTable::new());
+            for slot in 0..self.rows.len() as u32 {
+                self.index_addr(slot);
+            }
+        }
+        let same = |slot: &u32| addr_of(&self.rows, *slot) == Some(addr);
+        self.addrs
+            .as_ref()
+            .is_some_and(|addrs| addrs.find(self.hash.hash_one(addr), same).is_some())
+    }
+
+    /// Replaces what a node says about itself.
+    pub(super) fn set_record(&mut self, slot: u32, record: Arc<Record>) {
+        let moved = self
+            .get(slot)
+            .is_some_and(|row| (row.record.addr, row.record.port) != (record.addr, record.port));
+        if moved {
+            self.unindex_addr(slot);
+        }
+        if let Some(row) = self.get_mut(slot) {
+            row.record = record;
+        }
+        if moved {
+            self.index_addr(slot);
+        }
+    }
+
+    fn index_addr(&mut self, slot: u32) {
+        let Self { rows, addrs: Some(addrs), hash, .. } = self else { return };
+        let Some(addr) = addr_of(rows, slot) else { return };
+        let key = hash.hash_one(addr);
+        // The first keeps its place, or a claim to an address could end its owner's.
+        if addrs.find(key, |known| addr_of(rows, *known) == Some(addr)).is_some() {
+            self.addrs_shared = true;
+            return;
+        }
+        addrs.insert_unique(key, slot, |slot| {
+            addr_of(rows, *slot).map_or(0, |addr| hash.hash_one(addr))
+        });
+    }
+
+    fn unindex_addr(&mut self, slot: u32) {
+        let Self { rows, addrs: Some(addrs), hash, .. } = self else { return };
+        let Some(addr) = addr_of(rows, slot) else { return };
+        if let Ok(entry) = addrs.find_entry(hash.hash_one(addr), |known| *known == slot) {
+            entry.remove();
+        }
     }
 
     pub(super) fn get(&self, slot: u32) -> Option<&Row> {
@@ -194,6 +258,7 @@ impl Table {
         self.order.swap(at, last);
         self.count(NodeStateKind::Dead, 1);
         self.generation += 1;
+        self.index_addr(slot);
         slot
     }
 
@@ -235,6 +300,9 @@ impl Table {
         }
         rng.shuffle(&mut kept);
         self.order = kept;
+        if std::mem::take(&mut self.addrs_shared) {
+            self.addrs = None; // whoever shared an address with one that is gone is found again
+        }
     }
 
     /// Forgets since when nodes are lately dead, if that was before `since`.
@@ -309,6 +377,7 @@ impl Table {
 
     fn remove(&mut self, slot: u32) {
         self.remove_live(slot);
+        self.unindex_addr(slot);
         let Some(row) = self.rows.get_mut(slot as usize).and_then(Option::take) else { return };
         self.count(row.state, -1);
         self.lately_dead.remove(&(row.state_change, slot));
@@ -331,6 +400,12 @@ impl Table {
             row.live_at = at;
         }
     }
+}
+
+/// Where the node in a slot is reached.
+fn addr_of(rows: &[Option<Row>], slot: u32) -> Option<(IpAddr, u16)> {
+    let record = &rows.get(slot as usize)?.as_ref()?.record;
+    Some((record.addr.ip()?, record.port))
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The rules of the membership engine at its entry points, one engine or a few on virtual time.
 
 mod cluster;
+mod echo;
 mod exchange;
 mod probing;
 mod rules;

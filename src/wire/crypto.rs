@@ -157,6 +157,21 @@ pub(super) fn open(
     Ok(start..start + plain)
 }
 
+/// What differs between any two packets that a key has sealed: a copy has that of its original.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Seal {
+    pub(crate) nonce: [u8; NONCE_LEN],
+    pub(crate) tag: [u8; TAG_LEN],
+}
+
+/// The seal of a payload, opened or not.
+pub(super) fn seal_of(payload: &[u8]) -> Option<Seal> {
+    let (_, sealed) = payload.split_at_checked(VERSION_LEN)?;
+    let (nonce, sealed) = sealed.split_first_chunk()?;
+    let (_, tag) = sealed.split_last_chunk()?;
+    Some(Seal { nonce: *nonce, tag: *tag })
+}
+
 const VERSION_LEN: usize = 1;
 pub(super) const NONCE_LEN: usize = 12;
 const TAG_LEN: usize = 16;

@@ -260,6 +260,15 @@ framed! {
     UserHeader: USER,
 }
 
+impl Ack<'_> {
+    /// Appends an ack without the key of the payload, which reads as nil: it is shorter than any
+    /// ping.
+    pub(crate) fn encode_bare(seq_no: SeqNo, out: &mut Vec<u8>) {
+        out.push(kind::ACK);
+        Value::encode(&Nack { seq_no }, &mut Writer::new(out));
+    }
+}
+
 impl NodeState<'_> {
     /// Appends one row (rows have no type byte).
     pub fn encode(&self, out: &mut Vec<u8>) {

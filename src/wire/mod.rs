@@ -17,6 +17,7 @@ mod versions;
 
 pub use compound::{CompoundParts, encode_compound};
 pub use compress::Compression;
+pub(crate) use crypto::Seal;
 pub use error::{CryptoError, DecodeError, ForeignProtocol};
 pub use keyring::{Keyring, KeyringError};
 pub use message::{

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{
     CryptoError, DecodeError, Keyring, StreamCodec,
     compress::{Compression, Compressor, Decompressor},
-    crypto::{self, NONCE_LEN, SealVersion, Sealer},
+    crypto::{self, NONCE_LEN, Seal, SealVersion, Sealer},
     label,
     limits::DATAGRAM_BYTES_MAX,
     message::kind,
@@ -63,20 +63,32 @@ impl PacketCodec {
         datagram: &'a [u8],
         buf: &'a mut Vec<u8>,
     ) -> Result<&'a [u8], DecodeError> {
+        self.open_sealed(datagram, buf).map(|(message, _)| message)
+    }
+
+    /// As [`PacketCodec::open`], with what tells the packet from all others if a key opened it.
+    pub(crate) fn open_sealed<'a>(
+        &mut self,
+        datagram: &'a [u8],
+        buf: &'a mut Vec<u8>,
+    ) -> Result<(&'a [u8], Option<Seal>), DecodeError> {
         let config = &*self.config;
         let (got, payload) = label::split(datagram)?;
         label::check(&config.label, got, config.skip_inbound_label_check)?;
         if config.keyring.is_empty() {
-            return check_crc(payload);
+            return Ok((check_crc(payload)?, None));
         }
         buf.clear();
         buf.extend_from_slice(payload);
         match crypto::open(&config.keyring, &config.label, buf) {
-            Ok(plaintext) => check_crc(buf.get(plaintext).unwrap_or_default()),
+            Ok(plaintext) => {
+                let message = check_crc(buf.get(plaintext).unwrap_or_default())?;
+                Ok((message, crypto::seal_of(buf)))
+            }
             Err(error) if config.verify_incoming => Err(error.into()),
             // Padding is only looked at once a key has fitted and the text is overwritten.
             Err(error @ CryptoError::Padding) => Err(error.into()),
-            Err(_) => check_crc(payload),
+            Err(_) => Ok((check_crc(payload)?, None)),
         }
     }
 
@@ -124,6 +136,15 @@ impl PacketCodec {
     pub fn overhead(&self, encrypted: bool) -> usize {
         let encryption = if encrypted { self.config.seal_version().overhead() } else { 0 };
         label::overhead(&self.config.label) + encryption
+    }
+
+    /// Bytes of the datagram for a message of `len` bytes, if compression does not make it shorter.
+    pub(crate) fn sealed_len(&self, len: usize) -> usize {
+        let sealed = match self.config.sealing_key() {
+            Some(_) => self.config.seal_version().sealed_len(len),
+            None => len,
+        };
+        label::overhead(&self.config.label) + sealed
     }
 
     /// The configuration in force.

@@ -22,7 +22,9 @@ fn silent() -> Node {
     let mut config = quiet();
     config.retransmit_mult = 0; // what is queued goes out once
     let mut me = Node::new(config);
-    me.send(|out| Ping { node: b"me", ..Ping::default() }.encode(out));
+    let source_addr = [10, 0, 0, 1].as_slice().into(); // only members get gossip with their ack
+    let ping = Ping { node: b"me", source_addr, source_port: 7946, ..Ping::default() };
+    me.send(|out| ping.encode(out));
     me.outputs();
     assert_eq!(me.swim.queued_broadcasts(), 0);
     me
@@ -105,7 +107,7 @@ fn a_relayed_ping_that_is_answered_is_acked_and_not_nacked() {
 }
 
 #[test]
-fn relays_under_way_are_bounded() {
+fn relays_under_way_for_one_host_are_bounded() {
     let mut me = silent();
     let ask = |me: &mut Node| {
         let request = IndirectPing {
@@ -117,7 +119,7 @@ fn relays_under_way_are_bounded() {
         me.send(|out| request.encode(out));
         me.sent().len()
     };
-    for _ in 0..1024 {
+    for _ in 0..8 {
         assert_eq!(ask(&mut me), 1);
     }
     assert_eq!(ask(&mut me), 0);

@@ -275,7 +275,9 @@ fn pings_are_answered_to_the_named_source_or_else_to_the_sender() {
     let mut me = Node::new(quiet());
     let ping = Ping { seq_no: SeqNo(7), node: b"me", ..Ping::default() };
     me.send(|out| ping.encode(out));
-    let source = Ping { source_addr: [10, 0, 0, 3].as_slice().into(), source_port: 9, ..ping };
+    me.alive_at("b", 1, &[10, 0, 0, 3], b"");
+    let source_addr = [10, 0, 0, 3].as_slice().into();
+    let source = Ping { source_addr, source_port: 7946, ..ping };
     me.send(|out| source.encode(out));
     let to: Vec<_> = me
         .outputs()
@@ -285,7 +287,7 @@ fn pings_are_answered_to_the_named_source_or_else_to_the_sender() {
             other => panic!("{other:?}"),
         })
         .collect();
-    assert_eq!(to, [peer(), "10.0.0.3:9".parse().unwrap()]);
+    assert_eq!(to, [peer(), "10.0.0.3:7946".parse().unwrap()]);
     me.send(|out| Ping { node: b"other", ..source }.encode(out));
     assert!(me.outputs().is_empty(), "not for us");
 }

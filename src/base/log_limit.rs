@@ -1,0 +1,77 @@
+//! A bound on log lines that peers cause.
+
+use std::time::Duration;
+
+use super::Instant;
+
+/// Log lines of one cause: five at once, then four a second; others are counted and reported in
+/// one line a second, so that no second has more than ten.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LogLimit {
+    /// What the lines are about.
+    pub(crate) about: &'static str,
+    /// When five lines at once are possible again.
+    whole_at: Instant,
+    suppressed: u64,
+    reported: Instant,
+}
+
+impl LogLimit {
+    pub(crate) const fn new(about: &'static str) -> Self {
+        Self { about, whole_at: Instant::ZERO, suppressed: 0, reported: Instant::ZERO }
+    }
+
+    /// Whether a line may be logged; otherwise it is counted.
+    pub(crate) fn admit(&mut self, now: Instant) -> bool {
+        let whole_at = self.whole_at.max(now) + LINE_COST;
+        let admitted = whole_at - now <= LINE_COST * LINES_AT_ONCE;
+        if admitted {
+            self.whole_at = whole_at;
+        } else {
+            self.suppressed += 1;
+        }
+        admitted
+    }
+
+    /// How many lines were left out, once a second at most.
+    pub(crate) fn take_suppressed(&mut self, now: Instant) -> Option<u64> {
+        if self.suppressed == 0 || now - self.reported < REPORT_PERIOD {
+            return None;
+        }
+        self.reported = now;
+        Some(std::mem::take(&mut self.suppressed))
+    }
+}
+
+const LINES_AT_ONCE: u32 = 5;
+const LINE_COST: Duration = Duration::from_millis(250);
+const REPORT_PERIOD: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_second_has_more_than_ten_lines_and_none_is_lost_uncounted() {
+        // Goal: a thousand causes a second for ten seconds, then silence.
+        let mut limit = LogLimit::new("tests");
+        let (mut lines, mut at, mut suppressed) = (0, Vec::new(), 0);
+        for ms in 0..12_000_u64 {
+            let now = Instant::from_nanos(5_000_000_000 + ms * 1_000_000);
+            if ms < 10_000 && limit.admit(now) {
+                lines += 1;
+                at.push(ms);
+            }
+            if let Some(count) = limit.take_suppressed(now) {
+                suppressed += count;
+                at.push(ms);
+            }
+        }
+        for start in &at {
+            let within = at.iter().filter(|ms| (*start..start + 1000).contains(*ms)).count();
+            assert!(within <= 10, "{within} lines in the second from {start} ms");
+        }
+        assert_eq!(lines + suppressed, 10_000);
+        assert!((44..=46).contains(&lines), "{lines}");
+    }
+}
