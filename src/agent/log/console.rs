@@ -4,12 +4,21 @@ use std::{
     io::{self, Write as _},
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
         mpsc,
     },
 };
 
 use super::line::lost_line;
+
+/// What waits for the terminal, and what it missed.
+#[derive(Default)]
+pub(super) struct Backlog {
+    /// Bytes that wait.
+    pub(super) bytes: AtomicUsize,
+    /// Lines that were dropped and not reported yet.
+    pub(super) lost: AtomicU64,
+}
 
 /// Something to print.
 pub(super) enum Console {
@@ -21,6 +30,15 @@ pub(super) enum Console {
 }
 
 impl Console {
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Line(line) => line.len(),
+            Self::Held(lines) => lines.iter().map(|line| line.len()).sum(),
+            Self::Raw(text) => text.len(),
+            Self::Flush(_) => 0,
+        }
+    }
+
     pub(super) fn lines(&self) -> u64 {
         match self {
             Self::Line(_) | Self::Raw(_) => 1,
@@ -34,7 +52,7 @@ impl Console {
 pub(super) fn write_console(
     out: impl io::Write,
     lines: &mpsc::Receiver<Console>,
-    missed: &AtomicU64,
+    backlog: &Backlog,
     json: bool,
 ) {
     // A console that is gone must not end the agent.
@@ -43,6 +61,7 @@ pub(super) fn write_console(
         let mut next = Some(first);
         let mut waiting = Vec::new();
         while let Some(item) = next {
+            let bytes = item.bytes();
             match item {
                 Console::Line(line) => drop(writeln!(out, "    {line}")),
                 Console::Held(lines) => {
@@ -53,11 +72,12 @@ pub(super) fn write_console(
                 Console::Raw(text) => drop(out.write_all(text.as_bytes())),
                 Console::Flush(done) => waiting.push(done),
             }
+            backlog.bytes.fetch_sub(bytes, Ordering::Relaxed);
             next = lines.try_recv().ok();
         }
         let _ = out.flush();
         // Nothing waits: what was lost came after what is out, and no later line may come.
-        let lost = missed.swap(0, Ordering::Relaxed);
+        let lost = backlog.lost.swap(0, Ordering::Relaxed);
         if lost > 0 {
             let _ = writeln!(out, "    {}", lost_line(json, lost));
             let _ = out.flush();

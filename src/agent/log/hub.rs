@@ -3,11 +3,7 @@
 use std::{
     collections::VecDeque,
     io,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-        mpsc as sync_mpsc,
-    },
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering, mpsc as sync_mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -17,7 +13,7 @@ use tracing_subscriber::prelude::*;
 
 use super::{
     Level, Syslog,
-    console::{Console, write_console},
+    console::{Backlog, Console, write_console},
     layer::AgentLayer,
     line::{format_line, lost_line},
 };
@@ -32,16 +28,17 @@ pub(in crate::agent) struct LogHub {
 struct Shared {
     state: Mutex<State>,
     console: sync_mpsc::SyncSender<Console>,
-    /// Lines that the console missed and was not told of.
-    lost: Arc<AtomicU64>,
+    backlog: Arc<Backlog>,
     json: bool,
 }
 
 struct State {
     level: Level,
-    ring: VecDeque<(Level, Arc<str>)>,
+    ring: Ring,
     /// Lines held back until the start is over.
     gate: Option<Vec<Arc<str>>>,
+    /// Bytes of these.
+    held_bytes: usize,
     monitors: Vec<Monitor>,
     syslog: Option<Syslog>,
 }
@@ -61,17 +58,18 @@ impl LogHub {
 
     fn start_on(out: impl io::Write + Send + 'static, level: Level, json: bool) -> Self {
         let (console, lines) = sync_mpsc::sync_channel(CONSOLE_LINES_MAX);
-        let lost = Arc::new(AtomicU64::new(0));
-        let missed = Arc::clone(&lost);
-        thread::spawn(move || write_console(out, &lines, &missed, json));
+        let backlog: Arc<Backlog> = Arc::default();
+        let shown = Arc::clone(&backlog);
+        thread::spawn(move || write_console(out, &lines, &shown, json));
         let state = State {
             level,
-            ring: VecDeque::with_capacity(LOG_BACKLOG),
+            ring: Ring::default(),
             gate: Some(Vec::new()),
+            held_bytes: 0,
             monitors: Vec::new(),
             syslog: None,
         };
-        Self { shared: Arc::new(Shared { state: Mutex::new(state), console, lost, json }) }
+        Self { shared: Arc::new(Shared { state: Mutex::new(state), console, backlog, json }) }
     }
 
     /// Sends what the console shows to syslog, too.
@@ -131,8 +129,7 @@ impl LogHub {
     ) -> (Vec<Arc<str>>, mpsc::Receiver<Arc<str>>) {
         let (sender, lines) = mpsc::channel(STREAM_QUEUE);
         let mut state = self.lock();
-        let passes = |(known, _): &&(Level, Arc<str>)| *known >= level;
-        let backlog = state.ring.iter().filter(passes).map(|(_, line)| Arc::clone(line)).collect();
+        let backlog = state.ring.at_least(level);
         state.monitors.push(Monitor { level, lines: sender, client, losing: false });
         (backlog, lines)
     }
@@ -142,10 +139,7 @@ impl LogHub {
         let message = message.strip_suffix('\n').unwrap_or(message);
         let line = format_line(self.shared.json, level, component, message);
         let mut state = self.lock();
-        if state.ring.len() == LOG_BACKLOG {
-            state.ring.pop_front();
-        }
-        state.ring.push_back((level, Arc::clone(&line)));
+        state.ring.push(level, Arc::clone(&line));
         let mut newly_losing = Vec::new();
         state.monitors.retain_mut(|monitor| {
             if level < monitor.level {
@@ -166,8 +160,13 @@ impl LogHub {
             if let Some(syslog) = &mut state.syslog {
                 syslog.send(level, &format!("{component}: {message}"));
             }
+            let bytes = line.len();
+            let has_room = state.held_bytes + bytes <= CONSOLE_BYTES_MAX;
             match &mut state.gate {
-                Some(held) if held.len() < CONSOLE_LINES_MAX => held.push(line),
+                Some(held) if held.len() < CONSOLE_LINES_MAX && has_room => {
+                    held.push(line);
+                    state.held_bytes += bytes;
+                }
                 Some(_) => self.shared.lose(1),
                 None => self.shared.show(Console::Line(line)),
             }
@@ -189,25 +188,67 @@ impl LogHub {
 }
 
 impl Shared {
-    /// Never waits. What a terminal that stands still has cost is told where it is missing.
+    /// Never waits. Reports what a terminal that does not read has missed where it is missing.
     fn show(&self, item: Console) {
-        let lost = self.lost.swap(0, Ordering::Relaxed);
-        if lost > 0 && self.console.try_send(Console::Line(lost_line(self.json, lost))).is_err() {
+        let lost = self.backlog.lost.swap(0, Ordering::Relaxed);
+        if lost > 0 && self.queue(Console::Line(lost_line(self.json, lost))).is_err() {
             self.lose(lost);
         }
-        match self.console.try_send(item) {
-            Ok(()) => {}
-            Err(
-                sync_mpsc::TrySendError::Full(item) | sync_mpsc::TrySendError::Disconnected(item),
-            ) => self.lose(item.lines()),
+        if let Err(item) = self.queue(item) {
+            self.lose(item.lines());
         }
+    }
+
+    /// Bounded by number and bytes; the item is given back if there is no room.
+    fn queue(&self, item: Console) -> Result<(), Console> {
+        let bytes = item.bytes();
+        let before = self.backlog.bytes.fetch_add(bytes, Ordering::Relaxed);
+        let sent = if before > 0 && before + bytes > CONSOLE_BYTES_MAX {
+            Err(item)
+        } else {
+            self.console.try_send(item).map_err(|refused| match refused {
+                sync_mpsc::TrySendError::Full(item) => item,
+                sync_mpsc::TrySendError::Disconnected(item) => item,
+            })
+        };
+        if sent.is_err() {
+            self.backlog.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        }
+        sent
     }
 
     fn lose(&self, lines: u64) {
-        self.lost.fetch_add(lines, Ordering::Relaxed);
+        self.backlog.lost.fetch_add(lines, Ordering::Relaxed);
     }
 }
 
+/// The last lines, for monitors that begin.
+#[derive(Default)]
+struct Ring {
+    lines: VecDeque<(Level, Arc<str>)>,
+    bytes: usize,
+}
+
+impl Ring {
+    fn push(&mut self, level: Level, line: Arc<str>) {
+        self.bytes += line.len();
+        self.lines.push_back((level, line));
+        while self.lines.len() > LOG_BACKLOG || self.bytes > RING_BYTES_MAX {
+            let Some((_, oldest)) = self.lines.pop_front() else { return };
+            self.bytes -= oldest.len();
+        }
+    }
+
+    fn at_least(&self, level: Level) -> Vec<Arc<str>> {
+        let passes = |(known, _): &&(Level, Arc<str>)| *known >= level;
+        self.lines.iter().filter(passes).map(|(_, line)| Arc::clone(line)).collect()
+    }
+}
+
+/// Bytes of the last lines.
+const RING_BYTES_MAX: usize = 1 << 20;
+/// Bytes that wait for a slow terminal.
+const CONSOLE_BYTES_MAX: usize = 8 << 20;
 /// Lines that wait for a slow terminal; beyond that they are counted and dropped.
 const CONSOLE_LINES_MAX: usize = 16 << 10;
 /// Longest wait for a terminal at the end.

@@ -5,7 +5,7 @@ use std::fmt::{self, Write as _};
 use tracing::{Event, Metadata, Subscriber, field::Visit, subscriber::Interest};
 use tracing_subscriber::{Layer, layer::Context};
 
-use super::{Level, LogHub};
+use super::{Level, LogHub, line};
 
 /// Passes events of `tracing` on.
 pub(super) struct AgentLayer {
@@ -32,8 +32,9 @@ impl<S: Subscriber> Layer<S> for AgentLayer {
         let Some(component) = component(metadata.target()) else { return };
         let mut text = Text::default();
         event.record(&mut text);
-        text.message.push_str(&text.fields);
-        self.hub.write(Level::from(*metadata.level()), component, &text.message);
+        let Text { mut message, fields, list, tail } = text;
+        message.extend([fields, list, tail]);
+        self.hub.write(Level::from(*metadata.level()), component, &message);
     }
 }
 
@@ -51,25 +52,39 @@ fn component(target: &str) -> Option<&str> {
     })
 }
 
+/// An event as text. Two fields are for messages that Go ends with a list of errors.
 #[derive(Default)]
 struct Text {
     message: String,
     fields: String,
+    /// Follows the message; its items have lines of their own.
+    list: String,
+    /// Follows the list.
+    tail: String,
+}
+
+impl Text {
+    fn record(&mut self, name: &str, value: &dyn fmt::Display) {
+        // Every text that is logged passes here: what a peer chose is made harmless at this place,
+        // whatever the caller has done.
+        let _ = match name {
+            "message" => write!(self.message, "{}", line::one_line(value)),
+            "tail" => write!(self.tail, "{}", line::one_line(value)),
+            name => write!(self.fields, " {name}={}", line::one_line(value)),
+        };
+    }
 }
 
 impl Visit for Text {
     fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn fmt::Debug) {
-        let _ = match field.name() {
-            "message" => write!(self.message, "{value:?}"),
-            name => write!(self.fields, " {name}={value:?}"),
-        };
+        self.record(field.name(), &format_args!("{value:?}"));
     }
 
     fn record_str(&mut self, field: &tracing::field::Field, value: &str) {
-        let _ = match field.name() {
-            "message" => write!(self.message, "{value}"),
-            name => write!(self.fields, " {name}={value}"),
-        };
+        match field.name() {
+            "list" => self.list = line::list(value),
+            name => self.record(name, &value),
+        }
     }
 }
 

@@ -1,8 +1,28 @@
 //! The form of a log line.
 
-use std::sync::Arc;
+use std::{fmt::Display, sync::Arc};
 
 use super::Level;
+use crate::base::printable_text;
+
+/// A value's text in one line, cut and escaped: whoever chose a part of it can neither begin a
+/// line of the log nor repaint a terminal.
+pub(super) fn one_line<D: Display + ?Sized>(value: &D) -> impl Display + '_ {
+    printable_text(value, LINE_BYTES_MAX)
+}
+
+/// The same for a list of errors in Go's form: its items keep lines of their own.
+pub(super) fn list(text: &str) -> String {
+    let end = text.trim_end_matches('\n').len();
+    let (items, breaks) = text.split_at(end);
+    let items: Vec<_> = items.split(ITEM).map(|item| one_line(item).to_string()).collect();
+    let mut list = items.join(ITEM);
+    if list.len() > LIST_BYTES_MAX {
+        list.truncate(list.floor_char_boundary(LIST_BYTES_MAX));
+        list.push('…');
+    }
+    list + breaks
+}
 
 /// A line in the form that was configured.
 pub(super) fn format_line(json: bool, level: Level, component: &str, message: &str) -> Arc<str> {
@@ -20,4 +40,34 @@ pub(super) fn format_line(json: bool, level: Level, component: &str, message: &s
 
 pub(super) fn lost_line(json: bool, lost: u64) -> Arc<str> {
     format_line(json, Level::Warn, "agent", &format!("Dropped {lost} lines to the console"))
+}
+
+/// Bytes of a message that are logged.
+const LINE_BYTES_MAX: usize = 4 << 10;
+/// Bytes of a list of errors.
+const LIST_BYTES_MAX: usize = 16 << 10;
+/// Between the items of a list. Go: `hashicorp/go-multierror`.
+const ITEM: &str = "\n\t* ";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_chose_begins_no_line_and_repaints_nothing() {
+        let forged = "x\n    2026/11/26 00:00:00 [ERR] serf: y\x1b[2J\r\u{202e}\u{9b}";
+        let line = one_line(forged).to_string();
+        assert!(!line.contains(char::is_control) && !line.contains('\u{202e}'), "{line}");
+        assert!(line.contains("x\\n    2026"), "{line}");
+        let long = one_line(&"y".repeat(15 << 20)).to_string();
+        assert!(long.len() < LINE_BYTES_MAX + 64 && long.contains("bytes more"), "{}", long.len());
+    }
+
+    #[test]
+    fn items_of_a_list_keep_their_lines_and_nothing_else_does() {
+        let text = "2 errors occurred:\n\t* Failed to join a: x\ny\n\t* Failed to join b\n\n";
+        let expected = "2 errors occurred:\n\t* Failed to join a: x\\ny\n\t* Failed to join b\n\n";
+        assert_eq!(list(text), expected);
+        assert!(list(&format!("1{}", "\n\t* x".repeat(1 << 20))).len() <= LIST_BYTES_MAX + 3);
+    }
 }

@@ -1,10 +1,12 @@
 //! The log to the local syslog. Go: go-syslog's `Write`, `agent/syslog.go`.
 
 use std::{
-    io::{self, Write},
-    os::unix::net::{UnixDatagram, UnixStream},
+    io,
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
+
+use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::Level;
 
@@ -19,12 +21,9 @@ const FACILITIES: [&str; 20] = [
 pub(in crate::agent) struct Syslog {
     facility: u8,
     paths: Vec<PathBuf>,
-    socket: Socket,
-}
-
-enum Socket {
-    Datagram(UnixDatagram),
-    Stream(UnixStream),
+    socket: Option<Socket>,
+    /// After half a line, when a connection may be made again.
+    pause_until: Option<Instant>,
 }
 
 impl Syslog {
@@ -43,8 +42,8 @@ impl Syslog {
         // FTP is 11; the local ones begin at 16.
         let facility = if index >= 12 { index + 4 } else { index } as u8;
         let paths: Vec<PathBuf> = sockets.iter().map(|path| path.to_path_buf()).collect();
-        let socket = Socket::connect(&paths).ok_or("Unix syslog delivery error")?;
-        Ok(Self { facility, paths, socket })
+        let socket = Some(connect(&paths).ok_or("Unix syslog delivery error")?);
+        Ok(Self { facility, paths, socket, pause_until: None })
     }
 
     /// Sends `component: text`.
@@ -59,47 +58,69 @@ impl Syslog {
         let priority = self.facility * 8 + severity;
         let time = jiff::Zoned::now().strftime("%b %e %H:%M:%S");
         let line = format!("<{priority}>{time} serf[{}]: {text}\n", std::process::id());
-        // A full queue loses the line; a syslogd that was started again has a new socket.
-        if self.socket.send(line.as_bytes()).is_err_and(|e| e.kind() != io::ErrorKind::WouldBlock)
-            && let Some(socket) = Socket::connect(&self.paths)
-        {
-            self.socket = socket;
-            let _ = self.socket.send(line.as_bytes());
+        // One record is one line, also for a syslogd that reads a stream.
+        let line = line.trim_end().replace('\n', "\\n") + "\n";
+        if self.deliver(line.as_bytes()) == Delivery::Broken {
+            // A syslogd that was started again has a new socket.
+            self.socket = connect(&self.paths);
+            self.deliver(line.as_bytes());
+        }
+    }
+
+    fn deliver(&mut self, line: &[u8]) -> Delivery {
+        if let Some(until) = self.pause_until {
+            if Instant::now() < until {
+                return Delivery::Lost;
+            }
+            self.pause_until = None;
+        }
+        let Some(socket) = &self.socket else { return Delivery::Broken };
+        match socket.send(line) {
+            Ok(sent) if sent == line.len() => Delivery::Done,
+            Ok(_) => {
+                // Half a line would spoil the next. Nor is a syslogd that does not read helped by
+                // another connection at once.
+                self.socket = None;
+                self.pause_until = Some(Instant::now() + RECONNECT_PAUSE);
+                Delivery::Lost
+            }
+            // A full queue loses the line.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Delivery::Lost,
+            Err(_) => Delivery::Broken,
         }
     }
 }
 
-impl Socket {
-    /// The first that takes datagrams, or else streams; never waits to send.
-    fn connect(paths: &[PathBuf]) -> Option<Self> {
-        let datagram = |path| {
-            let socket = UnixDatagram::unbound().ok()?;
-            socket.connect(path).ok()?;
-            socket.set_nonblocking(true).ok()?;
-            Some(Self::Datagram(socket))
-        };
-        let stream = |path| {
-            let stream = UnixStream::connect(path).ok()?;
-            stream.set_nonblocking(true).ok()?;
-            Some(Self::Stream(stream))
-        };
-        paths.iter().find_map(datagram).or_else(|| paths.iter().find_map(stream))
-    }
-
-    fn send(&mut self, line: &[u8]) -> io::Result<()> {
-        match self {
-            Self::Datagram(socket) => socket.send(line).map(drop),
-            Self::Stream(stream) => match stream.write(line)? {
-                all if all == line.len() => Ok(()),
-                // Half a line would spoil the next.
-                _ => Err(io::ErrorKind::WriteZero.into()),
-            },
-        }
-    }
+/// What became of a line.
+#[derive(PartialEq)]
+enum Delivery {
+    Done,
+    Lost,
+    Broken,
 }
+
+/// The first that takes datagrams, or else streams. Waits neither to connect nor to send.
+fn connect(paths: &[PathBuf]) -> Option<Socket> {
+    let open = |kind, path: &PathBuf| {
+        let socket = Socket::new(Domain::UNIX, kind, None).ok()?;
+        socket.set_nonblocking(true).ok()?;
+        socket.connect(&SockAddr::unix(path).ok()?).ok()?;
+        Some(socket)
+    };
+    let datagrams = paths.iter().find_map(|path| open(Type::DGRAM, path));
+    datagrams.or_else(|| paths.iter().find_map(|path| open(Type::STREAM, path)))
+}
+
+/// Wait before a syslogd that took half a line is tried again.
+const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        io::{BufRead as _, Read as _},
+        os::unix::net::{UnixDatagram, UnixListener},
+    };
+
     use super::*;
 
     #[test]
@@ -135,15 +156,51 @@ mod tests {
         assert_eq!(error("LOCAL0"), "Unix syslog delivery error");
     }
 
+    /// Of both kinds, and of streams also one that does not even accept.
     #[test]
     fn a_syslogd_that_does_not_read_holds_nobody_up() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("log");
-        let _server = UnixDatagram::bind(&path).unwrap();
-        let mut syslog = Syslog::open_at("LOCAL0", &[&path]).unwrap();
-        for _ in 0..10_000 {
-            syslog.send(Level::Info, "serf: more and more");
+        let (datagrams, streams) = (dir.path().join("datagrams"), dir.path().join("streams"));
+        let _server = UnixDatagram::bind(&datagrams).unwrap();
+        let _listener = UnixListener::bind(&streams).unwrap();
+        let begun = Instant::now();
+        for path in [&datagrams, &streams] {
+            let mut syslog = Syslog::open_at("LOCAL0", &[path]).unwrap();
+            for _ in 0..10_000 {
+                syslog.send(Level::Info, &format!("serf: {}", "more".repeat(20_000)));
+            }
         }
+        let mut queue = Vec::new();
+        while let Some(socket) = connect(std::slice::from_ref(&streams)) {
+            queue.push(socket);
+            assert!(queue.len() < 10_000, "the backlog has no end");
+        }
+        // Blocking it would wait for ever.
+        assert!(Syslog::open_at("LOCAL0", &[&streams]).is_err());
+        assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    }
+
+    #[test]
+    fn half_a_line_is_never_followed_by_another() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let listener = UnixListener::bind(&path).unwrap();
+        let mut syslog = Syslog::open_at("LOCAL0", &[&path]).unwrap();
+        let (mut server, _) = listener.accept().unwrap();
+        while syslog.pause_until.is_none() {
+            syslog.send(Level::Info, &format!("serf: {}", "y".repeat(30_001)));
+        }
+        syslog.send(Level::Info, "serf: next");
+        let mut text = String::new();
+        // It ends, since the connection was given up.
+        server.read_to_string(&mut text).unwrap();
+        assert!(text.len() > 30_000 && !text.contains("next"), "{}", text.len());
+        syslog.pause_until = Some(Instant::now());
+        syslog.send(Level::Info, "serf: later");
+        let (server, _) = listener.accept().unwrap();
+        let mut line = String::new();
+        io::BufReader::new(server).read_line(&mut line).unwrap();
+        assert!(line.ends_with("serf: later\n"), "{line}");
     }
 
     #[test]

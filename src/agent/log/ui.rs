@@ -1,8 +1,8 @@
 //! Lines for the person at the terminal.
 
-use super::LogHub;
+use super::{LogHub, line::list};
 
-/// Prints with Go's prefixes.
+/// Prints with Go's prefixes. What others chose in a text begins no line.
 #[derive(Clone)]
 pub(in crate::agent) struct Ui {
     pub(in crate::agent) hub: LogHub,
@@ -11,11 +11,13 @@ pub(in crate::agent) struct Ui {
 impl Ui {
     /// `==> text`; nothing but a line end for an empty text. Errors look the same.
     pub(in crate::agent) fn output(&self, text: &str) {
-        self.hub.print(&if text.is_empty() { String::new() } else { format!("==> {text}") });
+        let text = list(text);
+        self.hub.print(&if text.is_empty() { text } else { format!("==> {text}") });
     }
 
     /// Four spaces, then the text.
     pub(in crate::agent) fn info(&self, text: &str) {
-        self.hub.print(&if text.is_empty() { String::new() } else { format!("    {text}") });
+        let text = list(text);
+        self.hub.print(&if text.is_empty() { text } else { format!("    {text}") });
     }
 }

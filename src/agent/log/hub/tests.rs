@@ -121,3 +121,26 @@ fn no_line_overtakes_those_that_were_held() {
         assert_eq!(numbers, (0..12_000).collect::<Vec<_>>());
     }
 }
+
+#[test]
+fn lines_that_are_kept_are_bounded_in_bytes() {
+    let (hub, gate, shown) = on_terminal();
+    let still = gate.lock().unwrap();
+    let line = "x".repeat(4_000);
+    for _ in 0..2 {
+        for _ in 0..CONSOLE_BYTES_MAX / line.len() + 100 {
+            hub.write(Level::Info, "agent", &line);
+        }
+        hub.open_gate();
+    }
+    // Of those that were held, of those that wait, and in the ring.
+    let waiting = hub.shared.backlog.bytes.load(Ordering::Relaxed);
+    assert!(waiting <= CONSOLE_BYTES_MAX, "{waiting}");
+    let (backlog, _) = hub.monitor(Level::Info, "c".into());
+    let kept = backlog.iter().map(|line| line.len()).sum::<usize>();
+    assert!((RING_BYTES_MAX / 2..=RING_BYTES_MAX).contains(&kept), "{kept}");
+    drop(still);
+    let lines = shown();
+    assert!(lines.iter().any(|line| line.ends_with(" lines to the console")));
+    assert_eq!(hub.shared.backlog.bytes.load(Ordering::Relaxed), 0);
+}
