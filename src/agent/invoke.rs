@@ -28,13 +28,6 @@ use crate::{
     serf::{Event, Member, MemberEvent, Query},
 };
 
-/// Bytes of a handler's output that are kept: the last ones.
-const OUTPUT_BYTES_MAX: usize = 8 << 10;
-/// A handler that runs longer is warned about.
-const SLOW: Duration = Duration::from_secs(1);
-/// Events that wait for one script where several may run at a time.
-const LANE_EVENTS_MAX: usize = 1024;
-
 /// Runs handlers until the node has stopped.
 pub(super) async fn run_handlers(agent: Arc<Agent>, mut events: EventStream) {
     let concurrency = agent.settings.handler_concurrency;
@@ -112,38 +105,32 @@ async fn handle(agent: &Agent, event: &Event, script: &str) {
 async fn invoke(agent: &Agent, event: &Event, script: &str) -> Result<(), String> {
     let start = Instant::now();
     let local = agent.serf.local_member().await;
-    let (mut child, output) =
-        spawn(script, &environment(&local, event), agent.settings.handler_timeout.is_some())
-            .map_err(|error| error.to_string())?;
-    let stdin = child.process.stdin.take();
-    let input = stdin_of(event);
-    let feed = async move {
-        let Some(mut stdin) = stdin else { return Ok(()) };
-        stdin.write_all(&input).await
+    let limit = agent.settings.handler_timeout;
+    let (mut child, mut output) = spawn(script, &environment(&local, event), limit.is_some())
+        .map_err(|error| format!("fork/exec {SHELL}: {}", go_net::error_text(&error)))?;
+    if let Some(pid) = child.pid {
+        agent.descriptors.restore(pid);
+    }
+    let finished = {
+        let work = watch(&mut child, &mut output, stdin_of(event));
+        tokio::pin!(work);
+        let slow = tokio::time::sleep(SLOW);
+        let finish = async {
+            tokio::select! {
+                done = &mut work => return done,
+                () = slow => warn!(
+                    target: "agent",
+                    "Script '{script}' slow, execution exceeding {}s", SLOW.as_secs()
+                ),
+            }
+            work.as_mut().await
+        };
+        tokio::time::timeout(limit.unwrap_or(Duration::MAX), finish).await
     };
-    let work = async {
-        let (fed, output, status) = tokio::join!(feed, tail(output), child.process.wait());
-        (fed, output, status)
+    let Ok((fed, status)) = finished else {
+        let seconds = limit.unwrap_or_default().as_secs_f64();
+        return Err(format!("killed after {seconds} seconds"));
     };
-    tokio::pin!(work);
-    let limit = agent.settings.handler_timeout.unwrap_or(Duration::MAX);
-    let slow = tokio::time::sleep(SLOW);
-    let timeout = tokio::time::timeout(limit, async {
-        tokio::select! {
-            done = &mut work => return done,
-            () = slow => warn!(
-                target: "agent",
-                "Script '{script}' slow, execution exceeding {}s", SLOW.as_secs()
-            ),
-        }
-        work.as_mut().await
-    });
-    let finished = timeout.await;
-    let Ok((fed, output, status)) = finished else {
-        return Err(format!("killed after {} seconds", limit.as_secs_f64()));
-    };
-    // What is left needs its process group no more, as the end of its output tells.
-    child.group = None;
     // A script need not read, and one that has ended cannot.
     if let (Err(error), Event::User(_) | Event::Query(_)) = (&fed, event)
         && error.kind() != io::ErrorKind::BrokenPipe
@@ -152,18 +139,63 @@ async fn invoke(agent: &Agent, event: &Event, script: &str) -> Result<(), String
     }
     metrics::histogram!(format!("agent.invoke.{script}"))
         .record(start.elapsed().as_secs_f64() * 1e3);
-    debug!(
-        target: "agent",
-        "Event '{}' script output: {}", kind(event), String::from_utf8_lossy(&output)
-    );
+    let printed = output.take();
+    if output.ended {
+        // What is left needs its process group no more, as the end of its output tells.
+        child.group = None;
+    } else {
+        let left = limit.map(|limit| limit.saturating_sub(start.elapsed()));
+        tokio::spawn(drain(child, output, left));
+    }
+    let text = String::from_utf8_lossy(&printed);
+    debug!(target: "agent", "Event '{}' script output: {text}", kind(event));
     let status = status.map_err(|error| error.to_string())?;
     if !status.success() {
+        if let Some(line) = text.lines().rfind(|line| !line.trim().is_empty()) {
+            error!(target: "agent", "Script '{script}' failed, the last line it printed: {line}");
+        }
         return Err(exit_text(status));
     }
     if let Event::Query(query) = event {
-        answer(agent, query, output).await;
+        answer(agent, query, printed).await;
     }
     Ok(())
+}
+
+/// Waits for the script's end. What it started may keep its pipes open, which is waited for a
+/// moment only.
+async fn watch(
+    child: &mut Running,
+    output: &mut Output,
+    input: Vec<u8>,
+) -> (io::Result<()>, io::Result<ExitStatus>) {
+    let stdin = child.process.stdin.take();
+    let feed = async move {
+        let Some(mut stdin) = stdin else { return Ok(()) };
+        stdin.write_all(&input).await
+    };
+    let pipes = async { tokio::join!(feed, output.read()).0 };
+    tokio::pin!(pipes);
+    let mut fed = None;
+    let status = loop {
+        tokio::select! {
+            status = child.process.wait() => break status,
+            done = &mut pipes, if fed.is_none() => fed = Some(done),
+        }
+    };
+    if fed.is_none() {
+        fed = tokio::time::timeout(OUTPUT_GRACE, pipes).await.ok();
+    }
+    (fed.unwrap_or(Ok(())), status)
+}
+
+/// Reads on for processes that a script has left behind, or their next word would end them. With a
+/// limit they are ended as the script would have been.
+async fn drain(child: Running, mut output: Output, limit: Option<Duration>) {
+    let mut child = child;
+    if tokio::time::timeout(limit.unwrap_or(Duration::MAX), output.read()).await.is_ok() {
+        child.group = None;
+    }
 }
 
 async fn answer(agent: &Agent, query: &Query, output: Vec<u8>) {
@@ -178,6 +210,7 @@ async fn answer(agent: &Agent, query: &Query, output: Vec<u8>) {
 /// A handler; dropping it before its end ends its whole process group, if it has one.
 struct Running {
     process: Child,
+    pid: Option<Pid>,
     /// Kept from the start: the shell may end before what it started.
     group: Option<Pid>,
 }
@@ -197,9 +230,9 @@ fn spawn(
     script: &str,
     environment: &[(String, String)],
     group: bool,
-) -> io::Result<(Running, pipe::Receiver)> {
+) -> io::Result<(Running, Output)> {
     let (reader, writer) = io::pipe()?;
-    let mut command = Command::new("/bin/sh");
+    let mut command = Command::new(SHELL);
     if group {
         command.process_group(0);
     }
@@ -213,20 +246,34 @@ fn spawn(
     // Or this end would keep the pipe open.
     drop(command);
     let pid = process.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
-    let running = Running { process, group: pid.filter(|_| group) };
-    Ok((running, pipe::Receiver::from_owned_fd(reader.into())?))
+    let running = Running { process, pid, group: pid.filter(|_| group) };
+    let pipe = pipe::Receiver::from_owned_fd(reader.into())?;
+    Ok((running, Output { pipe, kept: VecDeque::new(), ended: false }))
 }
 
-/// Reads to the end, which comes when the last process that holds the pipe closes it.
-async fn tail(mut output: pipe::Receiver) -> Vec<u8> {
-    let mut kept = VecDeque::with_capacity(OUTPUT_BYTES_MAX);
-    let mut chunk = [0; 4096];
-    while let Ok(count @ 1..) = output.read(&mut chunk).await {
-        kept.extend(chunk.iter().take(count));
-        let surplus = kept.len().saturating_sub(OUTPUT_BYTES_MAX);
-        kept.drain(..surplus);
+/// What a script prints: the last bytes of it.
+struct Output {
+    pipe: pipe::Receiver,
+    kept: VecDeque<u8>,
+    /// The last process that held the pipe has closed it.
+    ended: bool,
+}
+
+impl Output {
+    /// Reads to the end. Cancel-safe.
+    async fn read(&mut self) {
+        let mut chunk = [0; 4096];
+        while let Ok(count @ 1..) = self.pipe.read(&mut chunk).await {
+            self.kept.extend(chunk.iter().take(count));
+            let surplus = self.kept.len().saturating_sub(OUTPUT_BYTES_MAX);
+            self.kept.drain(..surplus);
+        }
+        self.ended = true;
     }
-    kept.into()
+
+    fn take(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.kept).into()
+    }
 }
 
 /// As Go's `exec.ExitError` words it.
@@ -277,8 +324,7 @@ fn kind(event: &Event) -> String {
 
 /// What is added to the agent's own environment.
 fn environment(local: &Member, event: &Event) -> Vec<(String, String)> {
-    // The system ends a variable at a zero byte, and refuses one.
-    let clean = |text: &str| text.replace('\0', "");
+    let clean = variable_value;
     let mut variables = vec![
         ("SERF_EVENT".to_owned(), kind(event)),
         ("SERF_SELF_NAME".to_owned(), clean(&local.name)),
@@ -299,6 +345,17 @@ fn environment(local: &Member, event: &Event) -> Vec<(String, String)> {
         Event::Member(_) | Event::Lagged(_) => {}
     }
     variables
+}
+
+/// The system ends a variable at a zero byte and refuses one; a long one it refuses, too.
+fn variable_value(text: &str) -> String {
+    let mut value = text.replace('\0', "");
+    if value.len() > VARIABLE_BYTES_MAX {
+        let (len, max) = (value.len(), VARIABLE_BYTES_MAX);
+        warn!(target: "agent", "A name of {len} bytes is cut to {max} for event handlers");
+        value.truncate(value.floor_char_boundary(max));
+    }
+    value
 }
 
 fn variable_name(tag: &str) -> String {
@@ -333,6 +390,18 @@ fn member_line(member: &Member) -> String {
     let tags: Vec<_> = member.tags.iter().map(|(name, value)| format!("{name}={value}")).collect();
     format!("{}\t{ip}\t{role}\t{}\n", escape(&member.name), escape(&tags.join(",")))
 }
+
+/// Bytes of a handler's output that are kept: the last ones.
+const OUTPUT_BYTES_MAX: usize = 8 << 10;
+/// Bytes of one variable; the system refuses 128 KiB, and with it the handler.
+const VARIABLE_BYTES_MAX: usize = 64 << 10;
+/// Wait for the end of the output of a script that has ended itself.
+const OUTPUT_GRACE: Duration = Duration::from_millis(250);
+/// A handler that runs longer is warned about.
+const SLOW: Duration = Duration::from_secs(1);
+/// Events that wait for one script where several may run at a time.
+const LANE_EVENTS_MAX: usize = 1024;
+const SHELL: &str = "/bin/sh";
 
 #[cfg(test)]
 mod tests {
@@ -398,13 +467,12 @@ mod tests {
     #[tokio::test]
     async fn output_is_one_stream_and_its_last_bytes_are_kept() {
         let run = async |script: &str| {
-            let (mut child, output) = spawn(script, &[("X".into(), "y".into())], false).unwrap();
-            let mut stdin = child.process.stdin.take().unwrap();
-            // Scripts that do not read may have ended by now.
-            let _ = stdin.write_all(b"in").await;
-            drop(stdin);
-            let output = tail(output).await;
-            (output, exit_text(child.process.wait().await.unwrap()))
+            let (mut child, mut output) =
+                spawn(script, &[("X".into(), "y".into())], false).unwrap();
+            // Scripts that do not read may have ended before they are fed.
+            let (_, status) = watch(&mut child, &mut output, b"in".to_vec()).await;
+            assert!(output.ended, "{script}");
+            (output.take(), exit_text(status.unwrap()))
         };
         let (output, status) = run("echo 1; echo 2 >&2; echo $X; cat | tr a-z A-Z; exit 3").await;
         assert_eq!(String::from_utf8(output).unwrap(), "1\n2\ny\nIN");
@@ -414,5 +482,31 @@ mod tests {
         assert!(output.ends_with(b"xend\n"));
         let (_, status) = run("kill -9 $$").await;
         assert_eq!(status, "signal: killed");
+    }
+
+    #[tokio::test]
+    async fn a_process_that_a_script_leaves_behind_holds_nobody_up_and_can_still_print() {
+        let dir = tempfile::tempdir().unwrap();
+        let done = dir.path().join("done");
+        let script =
+            format!("echo now; (sleep 1; echo late && touch {}) & cat >/dev/null", done.display());
+        let (mut child, mut output) = spawn(&script, &[], false).unwrap();
+        let begun = Instant::now();
+        let (_, status) = watch(&mut child, &mut output, vec![b'x'; 100_000]).await;
+        assert!(begun.elapsed() < Duration::from_millis(900), "{:?}", begun.elapsed());
+        assert!(status.unwrap().success() && !output.ended);
+        assert_eq!(output.take(), b"now\n");
+        drain(child, output, None).await;
+        assert!(done.exists());
+    }
+
+    #[tokio::test]
+    async fn a_name_that_is_too_long_for_a_variable_skips_no_script() {
+        let long = variable_value(&"\u{fffd}".repeat(60_000));
+        assert_eq!(long.len(), VARIABLE_BYTES_MAX / 3 * 3);
+        let (mut child, mut output) =
+            spawn("echo ${#SERF_USER_EVENT}", &[("SERF_USER_EVENT".into(), long)], false).unwrap();
+        let (_, status) = watch(&mut child, &mut output, Vec::new()).await;
+        assert!(status.unwrap().success());
     }
 }
