@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 use tracing::{error, info, warn};
 
-use super::{AgentError, EventScript, Settings, files, log::LogHub};
+use super::{AgentError, EventScript, Settings, descriptors::Descriptors, files, log::LogHub};
 use crate::{
     driver::{Error, JoinError, QueryHandle, Serf},
     rpc::protocol::errors,
@@ -26,6 +26,7 @@ pub(super) struct Agent {
     pub(super) serf: Serf,
     pub(super) settings: Settings,
     pub(super) hub: LogHub,
+    pub(super) descriptors: Descriptors,
     /// An RPC client made the node leave; the agent is to end.
     pub(super) left: Notify,
     scripts: Mutex<Arc<[EventScript]>>,
@@ -34,10 +35,15 @@ pub(super) struct Agent {
 }
 
 impl Agent {
-    pub(super) fn new(serf: Serf, settings: Settings, hub: LogHub) -> Self {
+    pub(super) fn new(
+        serf: Serf,
+        settings: Settings,
+        hub: LogHub,
+        descriptors: Descriptors,
+    ) -> Self {
         let scripts = Mutex::new(settings.scripts.clone().into());
         let tags = tokio::sync::Mutex::default();
-        Self { serf, settings, hub, left: Notify::new(), scripts, tags }
+        Self { serf, settings, hub, descriptors, left: Notify::new(), scripts, tags }
     }
 
     pub(super) fn scripts(&self) -> Arc<[EventScript]> {

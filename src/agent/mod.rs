@@ -2,6 +2,7 @@
 
 mod config;
 mod core;
+mod descriptors;
 mod error;
 mod files;
 mod invoke;

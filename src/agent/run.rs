@@ -8,6 +8,7 @@ use tracing::{error, info, warn};
 use super::{
     AgentError, FileConfig, Settings,
     core::Agent,
+    descriptors::Descriptors,
     files, invoke, ipc,
     log::{LogHub, Syslog, Ui},
     mdns,
@@ -90,8 +91,9 @@ async fn live(
     let telemetry = Telemetry::start(statsite, statsd, &host_name().unwrap_or_default());
     telemetry.install();
     tokio::spawn(dump_on_signal(listen(SignalKind::user_defined1())?, telemetry));
-    let (serf, handlers, log_events) = start(&settings).await?;
-    let agent = Arc::new(Agent::new(serf, settings, ui.hub.clone()));
+    let descriptors = Descriptors::raise();
+    let (serf, handlers, log_events) = start(&settings, descriptors).await?;
+    let agent = Arc::new(Agent::new(serf, settings, ui.hub.clone(), descriptors));
     info!(target: "agent", "Serf agent starting");
     tokio::spawn(invoke::run_handlers(Arc::clone(&agent), handlers));
     tokio::spawn(log_received(log_events));
@@ -252,7 +254,7 @@ async fn leave(agent: &Agent, ui: &Ui, signals: &mut Signals) -> u8 {
 
 type Started = (Serf, crate::driver::EventStream, crate::driver::EventStream);
 
-async fn start(settings: &Settings) -> Result<Started, AgentError> {
+async fn start(settings: &Settings, descriptors: Descriptors) -> Result<Started, AgentError> {
     let setup =
         |error: AgentError| AgentError::Invalid(format!("Failed to setup the Serf agent: {error}"));
     let mut config = settings.serf_config()?;
@@ -284,6 +286,7 @@ async fn start(settings: &Settings) -> Result<Started, AgentError> {
     builder.advertise = settings.advertise;
     builder.snapshot_path = settings.snapshot_path.clone();
     builder.keyring_file = settings.keyring_file.clone();
+    builder.streams_max = descriptors.streams();
     let queue = Subscribe { capacity: HANDLER_QUEUE, policy: LagPolicy::DropNewest };
     let (handlers, log_events) = (builder.subscribe(queue), builder.subscribe(queue));
     let serf = builder.start().await.map_err(failed)?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{
     FileConfig, Settings,
     core::Agent,
+    descriptors::Descriptors,
     log::{Level, LogHub},
 };
 use crate::driver::Serf;
@@ -19,5 +20,5 @@ pub(super) async fn agent(json: &str) -> Arc<Agent> {
     let mut builder = Serf::builder(serf);
     builder.bind = ([127, 0, 0, 1], 0).into();
     let serf = builder.start().await.unwrap();
-    Arc::new(Agent::new(serf, settings, LogHub::start(Level::Err, false)))
+    Arc::new(Agent::new(serf, settings, LogHub::start(Level::Err, false), Descriptors::raise()))
 }

@@ -23,7 +23,7 @@ use super::Error;
 use crate::{
     base::go_net,
     rpc::{
-        FrameReader, RpcError, decode,
+        self, FrameReader, RpcError, decode,
         protocol::{RESPONSE_BYTES_MAX, ResponseHeader, errors},
     },
 };
@@ -231,8 +231,7 @@ async fn dial(addr: &str) -> Result<(Input, Output), Error> {
     for addr in found {
         match TcpStream::connect(addr).await {
             Ok(stream) => {
-                // A delay of small requests is all that failing here costs.
-                let _ = stream.set_nodelay(true);
+                rpc::tune(&stream);
                 let (input, output) = stream.into_split();
                 return Ok((Box::new(input), Box::new(output)));
             }

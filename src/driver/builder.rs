@@ -50,6 +50,9 @@ pub struct Builder {
     /// runtime does not delay them, nor does their work delay the runtime, and delegates are
     /// called on that thread. Otherwise they are a task of the runtime, such as for a paused clock.
     pub own_thread: bool,
+    /// Streams that may be open at a time, either way; 1,024. Beyond that the oldest unfinished
+    /// request makes room. To be kept well below the process's limit of open files.
+    pub streams_max: usize,
     pub(super) hub: Arc<Hub>,
 }
 
@@ -63,6 +66,7 @@ impl Builder {
             keyring_file: None,
             resolver: Arc::new(SystemResolver),
             own_thread: true,
+            streams_max: task::STREAMS_MAX,
             hub: Arc::new(Hub::default()),
         }
     }
@@ -170,6 +174,7 @@ impl Builder {
             Some(path) => Some(read_snapshot(path).await?),
             None => None,
         };
+        let streams_max = self.streams_max;
         let writer = self.writer()?;
         self.config.keyring_stored = self.keyring_file.is_some();
         let engine = Engine::build(self.config, clock::now(), snapshot.as_deref())?;
@@ -196,7 +201,7 @@ impl Builder {
         };
         node.engine.start_rejoin(clock::now());
         let inbox = Inbox { commands: command_queue, internal: internal_queue };
-        let node = task::run(node, inbox, internal, transport, rng);
+        let node = task::run(node, inbox, internal, transport, rng, streams_max);
         Ok((Serf { commands, shared, stopped, members }, node))
     }
 

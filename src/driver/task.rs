@@ -51,6 +51,8 @@ pub(super) enum Internal {
     Closed { id: StreamId },
     /// The addresses of a host name that a join needs.
     Resolved { op: OpId, result: Result<Vec<IpAddr>, String> },
+    /// No stream can be accepted: the process may have too many files open.
+    NotAccepted,
 }
 
 /// The receiving ends of the engine's task.
@@ -69,6 +71,7 @@ struct Io<T: Transport> {
     opened: Budget,
     outbound: Outbound,
     rng: Rng,
+    streams_max: usize,
     /// Time an accepted stream has for its request.
     timeout: Duration,
     /// The socket failed: it is not listened to until then.
@@ -95,10 +98,11 @@ pub(super) async fn run<T: Transport>(
     internal: mpsc::Sender<Internal>,
     transport: T,
     rng: Rng,
+    streams_max: usize,
 ) {
     let transport = Arc::new(transport);
     let (accepted, mut connections) = mpsc::channel(ACCEPTED_MAX);
-    node.spawn(accept(Arc::clone(&transport), accepted));
+    node.spawn(accept(Arc::clone(&transport), accepted, internal.clone()));
     let timeout = node.tcp_timeout;
     let mut io = Io {
         transport,
@@ -108,6 +112,7 @@ pub(super) async fn run<T: Transport>(
         opened: Budget::new(),
         outbound: Outbound::new(),
         rng,
+        streams_max,
         timeout,
         deaf_until: None,
     };
@@ -323,7 +328,7 @@ impl<T: Transport> Io<T> {
     }
 
     fn on_accepted(&mut self, node: &mut Node, stream: T::Stream, from: SocketAddr) {
-        if self.streams.len() >= STREAMS_MAX && !self.evict(node) {
+        if self.streams.len() >= self.streams_max && !self.evict(node) {
             warn!(target: "memberlist", addr = %from, "too many streams, closing a new one");
             return;
         }
@@ -381,6 +386,7 @@ impl<T: Transport> Io<T> {
             Internal::Resolved { op, result } => {
                 node.engine.resolved(clock::now(), op, result);
             }
+            Internal::NotAccepted => drop(self.evict(node)),
         }
     }
 
@@ -432,7 +438,11 @@ async fn told_if_it_panics(
 
 /// Accepts streams for ever; ends with the engine, or with its runtime.
 /// Go: `net_transport.go: tcpListen`.
-async fn accept<T: Transport>(transport: Arc<T>, accepted: mpsc::Sender<(T::Stream, SocketAddr)>) {
+async fn accept<T: Transport>(
+    transport: Arc<T>,
+    accepted: mpsc::Sender<(T::Stream, SocketAddr)>,
+    internal: mpsc::Sender<Internal>,
+) {
     let mut pause = Duration::ZERO;
     loop {
         let panicked = || Err(io::Error::other("the transport panicked"));
@@ -446,6 +456,8 @@ async fn accept<T: Transport>(transport: Arc<T>, accepted: mpsc::Sender<(T::Stre
             Err(error) => {
                 pause = (2 * pause).clamp(PAUSE_MIN, PAUSE_MAX);
                 warn!(target: "memberlist", "Error accepting TCP connection: {error}");
+                // An engine that has stopped has no use for it.
+                let _ = internal.send(Internal::NotAccepted).await;
                 tokio::time::sleep(pause).await;
             }
         }
@@ -456,8 +468,8 @@ async fn accept<T: Transport>(transport: Arc<T>, accepted: mpsc::Sender<(T::Stre
 const DATAGRAMS_PER_TURN: usize = 256;
 /// Commands, and messages of tasks, handled before anything else gets its turn.
 const MESSAGES_PER_TURN: usize = 64;
-/// Streams open at a time, either way.
-const STREAMS_MAX: usize = 1_024;
+/// Streams open at a time, either way, unless the builder says otherwise.
+pub(super) const STREAMS_MAX: usize = 1_024;
 /// Accepted streams that wait for the engine's task.
 const ACCEPTED_MAX: usize = 64;
 /// Go: `tcpListen`.

@@ -94,12 +94,20 @@ pub fn decode<T: DeserializeOwned>(value: &[u8]) -> Result<T, RpcError> {
     Ok(msgpack::from_slice(value)?)
 }
 
+/// An upper bound of what [`encode_members`] appends.
+pub(crate) fn members_bytes_max<'m>(members: impl Iterator<Item = &'m serf::Member>) -> usize {
+    members.fold(5, |sum, member| {
+        let tags = member.tags.iter().map(|(name, value)| name.len() + value.len() + 10);
+        sum + MEMBER_BYTES + member.name.len() + member.addr.len() + tags.sum::<usize>()
+    })
+}
+
 /// Appends an array of member records, without going through a copy of each.
 pub fn encode_members<'m>(
-    members: impl ExactSizeIterator<Item = &'m serf::Member>,
+    members: impl ExactSizeIterator<Item = &'m serf::Member> + Clone,
     out: &mut Vec<u8>,
 ) {
-    out.reserve(members.len().saturating_mul(200));
+    out.reserve(members_bytes_max(members.clone()));
     let mut writer = Writer::with_dialect(out, Dialect::Rpc);
     writer.array(members.len());
     for member in members {
@@ -140,3 +148,6 @@ fn encode_member(member: &serf::Member, writer: &mut Writer<'_>) {
         writer.str(value);
     }
 }
+
+/// Keys, numbers, status and the heads of all values of a member record.
+const MEMBER_BYTES: usize = 176;

@@ -5,9 +5,12 @@
 mod error;
 mod frame;
 pub mod protocol;
+mod socket;
 
 pub use error::RpcError;
+pub(crate) use frame::members_bytes_max;
 pub use frame::{FrameReader, decode, encode, encode_members};
+pub(crate) use socket::tune;
 
 #[cfg(test)]
 mod tests;

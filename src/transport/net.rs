@@ -3,9 +3,10 @@
 use std::{
     fmt, io,
     net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket as StdUdpSocket},
+    time::Duration,
 };
 
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::{
     io::Interest,
     net::{TcpListener, TcpStream, UdpSocket},
@@ -141,6 +142,7 @@ impl Transport for NetTransport {
     async fn connect(&self, to: SocketAddr) -> io::Result<TcpStream> {
         let stream = TcpStream::connect(to).await?;
         stream.set_nodelay(true)?;
+        keep_alive(&stream);
         Ok(stream)
     }
 
@@ -148,8 +150,16 @@ impl Transport for NetTransport {
         let (stream, from) = self.tcp.accept().await?;
         // A peer that is gone already is found out by the first read.
         let _ = stream.set_nodelay(true);
+        keep_alive(&stream);
         Ok((stream, SocketAddr::new(from.ip().to_canonical(), from.port())))
     }
+}
+
+/// Go's dialers and listeners do so by default. A peer that vanished frees its stream without it,
+/// only later.
+fn keep_alive(stream: &TcpStream) {
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);
+    let _ = SockRef::from(stream).set_tcp_keepalive(&keepalive);
 }
 
 fn bind_tcp(addr: SocketAddr) -> io::Result<TcpListener> {
@@ -198,6 +208,8 @@ fn widen(socket: &Socket) {
 
 /// Go: `udpRecvBufSize`.
 const RECEIVE_BUFFER_BYTES: usize = 2 * 1024 * 1024;
+/// Go: `defaultTCPKeepAliveIdle`.
+const KEEPALIVE: Duration = Duration::from_secs(15);
 /// Go: the limit in `memberlist.go: newMemberlist`.
 const BIND_ATTEMPTS_MAX: u32 = 10;
 /// Connections the kernel holds until they are accepted.
@@ -268,6 +280,9 @@ mod tests {
         let (dialled, accepted) = tokio::join!(b.connect(a.local_addr()), a.accept());
         let (mut dialled, (mut accepted, _)) = (dialled.unwrap(), accepted.unwrap());
         assert!(dialled.nodelay().unwrap() && accepted.nodelay().unwrap());
+        for stream in [&dialled, &accepted] {
+            assert_eq!(SockRef::from(stream).tcp_keepalive_time().unwrap(), KEEPALIVE);
+        }
         dialled.write_all(b"ask").await.unwrap();
         let mut buf = [0; 3];
         accepted.read_exact(&mut buf).await.unwrap();

@@ -1,25 +1,33 @@
 //! What each command does. Go: `cmd/serf/command/agent/ipc.go`.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use ctutils::CtEq as _;
 use tokio::sync::oneshot;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::{
     Filter, Level,
     member_filter::MemberFilter,
+    outbox::OWN_BYTES_MAX,
     session::{End, Session, Task},
     stream,
 };
 use crate::{
     driver::{self, LagPolicy, Subscribe},
-    rpc::protocol::{
-        Auth, Coordinate, CoordinateResponse, ForceLeave, GetCoordinate, Handshake, IPC_VERSION,
-        Join, JoinResponse, KeyResponse, MembersFiltered, Monitor, Query, Respond, STREAM_QUEUE,
-        STREAMS_PER_CLIENT_MAX, Stop, Stream, Tags, errors,
+    rpc::{
+        self,
+        protocol::{
+            Auth, Coordinate, CoordinateResponse, ForceLeave, GetCoordinate, Handshake,
+            IPC_VERSION, Join, JoinResponse, KeyResponse, MembersFiltered, Monitor, Query, Respond,
+            STREAM_QUEUE, STREAMS_PER_CLIENT_MAX, Stop, Stream, Tags, errors,
+        },
     },
-    serf::{self, KeyOp, QueryParams},
+    serf::{self, KeyOp, Member, QueryParams},
 };
 
 impl Session {
@@ -35,15 +43,28 @@ impl Session {
         self.respond(seq, error);
     }
 
-    pub(super) fn auth(&mut self, seq: u64, request: &Auth) {
+    pub(super) async fn auth(&mut self, seq: u64, request: &Auth) {
+        let pause =
+            if self.authenticated { Duration::ZERO } else { self.pass.pause(Instant::now()) };
+        if !pause.is_zero() {
+            self.flush().await;
+            tokio::time::sleep(pause).await;
+        }
         let (shown, token) = (&*request.auth_key, &*self.agent.settings.rpc_auth);
         // How long it takes tells nothing of where the two part.
         if shown.as_bytes().ct_eq(token.as_bytes()).to_bool() {
             self.authenticated = true;
-            self.respond(seq, "");
-        } else {
-            self.respond(seq, errors::INVALID_AUTH_TOKEN);
+            return self.respond(seq, "");
         }
+        if !self.authenticated {
+            let count = self.pass.wrong_token(Instant::now());
+            // At the first, and then ever less often.
+            if count.is_power_of_two() {
+                let client = &self.client;
+                warn!(target: "agent.ipc", "Wrong auth token of client: {client} ({count} times)");
+            }
+        }
+        self.respond(seq, errors::INVALID_AUTH_TOKEN);
     }
 
     /// Sends the user events that were put together, and answers each.
@@ -51,6 +72,7 @@ impl Session {
         if self.events.is_empty() {
             return;
         }
+        self.take_turn().await;
         let requests = std::mem::take(&mut self.events);
         let (seqs, events): (Vec<u64>, Vec<_>) = requests
             .into_iter()
@@ -90,15 +112,35 @@ impl Session {
         self.respond_with(seq, &error, &JoinResponse { num });
     }
 
+    pub(super) async fn members(&mut self, seq: u64, filter: Option<&MemberFilter>) {
+        let mut members = self.list(filter).await;
+        let bytes = rpc::members_bytes_max(members.iter().map(|member| &**member));
+        if bytes > OWN_BYTES_MAX {
+            // Before memory is taken for it; nothing is held meanwhile.
+            drop(members);
+            self.flush().await;
+            self.share = Some(self.out.share(bytes).await);
+            members = self.list(filter).await;
+        }
+        self.respond_members(seq, &members);
+        if self.share.is_some() {
+            self.flush().await;
+        }
+    }
+
+    async fn list(&self, filter: Option<&MemberFilter>) -> Vec<Arc<Member>> {
+        let mut members = self.agent.serf.members().await;
+        members.retain(|member| filter.is_none_or(|filter| filter.matches(member)));
+        members
+    }
+
     pub(super) async fn members_filtered(
         &mut self,
         seq: u64,
         request: MembersFiltered,
     ) -> Result<(), End> {
         let filter = MemberFilter::compile(&request).map_err(End::Request)?;
-        let mut members = self.agent.serf.members().await;
-        members.retain(|member| filter.matches(member));
-        self.respond_members(seq, &members);
+        self.members(seq, Some(&filter)).await;
         Ok(())
     }
 
@@ -186,6 +228,7 @@ impl Session {
         };
         // Without acks, silence is no sign of trouble.
         let acked = request.request_ack.then(|| request.name.clone());
+        self.take_turn().await;
         match self.agent.query(&request.name, request.payload.0, params).await {
             Ok(query) => {
                 self.respond(seq, "");
@@ -201,6 +244,7 @@ impl Session {
         let Some(query) = self.pending.get(request.id) else {
             return self.respond(seq, errors::INVALID_QUERY_ID);
         };
+        self.take_turn().await;
         match self.agent.serf.respond(&query, request.payload.0).await {
             Ok(()) => self.respond(seq, ""),
             Err(driver::Error::Serf(serf::Error::PastDeadline)) => {

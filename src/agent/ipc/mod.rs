@@ -1,5 +1,6 @@
 //! The agent's RPC server. Go: `cmd/serf/command/agent/ipc.go`.
 
+mod admission;
 mod commands;
 mod member_filter;
 mod outbox;

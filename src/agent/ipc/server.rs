@@ -1,17 +1,24 @@
 //! The RPC's socket.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, UnixListener},
-    sync::Semaphore,
     task::JoinSet,
 };
 use tracing::{info, warn};
 
-use super::{Agent, AgentError, session};
-use crate::{base::go_net, rpc::protocol::CLIENTS_MAX};
+use super::{
+    Agent, AgentError,
+    admission::{Admission, Origin, origin},
+    session,
+};
+use crate::{base::go_net, rpc};
 
 /// A bound socket, or none.
 pub(in crate::agent) enum Listener {
@@ -82,43 +89,59 @@ impl Drop for Listener {
 
 /// Serves clients until it is dropped.
 pub(in crate::agent) async fn serve(agent: Arc<Agent>, listener: Listener) {
-    let slots = Arc::new(Semaphore::new(CLIENTS_MAX));
+    let admission = Admission::new(agent.descriptors.clients());
     let mut clients = JoinSet::new();
+    let mut refused = 0_u64;
     loop {
         while clients.try_join_next().is_some() {}
-        let (client, input, output) = match accept(&listener).await {
+        let Accepted { name, origin, input, output } = match accept(&listener).await {
             Ok(accepted) => accepted,
             Err(error) => {
+                let error = go_net::error_text(&error);
                 warn!(target: "agent.ipc", "Failed to accept client: {error}");
                 // Out of descriptors: trying again at once would only burn the processor.
-                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                admission.evict();
+                tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
-        let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
-            warn!(target: "agent.ipc", "Refusing client: {client}: {CLIENTS_MAX} are connected");
+        let Some(pass) = admission.admit(origin, Instant::now()) else {
+            refused += 1;
+            if refused.is_power_of_two() {
+                warn!(
+                    target: "agent.ipc",
+                    "Refusing client: {name}: too many are connected ({refused} refused)"
+                );
+            }
             continue;
         };
-        info!(target: "agent.ipc", "Accepted client: {client}");
+        refused = 0;
+        info!(target: "agent.ipc", "Accepted client: {name}");
         metrics::counter!("agent.ipc.accept").increment(1);
         let agent = Arc::clone(&agent);
-        clients.spawn(async move {
-            session::run(agent, client.into(), input, output).await;
-            drop(slot);
-        });
+        clients.spawn(session::run(agent, name.into(), pass, input, output));
     }
 }
 
-type Accepted = (String, Box<dyn AsyncRead + Send + Unpin>, Box<dyn AsyncWrite + Send + Unpin>);
+struct Accepted {
+    name: String,
+    origin: Origin,
+    input: Box<dyn AsyncRead + Send + Unpin>,
+    output: Box<dyn AsyncWrite + Send + Unpin>,
+}
 
 async fn accept(listener: &Listener) -> std::io::Result<Accepted> {
     match listener {
         Listener::Tcp(listener) => {
             let (stream, addr) = listener.accept().await?;
-            // Only latency would suffer.
-            let _ = stream.set_nodelay(true);
+            rpc::tune(&stream);
             let (input, output) = stream.into_split();
-            Ok((addr.to_string(), Box::new(input), Box::new(output)))
+            Ok(Accepted {
+                name: addr.to_string(),
+                origin: origin(addr.ip()),
+                input: Box::new(input),
+                output: Box::new(output),
+            })
         }
         Listener::Unix { listener, uid, .. } => loop {
             let (stream, _) = listener.accept().await?;
@@ -129,8 +152,12 @@ async fn accept(listener: &Listener) -> std::io::Result<Accepted> {
             }
             let name = format!("unix:{}", peer.pid().unwrap_or(0));
             let (input, output) = stream.into_split();
-            return Ok((name, Box::new(input), Box::new(output)));
+            let (input, output) = (Box::new(input), Box::new(output));
+            return Ok(Accepted { name, origin: None, input, output });
         },
         Listener::Off => std::future::pending().await,
     }
 }
+
+/// Wait after a client could not be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

@@ -6,14 +6,15 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    sync::{mpsc, oneshot},
+    sync::oneshot,
     task::JoinHandle,
 };
 use tracing::{error, warn};
 
 use super::{
     Agent,
-    outbox::{Outbox, write},
+    admission::Pass,
+    outbox::{OWN_BYTES_MAX, Outbox, Share, Turn, write},
     stream::PendingQueries,
 };
 use crate::{
@@ -32,17 +33,22 @@ use crate::{
 pub(super) async fn run(
     agent: Arc<Agent>,
     client: Arc<str>,
+    pass: Pass,
     input: Box<dyn AsyncRead + Send + Unpin>,
     output: Box<dyn AsyncWrite + Send + Unpin>,
 ) {
-    let (out, frames) = mpsc::channel(OUTBOX_MAX);
-    let mut writer = tokio::spawn(write(output, frames));
+    let (out, frames) = Outbox::new(pass.answers());
+    let mut writer = Task(tokio::spawn(write(output, frames)));
     let mut session = Session {
         agent,
         client,
+        pass,
         version: None,
         authenticated: false,
+        refused: 0,
         answers: Vec::new(),
+        share: None,
+        turn: None,
         events: Vec::new(),
         out,
         streams: HashMap::new(),
@@ -52,9 +58,9 @@ pub(super) async fn run(
         leaving: None,
     };
     let ended = tokio::select! {
-        ended = session.serve(FrameReader::new(input)) => ended,
-        // The socket is broken: nobody would read an answer.
-        _ = &mut writer => return,
+        ended = session.live(FrameReader::new(input)) => ended,
+        // The socket is broken, or a large answer stayed unread: nobody would read another.
+        _ = &mut writer.0 => return,
     };
     // The agent may end once the last answer is out.
     let _leaving = session.leaving.take();
@@ -67,11 +73,14 @@ pub(super) async fn run(
             error!(target: "agent.ipc", "Failed to evaluate request: {reason}");
         }
     }
-    session.send_events().await;
-    session.flush().await;
-    drop(session);
-    // A client that does not read loses the rest.
-    let _ = tokio::time::timeout(DRAIN_MAX, writer).await;
+    let drained = async {
+        session.send_events().await;
+        session.flush().await;
+        drop(session);
+        let _ = (&mut writer.0).await;
+    };
+    // A client that does not read loses the rest, and its socket.
+    let _ = tokio::time::timeout(DRAIN_MAX, drained).await;
 }
 
 /// Why a connection is closed by us.
@@ -89,10 +98,17 @@ pub(super) enum End {
 pub(super) struct Session {
     pub(super) agent: Arc<Agent>,
     pub(super) client: Arc<str>,
+    pub(super) pass: Pass,
     pub(super) version: Option<i32>,
     pub(super) authenticated: bool,
+    /// Commands that came before the token.
+    pub(super) refused: u64,
     /// Answers to requests that arrived together.
     pub(super) answers: Vec<u8>,
+    /// Room for them, where they are large.
+    pub(super) share: Option<Share>,
+    /// Held from an event or query on until it is answered.
+    pub(super) turn: Option<Turn>,
     /// User events that arrived one after the other; they are sent in one go.
     pub(super) events: Vec<(u64, EventRequest)>,
     pub(super) out: Outbox,
@@ -132,44 +148,64 @@ struct Header {
 type Frames = FrameReader<Box<dyn AsyncRead + Send + Unpin>>;
 
 impl Session {
-    async fn serve(&mut self, mut frames: Frames) -> Result<(), End> {
-        while let Some(header) = self.next_header(&mut frames).await? {
-            let seq = header.seq.unwrap_or(0);
-            let name = header.command.unwrap_or_default();
-            let command = Command::from_name(&name);
-            metrics::counter!("agent.ipc.command").increment(1);
-            if command != Some(Command::Event) {
-                self.send_events().await;
+    async fn live(&mut self, mut frames: Frames) -> Result<(), End> {
+        let evicted = self.pass.evicted();
+        tokio::select! {
+            ended = self.serve(&mut frames, true) => ended?,
+            () = tokio::time::sleep(STRANGER_TIME) => return Err(End::Refused),
+            () = evicted => return Err(End::Refused),
+        }
+        self.pass.known();
+        self.serve(&mut frames, false).await
+    }
+
+    /// Serves until the client goes; a stranger until it is known.
+    async fn serve(&mut self, frames: &mut Frames, stranger: bool) -> Result<(), End> {
+        while let Some(header) = self.next_header(frames).await? {
+            self.request(frames, header).await?;
+            if stranger && self.version.is_some() && self.is_open() {
+                break;
             }
-            if self.version.is_none() && command != Some(Command::Handshake) {
-                self.respond(seq, errors::HANDSHAKE_REQUIRED);
-                return Err(End::Refused);
-            }
-            let gate_open = self.authenticated
-                || self.agent.settings.rpc_auth.is_empty()
-                || matches!(command, Some(Command::Auth | Command::Handshake));
-            if !gate_open {
-                warn!(
-                    target: "agent.ipc",
-                    "Client sending commands before auth: {}", self.client
-                );
-                self.respond(seq, errors::AUTH_REQUIRED);
-                continue;
-            }
-            let Some(command) = command else {
-                self.respond(seq, errors::UNSUPPORTED_COMMAND);
-                return Err(End::Request(format!("command '{name}' not recognized")));
-            };
-            let body = match command.has_body() {
-                true => {
-                    let body = self.next_body(&mut frames).await?;
-                    Some(body)
-                }
-                false => None,
-            };
-            self.dispatch(command, seq, body.as_deref().unwrap_or_default()).await?;
         }
         Ok(())
+    }
+
+    async fn request(&mut self, frames: &mut Frames, header: Header) -> Result<(), End> {
+        let seq = header.seq.unwrap_or(0);
+        let name = header.command.unwrap_or_default();
+        let command = Command::from_name(&name);
+        metrics::counter!("agent.ipc.command").increment(1);
+        if command != Some(Command::Event) {
+            self.send_events().await;
+        }
+        if self.version.is_none() && command != Some(Command::Handshake) {
+            self.respond(seq, errors::HANDSHAKE_REQUIRED);
+            return Err(End::Refused);
+        }
+        if !self.is_open() && !matches!(command, Some(Command::Auth | Command::Handshake)) {
+            self.refused += 1;
+            // A client that goes on does not fill the log.
+            if self.refused.is_power_of_two() {
+                let client = &self.client;
+                warn!(target: "agent.ipc", "Client sending commands before auth: {client}");
+            }
+            self.respond(seq, errors::AUTH_REQUIRED);
+            return Ok(());
+        }
+        let Some(command) = command else {
+            self.respond(seq, errors::UNSUPPORTED_COMMAND);
+            return Err(End::Request(format!("command '{name}' not recognized")));
+        };
+        let body = match command.has_body() {
+            true => self.next_body(frames).await?,
+            false => Vec::new(),
+        };
+        self.dispatch(command, seq, &body).await
+    }
+
+    /// Whether commands are taken.
+    fn is_open(&self) -> bool {
+        self.authenticated || self.agent.settings.rpc_auth.is_empty()
     }
 
     /// The next header; answers go out before waiting for one, and when there are many.
@@ -179,7 +215,7 @@ impl Session {
             if frames.is_next_missing(max).map_err(End::Header)? {
                 self.send_events().await;
                 self.flush().await;
-            } else if self.answers.len() >= ANSWERS_BYTES_MAX {
+            } else if self.answers.len() >= OWN_BYTES_MAX {
                 self.flush().await;
             }
             let value = match frames.next(max).await {
@@ -206,14 +242,13 @@ impl Session {
     }
 
     fn request_bytes_max(&self) -> usize {
-        let open = self.authenticated || self.agent.settings.rpc_auth.is_empty();
-        if open { REQUEST_BYTES_MAX } else { REQUEST_UNAUTHENTICATED_BYTES_MAX }
+        if self.is_open() { REQUEST_BYTES_MAX } else { REQUEST_UNAUTHENTICATED_BYTES_MAX }
     }
 
     async fn dispatch(&mut self, command: Command, seq: u64, body: &[u8]) -> Result<(), End> {
         match command {
             Command::Handshake => self.handshake(seq, parse(body)?),
-            Command::Auth => self.auth(seq, &parse(body)?),
+            Command::Auth => self.auth(seq, &parse(body)?).await,
             Command::Event => {
                 self.events.push((seq, parse(body)?));
                 if self.events.len() >= EVENTS_AT_ONCE_MAX {
@@ -222,10 +257,7 @@ impl Session {
             }
             Command::ForceLeave => self.force_leave(seq, parse(body)?).await,
             Command::Join => self.join(seq, parse(body)?).await,
-            Command::Members => {
-                let members = self.agent.serf.members().await;
-                self.respond_members(seq, &members);
-            }
+            Command::Members => self.members(seq, None).await,
             Command::MembersFiltered => self.members_filtered(seq, parse(body)?).await?,
             Command::Stream => self.stream(seq, &parse(body)?).await,
             Command::Monitor => self.monitor(seq, &parse(body)?).await,
@@ -273,18 +305,20 @@ impl Session {
         encode_members(members.iter().map(|member| &**member), &mut self.answers);
     }
 
+    /// Sends what was answered, and lets records through again.
     pub(super) async fn flush(&mut self) {
-        if self.answers.is_empty() {
-            return;
+        if !self.answers.is_empty() {
+            let (answers, share) = (std::mem::take(&mut self.answers), self.share.take());
+            // Fails only when the socket is broken, which ends the session anyway.
+            self.out.answer(answers, share).await;
         }
-        let answers = std::mem::take(&mut self.answers);
-        // Many bytes wait until all before them are out: little is held for who does not read.
-        let slots = if answers.len() >= ANSWERS_BYTES_MAX { OUTBOX_MAX } else { 1 };
-        // Fails only when the socket is broken, which ends the session anyway.
-        if let Ok(mut permits) = self.out.reserve_many(slots).await
-            && let Some(permit) = permits.next()
-        {
-            permit.send(answers);
+        self.turn = None;
+    }
+
+    /// Keeps records back until the next answers are on their way.
+    pub(super) async fn take_turn(&mut self) {
+        if self.turn.is_none() {
+            self.turn = Some(self.out.turn().await);
         }
     }
 }
@@ -293,12 +327,10 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, End> {
     decode(body).map_err(|error| End::Request(error.to_string()))
 }
 
-/// Writes that wait for a slow client before its own requests do.
-const OUTBOX_MAX: usize = 64;
-/// Bytes of answers that are put together for one write.
-const ANSWERS_BYTES_MAX: usize = 64 << 10;
 /// User events sent in one go.
 const EVENTS_AT_ONCE_MAX: usize = 256;
+/// Time that a client has to shake hands and, where there is a token, to show it.
+const STRANGER_TIME: Duration = Duration::from_secs(10);
 /// How long the last answers may take to reach a client that was refused or has gone.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
 

@@ -76,16 +76,19 @@ pub(super) async fn events(
     client: Arc<str>,
 ) {
     let mut waiting = Waiting { events: VecDeque::new(), lost: 0, client };
+    let mut frame = Vec::new();
     loop {
+        while frame.is_empty()
+            && let Some(event) = waiting.pop()
+        {
+            frame = event_frame(&event, seq, &pending).unwrap_or_default();
+        }
         tokio::select! {
             // While the client reads, what waits goes first, so that nothing is lost in a flood.
             biased;
-            permit = out.reserve(), if !waiting.events.is_empty() => {
-                let Ok(permit) = permit else { return };
-                if let Some(frame) =
-                    waiting.pop().and_then(|event| event_frame(&event, seq, &pending))
-                {
-                    permit.send(frame);
+            sent = out.record(&mut frame), if !frame.is_empty() => {
+                if !sent {
+                    return;
                 }
             }
             event = events.recv() => match event {
@@ -99,11 +102,13 @@ pub(super) async fn events(
             },
         }
     }
-    while let Some(event) = waiting.pop() {
-        let Some(frame) = event_frame(&event, seq, &pending) else { continue };
-        if out.send(frame).await.is_err() {
-            return;
-        }
+    while !frame.is_empty() && out.record(&mut frame).await {
+        frame = loop {
+            let Some(event) = waiting.pop() else { return };
+            if let Some(frame) = event_frame(&event, seq, &pending) {
+                break frame;
+            }
+        };
     }
 }
 
@@ -186,25 +191,22 @@ pub(super) async fn log(
     seq: u64,
     out: Outbox,
 ) {
-    let mut frame = Vec::new();
     for line in backlog {
-        log_record(&line, seq, &mut frame);
-    }
-    if !frame.is_empty() && out.send(frame).await.is_err() {
-        return;
+        if !out.record(&mut log_frame(&line, seq)).await {
+            return;
+        }
     }
     while let Some(line) = lines.recv().await {
-        let mut frame = Vec::new();
-        log_record(&line, seq, &mut frame);
-        if out.send(frame).await.is_err() {
+        if !out.record(&mut log_frame(&line, seq)).await {
             return;
         }
     }
 }
 
-fn log_record(line: &str, seq: u64, out: &mut Vec<u8>) {
-    encode(&ResponseHeader { seq, error: String::new() }, out);
-    encode(&LogRecord { log: line.to_owned() }, out);
+fn log_frame(line: &str, seq: u64) -> Vec<u8> {
+    let mut out = record(seq);
+    encode(&LogRecord { log: line.to_owned() }, &mut out);
+    out
 }
 
 /// Delivers acks and answers, and `done` at the deadline.
@@ -227,14 +229,14 @@ pub(super) async fn query(mut query: QueryHandle, acked: Option<String>, seq: u6
         };
         let mut frame = record(seq);
         encode(&QueryRecord { r#type: kind.to_owned(), from, payload: Blob(payload) }, &mut frame);
-        if out.send(frame).await.is_err() {
+        if !out.record(&mut frame).await {
             return;
         }
     }
     let mut frame = record(seq);
     encode(&QueryRecord { r#type: "done".to_owned(), ..QueryRecord::default() }, &mut frame);
     // The client may be gone, and nobody else asked.
-    let _ = out.send(frame).await;
+    let _ = out.record(&mut frame).await;
 }
 
 fn record(seq: u64) -> Vec<u8> {

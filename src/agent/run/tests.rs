@@ -43,7 +43,8 @@ async fn handlers_and_log_get_the_first_event_of_all() {
     config.set_text("node_name", "n");
     config.set_text("bind", "127.0.0.1:0");
     let (settings, _) = Settings::build(config).unwrap();
-    let (serf, mut handlers, mut log_events) = start(&settings).await.unwrap();
+    let (serf, mut handlers, mut log_events) =
+        start(&settings, Descriptors::raise()).await.unwrap();
     for events in [&mut handlers, &mut log_events] {
         let first = tokio::time::timeout(Duration::from_secs(20), events.recv()).await.unwrap();
         let Some(Event::Member(event)) = first else { panic!("{first:?}") };

@@ -12,7 +12,7 @@ use tokio::io::ReadBuf;
 
 use super::*;
 use crate::{
-    agent::testing::agent,
+    agent::{ipc::admission::Admission, testing::agent},
     rpc::protocol::{Blob, Handshake},
 };
 
@@ -33,6 +33,10 @@ fn request(command: &str, seq: u64, body: Option<&impl Serialize>) -> Vec<u8> {
 
 fn handshake() -> Vec<u8> {
     request("handshake", 0, Some(&Handshake { version: 1 }))
+}
+
+fn pass() -> Pass {
+    Admission::new(64).admit(None, std::time::Instant::now()).unwrap()
 }
 
 /// Hands out what it has in reads as large as they are asked for, and counts.
@@ -97,7 +101,7 @@ async fn many_answers_to_pipelined_requests_go_out_in_parts() {
     }
     let input = Input { bytes: io::Cursor::new(bytes), taken: Arc::default() };
     let output = Output { takes: true, ..Output::default() };
-    run(agent, "c".into(), Box::new(input), Box::new(output.clone())).await;
+    run(agent, "c".into(), pass(), Box::new(input), Box::new(output.clone())).await;
     let writes = output.writes.lock().unwrap();
     assert!(writes.iter().sum::<usize>() > REQUESTS * 100, "{writes:?}");
     let largest = writes.iter().max().unwrap();
@@ -114,7 +118,7 @@ async fn who_does_not_read_answers_is_asked_for_no_more_requests() {
     }
     let (all, taken) = (bytes.len(), Arc::new(AtomicUsize::new(0)));
     let input = Input { bytes: io::Cursor::new(bytes), taken: Arc::clone(&taken) };
-    let session = run(agent, "c".into(), Box::new(input), Box::new(Output::default()));
+    let session = run(agent, "c".into(), pass(), Box::new(input), Box::new(Output::default()));
     let session = tokio::spawn(session);
     let mut before = 0;
     loop {

@@ -1,0 +1,71 @@
+//! How many files the process may have open, and what each part gets of them.
+
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
+
+/// The limit of open files, raised as far as the system allows.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Descriptors {
+    /// What the process was started with, and what its children get back.
+    original: Rlimit,
+    limit: u64,
+}
+
+impl Descriptors {
+    /// Raises the soft limit to the hard one. Go's runtime does so, too.
+    pub(super) fn raise() -> Self {
+        let original = getrlimit(Resource::Nofile);
+        let raised = Rlimit { current: original.maximum, maximum: original.maximum };
+        // Refused: what the process has must do.
+        let _ = setrlimit(Resource::Nofile, raised);
+        let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        Self { original, limit }
+    }
+
+    /// Streams between nodes that may be open.
+    pub(super) fn streams(self) -> usize {
+        share(self.limit, STREAMS_MAX)
+    }
+
+    /// Clients of the RPC that may be connected.
+    pub(super) fn clients(self) -> usize {
+        share(self.limit, crate::rpc::protocol::CLIENTS_MAX)
+    }
+
+    /// Gives a child the limit that the agent was started with: programs that wait with `select`
+    /// fail where descriptors have large numbers.
+    pub(super) fn restore(self, child: Pid) {
+        if self.original.current != Some(self.limit) {
+            // It may have ended.
+            let _ = prlimit(Some(child), Resource::Nofile, self.original);
+        }
+    }
+}
+
+/// Half of what is left beside the reserve, at most `max`.
+fn share(limit: u64, max: usize) -> usize {
+    let reserve = (limit / 4).min(RESERVE_MAX);
+    let half = usize::try_from((limit - reserve) / 2).unwrap_or(usize::MAX);
+    half.clamp(1, max)
+}
+
+/// Kept for pipes of handlers, files, dials, and connections that wait to be accepted.
+const RESERVE_MAX: u64 = 256;
+/// Streams between nodes, however many descriptors there are.
+const STREAMS_MAX: usize = 1_024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_low_limit_leaves_a_reserve_beside_streams_and_clients() {
+        for limit in [64, 256, 1_024, 4_096, 65_536, u64::MAX] {
+            let original = Rlimit { current: Some(limit), maximum: Some(limit) };
+            let given = Descriptors { original, limit };
+            let used = (given.streams() + given.clients()) as u64;
+            assert!(limit - used >= (limit / 4).min(RESERVE_MAX), "{limit}: {given:?}");
+            assert!(given.streams() >= 16 && given.clients() >= 16, "{limit}");
+        }
+        assert_eq!(share(65_536, STREAMS_MAX), STREAMS_MAX);
+    }
+}

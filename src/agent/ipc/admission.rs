@@ -1,0 +1,278 @@
+//! Who may connect: a bound on clients, on those that have yet to show who they are, and on how
+//! fast tokens can be guessed.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::{IpAddr, Ipv6Addr},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tokio::sync::{Semaphore, oneshot};
+
+use super::outbox::ANSWERS_BYTES_MAX;
+
+/// Where a client comes from: all of one address, or of one IPv6 network, are taken for one.
+/// `None`: the Unix socket.
+pub(super) type Origin = Option<IpAddr>;
+
+/// The origin of an address.
+pub(super) fn origin(addr: IpAddr) -> Origin {
+    Some(match addr.to_canonical() {
+        IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & IPV6_NETWORK)),
+        ip => ip,
+    })
+}
+
+/// The clients of one agent.
+pub(super) struct Admission {
+    state: Mutex<State>,
+    clients_max: usize,
+    strangers_max: usize,
+    /// Bytes of large answers that may wait for all clients together.
+    pub(super) answers: Arc<Semaphore>,
+}
+
+#[derive(Default)]
+struct State {
+    clients: usize,
+    last: u64,
+    /// Clients that have yet to shake hands and, where there is a token, to show it.
+    strangers: BTreeMap<u64, Stranger>,
+    wrong: HashMap<Origin, Wrong>,
+}
+
+struct Stranger {
+    origin: Origin,
+    since: Instant,
+    /// Dropped to end it.
+    _stay: oneshot::Sender<()>,
+}
+
+/// Wrong tokens from one origin.
+struct Wrong {
+    count: u32,
+    last: Instant,
+}
+
+impl Admission {
+    pub(super) fn new(clients_max: usize) -> Arc<Self> {
+        Arc::new(Self {
+            state: Mutex::default(),
+            clients_max,
+            strangers_max: (clients_max / 4).clamp(1, STRANGERS_MAX),
+            answers: Arc::new(Semaphore::new(ANSWERS_BYTES_MAX)),
+        })
+    }
+
+    /// A place for a new client; `None`: all are taken by clients that are known.
+    pub(super) fn admit(self: &Arc<Self>, origin: Origin, now: Instant) -> Option<Pass> {
+        let mut state = self.lock();
+        let mut same = state.strangers.values().filter(|other| other.origin == origin);
+        // Many processes that begin together are no attack: they do not stay strangers.
+        let oldest = same.next().is_some_and(|oldest| now - oldest.since >= STRANGER_GRACE);
+        if oldest && same.count() + 1 >= STRANGERS_PER_ORIGIN_MAX {
+            state.evict(Some(origin));
+        }
+        if state.strangers.len() >= self.strangers_max {
+            state.evict(None);
+        }
+        if state.clients >= self.clients_max && !state.evict(None) {
+            return None;
+        }
+        state.last += 1;
+        let id = state.last;
+        let (stay, evicted) = oneshot::channel();
+        state.strangers.insert(id, Stranger { origin, since: now, _stay: stay });
+        state.clients += 1;
+        drop(state);
+        Some(Pass { admission: Arc::clone(self), id, origin, evicted: Some(evicted) })
+    }
+
+    /// Ends a client that has yet to show who it is. Whether there was one.
+    pub(super) fn evict(&self) -> bool {
+        self.lock().evict(None)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Ends the oldest stranger of an origin: of the one with most of them unless given.
+    fn evict(&mut self, origin: Option<Origin>) -> bool {
+        let origin = origin.or_else(|| {
+            let mut counts = HashMap::new();
+            for stranger in self.strangers.values() {
+                *counts.entry(stranger.origin).or_insert(0_usize) += 1;
+            }
+            counts.into_iter().max_by_key(|(_, count)| *count).map(|(origin, _)| origin)
+        });
+        // Numbers grow with time.
+        let oldest = self.strangers.iter().find(|(_, other)| Some(other.origin) == origin);
+        let Some(id) = oldest.map(|(id, _)| *id) else { return false };
+        metrics::counter!("agent.ipc.evicted").increment(1);
+        self.strangers.remove(&id).is_some()
+    }
+}
+
+/// A client's place, given back when it is dropped.
+pub(super) struct Pass {
+    admission: Arc<Admission>,
+    id: u64,
+    origin: Origin,
+    evicted: Option<oneshot::Receiver<()>>,
+}
+
+impl Pass {
+    /// Resolves when a stranger has to make room. Asked for once.
+    pub(super) fn evicted(&mut self) -> impl Future<Output = ()> + use<> {
+        let evicted = self.evicted.take();
+        async {
+            match evicted {
+                Some(evicted) => drop(evicted.await),
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// The client has shown who it is, and keeps its place.
+    pub(super) fn known(&self) {
+        self.admission.lock().strangers.remove(&self.id);
+    }
+
+    /// Bytes of large answers for all clients.
+    pub(super) fn answers(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.admission.answers)
+    }
+
+    /// How long to wait before a token of this origin is compared. Whether it is right or wrong,
+    /// so that giving up early tells nothing.
+    pub(super) fn pause(&self, now: Instant) -> Duration {
+        let state = self.admission.lock();
+        let Some(wrong) = state.wrong.get(&self.origin) else { return Duration::ZERO };
+        if now - wrong.last >= WRONG_FORGOTTEN {
+            return Duration::ZERO;
+        }
+        let doubled = 2_u32.checked_pow(wrong.count - 1).unwrap_or(u32::MAX);
+        PAUSE_MIN.saturating_mul(doubled).min(PAUSE_MAX)
+    }
+
+    /// Notes a wrong token; gives how many came from this origin in a row.
+    pub(super) fn wrong_token(&self, now: Instant) -> u32 {
+        let mut state = self.admission.lock();
+        state.wrong.retain(|_, wrong| now - wrong.last < WRONG_FORGOTTEN);
+        if state.wrong.len() >= WRONG_ORIGINS_MAX && !state.wrong.contains_key(&self.origin) {
+            let oldest = state.wrong.iter().min_by_key(|(_, wrong)| wrong.last);
+            if let Some(oldest) = oldest.map(|(origin, _)| *origin) {
+                state.wrong.remove(&oldest);
+            }
+        }
+        let wrong = state.wrong.entry(self.origin).or_insert(Wrong { count: 0, last: now });
+        wrong.count = wrong.count.saturating_add(1);
+        wrong.last = now;
+        wrong.count
+    }
+}
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        let mut state = self.admission.lock();
+        state.strangers.remove(&self.id);
+        state.clients -= 1;
+    }
+}
+
+/// Clients of one origin that have yet to show who they are; the oldest then make room.
+const STRANGERS_PER_ORIGIN_MAX: usize = 32;
+/// Clients that have yet to show who they are, at most; a quarter of all where that is less.
+const STRANGERS_MAX: usize = 1_024;
+/// Time that a stranger has before others of its origin take its place.
+const STRANGER_GRACE: Duration = Duration::from_secs(2);
+/// Wait before a token is compared after a first wrong one; doubled by each further one.
+const PAUSE_MIN: Duration = Duration::from_millis(50);
+/// Less than [`STRANGER_GRACE`], or who waits would be the first to go.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// After this time without a wrong token an origin begins anew.
+const WRONG_FORGOTTEN: Duration = Duration::from_secs(60);
+/// Origins whose wrong tokens are counted.
+const WRONG_ORIGINS_MAX: usize = 1_024;
+/// What one subscriber of IPv6 commonly has: a network of 2^64 addresses.
+const IPV6_NETWORK: u128 = u128::MAX << 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn from(n: u8) -> Origin {
+        origin([127, 0, 0, n].into())
+    }
+
+    fn is_evicted(pass: &mut Pass) -> bool {
+        pass.evicted.as_mut().unwrap().try_recv() == Err(oneshot::error::TryRecvError::Closed)
+    }
+
+    #[test]
+    fn strangers_make_room_for_others_and_known_clients_stay() {
+        let now = Instant::now();
+        let admission = Admission::new(8);
+        let mut known: Vec<_> = (0..6).map(|_| admission.admit(from(1), now).unwrap()).collect();
+        known.iter().for_each(Pass::known);
+        // Two are a quarter: the third takes the place of the first.
+        let mut first = admission.admit(from(2), now).unwrap();
+        let mut second = admission.admit(from(2), now).unwrap();
+        assert!(!is_evicted(&mut first));
+        let third = admission.admit(from(3), now).unwrap();
+        assert!(is_evicted(&mut first) && !is_evicted(&mut second));
+        third.known();
+        second.known();
+        assert!(admission.admit(from(4), now).is_none());
+        drop((first, third));
+        assert!(admission.admit(from(4), now).is_some());
+        assert!(known.iter_mut().all(|pass| !is_evicted(pass)));
+    }
+
+    #[test]
+    fn one_origin_has_few_strangers_that_linger() {
+        let mut now = Instant::now();
+        let admission = Admission::new(4_096);
+        let mut others = admission.admit(from(9), now).unwrap();
+        // As many as begin together.
+        let mut burst: Vec<_> = (0..200).map(|_| admission.admit(from(1), now).unwrap()).collect();
+        assert!(burst.iter_mut().all(|pass| !is_evicted(pass)));
+        now += STRANGER_GRACE;
+        let _next = admission.admit(from(1), now).unwrap();
+        let gone = burst.iter_mut().filter_map(|pass| is_evicted(pass).then_some(()));
+        assert_eq!(gone.count(), 1);
+        assert!(!is_evicted(&mut others));
+    }
+
+    #[test]
+    fn wrong_tokens_cost_growing_time_for_their_origin_alone() {
+        let mut now = Instant::now();
+        let admission = Admission::new(16);
+        let (bad, good) =
+            (admission.admit(from(1), now).unwrap(), admission.admit(from(2), now).unwrap());
+        assert_eq!(bad.pause(now), Duration::ZERO);
+        let mut pauses = Vec::new();
+        for count in 1..=40 {
+            assert_eq!(bad.wrong_token(now), count);
+            pauses.push(bad.pause(now).as_millis());
+        }
+        assert_eq!(pauses[..6], [50, 100, 200, 400, 800, 1_000]);
+        assert_eq!(pauses.last(), Some(&1_000));
+        assert_eq!(good.pause(now), Duration::ZERO);
+        now += WRONG_FORGOTTEN;
+        assert_eq!(bad.pause(now), Duration::ZERO);
+        assert_eq!(bad.wrong_token(now), 1);
+    }
+
+    #[test]
+    fn an_ipv6_network_is_one_origin() {
+        let of = |text: &str| origin(text.parse().unwrap());
+        assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:2"));
+        assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
+        assert_eq!(of("::ffff:10.0.0.1"), of("10.0.0.1"));
+    }
+}
