@@ -8,13 +8,14 @@ use std::{
 
 use bytes::Bytes;
 use tokio::sync::Notify;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::{AgentError, EventScript, Settings, descriptors::Descriptors, files, log::LogHub};
 use crate::{
+    base::printable,
     driver::{Error, JoinError, QueryHandle, Serf},
     rpc::protocol::errors,
-    serf::{MsgpackTransform, QueryParams, TransformDelegate as _},
+    serf::{KeyOp, KeyResponse, MsgpackTransform, QueryParams, TransformDelegate as _},
     wire::limits::META_BYTES_MAX,
 };
 
@@ -64,10 +65,36 @@ impl Agent {
                 if error.contacted > 0 {
                     info!(target: "agent", "joined: {} nodes", error.contacted);
                 }
-                warn!(target: "agent", "error joining: {}", error.message);
+                warn!(target: "agent", list = error.message.as_str(), "error joining: ");
             }
         }
         joined
+    }
+
+    /// Leaves the cluster.
+    pub(super) async fn leave(&self) -> Result<(), Error> {
+        info!(target: "agent", "requesting graceful leave from Serf");
+        self.serf.leave().await
+    }
+
+    /// Stops the node.
+    pub(super) async fn shutdown(&self) {
+        info!(target: "agent", "requesting serf shutdown");
+        self.serf.shutdown().await;
+        info!(target: "agent", "shutdown complete");
+    }
+
+    /// Changes or lists the keys of all members.
+    pub(super) async fn keys(&self, op: KeyOp) -> Result<KeyResponse, Error> {
+        let begun = match &op {
+            KeyOp::Install(_) => "installation",
+            KeyOp::Use(_) => "primary key change",
+            KeyOp::Remove(_) => "removal",
+            KeyOp::List => "listing",
+        };
+        let key = if matches!(op, KeyOp::Use(_)) { "" } else { "key " };
+        info!(target: "agent", "Initiating {key}{begun}");
+        self.serf.key_manager().run(op).await
     }
 
     pub(super) async fn force_leave(&self, name: &str, prune: bool) -> Result<(), Error> {
@@ -89,10 +116,10 @@ impl Agent {
         events: Vec<(String, Bytes, bool)>,
     ) -> Result<Vec<Result<(), Error>>, Error> {
         for (name, payload, coalesce) in &events {
-            tracing::debug!(
+            debug!(
                 target: "agent",
-                "Requesting user event send: {name}. Coalesced: {coalesce}. Payload: {} bytes",
-                payload.len()
+                "Requesting user event send: {name}. Coalesced: {coalesce}. Payload: \"{}\"",
+                printable(payload)
             );
         }
         let sent = self.serf.user_events(events).await?;
@@ -114,6 +141,10 @@ impl Agent {
         if name.starts_with("_serf_") && !(name == "_serf_ping" && payload.is_empty()) {
             return Err(errors::QUERY_PREFIX.to_owned());
         }
+        debug!(
+            target: "agent",
+            "Requesting query send: {name}. Payload: \"{}\"", printable(&payload)
+        );
         self.serf.query(name, payload, params).await.map_err(|error| {
             warn!(target: "agent", "failed to start user query: {error}");
             error.to_string()

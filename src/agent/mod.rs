@@ -10,9 +10,12 @@ mod ipc;
 mod log;
 mod mdns;
 mod notify;
+mod reload;
+mod retry;
 mod run;
 mod script;
 mod settings;
+mod signals;
 mod stats;
 mod telemetry;
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! The agent's life: start, signals, reload, end.
 
-use std::{collections::BTreeMap, io::Write as _, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, io::Write as _, net::IpAddr, sync::Arc, time::Duration};
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing::{error, info, warn};
+use tokio::signal::unix::{Signal, SignalKind};
+use tracing::{info, warn};
 
 use super::{
     AgentError, FileConfig, Settings,
@@ -13,20 +13,18 @@ use super::{
     log::{LogHub, Syslog, Ui},
     mdns,
     notify::Notify,
+    reload::{Reloadable, reload},
+    retry::retry_join,
     settings::host_name,
+    signals::{Caught, Signals, listen},
     telemetry::Telemetry,
 };
 use crate::{
-    base::{go_duration::GoDuration, go_net},
-    driver::{LagPolicy, Serf, Subscribe},
+    base::go_net,
+    driver::{LagPolicy, Serf, StopReason, Subscribe},
     serf::Event,
     wire::Keyring,
 };
-
-/// Longest leave after a signal.
-const LEAVE_MAX: Duration = Duration::from_secs(3);
-/// Events held for handlers that are slower than the cluster.
-const HANDLER_QUEUE: usize = 4096;
 
 /// Runs an agent until it is told to end; gives the exit code. `read` reads the configuration, at
 /// the start and at each reload.
@@ -94,7 +92,6 @@ async fn live(
     let descriptors = Descriptors::raise();
     let (serf, handlers, log_events) = start(&settings, descriptors).await?;
     let agent = Arc::new(Agent::new(serf, settings, ui.hub.clone(), descriptors));
-    info!(target: "agent", "Serf agent starting");
     tokio::spawn(invoke::run_handlers(Arc::clone(&agent), handlers));
     tokio::spawn(log_received(log_events));
     let discovery = match &agent.settings.mdns {
@@ -117,6 +114,7 @@ async fn live(
             return Err(error);
         }
     };
+    warn_of_exposure(&agent, &listener).await;
     ui.output("Starting Serf agent RPC...");
     let server = tokio::spawn(ipc::serve(Arc::clone(&agent), listener));
     let notify = Notify::from_env();
@@ -129,8 +127,7 @@ async fn live(
     if let Some(discovery) = discovery {
         discovery.abort();
     }
-    agent.serf.shutdown().await;
-    info!(target: "agent", "shutdown complete");
+    agent.shutdown().await;
     code
 }
 
@@ -164,21 +161,18 @@ async fn serve(
     ui.output("Log data will now stream in as it occurs:\n");
     ui.hub.open_gate();
     notify.ready();
-    let retry = retry_join(agent);
+    let mut flags = Reloadable::new(&agent.settings);
+    let retry = retry_join(agent, flags.retry.clone());
     tokio::pin!(retry);
     let mut retrying = true;
-    let mut flags = Reloadable {
-        leave_on_terminate: agent.settings.leave_on_terminate,
-        skip_leave_on_interrupt: agent.settings.skip_leave_on_interrupt,
-        tags: agent.settings.tags.clone(),
-    };
     loop {
         let caught = tokio::select! {
             caught = signals.next() => caught,
             () = agent.left.notified() => return Ok(0),
-            _ = agent.serf.stopped() => {
+            reason = agent.serf.stopped() => {
                 warn!(target: "agent", "Serf shutdown detected, quitting");
-                return Ok(0);
+                // A service manager is to start it again, unless it was asked to stop.
+                return Ok(u8::from(reason != StopReason::Shutdown));
             }
             joined = &mut retry, if retrying => {
                 retrying = false;
@@ -193,7 +187,12 @@ async fn serve(
             Caught::Hangup => {
                 ui.output("Reloading configuration...");
                 notify.reloading();
+                let before = flags.retry.clone();
                 reload(agent, ui, &mut flags, read).await;
+                if flags.retry != before && (retrying || flags.retry.adds_to(&before)) {
+                    retry.set(retry_join(agent, flags.retry.clone()));
+                    retrying = true;
+                }
                 notify.ready();
                 continue;
             }
@@ -206,6 +205,42 @@ async fn serve(
         }
         ui.output("Gracefully shutting down agent...");
         return Ok(leave(agent, ui, signals).await);
+    }
+}
+
+/// Warns of what strangers can reach without a secret.
+async fn warn_of_exposure(agent: &Agent, listener: &ipc::Listener) {
+    let token = !agent.settings.rpc_auth.is_empty();
+    if let Some(addr) = listener.tcp_addr().filter(|addr| !token && !addr.ip().is_loopback()) {
+        warn!(
+            target: "agent",
+            "The RPC listens on {addr} without rpc_auth: whoever reaches it controls the agent"
+        );
+    }
+    let announced = agent.serf.addresses().0.ip();
+    if is_public(announced) && !agent.serf.encryption_enabled().await {
+        warn!(
+            target: "agent",
+            "Gossip on the public address {announced} is not encrypted: set encrypt_key or \
+             keyring_file"
+        );
+    }
+}
+
+/// Whether packets from anywhere may reach an address.
+fn is_public(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => {
+            let [a, b, ..] = ip.octets();
+            // RFC 6598: behind a provider's NAT.
+            let shared = a == 100 && (64..128).contains(&b);
+            !(ip.is_loopback() || ip.is_private() || ip.is_link_local() || shared)
+                && !ip.is_unspecified()
+        }
+        IpAddr::V6(ip) => {
+            let local = ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local();
+            !local && !ip.is_unspecified()
+        }
     }
 }
 
@@ -225,17 +260,9 @@ async fn start_join(agent: &Agent, ui: &Ui) -> Result<(), AgentError> {
     Ok(())
 }
 
-/// What a reload may change and the agent does not keep itself.
-struct Reloadable {
-    leave_on_terminate: bool,
-    skip_leave_on_interrupt: bool,
-    /// The tags that were configured last and are set.
-    tags: BTreeMap<String, String>,
-}
-
 async fn leave(agent: &Agent, ui: &Ui, signals: &mut Signals) -> u8 {
     let left = async {
-        match agent.serf.leave().await {
+        match agent.leave().await {
             Ok(()) => 0,
             Err(error) => {
                 ui.output(&format!("Error: {error}"));
@@ -288,6 +315,7 @@ async fn start(settings: &Settings, descriptors: Descriptors) -> Result<Started,
     builder.keyring_file = settings.keyring_file.clone();
     builder.streams_max = descriptors.streams();
     let queue = Subscribe { capacity: HANDLER_QUEUE, policy: LagPolicy::DropNewest };
+    info!(target: "agent", "Serf agent starting");
     let (handlers, log_events) = (builder.subscribe(queue), builder.subscribe(queue));
     let serf = builder.start().await.map_err(failed)?;
     Ok((serf, handlers, log_events))
@@ -336,38 +364,6 @@ async fn banner(agent: &Agent, ui: &Ui) {
     }
 }
 
-/// Tries until an address answers; false: gave up.
-async fn retry_join(agent: &Agent) -> bool {
-    let settings = &agent.settings;
-    if settings.retry_join.is_empty() {
-        return true;
-    }
-    let mut attempt = 0;
-    loop {
-        info!(target: "agent", "Joining cluster...(replay: {})", settings.replay);
-        let error = match agent.join(&settings.retry_join, settings.replay).await {
-            Ok(count) => {
-                info!(target: "agent", "Join completed. Synced with {count} initial agents");
-                return true;
-            }
-            Err(error) if error.contacted > 0 => {
-                let count = error.contacted;
-                info!(target: "agent", "Join completed. Synced with {count} initial agents");
-                return true;
-            }
-            Err(error) => error,
-        };
-        attempt += 1;
-        if settings.retry_max > 0 && attempt > settings.retry_max {
-            error!(target: "agent", "maximum retry join attempts made, exiting");
-            return false;
-        }
-        let interval = GoDuration::from(settings.retry_interval);
-        warn!(target: "agent", "Join failed: {error}, retrying in {interval}");
-        tokio::time::sleep(settings.retry_interval).await;
-    }
-}
-
 /// Logs each event when it comes, however long handlers take.
 async fn log_received(mut events: crate::driver::EventStream) {
     while let Some(event) = events.recv().await {
@@ -386,91 +382,6 @@ async fn log_received(mut events: crate::driver::EventStream) {
     }
 }
 
-async fn reload(
-    agent: &Arc<Agent>,
-    ui: &Ui,
-    flags: &mut Reloadable,
-    read: &impl Fn() -> Result<FileConfig, AgentError>,
-) {
-    let mut written = match read() {
-        Ok(written) => written,
-        Err(error) => return failed_reload(ui, &error),
-    };
-    // A wrong level keeps the old one, and the rest of the reload goes on.
-    let mut bad_level = false;
-    let mut built = Settings::build(written.clone());
-    if let Err(error @ AgentError::LogLevel(_)) = &built {
-        ui.output(&error.to_string());
-        bad_level = true;
-        written.set_text("log_level", "INFO");
-        built = Settings::build(written);
-    }
-    let settings = match built {
-        Ok((settings, _)) => settings,
-        Err(error) => return failed_reload(ui, &error),
-    };
-    if !bad_level {
-        ui.hub.set_level(settings.log_level);
-    }
-    agent.set_scripts(settings.scripts);
-    flags.leave_on_terminate = settings.leave_on_terminate;
-    flags.skip_leave_on_interrupt = settings.skip_leave_on_interrupt;
-    if let Err(error) = reload_tags(agent, &flags.tags, &settings.tags).await {
-        // What is to be deleted is still known at the next reload.
-        ui.output(&format!("Failed to update tags: {error}"));
-        return;
-    }
-    flags.tags = settings.tags;
-}
-
-/// Only what changed in the configuration: tags set at run time stay, as do those of the file.
-async fn reload_tags(
-    agent: &Arc<Agent>,
-    old: &BTreeMap<String, String>,
-    new: &BTreeMap<String, String>,
-) -> Result<(), AgentError> {
-    let deleted: Vec<String> = old.keys().filter(|tag| !new.contains_key(*tag)).cloned().collect();
-    let changed = |(tag, value): &(&String, &String)| old.get(*tag) != Some(*value);
-    let set: BTreeMap<String, String> =
-        new.iter().filter(changed).map(|(tag, value)| (tag.clone(), value.clone())).collect();
-    if set.is_empty() && deleted.is_empty() {
-        return Ok(());
-    }
-    agent.update_tags(set, deleted).await
-}
-
-fn failed_reload(ui: &Ui, error: &AgentError) {
-    ui.output(&error.to_string());
-    ui.output("Failed to reload configs");
-}
-
-#[derive(Clone, Copy)]
-enum Caught {
-    Interrupt,
-    Terminate,
-    Hangup,
-}
-
-impl Caught {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Interrupt => "interrupt",
-            Self::Terminate => "terminated",
-            Self::Hangup => "hangup",
-        }
-    }
-}
-
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    hangup: Signal,
-}
-
-fn listen(kind: SignalKind) -> Result<Signal, AgentError> {
-    signal(kind).map_err(|error| AgentError::Invalid(format!("signal handler: {error}")))
-}
-
 /// Prints the measures of the last minute for each SIGUSR1. Go: `InmemSignal`.
 async fn dump_on_signal(mut signals: Signal, telemetry: Telemetry) {
     while signals.recv().await.is_some() {
@@ -483,31 +394,10 @@ async fn dump_on_signal(mut signals: Signal, telemetry: Telemetry) {
     }
 }
 
-impl Signals {
-    fn listen() -> Result<Self, AgentError> {
-        Ok(Self {
-            interrupt: listen(SignalKind::interrupt())?,
-            terminate: listen(SignalKind::terminate())?,
-            hangup: listen(SignalKind::hangup())?,
-        })
-    }
-
-    async fn next(&mut self) -> Caught {
-        tokio::select! {
-            _ = self.interrupt.recv() => Caught::Interrupt,
-            _ = self.terminate.recv() => Caught::Terminate,
-            _ = self.hangup.recv() => Caught::Hangup,
-        }
-    }
-
-    /// Those that end the agent.
-    async fn end(&mut self) -> Caught {
-        tokio::select! {
-            _ = self.interrupt.recv() => Caught::Interrupt,
-            _ = self.terminate.recv() => Caught::Terminate,
-        }
-    }
-}
+/// Longest leave after a signal.
+const LEAVE_MAX: Duration = Duration::from_secs(3);
+/// Events held for handlers that are slower than the cluster.
+const HANDLER_QUEUE: usize = 4096;
 
 #[cfg(test)]
 mod tests;

@@ -25,9 +25,9 @@ use super::{
     writer::Writer,
 };
 use crate::{
-    base::Rng,
+    base::{Rng, go_net},
     serf::{Config, Engine},
-    transport::{BindError, NetTransport, Transport},
+    transport::{BindError, NetTransport, SocketKind, Transport},
 };
 
 /// Starts a node. Made by [`Serf::builder`].
@@ -83,19 +83,7 @@ impl Builder {
     /// A bad configuration, an address in use, an unreadable snapshot.
     pub async fn start(self) -> Result<Serf, Error> {
         let bind = self.bind;
-        let transport = move || {
-            NetTransport::bind(bind).map_err(|error| {
-                let context = "Could not set up network transport: failed to obtain an address";
-                let BindError { kind, addr, source } = error;
-                let context = format!(
-                    "{context}: failed to start {kind} listener on \"{}\" port {}",
-                    addr.ip(),
-                    addr.port()
-                );
-                Error::Io { context, source }
-            })
-        };
-        self.launch(transport).await
+        self.launch(move || NetTransport::bind(bind).map_err(bind_error)).await
     }
 
     /// Starts the node on sockets of another kind. `bind` only says whether the address to
@@ -212,6 +200,23 @@ impl Builder {
         let writer = Writer::start(self.snapshot_path.clone(), self.keyring_file.clone());
         writer.map(Some).map_err(Error::Snapshot)
     }
+}
+
+/// In Go's words.
+fn bind_error(error: BindError) -> Error {
+    let BindError { kind, addr, source } = error;
+    let context = format!(
+        "Failed to create memberlist: could not set up network transport: failed to obtain an \
+         address: failed to start {kind} listener on \"{}\" port {}",
+        addr.ip(),
+        addr.port()
+    );
+    let network = match kind {
+        SocketKind::Tcp => "tcp",
+        SocketKind::Udp => "udp",
+    };
+    let reason = format!("listen {network} {addr}: bind: {}", go_net::error_text(&source));
+    Error::Io { context, source: io::Error::new(source.kind(), reason) }
 }
 
 /// The whole file; one that is not there is empty.

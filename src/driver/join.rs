@@ -42,10 +42,17 @@ pub(super) async fn resolve(host: &str, resolver: &dyn Resolver) -> Result<Vec<I
             ips.truncate(ADDRESSES_MAX);
             return Ok(ips);
         }
-        Ok(Err(error)) => error.to_string(),
+        Ok(Err(error)) => go_text(&error),
         Err(_) => "i/o timeout".to_owned(),
     };
     Err(format!("lookup {host}: {reason}"))
+}
+
+/// In Go's words, where the system's resolver knows no such name.
+fn go_text(error: &io::Error) -> String {
+    let text = error.to_string();
+    let unknown = ["Name or service not known", "No address associated with hostname"];
+    if unknown.iter().any(|end| text.ends_with(end)) { "no such host".to_owned() } else { text }
 }
 
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(10);

@@ -2,10 +2,14 @@
 //! Go: `serf/internal_query.go`.
 
 use bytes::Bytes;
-use tracing::{error, warn};
+use tracing::{debug, error, warn};
 
 use super::{Message, Query, QueryId, message, state::State};
-use crate::{base::Instant, msgpack::Bin, wire::Keyring};
+use crate::{
+    base::{Instant, printable},
+    msgpack::Bin,
+    wire::Keyring,
+};
 
 /// A `_serf_` query that reached us.
 #[derive(Debug)]
@@ -54,6 +58,7 @@ impl State {
         if name == self.name.as_bytes() {
             return;
         }
+        debug!(target: "serf", "Got conflict resolution query for '{}'", printable(name));
         let member = std::str::from_utf8(name).ok().and_then(|name| self.members.get(name));
         let member = member.map(|entry| entry.member.clone());
         let record = member.as_deref().map(|member| {

@@ -194,7 +194,12 @@ impl State {
                 match done {
                     Ok(()) => return Some(ring),
                     Err(error) => {
-                        error!(target: "serf", "Failed to {name}: {error}");
+                        let what = match name {
+                            "install-key" => "install key",
+                            "use-key" => "change primary key",
+                            _ => "remove key",
+                        };
+                        error!(target: "serf", "Failed to {what}: {error}");
                         error.to_string()
                     }
                 }
@@ -250,6 +255,7 @@ impl State {
 
     /// Answers with as many keys as fit. Go: `keyListResponseWithCorrectSize`.
     fn answer_list(&mut self, now: Instant, id: QueryId, keyring: &Keyring) {
+        info!(target: "serf", "Received list-keys query");
         let keys = keyring.keys().map(go_base64::encode).collect::<Vec<_>>();
         let Some(primary) = keys.first() else {
             error!(target: "serf", "{EMPTY_KEYRING}");

@@ -93,7 +93,7 @@ impl Swim {
         self.streams.insert(id, Stream::PushPull { op, to, began: now });
         self.stats.tcp_connect += 1;
         self.stats.tcp_sent += message.len() as u64;
-        debug!(target: "memberlist", "Initiating push/pull sync with: {to}");
+        debug!(target: "memberlist", "Initiating push/pull sync with:  {to}");
         let deadline = now + self.config.tcp_timeout;
         self.outputs.push_back(Output::Open { id, to, message, reply: true, deadline });
     }

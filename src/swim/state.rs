@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::{
     Error, Host, NodeStateKind, OpId, Swim,
@@ -85,8 +85,8 @@ impl Swim {
                 }
                 info!(
                     target: "memberlist",
-                    "Updating address for left or failed node {name} from {:?} to {:?}:{}",
-                    row.socket_addr(), addr.ip(), alive.port
+                    "Updating address for left or failed node {name} from {}:{} to {}:{}",
+                    row.record.addr, row.record.port, addr, alive.port
                 );
                 reclaims = true;
             }
@@ -348,10 +348,11 @@ impl Swim {
     ) {
         let Some(row) = self.table.find(name).and_then(|slot| self.table.get(slot)) else { return };
         if self.logs.conflicts.admit(now) {
-            warn!(
+            let record = &row.record;
+            error!(
                 target: "memberlist",
-                "Conflicting address for {name}. Mine: {:?} Theirs: {:?}:{} Old state: {:?}",
-                row.socket_addr(), addr.ip(), alive.port, row.state
+                "Conflicting address for {name}. Mine: {}:{} Theirs: {}:{} Old state: {}",
+                record.addr, record.port, addr, alive.port, row.state as u8
             );
         }
         let meta = Arc::from(alive.meta.as_slice());

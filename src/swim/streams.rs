@@ -42,6 +42,7 @@ impl Swim {
     ) {
         if let StreamInput::Accepted { from } = input {
             self.stats.tcp_accept += 1;
+            debug!(target: "memberlist", "Stream connection from={from}");
             self.streams.insert(id, Stream::Inbound { from, answer: None });
             return;
         }
@@ -175,7 +176,7 @@ impl Swim {
             StreamInput::Broken(StreamError::Refuse(reason)) => {
                 if self.logs.streams.admit(now) {
                     let reason = printable_text(&reason, 2 * PRINTABLE_BYTES_MAX);
-                    error!(target: "memberlist", "failed to receive and remove the stream: {reason} from={from}");
+                    error!(target: "memberlist", "failed to receive: {reason} from={from}");
                 }
                 let text = reason.to_string();
                 self.stats.dropped_malformed += 1;

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     hash::BuildHasher as _,
     net::{IpAddr, SocketAddr},
     sync::Arc,
@@ -54,6 +55,16 @@ impl RawAddr {
             4 => Some(IpAddr::from([a, b, c, d])),
             16 => Some(IpAddr::from(self.bytes).to_canonical()),
             _ => None,
+        }
+    }
+}
+
+/// As Go shows a `net.IP`.
+impl fmt::Display for RawAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.ip() {
+            Some(ip) => ip.fmt(f),
+            None => f.write_str("<nil>"),
         }
     }
 }

@@ -74,10 +74,10 @@ impl Admission {
         if oldest && same.count() + 1 >= STRANGERS_PER_ORIGIN_MAX {
             state.evict(Some(origin));
         }
-        if state.strangers.len() >= self.strangers_max {
-            state.evict(None);
-        }
-        if state.clients >= self.clients_max && !state.evict(None) {
+        let full = state.strangers.len() >= self.strangers_max;
+        // Who was ended gives its place back a little later.
+        let made_room = full && state.evict(None);
+        if state.clients >= self.clients_max && !made_room && !state.evict(None) {
             return None;
         }
         state.last += 1;

@@ -199,7 +199,7 @@ impl Session {
         let agent = Arc::clone(&self.agent);
         // Goes on when the client does not wait for it.
         let left = tokio::spawn(async move {
-            let left = agent.serf.leave().await;
+            let left = agent.leave().await;
             if let Err(error) = &left {
                 error!(target: "agent.ipc", "leave failed: {error}");
             }
@@ -258,7 +258,7 @@ impl Session {
     pub(super) async fn keys(&mut self, seq: u64, op: KeyOp) {
         self.flush().await;
         let list = op == KeyOp::List;
-        let (response, error) = match self.agent.serf.key_manager().run(op).await {
+        let (response, error) = match self.agent.keys(op).await {
             Ok(response) => (response, String::new()),
             Err(driver::Error::Keys(failure)) => (failure.response, failure.summary),
             Err(error) => (Default::default(), error.to_string()),

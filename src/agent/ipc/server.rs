@@ -1,6 +1,7 @@
 //! The RPC's socket.
 
 use std::{
+    net::SocketAddr,
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
@@ -55,6 +56,14 @@ impl Listener {
         bound.map(Self::Tcp).map_err(|error| {
             fail(format!("listen tcp {addr}: bind: {}", go_net::error_text(&error)))
         })
+    }
+
+    /// Where it listens for TCP.
+    pub(in crate::agent) fn tcp_addr(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(listener) => listener.local_addr().ok(),
+            Self::Unix { .. } | Self::Off => None,
+        }
     }
 
     fn bind_unix(path: PathBuf) -> Result<Self, AgentError> {

@@ -188,13 +188,13 @@ mod tests {
         let mut syslog = Syslog::open_at("LOCAL0", &[&path]).unwrap();
         let (mut server, _) = listener.accept().unwrap();
         while syslog.pause_until.is_none() {
-            syslog.send(Level::Info, &format!("serf: {}", "y".repeat(30_001)));
+            syslog.send(Level::Info, &format!("serf: {}", "y".repeat(100_001)));
         }
         syslog.send(Level::Info, "serf: next");
         let mut text = String::new();
         // It ends, since the connection was given up.
         server.read_to_string(&mut text).unwrap();
-        assert!(text.len() > 30_000 && !text.contains("next"), "{}", text.len());
+        assert!(text.len() > 100_000 && !text.contains("next"), "{}", text.len());
         syslog.pause_until = Some(Instant::now());
         syslog.send(Level::Info, "serf: later");
         let (server, _) = listener.accept().unwrap();

@@ -1,40 +1,17 @@
 use super::*;
-use crate::agent::{log::Level, testing::agent};
 
-#[tokio::test]
-async fn a_reload_that_fails_leaves_tags_to_be_deleted_by_the_next() {
-    let agent = agent(r#"{"tags":{"old":"1","same":"1"}}"#).await;
-    let ui = Ui { hub: LogHub::start(Level::Err, false) };
-    let mut flags = Reloadable {
-        leave_on_terminate: false,
-        skip_leave_on_interrupt: false,
-        tags: agent.settings.tags.clone(),
-    };
-    let mut reload_with = async |tags: serde_json::Value| {
-        let json = serde_json::json!({ "node_name": "n", "tags": tags }).to_string();
-        let read = || Ok(FileConfig::decode(json.as_bytes()).unwrap());
-        reload(&agent, &ui, &mut flags, &read).await;
-        let local = agent.serf.local_member().await;
-        local.tags.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>()
-    };
-    let refused = reload_with(serde_json::json!({ "same": "2", "big": "x".repeat(600) })).await;
-    assert_eq!(refused, ["old=1", "same=1"]);
-    let changed = reload_with(serde_json::json!({ "same": "2", "new": "1" })).await;
-    assert_eq!(changed, ["new=1", "same=2"]);
-}
-
-#[tokio::test]
-async fn a_reload_with_a_wrong_level_keeps_the_old_one_and_does_the_rest() {
-    let agent = agent("{}").await;
-    let ui = Ui { hub: LogHub::start(Level::Err, false) };
-    let mut flags = Reloadable {
-        leave_on_terminate: false,
-        skip_leave_on_interrupt: false,
-        tags: BTreeMap::new(),
-    };
-    let json = r#"{"node_name":"n","log_level":"loud","leave_on_terminate":true}"#;
-    reload(&agent, &ui, &mut flags, &|| Ok(FileConfig::decode(json.as_bytes()).unwrap())).await;
-    assert!(flags.leave_on_terminate);
+#[test]
+fn addresses_that_everybody_reaches_are_told_from_others() {
+    let public = |text: &str| is_public(text.parse().unwrap());
+    for ip in ["8.8.8.8", "203.0.113.7", "100.63.0.1", "2001:db8::1", "::ffff:9.9.9.9"] {
+        assert!(public(ip), "{ip}");
+    }
+    for ip in ["127.0.0.1", "10.1.2.3", "172.31.0.1", "192.168.0.1", "169.254.1.1", "100.64.0.1"] {
+        assert!(!public(ip), "{ip}");
+    }
+    for ip in ["::1", "fd00::1", "fe80::1", "0.0.0.0", "::", "::ffff:10.0.0.1"] {
+        assert!(!public(ip), "{ip}");
+    }
 }
 
 #[tokio::test]

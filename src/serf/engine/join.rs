@@ -106,7 +106,7 @@ impl Engine {
                 join.addrs.extend(ips.into_iter().map(|ip| SocketAddr::new(ip, port)));
             }
             Err(error) => {
-                warn!(target: "memberlist", "Failed to resolve {}: {error}", join.entry);
+                warn!(target: "memberlist", "failed to resolve {}: {error}", join.entry);
                 join.errors.unresolved(&join.entry, &error);
             }
         }
@@ -166,7 +166,7 @@ impl Engine {
         if let Some(addr) = join.addrs.pop_front() {
             match error {
                 Some(error) => {
-                    debug!(target: "memberlist", "Failed to join {addr}: {error}");
+                    debug!(target: "memberlist", "failed to join {addr}: {error}");
                     join.errors.unreachable(&addr, error);
                 }
                 None => {

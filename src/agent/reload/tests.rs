@@ -1,0 +1,50 @@
+use super::*;
+use crate::agent::{
+    log::{Level, LogHub},
+    testing::agent,
+};
+
+#[tokio::test]
+async fn a_reload_that_fails_leaves_tags_to_be_deleted_by_the_next() {
+    let agent = agent(r#"{"tags":{"old":"1","same":"1"}}"#).await;
+    let ui = Ui { hub: LogHub::start(Level::Err, false) };
+    let mut flags = Reloadable::new(&agent.settings);
+    let mut reload_with = async |tags: serde_json::Value| {
+        let json = serde_json::json!({ "node_name": "n", "tags": tags }).to_string();
+        let read = || Ok(FileConfig::decode(json.as_bytes()).unwrap());
+        reload(&agent, &ui, &mut flags, &read).await;
+        let local = agent.serf.local_member().await;
+        local.tags.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>()
+    };
+    let refused = reload_with(serde_json::json!({ "same": "2", "big": "x".repeat(600) })).await;
+    assert_eq!(refused, ["old=1", "same=1"]);
+    let changed = reload_with(serde_json::json!({ "same": "2", "new": "1" })).await;
+    assert_eq!(changed, ["new=1", "same=2"]);
+}
+
+#[tokio::test]
+async fn a_reload_with_a_wrong_level_keeps_the_old_one_and_does_the_rest() {
+    let agent = agent("{}").await;
+    let ui = Ui { hub: LogHub::start(Level::Err, false) };
+    let mut flags = Reloadable::new(&agent.settings);
+    let json = r#"{"node_name":"n","log_level":"loud","leave_on_terminate":true}"#;
+    reload(&agent, &ui, &mut flags, &|| Ok(FileConfig::decode(json.as_bytes()).unwrap())).await;
+    assert!(flags.leave_on_terminate);
+}
+
+#[tokio::test]
+async fn a_reload_takes_over_whom_to_join_again_and_again() {
+    let agent = agent(r#"{"retry_join":["a"]}"#).await;
+    let ui = Ui { hub: LogHub::start(Level::Err, false) };
+    let mut flags = Reloadable::new(&agent.settings);
+    let mut changed = async |addrs: serde_json::Value| {
+        let json = serde_json::json!({ "node_name": "n", "retry_join": addrs }).to_string();
+        let before = flags.retry.clone();
+        let read = || Ok(FileConfig::decode(json.as_bytes()).unwrap());
+        reload(&agent, &ui, &mut flags, &read).await;
+        (flags.retry != before, flags.retry.adds_to(&before))
+    };
+    assert_eq!(changed(serde_json::json!(["a"])).await, (false, false));
+    assert_eq!(changed(serde_json::json!(["a", "b"])).await, (true, true));
+    assert_eq!(changed(serde_json::json!(["b"])).await, (true, false));
+}
