@@ -1,9 +1,10 @@
 //! What was written: configuration files and flags, before it is judged.
 //! Go: `cmd/serf/command/agent/config.go`.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fmt, fs, path::Path};
 
 use serde_json::Value;
+use zeroize::{Zeroize as _, Zeroizing};
 
 use super::AgentError;
 use crate::base::{go_duration, go_net};
@@ -108,7 +109,7 @@ const fn key(name: &'static str, shape: Shape) -> Key {
 }
 
 /// Settings as written, by key.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct FileConfig {
     texts: BTreeMap<&'static str, String>,
     bools: BTreeMap<&'static str, bool>,
@@ -118,6 +119,33 @@ pub struct FileConfig {
     /// Tags.
     pub tags: BTreeMap<String, String>,
 }
+
+/// Without secrets.
+impl fmt::Debug for FileConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let texts = self.texts.iter().filter(|(key, _)| !SECRETS.contains(key));
+        f.debug_struct("FileConfig")
+            .field("texts", &texts.collect::<Vec<_>>())
+            .field("bools", &self.bools)
+            .field("numbers", &self.numbers)
+            .field("lists", &self.lists)
+            .field("tags", &self.tags)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for FileConfig {
+    fn drop(&mut self) {
+        for key in SECRETS {
+            if let Some(text) = self.texts.get_mut(key) {
+                text.zeroize();
+            }
+        }
+    }
+}
+
+/// Texts that are wiped and not shown.
+const SECRETS: [&str; 2] = ["encrypt_key", "rpc_auth"];
 
 impl FileConfig {
     /// Reads files, and the `.json` files of directories by name, in order.
@@ -132,7 +160,7 @@ impl FileConfig {
                     path: file.clone(),
                     reason: format!("open {file}: {}", go_net::error_text(&error)),
                 })?;
-                let decoded = Self::decode(&bytes);
+                let decoded = Self::decode(&Zeroizing::new(bytes));
                 config.merge(
                     decoded.map_err(|reason| AgentError::Decode { path: file.clone(), reason })?,
                 );
@@ -248,23 +276,25 @@ impl FileConfig {
     }
 
     /// Adds what a later source says, by each setting's rule.
-    pub fn merge(&mut self, later: Self) {
-        self.texts.extend(later.texts.into_iter().filter(|(_, text)| !text.is_empty()));
+    pub fn merge(&mut self, mut later: Self) {
+        self.texts.extend(
+            std::mem::take(&mut later.texts).into_iter().filter(|(_, text)| !text.is_empty()),
+        );
         // Go takes a negative protocol for none; other negative numbers count.
         let counts = |(name, number): &(&str, i64)| {
             if *name == "protocol" { *number > 0 } else { *number != 0 }
         };
-        self.numbers.extend(later.numbers.into_iter().filter(counts));
-        for (name, value) in later.bools {
+        self.numbers.extend(std::mem::take(&mut later.numbers).into_iter().filter(counts));
+        for (name, value) in std::mem::take(&mut later.bools) {
             let last_counts = KEYS.iter().any(|key| key.name == name && key.shape == Shape::Switch);
             if value || last_counts {
                 self.bools.insert(name, value);
             }
         }
-        for (name, list) in later.lists {
+        for (name, list) in std::mem::take(&mut later.lists) {
             self.lists.entry(name).or_default().extend(list);
         }
-        self.tags.extend(later.tags);
+        self.tags.extend(std::mem::take(&mut later.tags));
     }
 
     /// Sets a text from a flag.

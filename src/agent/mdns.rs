@@ -5,7 +5,7 @@
 //! nodes do, and a socket of another program on port 5353 cannot take such answers away.
 
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -93,12 +93,14 @@ async fn answer(service: Arc<Service>, socket: Arc<UdpSocket>) {
     }
 }
 
-/// Asks now and then who is there, and joins whom it did not know, each once.
+/// Asks now and then who is there, and joins whom it did not know.
 async fn discover(agent: Arc<Agent>, settings: Mdns) {
-    let mut seen = HashSet::new();
+    let mut seen = Seen::default();
+    let mut joins = tokio::task::JoinSet::new();
     loop {
         let next = Instant::now() + POLL_INTERVAL;
-        match poll(&agent, &settings, &mut seen).await {
+        seen.expire(Instant::now());
+        match poll(&agent, &settings, &mut seen, &mut joins).await {
             Ok(()) => {}
             Err(error) => {
                 error!(target: "agent.mdns", "Failed to poll for new hosts: {error}");
@@ -111,33 +113,33 @@ async fn discover(agent: Arc<Agent>, settings: Mdns) {
 /// One question and a second of answers. What is found is joined once nothing more has come for a
 /// moment.
 async fn poll(
-    agent: &Agent,
+    agent: &Arc<Agent>,
     settings: &Mdns,
-    seen: &mut HashSet<SocketAddr>,
+    seen: &mut Seen,
+    joins: &mut tokio::task::JoinSet<()>,
 ) -> std::io::Result<()> {
     let mut sockets = ask(settings).await?.into_iter();
     let Some(first) = sockets.next() else { return Ok(()) };
     let second = sockets.next();
     let end = Instant::now() + POLL_TIME;
-    let mut found = Vec::new();
+    let mut found = Found::default();
     let mut quiet = end;
     let mut buffers = (vec![0; PACKET_BYTES_MAX], vec![0; PACKET_BYTES_MAX]);
-    // Answers that came during a join are still taken; the number bounds a flood of them.
+    // The number bounds a flood of answers.
     for _ in 0..ANSWERS_MAX {
         let more = async {
             tokio::select! {
-                received = first.recv_from(&mut buffers.0) => received.map(|(n, _)| (n, true)),
-                received = recv(second.as_ref(), &mut buffers.1) => received.map(|n| (n, false)),
+                received = first.recv_from(&mut buffers.0) => received.map(|got| (got, true)),
+                received = recv(second.as_ref(), &mut buffers.1) => {
+                    received.map(|got| (got, false))
+                }
             }
         };
         match timeout_at(quiet.min(end), more).await {
-            Ok(Ok((len, of_first))) => {
+            Ok(Ok(((len, from), of_first))) => {
                 let buffer = if of_first { &buffers.0 } else { &buffers.1 };
                 for addr in hosts(&settings.cluster, buffer.get(..len).unwrap_or_default()) {
-                    if found.len() >= FOUND_MAX || seen.len() >= SEEN_MAX {
-                        metrics::counter!("agent.mdns.dropped").increment(1);
-                    } else if seen.insert(addr) {
-                        found.push(addr);
+                    if found.take(addr, from.ip(), seen, Instant::now()) {
                         quiet = Instant::now() + QUIET_INTERVAL;
                     }
                 }
@@ -147,16 +149,93 @@ async fn poll(
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
             Err(_) => {
-                if found.is_empty() && Instant::now() >= end {
+                if found.addrs.is_empty() && Instant::now() >= end {
                     return Ok(());
                 }
-                join(agent, settings.replay, std::mem::take(&mut found)).await;
+                start_join(agent, settings.replay, &mut found, seen, joins);
                 quiet = end;
             }
         }
     }
-    join(agent, settings.replay, found).await;
+    start_join(agent, settings.replay, &mut found, seen, joins);
     Ok(())
+}
+
+/// Joins beside the polls, so that an address where nobody answers holds up nothing else.
+fn start_join(
+    agent: &Arc<Agent>,
+    replay: bool,
+    found: &mut Found,
+    seen: &mut Seen,
+    joins: &mut tokio::task::JoinSet<()>,
+) {
+    let addrs = std::mem::take(&mut found.addrs);
+    while joins.try_join_next().is_some() {}
+    if addrs.is_empty() {
+        return;
+    }
+    if joins.len() >= JOINS_MAX {
+        // Found again by a later poll.
+        addrs.iter().for_each(|addr| drop(seen.heard.remove(addr)));
+        return;
+    }
+    let agent = Arc::clone(agent);
+    joins.spawn(async move { join(&agent, replay, addrs).await });
+}
+
+/// New addresses of one poll.
+#[derive(Default)]
+struct Found {
+    addrs: Vec<SocketAddr>,
+    taken: usize,
+    /// How many each sender named: a node names itself.
+    by_sender: HashMap<IpAddr, usize>,
+}
+
+impl Found {
+    /// Takes an address that is to be joined. Whether it is new.
+    fn take(&mut self, addr: SocketAddr, from: IpAddr, seen: &mut Seen, now: Instant) -> bool {
+        if seen.refresh(addr, now) {
+            return false;
+        }
+        let named = self.by_sender.entry(from).or_default();
+        if self.taken >= FOUND_MAX || *named >= FOUND_PER_SENDER_MAX {
+            metrics::counter!("agent.mdns.dropped").increment(1);
+            return false;
+        }
+        *named += 1;
+        self.taken += 1;
+        seen.add(addr, now);
+        self.addrs.push(addr);
+        true
+    }
+}
+
+/// Addresses that were joined, and when they were last heard of: each is joined once as long as
+/// it answers.
+#[derive(Default)]
+struct Seen {
+    heard: HashMap<SocketAddr, Instant>,
+}
+
+impl Seen {
+    /// Whether an address is known; then it stays so.
+    fn refresh(&mut self, addr: SocketAddr, now: Instant) -> bool {
+        self.heard.get_mut(&addr).map(|heard| *heard = now).is_some()
+    }
+
+    /// The one that was not heard of for longest makes room.
+    fn add(&mut self, addr: SocketAddr, now: Instant) {
+        if self.heard.len() >= SEEN_MAX {
+            let oldest = self.heard.iter().min_by_key(|(_, heard)| **heard).map(|(addr, _)| *addr);
+            oldest.map(|oldest| self.heard.remove(&oldest));
+        }
+        self.heard.insert(addr, now);
+    }
+
+    fn expire(&mut self, now: Instant) {
+        self.heard.retain(|_, heard| now - *heard < SEEN_TIME);
+    }
 }
 
 /// Asks by each family of addresses; the answers come to these sockets. Fails if none works.
@@ -186,22 +265,23 @@ async fn ask(settings: &Mdns) -> std::io::Result<Vec<UdpSocket>> {
     }
 }
 
-async fn recv(socket: Option<&UdpSocket>, buffer: &mut [u8]) -> std::io::Result<usize> {
+async fn recv(
+    socket: Option<&UdpSocket>,
+    buffer: &mut [u8],
+) -> std::io::Result<(usize, SocketAddr)> {
     match socket {
-        Some(socket) => socket.recv_from(buffer).await.map(|(len, _)| len),
+        Some(socket) => socket.recv_from(buffer).await,
         None => std::future::pending().await,
     }
 }
 
 async fn join(agent: &Agent, replay: bool, found: Vec<SocketAddr>) {
-    if found.is_empty() {
-        return;
-    }
     let addrs: Vec<_> = found.iter().map(SocketAddr::to_string).collect();
     let joined = match agent.join(&addrs, replay).await {
         Ok(count) => count,
         Err(error) => {
-            error!(target: "agent.mdns", "Failed to join: {error}");
+            let error_text = error.to_string();
+            error!(target: "agent.mdns", list = error_text.as_str(), "Failed to join: ");
             error.contacted
         }
     };
@@ -452,8 +532,14 @@ const QUESTIONS_MAX: usize = 8;
 const FOUND_MAX: usize = 64;
 /// Answers and pauses of one poll.
 const ANSWERS_MAX: usize = 1_024;
-/// Addresses ever joined; anybody on the network can make some up.
+/// New addresses of one poll that one sender names.
+const FOUND_PER_SENDER_MAX: usize = 4;
+/// Addresses that are remembered as joined; anybody on the network can make some up.
 const SEEN_MAX: usize = 4_096;
+/// An address that did not answer for so long is joined again when it does.
+const SEEN_TIME: Duration = Duration::from_secs(600);
+/// Joins under way.
+const JOINS_MAX: usize = 4;
 
 #[cfg(test)]
 mod tests {
@@ -477,6 +563,30 @@ mod tests {
             assert!(hosts("green", &replies[0]).is_empty());
             assert!(service(addr).answers(&question("green").unwrap()).is_empty());
         }
+    }
+
+    #[test]
+    fn made_up_addresses_neither_end_discovery_nor_keep_others_out() {
+        let addr = |n: u32| SocketAddr::new(Ipv4Addr::from_bits(0x0a00_0000 + n).into(), 7946);
+        let sender = |n: u8| IpAddr::from([192, 0, 2, n]);
+        let (mut seen, mut now) = (Seen::default(), Instant::now());
+        let mut found = Found::default();
+        let forged = (0..100_000).filter(|n| found.take(addr(*n), sender(1), &mut seen, now));
+        assert_eq!(forged.count(), FOUND_PER_SENDER_MAX);
+        let honest = addr(1 << 20);
+        assert!(found.take(honest, sender(2), &mut seen, now));
+        assert!(!found.take(honest, sender(2), &mut seen, now), "joined once");
+        // However many senders there are, and for however long.
+        for poll in 0..SEEN_MAX as u32 {
+            now += POLL_INTERVAL;
+            let mut found = Found::default();
+            let all = (0..200)
+                .filter(|n| found.take(addr(poll * 256 + n), sender(*n as u8), &mut seen, now));
+            assert!(all.count() <= FOUND_MAX);
+            assert!(seen.heard.len() <= SEEN_MAX);
+            seen.expire(now);
+        }
+        assert!(Found::default().take(honest, sender(2), &mut seen, now), "forgotten");
     }
 
     #[test]

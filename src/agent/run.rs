@@ -301,7 +301,7 @@ async fn start(settings: &Settings, descriptors: Descriptors) -> Result<Started,
     };
     if let Some(key) = &settings.encrypt_key {
         // The size is the node's business, and its error comes when it is made.
-        config.swim.codec.keyring = Keyring::build(&[], key).map_err(|error| {
+        config.swim.codec.keyring = Keyring::build(&[], &key.0).map_err(|error| {
             AgentError::Invalid(format!(
                 "Failed to start the Serf agent: Error creating Serf: Failed to create \
                  memberlist: {error}"

@@ -2,15 +2,18 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs},
     path::PathBuf,
     time::Duration,
 };
 
-use super::{AgentError, EventScript, FileConfig, KEYS, Shape, log::Level};
+use zeroize::Zeroizing;
+
+use super::{AgentError, EventScript, FileConfig, KEYS, Shape, log::Level, secrets};
 use crate::{
     base::{
-        go_base64,
+        Secret, go_base64,
         go_duration::GoDuration,
         go_net::{self, AddressError, AddressFault},
     },
@@ -80,7 +83,7 @@ pub struct Settings {
     /// Announced address.
     pub advertise: Option<SocketAddr>,
     /// Gossip key.
-    pub encrypt_key: Option<Vec<u8>>,
+    pub encrypt_key: Option<Key>,
     /// Keyring file.
     pub keyring_file: Option<PathBuf>,
     /// Tags file.
@@ -96,7 +99,7 @@ pub struct Settings {
     /// `host:port`, `unix:PATH` or `off`.
     pub rpc_addr: String,
     /// Token; empty: none.
-    pub rpc_auth: String,
+    pub rpc_auth: Secret,
     /// Least level on the console.
     pub log_level: Level,
     /// One JSON object a line.
@@ -157,9 +160,8 @@ impl Settings {
         let advertise = written.text("advertise").map(gossip_addr).transpose();
         let advertise =
             advertise.map_err(|error| invalid(format!("Invalid advertise address: {error}")))?;
-        let encrypt_key = written.text("encrypt_key").map(go_base64::decode).transpose();
-        let encrypt_key =
-            encrypt_key.map_err(|error| invalid(format!("Invalid encryption key: {error}")))?;
+        let encrypt_key = written.text("encrypt_key").map(encryption_key).transpose()?;
+        let rpc_auth = secrets::resolve("rpc_auth", written.text("rpc_auth").unwrap_or_default())?;
         let profile = judge_profile(&written)?;
         refuse_negative(&written)?;
         let positive = |name: &str| {
@@ -180,7 +182,7 @@ impl Settings {
             statsd_addr: text("statsd_addr"),
             snapshot_path,
             rpc_addr: text("rpc_addr").unwrap_or_else(|| "127.0.0.1:7373".to_owned()),
-            rpc_auth: text("rpc_auth").unwrap_or_default(),
+            rpc_auth,
             log_level,
             log_json: written.bool("log_json").unwrap_or(false),
             profile,
@@ -300,6 +302,23 @@ impl Settings {
         })
         .collect()
     }
+}
+
+/// A gossip key: wiped when it is dropped, and shown by no `Debug`.
+#[derive(Clone)]
+pub struct Key(pub Zeroizing<Vec<u8>>);
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Key")
+    }
+}
+
+fn encryption_key(written: &str) -> Result<Key, AgentError> {
+    let text = secrets::resolve("encryption key", written)?;
+    let key = go_base64::decode(text.expose())
+        .map_err(|error| AgentError::Invalid(format!("Invalid encryption key: {error}")))?;
+    Ok(Key(key.into()))
 }
 
 /// The role is a tag.

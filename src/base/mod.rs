@@ -10,6 +10,7 @@ mod log_limit;
 mod mutation;
 mod printable;
 mod rng;
+mod secret;
 
 pub(crate) use error_texts::error_texts;
 pub(crate) use hash::SeededHash;
@@ -20,3 +21,4 @@ pub use mutation::Mutation;
 pub(crate) use mutation::mutated;
 pub(crate) use printable::{PRINTABLE_BYTES_MAX, printable, printable_text, short_list};
 pub use rng::Rng;
+pub use secret::Secret;

@@ -9,12 +9,15 @@ use super::{
     connection::{Connection, Reply},
     stream::{self, header},
 };
-use crate::rpc::{
-    decode, encode,
-    protocol::{
-        self, Auth, Blob, Command, Coordinate, CoordinateResponse, EventRequest, ForceLeave,
-        GetCoordinate, Handshake, IPC_VERSION, Join, JoinResponse, Key, KeyResponse, Member,
-        MembersFiltered, MembersResponse, Monitor, Query, Respond, Stats, Stop, Stream, Tags,
+use crate::{
+    base::Secret,
+    rpc::{
+        decode, encode,
+        protocol::{
+            self, Auth, Blob, Command, Coordinate, CoordinateResponse, EventRequest, ForceLeave,
+            GetCoordinate, Handshake, IPC_VERSION, Join, JoinResponse, Key, KeyResponse, Member,
+            MembersFiltered, MembersResponse, Monitor, Query, Respond, Stats, Stop, Stream, Tags,
+        },
     },
 };
 
@@ -24,7 +27,7 @@ pub struct Config {
     /// `host:port`, or `unix:PATH`.
     pub addr: String,
     /// Token; empty: do not authenticate.
-    pub auth_key: String,
+    pub auth_key: Secret,
     /// Longest wait for the connection and for each write; 10 s.
     pub timeout: Duration,
 }
@@ -32,7 +35,7 @@ pub struct Config {
 impl Config {
     /// Without a token.
     pub fn new(addr: impl Into<String>) -> Self {
-        Self { addr: addr.into(), auth_key: String::new(), timeout: Duration::from_secs(10) }
+        Self { addr: addr.into(), auth_key: Secret::default(), timeout: Duration::from_secs(10) }
     }
 }
 
@@ -254,7 +257,7 @@ impl Client {
     }
 
     async fn key(&self, command: Command, key: Option<&str>) -> Result<KeyResult, Error> {
-        let body = key.map(|key| Key { key: key.to_owned() });
+        let body = key.map(|key| Key { key: key.into() });
         let reply = self.call(command, body.as_ref(), true).await?;
         if reply.error == protocol::errors::AUTH_REQUIRED {
             return Err(Error::Agent(reply.error));

@@ -2,6 +2,7 @@
 
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::io::{AsyncRead, AsyncReadExt};
+use zeroize::Zeroize as _;
 
 use super::RpcError;
 use crate::{
@@ -70,6 +71,8 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
 
     fn make_room(&mut self) {
         if self.start > 0 {
+            // Tokens and keys pass here.
+            self.buffer.get_mut(..self.start).unwrap_or_default().zeroize();
             self.buffer.drain(..self.start);
             self.start = 0;
         }

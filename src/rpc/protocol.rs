@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::msgpack::as_bytes;
+use crate::{base::Secret, msgpack::as_bytes};
 
 /// The only version of the protocol.
 pub const IPC_VERSION: i32 = 1;
@@ -190,7 +190,7 @@ bodies! {
     /// Body of `auth`.
     Auth {
         /// The token.
-        auth_key: String,
+        auth_key: Secret,
     }
     /// Body of `event`.
     EventRequest {
@@ -283,7 +283,7 @@ bodies! {
     /// Body of `install-key`, `use-key`, `remove-key`.
     Key {
         /// Base64.
-        key: String,
+        key: Secret,
     }
     /// Answer to key commands; also with an error.
     KeyResponse {

@@ -1,6 +1,8 @@
 //! Queries that members ask each other behind the application's back.
 //! Go: `serf/internal_query.go`.
 
+use std::fmt;
+
 use bytes::Bytes;
 use tracing::{debug, error, warn};
 
@@ -12,12 +14,18 @@ use crate::{
 };
 
 /// A `_serf_` query that reached us.
-#[derive(Debug)]
 pub(crate) struct InternalQuery {
     pub(crate) id: QueryId,
     /// Name without the prefix.
     name: String,
     payload: Bytes,
+}
+
+/// Without the payload, which may hold a key.
+impl fmt::Debug for InternalQuery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InternalQuery").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 impl InternalQuery {

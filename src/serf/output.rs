@@ -1,6 +1,6 @@
 //! What goes out of the engine beside the layer below.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
@@ -107,8 +107,8 @@ pub struct QueryParams {
     pub timeout: Duration,
 }
 
-/// A change of the cluster's keys, or a look at them. Keys are base64.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A change of the cluster's keys, or a look at them. Keys are base64, and shown by no `Debug`.
+#[derive(Clone, PartialEq, Eq)]
 pub enum KeyOp {
     /// Add a key everywhere.
     Install(String),
@@ -120,8 +120,19 @@ pub enum KeyOp {
     List,
 }
 
+impl fmt::Debug for KeyOp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Install(_) => "Install",
+            Self::Use(_) => "Use",
+            Self::Remove(_) => "Remove",
+            Self::List => "List",
+        })
+    }
+}
+
 /// Per-node results of a key operation. Go: `serf/keymanager.go:KeyResponse`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KeyResponse {
     /// What nodes said, by their names: why they refused, or that their list of keys is cut off.
@@ -140,6 +151,20 @@ pub struct KeyResponse {
     pub primary_keys: BTreeMap<String, usize>,
     /// Nodes that were alive when they were asked and have not answered in time; not in Go.
     pub missing: Vec<Arc<str>>,
+}
+
+/// Without the keys.
+impl fmt::Debug for KeyResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyResponse")
+            .field("messages", &self.messages)
+            .field("num_nodes", &self.num_nodes)
+            .field("num_resp", &self.num_resp)
+            .field("num_err", &self.num_err)
+            .field("keys", &self.keys.len())
+            .field("missing", &self.missing)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Go: `SerfState`.

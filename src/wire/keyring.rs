@@ -2,6 +2,8 @@
 
 use std::{fmt, sync::Arc};
 
+use zeroize::Zeroizing;
+
 use super::crypto::Cipher;
 use crate::base::error_texts;
 
@@ -14,7 +16,7 @@ pub struct Keyring {
 }
 
 struct Key {
-    bytes: Vec<u8>,
+    bytes: Zeroizing<Vec<u8>>,
     cipher: Cipher,
 }
 
@@ -70,7 +72,7 @@ impl Keyring {
     pub fn add_key(&mut self, key: &[u8]) -> Result<(), KeyringError> {
         let cipher = Cipher::build(key).ok_or(KeyringError::KeySize)?;
         if self.find(key).is_none() {
-            self.keys.push(Arc::new(Key { bytes: key.to_vec(), cipher }));
+            self.keys.push(Arc::new(Key { bytes: key.to_vec().into(), cipher }));
         }
         Ok(())
     }

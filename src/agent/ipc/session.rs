@@ -10,6 +10,7 @@ use tokio::{
     task::JoinHandle,
 };
 use tracing::{error, warn};
+use zeroize::Zeroizing;
 
 use super::{
     Agent,
@@ -196,10 +197,11 @@ impl Session {
             self.respond(seq, errors::UNSUPPORTED_COMMAND);
             return Err(End::Request(format!("command '{name}' not recognized")));
         };
-        let body = match command.has_body() {
+        // It may hold a token or a key.
+        let body = Zeroizing::new(match command.has_body() {
             true => self.next_body(frames).await?,
             false => Vec::new(),
-        };
+        });
         self.dispatch(command, seq, &body).await
     }
 
@@ -266,10 +268,10 @@ impl Session {
             Command::Query => self.query(seq, parse(body)?).await,
             Command::Respond => self.answer(seq, parse(body)?).await,
             Command::InstallKey => {
-                self.keys(seq, KeyOp::Install(parse::<Key>(body)?.key)).await;
+                self.keys(seq, KeyOp::Install(key(body)?)).await;
             }
-            Command::UseKey => self.keys(seq, KeyOp::Use(parse::<Key>(body)?.key)).await,
-            Command::RemoveKey => self.keys(seq, KeyOp::Remove(parse::<Key>(body)?.key)).await,
+            Command::UseKey => self.keys(seq, KeyOp::Use(key(body)?)).await,
+            Command::RemoveKey => self.keys(seq, KeyOp::Remove(key(body)?)).await,
             Command::ListKeys => self.keys(seq, KeyOp::List).await,
             Command::Tags => self.tags(seq, parse(body)?).await,
             Command::Stats => {
@@ -321,6 +323,10 @@ impl Session {
             self.turn = Some(self.out.turn().await);
         }
     }
+}
+
+fn key(body: &[u8]) -> Result<String, End> {
+    Ok(parse::<Key>(body)?.key.expose().to_owned())
 }
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, End> {

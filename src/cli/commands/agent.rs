@@ -33,7 +33,12 @@ const FLAGS: &[Flag] = &[
     ),
     flag("disable-compression", Kind::Bool, "", "Do not compress gossip."),
     flag("discover", Kind::Text, "<cluster>", "Find the cluster of this name by mDNS."),
-    flag("encrypt", Kind::Text, "<key>", "Key in base64 that encrypts gossip."),
+    flag(
+        "encrypt",
+        Kind::Text,
+        "<key>",
+        "Key in base64 that encrypts gossip; or @FILE, or @credential:NAME.",
+    ),
     flag(
         "event-handler",
         Kind::List,

@@ -1,11 +1,14 @@
 //! `serf keys`
 
+use std::io::{BufRead as _, Read as _};
+
 use super::{
     super::output::{Json, columns, line},
     CommandSpec, FORMAT, Failure, Flag, Kind, Parsed, RPC, block_on, connect, failed, flag,
-    missing, wants_json,
+    missing, secret, wants_json,
 };
 use crate::{
+    base::Secret,
     client::{Client, KeyResult, QueryEvent},
     rpc::protocol::Query,
 };
@@ -23,7 +26,13 @@ pub(super) const KEYS: CommandSpec = CommandSpec {
 };
 
 const FLAGS: &[Flag] = &[
-    flag("install", Kind::Text, "<key>", "Adds a key on all members."),
+    flag(
+        "install",
+        Kind::Text,
+        "<key>",
+        "Adds a key on all members; - reads one from the standard input, @FILE from a file, here \
+         and for the other flags.",
+    ),
     flag("list", Kind::Bool, "", "Lists the keys and how many members have each."),
     flag("remove", Kind::Text, "<key>", "Removes a key on all members; not the primary."),
     flag("use", Kind::Text, "<key>", "Makes an installed key the primary on all members."),
@@ -69,6 +78,10 @@ fn run(args: &Parsed) -> Result<(), Failure> {
         return Err(Failure::Help);
     }
     let json = wants_json(args)?;
+    let [install, use_, remove] = chosen;
+    let chosen = [install.map(read_key), use_.map(read_key), remove.map(read_key)];
+    let [install, use_, remove] = chosen.map(Option::transpose);
+    let chosen = [install?, use_?, remove?];
     block_on(async {
         let client = connect(args).await?;
         let begin = |words: &Words| {
@@ -76,18 +89,18 @@ fn run(args: &Parsed) -> Result<(), Failure> {
                 line(&format!("==> {}", words.begin));
             }
         };
-        let (words, result) = match chosen {
+        let (words, result) = match &chosen {
             [Some(key), _, _] => {
                 begin(&INSTALL);
-                (INSTALL, client.install_key(key).await)
+                (INSTALL, client.install_key(key.expose()).await)
             }
             [_, Some(key), _] => {
                 begin(&USE);
-                (USE, client.use_key(key).await)
+                (USE, client.use_key(key.expose()).await)
             }
             [_, _, Some(key)] => {
                 begin(&REMOVE);
-                (REMOVE, client.remove_key(key).await)
+                (REMOVE, client.remove_key(key.expose()).await)
             }
             [None, None, None] => {
                 begin(&LIST);
@@ -118,6 +131,23 @@ async fn silent(client: &Client) -> Option<Vec<String>> {
     }
     Some(silent.into_iter().collect())
 }
+
+/// A key from the command line, from a file for `@FILE`, or from the standard input for `-`.
+fn read_key(written: &str) -> Result<Secret, Failure> {
+    if written != "-" {
+        return secret("key", written);
+    }
+    let mut line = String::new();
+    let read = std::io::stdin().lock().take(KEY_BYTES_MAX).read_line(&mut line);
+    let line = Secret::from(line);
+    match read {
+        Ok(_) => Ok(line.expose().trim().into()),
+        Err(error) => Err(Failure::Message(format!("Error reading key: {error}"))),
+    }
+}
+
+/// Bytes of a key on the standard input.
+const KEY_BYTES_MAX: u64 = 1 << 10;
 
 fn report(words: &Words, result: KeyResult, silence: &str, json: bool) -> Result<(), Failure> {
     let KeyResult { response, error } = result;

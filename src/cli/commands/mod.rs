@@ -16,7 +16,10 @@ use std::{collections::BTreeMap, future::Future};
 use tokio::{signal::unix::SignalKind, sync::oneshot};
 
 use super::{CommandSpec, Failure, Flag, Kind, Parsed, output};
-use crate::client::{Client, Config};
+use crate::{
+    base::Secret,
+    client::{Client, Config},
+};
 
 /// All commands.
 pub(super) const ALL: &[CommandSpec] = &[
@@ -60,7 +63,8 @@ const RPC: &[Flag] = &[
         "rpc-auth",
         Kind::Text,
         "\"\"",
-        "Token for the agent's RPC. The environment variable SERF_RPC_AUTH sets another default.",
+        "Token for the agent's RPC, or @FILE that holds it. The environment variable SERF_RPC_AUTH \
+         sets another default.",
     ),
 ];
 
@@ -108,10 +112,15 @@ async fn connect(args: &Parsed) -> Result<Client, Failure> {
     let addr = args.text("rpc-addr").map(str::to_owned).or_else(|| variable("SERF_RPC_ADDR"));
     let auth = args.text("rpc-auth").map(str::to_owned).or_else(|| variable("SERF_RPC_AUTH"));
     let mut config = Config::new(addr.unwrap_or_else(|| "127.0.0.1:7373".to_owned()));
-    config.auth_key = auth.unwrap_or_default();
+    config.auth_key = secret("rpc-auth", &auth.unwrap_or_default())?;
     Client::connect(config)
         .await
         .map_err(|error| Failure::Message(format!("Error connecting to Serf agent: {error}")))
+}
+
+/// A secret from the command line, or from the file that it names.
+fn secret(what: &str, written: &str) -> Result<Secret, Failure> {
+    crate::agent::resolve_secret(what, written).map_err(|error| Failure::Message(error.to_string()))
 }
 
 /// For `map_err`: Go's prefix before what went wrong.
