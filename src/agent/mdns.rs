@@ -176,7 +176,7 @@ fn start_join(
     }
     if joins.len() >= JOINS_MAX {
         // Found again by a later poll.
-        addrs.iter().for_each(|addr| drop(seen.heard.remove(addr)));
+        seen.heard.retain(|addr, _| !addrs.contains(addr));
         return;
     }
     let agent = Arc::clone(agent);

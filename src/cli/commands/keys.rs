@@ -146,9 +146,6 @@ fn read_key(written: &str) -> Result<Secret, Failure> {
     }
 }
 
-/// Bytes of a key on the standard input.
-const KEY_BYTES_MAX: u64 = 1 << 10;
-
 fn report(words: &Words, result: KeyResult, silence: &str, json: bool) -> Result<(), Failure> {
     let KeyResult { response, error } = result;
     if json {
@@ -188,3 +185,6 @@ fn report(words: &Words, result: KeyResult, silence: &str, json: bool) -> Result
     }
     Ok(())
 }
+
+/// Bytes of a key on the standard input.
+const KEY_BYTES_MAX: u64 = 1 << 10;
