@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use tracing::{debug, warn};
+use tracing::{debug, error, warn};
 
 use super::{
     Host, Output, Swim,
@@ -14,7 +14,7 @@ use super::{
 use crate::{
     base::{Instant, mutated},
     wire::{
-        CompoundParts, Dead, Message, Suspect,
+        CompoundParts, Dead, DecodeError, Message, Suspect,
         limits::{COMPOUND_PARTS_MAX, PACKET_DEPTH_MAX},
     },
 };
@@ -199,6 +199,9 @@ impl Swim {
             return;
         }
         match parts.saturating_sub(1) {
+            0 if matches!(reason, Dropped::Undecodable(DecodeError::Crypto(_))) => {
+                error!(target: "memberlist", "Decrypt packet failed: {reason} from={from}");
+            }
             0 => warn!(target: "memberlist", "{reason} from={from}"),
             more => {
                 warn!(target: "memberlist", "{reason} from={from} and {more} more in the packet")
