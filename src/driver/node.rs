@@ -127,8 +127,9 @@ impl Node {
         let Some(writer) = &mut self.writer else { return };
         let stored = writer.keyring(self.engine.keyring());
         let internal = self.internal.clone();
-        self.tasks.spawn(async move {
-            if let Ok(stored) = stored.await {
+        self.spawn(async move {
+            // The engine has given up before: a disk that hangs keeps no task waiting.
+            if let Ok(Ok(stored)) = tokio::time::timeout(STORING_TIMEOUT, stored).await {
                 // A node that has stopped answers nobody.
                 let _ = internal.send(Internal::KeyringStored { op, stored }).await;
             }
@@ -213,4 +214,6 @@ impl Drop for Node {
 
 /// Most acks and answers held for an asker that does not take them.
 const QUERY_UPDATES_MAX: usize = 65_536;
+/// Above the longest time that a key request waits for its file.
+const STORING_TIMEOUT: Duration = Duration::from_secs(20);
 const WRITER_TIMEOUT: Duration = Duration::from_secs(10);

@@ -106,6 +106,7 @@ impl Writer {
         let (waiting, stored) = oneshot::channel();
         let mut work = self.queue.0.lock();
         work.keys = Some(encode_keyring(keyring));
+        work.waiting.retain(|waiting| !waiting.is_closed());
         work.waiting.push(waiting);
         drop(work);
         self.queue.0.ready.notify_one();
