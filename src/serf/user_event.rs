@@ -220,7 +220,8 @@ impl State {
             coalesce: event.coalesce,
         };
         self.emit(now, Event::User(event));
-        true
+        // This bug would never come to an end.
+        !mutated!(self.config.swim, EventTwice)
     }
 }
 

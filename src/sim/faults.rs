@@ -72,6 +72,20 @@ pub enum Fault {
         /// Whose.
         node: u32,
     },
+    /// Two nodes no longer reach each other, and nobody else notices.
+    CutPair {
+        /// The nodes.
+        pair: [u32; 2],
+        /// What is lost between them.
+        traffic: Traffic,
+    },
+    /// An adversary forges datagrams of a grammar, see `forge.rs`.
+    Forge {
+        /// Who receives them.
+        node: u32,
+        /// How many at once.
+        datagrams: u32,
+    },
 }
 
 /// Faults by time, and the link they begin with.
@@ -110,6 +124,80 @@ impl Plan {
         }
         draw.steps.sort_by_key(|(at, _)| *at);
         Self { link, steps: draw.steps }
+    }
+}
+
+impl Plan {
+    /// Draws a plan in which nothing happens that a node could be excused by: single crashes,
+    /// restarts, leaves, updates, pairs of nodes that do not reach each other, and stops that are
+    /// shorter than the least suspicion.
+    pub fn draw_calm(seed: u64, nodes: u32, time: Duration) -> Self {
+        let mut rng = Rng::from_u64(seed ^ 0xca1a);
+        let link = Link {
+            latency: log_uniform(&mut rng, 0.000_1, 0.005),
+            jitter: log_uniform(&mut rng, 0.000_01, 0.002),
+            loss: 0.005 * rng.unit(),
+            duplication: 0.05 * rng.unit(),
+            ..Link::default()
+        };
+        let mut order: Vec<u32> = (0..nodes).collect();
+        rng.shuffle(&mut order);
+        // The first quarter may be touched; the rest shows what the undisturbed may expect.
+        let (touched, still) = order.split_at(nodes as usize / 4);
+        let (stopped, still) = still.split_at(still.len() / 4);
+        let mut steps = Vec::new();
+        for (place, node) in touched.iter().copied().enumerate() {
+            // The first crashes and stays down, so that its reaping is seen.
+            let at = time.mul_f64(0.6 * (place as f64 + rng.unit()) / touched.len() as f64);
+            let crash = Fault::Crash { node, host: rng.below(2) == 1 };
+            match if place == 0 { 0 } else { rng.below(3) } {
+                0 => steps.push((at, crash)),
+                1 => steps.push((at, Fault::Leave { node })),
+                _ => {
+                    steps.push((at, crash));
+                    steps.push((at + log_uniform(&mut rng, 0.1, 20.0), Fault::Restart { node }));
+                }
+            }
+        }
+        for (place, node) in stopped.iter().copied().enumerate() {
+            let at = time.mul_f64((place as f64 + rng.unit()) / (stopped.len() + 1) as f64);
+            steps.push((at, Fault::Pause { node }));
+            steps.push((at + SHORT_STOP.mul_f64(0.7 + 0.3 * rng.unit()), Fault::Resume { node }));
+        }
+        for _ in 0..(time.as_secs() / 6).max(1) {
+            let node = still[rng.below(still.len())];
+            steps.push((time.mul_f64(rng.unit()), Fault::Update { node }));
+        }
+        let mut at = time.mul_f64(0.1);
+        let pairs = time.mul_f64(0.9);
+        while at < pairs {
+            let first = rng.below(still.len());
+            let second = (first + 1 + rng.below(still.len() - 1)) % still.len();
+            let traffic = [Traffic::All, Traffic::Udp][rng.below(2)];
+            let until = (at + Duration::from_secs(20)).min(time);
+            steps.push((at, Fault::CutPair { pair: [still[first], still[second]], traffic }));
+            steps.push((until, Fault::Heal));
+            at = until + Duration::from_secs(1);
+        }
+        steps.sort_by_key(|(at, _)| *at);
+        Self { link, steps }
+    }
+
+    /// Draws a plan with an adversary, node 0, which is dead but for what is forged in its place.
+    pub fn draw_byzantine(seed: u64, nodes: u32, time: Duration) -> Self {
+        let mut rng = Rng::from_u64(seed ^ 0xb12a);
+        let mut steps = vec![(Duration::ZERO, Fault::Crash { node: 0, host: false })];
+        while steps.len() < time.as_secs() as usize * FORGED_PER_SECOND {
+            let (at, node) = (time.mul_f64(rng.unit()), 1 + rng.below(nodes as usize - 1) as u32);
+            let burst = rng.below(FORGED_PER_SECOND * 20) == 0;
+            let datagrams = if burst { FORGED_BURST } else { 1 };
+            steps.push((at, Fault::Forge { node, datagrams }));
+            if rng.below(FORGED_PER_SECOND * 5) == 0 {
+                steps.push((at, Fault::Update { node }));
+            }
+        }
+        steps.sort_by_key(|(at, _)| *at);
+        Self { link: Link::default(), steps }
     }
 }
 
@@ -249,6 +337,13 @@ fn draw_link(rng: &mut Rng) -> Link {
 fn log_uniform(rng: &mut Rng, min: f64, max: f64) -> Duration {
     Duration::from_secs_f64(min * (max / min).powf(rng.unit()))
 }
+
+/// Longest stop that nobody may die of: the least suspicion is longer.
+const SHORT_STOP: Duration = Duration::from_millis(3_500);
+/// Datagrams that an adversary forges at once now and then.
+const FORGED_BURST: u32 = 200;
+/// Datagrams that an adversary forges.
+const FORGED_PER_SECOND: usize = 40;
 
 #[cfg(test)]
 mod tests {

@@ -43,6 +43,8 @@ pub struct Counters {
     pub gossip_sent: u64,
     /// Datagrams that the full socket buffer of a stopped process refused.
     pub overflowed: u64,
+    /// Bytes of datagrams sent to addresses where no node is.
+    pub strange_bytes_sent: u64,
     /// Streams dialled.
     pub streams: u64,
     /// Bytes sent on streams, both as dialler and as acceptor.
@@ -204,6 +206,7 @@ impl<N: Node> Slot<N> {
         self.counters.bytes_sent += data.len() as u64;
         self.counters.gossip_sent += u64::from(is_gossip(&data));
         let Some((dst, to_moves)) = node_at(to).filter(|(dst, _)| *dst < post.nodes) else {
+            self.counters.strange_bytes_sent += data.len() as u64;
             return;
         };
         post.trace.add(now, self.index, What::Sent, dst, data.len());

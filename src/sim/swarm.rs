@@ -5,13 +5,27 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 use super::{
     ClusterSpec, Network, Oracle, SwimNode, TruthState, World,
     faults::{Fault, Plan},
+    forge::Forger,
     invariants::{self, Invariant, View, Violation},
 };
 use crate::base::{Instant, Rng};
 
+/// What happens to a swarm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Weather {
+    /// Anything, to anybody.
+    Storm,
+    /// Little, and nothing that the others could be excused by; no push/pull.
+    Calm,
+    /// An adversary forges messages.
+    Byzantine,
+}
+
 /// One run of the swarm.
 #[derive(Clone)]
 pub struct Swarm {
+    /// What happens.
+    pub weather: Weather,
     /// The cluster; its seed draws the faults too.
     pub cluster: ClusterSpec,
     /// How long faults happen; default 120 s.
@@ -49,6 +63,7 @@ impl Swarm {
     /// A run with the defaults.
     pub fn new(cluster: ClusterSpec) -> Self {
         Self {
+            weather: Weather::Storm,
             cluster,
             fault_time: Duration::from_secs(120),
             recovery_max: Duration::from_secs(600),
@@ -57,12 +72,38 @@ impl Swarm {
         }
     }
 
+    /// A run in which the undisturbed have rights: news travel by gossip alone, and are looked
+    /// for every half a second.
+    pub fn calm(mut cluster: ClusterSpec) -> Self {
+        cluster.config.push_pull_interval = Duration::ZERO;
+        Self {
+            weather: Weather::Calm,
+            fault_time: Duration::from_secs(60),
+            recovery_max: Duration::from_secs(120),
+            scan_interval: Duration::from_millis(500),
+            ..Self::new(cluster)
+        }
+    }
+
+    /// A run with an adversary.
+    pub fn byzantine(cluster: ClusterSpec) -> Self {
+        Self {
+            weather: Weather::Byzantine,
+            fault_time: Duration::from_secs(30),
+            recovery_max: Duration::from_secs(180),
+            scan_interval: Duration::from_secs(1),
+            ..Self::new(cluster)
+        }
+    }
+
     /// Runs it.
     pub fn run(&self) -> SwarmReport {
-        let plan = self
-            .plan
-            .clone()
-            .unwrap_or_else(|| Plan::draw(self.cluster.seed, self.cluster.nodes, self.fault_time));
+        let (seed, nodes, time) = (self.cluster.seed, self.cluster.nodes, self.fault_time);
+        let plan = self.plan.clone().unwrap_or_else(|| match self.weather {
+            Weather::Storm => Plan::draw(seed, nodes, time),
+            Weather::Calm => Plan::draw_calm(seed, nodes, time),
+            Weather::Byzantine => Plan::draw_byzantine(seed, nodes, time),
+        });
         let spec = ClusterSpec { link: plan.link, ..self.cluster.clone() };
         let mut run = Run::new(self, &spec);
         run.suffer(&plan);
@@ -119,6 +160,8 @@ struct Run<'a> {
     rules: Vec<Box<dyn Invariant>>,
     violations: Vec<Violation>,
     rng: Rng,
+    forger: Forger,
+    view: View,
     lives: BTreeMap<u32, u32>,
     /// Nodes that still look for the cluster after their restart.
     joining: Vec<u32>,
@@ -131,14 +174,20 @@ struct Run<'a> {
 impl<'a> Run<'a> {
     fn new(swarm: &'a Swarm, spec: &'a ClusterSpec) -> Self {
         let world = spec.build();
+        let mut rules = invariants::all(&spec.config);
+        if swarm.weather == Weather::Calm {
+            rules.extend(invariants::calm(&spec.config, spec.nodes));
+        }
         Self {
             swarm,
             spec,
             oracle: Oracle::new(spec.nodes),
+            view: View::scan(&world),
             world,
-            rules: invariants::all(),
+            rules,
             violations: Vec::new(),
             rng: Rng::from_u64(spec.seed ^ 0xab1e),
+            forger: Forger::new(spec.seed, 0, spec.nodes),
             lives: BTreeMap::new(),
             joining: Vec::new(),
             exits: Vec::new(),
@@ -170,9 +219,10 @@ impl<'a> Run<'a> {
         let mut agreed: Option<Instant> = None;
         while self.world.now() < end {
             self.run_until(self.next_scan);
-            let view = View::scan(&self.world);
-            let broken = self.check_end(&view);
+            let broken =
+                self.look(|rule, (view, oracle, world)| rule.check_end(view, oracle, world));
             if broken.is_empty() {
+                self.watch();
                 return agreed.or(Some(self.world.now())).map(|at| at.since(start));
             }
             let only_noise = broken.iter().all(|v| v.rule == "no_rebroadcast_loop");
@@ -184,13 +234,24 @@ impl<'a> Run<'a> {
         None
     }
 
-    fn check_end(&mut self, view: &View) -> Vec<Violation> {
-        let mut broken = Vec::new();
-        for rule in &mut self.rules {
-            broken.extend(rule.check_end(view, &self.oracle, &self.world));
-            rule.check(view, &self.oracle, &self.world);
+    /// After the recovery nothing may change any more.
+    fn watch(&mut self) {
+        let end = self.world.now() + WATCH_TIME;
+        while self.world.now() < end && self.violations.len() < VIOLATIONS_MAX {
+            self.run_until(self.next_scan);
+            let broken =
+                self.look(|rule, (view, oracle, world)| rule.check_after(view, oracle, world));
+            self.violations.extend(broken);
         }
-        broken
+    }
+
+    /// Asks all rules about the last scan.
+    fn look(
+        &mut self,
+        ask: impl Fn(&mut dyn Invariant, (&View, &Oracle, &World<SwimNode>)) -> Vec<Violation>,
+    ) -> Vec<Violation> {
+        let at = (&self.view, &self.oracle, &self.world);
+        self.rules.iter_mut().flat_map(|rule| ask(&mut **rule, at)).collect()
     }
 
     fn run_until(&mut self, end: Instant) {
@@ -204,18 +265,20 @@ impl<'a> Run<'a> {
 
     /// Work at every scan: rules, exits of those that left, retries of joins.
     fn tick(&mut self) {
-        self.world.take_observations();
+        let seen = self.world.take_observations();
         for node in 0..self.world.len() {
             if let Some(member) = self.world.node(node) {
                 self.oracle.witness(node, member.engine().local().incarnation.0);
-                self.queued_max = self.queued_max.max(member.engine().queued_broadcasts());
+                let queued = member.engine().queued_broadcasts();
+                self.oracle.note_queue(node, queued);
+                self.queued_max = self.queued_max.max(queued);
             }
         }
-        let view = View::scan(&self.world);
-        for rule in &mut self.rules {
-            if self.violations.len() < VIOLATIONS_MAX {
-                self.violations.extend(rule.check(&view, &self.oracle, &self.world));
-            }
+        self.view = View::scan(&self.world);
+        self.view.seen = seen;
+        let broken = self.look(|rule, (view, oracle, world)| rule.check(view, oracle, world));
+        if self.violations.len() < VIOLATIONS_MAX {
+            self.violations.extend(broken);
         }
         let now = self.world.now();
         let (due, later) = self.exits.drain(..).partition(|(at, _)| *at <= now);
@@ -249,6 +312,7 @@ impl<'a> Run<'a> {
 
     fn perform(&mut self, fault: &Fault) {
         let now = self.world.now();
+        let at = now.as_nanos();
         match fault {
             Fault::Crash { node, host } => {
                 self.witness(*node);
@@ -264,19 +328,28 @@ impl<'a> Run<'a> {
                 self.join(node);
             }
             Fault::Pause { node } => {
-                self.oracle.disturb(*node);
+                // In calm weather stops are too short to excuse anything but being late.
+                match self.swarm.weather {
+                    Weather::Calm => self.oracle.delay(*node, at),
+                    Weather::Storm | Weather::Byzantine => self.oracle.disturb(*node, at),
+                }
                 self.world.pause(*node);
             }
             Fault::Block { node } => {
-                self.oracle.disturb(*node);
+                // It will accuse everybody.
+                self.oracle.disturb_all(at);
                 self.world.block_io(*node);
             }
-            Fault::Resume { node } => self.world.resume(*node),
+            Fault::Resume { node } => {
+                self.oracle.delay(*node, at);
+                self.world.resume(*node);
+            }
             Fault::StepClock { node, by } => {
-                self.oracle.disturb(*node);
+                self.oracle.disturb_all(at);
                 self.world.step_clock(*node, *by);
             }
             Fault::Partition { nodes, one_way, traffic } => {
+                self.oracle.disturb_all(at);
                 for node in nodes {
                     self.world.network_mut().set_group(*node, 1);
                 }
@@ -286,8 +359,24 @@ impl<'a> Run<'a> {
                 }
             }
             Fault::Heal => self.world.network_mut().heal(),
-            Fault::Link(link) => self.world.network_mut().set_link(*link),
-            Fault::NodeLoss { node, loss } => self.world.network_mut().set_node_loss(*node, *loss),
+            Fault::Link(link) => {
+                if link.loss > LOSS_EXCUSED {
+                    self.oracle.disturb_all(at);
+                }
+                self.world.network_mut().set_link(*link);
+            }
+            Fault::NodeLoss { node, loss } => {
+                self.oracle.disturb_all(at);
+                self.world.network_mut().set_node_loss(*node, *loss);
+            }
+            Fault::CutPair { pair, traffic } => {
+                for (node, group) in pair.iter().zip([1, 2]) {
+                    self.world.network_mut().set_group(*node, group);
+                }
+                self.world.network_mut().cut(1, 2, *traffic);
+                self.world.network_mut().cut(2, 1, *traffic);
+            }
+            Fault::Forge { node, datagrams } => self.forge(*node, *datagrams),
             Fault::Leave { node } => {
                 self.witness(*node);
                 self.world.with_node(*node, |member, now| member.start_leave(now));
@@ -297,20 +386,39 @@ impl<'a> Run<'a> {
             Fault::Update { node } => {
                 let meta = now.as_nanos().to_be_bytes();
                 self.world.with_node(*node, |member, now| member.start_update(now, &meta));
-                self.witness(*node);
+                if let Some(incarnation) = self.witness(*node) {
+                    self.oracle.update(*node, at, incarnation);
+                }
             }
         }
     }
 
-    fn witness(&mut self, node: u32) {
-        if let Some(member) = self.world.node(node) {
-            self.oracle.witness(node, member.engine().local().incarnation.0);
+    fn forge(&mut self, node: u32, datagrams: u32) {
+        self.oracle.disturb_all(self.world.now().as_nanos());
+        for _ in 0..datagrams {
+            let (from, datagram) = self.forger.datagram(&self.oracle);
+            self.oracle.forge(datagram.len(), self.forger.ghosts());
+            self.world.inject(node, from, &datagram);
         }
+        self.witness(node);
+        if let Some(member) = self.world.node(node) {
+            self.oracle.note_queue(node, member.engine().queued_broadcasts());
+        }
+    }
+
+    fn witness(&mut self, node: u32) -> Option<u32> {
+        let incarnation = self.world.node(node)?.engine().local().incarnation.0;
+        self.oracle.witness(node, incarnation);
+        Some(incarnation)
     }
 }
 
 /// Time a leaving node's process stays for its message to spread.
 const LEAVE_TIME: Duration = Duration::from_secs(3);
+/// How long nothing may change after the recovery.
+const WATCH_TIME: Duration = Duration::from_secs(60);
+/// A network that loses more may have living nodes declared dead.
+const LOSS_EXCUSED: f64 = 0.05;
 const JOIN_TARGETS: usize = 3;
 const VIOLATIONS_MAX: usize = 1000;
 const VIOLATIONS_SHOWN: usize = 5;

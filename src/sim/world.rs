@@ -207,6 +207,7 @@ impl<N: Node> World<N> {
             total.bytes_received += counters.bytes_received;
             total.gossip_sent += counters.gossip_sent;
             total.overflowed += counters.overflowed;
+            total.strange_bytes_sent += counters.strange_bytes_sent;
             total.streams += counters.streams;
             total.stream_bytes_sent += counters.stream_bytes_sent;
         }

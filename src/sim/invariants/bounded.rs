@@ -1,8 +1,7 @@
 //! Tables and queues are bounded: no table holds more rows than there were ever names, and no
-//! broadcast queue more than two messages about each.
+//! broadcast queue more than one message about each. An adversary makes up names.
 //!
-//! Source: memberlist/queue.go (a message replaces the one before it about the same node; two,
-//! because Go names a refutation by its address).
+//! Source: memberlist/queue.go (a message replaces the one before it about the same node).
 
 use super::{Invariant, Oracle, View, Violation};
 use crate::sim::{SwimNode, World};
@@ -11,16 +10,38 @@ use crate::sim::{SwimNode, World};
 pub struct Bounded;
 
 impl Invariant for Bounded {
-    fn check(&mut self, view: &View, _: &Oracle, world: &World<SwimNode>) -> Vec<Violation> {
+    fn check(&mut self, view: &View, oracle: &Oracle, world: &World<SwimNode>) -> Vec<Violation> {
+        let names = world.len() as usize + oracle.ghosts();
         let mut found = Vec::new();
         for observer in 0..world.len() {
             let Some(node) = world.node(observer) else { continue };
-            let (rows, queued) = (node.engine().node_count(), node.engine().queued_broadcasts());
-            if rows > world.len() as usize || queued > 2 * world.len() as usize {
-                let detail = format!("{rows} rows and {queued} queued of {} names", world.len());
+            let rows = node.engine().node_count();
+            if rows > names {
+                let detail = format!("{rows} rows of {names} names");
                 found.push(view.violation("bounded", observer, observer, detail));
             }
         }
+        let (queued, node) = oracle.queue_peak();
+        if queued > names {
+            let detail = format!("{queued} broadcasts queued about {names} names");
+            found.push(view.violation("bounded", node, node, detail));
+        }
         found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::testing::*, *};
+
+    #[test]
+    fn more_broadcasts_than_names_are_found() {
+        let (view, world) = (View::from_rows(0, vec![]), empty_world());
+        let mut oracle = Oracle::new(0);
+        oracle.forge(100, 3);
+        oracle.note_queue(0, 3);
+        assert!(Bounded.check(&view, &oracle, &world).is_empty());
+        oracle.note_queue(0, 4);
+        assert_eq!(Bounded.check(&view, &oracle, &world).len(), 1);
     }
 }

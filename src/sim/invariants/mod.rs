@@ -4,26 +4,45 @@
 //! Rules of safety hold at every scan; those of liveness are asked at the end, after the faults
 //! have stopped and the cluster had its time to recover.
 
+mod address_holds;
 mod bounded;
+mod detected_in_time;
+mod ghosts_vanish;
 mod incarnation_monotone;
+mod no_echo;
 mod no_false_failure;
 mod no_rebroadcast_loop;
 mod no_resurrection;
 mod own_incarnation;
+mod reached_is_unsuspected;
+mod reaped_in_time;
+pub mod serf;
+mod steady;
+mod told_in_time;
+mod undisturbed_alive;
 mod view_agreement;
 
-use std::fmt;
+use std::{fmt, net::SocketAddr};
 
+pub use address_holds::AddressHolds;
 pub use bounded::Bounded;
+pub use detected_in_time::DetectedInTime;
+pub use ghosts_vanish::GhostsVanish;
 pub use incarnation_monotone::IncarnationMonotone;
+pub use no_echo::NoEcho;
 pub use no_false_failure::NoFalseFailure;
 pub use no_rebroadcast_loop::NoRebroadcastLoop;
 pub use no_resurrection::NoResurrection;
 pub use own_incarnation::OwnIncarnation;
+pub use reached_is_unsuspected::ReachedIsUnsuspected;
+pub use reaped_in_time::ReapedInTime;
+pub use steady::Steady;
+pub use told_in_time::ToldInTime;
+pub use undisturbed_alive::UndisturbedAlive;
 pub use view_agreement::ViewAgreement;
 
-use super::{Oracle, SwimNode, World};
-use crate::swim::NodeStateKind;
+use super::{Observation, Oracle, SwimNode, World};
+use crate::swim::{Config, NodeStateKind};
 
 /// A rule that was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +83,8 @@ pub struct Row {
     pub incarnation: u32,
     /// Digest of address, port, meta and versions.
     pub digest: u64,
+    /// Address, if it is one.
+    pub addr: Option<SocketAddr>,
 }
 
 /// The tables of all running nodes at one moment.
@@ -76,6 +97,10 @@ pub struct View {
     rows: Vec<Option<Row>>,
     /// How often the observer was started, if its process exists.
     lives: Vec<Option<u32>>,
+    /// Rows about names that no node has: observer, state.
+    strangers: Vec<(u32, NodeStateKind)>,
+    /// What the nodes saw since the scan before.
+    pub seen: Vec<Observation>,
 }
 
 impl View {
@@ -84,6 +109,7 @@ impl View {
         let nodes = world.len() as usize;
         let mut rows = vec![None; nodes * nodes];
         let mut lives = vec![None; nodes];
+        let mut strangers = Vec::new();
         for observer in 0..nodes {
             let Some(node) = world.node(observer as u32) else { continue };
             lives[observer] = Some(world.life(observer as u32));
@@ -94,18 +120,23 @@ impl View {
                         state: row.state,
                         incarnation: row.incarnation.0,
                         digest: digest(&[row.addr, &row.port.to_be_bytes(), row.meta, &row.vsn]),
+                        addr: <[u8; 4]>::try_from(row.addr).ok().map(|ip| (ip, row.port).into()),
                     });
+                } else {
+                    strangers.push((observer as u32, row.state));
                 }
             }
         }
-        Self { at: world.now().as_nanos(), nodes, rows, lives }
+        let at = world.now().as_nanos();
+        Self { at, nodes, rows, lives, strangers, seen: Vec::new() }
     }
 
     /// A view made by hand, for tests of the rules.
     pub fn from_rows(at: u64, rows: Vec<Vec<Option<Row>>>) -> Self {
         let nodes = rows.len();
         let lives = vec![Some(0); nodes];
-        Self { at, nodes, rows: rows.into_iter().flatten().collect(), lives }
+        let rows = rows.into_iter().flatten().collect();
+        Self { at, nodes, rows, lives, strangers: Vec::new(), seen: Vec::new() }
     }
 
     /// Number of nodes.
@@ -126,6 +157,11 @@ impl View {
     /// How `observer` sees `subject`.
     pub fn row(&self, observer: u32, subject: u32) -> Option<Row> {
         self.rows[observer as usize * self.nodes + subject as usize]
+    }
+
+    /// Rows about names that no node has: observer, state.
+    pub fn strangers(&self) -> &[(u32, NodeStateKind)] {
+        &self.strangers
     }
 
     /// All rows that exist: observer, subject, row.
@@ -161,10 +197,20 @@ pub trait Invariant {
     ) -> Vec<Violation> {
         self.check(view, oracle, world)
     }
+
+    /// Looks at a scan of the minute after the recovery.
+    fn check_after(
+        &mut self,
+        view: &View,
+        oracle: &Oracle,
+        world: &World<SwimNode>,
+    ) -> Vec<Violation> {
+        self.check_end(view, oracle, world)
+    }
 }
 
-/// Every rule for the membership engine.
-pub fn all() -> Vec<Box<dyn Invariant>> {
+/// The rules that hold under any faults.
+pub fn all(config: &Config) -> Vec<Box<dyn Invariant>> {
     vec![
         Box::new(IncarnationMonotone::default()),
         Box::new(OwnIncarnation),
@@ -173,7 +219,41 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::new(ViewAgreement),
         Box::new(Bounded),
         Box::new(NoRebroadcastLoop::default()),
+        Box::new(UndisturbedAlive),
+        Box::new(AddressHolds),
+        Box::new(ReapedInTime::new(config)),
+        Box::new(Steady),
+        Box::new(GhostsVanish),
     ]
+}
+
+/// Further rules, for a network and nodes that nothing excuses: see [`super::Plan::draw_calm`].
+pub fn calm(config: &Config, nodes: u32) -> Vec<Box<dyn Invariant>> {
+    vec![
+        Box::new(DetectedInTime::new(config, nodes)),
+        Box::new(ToldInTime::new(config, nodes)),
+        Box::new(ReachedIsUnsuspected),
+    ]
+}
+
+/// Whether more than a quarter of the observers that nothing was done to since `at` are late;
+/// gives how many of how many, and one of them. A single node may miss a rumour by chance.
+fn many_late(
+    view: &View,
+    oracle: &Oracle,
+    subject: u32,
+    at: u64,
+    late: impl Fn(Row) -> bool,
+) -> Option<(usize, usize, u32)> {
+    let observers: Vec<u32> = (0..view.len())
+        .filter(|it| *it != subject && oracle.is_quiet_since(*it, at))
+        .filter(|it| view.life(*it).is_some())
+        .collect();
+    let mut behind =
+        observers.iter().filter(|observer| view.row(**observer, subject).is_some_and(&late));
+    let first = *behind.next()?;
+    let count = 1 + behind.count();
+    (4 * count > observers.len()).then_some((count, observers.len(), first))
 }
 
 /// FNV-1a over length-prefixed parts.
@@ -192,7 +272,7 @@ pub(crate) mod testing {
     use super::*;
 
     pub(crate) fn row(state: NodeStateKind, incarnation: u32) -> Option<Row> {
-        Some(Row { state, incarnation, digest: 1 })
+        Some(Row { state, incarnation, digest: 1, addr: None })
     }
 
     pub(crate) fn empty_world() -> World<SwimNode> {

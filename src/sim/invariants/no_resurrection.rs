@@ -31,7 +31,8 @@ impl Invariant for NoResurrection {
         let mut found = Vec::new();
         for (subject, believer) in (0..).zip(believer) {
             let extinct = &mut self.extinct[subject as usize];
-            if oracle.is_up(subject) {
+            // An adversary's news is new.
+            if oracle.is_up(subject) || oracle.forged_bytes() > 0 {
                 *extinct = None;
                 continue;
             }

@@ -10,8 +10,17 @@ use crate::sim::{SwimNode, World};
 pub struct OwnIncarnation;
 
 impl Invariant for OwnIncarnation {
-    fn check(&mut self, view: &View, oracle: &Oracle, _: &World<SwimNode>) -> Vec<Violation> {
+    fn check(&mut self, view: &View, oracle: &Oracle, world: &World<SwimNode>) -> Vec<Violation> {
+        // What an adversary claimed lasts until the node has refuted it.
+        if oracle.forged_bytes() > 0 {
+            return Vec::new();
+        }
+        self.check_end(view, oracle, world)
+    }
+
+    fn check_end(&mut self, view: &View, oracle: &Oracle, _: &World<SwimNode>) -> Vec<Violation> {
         view.rows()
+            .filter(|(_, subject, _)| oracle.forged_bytes() == 0 || oracle.is_up(*subject))
             .filter_map(|(observer, subject, row)| {
                 let max = oracle.truth(subject)?.incarnation_max;
                 (row.incarnation > max).then(|| {

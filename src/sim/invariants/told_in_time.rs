@@ -1,0 +1,76 @@
+//! An update and a leave are known to most within a second or so, by gossip alone: there is no
+//! push/pull in these runs, and what is piggybacked on probes is too slow.
+//!
+//! Source: SWIM §4 (infection-style dissemination, logarithmic in the number of nodes);
+//! memberlist/state.go: gossip. The time is three times that of the logistic model.
+
+use std::time::Duration;
+
+use super::{Invariant, Oracle, Row, View, Violation, many_late};
+use crate::{
+    sim::{SwimNode, TruthState, World, theory},
+    swim::{Config, NodeStateKind},
+};
+
+/// See the module.
+pub struct ToldInTime {
+    limit: Duration,
+}
+
+impl ToldInTime {
+    /// The rule for a cluster of `nodes`.
+    pub fn new(config: &Config, nodes: u32) -> Self {
+        let spread = theory::spread_time(config, nodes as usize, 0.99);
+        Self { limit: config.gossip_interval + 3 * spread }
+    }
+}
+
+impl Invariant for ToldInTime {
+    fn check(&mut self, view: &View, oracle: &Oracle, _: &World<SwimNode>) -> Vec<Violation> {
+        let mut found = Vec::new();
+        for (subject, truth) in (0..).zip(oracle.nodes()) {
+            let (at, incarnation) = match (truth.state, truth.news) {
+                (TruthState::Up, Some(news)) => news,
+                (TruthState::Left, _) => (truth.since, 0),
+                (TruthState::Up | TruthState::Down, _) => continue,
+            };
+            let passed = Duration::from_nanos(view.at.saturating_sub(at));
+            if passed < self.limit {
+                continue;
+            }
+            let behind = |row: Row| match truth.state {
+                TruthState::Left => {
+                    matches!(row.state, NodeStateKind::Alive | NodeStateKind::Suspect)
+                }
+                TruthState::Up | TruthState::Down => row.incarnation < incarnation,
+            };
+            if let Some((late, of, one)) = many_late(view, oracle, subject, at, behind) {
+                let detail = format!("news of {passed:?} ago, unknown to {late} of {of}");
+                found.push(view.violation("told_in_time", one, subject, detail));
+            }
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::testing::*, *};
+    use crate::swim::NodeStateKind::Alive;
+
+    #[test]
+    fn news_that_most_do_not_know_is_found() {
+        let mut oracle = Oracle::new(3);
+        oracle.update(2, 0, 7);
+        let view = |at: u64, incarnation| {
+            let mut rows = vec![vec![None; 3]; 3];
+            (0..2).for_each(|node| rows[node][2] = row(Alive, incarnation));
+            View::from_rows(at * 1_000_000_000, rows)
+        };
+        let mut rule = ToldInTime::new(&Config::lan("x"), 3);
+        let mut check = |at, known| rule.check(&view(at, known), &oracle, &empty_world()).len();
+        assert_eq!(check(0, 6), 0, "not yet");
+        assert_eq!(check(5, 7), 0);
+        assert_eq!(check(5, 6), 1);
+    }
+}

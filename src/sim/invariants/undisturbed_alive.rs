@@ -1,0 +1,44 @@
+//! During the faults, too, a node to which nothing was done is not declared dead by another to
+//! which nothing was done. A network that loses more than a twentieth of its datagrams, a
+//! partition and an adversary do something to everybody; less loss is nobody's excuse, nor is a stop
+//! that is shorter than the least suspicion.
+//!
+//! Source: SWIM §3.1 and §4.1 (indirect probes and suspicion keep the false positives of a lossy
+//! network away); Lifeguard (Dadgar et al., 2018).
+
+use super::{Invariant, Oracle, View, Violation};
+use crate::sim::{ObservationKind, SwimNode, World};
+
+/// See the module.
+pub struct UndisturbedAlive;
+
+impl Invariant for UndisturbedAlive {
+    fn check(&mut self, view: &View, oracle: &Oracle, _: &World<SwimNode>) -> Vec<Violation> {
+        view.seen
+            .iter()
+            .filter(|seen| seen.kind == ObservationKind::Failed)
+            .filter(|seen| [seen.observer, seen.subject].iter().all(|n| oracle.is_undisturbed(*n)))
+            .map(|seen| {
+                let detail = "declared dead though nothing was done to either".to_owned();
+                view.violation("undisturbed_alive", seen.observer, seen.subject, detail)
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::testing::*, *};
+    use crate::sim::Observation;
+
+    #[test]
+    fn a_failure_is_found_only_between_undisturbed_nodes() {
+        let mut view = View::from_rows(0, vec![vec![None; 2]; 2]);
+        let kind = ObservationKind::Failed;
+        view.seen = vec![Observation { at: 0, observer: 0, subject: 1, kind, incarnation: 1 }];
+        let mut oracle = Oracle::new(2);
+        assert_eq!(UndisturbedAlive.check(&view, &oracle, &empty_world()).len(), 1);
+        oracle.disturb(1, 0);
+        assert!(UndisturbedAlive.check(&view, &oracle, &empty_world()).is_empty());
+    }
+}
