@@ -13,7 +13,7 @@ use cap::Cap;
 use criterion::{Bencher, Criterion, criterion_group};
 use ruserf::{
     base::Instant,
-    swim::{Config, Host, NodeView, Output, StreamInput, Swim},
+    swim::{Config, Exchange, Host, NodeView, Origin, Output, StreamInput, Swim},
     wire::{
         Alive, Incarnation, NodeState, Ping, PushPull, SeqNo, StreamMessage, Suspect,
         encode_compound,
@@ -53,13 +53,13 @@ impl Host for Silent {
     fn node_meta(&mut self, _: usize) -> Arc<[u8]> {
         [].into()
     }
-    fn on_user_message(&mut self, _: Instant, _: &[u8]) {}
+    fn on_user_message(&mut self, _: Instant, _: &[u8], _: Origin) {}
     fn take_broadcasts(&mut self, _: usize, _: usize, _: &mut dyn FnMut(&[u8])) {}
     fn has_broadcasts(&self) -> bool {
         false
     }
     fn local_state(&mut self, _: bool, _: &mut Vec<u8>) {}
-    fn merge_remote_state(&mut self, _: Instant, _: &[u8], _: bool) {}
+    fn merge_remote_state(&mut self, _: Instant, _: &[u8], _: Exchange) {}
     fn on_join(&mut self, _: Instant, _: &NodeView<'_>) {}
     fn on_leave(&mut self, _: Instant, _: &NodeView<'_>) {}
     fn on_update(&mut self, _: Instant, _: &NodeView<'_>) {}

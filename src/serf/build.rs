@@ -6,6 +6,7 @@ use tracing::info;
 
 use super::{
     Config, Error, LamportTime, Member, MemberStatus, SerfState, Stats, Tags,
+    ahead::Ahead,
     coalesce::{MemberCoalescer, UserCoalescer},
     conflict::Conflict,
     coordinate::Vivaldi,
@@ -42,7 +43,9 @@ pub(crate) fn build_state(
             Replay::read(file, config.rejoin_after_leave, Rng::from_seed(config.swim.seed).u64())
         })
         .unwrap_or_default();
-    config.swim.incarnation_min.0 = config.swim.incarnation_min.0.max(replay.incarnation);
+    // One beyond half of the range was never raised by this node: peers drove it there.
+    let previous = Some(replay.incarnation).filter(|last| *last < u32::MAX / 2).unwrap_or(0);
+    config.swim.incarnation_min.0 = config.swim.incarnation_min.0.max(previous);
     let after = |time: LamportTime| match snapshot {
         Some(_) => LamportTime(time.0.saturating_add(1)),
         None => LamportTime(0),
@@ -76,6 +79,7 @@ pub(crate) fn build_state(
         clock: restore(replay.clock),
         event_clock: restore(replay.event_clock),
         query_clock: restore(replay.query_clock),
+        ahead: Ahead::default(),
         event_min_time: after(replay.event_clock),
         query_min_time: after(replay.query_clock),
         join_ignores_old: false,

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     base::{Instant, Rng},
-    swim::{self, Host as _, NodeStateKind, OpId, StreamId, StreamInput, Swim},
+    swim::{self, NodeStateKind, OpId, StreamId, StreamInput, Swim},
     wire::{Keyring, StreamCodec},
 };
 
@@ -182,6 +182,7 @@ impl Engine {
         let raw = self.state.leave_intent(now, &name, false);
         if self.state.has_alive_members() {
             self.wait(op, Step::LeaveIntent, self.state.config.broadcast_timeout);
+            self.swim.send_user_to_few(&raw);
             self.state.broadcast(QueueKind::Intent, raw, Some(op));
         } else {
             self.leave_swim(op);
@@ -209,7 +210,7 @@ impl Engine {
         }
         self.state.life = SerfState::Shutdown;
         self.state.flush_coalescers(Instant::FAR_FUTURE);
-        let incarnation = self.swim.local().incarnation.0;
+        let incarnation = self.swim.kept_incarnation().0;
         let clock = self.state.clock.time();
         if let Some(snapshot) = &mut self.state.snapshot {
             snapshot.note_incarnation(incarnation);

@@ -1,17 +1,19 @@
 //! What the layer below asks: memberlist's delegates.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{borrow::Cow, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use tracing::{debug, error, warn};
+use tracing::{error, warn};
 
 use super::{
-    Member, MemberStatus, Message, message,
+    Member, MemberStatus, Message,
+    internal_query::is_key_query,
+    message,
     state::{Action, QueueKind, State, log_decode_error},
 };
 use crate::{
     base::{Instant, mutated},
-    swim::{Host, NodeStateKind, NodeView},
+    swim::{Exchange, Host, NodeStateKind, NodeView, Origin, Seal},
 };
 
 impl Host for State {
@@ -21,7 +23,7 @@ impl Host for State {
     }
 
     // serf/delegate.go: NotifyMsg.
-    fn on_user_message(&mut self, now: Instant, message: &[u8]) {
+    fn on_user_message(&mut self, now: Instant, message: &[u8], origin: Origin) {
         self.now = now;
         let Some(&kind) = message.first() else { return };
         self.stats.msgs_received.count(message.len());
@@ -39,7 +41,7 @@ impl Host for State {
         };
         let transform = self.config.transform.clone();
         match transform.decode_message(message) {
-            Ok(decoded) => self.dispatch(now, &decoded, message),
+            Ok(decoded) => self.dispatch(now, &decoded, message, origin),
             Err(error) => {
                 self.stats.dropped_malformed += 1;
                 if kind == 9 {
@@ -63,9 +65,9 @@ impl Host for State {
         self.encode_local_state(out);
     }
 
-    fn merge_remote_state(&mut self, now: Instant, state: &[u8], join: bool) {
+    fn merge_remote_state(&mut self, now: Instant, state: &[u8], exchange: Exchange) {
         self.now = now;
-        self.merge_state(now, state, join);
+        self.merge_state(now, state, exchange);
     }
 
     fn on_join(&mut self, now: Instant, node: &NodeView<'_>) {
@@ -135,14 +137,23 @@ impl Host for State {
 }
 
 impl State {
-    fn dispatch(&mut self, now: Instant, message: &Message<'_>, raw: &[u8]) {
+    /// A message that we sent to ourselves.
+    pub(crate) fn on_own_message(&mut self, now: Instant, message: &[u8]) {
+        let from = self.local_member().socket_addr();
+        let from = from.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)));
+        self.on_user_message(now, message, Origin { from, seal: Seal::Key });
+    }
+
+    fn dispatch(&mut self, now: Instant, message: &Message<'_>, raw: &[u8], origin: Origin) {
         let jump_max = self.config.lamport_jump_max;
         let (clock, ltime) = match message {
             Message::Leave(leave) => (&self.clock, leave.ltime),
             Message::Join(join) => (&self.clock, join.ltime),
             Message::UserEvent(event) => (&self.event_clock, event.ltime),
             Message::Query(query) => (&self.query_clock, query.ltime),
-            Message::QueryResponse(response) => return self.handle_query_response(now, response),
+            Message::QueryResponse(response) => {
+                return self.handle_query_response(now, response, origin);
+            }
             Message::Relay(relay) => return self.handle_relay(relay),
             Message::PushPull(_)
             | Message::ConflictResponse(_)
@@ -150,8 +161,18 @@ impl State {
             | Message::KeyResponse(_) => return,
         };
         if !clock.is_plausible(ltime, jump_max) {
-            self.stats.dropped_implausible += 1;
-            debug!(target: "serf", ltime = ltime.0, "dropping message from the far future");
+            return self.note_implausible(now, ltime);
+        }
+        if let Message::Query(query) = message
+            && origin.seal == Seal::Clear
+            && is_key_query(query.name)
+        {
+            self.stats.refused_key_queries += 1;
+            warn!(
+                target: "serf",
+                "Refusing a key query that came in clear (from: {}): see verify_incoming",
+                origin.from
+            );
             return;
         }
         let (rebroadcast, kind) = match message {
@@ -200,7 +221,7 @@ impl State {
     }
 
     // serf/delegate.go: MergeRemoteState.
-    fn merge_state(&mut self, now: Instant, state: &[u8], join: bool) {
+    fn merge_state(&mut self, now: Instant, state: &[u8], exchange: Exchange) {
         match state.first() {
             None => {
                 error!(target: "serf", "Remote state is zero bytes");
@@ -223,18 +244,12 @@ impl State {
             }
         };
         let jump_max = self.config.lamport_jump_max;
-        let believed = self.clock.adopt(remote.ltime, jump_max)
-            & self.event_clock.adopt(remote.event_ltime, jump_max)
-            & self.query_clock.adopt(remote.query_ltime, jump_max);
-        if !believed {
-            self.stats.dropped_implausible += 1;
-            warn!(target: "serf", "Ignoring a clock of the remote state from the far future");
-        }
+        let adopted = self.adopt_clocks(now, &remote, exchange);
         if mutated!(self.config.swim, ClockFallsBack) {
             self.event_clock = super::lamport::LamportClock::restore(remote.event_ltime);
         }
         self.merge_intents(now, &remote);
-        if join && self.join_ignores_old {
+        if exchange.join && self.join_ignores_old && adopted.event_clock {
             self.event_min_time = self.event_min_time.max(remote.event_ltime);
         }
         for slot in remote.events.iter().flatten() {

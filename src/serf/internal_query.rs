@@ -100,5 +100,11 @@ impl State {
     }
 }
 
+/// Whether a query of this name shows or changes keys.
+pub(crate) fn is_key_query(name: &[u8]) -> bool {
+    let name = name.strip_prefix(PREFIX.as_bytes());
+    matches!(name, Some(b"install-key" | b"use-key" | b"remove-key" | b"list-keys"))
+}
+
 /// What internal names begin with. Go: `InternalQueryPrefix`.
 pub(crate) const PREFIX: &str = "_serf_";

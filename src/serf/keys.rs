@@ -65,12 +65,14 @@ impl State {
         Ok(())
     }
 
-    /// Starts the next operation if none runs. `nodes` gives how many are alive.
-    pub(crate) fn start_key_ops(&mut self, now: Instant, nodes: usize) {
-        while self.keys.running.is_empty() {
-            let Some(waiting) = self.keys.waiting.pop_front() else { return };
-            self.start_key_query(now, nodes, waiting);
+    /// Starts the next operation if none runs; `nodes` are alive. Gives whether it did.
+    pub(crate) fn start_key_op(&mut self, now: Instant, nodes: usize) -> bool {
+        if !self.keys.running.is_empty() {
+            return false;
         }
+        let Some(waiting) = self.keys.waiting.pop_front() else { return false };
+        self.start_key_query(now, nodes, waiting);
+        true
     }
 
     fn start_key_query(&mut self, now: Instant, nodes: usize, waiting: Waiting) {

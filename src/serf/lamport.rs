@@ -6,14 +6,12 @@ use super::LamportTime;
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct LamportClock {
     time: u64,
-    /// Whether a peer's state has been adopted: before that, any sane time may be.
-    settled: bool,
 }
 
 impl LamportClock {
     /// A clock at 1 that has seen `restored` (the last time of a snapshot, zero for none).
     pub(crate) fn restore(restored: LamportTime) -> Self {
-        let mut clock = Self { time: 1, settled: restored.0 > 0 };
+        let mut clock = Self { time: 1 };
         clock.witness(restored);
         clock
     }
@@ -39,28 +37,18 @@ impl LamportClock {
         time.0 <= self.time.saturating_add(jump_max)
     }
 
-    /// Takes over the clock of a peer's push/pull: ours becomes at least `remote`. The first one
-    /// may be any distance ahead, since a fresh node cannot know how old its cluster is; half of
-    /// the range is the end in any case, so that the clock never runs out. Gives whether it was
-    /// believed.
-    pub(crate) fn adopt(&mut self, remote: LamportTime, jump_max: u64) -> bool {
-        let believed = if self.settled {
-            self.is_plausible(remote, jump_max)
-        } else {
-            remote.0 <= ADOPTED_MAX
-        };
-        if believed {
-            self.settled = true;
-            // serf/delegate.go: MergeRemoteState witnesses the value minus one.
-            if let Some(seen) = remote.0.checked_sub(1) {
-                self.witness(LamportTime(seen));
-            }
+    /// Takes over the clock of a peer's push/pull, if it is not more than `jump_max` ahead or not
+    /// above `follow_max`: ours becomes at least `remote`. Gives whether it did; a clock that is
+    /// refused changes nothing.
+    pub(crate) fn adopt(&mut self, remote: LamportTime, jump_max: u64, follow_max: u64) -> bool {
+        let believed = self.is_plausible(remote, jump_max) || remote.0 <= follow_max;
+        // serf/delegate.go: MergeRemoteState witnesses the value minus one.
+        if let (true, Some(seen)) = (believed, remote.0.checked_sub(1)) {
+            self.witness(LamportTime(seen));
         }
         believed
     }
 }
-
-const ADOPTED_MAX: u64 = u64::MAX / 2;
 
 #[cfg(test)]
 mod tests {
@@ -90,22 +78,24 @@ mod tests {
     }
 
     #[test]
-    fn fresh_clock_adopts_an_old_cluster_once() {
+    fn clock_follows_as_far_as_it_may() {
         let mut clock = LamportClock::restore(LamportTime(0));
-        assert!(!clock.adopt(LamportTime(u64::MAX), 100));
-        assert!(clock.adopt(LamportTime(1_000_000), 100));
+        assert!(!clock.adopt(LamportTime(1_000_000), 100, 0));
+        assert!(!clock.adopt(LamportTime(1_000_000), 100, 999_999));
+        assert_eq!(clock.time(), LamportTime(1));
+        assert!(clock.adopt(LamportTime(1_000_000), 100, 1_000_000));
         assert_eq!(clock.time(), LamportTime(1_000_000));
-        assert!(!clock.adopt(LamportTime(2_000_000), 100));
-        assert!(clock.adopt(LamportTime(1_000_100), 100));
+        assert!(clock.adopt(LamportTime(1_000_100), 100, 0));
+        assert!(clock.adopt(LamportTime(5), 100, 0), "a clock behind ours is no news");
         assert_eq!(clock.time(), LamportTime(1_000_100));
     }
 
     #[test]
     fn push_pull_makes_the_clock_equal_not_greater() {
         let mut clock = LamportClock::restore(LamportTime(0));
-        assert!(clock.adopt(LamportTime(0), 100));
+        assert!(clock.adopt(LamportTime(0), 100, 0));
         assert_eq!(clock.time(), LamportTime(1));
-        assert!(clock.adopt(LamportTime(5), 100));
+        assert!(clock.adopt(LamportTime(5), 100, 0));
         assert_eq!(clock.time(), LamportTime(5));
     }
 

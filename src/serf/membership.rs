@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     base::{Instant, mutated},
-    swim::NodeView,
+    swim::{NodeStateKind, NodeView},
 };
 
 /// All members by name, with those that are gone also in the order they went.
@@ -181,6 +181,10 @@ impl State {
         let Some(entry) = self.members.get(node.name) else { return };
         let (status, kind) = match entry.member.status {
             MemberStatus::Leaving => (MemberStatus::Left, MemberEventKind::Leave),
+            // Its intent has not come here. Go takes it for a failure.
+            MemberStatus::Alive if node.state == NodeStateKind::Left => {
+                (MemberStatus::Left, MemberEventKind::Leave)
+            }
             MemberStatus::Alive => (MemberStatus::Failed, MemberEventKind::Failed),
             status @ (MemberStatus::None | MemberStatus::Left | MemberStatus::Failed) => {
                 warn!(target: "serf", "Bad state when leave: {}", status.number());

@@ -12,14 +12,16 @@ use tracing::{debug, error, warn};
 
 use super::{
     Error, Event, Filter, LamportTime, MemberStatus, Message, Output, QueryId, QueryParams,
-    QueryUpdate, message,
+    QueryUpdate,
+    membership::Entry,
+    message,
     state::{QueueKind, State, Timer},
     user_event::is_too_old,
 };
 use crate::{
     base::{Instant, mutated},
     msgpack::Bin,
-    swim::OpId,
+    swim::{OpId, Origin, Seal},
 };
 
 /// Ids of recent queries by query time modulo the length. Go: `queryBuffer`.
@@ -290,6 +292,7 @@ impl State {
         &mut self,
         now: Instant,
         response: &message::QueryResponse<'_>,
+        origin: Origin,
     ) {
         let id = QueryId { ltime: response.ltime, id: response.id };
         let from = String::from_utf8_lossy(response.from);
@@ -299,6 +302,18 @@ impl State {
             return;
         };
         if query.closed || now > query.deadline {
+            return;
+        }
+        let trusted = match query.asker {
+            Asker::User => true,
+            Asker::Keys(_) => self.members.get(&from).is_some_and(is_alive),
+            Asker::Vote => {
+                self.members.get(&from).is_some_and(|e| is_alive(e) && speaks(e, origin))
+            }
+        };
+        if !trusted {
+            self.stats.ignored_responses += 1;
+            debug!(target: "serf", "ignoring the answer of {from} at {}: no member", origin.from);
             return;
         }
         let is_ack = response.flags & message::Query::ACK != 0;
@@ -382,6 +397,12 @@ impl State {
     /// Until when a query that we received can be answered.
     pub(crate) fn received_deadline(&self, id: QueryId) -> Option<Instant> {
         self.received.queries.get(&id).map(|query| query.deadline)
+    }
+
+    /// Queries under way.
+    #[cfg(test)]
+    pub(crate) fn asked_ids(&self) -> impl Iterator<Item = QueryId> {
+        self.asked.queries.keys().copied()
     }
 
     /// Go: `serf/delegate.go:NotifyMsg`, relay.
@@ -523,6 +544,16 @@ impl Received {
         }
         self.queries.insert(id, query);
     }
+}
+
+fn is_alive(entry: &Entry) -> bool {
+    entry.member.status == MemberStatus::Alive
+}
+
+/// Whether a message is the member's own: it holds one of our keys, or at least its address.
+fn speaks(entry: &Entry, origin: Origin) -> bool {
+    let at = entry.member.socket_addr().map(|addr| addr.ip());
+    origin.seal == Seal::Key || at == Some(origin.from.ip().to_canonical())
 }
 
 /// A raw address of 4 or 16 bytes.

@@ -13,6 +13,7 @@ use tracing::{error, warn};
 use super::{
     Completion, Config, Coordinate, Error, Event, LamportTime, Member, MemberEvent,
     MemberEventKind, Output, QueryId, SerfState, Tags, TransformError,
+    ahead::Ahead,
     coalesce::{MemberCoalescer, UserCoalescer},
     conflict::Conflict,
     coordinate::Vivaldi,
@@ -51,6 +52,8 @@ pub(crate) struct State {
     pub(crate) clock: LamportClock,
     pub(crate) event_clock: LamportClock,
     pub(crate) query_clock: LamportClock,
+    /// Members whose clocks are far ahead of ours.
+    pub(crate) ahead: Ahead,
     pub(crate) event_min_time: LamportTime,
     pub(crate) query_min_time: LamportTime,
     /// A join that ignores old events is under way.
@@ -107,6 +110,8 @@ pub(crate) enum Action {
     Reconnect { to: SocketAddr, node: Arc<str> },
     /// Nobody else is alive: join again through what was given to joins.
     RejoinSeeds,
+    /// Exchange states with a member now.
+    Sync { to: SocketAddr, node: Arc<str> },
     /// The layer below may know a member that we pruned.
     Recheck(Arc<str>),
 }
@@ -126,6 +131,8 @@ pub(crate) enum Timer {
     Storing(OpId),
     /// The next peer of the snapshot.
     Rejoin,
+    /// A member whose clocks were ahead is asked again.
+    AskClocks(Arc<str>),
     /// A leaving member is erased.
     Prune(Arc<str>),
 }

@@ -42,6 +42,10 @@ pub struct Stats {
     pub dropped_malformed: u64,
     /// Messages with times too far in the future.
     pub dropped_implausible: u64,
+    /// Key queries that came in clear although there are keys.
+    pub refused_key_queries: u64,
+    /// Votes and answers to key queries of others than members.
+    pub ignored_responses: u64,
     /// User events that there was no room to remember.
     pub dropped_events: u64,
     /// Messages that were not gossiped as often as they should be, because too many waited.

@@ -62,6 +62,11 @@ pub struct Config {
     pub filter_alive: bool,
     /// Incarnation to start above: the last one of an earlier run, zero for none.
     pub incarnation_min: Incarnation,
+    /// Where the sequence numbers of pings start, less one; `None`: anywhere.
+    pub seq_no_start: Option<u32>,
+    /// With at most so many live others, each is told directly that we joined or leave, besides
+    /// the gossip, which may miss one of a few. Zero: never.
+    pub told_directly_max: usize,
     /// Seed of every random choice and of the nonces. Must be unpredictable in production.
     pub seed: [u8; 32],
     /// Whether the Host is asked before a join is merged (Go: a Merge delegate is set).
@@ -146,6 +151,8 @@ impl Config {
             filter_merge: false,
             gossip_burst: 4,
             incarnation_min: Incarnation(0),
+            seq_no_start: None,
+            told_directly_max: 10,
             seed: [0; 32],
             drop_replays: true,
             lha_probe: true,

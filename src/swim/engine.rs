@@ -1,17 +1,18 @@
 //! The engine's state and its entry points.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
 
 use super::{
-    Config, Error, Host, NodeStateKind, NodeView, OpId, Output, StreamId, Times,
+    Config, Error, Host, NodeStateKind, NodeView, OpId, Output, Seal, StreamId, Times,
     answers::Answers,
     awareness::Awareness,
     budget::Budget,
     handoff::Handoff,
+    incarnation::{Growth, Source},
     logs::Logs,
     packets::PacketBuilder,
     ping::Handler,
@@ -56,6 +57,13 @@ pub struct Swim {
     pub(super) me: u32,
     pub(super) vsn: Vsn,
     pub(super) incarnation: Incarnation,
+    pub(super) kept_incarnation: Incarnation,
+    pub(super) growth: Growth,
+    /// Nodes to be asked about claims.
+    pub(super) checks: BTreeSet<u32>,
+    pub(super) next_check: Instant,
+    /// What protected the datagram at hand.
+    pub(super) seal: Seal,
     pub(super) seq_no: u32,
     pub(super) leaving: bool,
     pub(super) stats: Stats,
@@ -177,7 +185,12 @@ impl Swim {
             me: 0,
             vsn,
             incarnation: config.incarnation_min,
-            seq_no: 0,
+            kept_incarnation: config.incarnation_min,
+            growth: Growth::new(now),
+            checks: BTreeSet::new(),
+            next_check: now,
+            seal: Seal::NoKeys,
+            seq_no: config.seq_no_start.unwrap_or_else(|| random_start(config.seed)),
             leaving: false,
             stats: Stats::default(),
             builder: PacketBuilder::default(),
@@ -206,6 +219,7 @@ impl Swim {
                 Timer::Gossip => self.gossip_tick(now, host),
                 Timer::PushPull => self.push_pull_tick(now, host),
                 Timer::Suspicion(slot) => self.expire_suspicion(now, slot, host),
+                Timer::Check => self.check(now, host),
                 Timer::Reply(id) => self.forget_inbound(id),
             }
         }
@@ -253,7 +267,8 @@ impl Swim {
         let Some(row) = self.table.get(self.me) else { return op };
         let (name, incarnation) = (Arc::clone(&row.record.name), row.incarnation);
         let notify = self.has_live_others().then_some(op);
-        self.dead(now, &name, incarnation, &name, notify, host);
+        self.dead(now, &name, incarnation, &name, notify, Source::Own, host);
+        self.tell_few_of_leave();
         if notify.is_none() {
             self.done(op, Ok(()));
         }
@@ -389,7 +404,7 @@ impl Swim {
         id
     }
 
-    /// The next sequence number; the first is 1.
+    /// The next sequence number. The first is random, so that nobody can ack what it has not got.
     pub(super) fn next_seq_no(&mut self) -> SeqNo {
         self.seq_no = self.seq_no.wrapping_add(1);
         SeqNo(self.seq_no)
@@ -405,7 +420,7 @@ impl Swim {
         notify: Option<OpId>,
         host: &mut dyn Host,
     ) {
-        self.incarnation.0 = self.incarnation.0.saturating_add(1);
+        self.raise_to(Incarnation(self.incarnation.0.saturating_add(1)));
         let (name, vsn) = (Arc::clone(&self.config.name), self.vsn);
         let alive = Alive {
             incarnation: self.incarnation,
@@ -415,7 +430,7 @@ impl Swim {
             meta: meta.into(),
             vsn: vsn.as_slice().into(),
         };
-        self.alive(now, &alive, notify, true, host);
+        self.alive(now, &alive, notify, Source::Own, host);
         if let Some(me) = self.table.find(&name) {
             self.me = me;
         }
@@ -448,6 +463,12 @@ impl Swim {
     pub(super) fn fix_port(&self, port: u16) -> u16 {
         if port == 0 || self.config.protocol_version < 2 { self.config.bind_port } else { port }
     }
+}
+
+/// Where sequence numbers start, from a stream of numbers of its own.
+fn random_start(mut seed: [u8; 32]) -> u32 {
+    seed.iter_mut().for_each(|byte| *byte ^= 0xa5);
+    Rng::from_seed(seed).u32()
 }
 
 /// The six version bytes that a node announces.

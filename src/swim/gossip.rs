@@ -1,6 +1,6 @@
 //! The gossip round. Go: `state.go`, `gossip`.
 
-use super::{Host, NodeStateKind, Swim, probe::CRC_VERSION, timer::Timer};
+use super::{Host, NodeStateKind, Swim, timer::Timer};
 use crate::base::{Instant, mutated};
 
 impl Swim {
@@ -35,7 +35,7 @@ impl Swim {
         for target in targets {
             let Some(row) = self.table.get(target) else { continue };
             let Some(to) = row.socket_addr() else { continue };
-            let crc = row.record.vsn.get(1).is_some_and(|max| *max >= CRC_VERSION);
+            let crc = row.record.checks_crc();
             let mut builder = std::mem::take(&mut self.builder);
             self.fill(&mut builder, limit, host);
             let nothing = builder.is_empty();

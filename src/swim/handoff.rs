@@ -1,5 +1,7 @@
 //! Messages of a packet that wait until pings and acks of the batch are answered.
 
+use super::Origin;
+
 /// Bytes a queue may hold besides its message count.
 const BYTES_MAX: usize = 4 * 1024 * 1024;
 
@@ -18,13 +20,13 @@ impl Handoff {
     }
 
     /// Keeps a copy of a message; `false` if the queue is full and the message is lost.
-    pub(super) fn push(&mut self, message: &[u8], high: bool) -> bool {
-        if high { self.high.push(message) } else { self.low.push(message) }
+    pub(super) fn push(&mut self, message: &[u8], high: bool, origin: Origin) -> bool {
+        if high { self.high.push(message, origin) } else { self.low.push(message, origin) }
     }
 
-    /// Moves the next message into `out`; `false` if there is none.
-    pub(super) fn pop(&mut self, out: &mut Vec<u8>) -> bool {
-        self.high.pop(out) || self.low.pop(out)
+    /// Moves the next message into `out`, if there is one.
+    pub(super) fn pop(&mut self, out: &mut Vec<u8>) -> Option<Origin> {
+        self.high.pop(out).or_else(|| self.low.pop(out))
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -36,43 +38,48 @@ impl Handoff {
 #[derive(Debug)]
 struct Stack {
     bytes: Vec<u8>,
-    starts: Vec<usize>,
+    starts: Vec<(usize, Origin)>,
     depth_max: usize,
 }
 
 impl Stack {
-    fn push(&mut self, message: &[u8]) -> bool {
+    fn push(&mut self, message: &[u8], origin: Origin) -> bool {
         let fits = self.starts.len() < self.depth_max
             && self.bytes.len().saturating_add(message.len()) <= BYTES_MAX;
         if fits {
-            self.starts.push(self.bytes.len());
+            self.starts.push((self.bytes.len(), origin));
             self.bytes.extend_from_slice(message);
         }
         fits
     }
 
-    fn pop(&mut self, out: &mut Vec<u8>) -> bool {
-        let Some(start) = self.starts.pop() else { return false };
+    fn pop(&mut self, out: &mut Vec<u8>) -> Option<Origin> {
+        let (start, origin) = self.starts.pop()?;
         out.clear();
         out.extend_from_slice(self.bytes.get(start..).unwrap_or_default());
         self.bytes.truncate(start);
-        true
+        Some(origin)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::swim::Seal;
+
+    fn origin() -> Origin {
+        Origin { from: "10.0.0.1:7946".parse().unwrap(), seal: Seal::NoKeys }
+    }
 
     #[test]
     fn alive_comes_before_the_rest_and_the_newest_first() {
         let mut queue = Handoff::new(8);
         for (message, high) in [("s1", false), ("a1", true), ("s2", false), ("a2", true)] {
-            assert!(queue.push(message.as_bytes(), high));
+            assert!(queue.push(message.as_bytes(), high, origin()));
         }
         let mut order = Vec::new();
         let mut message = Vec::new();
-        while queue.pop(&mut message) {
+        while queue.pop(&mut message).is_some() {
             order.push(String::from_utf8_lossy(&message).into_owned());
         }
         assert_eq!(order, ["a2", "a1", "s2", "s1"]);
@@ -82,8 +89,8 @@ mod tests {
     #[test]
     fn a_full_queue_refuses_the_newest() {
         let mut queue = Handoff::new(2);
-        assert!(queue.push(b"1", false) && queue.push(b"2", false));
-        assert!(!queue.push(b"3", false));
-        assert!(queue.push(b"4", true), "the other queue has room");
+        assert!(queue.push(b"1", false, origin()) && queue.push(b"2", false, origin()));
+        assert!(!queue.push(b"3", false, origin()));
+        assert!(queue.push(b"4", true, origin()), "the other queue has room");
     }
 }

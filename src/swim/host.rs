@@ -1,6 +1,6 @@
 //! What the engine asks the layer above in the middle of a call: memberlist's delegates.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use crate::{
     base::Instant,
@@ -40,13 +40,44 @@ pub enum NodeStateKind {
     Left,
 }
 
+/// How a user message came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// Who sent the packet, or opened the stream. The sender of a packet in clear can be forged.
+    pub from: SocketAddr,
+    /// What protected it.
+    pub seal: Seal,
+}
+
+/// What protects a message on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seal {
+    /// One of our keys: only a holder of it can have written the message.
+    Key,
+    /// Nothing, although we have keys: without `verify_incoming` such messages are let in.
+    Clear,
+    /// Nothing, as we have no keys.
+    NoKeys,
+}
+
+/// The push/pull that a peer's state came with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exchange {
+    /// The other end; a port of no meaning unless we began.
+    pub peer: SocketAddr,
+    /// Whether we began it: then the state is the answer of whom we chose to ask.
+    pub ours: bool,
+    /// Whether it is part of a join.
+    pub join: bool,
+}
+
 /// The layer above. Calls may queue work but must not block; none may call back into the engine.
 pub trait Host {
     /// Our encoded tags, at most `limit` bytes. Go: `Delegate.NodeMeta`.
     fn node_meta(&mut self, limit: usize) -> Arc<[u8]>;
 
     /// A user message arrived, by packet or stream. Go: `Delegate.NotifyMsg`.
-    fn on_user_message(&mut self, now: Instant, message: &[u8]);
+    fn on_user_message(&mut self, now: Instant, message: &[u8], origin: Origin);
 
     /// Fills a packet: calls `emit` with each message to piggyback; the sum of
     /// `message.len() + overhead` must not exceed `limit`. Go: `Delegate.GetBroadcasts`.
@@ -62,7 +93,7 @@ pub trait Host {
     fn local_state(&mut self, join: bool, out: &mut Vec<u8>);
 
     /// A peer's state arrived (never empty). Go: `Delegate.MergeRemoteState`.
-    fn merge_remote_state(&mut self, now: Instant, state: &[u8], join: bool);
+    fn merge_remote_state(&mut self, now: Instant, state: &[u8], exchange: Exchange);
 
     /// A node became alive from unknown, dead or left. Go: `EventDelegate.NotifyJoin`.
     fn on_join(&mut self, now: Instant, node: &NodeView<'_>);

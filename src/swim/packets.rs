@@ -5,16 +5,16 @@ use std::net::SocketAddr;
 use tracing::{debug, error, warn};
 
 use super::{
-    Host, Output, Swim,
+    Host, Origin, Output, Seal, Swim,
     budget::{Budget, Dropped},
+    incarnation::Source,
     queue::retransmit_limit,
-    state::refutable,
     table::RawAddr,
 };
 use crate::{
     base::{Instant, mutated},
     wire::{
-        CompoundParts, Dead, DecodeError, Message, Suspect,
+        CompoundParts, DecodeError, Message,
         limits::{COMPOUND_PARTS_MAX, PACKET_DEPTH_MAX},
     },
 };
@@ -50,7 +50,10 @@ impl Swim {
                     debug!(target: "memberlist", "Dropping the copy of a packet from={from}");
                 }
             }
-            Ok((message, _)) => self.dispatch(now, from, message, 0, host),
+            Ok((message, seal)) => {
+                self.seal = self.seal_of(seal.is_some());
+                self.dispatch(now, from, message, 0, host);
+            }
             Err(error) => self.malformed(error),
         }
         self.builder.put_scratch(buf);
@@ -64,8 +67,8 @@ impl Swim {
             return;
         }
         let mut message = self.builder.take_scratch();
-        while self.handoff.pop(&mut message) {
-            self.handle_handed_off(now, &message, host);
+        while let Some(origin) = self.handoff.pop(&mut message) {
+            self.handle_handed_off(now, &message, origin, host);
         }
         self.builder.put_scratch(message);
     }
@@ -146,7 +149,7 @@ impl Swim {
     }
 
     fn hand_off(&mut self, now: Instant, message: &[u8], high: bool, from: SocketAddr) {
-        if !self.handoff.push(message, high) {
+        if !self.handoff.push(message, high, Origin { from, seal: self.seal }) {
             self.stats.dropped_queue_full += 1;
             if self.logs.handoff.admit(now) {
                 warn!(target: "memberlist", "handler queue full, dropping message from={from}");
@@ -154,27 +157,29 @@ impl Swim {
         }
     }
 
-    fn handle_handed_off(&mut self, now: Instant, message: &[u8], host: &mut dyn Host) {
+    fn handle_handed_off(
+        &mut self,
+        now: Instant,
+        message: &[u8],
+        origin: Origin,
+        host: &mut dyn Host,
+    ) {
         // Names are text below here; others were never admitted, so they name nobody.
         let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
         match Message::decode(message) {
             Ok(Message::Alive(mut alive)) => {
                 alive.port = self.fix_port(alive.port);
-                self.alive(now, &alive, None, false, host);
+                self.alive(now, &alive, None, Source::Anybody, host);
             }
-            Ok(
-                Message::Suspect(Suspect { incarnation, .. })
-                | Message::Dead(Dead { incarnation, .. }),
-            ) if !refutable(incarnation) => self.stats.dropped_inadmissible += 1,
             Ok(Message::Suspect(suspect)) => {
                 let (node, from) = (text(suspect.node), text(suspect.from));
-                self.suspect(now, node, suspect.incarnation, from);
+                self.suspect(now, node, suspect.incarnation, from, Source::Anybody);
             }
             Ok(Message::Dead(dead)) => {
                 let (node, from) = (text(dead.node), text(dead.from));
-                self.dead(now, node, dead.incarnation, from, None, host);
+                self.dead(now, node, dead.incarnation, from, None, Source::Anybody, host);
             }
-            Ok(Message::User(body)) => host.on_user_message(now, body),
+            Ok(Message::User(body)) => host.on_user_message(now, body, origin),
             Ok(
                 Message::Ping(_)
                 | Message::IndirectPing(_)
@@ -184,6 +189,15 @@ impl Swim {
                 | Message::Compress(_),
             )
             | Err(_) => debug_assert!(false, "only state and user messages are handed off"),
+        }
+    }
+
+    /// What protected a message that was, or was not, opened by a key.
+    pub(super) fn seal_of(&self, by_key: bool) -> Seal {
+        match (by_key, self.keyring().is_empty()) {
+            (true, _) => Seal::Key,
+            (false, false) => Seal::Clear,
+            (false, true) => Seal::NoKeys,
         }
     }
 

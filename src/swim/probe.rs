@@ -7,6 +7,7 @@ use tracing::{debug, info, warn};
 
 use super::{
     Host, NodeStateKind, Output, Swim,
+    incarnation::Source,
     ping::Handler,
     streams::Stream,
     table::{Record, Row},
@@ -21,8 +22,6 @@ use crate::{
 const TCP_PING_VERSION: u8 = 3;
 /// Peers from this memberlist protocol on send nacks.
 const NACK_VERSION: u8 = 4;
-/// Peers from this memberlist protocol on check CRCs.
-pub(super) const CRC_VERSION: u8 = 5;
 
 /// The probe under way.
 #[derive(Debug)]
@@ -151,7 +150,7 @@ impl Swim {
         let me = Arc::clone(&self.config.name);
         Suspect { incarnation, node: target.name.as_bytes(), from: me.as_bytes() }
             .encode(&mut suspect);
-        let crc = target.vsn.get(1).is_some_and(|max| *max >= CRC_VERSION);
+        let crc = target.checks_crc();
         self.send_compound(to, &[&ping, &suspect], crc);
         self.builder.put_scratch(ping);
         self.builder.put_scratch(suspect);
@@ -265,7 +264,7 @@ impl Swim {
         let me = Arc::clone(&self.config.name);
         let outbid = u32::from(mutated!(self.config, OutbidOthers));
         let incarnation = Incarnation(probe.incarnation.0.saturating_add(outbid));
-        self.suspect(now, name, incarnation, &me);
+        self.suspect(now, name, incarnation, &me, Source::Own);
         self.finish_probe(now, probe.sent, delta, host);
     }
 

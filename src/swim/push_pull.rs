@@ -6,10 +6,10 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tracing::{debug, error, info};
 
 use super::{
-    Error, Host, NodeStateKind, OpId, Output, Swim,
+    Error, Exchange, Host, NodeStateKind, OpId, Output, Swim,
     answers::{Answer, State, too_large},
     host::NodeView,
-    state::refutable,
+    incarnation::Source,
     streams::Stream,
     table::{RawAddr, Row},
     timer::Timer,
@@ -72,7 +72,7 @@ impl Swim {
         op
     }
 
-    fn open_push_pull(
+    pub(super) fn open_push_pull(
         &mut self,
         now: Instant,
         to: SocketAddr,
@@ -90,7 +90,7 @@ impl Swim {
             }
         };
         let id = self.open_stream();
-        self.streams.insert(id, Stream::PushPull { op, to, began: now });
+        self.streams.insert(id, Stream::PushPull { op, to, began: now, join });
         self.stats.tcp_connect += 1;
         self.stats.tcp_sent += message.len() as u64;
         debug!(target: "memberlist", "Initiating push/pull sync with:  {to}");
@@ -134,25 +134,37 @@ impl Swim {
         &mut self,
         now: Instant,
         state: &PushPull,
+        exchange: Exchange,
         host: &mut dyn Host,
     ) -> Result<(), Error> {
-        self.verify_protocol(state)?;
+        self.verify_peer(state, exchange)?;
         if state.join && self.config.filter_merge {
             self.check_merge(state, host)?;
         }
         let me = Arc::clone(&self.config.name);
+        let source = match exchange.ours {
+            true => Source::Answer(exchange.peer),
+            false => Source::Anybody,
+        };
         for row in state.rows() {
             let Ok(row) = row else { break }; // the decoder has proven them all
-            self.merge_row(now, &row, &me, host);
+            self.merge_row(now, &row, source, &me, host);
         }
         if !state.user_state.is_empty() {
-            host.merge_remote_state(now, &state.user_state, state.join);
+            host.merge_remote_state(now, &state.user_state, exchange);
         }
         Ok(())
     }
 
     /// Go: `mergeState`.
-    fn merge_row(&mut self, now: Instant, row: &NodeState<'_>, me: &str, host: &mut dyn Host) {
+    fn merge_row(
+        &mut self,
+        now: Instant,
+        row: &NodeState<'_>,
+        source: Source,
+        me: &str,
+        host: &mut dyn Host,
+    ) {
         if mutated!(self.config, MergeNothing) {
             return;
         }
@@ -167,34 +179,61 @@ impl Swim {
                     meta: row.meta.clone(),
                     vsn: row.vsn.clone(),
                 };
-                self.alive(now, &alive, None, false, host);
+                self.alive(now, &alive, None, source, host);
             }
-            1..=3 if !refutable(row.incarnation) => self.stats.dropped_inadmissible += 1,
             // Dead is not taken on trust: the node gets its chance to refute.
-            1 | 2 => self.suspect(now, name, row.incarnation, me),
-            3 => self.dead(now, name, row.incarnation, name, None, host),
+            1 | 2 => self.suspect(now, name, row.incarnation, me, source),
+            3 => self.dead(now, name, row.incarnation, name, None, source, host),
             _ => {}
         }
     }
 
-    /// Refuses a state with a node that somebody could not understand. Go: `verifyProtocol`.
-    fn verify_protocol(&self, state: &PushPull) -> Result<(), Error> {
+    /// Refuses the state of a peer that is not understood, or does not understand us. Any other
+    /// row of that kind is left out alone. Go: `verifyProtocol`, which refuses the whole state, so
+    /// that one odd row anywhere ends all joins.
+    fn verify_peer(&self, state: &PushPull, exchange: Exchange) -> Result<(), Error> {
         let mut versions = state.versions.clone();
-        for row in self.table.rows_unordered() {
-            versions.add(row.state == NodeStateKind::Alive, &row.record.vsn);
-        }
+        versions.add(true, &self.vsn);
         if versions.compatible() {
             return Ok(());
         }
         // Somebody is not understood; only now it matters who.
-        for row in state.rows().flatten() {
+        let (mut peer, mut first, mut some_fit) = (None, None, false);
+        for row in state.rows().flatten().filter(NodeState::is_alive) {
+            if row.name == self.config.name.as_bytes() {
+                continue;
+            }
             let vsn = row.vsn.as_slice().first_chunk().copied().unwrap_or_default();
-            understood(&versions, row.name, vsn)?;
+            let fits = self.understands(vsn);
+            let addr = RawAddr::from_wire(row.addr.as_slice()).and_then(|addr| addr.ip());
+            let is_peer = addr == Some(exchange.peer.ip().to_canonical())
+                && (!exchange.ours || self.fix_port(row.port) == exchange.peer.port());
+            if fits && is_peer {
+                return Ok(());
+            }
+            some_fit |= fits;
+            if !fits {
+                let row = (row.name.to_vec(), vsn);
+                first.get_or_insert_with(|| row.clone());
+                peer = peer.or(is_peer.then_some(row));
+            }
         }
-        for row in self.table.rows() {
-            understood(&versions, row.record.name.as_bytes(), row.record.vsn)?;
-        }
-        Ok(())
+        let Some((name, vsn)) = peer.or(first.filter(|_| !some_fit)) else { return Ok(()) };
+        let mut pair = Versions::default();
+        pair.add(true, &vsn);
+        pair.add(true, &self.vsn);
+        understood(&pair, &name, vsn)?;
+        understood(&pair, self.config.name.as_bytes(), self.vsn)
+    }
+
+    /// Whether a node of these versions and we understand each other.
+    pub(super) fn understands(&self, vsn: Vsn) -> bool {
+        let [min, max, now, delegate_min, delegate_max, delegate_now] = vsn;
+        let [my_min, my_max, mine, my_delegate_min, my_delegate_max, my_delegate] = self.vsn;
+        (min..=max).contains(&mine)
+            && (my_min..=my_max).contains(&now)
+            && (delegate_min..=delegate_max).contains(&my_delegate)
+            && (my_delegate_min..=my_delegate_max).contains(&delegate_now)
     }
 
     fn check_merge(&self, state: &PushPull, host: &mut dyn Host) -> Result<(), Error> {

@@ -7,6 +7,7 @@ use tracing::{debug, error, info, warn};
 use super::{
     Error, Host, NodeStateKind, OpId, Swim,
     host::NodeView,
+    incarnation::{Source, Worth},
     suspicion::{Suspicion, suspicion_timeout},
     table::{RawAddr, Record},
     timer::Timer,
@@ -18,9 +19,6 @@ use crate::{
         limits::{META_BYTES_MAX, PUSH_PULL_ROWS_MAX},
     },
 };
-
-/// A jump beyond this is no news but an attempt to outbid a node for good: it is ignored.
-const INCARNATION_JUMP_MAX: u32 = 1 << 24;
 
 /// Longest admitted name in bytes; a longer one would not fit the packets it is named in.
 pub(super) const NAME_BYTES_MAX: usize = 255;
@@ -38,13 +36,13 @@ pub(super) fn check_name(name: &[u8]) -> Result<&str, &'static str> {
 }
 
 impl Swim {
-    /// An alive message or row; `bootstrap` is our own word about ourselves. Go: `aliveNode`.
+    /// An alive message or row. Go: `aliveNode`.
     pub(super) fn alive(
         &mut self,
         now: Instant,
         alive: &Alive<'_>,
         notify: Option<OpId>,
-        bootstrap: bool,
+        source: Source,
         host: &mut dyn Host,
     ) {
         let Some((name, addr)) = self.admit(alive) else {
@@ -69,6 +67,13 @@ impl Swim {
             return;
         }
         let full_vsn: Option<Vsn> = vsn.first_chunk().copied();
+        if !mine && !self.understands(full_vsn.unwrap_or_default()) {
+            self.stats.dropped_inadmissible += 1;
+            if self.logs.details.admit(now) {
+                debug!(target: "memberlist", "Ignoring {name}: its versions {vsn:?} are not ours");
+            }
+            return;
+        }
         if self.config.filter_alive && !self.passes_filter(now, alive, name, addr, full_vsn, host) {
             return;
         }
@@ -110,29 +115,30 @@ impl Swim {
             }
         };
         let Some(row) = self.table.get(slot) else { return };
-        let stale = if mine || mutated!(self.config, StaleAlive) {
-            alive.incarnation < row.incarnation
-        } else {
-            alive.incarnation <= row.incarnation && !reclaims
-        };
-        let implausible =
-            known.is_some() && !bootstrap && !plausible(row.incarnation, alive.incarnation);
-        if stale || implausible {
-            return;
-        }
-        self.suspicions.remove(&slot);
-        if mine && !bootstrap {
+        if mine && source != Source::Own {
             let same = alive.incarnation == row.incarnation
                 && alive.meta.as_slice() == &*row.record.meta
                 && vsn == row.record.vsn;
-            if !same {
-                self.refute(alive.incarnation);
-                if self.logs.refutes.admit(now) {
-                    warn!(target: "memberlist", "Refuting an alive message for '{name}'");
-                }
+            if alive.incarnation >= row.incarnation && !same {
+                let what = format_args!("an alive message for '{name}'");
+                self.outbid(now, alive.incarnation, source, what);
             }
             return;
         }
+        let first_word = known.is_none() && alive.incarnation.0 > 0;
+        if !mine && !first_word {
+            match self.weigh(row, alive, source, reclaims) {
+                Worth::News => {}
+                Worth::Doubtful => return self.check_later(now, slot),
+                Worth::Old => {
+                    let again = alive.incarnation == row.incarnation;
+                    if !(again && mutated!(self.config, StaleAlive)) {
+                        return;
+                    }
+                }
+            }
+        }
+        self.suspicions.remove(&slot);
         self.accept_alive(now, slot, alive, addr, full_vsn, notify, host);
     }
 
@@ -188,13 +194,22 @@ impl Swim {
         node: &str,
         incarnation: Incarnation,
         from: &str,
+        source: Source,
     ) {
         let Some(slot) = self.table.find(node) else { return };
-        let Some(row) = self.table.get_mut(slot) else { return };
-        let stale = incarnation < row.incarnation && !mutated!(self.config, SuspectLowers);
-        if stale || !plausible(row.incarnation, incarnation) {
+        if slot == self.me {
+            return self.accused(
+                now,
+                incarnation,
+                format_args!("a suspect message (from: {})", printable(from)),
+                source,
+            );
+        }
+        let counts = self.is_evidence(now, slot, incarnation, false, source);
+        if !counts && !mutated!(self.config, SuspectLowers) {
             return;
         }
+        let Some(row) = self.table.get_mut(slot) else { return };
         let name = Arc::clone(&row.record.name);
         let message = Suspect { incarnation, node: node.as_bytes(), from: from.as_bytes() };
         if let Some(suspicion) = self.suspicions.get_mut(&slot) {
@@ -210,14 +225,6 @@ impl Swim {
         if row.state != NodeStateKind::Alive {
             // Go forgets what it heard here, so that an older alive could resurrect the node.
             row.incarnation = incarnation;
-            return;
-        }
-        if slot == self.me {
-            self.refute(incarnation);
-            if self.logs.refutes.admit(now) {
-                let from = printable(from);
-                warn!(target: "memberlist", "Refuting a suspect message (from: {from})");
-            }
             return;
         }
         row.incarnation = incarnation;
@@ -266,10 +273,25 @@ impl Swim {
             "Marking {name} as failed, suspect timeout reached ({confirmations} peer confirmations)"
         );
         let me = Arc::clone(&self.config.name);
-        self.dead(now, &name, incarnation, &me, None, host);
+        self.dead(now, &name, incarnation, &me, None, Source::Own, host);
+    }
+
+    /// Somebody says that we are suspect or dead.
+    fn accused(
+        &mut self,
+        now: Instant,
+        incarnation: Incarnation,
+        what: std::fmt::Arguments<'_>,
+        source: Source,
+    ) {
+        let Some(row) = self.table.get(self.me) else { return };
+        if incarnation >= row.incarnation && row.state == NodeStateKind::Alive {
+            self.outbid(now, incarnation, source, what);
+        }
     }
 
     /// A dead message, a leave, or the end of a suspicion. Go: `deadNode`.
+    #[allow(clippy::too_many_arguments, reason = "the message, where it is from, whom to tell")]
     pub(super) fn dead(
         &mut self,
         now: Instant,
@@ -277,24 +299,25 @@ impl Swim {
         incarnation: Incarnation,
         from: &str,
         notify: Option<OpId>,
+        source: Source,
         host: &mut dyn Host,
     ) {
         let Some(slot) = self.table.find(node) else { return };
-        let Some(row) = self.table.get_mut(slot) else { return };
-        if incarnation < row.incarnation || !plausible(row.incarnation, incarnation) {
+        if slot == self.me && source != Source::Own {
+            return self.accused(
+                now,
+                incarnation,
+                format_args!("a dead message (from: {})", printable(from)),
+                source,
+            );
+        }
+        if !self.is_evidence(now, slot, incarnation, node == from, source) {
             return;
         }
+        let Some(row) = self.table.get_mut(slot) else { return };
         self.suspicions.remove(&slot);
         if matches!(row.state, NodeStateKind::Dead | NodeStateKind::Left) {
             row.incarnation = incarnation;
-            return;
-        }
-        if slot == self.me && !self.leaving {
-            self.refute(incarnation);
-            if self.logs.refutes.admit(now) {
-                let from = printable(from);
-                warn!(target: "memberlist", "Refuting a dead message (from: {from})");
-            }
             return;
         }
         row.incarnation = incarnation;
@@ -311,14 +334,12 @@ impl Swim {
 
     /// Raises our incarnation above the accusation and tells everybody. Go: `refute`.
     ///
-    /// Saturates at the largest incarnation; accusations at that one are ignored, so the node cannot
-    /// be outbid.
-    fn refute(&mut self, accused: Incarnation) {
-        let raised = match mutated!(self.config, RefuteInVain) {
-            false => self.incarnation.0.max(accused.0).saturating_add(1),
-            true => self.incarnation.0,
-        };
-        self.incarnation = Incarnation(raised);
+    /// Saturates at the largest incarnation.
+    pub(super) fn refute(&mut self, accused: Incarnation) {
+        if !mutated!(self.config, RefuteInVain) {
+            let above = self.incarnation.max(accused).0.saturating_add(1);
+            self.raise_to(Incarnation(above));
+        }
         self.stats.refutes += 1;
         if self.config.lha_probe {
             self.awareness.apply(1);
@@ -326,14 +347,7 @@ impl Swim {
         let Some(row) = self.table.get_mut(self.me) else { return };
         row.incarnation = self.incarnation;
         let record = Arc::clone(&row.record);
-        let alive = Alive {
-            incarnation: self.incarnation,
-            node: record.name.as_bytes(),
-            addr: record.addr.as_slice().into(),
-            port: record.port,
-            meta: (&*record.meta).into(),
-            vsn: record.vsn.as_slice().into(),
-        };
+        let alive = record.alive(self.incarnation);
         self.broadcast(Arc::clone(&record.name), None, |out| alive.encode(out));
     }
 
@@ -454,14 +468,4 @@ impl Swim {
             self.done(op, Ok::<(), Error>(()));
         }
     }
-}
-
-fn plausible(stored: Incarnation, got: Incarnation) -> bool {
-    got.0 <= stored.0.saturating_add(INCARNATION_JUMP_MAX)
-}
-
-/// Whether an accusation by others leaves the accused room to refute. At the last incarnation
-/// there is none, so there only our own probe may convict.
-pub(super) fn refutable(incarnation: Incarnation) -> bool {
-    incarnation.0 < u32::MAX
 }

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use tracing::{debug, error, warn};
 
 use super::{
-    Error, Host, OpId, Output, StreamId, StreamInput, Swim, answers::AnswerId, timer::Timer,
+    Error, Exchange, Host, OpId, Origin, Output, StreamId, StreamInput, Swim, answers::AnswerId,
+    timer::Timer,
 };
 use crate::{
     base::{Instant, PRINTABLE_BYTES_MAX, printable, printable_text},
@@ -20,7 +21,7 @@ const INBOUND_PUSH_PULLS_MAX: usize = 127;
 #[derive(Debug)]
 pub(super) enum Stream {
     /// Opened for a push/pull; `op` if somebody asked for it.
-    PushPull { op: Option<OpId>, to: SocketAddr, began: Instant },
+    PushPull { op: Option<OpId>, to: SocketAddr, began: Instant, join: bool },
     /// Opened for the stream ping of a probe.
     Ping { seq_no: SeqNo },
     /// Opened for a user message.
@@ -47,9 +48,10 @@ impl Swim {
             return;
         }
         match self.streams.remove(&id) {
-            Some(Stream::PushPull { op, to, began }) => {
+            Some(Stream::PushPull { op, to, began, join }) => {
                 self.stats.push_pull_time.add(now - began);
-                let result = self.push_pull_result(now, input, host);
+                let exchange = Exchange { peer: to, ours: true, join };
+                let result = self.push_pull_result(now, exchange, input, host);
                 if let Err(error) = &result
                     && op.is_none()
                     && self.logs.push_pulls.admit(now)
@@ -113,11 +115,18 @@ impl Swim {
     fn push_pull_result(
         &mut self,
         now: Instant,
+        exchange: Exchange,
         input: StreamInput,
         host: &mut dyn Host,
     ) -> Result<(), Error> {
         match input {
-            StreamInput::Message(StreamMessage::PushPull(state)) => self.merge(now, &state, host),
+            StreamInput::Message(StreamMessage::PushPull(state)) => {
+                self.merge(now, &state, exchange, host)?;
+                if exchange.join {
+                    self.tell_few_of_us();
+                }
+                Ok(())
+            }
             StreamInput::Message(StreamMessage::Error(text)) => {
                 let text = printable_text(&text, 4 * PRINTABLE_BYTES_MAX);
                 Err(Error::Peer(format!("remote error: {text}")))
@@ -164,7 +173,11 @@ impl Swim {
             StreamInput::Message(StreamMessage::User(message)) => {
                 self.close(id);
                 if !message.is_empty() {
-                    host.on_user_message(now, &message);
+                    // Without the check of what comes in it cannot be known how this came.
+                    let verified = self.codec.config().verify_incoming;
+                    let by_key = verified && !self.keyring().is_empty();
+                    let origin = Origin { from, seal: self.seal_of(by_key) };
+                    host.on_user_message(now, &message, origin);
                 }
             }
             StreamInput::Message(StreamMessage::Ack { .. } | StreamMessage::Error(_)) => {
@@ -229,7 +242,8 @@ impl Swim {
                 self.refuse(now, id, from, &error.to_string());
             }
         }
-        if let Err(error) = self.merge(now, state, host)
+        let exchange = Exchange { peer: from, ours: false, join: state.join };
+        if let Err(error) = self.merge(now, state, exchange, host)
             && self.logs.push_pulls.admit(now)
         {
             let error = printable_text(&error, 4 * PRINTABLE_BYTES_MAX);

@@ -13,7 +13,7 @@ use hashbrown::HashTable;
 use super::{NodeStateKind, NodeView};
 use crate::{
     base::{Instant, Rng, SeededHash},
-    wire::{Incarnation, Vsn},
+    wire::{Alive, Incarnation, Vsn},
 };
 
 /// What a node says about itself. Immutable and shared: a change makes a new record.
@@ -24,6 +24,25 @@ pub(super) struct Record {
     pub(super) port: u16,
     pub(super) meta: Arc<[u8]>,
     pub(super) vsn: Vsn,
+}
+
+impl Record {
+    /// The node's announcement.
+    pub(super) fn alive(&self, incarnation: Incarnation) -> Alive<'_> {
+        Alive {
+            incarnation,
+            node: self.name.as_bytes(),
+            addr: self.addr.as_slice().into(),
+            port: self.port,
+            meta: (&*self.meta).into(),
+            vsn: self.vsn.as_slice().into(),
+        }
+    }
+
+    /// Whether the node checks the CRC of packets.
+    pub(super) fn checks_crc(&self) -> bool {
+        self.vsn.get(1).is_some_and(|max| *max >= CRC_VERSION)
+    }
 }
 
 /// An address as it came over the wire: 0, 4 or 16 bytes, compared byte by byte.
@@ -122,6 +141,8 @@ pub(super) struct Table {
     addrs_shared: bool,
 }
 
+/// Peers from this memberlist protocol on check CRCs.
+const CRC_VERSION: u8 = 5;
 const NOT_LIVE: u32 = u32::MAX;
 
 impl Table {

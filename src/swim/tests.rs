@@ -3,12 +3,16 @@
 mod cluster;
 mod echo;
 mod exchange;
+mod identity;
 mod probing;
 mod rules;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use super::{Config, Host, NodeStateKind, NodeView, OpResult, Output, StreamInput, Swim};
+use super::{
+    Config, Exchange, Host, NodeStateKind, NodeView, OpResult, Origin, Output, Seal, StreamInput,
+    Swim,
+};
 use crate::{
     base::{Instant, Rng},
     wire::{
@@ -23,6 +27,7 @@ struct Notes {
     meta: Vec<u8>,
     events: Vec<String>,
     user: Vec<Vec<u8>>,
+    seals: Vec<Seal>,
     broadcasts: Vec<Vec<u8>>,
     veto: Option<String>,
     state: Vec<u8>,
@@ -35,7 +40,8 @@ impl Host for Notes {
         self.meta.as_slice().into()
     }
 
-    fn on_user_message(&mut self, _now: Instant, message: &[u8]) {
+    fn on_user_message(&mut self, _now: Instant, message: &[u8], origin: Origin) {
+        self.seals.push(origin.seal);
         self.user.push(message.to_vec());
     }
 
@@ -59,7 +65,7 @@ impl Host for Notes {
         out.extend_from_slice(&self.state);
     }
 
-    fn merge_remote_state(&mut self, _now: Instant, state: &[u8], _join: bool) {
+    fn merge_remote_state(&mut self, _now: Instant, state: &[u8], _: Exchange) {
         self.merged.push(state.to_vec());
     }
 
@@ -116,6 +122,7 @@ fn quiet() -> Config {
     let mut config = Config::lan("me");
     config.advertise_addr = vec![10, 0, 0, 1];
     config.codec.compression = false.into();
+    config.seq_no_start = Some(0);
     config
 }
 

@@ -22,6 +22,8 @@ pub(super) enum Timer {
     PushPull,
     /// The suspicion of the node in this slot runs out.
     Suspicion(u32),
+    /// A node is asked about a claim that goes too far to be believed.
+    Check,
     /// The reply on an accepted stream should be out: whoever holds it up frees its place.
     Reply(StreamId),
 }

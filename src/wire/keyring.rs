@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use zeroize::Zeroizing;
 
-use super::crypto::Cipher;
+use super::{crypto::Cipher, limits::KEYRING_KEYS_MAX};
 use crate::base::error_texts;
 
 /// Keys of 16, 24 or 32 bytes; the first is the primary. Go: `keyring.go`.
@@ -32,6 +32,8 @@ pub enum KeyringError {
     RemovingPrimary,
     /// Keys without a primary.
     EmptyPrimary,
+    /// One key too many.
+    Full,
 }
 
 error_texts! {
@@ -40,6 +42,7 @@ error_texts! {
         Self::NotInKeyring => "requested key is not in the keyring";
         Self::RemovingPrimary => "removing the primary key is not allowed";
         Self::EmptyPrimary => "empty primary key not allowed";
+        Self::Full => "keyring is full: it holds at most {KEYRING_KEYS_MAX} keys";
     }
 }
 
@@ -49,7 +52,7 @@ impl Keyring {
     /// A ring of `primary` and then `keys`, without duplicates. Both empty: an empty ring.
     ///
     /// # Errors
-    /// A key of a wrong size, or keys without a primary.
+    /// A key of a wrong size, too many keys, or keys without a primary.
     pub fn build(keys: &[Vec<u8>], primary: &[u8]) -> Result<Self, KeyringError> {
         let mut ring = Self::default();
         if keys.is_empty() && primary.is_empty() {
@@ -68,10 +71,13 @@ impl Keyring {
     /// Appends a key; a known one is a no-op, the first becomes primary.
     ///
     /// # Errors
-    /// [`KeyringError::KeySize`].
+    /// [`KeyringError::KeySize`], [`KeyringError::Full`].
     pub fn add_key(&mut self, key: &[u8]) -> Result<(), KeyringError> {
         let cipher = Cipher::build(key).ok_or(KeyringError::KeySize)?;
         if self.find(key).is_none() {
+            if self.keys.len() >= KEYRING_KEYS_MAX {
+                return Err(KeyringError::Full);
+            }
             self.keys.push(Arc::new(Key { bytes: key.to_vec().into(), cipher }));
         }
         Ok(())
@@ -132,5 +138,23 @@ impl Keyring {
 impl fmt::Debug for Keyring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Keyring").field("len", &self.keys.len()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_ring_takes_no_further_key() {
+        let keys: Vec<_> = (0..KEYRING_KEYS_MAX as u8).map(|n| vec![n; 16]).collect();
+        let mut ring = Keyring::build(&keys, &keys[0]).unwrap();
+        let error = ring.add_key(&[200; 16]).unwrap_err();
+        assert_eq!(error.to_string(), "keyring is full: it holds at most 64 keys");
+        assert_eq!(ring.add_key(&keys[3]), Ok(()), "a known key is none more");
+        ring.remove_key(&keys[1]).unwrap();
+        assert_eq!(ring.add_key(&[200; 16]), Ok(()));
+        let many: Vec<_> = (0..=KEYRING_KEYS_MAX as u8).map(|n| vec![n; 32]).collect();
+        assert_eq!(Keyring::build(&many, &many[0]).unwrap_err(), KeyringError::Full);
     }
 }

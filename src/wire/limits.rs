@@ -21,3 +21,5 @@ pub const PUSH_PULL_ROWS_MAX: usize = 1_048_576;
 pub const DECOMPRESSED_RATIO_MAX: usize = 100;
 /// Largest ping, ack, error reply or header on a stream; Go has no bound.
 pub const STREAM_HEADER_BYTES_MAX: usize = 64 * 1024;
+/// Most keys in a ring: each is tried on a packet that none of them opens. Go has no bound.
+pub const KEYRING_KEYS_MAX: usize = 64;

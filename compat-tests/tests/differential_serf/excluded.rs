@@ -23,6 +23,11 @@ pub(crate) fn may_die(pair: &Pair, name: &str) -> bool {
     matches!(pair.status(name).as_deref(), Some("alive" | "leaving"))
 }
 
+/// Row "dead message of a node about itself without a leave intent": left here, failed in Go.
+pub(crate) fn may_go(pair: &Pair, name: &str) -> bool {
+    pair.status(name).as_deref() != Some("alive")
+}
+
 /// Random in Go: its refutation of a leave that stands in a push/pull takes the clock of the
 /// moment, while other names of the same push/pull, in random order, move it.
 pub(crate) fn refutes_amid_others(names: &[&[u8]], left: usize) -> bool {

@@ -119,9 +119,11 @@ impl Script {
                 step::alive(self.number(), self.incarnation(), tags)
             }
             12..20 => {
-                let (node, from) = (self.number(), self.number());
-                let node = format!("n{node}");
-                if !excluded::may_die(pair, &node) {
+                let (node_number, from) = (self.number(), self.number());
+                let node = format!("n{node_number}");
+                if !excluded::may_die(pair, &node)
+                    || (from == node_number && !excluded::may_go(pair, &node))
+                {
                     return vec![Step::Advance(10)];
                 }
                 step::dead(&node, self.incarnation(), &format!("n{from}"))

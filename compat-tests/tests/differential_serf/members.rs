@@ -105,7 +105,7 @@ fn force_leave_and_prune_of_everybody() {
     }
     // Only one other: it is not told.
     let mut pair = Pair::start(json!({}));
-    pair.steps(&[alive(1, 1, &[]), force("n1", false), join(9, "n1"), dead("n1", 1, "n1")]);
+    pair.steps(&[alive(1, 1, &[]), force("n1", false), join(9, "n1"), dead("n1", 1, "n2")]);
     // Nobody carries the message away.
     let mut pair = Pair::start(json!({"retransmit_mult": 40}));
     pair.steps(&[alive(1, 1, &[]), alive(2, 1, &[]), dead("n1", 1, "n2"), force("n1", false)]);
@@ -272,7 +272,7 @@ fn merges_are_shown_to_the_delegate_and_refused_by_it() {
         pair.step(&Step::Join { to: vec![peer], ignore_old: false });
         pair.steps(&[alive_as("under_score", 20, 1), alive_as(&"long".repeat(33), 21, 1)]);
         pair.steps(&[alive_as("with space", 22, 1), alive_as("fine.name-1", 23, 1)]);
-        pair.steps(&[alive_with(6, 1, &[], [0; 6]), dead("n1", 2, "n1"), alive(1, 3, &[])]);
+        pair.steps(&[alive_with(6, 1, &[], [0; 6]), dead("n1", 2, "n2"), alive(1, 3, &[])]);
     }
 }
 

@@ -10,13 +10,14 @@ use std::{
 use bytes::Bytes;
 use compat_tests::go;
 use ruserf::{
-    base::Instant,
+    base::{Instant, Rng},
     serf::{
-        Completion, Config, Engine, Error, Event, KeyOp, Member, MergeDelegate, Output, QueryId,
-        QueryParams, QueryUpdate, ReconnectDelegate, SerfState, SnapshotOp,
+        Completion, Config, Engine, Error, Event, KeyOp, Member, MergeDelegate, Message,
+        MsgpackTransform, Output, QueryId, QueryParams, QueryUpdate, ReconnectDelegate, SerfState,
+        SnapshotOp, TransformDelegate,
     },
     swim::{OpId, Output as SwimOutput, StreamId, StreamInput},
-    wire::{Keyring, Role, StreamMessage},
+    wire::{self, CodecConfig, Keyring, PacketCodec, Role, StreamMessage},
 };
 use serde_json::{Value, json};
 
@@ -39,6 +40,7 @@ pub(crate) struct Ours {
     reply: Option<Vec<u8>>,
     peers: BTreeMap<SocketAddr, Vec<u8>>,
     answer: Option<(String, Duration)>,
+    nonces: Rng,
     /// Answers that are thought about.
     thinking: VecDeque<(Instant, QueryId, String)>,
     asked: BTreeMap<QueryId, String>,
@@ -68,6 +70,7 @@ impl Ours {
             reply: None,
             peers: BTreeMap::new(),
             answer: answer.map(|text| (text.to_owned(), Duration::from_millis(think))),
+            nonces: Rng::from_u64(1),
             thinking: VecDeque::new(),
             asked: BTreeMap::new(),
             ops: BTreeMap::new(),
@@ -86,12 +89,26 @@ impl Ours {
         self.snapshot.as_deref().expect("a snapshot is kept")
     }
 
-    /// A datagram from a stranger.
+    /// A datagram, of a stranger unless it answers a query.
     pub(crate) fn packet(&mut self, bytes: &[u8]) {
-        let from = STRANGER.parse().expect("an address");
-        self.engine.handle_packet(self.now, from, bytes);
+        let sealed = self.seal(bytes);
+        self.engine.handle_packet(self.now, sender(bytes), &sealed);
         self.engine.handle_queued(self.now);
         self.drain();
+    }
+
+    /// Under our key, if there is one: what comes in clear has no say about keys.
+    fn seal(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let config = CodecConfig {
+            keyring: self.engine.keyring().clone(),
+            verify_outgoing: true,
+            protocol_version: 2,
+            ..CodecConfig::default()
+        };
+        let mut codec = PacketCodec::build(config).expect("no label");
+        let mut sealed = Vec::new();
+        codec.seal(&mut self.nonces, bytes, false, &mut sealed);
+        sealed
     }
 
     /// A peer dials, writes these bytes and reads our answer.
@@ -392,6 +409,19 @@ pub(crate) fn show_member(member: &Member) -> Value {
     })
 }
 
+/// Who sends a datagram: an answer comes from its member, as only then it counts in a vote.
+fn sender(datagram: &[u8]) -> SocketAddr {
+    let stranger = STRANGER.parse().expect("an address");
+    let Ok(wire::Message::User(raw)) = wire::Message::decode(datagram) else { return stranger };
+    let Ok(Message::QueryResponse(answer)) = MsgpackTransform.decode_message(raw) else {
+        return stranger;
+    };
+    let name = String::from_utf8_lossy(answer.from);
+    let number = name.strip_prefix('n').and_then(|number| number.parse::<u8>().ok());
+    let addr = |number: u8| SocketAddr::from(([10, 0, 0, 10_u8.wrapping_add(number)], 7946));
+    number.map_or(stranger, addr)
+}
+
 /// Our configuration for Go's options; an option that is not known here is a mistake.
 fn config(options: &Value, merges: &Merges) -> Config {
     let mut config = Config::lan("self");
@@ -399,6 +429,7 @@ fn config(options: &Value, merges: &Merges) -> Config {
     swim.advertise_addr = vec![10, 0, 0, 1];
     swim.advertise_port = 7946;
     swim.codec.compression = false.into();
+    swim.told_directly_max = 0;
     swim.codec.verify_incoming = false;
     swim.codec.verify_outgoing = false;
     // Nothing happens by itself, as in Go once it is descheduled.

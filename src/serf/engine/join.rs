@@ -183,7 +183,8 @@ impl Engine {
     fn end_join(&mut self, op: OpId) {
         let Some(join) = self.joins.under_way.remove(&op) else { return };
         if join.contacted > 0 && self.state.life == SerfState::Alive {
-            self.state.broadcast_join(self.state.now);
+            let join = self.state.broadcast_join(self.state.now);
+            self.swim.send_user_to_few(&join);
         }
         if join.own {
             return;

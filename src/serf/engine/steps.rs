@@ -26,24 +26,22 @@ impl Engine {
                 self.act(now, action);
             } else if let Some(op) = self.state.finished.pop() {
                 self.broadcast_done(op);
-            } else {
+            } else if !self.state.start_key_op(now, self.swim.member_count()) {
                 break;
             }
         }
-        self.state.start_key_ops(now, self.swim.member_count());
         if let Some(snapshot) = &mut self.state.snapshot {
             self.state.outputs.extend(snapshot.take_ops().map(Output::Snapshot));
-        }
-        if !self.state.actions.is_empty() || !self.state.finished.is_empty() {
-            self.settle();
         }
     }
 
     pub(super) fn act(&mut self, now: Instant, action: Action) {
         match action {
-            Action::BroadcastJoin => self.state.broadcast_join(now),
+            Action::BroadcastJoin => {
+                self.state.broadcast_join(now);
+            }
             Action::Send { to, message } => self.swim.send_user(to, &message),
-            Action::Loopback(message) => self.state.on_user_message(now, &message),
+            Action::Loopback(message) => self.state.on_own_message(now, &message),
             Action::Internal(query) => {
                 let changed = self.state.handle_internal(now, &query, self.swim.keyring());
                 if let Some(keyring) = changed {
@@ -58,6 +56,10 @@ impl Engine {
                 self.waiting.insert(op, None);
             }
             Action::RejoinSeeds => self.rejoin_seeds(),
+            Action::Sync { to, node } => {
+                let op = self.swim.start_push_pull(now, to, &node, false, &mut self.state);
+                self.waiting.insert(op, None);
+            }
             Action::Recheck(name) => {
                 let Some(node) = self.swim.node(&name) else { return };
                 let alive = matches!(node.state, NodeStateKind::Alive | NodeStateKind::Suspect);
@@ -88,7 +90,7 @@ impl Engine {
             }
             Timer::Snapshot => {
                 let (clock, incarnation) =
-                    (self.state.clock.time(), self.swim.local().incarnation.0);
+                    (self.state.clock.time(), self.swim.kept_incarnation().0);
                 if let Some(snapshot) = &mut self.state.snapshot {
                     snapshot.on_timer(now, clock, incarnation);
                     self.state.timers.insert((snapshot.next(), Timer::Snapshot));
@@ -96,6 +98,7 @@ impl Engine {
             }
             Timer::Query(id) => self.state.finish_query(id),
             Timer::Prune(name) => self.state.finish_prune(now, &name),
+            Timer::AskClocks(name) => self.state.ask_clocks(&name),
             Timer::Op(op) => self.op_timeout(now, op),
             Timer::Storing(op) => self.state.storing_timeout(now, op),
             Timer::Rejoin => self.rejoin_next(now),
@@ -169,7 +172,7 @@ impl Engine {
             None => {}
             Some(None) => {
                 if let Err(error) = result {
-                    debug!(target: "serf", %error, "reconnect failed");
+                    debug!(target: "serf", %error, "exchange of states failed");
                 }
             }
             Some(Some(op)) if self.join_exchanged(op, result.as_ref().err()) => {}
@@ -191,8 +194,8 @@ impl Engine {
 }
 
 impl State {
-    /// Announces that we are here. Go: `serf/serf.go:broadcastJoin`.
-    pub(crate) fn broadcast_join(&mut self, now: Instant) {
+    /// Announces that we are here; gives the message. Go: `serf/serf.go:broadcastJoin`.
+    pub(crate) fn broadcast_join(&mut self, now: Instant) -> Bytes {
         self.refuting = false;
         let ltime = self.clock.time();
         let name = self.name.clone();
@@ -200,7 +203,9 @@ impl State {
         let mut raw = Vec::new();
         self.config.transform.encode_message(&Message::Join(join), &mut raw);
         self.handle_join_intent(now, ltime, &name);
-        self.broadcast(QueueKind::Intent, raw.into(), None);
+        let raw = Bytes::from(raw);
+        self.broadcast(QueueKind::Intent, raw.clone(), None);
+        raw
     }
 
     /// Makes a leave intent about `name` and processes it; gives the message.

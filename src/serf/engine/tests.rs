@@ -582,3 +582,124 @@ fn lonely_leave_takes_only_the_pause() {
     let error = net.call(0, Engine::start_leave).unwrap_err();
     assert_eq!(error.to_string(), "Leave called after Shutdown");
 }
+
+#[test]
+fn key_operations_without_number_end_without_recursion() {
+    // Goal: they wait for a node that dies, and then all end in one turn.
+    const OPS: usize = 20_000;
+    let mut net = Net::joined(2);
+    net.kill(1);
+    let start = |engine: &mut Engine, now| engine.start_key_op(now, &KeyOp::List, 0).unwrap();
+    for _ in 0..OPS {
+        net.call(0, start);
+    }
+    net.run(Duration::from_secs(60));
+    assert_eq!(net.view(0), ["n0 alive", "n1 failed"]);
+    assert_eq!(net.nodes[0].done.len(), OPS);
+}
+
+/// Tells a node something in the name of a stranger.
+fn forge(net: &mut Net, to: usize, encode: impl FnOnce(&mut Vec<u8>)) {
+    let mut message = Vec::new();
+    encode(&mut message);
+    net.call(to, |engine, now| {
+        engine.handle_packet(now, SocketAddr::from(([10, 0, 0, 200], 7946)), &message);
+        engine.handle_queued(now);
+    });
+}
+
+/// An alive message about a node that says nothing of its tags.
+fn forge_alive(net: &mut Net, to: usize, about: usize, incarnation: u32) {
+    let addr = [10, 0, 0, about as u8];
+    forge(net, to, |out| {
+        crate::wire::Alive {
+            incarnation: crate::wire::Incarnation(incarnation),
+            node: format!("n{about}").as_bytes(),
+            addr: addr.as_slice().into(),
+            port: 7946,
+            meta: b"evil".as_slice().into(),
+            vsn: [1, 5, 2, 2, 5, 5].as_slice().into(),
+        }
+        .encode(out);
+    });
+}
+
+fn tags_seen(net: &Net, of: usize) -> Vec<String> {
+    let name = format!("n{of}");
+    let value = |node: &Node| {
+        let member = node.engine.member(&name)?;
+        Some(format!("{} {}", member.status, member.tags.get("v").unwrap_or("-")))
+    };
+    net.nodes.iter().map(|node| value(node).unwrap_or_default()).collect()
+}
+
+fn set_v(net: &mut Net, at: usize, value: &str) {
+    let tags = BTreeMap::from([("v".to_owned(), value.to_owned())]);
+    net.call(at, |engine, now| engine.start_set_tags(now, tags)).unwrap();
+}
+
+#[test]
+fn a_node_driven_to_the_last_incarnation_is_heard_leaves_and_comes_back() {
+    let mut net = Net::joined(4);
+    // Strangers tell its peers, in steps that each of them believes.
+    for step in 1..=256_u32 {
+        let incarnation = step.saturating_mul((1 << 24) - 1);
+        for to in 0..3 {
+            forge_alive(&mut net, to, 3, incarnation);
+        }
+        net.run(Duration::from_millis(50));
+    }
+    for to in 0..3 {
+        forge_alive(&mut net, to, 3, u32::MAX);
+    }
+    net.run(Duration::from_secs(40));
+    assert_eq!(net.nodes[3].engine.swim.local().incarnation.0, u32::MAX);
+    set_v(&mut net, 3, "2");
+    net.run(Duration::from_secs(15));
+    assert_eq!(tags_seen(&net, 3), ["alive 2"; 4]);
+    set_v(&mut net, 3, "3");
+    net.run(Duration::from_secs(15));
+    assert_eq!(tags_seen(&net, 3), ["alive 3"; 4]);
+    net.call(3, Engine::start_leave).unwrap();
+    net.run(Duration::from_secs(15));
+    net.call(3, Engine::shut_down);
+    net.kill(3);
+    assert_eq!(tags_seen(&net, 3)[..3], ["left 3"; 3]);
+    let kept = net.nodes[3].snapshot.lines().filter(|line| line.contains("incarnation")).count();
+    let far = net.nodes[3].snapshot.lines().filter_map(|line| line.split("incarnation: ").nth(1));
+    assert!(kept > 0 && far.into_iter().all(|text| text.parse::<u32>().unwrap() < 1 << 16));
+    // Once at once, and once after the others have forgotten it.
+    for pause in [1, 60] {
+        net.run(Duration::from_secs(pause));
+        net.start(3, |config| {
+            config.tags = BTreeMap::from([("v".to_owned(), format!("after {pause}"))]);
+        });
+        assert!(net.join(3, 0));
+        net.run(Duration::from_secs(15));
+        assert_eq!(tags_seen(&net, 3), vec![format!("alive after {pause}"); 4], "{pause} s");
+        net.kill(3);
+        net.run(Duration::from_secs(30));
+    }
+}
+
+#[test]
+fn a_name_that_was_taken_before_its_node_started_becomes_that_node_s() {
+    for taken in [2, 1 << 25, 1 << 31, u32::MAX - 1, u32::MAX] {
+        let mut net = Net::with(4, |_, _| {});
+        assert!(net.join(1, 0));
+        for to in 0..2 {
+            forge_alive(&mut net, to, 2, taken);
+        }
+        net.run(Duration::from_millis(100));
+        net.start(2, |config| config.tags = BTreeMap::from([("v".to_owned(), "web".to_owned())]));
+        assert!(net.join(2, 0));
+        net.run(Duration::from_secs(10));
+        assert_eq!(tags_seen(&net, 2)[..3], ["alive web"; 3], "taken at {taken}");
+        set_v(&mut net, 2, "db");
+        net.run(Duration::from_secs(10));
+        assert_eq!(tags_seen(&net, 2)[..3], ["alive db"; 3], "taken at {taken}");
+        assert!(net.join(3, 1));
+        net.run(Duration::from_secs(10));
+        assert_eq!(tags_seen(&net, 2), ["alive db"; 4], "a newcomer, taken at {taken}");
+    }
+}

@@ -10,7 +10,7 @@ use crate::{
         message::{self, Join, Leave, PushPull, Relay, UserEvents},
         query::Asker,
     },
-    swim::{Host, NodeStateKind, NodeView},
+    swim::{Exchange, Host, NodeStateKind, NodeView, Origin, Seal},
     wire::{Incarnation, Keyring},
 };
 
@@ -19,6 +19,7 @@ mod network;
 mod queries;
 mod reap;
 mod sync;
+mod trust;
 mod user_events;
 
 /// A state with a name, alive to itself as after the start.
@@ -90,7 +91,7 @@ impl Node {
     /// A user message arrives.
     pub(super) fn receive(&mut self, message: &Message<'_>) {
         let raw = encode(message);
-        self.state.on_user_message(self.now, &raw);
+        self.state.on_user_message(self.now, &raw, origin());
     }
 
     pub(super) fn leave_intent(&mut self, ltime: u64, name: &str, prune: bool) {
@@ -199,9 +200,25 @@ impl Node {
             }
             Timer::Query(id) => self.state.finish_query(id),
             Timer::Prune(name) => self.state.finish_prune(now, &name),
+            Timer::AskClocks(name) => self.state.ask_clocks(&name),
             Timer::Op(_) | Timer::Storing(_) | Timer::Rejoin => {}
         }
     }
+}
+
+/// A message in clear of whoever.
+pub(super) fn origin() -> Origin {
+    Origin { from: "10.9.9.9:7946".parse().unwrap(), seal: Seal::NoKeys }
+}
+
+/// The answer of a member to a push/pull of ours.
+pub(super) fn answer_of(name: &str, join: bool) -> Exchange {
+    Exchange { peer: address(name), ours: true, join }
+}
+
+/// A push/pull that another end began.
+pub(super) fn exchange(join: bool) -> Exchange {
+    Exchange { peer: "10.9.9.9:7946".parse().unwrap(), ours: false, join }
 }
 
 /// Where the tests put a node: `n7` at 10.0.0.7.

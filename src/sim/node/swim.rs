@@ -6,8 +6,8 @@ use super::Node;
 use crate::{
     base::Instant,
     swim::{
-        Cast, Config, Error, Host, NodeStateKind, NodeView, OpId, OpResult, Output, StreamId,
-        StreamInput, Swim,
+        Cast, Config, Error, Exchange, Host, NodeStateKind, NodeView, OpId, OpResult, Origin,
+        Output, StreamId, StreamInput, Swim,
     },
     wire::StreamCodec,
 };
@@ -210,7 +210,7 @@ impl Host for NotingHost {
         self.meta.clone()
     }
 
-    fn on_user_message(&mut self, _now: Instant, _message: &[u8]) {
+    fn on_user_message(&mut self, _now: Instant, _message: &[u8], _: Origin) {
         self.user_messages += 1;
     }
 
@@ -222,7 +222,7 @@ impl Host for NotingHost {
 
     fn local_state(&mut self, _join: bool, _out: &mut Vec<u8>) {}
 
-    fn merge_remote_state(&mut self, _now: Instant, _state: &[u8], _join: bool) {}
+    fn merge_remote_state(&mut self, _now: Instant, _state: &[u8], _: Exchange) {}
 
     fn on_join(&mut self, now: Instant, node: &NodeView<'_>) {
         self.note(now, ObservationKind::Joined, node);

@@ -253,8 +253,9 @@ fn versions_are_checked_and_kept_byte_for_byte() {
     };
     assert_eq!(send("zero", &[0, 5, 2, 0, 0, 0]), None);
     assert_eq!(send("order", &[4, 3, 3, 0, 0, 0]), None);
-    assert_eq!(send("odd", &[1, 5, 2, 7, 9, 8]), Some([1, 5, 2, 7, 9, 8]));
-    assert_eq!(send("short", &[1, 5]), Some([0; 6]));
+    assert_eq!(send("odd", &[1, 4, 3, 0, 9, 0]), Some([1, 4, 3, 0, 9, 0]));
+    assert_eq!(send("long", &[1, 5, 2, 0, 0, 0, 9]), Some([1, 5, 2, 0, 0, 0]));
+    assert_eq!(send("short", &[1, 5]), None);
 }
 
 #[test]

@@ -46,7 +46,7 @@ impl Net {
         for from in 0..self.nodes.len() {
             let alive = self.nodes.len();
             let node = &mut self.nodes[from];
-            node.state.start_key_ops(node.now, alive);
+            any |= node.state.start_key_op(node.now, alive);
             while let Some(action) = self.nodes[from].state.actions.pop_front() {
                 any = true;
                 self.act(from, action);
@@ -59,8 +59,10 @@ impl Net {
         let count = self.nodes.len();
         let node = &mut self.nodes[from];
         match action {
-            Action::BroadcastJoin => node.state.broadcast_join(node.now),
-            Action::Loopback(message) => node.state.on_user_message(node.now, &message),
+            Action::BroadcastJoin => {
+                node.state.broadcast_join(node.now);
+            }
+            Action::Loopback(message) => node.state.on_own_message(node.now, &message),
             Action::Internal(query) => {
                 let ring = node.state.handle_internal(node.now, &query, &node.keyring);
                 if let Some(ring) = ring {
@@ -69,7 +71,10 @@ impl Net {
                 }
             }
             Action::Vote => node.state.start_vote(node.now, count),
-            Action::Reconnect { .. } | Action::RejoinSeeds | Action::Recheck(_) => {}
+            Action::Reconnect { .. }
+            | Action::RejoinSeeds
+            | Action::Sync { .. }
+            | Action::Recheck(_) => {}
             Action::Send { to, message, .. } => {
                 self.sent.push((from, to, message.clone()));
                 let target = (0..count)
@@ -78,8 +83,10 @@ impl Net {
                     && !self.cut.contains(&target)
                     && !self.cut.contains(&from)
                 {
+                    let addr = self.nodes[from].state.local_member().socket_addr().unwrap();
+                    let origin = Origin { from: addr, seal: Seal::NoKeys };
                     let node = &mut self.nodes[target];
-                    node.state.on_user_message(node.now, &message);
+                    node.state.on_user_message(node.now, &message, origin);
                 }
             }
         }
@@ -96,7 +103,7 @@ impl Net {
             for (at, node) in self.nodes.iter_mut().enumerate() {
                 if at != from && !self.cut.contains(&at) {
                     for message in &messages {
-                        node.state.on_user_message(node.now, message);
+                        node.state.on_user_message(node.now, message, origin());
                     }
                 }
             }

@@ -90,7 +90,7 @@ fn filters_are_anded_and_the_filtered_gossip_on() {
         ask(&mut net, &query);
         let gossiped = net.nodes[0].gossip();
         for node in &mut net.nodes[1..] {
-            node.state.on_user_message(node.now, &gossiped[0]);
+            node.state.on_user_message(node.now, &gossiped[0], origin());
             assert_eq!(node.gossip(), gossiped, "gossiped on whether it matches or not");
         }
         net.pump();
@@ -227,17 +227,17 @@ fn answers_to_nothing_late_answers_and_forged_floods_are_dropped() {
     let node = &mut net.nodes[0];
     let other = QueryId { id: id.id ^ 1, ..id };
     let now = node.now;
-    node.state.on_user_message(now, &answer(other, "n1", 0));
-    node.state.on_user_message(now, &answer(id, "n1", message::Query::ACK));
+    node.state.on_user_message(now, &answer(other, "n1", 0), origin());
+    node.state.on_user_message(now, &answer(id, "n1", message::Query::ACK), origin());
     assert!(heard(node).is_empty(), "another id; an ack that was not asked for");
     for n in 0..1000 {
-        node.state.on_user_message(now, &answer(id, &n.to_string(), 0));
+        node.state.on_user_message(now, &answer(id, &n.to_string(), 0), origin());
     }
     assert_eq!(heard(node).len(), 2 + 64);
-    node.state.on_user_message(now + Duration::from_secs(60), &answer(id, "late", 0));
+    node.state.on_user_message(now + Duration::from_secs(60), &answer(id, "late", 0), origin());
     assert!(heard(node).is_empty());
     node.state.close_query(id);
-    node.state.on_user_message(now, &answer(id, "closed", 0));
+    node.state.on_user_message(now, &answer(id, "closed", 0), origin());
     node.advance(Duration::from_secs(10));
     assert!(heard(node).is_empty());
 }

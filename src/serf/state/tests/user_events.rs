@@ -59,8 +59,8 @@ fn event_is_delivered_once_and_the_received_bytes_go_on() {
     let mut node = quiet();
     // Keys that we do not know, in an order that is not ours.
     let raw = hex::decode("0383a44e616d65a161a5587472617801a54c54696d6505").unwrap();
-    node.state.on_user_message(node.now, &raw);
-    node.state.on_user_message(node.now, &raw);
+    node.state.on_user_message(node.now, &raw, origin());
+    node.state.on_user_message(node.now, &raw, origin());
     assert_eq!(node.events(), ["user 5 a "]);
     assert_eq!(node.gossip(), [raw]);
     assert_eq!(node.state.event_clock.time(), LamportTime(6));
@@ -185,7 +185,7 @@ fn coalesced_events_wait_and_others_overtake() {
 fn events_of_odd_kinds_are_refused_quietly() {
     let mut node = quiet();
     for raw in ["", "02", "06c0", "07", "08c0", "0a", "ff", "0383", "03a1", "05", "0982", "04"] {
-        node.state.on_user_message(node.now, &hex::decode(raw).unwrap());
+        node.state.on_user_message(node.now, &hex::decode(raw).unwrap(), origin());
     }
     assert!(node.events().is_empty() && node.gossip().is_empty());
     assert!(node.state.outputs.is_empty() && node.state.actions.is_empty());

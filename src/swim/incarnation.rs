@@ -1,0 +1,241 @@
+//! How far a claimed incarnation is believed, and what is done where it is not.
+//!
+//! Of two words about a node the one with the higher incarnation counts, and only the node itself
+//! raises its incarnation. A forged claim far ahead would therefore silence the node for good:
+//! whoever believes it ignores all that the node really says.
+//!
+//! - About others, a leap of more than [`JUMP_MAX`] is news from nobody but the node itself: it is
+//!   asked, by a push/pull with the address that we know.
+//! - About ourselves, we go above any claim that somebody really holds, which the answer to a
+//!   push/pull of ours shows. Claims in messages, which anybody may have sent, have an allowance
+//!   ([`Growth`]); beyond it a random member is asked whether it has heard the same.
+//! - At the last incarnation nothing can be outbid. What a node says about itself is taken over
+//!   there at the same incarnation, but only first-hand.
+
+use std::{net::SocketAddr, time::Duration};
+
+use tracing::{debug, warn};
+
+use super::{
+    Host, NodeStateKind, Swim,
+    table::{RawAddr, Row},
+    timer::Timer,
+};
+use crate::{
+    base::Instant,
+    wire::{Alive, Incarnation},
+};
+
+/// Where a claim about a node comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// Ourselves: an announcement, or what a probe of ours found.
+    Own,
+    /// A message or a state that anybody may have sent.
+    Anybody,
+    /// The answer of this address to a push/pull that we began.
+    Answer(SocketAddr),
+}
+
+impl Source {
+    /// Whether the node at this address speaks for itself.
+    fn is_first_hand(self, at: Option<SocketAddr>) -> bool {
+        matches!(self, Self::Answer(peer) if at == Some(peer))
+    }
+}
+
+/// What messages of others may still raise our incarnation by.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Growth {
+    left: u32,
+    at: Instant,
+}
+
+impl Growth {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { left: JUMP_MAX, at: now }
+    }
+
+    fn take(&mut self, now: Instant, growth: u32) -> bool {
+        let refilled = now.since(self.at).as_secs().saturating_mul(GROWTH_PER_SECOND.into());
+        if refilled > 0 {
+            self.at = now;
+            self.left = u64::from(self.left).saturating_add(refilled).min(JUMP_MAX.into()) as u32;
+        }
+        let left = self.left.checked_sub(growth);
+        self.left = left.unwrap_or(self.left);
+        left.is_some()
+    }
+}
+
+/// What an alive message about a node that we know is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Worth {
+    /// Known, or overtaken.
+    Old,
+    News,
+    /// News, if the node itself says so.
+    Doubtful,
+}
+
+impl Swim {
+    /// Weighs an alive message about another node; `reclaims` if it takes over the name.
+    pub(super) fn weigh(
+        &self,
+        row: &Row,
+        alive: &Alive<'_>,
+        source: Source,
+        reclaims: bool,
+    ) -> Worth {
+        let (stored, got) = (row.incarnation, alive.incarnation);
+        let at = RawAddr::from_wire(alive.addr.as_slice()).and_then(|addr| addr.ip());
+        let first_hand = source.is_first_hand(at.map(|ip| SocketAddr::new(ip, alive.port)));
+        let worth = |is_news: bool| match (is_news, first_hand) {
+            (true, _) => Worth::News,
+            (false, true) => Worth::News,
+            (false, false) => Worth::Doubtful,
+        };
+        if got > stored || reclaims {
+            return worth(plausible(stored, got));
+        }
+        let differs = row.state != NodeStateKind::Alive
+            || *row.record.meta != *alive.meta.as_slice()
+            || alive.vsn.as_slice() != row.record.vsn;
+        if got == stored && !refutable(got) && differs {
+            return worth(false);
+        }
+        Worth::Old
+    }
+
+    /// Whether a suspect or dead message counts; if it is a leave that does not count here, the
+    /// node is asked.
+    pub(super) fn is_evidence(
+        &mut self,
+        now: Instant,
+        slot: u32,
+        incarnation: Incarnation,
+        leaves: bool,
+        source: Source,
+    ) -> bool {
+        let Some(row) = self.table.get(slot) else { return false };
+        if incarnation < row.incarnation {
+            return false;
+        }
+        let known = source == Source::Own || source.is_first_hand(row.socket_addr());
+        let counts = known || (refutable(incarnation) && plausible(row.incarnation, incarnation));
+        if !counts {
+            self.stats.dropped_inadmissible += 1;
+            if leaves && matches!(row.state, NodeStateKind::Alive | NodeStateKind::Suspect) {
+                self.check_later(now, slot);
+            }
+        }
+        counts
+    }
+
+    /// Goes above what others say about us, if they may raise us so far; `what` is for the log.
+    pub(super) fn outbid(
+        &mut self,
+        now: Instant,
+        claimed: Incarnation,
+        source: Source,
+        what: std::fmt::Arguments<'_>,
+    ) {
+        let above = self.incarnation.0.max(claimed.0).saturating_add(1);
+        let growth = above - self.incarnation.0;
+        let held = matches!(source, Source::Answer(_));
+        if !held && !(refutable(claimed) && self.growth.take(now, growth)) {
+            self.stats.dropped_inadmissible += 1;
+            self.check_later(now, self.me);
+            return;
+        }
+        self.refute(claimed);
+        if self.logs.refutes.admit(now) {
+            warn!(target: "memberlist", "Refuting {what}");
+        }
+    }
+
+    /// Raises our incarnation. What a restart needs to know of it grows in small steps alone: a
+    /// leap is not ours, and whoever holds it tells us again.
+    pub(super) fn raise_to(&mut self, incarnation: Incarnation) {
+        self.incarnation = incarnation;
+        if incarnation.0.saturating_sub(self.kept_incarnation.0) <= KEPT_STEP_MAX {
+            self.kept_incarnation = self.kept_incarnation.max(incarnation);
+        }
+    }
+
+    /// The incarnation that a later run of this node should start above.
+    pub fn kept_incarnation(&self) -> Incarnation {
+        self.kept_incarnation
+    }
+
+    /// Asks a node about a claim, soon; for ourselves, a random member.
+    pub(super) fn check_later(&mut self, now: Instant, slot: u32) {
+        if self.checks.len() >= CHECKS_MAX {
+            return;
+        }
+        if self.checks.is_empty() {
+            self.timers.set(now.max(self.next_check), Timer::Check);
+        }
+        self.checks.insert(slot);
+    }
+
+    /// Time to ask about the next claim.
+    pub(super) fn check(&mut self, now: Instant, host: &mut dyn Host) {
+        let Some(slot) = self.checks.pop_first() else { return };
+        self.next_check = now + CHECK_PAUSE;
+        if !self.checks.is_empty() {
+            self.timers.set(self.next_check, Timer::Check);
+        }
+        let target = if slot == self.me {
+            let Self { table, rng, me, .. } = self;
+            let live = |slot, row: &Row| slot != *me && row.state == NodeStateKind::Alive;
+            table.sample(1, false, rng, live).first().copied()
+        } else {
+            Some(slot)
+        };
+        let row = target.and_then(|slot| self.table.get(slot));
+        let Some((name, to)) = row.and_then(|row| Some((&row.record.name, row.socket_addr()?)))
+        else {
+            return;
+        };
+        debug!(target: "memberlist", "asking {name} about a claim far ahead");
+        self.open_push_pull(now, to, None, false, host);
+    }
+}
+
+fn plausible(stored: Incarnation, got: Incarnation) -> bool {
+    got.0 <= stored.0.saturating_add(JUMP_MAX)
+}
+
+/// Whether an accusation leaves the accused room to refute.
+fn refutable(incarnation: Incarnation) -> bool {
+    incarnation.0 < u32::MAX
+}
+
+/// A jump beyond this is no news but an attempt to outbid a node for good.
+const JUMP_MAX: u32 = 1 << 24;
+/// What others may raise our incarnation by in the long run: half a year to the end of the range.
+const GROWTH_PER_SECOND: u32 = 256;
+/// A longer step of our own incarnation is not kept for a restart.
+const KEPT_STEP_MAX: u32 = 1 << 10;
+/// Nodes that wait to be asked about a claim.
+const CHECKS_MAX: usize = 64;
+/// Between two such questions, each of which is a push/pull.
+const CHECK_PAUSE: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn growth_by_others_is_bounded_at_once_and_in_the_long_run() {
+        let mut growth = Growth::new(Instant::ZERO);
+        assert!(!growth.take(Instant::ZERO, JUMP_MAX + 1));
+        assert!(growth.take(Instant::ZERO, JUMP_MAX));
+        assert!(!growth.take(Instant::ZERO, 1));
+        let later = Instant::ZERO + Duration::from_millis(2_500);
+        assert!(!growth.take(later, 2 * GROWTH_PER_SECOND + 1));
+        assert!(growth.take(later, 2 * GROWTH_PER_SECOND));
+        assert!(!growth.take(later, 1));
+    }
+}
