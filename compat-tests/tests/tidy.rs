@@ -40,7 +40,7 @@ const LAYERS: [(&str, &[&str]); 12] = [
     ("driver", &["base", "msgpack", "wire", "swim", "serf", "transport"]),
     ("sim", &["base", "msgpack", "wire", "swim", "serf"]),
     ("rpc", &["base", "msgpack", "serf"]),
-    ("client", &["base", "msgpack", "rpc"]),
+    ("client", &["base", "msgpack", "transport", "rpc"]),
     ("agent", &["base", "msgpack", "wire", "swim", "serf", "transport", "driver", "rpc"]),
     ("cli", &["base", "serf", "rpc", "client", "agent", "sim"]),
 ];

@@ -3,11 +3,12 @@
 
 use std::{collections::BTreeMap, fmt, fs, path::Path};
 
+use serde::Deserialize as _;
 use serde_json::Value;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::AgentError;
-use crate::base::{go_duration, go_net};
+use crate::base::{go_duration, go_json, go_net};
 
 /// One setting of a configuration file.
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +40,7 @@ pub enum Shape {
     Ignored,
 }
 
-/// Everything a configuration file may set. `mdns.*` stand inside an object `mdns`.
+/// Everything a configuration file may set, in Go's order. `mdns.*` stand inside an object `mdns`.
 pub const KEYS: &[Key] = &[
     key("node_name", Shape::Text),
     key("role", Shape::Text),
@@ -48,7 +49,6 @@ pub const KEYS: &[Key] = &[
     key("tags_file", Shape::Text),
     key("bind", Shape::Text),
     key("advertise", Shape::Text),
-    key("interface", Shape::Text),
     key("encrypt_key", Shape::Text),
     key("keyring_file", Shape::Text),
     key("log_level", Shape::Text),
@@ -60,25 +60,26 @@ pub const KEYS: &[Key] = &[
     key("query_size_limit", Shape::Int),
     key("user_event_size_limit", Shape::Int),
     key("start_join", Shape::List),
-    key("retry_join", Shape::List),
-    key("retry_max_attempts", Shape::Int),
-    key("retry_interval", Shape::Duration),
     key("event_handlers", Shape::List),
     key("profile", Shape::Text),
     key("snapshot_path", Shape::Text),
-    key("rejoin_after_leave", Shape::Flag),
     key("leave_on_terminate", Shape::Flag),
     key("skip_leave_on_interrupt", Shape::Flag),
     key("discover", Shape::Text),
     key("mdns.interface", Shape::Text),
     key("mdns.disable_ipv4", Shape::Flag),
     key("mdns.disable_ipv6", Shape::Flag),
+    key("interface", Shape::Text),
     key("reconnect_interval", Shape::Duration),
     key("reconnect_timeout", Shape::Duration),
     key("tombstone_timeout", Shape::Duration),
     key("disable_name_resolution", Shape::Flag),
     key("enable_syslog", Shape::Flag),
     key("syslog_facility", Shape::Text),
+    key("retry_join", Shape::List),
+    key("retry_max_attempts", Shape::Int),
+    key("retry_interval", Shape::Duration),
+    key("rejoin_after_leave", Shape::Flag),
     key("enable_compression", Shape::Switch),
     key("statsite_addr", Shape::Text),
     key("statsd_addr", Shape::Text),
@@ -175,18 +176,18 @@ impl FileConfig {
     /// What is wrong, in words close to Go's.
     pub fn decode(bytes: &[u8]) -> Result<Self, String> {
         // Go's decoder stops after the first value; what follows is nobody's business.
-        let mut values = serde_json::Deserializer::from_slice(bytes).into_iter::<Value>();
-        let value = match values.next() {
-            None => return Err("EOF".to_owned()),
-            Some(Err(error)) if error.is_eof() => return Err("unexpected EOF".to_owned()),
-            Some(Err(error)) => return Err(error.to_string()),
-            Some(Ok(value)) => value,
+        let bytes = go_json::readable(bytes);
+        let value = match Value::deserialize(&mut serde_json::Deserializer::from_slice(&bytes)) {
+            Ok(value) => value,
+            Err(_) if bytes.iter().all(u8::is_ascii_whitespace) => return Err("EOF".to_owned()),
+            Err(error) if error.is_eof() => return Err("unexpected EOF".to_owned()),
+            Err(error) => return Err(error.to_string()),
         };
         let mut config = Self::default();
         let mut mistakes = Mistakes::default();
         match value {
             Value::Null => {}
-            Value::Object(fields) => config.object("", fields, &mut mistakes)?,
+            Value::Object(fields) => config.object("", fields, &mut mistakes),
             other => {
                 return Err(format!("'' expected a map or struct, got \"{}\"", go_kind(&other)));
             }
@@ -195,38 +196,46 @@ impl FileConfig {
         Ok(config)
     }
 
+    /// Each setting takes the field of its very name, else one that differs in case alone; a
+    /// second one is as unknown as any other. Go: mapstructure's `decodeStructFromMap`.
     fn object(
         &mut self,
         prefix: &str,
-        fields: serde_json::Map<String, Value>,
+        mut fields: serde_json::Map<String, Value>,
         mistakes: &mut Mistakes,
-    ) -> Result<(), String> {
-        for (name, value) in fields {
-            let full = format!("{prefix}{}", name.to_lowercase());
-            if full == "mdns" {
-                match value {
-                    Value::Object(inner) => self.object("mdns.", inner, mistakes)?,
-                    Value::Null => {}
-                    other => {
-                        let kind = go_kind(&other);
-                        let text = format!("'mdns' expected a map or struct, got \"{kind}\"");
-                        mistakes.wrong("mdns.", text);
-                    }
-                }
+    ) {
+        let mut take = |name: &str| {
+            fields.remove(name).or_else(|| {
+                let other = fields.keys().find(|other| go_json::equal_fold(name, other))?.clone();
+                fields.remove(&other)
+            })
+        };
+        for key in KEYS {
+            let Some(name) = key.name.strip_prefix(prefix) else { continue };
+            if name.contains('.') {
                 continue;
             }
-            let Some(key) = KEYS.iter().find(|key| key.name == full) else {
-                mistakes.unknown(prefix, name);
-                continue;
-            };
-            if !value.is_null() {
-                self.set(key, value, mistakes)?;
+            // Null is as good as nothing.
+            if let Some(value) = take(name).filter(|value| !value.is_null()) {
+                self.set(key, value, mistakes);
             }
         }
-        Ok(())
+        let inner = if prefix.is_empty() { take("mdns") } else { None };
+        match inner {
+            None | Some(Value::Null) => {}
+            Some(Value::Object(inner)) => self.object("mdns.", inner, mistakes),
+            Some(other) => {
+                let kind = go_kind(&other);
+                let text = format!("'mdns' expected a map or struct, got \"{kind}\"");
+                mistakes.wrong("mdns.", text);
+            }
+        }
+        for (name, _) in fields {
+            mistakes.unknown(prefix, name);
+        }
     }
 
-    fn set(&mut self, key: &Key, value: Value, mistakes: &mut Mistakes) -> Result<(), String> {
+    fn set(&mut self, key: &Key, value: Value, mistakes: &mut Mistakes) {
         let name = key.name;
         match (key.shape, value) {
             (Shape::Text, Value::String(text)) => drop(self.texts.insert(name, text)),
@@ -234,20 +243,19 @@ impl FileConfig {
                 self.bools.insert(name, value);
             }
             (Shape::Int, Value::Number(number)) => {
-                // Go reads a JSON number as a float and truncates it.
-                let number = number.as_f64().unwrap_or(0.0).trunc() as i64;
-                self.numbers.insert(name, number);
+                self.numbers.insert(name, go_int(number.as_f64().unwrap_or(0.0)));
             }
             (Shape::Duration, Value::String(text)) if text.is_empty() => {}
-            (Shape::Duration, Value::String(text)) => {
-                let ns = go_duration::parse(&text).map_err(|error| error.to_string())?;
-                self.numbers.insert(name, ns);
-            }
+            (Shape::Duration, Value::String(text)) => match go_duration::parse(&text) {
+                Ok(ns) => drop(self.numbers.insert(name, ns)),
+                Err(error) => mistakes.duration(name, error.to_string()),
+            },
             (Shape::List, Value::Array(items)) => {
                 let mut list = Vec::new();
                 for (at, item) in items.into_iter().enumerate() {
                     match item {
                         Value::String(text) => list.push(text),
+                        Value::Null => list.push(String::new()),
                         other => mistakes.shape(&format!("{name}[{at}]"), "string", &other),
                     }
                 }
@@ -257,11 +265,12 @@ impl FileConfig {
                 for (tag, value) in fields {
                     match value {
                         Value::String(text) => drop(self.tags.insert(tag, text)),
+                        Value::Null => drop(self.tags.insert(tag, String::new())),
                         other => mistakes.shape(&format!("{name}[{tag}]"), "string", &other),
                     }
                 }
             }
-            (Shape::Ignored, _) => {}
+            (Shape::Ignored, Value::Bool(_)) => {}
             (Shape::List, other) => {
                 let kind = go_kind(&other);
                 let text = format!("'{name}' source data must be an array or slice, got {kind}");
@@ -270,9 +279,10 @@ impl FileConfig {
             (Shape::Map, other) => mistakes.shape(name, "map[string]string", &other),
             (Shape::Text | Shape::Duration, other) => mistakes.shape(name, "string", &other),
             (Shape::Flag | Shape::Switch, other) => mistakes.shape(name, "bool", &other),
+            // It has no name for files in Go, whose own shows.
+            (Shape::Ignored, other) => mistakes.shape("MsgpackUseNewTimeFormat", "bool", &other),
             (Shape::Int, other) => mistakes.shape(name, "int", &other),
         }
-        Ok(())
     }
 
     /// Adds what a later source says, by each setting's rule.
@@ -344,14 +354,22 @@ struct Mistakes {
     /// With the place of the setting among all.
     wrong: Vec<(usize, String)>,
     unknown: BTreeMap<String, Vec<String>>,
+    /// Durations are read once all else is right.
+    durations: Vec<(usize, String)>,
 }
 
 impl Mistakes {
     fn wrong(&mut self, name: &str, text: String) {
+        let setting = name.split('[').next().unwrap_or_default();
         let is_it =
-            |key: &Key| name.split('[').next() == Some(key.name) || key.name.starts_with(name);
+            |key: &Key| key.name.eq_ignore_ascii_case(setting) || key.name.starts_with(name);
         let at = KEYS.iter().position(is_it);
         self.wrong.push((at.unwrap_or(usize::MAX), text));
+    }
+
+    fn duration(&mut self, name: &str, text: String) {
+        let at = KEYS.iter().position(|key| key.name == name);
+        self.durations.push((at.unwrap_or(usize::MAX), text));
     }
 
     fn shape(&mut self, name: &str, expected: &str, got: &Value) {
@@ -371,16 +389,20 @@ impl Mistakes {
             let (at, shown) = match place.as_str() {
                 "" => (usize::MAX, "agent.Config"),
                 place => {
-                    let at = KEYS.iter().position(|key| key.name.starts_with(place));
+                    let at = KEYS.iter().rposition(|key| key.name.starts_with(place));
                     (at.unwrap_or(usize::MAX), place)
                 }
             };
             self.wrong.push((at, format!("'{shown}' has invalid keys: {}", names.join(", "))));
         }
         if self.wrong.is_empty() {
-            return Ok(());
+            return match self.durations.into_iter().min() {
+                Some((_, text)) => Err(text),
+                None => Ok(()),
+            };
         }
-        self.wrong.sort();
+        // Stable: what is unknown comes behind the settings of its place.
+        self.wrong.sort_by_key(|(at, _)| *at);
         let lines: Vec<_> = self.wrong.iter().map(|(_, text)| text.as_str()).collect();
         Err(format!("decoding failed due to the following error(s):\n\n{}", lines.join("\n")))
     }
@@ -406,6 +428,14 @@ fn files_of(path: &str) -> Result<Vec<String>, AgentError> {
     names.sort();
     let full = |name: String| Path::new(path).join(name).to_string_lossy().into_owned();
     Ok(names.into_iter().map(full).collect())
+}
+
+/// Go reads a JSON number as a float and truncates it; what does not fit is the least integer, as
+/// the processor gives it.
+fn go_int(number: f64) -> i64 {
+    let number = number.trunc();
+    // 2^63 is the first that does not fit.
+    if number >= 9_223_372_036_854_775_808.0 { i64::MIN } else { number as i64 }
 }
 
 fn go_kind(value: &Value) -> &'static str {
@@ -513,6 +543,53 @@ mod tests {
             assert_eq!(decode(text).unwrap_err(), message);
         }
         assert_eq!(decode("null"), Ok(FileConfig::default()));
+    }
+
+    #[test]
+    fn null_is_nothing_or_empty() {
+        let config = decode(
+            r#"{"bind":null,"mdns":null,"tags":{"role":null,"dc":"e"},"start_join":[null,"a"],
+               "protocol":null,"event_handlers":null}"#,
+        )
+        .unwrap();
+        assert_eq!((config.tags["role"].as_str(), config.tags["dc"].as_str()), ("", "e"));
+        assert_eq!(config.list("start_join"), ["", "a"]);
+        assert_eq!((config.text("bind"), config.number("protocol")), (None, None));
+    }
+
+    #[test]
+    fn text_that_is_no_utf8_is_replaced() {
+        let config = FileConfig::decode(b"{\"tags\":{\"city\":\"M\xfcn\\udc00\"}}").unwrap();
+        assert_eq!(config.tags["city"], "M\u{fffd}n\u{fffd}");
+    }
+
+    #[test]
+    fn the_field_of_the_very_name_counts_and_others_are_unknown() {
+        let error = decode(r#"{"BIND":"x","bind":"y","Bind":"z"}"#).unwrap_err();
+        assert!(error.ends_with("'agent.Config' has invalid keys: BIND, Bind"), "{error}");
+        assert_eq!(decode(r#"{"BiND":"x"}"#).unwrap().text("bind"), Some("x"));
+        assert_eq!(decode(r#"{"bind":"x","bind":"y"}"#).unwrap().text("bind"), Some("y"));
+    }
+
+    #[test]
+    fn odd_numbers_become_integers_as_in_go() {
+        let number = |text: &str| {
+            decode(&format!(r#"{{"retry_max_attempts":{text}}}"#))
+                .unwrap()
+                .number("retry_max_attempts")
+        };
+        for (text, expected) in [
+            ("7.9", Some(7)),
+            ("-7.9", Some(-7)),
+            ("1e3", Some(1000)),
+            ("-0.5", None),
+            ("1e300", Some(i64::MIN)),
+            ("-1e300", Some(i64::MIN)),
+            ("9223372036854775807", Some(i64::MIN)),
+            ("123456789012345680", Some(123_456_789_012_345_680)),
+        ] {
+            assert_eq!(number(text), expected, "{text}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs, io, path::Path};
 
 use super::AgentError;
 use crate::{
-    base::{go_base64, go_net},
+    base::{go_base64, go_json, go_net},
     driver::replace_file,
     wire::Keyring,
 };
@@ -19,10 +19,13 @@ pub(super) fn read_tags(path: &Path) -> Result<Option<BTreeMap<String, String>>,
             return Err(AgentError::File(format!("Failed to read tags file: {text}")));
         }
     };
-    let tags = serde_json::from_slice(&bytes).map_err(|error| {
-        AgentError::File(format!("Failed to decode tags file: {}", json_text(&error)))
-    })?;
-    Ok(Some(tags))
+    // Null is empty, wherever it is.
+    let tags: Option<BTreeMap<String, Option<String>>> =
+        serde_json::from_slice(&go_json::readable(&bytes)).map_err(|error| {
+            AgentError::File(format!("Failed to decode tags file: {}", json_text(&error)))
+        })?;
+    let tags = tags.unwrap_or_default().into_iter();
+    Ok(Some(tags.map(|(name, value)| (name, value.unwrap_or_default())).collect()))
 }
 
 /// Writes a tags file.
@@ -42,9 +45,10 @@ pub(super) fn read_keyring(path: &Path) -> Result<Keyring, AgentError> {
         let text = go_net::error_text(&error);
         fail(format!("Failed to read keyring file: open {shown}: {text}"))
     })?;
-    let keys: Vec<String> = serde_json::from_slice(&bytes)
+    let keys: Option<Vec<Option<String>>> = serde_json::from_slice(&go_json::readable(&bytes))
         .map_err(|error| fail(format!("Failed to decode keyring file: {}", json_text(&error))))?;
-    let keys: Result<Vec<_>, _> = keys.iter().map(|key| go_base64::decode(key)).collect();
+    let keys = keys.unwrap_or_default().into_iter().map(Option::unwrap_or_default);
+    let keys: Result<Vec<_>, _> = keys.map(|key| go_base64::decode(&key)).collect();
     let keys = keys.map_err(|error| fail(format!("Failed to decode key from keyring: {error}")))?;
     let Some(primary) = keys.first() else {
         return Err(fail("Keyring file contains no keys".to_owned()));
@@ -78,6 +82,12 @@ mod tests {
         write_tags(&path, &tags).unwrap();
         assert_eq!(mode(), 0o640);
         assert_eq!(read_tags(&path).unwrap(), Some(tags));
+        for (text, value) in [(&b"{\"k\":null}"[..], Some("")), (b"null", None)] {
+            fs::write(&path, text).unwrap();
+            assert_eq!(read_tags(&path).unwrap().unwrap().get("k").map(String::as_str), value);
+        }
+        fs::write(&path, b"{\"k\":\"M\xfc\\ud800\"}").unwrap();
+        assert_eq!(read_tags(&path).unwrap().unwrap()["k"], "M\u{fffd}\u{fffd}");
         fs::write(&path, "").unwrap();
         assert_eq!(
             read_tags(&path).unwrap_err().to_string(),
@@ -93,6 +103,8 @@ mod tests {
         assert_eq!(missing, format!("stat {}: no such file or directory", path.display()));
         for (text, message) in [
             ("[]", "Keyring file contains no keys"),
+            ("null", "Keyring file contains no keys"),
+            ("[null]", "Failed to restore keyring: empty primary key not allowed"),
             ("[\"!\"]", "Failed to decode key from keyring: illegal base64 data at input byte 0"),
             ("[\"AAAA\"]", "Failed to restore keyring: key size must be 16, 24 or 32 bytes"),
             ("[", "Failed to decode keyring file: unexpected end of JSON input"),

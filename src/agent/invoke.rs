@@ -358,10 +358,14 @@ fn variable_value(text: &str) -> String {
     value
 }
 
+/// Letter by letter, as Go: one whose upper case is several letters is none of the allowed.
 fn variable_name(tag: &str) -> String {
-    let upper = tag.to_uppercase();
+    let upper = |c: char| {
+        let mut letters = c.to_uppercase();
+        letters.next().filter(|_| letters.next().is_none()).unwrap_or('_')
+    };
     let allowed = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
-    upper.chars().map(|c| if allowed(c) { c } else { '_' }).collect()
+    tag.chars().map(upper).map(|c| if allowed(c) { c } else { '_' }).collect()
 }
 
 fn stdin_of(event: &Event) -> Vec<u8> {
@@ -438,6 +442,20 @@ mod tests {
             String::from_utf8(stdin_of(&event)).unwrap(),
             "c\t127.0.0.4\t\t\na\\tb\t127.0.0.4\tx\\ny\tk=1,2=\\,role=x\\ny\n"
         );
+    }
+
+    #[test]
+    fn names_of_variables_are_made_letter_by_letter() {
+        for (tag, name) in [
+            ("straße", "STRA_E"),
+            ("ﬁx", "_X"),
+            ("ıſ", "IS"),
+            ("aé-.b", "A___B"),
+            ("k\u{212a}", "K_"),
+            ("x1_", "X1_"),
+        ] {
+            assert_eq!(variable_name(tag), name, "{tag}");
+        }
     }
 
     #[test]

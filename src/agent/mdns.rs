@@ -22,7 +22,11 @@ use tokio::{
 };
 use tracing::{debug, error, info, warn};
 
-use super::{AgentError, core::Agent, settings::Mdns};
+use super::{
+    AgentError, Settings,
+    core::Agent,
+    settings::{Mdns, host_name},
+};
 
 /// Answers and asks until it is dropped.
 ///
@@ -71,6 +75,19 @@ pub(super) async fn start(
         tasks.spawn(discover(agent, settings));
         while tasks.join_next().await.is_some() {}
     }))
+}
+
+/// Whether the names of the node, the machine and the cluster can be names of DNS.
+pub(super) fn check(settings: &Settings) -> Result<(), AgentError> {
+    let Some(mdns) = &settings.mdns else { return Ok(()) };
+    let service = Service {
+        cluster: mdns.cluster.clone(),
+        instance: settings.node_name.clone(),
+        host: host_name().unwrap_or_default(),
+        addr: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),
+    };
+    let fail = |text: String| AgentError::Invalid(format!("Error starting mDNS listener: {text}"));
+    service.check().map_err(|error| fail(error.to_string()))
 }
 
 /// Answers questions about one service for ever.

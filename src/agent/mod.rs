@@ -1,5 +1,6 @@
 //! Layer 6: the agent: a node with configuration, RPC server, event handlers and log.
 
+mod check;
 mod config;
 mod core;
 mod descriptors;
@@ -22,6 +23,7 @@ mod telemetry;
 #[cfg(test)]
 mod testing;
 
+pub use check::check;
 pub use config::{FileConfig, KEYS, Key, Shape};
 pub use error::AgentError;
 pub use run::run;

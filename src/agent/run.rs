@@ -1,15 +1,15 @@
 //! The agent's life: start, signals, reload, end.
 
-use std::{collections::BTreeMap, io::Write as _, net::IpAddr, sync::Arc, time::Duration};
+use std::{io::Write as _, net::IpAddr, sync::Arc, time::Duration};
 
 use tokio::signal::unix::{Signal, SignalKind};
 use tracing::{info, warn};
 
 use super::{
-    AgentError, FileConfig, Settings,
+    AgentError, FileConfig, Settings, check,
     core::Agent,
     descriptors::Descriptors,
-    files, invoke, ipc,
+    invoke, ipc,
     log::{LogHub, Syslog, Ui},
     mdns,
     notify::Notify,
@@ -20,10 +20,8 @@ use super::{
     telemetry::Telemetry,
 };
 use crate::{
-    base::go_net,
     driver::{LagPolicy, Serf, StopReason, Subscribe},
     serf::Event,
-    wire::Keyring,
 };
 
 /// Runs an agent until it is told to end; gives the exit code. `read` reads the configuration, at
@@ -282,32 +280,16 @@ async fn leave(agent: &Agent, ui: &Ui, signals: &mut Signals) -> u8 {
 type Started = (Serf, crate::driver::EventStream, crate::driver::EventStream);
 
 async fn start(settings: &Settings, descriptors: Descriptors) -> Result<Started, AgentError> {
-    let setup =
-        |error: AgentError| AgentError::Invalid(format!("Failed to setup the Serf agent: {error}"));
-    let mut config = settings.serf_config()?;
-    config.tags = tags(settings).map_err(setup)?;
-    config.swim.codec.keyring = keyring(settings).map_err(setup)?;
+    let config = check::node_config(settings)?;
     let failed = |error: crate::driver::Error| {
         let reason = match (&error, &settings.snapshot_path) {
             (crate::driver::Error::Snapshot(source), Some(path)) => {
-                let (path, source) = (path.display(), go_net::error_text(source));
-                format!("Failed to setup snapshot: failed to open snapshot: open {path}: {source}")
+                check::snapshot_failure(path, source)
             }
             _ => error.to_string(),
         };
-        AgentError::Invalid(format!(
-            "Failed to start the Serf agent: Error creating Serf: {reason}"
-        ))
+        check::node_failure(&reason)
     };
-    if let Some(key) = &settings.encrypt_key {
-        // The size is the node's business, and its error comes when it is made.
-        config.swim.codec.keyring = Keyring::build(&[], &key.0).map_err(|error| {
-            AgentError::Invalid(format!(
-                "Failed to start the Serf agent: Error creating Serf: Failed to create \
-                 memberlist: {error}"
-            ))
-        })?;
-    }
     let mut builder = Serf::builder(config);
     builder.bind = settings.bind;
     builder.advertise = settings.advertise;
@@ -321,35 +303,12 @@ async fn start(settings: &Settings, descriptors: Descriptors) -> Result<Started,
     Ok((serf, handlers, log_events))
 }
 
-fn tags(settings: &Settings) -> Result<BTreeMap<String, String>, AgentError> {
-    let Some(path) = &settings.tags_file else { return Ok(settings.tags.clone()) };
-    if !settings.tags.is_empty() {
-        let text = "Tags config not allowed while using tag files";
-        return Err(AgentError::File(text.to_owned()));
-    }
-    let Some(tags) = files::read_tags(path)? else { return Ok(BTreeMap::new()) };
-    info!(target: "agent", "Restored {} tag(s) from {}", tags.len(), path.display());
-    Ok(tags)
-}
-
-fn keyring(settings: &Settings) -> Result<Keyring, AgentError> {
-    let Some(path) = &settings.keyring_file else { return Ok(Keyring::default()) };
-    if settings.encrypt_key.is_some() {
-        let text = "Encryption key not allowed while using a keyring";
-        return Err(AgentError::File(text.to_owned()));
-    }
-    let keyring = files::read_keyring(path)?;
-    let count = keyring.keys().count();
-    info!(target: "agent", "Restored keyring with {count} keys from {}", path.display());
-    Ok(keyring)
-}
-
 async fn banner(agent: &Agent, ui: &Ui) {
     let settings = &agent.settings;
     let encrypted = agent.serf.encryption_enabled().await;
     ui.output("Serf agent running!");
     ui.info(&format!("                  Node name: '{}'", settings.node_name));
-    ui.info(&format!("                  Bind addr: '{}'", settings.bind));
+    ui.info(&format!("                  Bind addr: '{}'", settings.bind_shown));
     if let Some(advertise) = settings.advertise {
         // Go's line is out of line, and is matched like this.
         ui.info(&format!("Advertise addr: '{advertise}'"));

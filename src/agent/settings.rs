@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
     time::Duration,
 };
@@ -15,9 +15,10 @@ use crate::{
     base::{
         Secret, go_base64,
         go_duration::GoDuration,
-        go_net::{self, AddressError, AddressFault},
+        go_net::{self, AddressFault},
     },
     swim,
+    transport::{self, Network, Prefer},
 };
 
 /// Timing presets.
@@ -78,6 +79,8 @@ pub struct Settings {
     pub tags: BTreeMap<String, String>,
     /// Bound gossip address.
     pub bind: SocketAddr,
+    /// The same as Go shows it.
+    pub bind_shown: String,
     /// Where it was taken from an interface.
     pub bind_from_interface: Option<String>,
     /// Announced address.
@@ -138,7 +141,6 @@ impl Settings {
     /// # Errors
     /// The first setting that cannot work, in Go's order.
     pub fn build(written: FileConfig) -> Result<(Self, Vec<String>), AgentError> {
-        let invalid = |text: String| AgentError::Invalid(text);
         let mut warnings = Vec::new();
         let text = |name: &str| written.text(name).map(str::to_owned);
         let node_name = match text("node_name") {
@@ -156,10 +158,8 @@ impl Settings {
             warnings.push("Warning: 'RejoinAfterLeave' enabled without snapshot file".to_owned());
         }
         let log_level = judge_level(&written)?;
-        let (bind, bind_from_interface) = judge_bind(&written, interface)?;
-        let advertise = written.text("advertise").map(gossip_addr).transpose();
-        let advertise =
-            advertise.map_err(|error| invalid(format!("Invalid advertise address: {error}")))?;
+        let bind = judge_bind(&written, interface)?;
+        let advertise = judge_advertise(&written)?;
         let encrypt_key = written.text("encrypt_key").map(encryption_key).transpose()?;
         let rpc_auth = secrets::resolve("rpc_auth", written.text("rpc_auth").unwrap_or_default())?;
         let profile = judge_profile(&written)?;
@@ -170,8 +170,9 @@ impl Settings {
         let settings = Self {
             node_name,
             tags,
-            bind,
-            bind_from_interface,
+            bind: bind.addr,
+            bind_shown: bind.shown,
+            bind_from_interface: bind.from_interface,
             advertise,
             encrypt_key,
             keyring_file: text("keyring_file").map(PathBuf::from),
@@ -354,16 +355,40 @@ fn judge_profile(written: &FileConfig) -> Result<Profile, AgentError> {
     }
 }
 
-/// The address to bind, and the name of the interface that it was taken from.
-fn judge_bind(
-    written: &FileConfig,
-    interface: Option<Interface>,
-) -> Result<(SocketAddr, Option<String>), AgentError> {
-    let bind = gossip_addr(written.text("bind").unwrap_or("0.0.0.0"))
+/// The address to bind.
+struct Bind {
+    addr: SocketAddr,
+    shown: String,
+    /// The name of the interface that it was taken from.
+    from_interface: Option<String>,
+}
+
+fn judge_bind(written: &FileConfig, interface: Option<Interface>) -> Result<Bind, AgentError> {
+    let found = gossip_addr(written.text("bind").unwrap_or("0.0.0.0"))
         .map_err(|error| AgentError::Invalid(format!("Invalid bind address: {error}")))?;
-    match interface {
-        Some(interface) => interface.bind(bind),
-        None => Ok((bind, None)),
+    if let Some(interface) = interface {
+        return interface.bind(&found);
+    }
+    let (addr, shown) = match found {
+        GossipAddr::Any { port } => {
+            (SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port), format!(":{port}"))
+        }
+        GossipAddr::One(addr) => (addr, addr.to_string()),
+    };
+    Ok(Bind { addr, shown, from_interface: None })
+}
+
+fn judge_advertise(written: &FileConfig) -> Result<Option<SocketAddr>, AgentError> {
+    let Some(text) = written.text("advertise") else { return Ok(None) };
+    match gossip_addr(text) {
+        Ok(GossipAddr::One(addr)) => Ok(Some(addr)),
+        // Go finds that out when it starts the node.
+        Ok(GossipAddr::Any { .. }) => Err(AgentError::Invalid(
+            "Failed to start the Serf agent: Error creating Serf: Failed to create memberlist: \
+             Failed to get final advertise address: failed to parse advertise address \"<nil>\""
+                .to_owned(),
+        )),
+        Err(error) => Err(AgentError::Invalid(format!("Invalid advertise address: {error}"))),
     }
 }
 
@@ -395,25 +420,26 @@ const OWN_NUMBERS: [&str; 13] = [
     "handler_concurrency",
 ];
 
-/// Go's rule for gossip addresses: port 7946 unless given, names are resolved.
-fn gossip_addr(text: &str) -> Result<SocketAddr, String> {
-    let with_port = format!("{text}:7946");
-    let (host, port) = match go_net::split_host_port(text) {
-        Ok(parts) => parts,
-        Err(AddressError { fault: AddressFault::MissingPort, .. }) => {
-            go_net::split_host_port(&with_port).map_err(|error| error.to_string())?
-        }
-        Err(error) => return Err(error.to_string()),
-    };
-    let port: u16 = port.parse().map_err(|_| format!("lookup tcp/{port}: unknown port"))?;
-    if host.is_empty() {
-        return Ok(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port));
-    }
-    if let Ok(ip) = host.parse::<IpAddr>() {
-        return Ok(SocketAddr::new(ip, port));
-    }
-    let found = (host, port).to_socket_addrs().ok().and_then(|mut found| found.next());
-    found.ok_or_else(|| format!("lookup {host}: no such host"))
+/// An address for gossip.
+enum GossipAddr {
+    /// No host was written.
+    Any {
+        port: u16,
+    },
+    One(SocketAddr),
+}
+
+/// Go's rule for gossip addresses: port 7946 unless given, names are resolved. Go: `AddrParts`.
+fn gossip_addr(text: &str) -> Result<GossipAddr, String> {
+    let missing =
+        go_net::split_host_port(text).is_err_and(|error| error.fault == AddressFault::MissingPort);
+    let text = if missing { format!("{text}:7946") } else { text.to_owned() };
+    let found = transport::resolve(Network::Tcp, &text)?;
+    Ok(match found.one(Prefer::Written) {
+        // A zone is lost, as it is in Go.
+        Some(addr) => GossipAddr::One(SocketAddr::new(addr.ip(), addr.port())),
+        None => GossipAddr::Any { port: found.port },
+    })
 }
 
 struct Interface {
@@ -449,15 +475,22 @@ impl Interface {
         Some(MdnsInterface { index, ipv4 })
     }
 
-    fn bind(self, bind: SocketAddr) -> Result<(SocketAddr, Option<String>), AgentError> {
+    /// The address to bind: `0.0.0.0` stands for the first usable one, others must be one of it.
+    fn bind(self, bind: &GossipAddr) -> Result<Bind, AgentError> {
         let invalid = |text: String| Err(AgentError::Invalid(text));
         let name = self.name;
         if self.addrs.is_empty() {
             return invalid(format!("Interface '{name}' has no addresses"));
         }
-        if !bind.ip().is_unspecified() {
+        let bind = match *bind {
+            GossipAddr::Any { .. } => {
+                return invalid(format!("Interface '{name}' has no '<nil>' address"));
+            }
+            GossipAddr::One(bind) => bind,
+        };
+        if bind.ip() != IpAddr::V4(Ipv4Addr::UNSPECIFIED) {
             return if self.addrs.contains(&bind.ip()) {
-                Ok((bind, None))
+                Ok(Bind { addr: bind, shown: bind.to_string(), from_interface: None })
             } else {
                 invalid(format!("Interface '{name}' has no '{}' address", bind.ip()))
             };
@@ -467,7 +500,10 @@ impl Interface {
             IpAddr::V6(ip) => ip.is_unicast_link_local(),
         };
         match self.addrs.iter().find(|ip| !link_local(ip)) {
-            Some(ip) => Ok((SocketAddr::new(*ip, bind.port()), Some(name))),
+            Some(ip) => {
+                let addr = SocketAddr::new(*ip, bind.port());
+                Ok(Bind { addr, shown: addr.to_string(), from_interface: Some(name) })
+            }
             None => invalid(format!("Failed to find usable address for interface '{name}'")),
         }
     }
@@ -560,6 +596,14 @@ mod tests {
                 r#"{"interface":"lo","bind":"127.0.0.20"}"#,
                 "Interface 'lo' has no '127.0.0.20' address",
             ),
+            (r#"{"interface":"lo","bind":":7946"}"#, "Interface 'lo' has no '<nil>' address"),
+            (r#"{"interface":"lo","bind":"[::]"}"#, "Interface 'lo' has no '::' address"),
+            (
+                r#"{"bind":"127.0.0.1:no-such"}"#,
+                "Invalid bind address: lookup tcp/no-such: unknown port",
+            ),
+            (r#"{"bind":"127.0.0.1:70000"}"#, "Invalid bind address: address 70000: invalid port"),
+            (r#"{"bind":"0177.0.0.1"}"#, "Invalid bind address: lookup 0177.0.0.1: no such host"),
             (
                 r#"{"advertise":"1:2:3"}"#,
                 "Invalid advertise address: address 1:2:3: too many colons in address",
@@ -634,6 +678,11 @@ mod tests {
         assert_eq!(bind(r#"{"bind":"127.0.0.2"}"#), "127.0.0.2:7946");
         assert_eq!(bind(r#"{"bind":"[::1]"}"#), "[::1]:7946");
         assert_eq!(bind(r#"{"bind":"[::1]:99"}"#), "[::1]:99");
+        assert_eq!(bind(r#"{"bind":"[::ffff:127.0.0.1]"}"#), "127.0.0.1:7946");
+        assert_eq!(bind(r#"{"bind":"127.0.0.1:"}"#), "127.0.0.1:0");
+        assert_eq!(bind(r#"{"bind":"127.0.0.1:https"}"#), "127.0.0.1:443");
+        assert_eq!(bind(r#"{"bind":":99"}"#), "[::]:99");
+        assert_eq!(build(r#"{"bind":":99"}"#).unwrap().0.bind_shown, ":99");
         assert_eq!(bind(r#"{"interface":"lo"}"#), "127.0.0.1:7946");
     }
 

@@ -3,6 +3,7 @@
 mod error_texts;
 pub mod go_base64;
 pub mod go_duration;
+pub mod go_json;
 pub mod go_net;
 mod hash;
 mod instant;

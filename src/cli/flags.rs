@@ -38,6 +38,8 @@ pub enum Kind {
 /// Arguments that were parsed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Parsed {
+    /// The positionals as they were given, which need not be UTF-8.
+    pub raw: Vec<Vec<u8>>,
     values: BTreeMap<&'static str, Vec<String>>,
     /// Flags and their values in the order in which they came.
     pub order: Vec<(&'static str, String)>,

@@ -5,11 +5,13 @@
 
 mod commands;
 mod complete;
+mod event_text;
 mod flags;
 mod help;
 mod output;
+mod similar;
 
-use std::process::ExitCode;
+use std::{ffi::OsString, os::unix::ffi::OsStrExt as _, process::ExitCode};
 
 pub use flags::{Flag, Kind, ParseError, Parsed};
 pub use help::CommandSpec;
@@ -19,6 +21,8 @@ pub use help::CommandSpec;
 pub enum Failure {
     /// Say this.
     Message(String),
+    /// Say this, and on stderr what the reason may be.
+    Hinted(String, &'static str),
     /// Say this, then how the command is used.
     Usage(String),
     /// Say how the command is used.
@@ -38,12 +42,14 @@ impl From<crate::client::Error> for Failure {
 }
 
 /// Runs the program with the arguments after its name.
-pub fn run(args: Vec<String>) -> ExitCode {
+pub fn run(args: Vec<OsString>) -> ExitCode {
     ExitCode::from(dispatch(&args))
 }
 
 /// The exit code for each way to end; the only place that decides it.
-fn dispatch(args: &[String]) -> u8 {
+fn dispatch(raw: &[OsString]) -> u8 {
+    let texts: Vec<_> = raw.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
+    let args = texts.as_slice();
     // Go's main looks for these two before anything else, wherever they are.
     if args.iter().any(|arg| arg == "-v" || arg == "--version") {
         return finish(commands::VERSION, (commands::VERSION.run)(&Parsed::default()));
@@ -61,6 +67,7 @@ fn dispatch(args: &[String]) -> u8 {
     };
     let Some(command) = commands::ALL.iter().find(|command| command.name == name) else {
         help::print_commands(commands::ALL);
+        output::error_line(&unknown_command(name));
         return if invocation.help { 0 } else { 127 };
     };
     if invocation.help {
@@ -76,11 +83,27 @@ fn dispatch(args: &[String]) -> u8 {
         return 1;
     }
     let result = match flags::parse(command.flags, invocation.rest) {
-        Ok(parsed) => (command.run)(&parsed),
+        Ok(mut parsed) => {
+            // What follows the flags is bytes to whom it matters.
+            let after = raw.len() - parsed.positionals.len();
+            let bytes = raw.get(after..).unwrap_or_default().iter();
+            parsed.raw = bytes.map(|arg| arg.as_bytes().to_vec()).collect();
+            (command.run)(&parsed)
+        }
         Err(_) if command.ignores_flags => (command.run)(&Parsed::default()),
         Err(error) => Err(Failure::Flags(error)),
     };
     finish(*command, result)
+}
+
+/// Go's only prints the list.
+fn unknown_command(name: &str) -> String {
+    let mut text = format!("Unknown command '{name}'.");
+    let names = commands::ALL.iter().map(|command| command.name);
+    if let Some(near) = similar::nearest(name, names) {
+        text.push_str(&format!(" Did you mean '{near}'?"));
+    }
+    text
 }
 
 /// Its flags have the simulator's own syntax.
@@ -98,6 +121,10 @@ fn finish(command: CommandSpec, result: Result<(), Failure>) -> u8 {
         Err(Failure::Code(code)) => return code,
         Err(Failure::Silent) => {}
         Err(Failure::Message(message)) => output::line(&format!("{prefix}{message}")),
+        Err(Failure::Hinted(message, hint)) => {
+            output::line(&format!("{prefix}{message}"));
+            output::error_line(hint);
+        }
         Err(Failure::Usage(message)) => {
             output::line(&format!("{message}\n\n{}", help::text(&command)));
         }
@@ -108,6 +135,14 @@ fn finish(command: CommandSpec, result: Result<(), Failure>) -> u8 {
         Err(Failure::Flags(error)) => {
             output::error_line(&error.to_string());
             output::line(&format!("{prefix}{}", help::text(&command)));
+            if let ParseError::Undefined(name) = error {
+                let names = command.flags.iter().copied().flatten().map(|flag| flag.name);
+                let near = similar::nearest(&name, names);
+                // The line above the help has scrolled away.
+                if let Some(near) = near {
+                    output::error_line(&format!("Unknown flag -{name}. Did you mean -{near}?"));
+                }
+            }
         }
     }
     1

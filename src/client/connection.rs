@@ -26,6 +26,7 @@ use crate::{
         self, FrameReader, RpcError, decode,
         protocol::{RESPONSE_BYTES_MAX, ResponseHeader, errors},
     },
+    transport::{self, Network},
 };
 
 /// Records held for whoever reads a stream; what comes beyond that is dropped and counted.
@@ -220,15 +221,10 @@ async fn dial(addr: &str) -> Result<(Input, Output), Error> {
         return dial_unix(path.strip_prefix("//").unwrap_or(path)).await;
     }
     let fail = |text: String| Error::Dial(format!("dial tcp{text}"));
-    let (host, port) = go_net::split_host_port(addr).map_err(|text| fail(format!(": {text}")))?;
-    let number: u16 =
-        port.parse().map_err(|_| fail(format!(": lookup tcp/{port}: unknown port")))?;
-    let host = if host.is_empty() { "127.0.0.1" } else { host };
-    let found = tokio::net::lookup_host((host, number)).await;
-    let found: Vec<_> =
-        found.map_err(|_| fail(format!(": lookup {host}: no such host")))?.collect();
-    let mut last = fail(format!(": lookup {host}: no such host"));
-    for addr in found {
+    let found = transport::resolve_async(Network::Tcp, addr).await;
+    let found = found.map_err(|reason| fail(format!(": {reason}")))?;
+    let mut first = None;
+    for addr in found.to_dial() {
         match TcpStream::connect(addr).await {
             Ok(stream) => {
                 rpc::tune(&stream);
@@ -236,11 +232,12 @@ async fn dial(addr: &str) -> Result<(Input, Output), Error> {
                 return Ok((Box::new(input), Box::new(output)));
             }
             Err(error) => {
-                last = fail(format!(" {addr}: connect: {}", go_net::error_text(&error)));
+                let reason = go_net::error_text(&error);
+                first.get_or_insert(fail(format!(" {addr}: connect: {reason}")));
             }
         }
     }
-    Err(last)
+    Err(first.unwrap_or_else(|| fail(format!(": lookup {addr}: no such host"))))
 }
 
 #[cfg(unix)]

@@ -23,8 +23,10 @@ pub(super) fn announced(
         return Some(Announced { bytes: short(addr.ip()), addr });
     }
     if bind.is_unspecified() {
-        // Go announces a literal `::` when bound to it, which no peer can reach.
-        let ip = private_ip(&interfaces(), default_route())?;
+        // Go announces a literal `::` when bound to it, which no peer can reach: only where
+        // there is nothing better.
+        let found = private_ip(&interfaces(), default_route());
+        let ip = found.or(Some(bind).filter(IpAddr::is_ipv6))?;
         return Some(Announced { bytes: long(ip), addr: SocketAddr::new(ip, bound.port()) });
     }
     let addr = SocketAddr::new(bound.ip().to_canonical(), bound.port());

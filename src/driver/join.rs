@@ -3,6 +3,7 @@
 use std::{future::Future, io, net::IpAddr, pin::Pin, time::Duration};
 
 use super::caught::unless_it_panics;
+use crate::transport;
 
 /// Finds the addresses behind a host name.
 pub trait Resolver: Send + Sync {
@@ -19,12 +20,7 @@ pub struct SystemResolver;
 
 impl Resolver for SystemResolver {
     fn resolve<'a>(&'a self, host: &'a str) -> Resolving<'a> {
-        Box::pin(async move {
-            let addrs = tokio::net::lookup_host((host, 0)).await?;
-            let mut ips = addrs.map(|addr| addr.ip().to_canonical()).collect::<Vec<_>>();
-            ips.dedup();
-            Ok(ips)
-        })
+        Box::pin(transport::host_ips(host))
     }
 }
 

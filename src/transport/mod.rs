@@ -2,9 +2,12 @@
 
 #[cfg(feature = "memberlist")]
 mod crate_memberlist;
+mod hosts;
 mod net;
 #[cfg(feature = "quic")]
 mod quic;
+#[cfg(feature = "agent")]
+mod resolve;
 #[cfg(feature = "tls")]
 mod tls;
 
@@ -14,9 +17,14 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 #[cfg(feature = "memberlist")]
 pub use crate_memberlist::{MemberlistStream, MemberlistTransport};
+pub(crate) use hosts::host_ips;
+#[cfg(feature = "agent")]
+pub(crate) use net::listen;
 pub use net::{BindError, NetTransport, SocketKind};
 #[cfg(feature = "quic")]
 pub use quic::{QuicStream, QuicTransport};
+#[cfg(feature = "agent")]
+pub(crate) use resolve::{Network, Prefer, resolve, resolve_async};
 #[cfg(feature = "tls")]
 pub use tls::TlsTransport;
 /// What the transports are configured with.

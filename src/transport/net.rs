@@ -2,7 +2,7 @@
 
 use std::{
     fmt, io,
-    net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket as StdUdpSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket as StdUdpSocket},
     time::Duration,
 };
 
@@ -22,6 +22,8 @@ pub struct NetTransport {
     /// The same socket: reads and writes that do not wait for the runtime to notice readiness.
     direct: StdUdpSocket,
     local: SocketAddr,
+    /// The sockets are of IPv6, which serve IPv4 too where they are bound to no address.
+    is_ipv6: bool,
 }
 
 /// Which socket could not be bound.
@@ -96,19 +98,21 @@ impl NetTransport {
             bind_tcp(addr).map_err(|source| BindError { kind: SocketKind::Tcp, addr, source })?;
         let local =
             tcp.local_addr().map_err(|source| BindError { kind: SocketKind::Tcp, addr, source })?;
+        let is_ipv6 = local.is_ipv6();
         let addr = SocketAddr::new(addr.ip(), local.port());
         let (udp, direct) =
             bind_udp(addr).map_err(|source| BindError { kind: SocketKind::Udp, addr, source })?;
-        Ok(Self { tcp, udp, direct, local })
+        // As it was asked for: `0.0.0.0` stays what it is called.
+        Ok(Self { tcp, udp, direct, local: addr, is_ipv6 })
     }
 
     /// The address in the form the socket wants: an IPv6 socket takes IPv4 only mapped.
     fn to_socket(&self, to: SocketAddr) -> SocketAddr {
-        match (self.local, to.ip()) {
-            (SocketAddr::V6(_), IpAddr::V4(ip)) => {
+        match to.ip() {
+            IpAddr::V4(ip) if self.is_ipv6 => {
                 SocketAddr::new(ip.to_ipv6_mapped().into(), to.port())
             }
-            (SocketAddr::V6(_), IpAddr::V6(_)) | (SocketAddr::V4(_), _) => to,
+            IpAddr::V4(_) | IpAddr::V6(_) => to,
         }
     }
 }
@@ -140,7 +144,9 @@ impl Transport for NetTransport {
     }
 
     async fn connect(&self, to: SocketAddr) -> io::Result<TcpStream> {
-        let stream = TcpStream::connect(to).await?;
+        // Go dials this machine by IPv4 then, the system the one of the family.
+        let here = SocketAddr::from((Ipv4Addr::LOCALHOST, to.port()));
+        let stream = TcpStream::connect(if to.ip().is_unspecified() { here } else { to }).await?;
         stream.set_nodelay(true)?;
         keep_alive(&stream);
         Ok(stream)
@@ -162,7 +168,17 @@ fn keep_alive(stream: &TcpStream) {
     let _ = SockRef::from(stream).set_tcp_keepalive(&keepalive);
 }
 
+/// Listens for streams. An address that is unspecified, of either family, means both.
+#[cfg(feature = "agent")]
+pub(crate) fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
+    bind_tcp(addr)
+}
+
 fn bind_tcp(addr: SocketAddr) -> io::Result<TcpListener> {
+    on_both_families(addr, bind_tcp_as_is)
+}
+
+fn bind_tcp_as_is(addr: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     // As Go does: a restart must not wait for connections of the last run.
     #[cfg(not(windows))]
@@ -175,7 +191,7 @@ fn bind_tcp(addr: SocketAddr) -> io::Result<TcpListener> {
 }
 
 fn bind_udp(addr: SocketAddr) -> io::Result<(UdpSocket, StdUdpSocket)> {
-    let direct: StdUdpSocket = datagram_socket(addr)?.into();
+    let direct: StdUdpSocket = on_both_families(addr, datagram_socket)?.into();
     Ok((UdpSocket::from_std(direct.try_clone()?)?, direct))
 }
 
@@ -187,6 +203,22 @@ pub(super) fn datagram_socket(addr: SocketAddr) -> io::Result<Socket> {
     socket.set_nonblocking(true)?;
     widen(&socket);
     Ok(socket)
+}
+
+/// `0.0.0.0` is bound as `::`, so that one socket serves both families, unless the system has no
+/// IPv6. Go: `favoriteAddrFamily`.
+fn on_both_families<T>(
+    addr: SocketAddr,
+    bind: impl Fn(SocketAddr) -> io::Result<T>,
+) -> io::Result<T> {
+    if addr.ip() != IpAddr::V4(Ipv4Addr::UNSPECIFIED) {
+        return bind(addr);
+    }
+    let both = bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, addr.port())));
+    match both {
+        Err(error) if error.kind() != io::ErrorKind::AddrInUse => bind(addr),
+        both => both,
+    }
 }
 
 /// `::` means both families, whatever the system's default is.
@@ -272,6 +304,30 @@ mod tests {
         six.try_send_to(b"y", from).unwrap();
         four.readable().await.unwrap();
         assert_eq!(four.try_recv_from(&mut [0; 4]).unwrap(), (1, to));
+    }
+
+    #[tokio::test]
+    async fn the_unspecified_address_of_ipv4_serves_both_families() {
+        if NetTransport::bind("[::1]:0".parse().unwrap()).is_err() {
+            return; // A system without IPv6.
+        }
+        let all = bind("0.0.0.0:0");
+        assert!(all.local_addr().is_ipv4());
+        let port = all.local_addr().port();
+        for ip in ["127.0.0.1", "[::1]"] {
+            let peer = bind(&format!("{ip}:0"));
+            let to: SocketAddr = format!("{ip}:{port}").parse().unwrap();
+            peer.try_send_to(b"x", to).unwrap();
+            all.readable().await.unwrap();
+            let (_, from) = all.try_recv_from(&mut [0; 4]).unwrap();
+            assert_eq!(from, peer.local_addr());
+            all.try_send_to(b"y", from).unwrap();
+            peer.readable().await.unwrap();
+            assert_eq!(peer.try_recv_from(&mut [0; 4]).unwrap(), (1, to));
+            let (dialled, accepted) = tokio::join!(peer.connect(to), all.accept());
+            assert_eq!(accepted.unwrap().1.ip(), to.ip());
+            drop(dialled.unwrap());
+        }
     }
 
     #[tokio::test]

@@ -1,7 +1,7 @@
 //! The RPC's socket.
 
 use std::{
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
@@ -19,7 +19,11 @@ use super::{
     admission::{Admission, Origin, origin},
     session,
 };
-use crate::{base::go_net, rpc};
+use crate::{
+    base::go_net,
+    rpc,
+    transport::{self, Network, Prefer},
+};
 
 /// A bound socket, or none.
 pub(in crate::agent) enum Listener {
@@ -37,24 +41,16 @@ impl Listener {
         if let Some(path) = addr.strip_prefix("unix:") {
             return Self::bind_unix(path.strip_prefix("//").unwrap_or(path).into());
         }
-        let fail = |text: String| AgentError::Rpc(text);
-        let (host, port) =
-            go_net::split_host_port(addr).map_err(|text| fail(format!("listen tcp: {text}")))?;
-        let port: u16 = port
-            .parse()
-            .map_err(|_| fail(format!("listen tcp: lookup tcp/{port}: unknown port")))?;
-        let bound = match host {
-            // All addresses, also where there is no IPv6.
-            "" => match TcpListener::bind(("::", port)).await {
-                Err(error) if error.kind() != std::io::ErrorKind::AddrInUse => {
-                    TcpListener::bind(("0.0.0.0", port)).await
-                }
-                bound => bound,
-            },
-            host => TcpListener::bind((host, port)).await,
+        let found = transport::resolve_async(Network::Tcp, addr).await;
+        let found = found.map_err(|reason| AgentError::Rpc(format!("listen tcp: {reason}")))?;
+        let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, found.port));
+        let (to, shown) = match found.one(Prefer::Four) {
+            Some(to) => (to, to.to_string()),
+            None => (any, format!(":{}", found.port)),
         };
-        bound.map(Self::Tcp).map_err(|error| {
-            fail(format!("listen tcp {addr}: bind: {}", go_net::error_text(&error)))
+        transport::listen(to).map(Self::Tcp).map_err(|error| {
+            let reason = go_net::error_text(&error);
+            AgentError::Rpc(format!("listen tcp {shown}: bind: {reason}"))
         })
     }
 
@@ -64,6 +60,15 @@ impl Listener {
             Self::Tcp(listener) => listener.local_addr().ok(),
             Self::Unix { .. } | Self::Off => None,
         }
+    }
+
+    /// What can be said of an address without binding it.
+    pub(in crate::agent) fn check(addr: &str) -> Result<(), AgentError> {
+        if addr == "off" || addr.starts_with("unix:") {
+            return Ok(());
+        }
+        let found = transport::resolve(Network::Tcp, addr);
+        found.map(drop).map_err(|reason| AgentError::Rpc(format!("listen tcp: {reason}")))
     }
 
     fn bind_unix(path: PathBuf) -> Result<Self, AgentError> {

@@ -26,6 +26,12 @@ pub(in crate::agent) struct Syslog {
     pause_until: Option<Instant>,
 }
 
+fn index(facility: &str) -> Result<usize, String> {
+    let upper = facility.to_uppercase();
+    let index = FACILITIES.iter().position(|known| *known == upper);
+    index.ok_or_else(|| format!("invalid syslog facility: {facility}"))
+}
+
 impl Syslog {
     /// Connects.
     ///
@@ -35,10 +41,16 @@ impl Syslog {
         Self::open_at(facility, &SOCKETS.map(Path::new))
     }
 
+    /// Whether there is such a facility.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(in crate::agent) fn check(facility: &str) -> Result<(), String> {
+        index(facility).map(drop)
+    }
+
     fn open_at(facility: &str, sockets: &[&Path]) -> Result<Self, String> {
-        let upper = facility.to_uppercase();
-        let index = FACILITIES.iter().position(|known| *known == upper);
-        let index = index.ok_or_else(|| format!("invalid syslog facility: {facility}"))?;
+        let index = index(facility)?;
         // FTP is 11; the local ones begin at 16.
         let facility = if index >= 12 { index + 4 } else { index } as u8;
         let paths: Vec<PathBuf> = sockets.iter().map(|path| path.to_path_buf()).collect();

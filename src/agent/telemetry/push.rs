@@ -11,6 +11,7 @@ use tokio::{
 use tracing::warn;
 
 use super::Kind;
+use crate::transport::{self, Network};
 
 /// Lines that wait; more are dropped. Go: the channel of either sink.
 const QUEUE_MAX: usize = 4096;
@@ -111,7 +112,8 @@ async fn gather(
 }
 
 async fn connect_udp(addr: &str) -> io::Result<UdpSocket> {
-    let to = tokio::net::lookup_host(addr).await?.next();
+    let found = transport::resolve_async(Network::Udp, addr).await.map_err(io::Error::other)?;
+    let to = found.to_dial().into_iter().next();
     let to = to.ok_or_else(|| io::Error::other("no address"))?;
     let any: &str = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
     let socket = UdpSocket::bind(any).await?;
@@ -119,9 +121,14 @@ async fn connect_udp(addr: &str) -> io::Result<UdpSocket> {
     Ok(socket)
 }
 
+async fn connect_tcp(addr: &str) -> io::Result<TcpStream> {
+    let found = transport::resolve_async(Network::Tcp, addr).await.map_err(io::Error::other)?;
+    TcpStream::connect(found.to_dial().as_slice()).await
+}
+
 async fn run_statsite(addr: String, mut lines: mpsc::Receiver<String>) {
     loop {
-        match timeout(WRITE_MAX, TcpStream::connect(&addr)).await {
+        match timeout(WRITE_MAX, connect_tcp(&addr)).await {
             Ok(Ok(mut stream)) => {
                 let _ = stream.set_nodelay(true);
                 loop {

@@ -5,16 +5,16 @@ use super::{
         complete,
         output::{Json, bytes, line},
     },
-    ALL, CommandSpec, FORMAT, Failure, Parsed, say,
+    ALL, CommandSpec, FORMAT, Failure, Parsed, wants_json,
 };
-use crate::agent::{FileConfig, Settings};
+use crate::agent::{self, FileConfig, Settings};
 
 pub(super) const VALIDATE: CommandSpec = CommandSpec {
     name: "validate",
     synopsis: "Checks configuration files without starting an agent",
     arguments: "file-or-directory ...",
-    about: "Reads configuration files as the agent does, one after the other, and tells the \
-            first mistake.",
+    about: "Checks all that the agent checks before it opens a socket, tells the first mistake in the \
+            agent's words, and what only a start can tell.",
     flags: &[FORMAT],
     ignores_flags: false,
     error_prefix: "",
@@ -27,11 +27,24 @@ fn validate(args: &Parsed) -> Result<(), Failure> {
     }
     let message = |error: crate::agent::AgentError| Failure::Message(error.to_string());
     let config = FileConfig::read_all(&args.positionals).map_err(message)?;
-    let (_, warnings) = Settings::build(config).map_err(message)?;
-    for warning in warnings {
-        line(&warning);
+    let (settings, warnings) = Settings::build(config).map_err(message)?;
+    let unchecked = agent::check(&settings).map_err(message)?;
+    if !wants_json(args)? {
+        warnings.iter().for_each(|warning| line(warning));
+        line("Configuration is valid!");
+        for what in unchecked {
+            line(&format!("Not checked: {what}"));
+        }
+        return Ok(());
     }
-    say(args, "Configuration is valid!", Json::object([("valid", Json::Bool(true))]))
+    let texts = |texts: Vec<String>| Json::List(texts.into_iter().map(Json::Text).collect());
+    let json = [
+        ("valid", Json::Bool(true)),
+        ("warnings", texts(warnings)),
+        ("not_checked", texts(unchecked)),
+    ];
+    line(&Json::object(json).pretty());
+    Ok(())
 }
 
 pub(super) const COMPLETION: CommandSpec = CommandSpec {

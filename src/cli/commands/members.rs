@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use super::{
     super::output::{Json, columns, line},
-    CommandSpec, FORMAT, Failure, Flag, Kind, Parsed, RPC, block_on, connect, failed, flag,
-    say_trimmed, tags,
+    CommandSpec, FORMAT, Failure, Flag, Kind, Parsed, RPC, block_on, connect, expression, failed,
+    flag, say_trimmed, tags,
 };
 use crate::{base::go_net, client::MemberFilter, rpc::protocol::Member};
 
@@ -42,6 +42,12 @@ fn run(args: &Parsed) -> Result<(), Failure> {
     if let Some(role) = args.text("role").filter(|role| !role.is_empty()) {
         line("Deprecation warning: 'Role' has been replaced with 'Tags'");
         filter.tags.insert("role".to_owned(), role.to_owned());
+    }
+    // The agent anchors them like this.
+    let given = [("name", &filter.name), ("status", &filter.status)];
+    let tags = filter.tags.values().map(|expr| ("tag", expr));
+    for (flag, expr) in given.into_iter().chain(tags) {
+        expression(flag, expr, true)?;
     }
     block_on(async {
         let client = connect(args).await?;
@@ -91,12 +97,16 @@ fn json(members: &[Member]) -> Json {
 }
 
 fn addr(member: &Member) -> String {
+    go_net::join_host_port(&address(member), member.port)
+}
+
+/// A member's address as Go shows it.
+pub(in crate::cli) fn address(member: &Member) -> String {
     let bytes = &member.addr.0;
-    let ip = match (<[u8; 4]>::try_from(&**bytes), <[u8; 16]>::try_from(&**bytes)) {
+    match (<[u8; 4]>::try_from(&**bytes), <[u8; 16]>::try_from(&**bytes)) {
         (Ok(v4), _) => IpAddr::from(v4).to_string(),
         (_, Ok(v6)) => IpAddr::from(v6).to_canonical().to_string(),
         _ if bytes.is_empty() => "<nil>".to_owned(),
         _ => format!("?{}", bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()),
-    };
-    go_net::join_host_port(&ip, member.port)
+    }
 }

@@ -15,10 +15,13 @@ use std::{collections::BTreeMap, future::Future};
 
 use tokio::{signal::unix::SignalKind, sync::oneshot};
 
+pub(super) use members::address;
+
 use super::{CommandSpec, Failure, Flag, Kind, Parsed, output};
 use crate::{
     base::Secret,
-    client::{Client, Config},
+    client::{Client, Config, Error},
+    serf::RegexCache,
 };
 
 /// All commands.
@@ -113,9 +116,13 @@ async fn connect(args: &Parsed) -> Result<Client, Failure> {
     let auth = args.text("rpc-auth").map(str::to_owned).or_else(|| variable("SERF_RPC_AUTH"));
     let mut config = Config::new(addr.unwrap_or_else(|| "127.0.0.1:7373".to_owned()));
     config.auth_key = secret("rpc-auth", &auth.unwrap_or_default())?;
-    Client::connect(config)
-        .await
-        .map_err(|error| Failure::Message(format!("Error connecting to Serf agent: {error}")))
+    Client::connect(config).await.map_err(|error| {
+        let text = format!("Error connecting to Serf agent: {error}");
+        match error {
+            Error::Closed => Failure::Hinted(text, NOT_AN_AGENT),
+            _ => Failure::Message(text),
+        }
+    })
 }
 
 /// A secret from the command line, or from the file that it names.
@@ -123,11 +130,36 @@ fn secret(what: &str, written: &str) -> Result<Secret, Failure> {
     crate::agent::resolve_secret(what, written).map_err(|error| Failure::Message(error.to_string()))
 }
 
-/// For `map_err`: Go's prefix before what went wrong.
-fn failed<E: std::fmt::Display>(what: &str) -> impl FnOnce(E) -> Failure {
+/// For `map_err`: Go's prefix before what went wrong, and behind it the likely reason where Go's
+/// words name none.
+fn failed(what: &str) -> impl FnOnce(Error) -> Failure {
     let what = what.to_owned();
-    move |error| Failure::Message(format!("{what}: {error}"))
+    move |error| {
+        let text = format!("{what}: {error}");
+        match &error {
+            Error::Closed => Failure::Hinted(text, AGENT_CLOSED),
+            Error::Agent(reason) if reason.trim_end().ends_with("EOF") => {
+                Failure::Hinted(text, PEER_CLOSED)
+            }
+            _ => Failure::Message(text),
+        }
+    }
 }
+
+/// Refuses an expression that is none of Go's dialect: the agent would close the connection over
+/// it. Those about members it compiles anchored.
+fn expression(flag: &str, text: &str, anchored: bool) -> Result<(), Failure> {
+    let whole = if anchored { format!("^{text}$") } else { text.to_owned() };
+    let text = format!("Error: Invalid regular expression for -{flag}: '{text}'");
+    RegexCache::default().compile(whole.as_bytes()).map(drop).ok_or(Failure::Message(text))
+}
+
+const NOT_AN_AGENT: &str = "The other side closed the connection at once: -rpc-addr must be the \
+    address of an agent's RPC (port 7373), not that of its gossip (port 7946).";
+const AGENT_CLOSED: &str =
+    "The agent closed the connection: it has stopped, or it refused the request.";
+const PEER_CLOSED: &str = "The member closed the connection: its label or its encryption key may \
+    differ from this agent's, or the address is not one for gossip.";
 
 /// `k=v` flags.
 fn tags(args: &[String]) -> Result<BTreeMap<String, String>, Failure> {

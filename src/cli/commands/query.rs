@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     super::output::{Json, bytes, line},
-    CommandSpec, FORMAT, Failure, Flag, Kind, Parsed, RPC, connect, failed, flag, missing,
+    CommandSpec, FORMAT, Failure, Flag, Kind, Parsed, RPC, connect, expression, failed, flag,
+    missing,
     small::name_and_payload,
     tags, until_interrupt,
 };
@@ -17,7 +18,8 @@ pub(super) const QUERY: CommandSpec = CommandSpec {
     name: "query",
     synopsis: "Send a query to the Serf cluster",
     arguments: "[options] name [payload]",
-    about: "Asks all members, or some, and shows their answers until the time is over.",
+    about: "Asks all members, or some, and shows their answers until all have answered or the time \
+            is over.",
     flags: &[FLAGS, FORMAT, RPC],
     ignores_flags: false,
     error_prefix: "",
@@ -34,6 +36,12 @@ const FLAGS: &[Flag] = &[
         "How many other members send each answer a second time; 0 to 255.",
     ),
     flag("tag", Kind::List, "<key>=<regexp>", "Only members whose tag matches; can be repeated."),
+    flag(
+        "until-timeout",
+        Kind::Bool,
+        "",
+        "Wait until the time is over, also when all who were asked have answered.",
+    ),
     flag("timeout", Kind::Duration, "15s", "How long to wait; by the cluster's size unless set."),
 ];
 
@@ -50,8 +58,11 @@ fn run(args: &Parsed) -> Result<(), Failure> {
         relay_factor,
         timeout: args.duration("timeout").unwrap_or(0),
         name: name.to_owned(),
-        payload: Blob(payload.as_bytes().to_vec()),
+        payload: Blob(payload.to_vec()),
     };
+    for expr in query.filter_tags.iter().flat_map(BTreeMap::values) {
+        expression("tag", expr, false)?;
+    }
     let name = name.to_owned();
     until_interrupt(args, Err(Failure::Silent), move |args| async move {
         let client = connect(&args).await?;
@@ -61,36 +72,77 @@ fn run(args: &Parsed) -> Result<(), Failure> {
             other => return Err(Failure::Message(format!("Invalid format: {other}"))),
         };
         let acks = query.request_ack;
-        // Without acks, silence is no sign of trouble.
-        let expected = if acks { missing::expected(&client, &query).await } else { None };
+        let expected = missing::expected(&client, &query).await.unwrap_or_default();
+        let mut asked = Asked::new(expected, acks);
+        asked.known &= !args.bool("until-timeout");
         let stream = client.query(query).await.map_err(failed("Error sending query"))?;
-        let expected = expected.unwrap_or_default();
         if json {
-            print_json(stream, expected).await
+            print_json(stream, asked).await
         } else {
-            print_text(stream, &name, acks, expected).await
+            print_text(stream, &name, acks, asked).await
         }
     })
+}
+
+/// Who is to answer; nobody: that is not known.
+#[derive(Default)]
+struct Asked {
+    known: bool,
+    /// Who has not acked, and who has not answered.
+    acks: BTreeSet<String>,
+    responses: BTreeSet<String>,
+    /// Without acks, silence is no sign of trouble.
+    silence_is_fine: bool,
+}
+
+impl Asked {
+    fn new(expected: BTreeSet<String>, acks: bool) -> Self {
+        Self {
+            known: !expected.is_empty(),
+            acks: if acks { expected.clone() } else { BTreeSet::new() },
+            responses: expected,
+            silence_is_fine: !acks,
+        }
+    }
+
+    /// Takes what came.
+    fn note(&mut self, event: &QueryEvent) {
+        match event {
+            QueryEvent::Ack(from) => self.acks.remove(from),
+            QueryEvent::Response { from, .. } => self.responses.remove(from),
+        };
+    }
+
+    fn all_answered(&self) -> bool {
+        self.known && self.acks.is_empty() && self.responses.is_empty()
+    }
+
+    /// Of whom nothing came.
+    fn silent(&self) -> Vec<String> {
+        if self.silence_is_fine {
+            return Vec::new();
+        }
+        self.acks.intersection(&self.responses).cloned().collect()
+    }
 }
 
 async fn print_text(
     mut stream: QueryStream,
     name: &str,
     acks: bool,
-    mut silent: BTreeSet<String>,
+    mut asked: Asked,
 ) -> Result<(), Failure> {
     line(&format!("Query '{name}' dispatched"));
     let (mut total_acks, mut total_responses) = (0, 0);
     while let Some(event) = stream.recv().await? {
+        asked.note(&event);
         match event {
             QueryEvent::Ack(from) => {
                 total_acks += 1;
-                silent.remove(&from);
                 line(&format!("Ack from '{from}'"));
             }
             QueryEvent::Response { from, payload } => {
                 total_responses += 1;
-                silent.remove(&from);
                 let payload = payload.strip_suffix(b"\n").unwrap_or(&payload);
                 let mut out = format!("Response from '{from}': ").into_bytes();
                 out.extend_from_slice(payload);
@@ -98,31 +150,37 @@ async fn print_text(
                 bytes(&out);
             }
         }
+        if asked.all_answered() {
+            break;
+        }
     }
     if acks {
         line(&format!("Total Acks: {total_acks}"));
     }
     line(&format!("Total Responses: {total_responses}"));
-    missing::print("Missing acks from", &Vec::from_iter(silent));
+    missing::print("Missing acks from", &asked.silent());
     Ok(())
 }
 
-async fn print_json(mut stream: QueryStream, mut silent: BTreeSet<String>) -> Result<(), Failure> {
+async fn print_json(mut stream: QueryStream, mut asked: Asked) -> Result<(), Failure> {
     let (mut acks, mut responses) = (Vec::new(), BTreeMap::new());
     while let Some(event) = stream.recv().await? {
+        asked.note(&event);
         match event {
             QueryEvent::Ack(from) => {
-                silent.remove(&from);
                 acks.push(Json::Text(from));
             }
             QueryEvent::Response { from, payload } => {
-                silent.remove(&from);
                 responses.insert(from, Json::text(String::from_utf8_lossy(&payload)));
             }
+        }
+        if asked.all_answered() {
+            break;
         }
     }
     let acks = if acks.is_empty() { Json::Null } else { Json::List(acks) };
     let mut fields = vec![("Acks", acks), ("Responses", Json::object(responses))];
+    let silent = asked.silent();
     if !silent.is_empty() {
         // Not in Go's output.
         fields.push(("Missing", Json::List(silent.into_iter().map(Json::Text).collect())));

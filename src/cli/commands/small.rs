@@ -1,8 +1,9 @@
 //! Commands with one call and one line.
 
 use super::{
-    super::output::Json, CommandSpec, FORMAT, Failure, Flag, Kind, Parsed, RPC, block_on, connect,
-    failed, flag, say, tags, wants_json,
+    super::output::{Json, line},
+    CommandSpec, FORMAT, Failure, Flag, Kind, Parsed, RPC, block_on, connect, failed, flag, say,
+    tags, wants_json,
 };
 use crate::{base::go_base64, rpc::protocol::Coordinate, serf};
 
@@ -50,7 +51,7 @@ pub(super) const KEYGEN: CommandSpec = CommandSpec {
 fn keygen(args: &Parsed) -> Result<(), Failure> {
     let mut key = [0; 32];
     rand::TryRng::try_fill_bytes(&mut rand::rngs::SysRng, &mut key)
-        .map_err(failed("Error reading random data"))?;
+        .map_err(|error| Failure::Message(format!("Error reading random data: {error}")))?;
     let key = go_base64::encode(&key);
     say(args, &key, Json::object([("key", Json::text(&key))]))
 }
@@ -79,24 +80,22 @@ fn event(args: &Parsed) -> Result<(), Failure> {
     wants_json(args)?;
     block_on(async {
         let client = connect(args).await?;
-        client
-            .user_event(name, payload.as_bytes(), coalesce)
-            .await
-            .map_err(failed("Error sending event"))?;
+        client.user_event(name, payload, coalesce).await.map_err(failed("Error sending event"))?;
         let text = format!("Event '{name}' dispatched! Coalescing enabled: {coalesce}");
         let json = [("event", Json::text(name)), ("coalesce", Json::Bool(coalesce))];
         say(args, &text, Json::object(json))
     })
 }
 
+/// A payload is bytes.
 pub(super) fn name_and_payload<'a>(
     args: &'a Parsed,
     missing: &str,
-) -> Result<(&'a str, &'a str), Failure> {
+) -> Result<(&'a str, &'a [u8]), Failure> {
+    let payload = args.raw.get(1).map(Vec::as_slice).unwrap_or_default();
     match args.positionals.as_slice() {
         [] => Err(Failure::Usage(missing.to_owned())),
-        [name] => Ok((name, "")),
-        [name, payload] => Ok((name, payload)),
+        [name] | [name, _] => Ok((name, payload)),
         _ => Err(Failure::Usage(
             "Too many command line arguments. Only a name and payload must be specified."
                 .to_owned(),
@@ -127,13 +126,19 @@ fn force_leave(args: &Parsed) -> Result<(), Failure> {
     block_on(async {
         let client = connect(args).await?;
         let prune = args.bool("prune");
+        let members = client.members().await.map_err(failed("Error force leaving"))?;
+        let known = members.iter().any(|member| member.name == *name);
+        // Others may know whom this agent does not.
         client.force_leave(name, prune).await.map_err(failed("Error force leaving"))?;
-        // As text there is nothing to say.
-        if !json {
-            return Ok(());
+        if json {
+            let prune = Json::Bool(prune);
+            let json = [("name", Json::text(name)), ("prune", prune), ("known", Json::Bool(known))];
+            return say(args, "", Json::object(json));
         }
-        let json = [("name", Json::text(name)), ("prune", Json::Bool(prune))];
-        say(args, "", Json::object(json))
+        if !known {
+            line(&format!("No member is named '{name}'."));
+        }
+        Ok(())
     })
 }
 

@@ -1,0 +1,307 @@
+//! Goal: every way to write an address does with our agent what it does with Go's. Method: in a
+//! network namespace with a hosts file of its own, both programs are started with each address for
+//! each purpose; either both listen on the same sockets and are reached, or both fail alike.
+
+use std::{fs, net::UdpSocket, process::Command, time::Duration};
+
+use compat_tests::process::{BOTH, InTime as _, Kind, Process, poll, serf};
+
+#[test]
+fn addresses_mean_what_they_mean_to_go() {
+    let hosts = tempfile::NamedTempFile::new().unwrap();
+    fs::write(hosts.path(), HOSTS).unwrap();
+    let script = format!(
+        "mount --make-rprivate / && mount --bind {} /etc/hosts && ip link set lo up \
+         && ip link add d0 type veth peer name d1 && ip addr add 10.9.9.1/24 dev d0 \
+         && ip -6 addr add fd00:9::1/64 dev d0 nodad && ip link set d0 up && ip link set d1 up",
+        hosts.path().display()
+    );
+    let possible = Command::new("unshare").args(["-n", "-m", "sh", "-c", &script]).output_in_time();
+    if !possible.status.success() {
+        eprintln!("SKIPPED: no network namespace: {possible:?}");
+        return;
+    }
+    // Built out here, where the network is.
+    for kind in BOTH {
+        kind.program();
+    }
+    let script =
+        format!("{script} && exec \"$0\" --ignored --exact the_table_of_addresses --nocapture");
+    let parts: Vec<_> = (0..PARTS)
+        .map(|part| {
+            let mut command = Command::new("unshare");
+            command.args(["-n", "-m", "sh", "-c", &script]).arg(std::env::current_exe().unwrap());
+            command.env("PART", part.to_string());
+            Process::start(command)
+        })
+        .collect();
+    for mut process in parts {
+        let ended = poll(Duration::from_secs(600), || process.try_code());
+        let text = format!("{}\n{}", process.out(), process.err());
+        assert!(ended == Some(0) && text.contains("1 passed"), "{ended:?}\n{text}");
+    }
+}
+
+#[test]
+#[ignore = "runs inside the namespaces that addresses_mean_what_they_mean_to_go makes"]
+fn the_table_of_addresses() {
+    let part: usize = std::env::var("PART").ok().and_then(|part| part.parse().ok()).unwrap_or(0);
+    let mut different = Vec::new();
+    let (mut count, mut works) = (0, 0);
+    for case in CASES.iter().skip(part).step_by(PARTS) {
+        let [theirs, ours] = BOTH.map(|kind| outcome(kind, *case));
+        count += 1;
+        works += usize::from(theirs.starts_with("up"));
+        if ours != theirs {
+            different.push(format!("{case:?}\n  ours:   {ours}\n  theirs: {theirs}"));
+        }
+    }
+    println!("{count} addresses, {works} work");
+    assert!(count >= 20 && works >= 10, "{count} addresses, {works} work");
+    assert!(different.is_empty(), "{} differ:\n{}", different.len(), different.join("\n"));
+}
+
+/// What an address is for.
+#[derive(Clone, Copy, Debug)]
+enum For {
+    Bind,
+    /// With `-iface d0`.
+    BindOnInterface,
+    Advertise,
+    Rpc,
+    /// The agent's RPC is on all addresses, and this is where the client looks for it.
+    Client,
+    /// A second agent joins the first, which is bound to all addresses.
+    Join,
+    Statsd,
+    Statsite,
+}
+
+type Case = (For, &'static str);
+
+const HOSTS: &str = "127.0.0.1 localhost four\n::1 localhost ip6-localhost six\n\
+                     10.9.9.1 both\nfd00:9::1 both\nfd00:9::1 mixed\n10.9.9.1 mixed\n";
+
+const CASES: &[Case] = &[
+    (For::Bind, "0.0.0.0"),
+    (For::Bind, "0.0.0.0:8946"),
+    (For::Bind, "[::]"),
+    (For::Bind, "[::]:8946"),
+    (For::Bind, ":8946"),
+    (For::Bind, "127.0.0.1"),
+    (For::Bind, "127.0.0.1:8946"),
+    (For::Bind, "127.0.0.1:+8946"),
+    (For::Bind, "127.0.0.1:http-alt"),
+    (For::Bind, "127.0.0.1:HTTP"),
+    (For::Bind, "127.0.0.1:no-such-service"),
+    (For::Bind, "127.0.0.1:70000"),
+    (For::Bind, "127.0.0.1:-1"),
+    (For::Bind, "[::1]:8946"),
+    (For::Bind, "::1"),
+    (For::Bind, "[::1"),
+    (For::Bind, "[::ffff:127.0.0.1]:8946"),
+    (For::Bind, "[fd00:9::1]"),
+    (For::Bind, "[fe80::1%d0]:8946"),
+    (For::Bind, "localhost"),
+    (For::Bind, "localhost:8946"),
+    (For::Bind, "[localhost]:8946"),
+    (For::Bind, "both"),
+    (For::Bind, "mixed"),
+    (For::Bind, "six"),
+    (For::Bind, "no-such-host"),
+    (For::Bind, "127.1"),
+    (For::Bind, "0177.0.0.1"),
+    (For::Bind, "127.0.0.01"),
+    (For::Bind, "2130706433"),
+    (For::Bind, "192.0.2.1"),
+    (For::BindOnInterface, "0.0.0.0:8946"),
+    (For::BindOnInterface, "[::]:8946"),
+    (For::BindOnInterface, ":8946"),
+    (For::BindOnInterface, "both:8946"),
+    (For::BindOnInterface, "localhost:8946"),
+    (For::Advertise, "[::1]:7946"),
+    (For::Advertise, "127.0.0.1"),
+    (For::Advertise, "localhost"),
+    (For::Advertise, "mixed:7946"),
+    (For::Advertise, ":7946"),
+    (For::Advertise, "no-such-host"),
+    (For::Advertise, "127.1"),
+    (For::Rpc, "0.0.0.0:7373"),
+    (For::Rpc, "[::]:7373"),
+    (For::Rpc, ":7373"),
+    (For::Rpc, "localhost:7373"),
+    (For::Rpc, "[localhost]:7373"),
+    (For::Rpc, "mixed:7373"),
+    (For::Rpc, "six:7373"),
+    (For::Rpc, "127.0.0.1:http-alt"),
+    (For::Rpc, "127.0.0.1"),
+    (For::Rpc, "127.0.0.1:70000"),
+    (For::Rpc, "127.1:7373"),
+    (For::Rpc, "no-such-host:7373"),
+    (For::Rpc, "192.0.2.1:7373"),
+    (For::Rpc, "[::ffff:127.0.0.1]:7373"),
+    (For::Client, "127.0.0.1:7373"),
+    (For::Client, "[::1]:7373"),
+    (For::Client, "localhost:7373"),
+    (For::Client, "six:7373"),
+    (For::Client, "mixed:7373"),
+    (For::Client, "0.0.0.0:7373"),
+    (For::Client, "[::]:7373"),
+    (For::Client, ":7373"),
+    (For::Client, "127.1:7373"),
+    (For::Client, "no-such-host:7373"),
+    (For::Client, "127.0.0.1:7374"),
+    (For::Client, "127.0.0.1:no-such-service"),
+    (For::Join, "127.0.0.1"),
+    (For::Join, "[::1]:7946"),
+    (For::Join, "::1"),
+    (For::Join, "localhost"),
+    (For::Join, "mixed"),
+    (For::Join, "six:7946"),
+    (For::Join, "0.0.0.0:7946"),
+    (For::Join, "[::]:7946"),
+    (For::Join, "a/127.0.0.1:7946"),
+    (For::Join, "127.1:7946"),
+    (For::Join, "no-such-host"),
+    (For::Join, "127.0.0.1:http-alt"),
+    (For::Statsd, "127.0.0.1:8125"),
+    (For::Statsd, "[::1]:8125"),
+    (For::Statsd, "localhost:8125"),
+    (For::Statsd, "four:8125"),
+    (For::Statsd, ":8125"),
+    (For::Statsite, "127.0.0.1:8125"),
+    (For::Statsite, "six:8125"),
+    (For::Statsite, ":8125"),
+];
+
+/// `up` with the sockets and whether it is reached, or `exit` with the last line.
+fn outcome(kind: Kind, (what, text): Case) -> String {
+    match what {
+        For::Bind => agent(kind, &["-bind", text, "-rpc-addr", RPC]),
+        For::BindOnInterface => agent(kind, &["-iface", "d0", "-bind", text, "-rpc-addr", RPC]),
+        For::Advertise => agent(kind, &["-advertise", text, "-rpc-addr", RPC]),
+        For::Rpc => agent(kind, &["-bind", "127.0.0.1", "-rpc-addr", text]),
+        For::Client => client(kind, text),
+        For::Join => join(kind, text),
+        For::Statsd => sink(kind, "statsd_addr", text),
+        For::Statsite => sink(kind, "statsite_addr", text),
+    }
+}
+
+fn start(kind: Kind, args: &[&str]) -> (Process, bool) {
+    let mut command = Command::new(kind.program());
+    command.args(["agent", "-node", "a"]).args(args);
+    let mut process = Process::start(command);
+    let up = poll(PATIENCE, || {
+        let running = process.out().contains("Serf agent running!");
+        if running { Some(true) } else { process.try_code().map(|_| false) }
+    });
+    (process, up.expect("an agent runs or ends"))
+}
+
+fn agent(kind: Kind, args: &[&str]) -> String {
+    let (mut process, up) = start(kind, args);
+    if !up {
+        process.wait();
+        return ended(&process.out());
+    }
+    let rpc = sockets("-lnt").into_iter().find(|at| !at.ends_with("946")).unwrap_or_default();
+    let rpc = rpc.replace('*', "127.0.0.1");
+    let members = serf(kind, if args.contains(&RPC) { RPC } else { &rpc }, &["members"]).out;
+    let banner: Vec<_> = process
+        .out()
+        .lines()
+        .filter(|line| line.contains(" addr: ") || line.contains("Using interface"))
+        .map(|line| line.trim().to_owned())
+        .collect();
+    // Go announces `::`, which nobody can reach: docs/differences.md.
+    let members = members.replace("[::]:", "10.9.9.1:");
+    format!("up {:?} {:?} {banner:?} {members:?}", sockets("-lnt"), sockets("-lnu"))
+}
+
+fn client(kind: Kind, text: &str) -> String {
+    let (_process, up) = start(kind, &["-bind", "127.0.0.1", "-rpc-addr", "0.0.0.0:7373"]);
+    assert!(up);
+    let said = serf(kind, text, &["members"]);
+    format!("up {:?} {}", said.code, without_name_server(said.out.trim()))
+}
+
+fn join(kind: Kind, text: &str) -> String {
+    let (_first, up) = start(kind, &["-advertise", "127.0.0.1:7946", "-rpc-addr", RPC]);
+    assert!(up);
+    let mut command = Command::new(kind.program());
+    let args = ["agent", "-node", "b", "-bind", "[::1]:8946", "-rpc-addr", "127.0.0.1:7374"];
+    command.args(args).args(["-join", text]);
+    let mut second = Process::start(command);
+    let joined = poll(PATIENCE, || {
+        let joined = second.out().contains("Join completed");
+        if joined { Some(true) } else { second.try_code().map(|_| false) }
+    });
+    if joined == Some(true) {
+        // The first answers to an address of the other family.
+        let seen = poll(PATIENCE, || {
+            let members = serf(kind, RPC, &["members", "-status", "alive"]).out;
+            (members.lines().count() == 2).then_some(())
+        });
+        return format!("up {}", seen.is_some());
+    }
+    second.wait();
+    let out = second.out();
+    let reason = out.lines().rfind(|line| line.contains("* ")).unwrap_or(&out);
+    let reason = without_name_server(reason);
+    format!("exit {}", reason.rsplit_once(": ").map_or(reason.as_str(), |(_, reason)| reason))
+}
+
+/// Which name server was asked, and that none is reached here, is the machine's business.
+fn without_name_server(line: &str) -> String {
+    let Some((before, after)) = line.split_once(" on ") else { return line.to_owned() };
+    let asked = before.contains("lookup ") && after.contains(":53");
+    if asked { format!("{before}: no such host") } else { line.to_owned() }
+}
+
+/// A sink that got something: UDP alone is listened to, TCP is seen by its connection.
+fn sink(kind: Kind, key: &str, text: &str) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("c.json");
+    fs::write(&file, format!(r#"{{"{key}":"{text}"}}"#)).unwrap();
+    let udp = UdpSocket::bind("[::]:8125").unwrap();
+    let tcp = std::net::TcpListener::bind("[::]:8125").unwrap();
+    udp.set_read_timeout(Some(Duration::from_secs(4))).unwrap();
+    tcp.set_nonblocking(true).unwrap();
+    let path = file.to_str().unwrap();
+    let (_process, up) =
+        start(kind, &["-bind", "127.0.0.1", "-rpc-addr", RPC, "-config-file", path]);
+    assert!(up);
+    let from = if key == "statsd_addr" {
+        udp.recv_from(&mut [0; 2048]).ok().map(|(_, from)| from.ip().to_canonical())
+    } else {
+        let from = poll(Duration::from_secs(4), || tcp.accept().ok());
+        from.map(|(_, from)| from.ip().to_canonical())
+    };
+    format!("up {from:?}")
+}
+
+/// The last line that says something, without what the resolver adds.
+fn ended(out: &str) -> String {
+    let line = out.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default();
+    let line = without_name_server(line);
+    let reason = line.rsplit_once(": ").map_or(line.as_str(), |(_, reason)| reason);
+    // The words of the system's errors are another test's.
+    let reason = reason.split(" (os error").next().unwrap_or_default().to_lowercase();
+    let start = line.split(": ").next().unwrap_or_default();
+    format!("exit {start}: {reason}")
+}
+
+fn sockets(flags: &str) -> Vec<String> {
+    let output = Command::new("ss").args(["-H", flags]).output_in_time();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let mut found: Vec<_> =
+        text.lines().filter_map(|line| line.split_whitespace().nth(3)).map(str::to_owned).collect();
+    found.sort();
+    found
+}
+
+/// Namespaces at a time.
+const PARTS: usize = 4;
+const RPC: &str = "127.0.0.1:7373";
+const PATIENCE: Duration = Duration::from_secs(30);

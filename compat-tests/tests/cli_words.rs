@@ -1,0 +1,225 @@
+//! Goal: what people type, wrong or odd, gets an answer that helps, and the bytes that they give
+//! arrive. Method: command lines against agents of both kinds.
+
+use std::{
+    ffi::OsStr,
+    fs,
+    os::unix::ffi::OsStrExt as _,
+    path::Path,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use compat_tests::{
+    agents::loopback_net,
+    process::{AgentProcess, BOTH, InTime as _, Kind, Process, file, free_port, poll, serf},
+};
+
+#[test]
+fn typing_errors_bad_expressions_and_closed_connections_are_explained() {
+    let ip = format!("{}1", loopback_net());
+    let agent = AgentProcess::start(Kind::Ours, &ip, "a", &[]);
+    let said = agent.cli(&["membres"]);
+    assert_eq!(said.code, Some(127));
+    assert!(said.err.ends_with("Unknown command 'membres'. Did you mean 'members'?\n"), "{said:?}");
+    let said = agent.cli(&["members", "-stauts", "alive"]);
+    assert_eq!(said.code, Some(1));
+    assert!(said.err.ends_with("Unknown flag -stauts. Did you mean -status?\n"), "{said:?}");
+    for args in [
+        &["members", "-status", "["][..],
+        &["members", "-name", "(a"],
+        &["members", "-tag", "role=a**"],
+        &["members", "-role", "["],
+        &["query", "-tag", "role=[", "x"],
+    ] {
+        let said = agent.cli(args);
+        assert_eq!(said.code, Some(1), "{said:?}");
+        assert!(said.out.contains("Invalid regular expression for -"), "{said:?}");
+    }
+    // Gossip, not RPC.
+    let said = serf(Kind::Ours, &agent.addr, &["members"]);
+    assert!(said.out.contains("Error connecting to Serf agent: "), "{said:?}");
+    assert!(said.err.contains("not that of its gossip"), "{said:?}");
+    // Another label.
+    let other = AgentProcess::start(Kind::Ours, &ip, "b", &["-label", "other"]);
+    let said = agent.cli(&["join", &other.addr]);
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(said.out.contains("EOF") && said.err.contains("label"), "{said:?}");
+}
+
+#[test]
+fn force_leave_says_that_a_name_is_unknown() {
+    let ip = format!("{}1", loopback_net());
+    let agent = AgentProcess::start(Kind::Ours, &ip, "a", &[]);
+    for args in [&["force-leave", "nobody"][..], &["force-leave", "-prune", "nobody"]] {
+        let said = agent.cli(args);
+        assert_eq!((said.out.as_str(), said.code), ("No member is named 'nobody'.\n", Some(0)));
+    }
+    let said = agent.cli(&["force-leave", "-format", "json", "nobody"]);
+    assert!(said.out.contains("\"known\": false"), "{said:?}");
+    assert_eq!(agent.ok(&["force-leave", "a"]), "");
+}
+
+#[test]
+fn a_query_ends_when_all_have_answered() {
+    let net = loopback_net();
+    let handler = ["-event-handler", "query:load=echo 1", "-tag", "role=web"];
+    let first = AgentProcess::start(Kind::Ours, &format!("{net}1"), "a", &handler);
+    let joins = [&handler[..], &["-join", &first.addr]].concat();
+    let _go = AgentProcess::start(Kind::Go, &format!("{net}2"), "g", &joins);
+    let silent = ["-join", first.addr.as_str()];
+    let _silent = AgentProcess::start(Kind::Ours, &format!("{net}3"), "s", &silent);
+    first.wait_member("s alive");
+    first.wait_member("g alive");
+    let took = |args: &[&str]| {
+        let began = Instant::now();
+        let out = first.ok(args);
+        (began.elapsed(), out)
+    };
+    // More than a minute would fail by itself.
+    for args in [
+        &["query", "-timeout", "300s", "-tag", "role=w.b", "load"][..],
+        &["query", "-timeout", "300s", "-node", "a", "-node", "g", "load"],
+        &["query", "-timeout", "300s", "-no-ack", "-tag", "role=eb", "load"],
+        &["query", "-timeout", "300s", "-format", "json", "-tag", "role=web", "load"],
+    ] {
+        let (_, out) = took(args);
+        assert!(out.contains("Total Responses: 2") || out.contains("Responses\": {"), "{out}");
+    }
+    // One keeps silent, or the time is wanted.
+    for args in [
+        &["query", "-timeout", "2s", "load"][..],
+        &["query", "-timeout", "2s", "-until-timeout", "-tag", "role=web", "load"],
+    ] {
+        let (took, out) = took(args);
+        assert!(took >= Duration::from_millis(1900), "{took:?} {out}");
+        assert!(out.contains("Total Responses: 2"), "{out}");
+    }
+}
+
+#[test]
+fn a_terminal_gets_lines_and_a_pipe_what_go_prints() {
+    let ip = format!("{}1", loopback_net());
+    let agent = AgentProcess::start(Kind::Ours, &ip, "a", &["-tag", "r=w"]);
+    let monitor = |kind: Kind, terminal: bool| {
+        let program = kind.program();
+        let line = format!("{} monitor -rpc-addr {}", program.display(), agent.rpc);
+        let mut command = Command::new("/bin/sh");
+        let line = if terminal { format!("script -qec '{line}' /dev/null") } else { line };
+        command.args(["-c", &format!("exec {line}")]);
+        Process::start(command)
+    };
+    let watching = [monitor(Kind::Go, false), monitor(Kind::Ours, false)];
+    let terminal = monitor(Kind::Ours, true);
+    let all = || watching.iter().chain([&terminal]);
+    for one in all() {
+        // The last lines of the log come first.
+        one.wait_for("[INFO] agent");
+    }
+    for args in
+        [&["event", "-coalesce=false", "noload"][..], &["event", "-coalesce=false", "x", "v3"]]
+    {
+        agent.ok(args);
+    }
+    agent.ok(&["tags", "-set", "b=\u{e4}\u{301}"]);
+    terminal.wait_for("[EVENT] member-update: a ");
+    let out = terminal.wait_for("[EVENT] user: x ltime=2 payload=\"v3\"");
+    assert!(!out.contains("Event Info:") && out.contains("r=w"), "{out}");
+    let [theirs, ours] = watching.each_ref().map(|one| {
+        let wanted = ["Members: ", "\"member-update\"", "0x76, 0x33", "<nil>"];
+        let out = one.wait_until("all of it", |out| wanted.iter().all(|text| out.contains(text)));
+        let mut fields: Vec<_> =
+            out.lines().filter(|line| line.starts_with('\t')).map(str::to_owned).collect();
+        fields.sort();
+        fields
+    });
+    assert_eq!(ours, theirs);
+    assert!(ours.iter().any(|line| line == "\tPayload: <nil>"), "{ours:?}");
+}
+
+#[test]
+fn validate_says_what_the_agent_says() {
+    let dir = tempfile::tempdir().unwrap();
+    let ip = format!("{}1", loopback_net());
+    let long = format!(r#"{{"tags":{{"a":"{}"}}}}"#, "x".repeat(512));
+    for json in [
+        r#"{"protocol":1}"#,
+        r#"{"protocol":9}"#,
+        r#"{"encrypt_key":"QUJD"}"#,
+        r#"{"tags":{"a":"b"},"tags_file":"/nonexistent/t"}"#,
+        r#"{"rpc_addr":"7373"}"#,
+        r#"{"enable_syslog":true,"syslog_facility":"BOGUS"}"#,
+        r#"{"user_event_size_limit":20000}"#,
+        r#"{"node_name":"a\nb"}"#,
+        r#"{"keyring_file":"/nonexistent/k","encrypt_key":"wsGlMv8mfgjD1f+CVVMHZA=="}"#,
+        r#"{"keyring_file":"/nonexistent/k"}"#,
+        r#"{"snapshot_path":"/nonexistent/s"}"#,
+        r#"{"statsd_addr":5}"#,
+        r#"{"advertise":":7946"}"#,
+        r#"{"cidrs_allowed":["x"]}"#,
+        &long,
+    ] {
+        let mut value: serde_json::Value = serde_json::from_str(json).unwrap();
+        value["bind"] = format!("{ip}:{}", free_port(&ip)).into();
+        if value["rpc_addr"].is_null() {
+            value["rpc_addr"] = format!("{ip}:{}", free_port(&ip)).into();
+        }
+        let path = file(dir.path(), "c.json", &value.to_string());
+        let judged = serf(Kind::Ours, "", &["validate", &path]);
+        assert_eq!(judged.code, Some(1), "{json}: {judged:?}");
+        let ran = serf(Kind::Ours, "", &["agent", "-config-file", &path]);
+        assert_eq!(ran.code, Some(1), "{json}: {ran:?}");
+        let reason = judged.out.trim();
+        assert!(ran.out.contains(reason), "{json}: {reason}\n{}", ran.out);
+    }
+    let path = file(dir.path(), "c.json", r#"{"bind":"127.0.0.1","start_join":["x"]}"#);
+    let good = serf(Kind::Ours, "", &["validate", &path]);
+    assert_eq!(good.code, Some(0));
+    assert!(good.out.starts_with("Configuration is valid!\nNot checked: whether "), "{good:?}");
+    assert!(good.out.contains("whether a member answers at 'x'"), "{good:?}");
+}
+
+#[test]
+fn payloads_are_bytes_from_the_command_line_to_handlers() {
+    let dir = tempfile::tempdir().unwrap();
+    let net = loopback_net();
+    for (at, kind) in BOTH.into_iter().enumerate() {
+        let out = |name: &str| dir.path().join(format!("{kind:?}-{name}"));
+        let handler = |what: &str, name: &str| {
+            format!("{what}=cat >{p}.new; mv {p}.new {p}", p = out(name).display())
+        };
+        let environment =
+            format!("user:bin=env | grep ^SERF_TAG_ | sort >{}", out("env").display());
+        let flags = [
+            "-tag",
+            "stra\u{df}e=x",
+            "-tag",
+            "\u{131}=y",
+            "-tag",
+            "a-b.c=z",
+            "-event-handler",
+            &handler("user:bin", "event"),
+            "-event-handler",
+            &handler("query:bin", "query"),
+            "-event-handler",
+            &environment,
+        ]
+        .map(str::to_owned);
+        let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+        let agent = AgentProcess::start(kind, &format!("{net}{}", at + 1), "a", &flags);
+        for args in [&["event", "-coalesce=false"][..], &["query", "-timeout", "500ms"]] {
+            let mut command = Command::new(Kind::Ours.program());
+            command.args(args).args([OsStr::new("bin"), OsStr::from_bytes(b"\xff\xfe\xc3a")]);
+            let sent = command.env("SERF_RPC_ADDR", &agent.rpc).output_in_time();
+            assert!(sent.status.success(), "{sent:?}");
+        }
+        let read = |path: &Path| {
+            let there = || fs::read(path).ok().filter(|bytes| !bytes.is_empty());
+            poll(Duration::from_secs(30), there).unwrap_or_default()
+        };
+        assert_eq!(read(&out("event")), b"\xff\xfe\xc3a\n", "{}", agent.log());
+        assert_eq!(read(&out("query")), b"\xff\xfe\xc3a\n", "{}", agent.log());
+        let names = String::from_utf8(read(&out("env"))).unwrap();
+        assert_eq!(names, "SERF_TAG_A_B_C=z\nSERF_TAG_I=y\nSERF_TAG_STRA_E=x\n", "{kind:?}");
+    }
+}

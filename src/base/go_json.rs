@@ -1,0 +1,105 @@
+//! What Go's `encoding/json` takes and other readers refuse.
+
+/// Bytes that every JSON reader takes as Go takes the given ones: in a string, each byte that is no
+/// UTF-8 and each half of a surrogate pair is U+FFFD. What is malformed stays so.
+pub fn readable(bytes: &[u8]) -> Vec<u8> {
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        chunk.invalid().iter().for_each(|_| text.push(char::REPLACEMENT_CHARACTER));
+    }
+    without_lone_surrogates(&text).into_bytes()
+}
+
+fn without_lone_surrogates(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    // Backslashes stand in strings alone, or the text is malformed.
+    while let Some((before, after)) = rest.split_once('\\') {
+        out.push_str(before);
+        rest = after;
+        match (surrogate(rest), rest.get(5..).and_then(|next| next.strip_prefix('\\'))) {
+            (None, _) => {
+                out.push('\\');
+                // What is escaped may be a backslash.
+                let escaped = rest.chars().next().map_or(0, char::len_utf8);
+                let (escaped, after) = rest.split_at(escaped);
+                out.push_str(escaped);
+                rest = after;
+            }
+            (Some(0xd800..=0xdbff), Some(next))
+                if surrogate(next).is_some_and(|low| low >= 0xdc00) =>
+            {
+                let (pair, after) = rest.split_at(11);
+                out.push('\\');
+                out.push_str(pair);
+                rest = after;
+            }
+            (Some(_), _) => {
+                out.push(char::REPLACEMENT_CHARACTER);
+                rest = rest.get(5..).unwrap_or_default();
+            }
+        }
+    }
+    out.push_str(rest);
+    out
+}
+
+/// The half of a pair that `u` and four digits stand for.
+fn surrogate(text: &str) -> Option<u16> {
+    let digits = text.strip_prefix('u')?.get(..4)?;
+    let hex = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let unit = u16::from_str_radix(digits, 16).ok().filter(|_| hex)?;
+    (0xd800..=0xdfff).contains(&unit).then_some(unit)
+}
+
+/// Whether two names are equal but for case. Go: `strings.EqualFold`, where one is ASCII.
+pub fn equal_fold(ascii: &str, other: &str) -> bool {
+    let fold = |c: char| match c {
+        // The two letters outside ASCII that fold into it.
+        '\u{17f}' => 's',
+        '\u{212a}' => 'k',
+        c => c.to_ascii_lowercase(),
+    };
+    ascii.chars().map(fold).eq(other.chars().map(fold))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_that_are_no_utf8_are_replaced_one_by_one() {
+        assert_eq!(readable(b"{\"M\xfcn\"}"), "{\"M\u{fffd}n\"}".as_bytes());
+        assert_eq!(readable(b"\xe2\x82"), "\u{fffd}\u{fffd}".as_bytes());
+        assert_eq!(readable("ü€".as_bytes()), "ü€".as_bytes());
+    }
+
+    #[test]
+    fn lone_halves_of_surrogate_pairs_are_replaced() {
+        for (text, expected) in [
+            (r#""\ud800""#, "\"\u{fffd}\""),
+            (r#""\udc00x""#, "\"\u{fffd}x\""),
+            (r#""\ud83d\ude00""#, r#""\ud83d\ude00""#),
+            (r#""\ud83d\ud83d\ude00""#, "\"\u{fffd}\\ud83d\\ude00\""),
+            (r#""\ud83d\n""#, "\"\u{fffd}\\n\""),
+            (r#""\\ud800""#, r#""\\ud800""#),
+            (r#""\\\ud800""#, "\"\\\\\u{fffd}\""),
+            (r#""\u00e4\""#, r#""\u00e4\""#),
+            (r#""\ud8"#, r#""\ud8"#),
+            (r#""\u+d80""#, r#""\u+d80""#),
+            ("\\", "\\"),
+        ] {
+            assert_eq!(String::from_utf8(readable(text.as_bytes())).unwrap(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn names_fold_as_in_go() {
+        for name in ["start_join", "START_JOIN", "\u{17f}tart_join"] {
+            assert!(equal_fold("start_join", name));
+        }
+        assert!(equal_fold("keyring_file", "\u{212a}eyring_file"));
+        assert!(!equal_fold("bind", "bınd") && !equal_fold("bind", "bİnd"));
+    }
+}

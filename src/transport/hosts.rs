@@ -1,0 +1,74 @@
+//! From a host to its addresses, by the rules of Go's resolver.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr, ToSocketAddrs},
+};
+
+/// All addresses of a host, best first; IPv4 is never in its mapped form.
+///
+/// # Errors
+/// There is none.
+pub(crate) fn host_addrs(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
+    let unknown = || format!("lookup {host}: no such host");
+    if let Ok(ip) = host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(ip.to_canonical(), port)]);
+    }
+    // `127.1` and `0177.0.0.1` are addresses for the C library, and names for Go.
+    if is_short_form(host) {
+        return Err(unknown());
+    }
+    let found = (host, port).to_socket_addrs().map_err(|_| unknown())?;
+    let canonical = |addr: SocketAddr| match addr {
+        // Its zone is kept.
+        SocketAddr::V6(six) if six.ip().to_ipv4_mapped().is_none() => addr,
+        addr => SocketAddr::new(addr.ip().to_canonical(), port),
+    };
+    let mut addrs: Vec<_> = found.map(canonical).collect();
+    addrs.dedup();
+    if addrs.is_empty() { Err(unknown()) } else { Ok(addrs) }
+}
+
+/// What `inet_aton` takes beside four decimal numbers.
+fn is_short_form(host: &str) -> bool {
+    let is_number = |part: &str| {
+        let hex = part.strip_prefix("0x").or_else(|| part.strip_prefix("0X"));
+        match hex {
+            Some(digits) => digits.bytes().all(|byte| byte.is_ascii_hexdigit()),
+            None => !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()),
+        }
+    };
+    host.split('.').count() <= 4 && host.split('.').all(is_number)
+}
+
+/// [`host_addrs`] for a runtime.
+///
+/// # Errors
+/// There is none.
+pub(crate) async fn host_ips(host: &str) -> io::Result<Vec<IpAddr>> {
+    let owned = host.to_owned();
+    let found = tokio::task::spawn_blocking(move || host_addrs(&owned, 0)).await;
+    let addrs = found.map_err(io::Error::other)?;
+    // The caller names the host.
+    let addrs = addrs.map_err(|_| io::Error::other("no such host"))?;
+    Ok(addrs.into_iter().map(|addr| addr.ip()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_and_octal_forms_are_no_addresses() {
+        for host in ["127.1", "0177.0.0.1", "2130706433", "0x7f.1", "127.0.0.01", "1.2.3.256"] {
+            let error = format!("lookup {host}: no such host");
+            assert_eq!(host_addrs(host, 1), Err(error));
+        }
+        assert_eq!(host_addrs("127.0.0.1", 1), Ok(vec![([127, 0, 0, 1], 1).into()]));
+    }
+
+    #[test]
+    fn mapped_addresses_are_of_ipv4() {
+        assert_eq!(host_addrs("::ffff:127.0.0.1", 1), Ok(vec![([127, 0, 0, 1], 1).into()]));
+    }
+}
