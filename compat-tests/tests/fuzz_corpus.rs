@@ -1,34 +1,61 @@
-//! Replays the fuzz corpus, and mutations of it, without a fuzzer.
+//! Replays the fuzz corpus, and mutations of it, without a fuzzer: a minute of fuzzing in each run.
+//!
+//! `FUZZ_ROUNDS` is the number of mutations in thousands, a target; `FUZZ_SEED` another seed. An
+//! input that takes more memory than its target may ends the program; with `FUZZ_LAST=file` every
+//! input is written there first.
 
-use std::{fs, path::Path};
+use std::{alloc::System, fs, path::Path, time::Instant};
 
-use compat_tests::fuzz::TARGETS;
+use cap::Cap;
+use compat_tests::fuzz::{TARGETS, Target, laws, run};
 use ruserf::base::Rng;
 
-#[test]
-fn corpus_holds_for_every_target() {
-    for (name, check) in TARGETS {
-        let seeds = corpus(name);
-        assert!(seeds.len() > 10, "{name}: no corpus");
-        seeds.iter().for_each(|seed| check(seed));
-    }
-}
+#[global_allocator]
+static ALLOCATOR: Cap<System> = Cap::new(System, usize::MAX);
 
+/// One test, as the allocator is shared by all threads.
 #[test]
-fn mutations_of_the_corpus_hold_for_every_target() {
-    let mut rng = Rng::from_u64(20_260_724);
-    for (name, check) in TARGETS {
-        let seeds = corpus(name);
-        for _ in 0..10_000 {
+fn laws_hold_for_the_corpus_and_its_mutations() {
+    laws::set_meter(laws::Meter {
+        allocated: || ALLOCATOR.allocated(),
+        set_limit: |bytes| {
+            let _ = ALLOCATOR.set_limit(bytes);
+        },
+    });
+    let number = |name, default| {
+        std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+    };
+    let rounds = number("FUZZ_ROUNDS", 40) * 1000;
+    let mut rng = Rng::from_u64(number("FUZZ_SEED", 20_261_126));
+    for target in &TARGETS {
+        let (seeds, start) = (corpus(target.name), Instant::now());
+        assert!(seeds.len() >= 10, "{}: no corpus", target.name);
+        seeds.iter().for_each(|seed| check(target, seed));
+        for _ in 0..rounds / target_weight(target) {
             let mut input = seeds[rng.below(seeds.len())].clone();
             let other = &seeds[rng.below(seeds.len())];
             mutate(&mut rng, &mut input, other);
-            // On failure the input is what to add to the corpus.
-            let hex = hex::encode(&input);
-            let result = std::panic::catch_unwind(|| check(&input));
-            assert!(result.is_ok(), "{name}: {hex}");
+            check(target, &input);
         }
+        eprintln!("{}: {} seeds, {:.1?}", target.name, seeds.len(), start.elapsed());
     }
+}
+
+/// A whole engine takes longer than a decoder.
+fn target_weight(target: &Target) -> u64 {
+    match target.name {
+        "engine" | "expression" => 5,
+        _ => 1,
+    }
+}
+
+/// On failure the input is what to add to the corpus.
+fn check(target: &Target, input: &[u8]) {
+    if let Some(last) = std::env::var_os("FUZZ_LAST") {
+        fs::write(last, input).expect("the file can be written");
+    }
+    let result = std::panic::catch_unwind(|| run(target, input));
+    assert!(result.is_ok(), "{}: {}", target.name, hex::encode(input));
 }
 
 fn mutate(rng: &mut Rng, input: &mut Vec<u8>, other: &[u8]) {

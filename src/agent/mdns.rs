@@ -483,7 +483,8 @@ fn question(cluster: &str) -> simple_dns::Result<Vec<u8>> {
 }
 
 /// The addresses of a cluster's nodes that an answer tells.
-fn hosts(cluster: &str, answer: &[u8]) -> Vec<SocketAddr> {
+#[cfg_attr(not(feature = "sim"), expect(unreachable_pub, reason = "public for fuzzing only"))]
+pub fn hosts(cluster: &str, answer: &[u8]) -> Vec<SocketAddr> {
     let service = service_name(cluster);
     let (Some(answer), Ok(service)) = (parse(answer), Name::new(&service)) else {
         return Vec::new();

@@ -26,6 +26,8 @@ mod testing;
 pub use check::check;
 pub use config::{FileConfig, KEYS, Key, Shape};
 pub use error::AgentError;
+#[cfg(feature = "sim")]
+pub use mdns::hosts as mdns_hosts;
 pub use run::run;
 pub use script::{EventScript, Filter};
 pub use secrets::resolve as resolve_secret;

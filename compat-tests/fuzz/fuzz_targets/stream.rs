@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| compat_tests::fuzz::stream(input));
+compat_tests::fuzz_target!("stream");

@@ -223,6 +223,7 @@ pub fn all(config: &Config) -> Vec<Box<dyn Invariant>> {
         Box::new(AddressHolds),
         Box::new(ReapedInTime::new(config)),
         Box::new(Steady),
+        Box::new(NoEcho),
         Box::new(GhostsVanish),
     ]
 }

@@ -1,5 +1,4 @@
-//! What each fuzz target asserts. The targets under `fuzz/` feed these from libFuzzer, the test
-//! `fuzz_corpus` replays the corpus and simple mutations of it on a stable toolchain.
+//! Bytes to typed messages and back: packets, messages, streams, values.
 
 use ruserf::{
     msgpack::{self, Bin, Reader, Scanner},
@@ -8,13 +7,6 @@ use ruserf::{
         StreamDecoder, StreamError, StreamMessage,
     },
 };
-
-/// Panics if a law is broken.
-pub type Check = fn(&[u8]);
-
-/// Every target: its name, which is also its folder in the corpus, and what it does with an input.
-pub const TARGETS: [(&str, Check); 4] =
-    [("packet", packet), ("message", message), ("stream", stream), ("value", value)];
 
 /// A datagram goes through all layers of nodes with and without label and key.
 pub fn packet(datagram: &[u8]) {
