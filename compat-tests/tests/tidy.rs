@@ -139,6 +139,49 @@ fn nothing_is_left_open() {
     assert!(found.is_empty(), "left open:\n{}", found.join("\n"));
 }
 
+/// Operators read Go's words, not Rust's `Some(…)`.
+#[test]
+fn no_log_line_has_the_debug_form_of_rust() {
+    let mut found = Vec::new();
+    let mut lines = 0;
+    for path in rust_files(&root().join("src")) {
+        let code = read(&path);
+        let code = before_tests(&code);
+        for level in ["trace!(", "debug!(", "info!(", "warn!(", "error!("] {
+            for (at, _) in code.match_indices(level) {
+                let call = call(&code[at..]);
+                if !call.contains("target:") {
+                    continue;
+                }
+                lines += 1;
+                let by_field = call.match_indices('?').any(|(at, _)| {
+                    let before = call[..at].trim_end();
+                    before.ends_with(['=', ','])
+                });
+                if call.contains(":?}") || call.contains(":#?}") || by_field {
+                    found.push(format!("{}: {call}", path.display()));
+                }
+            }
+        }
+    }
+    assert!(lines > 100, "{lines} lines");
+    assert!(found.is_empty(), "debug forms in the log:\n{}", found.join("\n"));
+}
+
+/// The call of a macro at the beginning of a text.
+fn call(text: &str) -> &str {
+    let mut depth = 0;
+    let end = text.char_indices().find(|(_, c)| {
+        depth += match c {
+            '(' => 1,
+            ')' => -1,
+            _ => 0,
+        };
+        depth == 0 && *c == ')'
+    });
+    end.map_or(text, |(at, _)| &text[..=at])
+}
+
 #[test]
 fn no_path_of_a_build_machine_is_committed() {
     // Split, so that this file does not find itself.

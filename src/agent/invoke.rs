@@ -148,7 +148,7 @@ async fn invoke(agent: &Agent, event: &Event, script: &str) -> Result<(), String
         tokio::spawn(drain(child, output, left));
     }
     let text = String::from_utf8_lossy(&printed);
-    debug!(target: "agent", "Event '{}' script output: {text}", kind(event));
+    debug!(target: "agent", "Event '{}' script output: {}", kind(event), text.trim_end());
     let status = status.map_err(|error| error.to_string())?;
     if !status.success() {
         if let Some(line) = text.lines().rfind(|line| !line.trim().is_empty()) {

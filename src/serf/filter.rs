@@ -32,7 +32,7 @@ impl State {
                 let Some(regex) = self.regexes.compile(expr) else {
                     warn!(
                         target: "serf",
-                        "failed to filter by regex {:?}", String::from_utf8_lossy(expr)
+                        "failed to filter by regex \"{}\"", crate::base::printable(expr)
                     );
                     return false;
                 };

@@ -30,6 +30,13 @@ pub(super) struct Frame {
     share: Option<OwnedSemaphorePermit>,
 }
 
+#[cfg(test)]
+impl Frame {
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
 /// Room for a large answer.
 pub(super) struct Share {
     own: OwnedSemaphorePermit,

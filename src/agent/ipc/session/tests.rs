@@ -12,7 +12,10 @@ use tokio::io::ReadBuf;
 
 use super::*;
 use crate::{
-    agent::{ipc::admission::Admission, testing::agent},
+    agent::{
+        ipc::{admission::Admission, outbox::ANSWERS_BYTES_MAX},
+        testing::agent,
+    },
     rpc::protocol::{Blob, Handshake},
 };
 
@@ -106,6 +109,46 @@ async fn many_answers_to_pipelined_requests_go_out_in_parts() {
     assert!(writes.iter().sum::<usize>() > REQUESTS * 100, "{writes:?}");
     let largest = writes.iter().max().unwrap();
     assert!(*largest < 512 << 10, "{writes:?}");
+}
+
+/// A client that pipelines requests for large answers and reads nothing gets one of them ready, and
+/// a second client waits for its turn rather than for memory.
+#[tokio::test]
+async fn large_answers_that_nobody_reads_cost_a_bounded_price() {
+    let admission = Admission::new(64);
+    let (out, mut frames) = Outbox::new(Arc::clone(&admission.answers));
+    let (other, mut other_frames) = Outbox::new(Arc::clone(&admission.answers));
+    let large = ANSWERS_BYTES_MAX / 2 + 1;
+    assert!(out.answer(vec![0; large], None).await);
+    let waits = async |future: &mut (dyn Future<Output = bool> + Unpin)| {
+        tokio::time::timeout(Duration::from_millis(50), future).await.is_err()
+    };
+    let mut second = Box::pin(out.answer(vec![0; large], None));
+    assert!(waits(&mut second).await, "one at a time for a client");
+    let mut third = Box::pin(other.answer(vec![0; large], None));
+    assert!(waits(&mut third).await, "all clients share");
+    // Small answers and records of others pass.
+    let (small, mut small_frames) = Outbox::new(Arc::clone(&admission.answers));
+    assert!(small.answer(vec![0; 1_000], None).await && small.record(&mut vec![0; 1_000]).await);
+    drop(second);
+    drop(frames.recv().await.unwrap());
+    assert!(third.await);
+    assert!(other_frames.recv().await.is_some() && small_frames.recv().await.is_some());
+}
+
+#[tokio::test]
+async fn records_wait_for_the_answer_to_the_request_that_caused_them() {
+    let (out, mut frames) = Outbox::new(Admission::new(64).answers.clone());
+    let turn = out.turn().await;
+    let (records, mut record) = (out.clone(), b"record".to_vec());
+    let sent = tokio::spawn(async move { records.record(&mut record).await });
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    assert!(out.answer(b"answer".to_vec(), None).await);
+    drop(turn);
+    assert!(sent.await.unwrap());
+    for expected in [&b"answer"[..], b"record"] {
+        assert_eq!(frames.recv().await.unwrap().bytes(), expected);
+    }
 }
 
 #[tokio::test]
