@@ -14,8 +14,8 @@ use crate::{
 pub(super) struct Outbound {
     bytes_max: usize,
     kib_left: Arc<Semaphore>,
-    /// The last large one that we sent as a dialer, and as an acceptor.
-    latest: [Weak<Outgoing>; 2],
+    /// The large ones.
+    shared: Vec<Weak<Outgoing>>,
 }
 
 /// One message, and its form on the connection.
@@ -24,7 +24,7 @@ pub(super) struct Outgoing {
     codec: StreamCodec,
     role: Role,
     sealed: OnceCell<Vec<u8>>,
-    /// For both; small ones need none.
+    /// For the sealed form; small ones need none.
     _permit: Option<OwnedSemaphorePermit>,
 }
 
@@ -35,7 +35,7 @@ impl Outbound {
 
     pub(super) fn of_bytes(bytes_max: usize) -> Self {
         let kib_left = Arc::new(Semaphore::new(bytes_max.div_ceil(KIB)));
-        Self { bytes_max, kib_left, latest: [Weak::new(), Weak::new()] }
+        Self { bytes_max, kib_left, shared: Vec::new() }
     }
 
     /// Admits a message; `None` if too much is on its way already. The same bytes for many peers
@@ -46,30 +46,22 @@ impl Outbound {
         codec: StreamCodec,
         role: Role,
     ) -> Option<Arc<Outgoing>> {
+        let mut permit = None;
         let small = message.len() <= SMALL_BYTES_MAX;
-        let latest = match role {
-            Role::Dialer => &mut self.latest[0],
-            Role::Acceptor => &mut self.latest[1],
-        };
-        if !small
-            && let Some(latest) = latest.upgrade()
-            && latest.is(&message, &codec)
-        {
-            return Some(latest);
-        }
-        let permit = match small {
-            true => None,
-            false => {
-                // The sealed form may be as large.
-                let wanted = message.len().saturating_mul(2).min(self.bytes_max).div_ceil(KIB);
-                let kib_left = Arc::clone(&self.kib_left);
-                Some(kib_left.try_acquire_many_owned(u32::try_from(wanted).ok()?).ok()?)
+        if !small {
+            self.shared.retain(|outgoing| outgoing.strong_count() > 0);
+            let mut shared = self.shared.iter().filter_map(Weak::upgrade);
+            if let Some(same) = shared.find(|outgoing| outgoing.is(&message, &codec, role)) {
+                return Some(same);
             }
-        };
+            let wanted = message.len().min(self.bytes_max).div_ceil(KIB);
+            let kib_left = Arc::clone(&self.kib_left);
+            permit = Some(kib_left.try_acquire_many_owned(u32::try_from(wanted).ok()?).ok()?);
+        }
         let sealed = OnceCell::new();
         let outgoing = Arc::new(Outgoing { message, codec, role, sealed, _permit: permit });
         if !small {
-            *latest = Arc::downgrade(&outgoing);
+            self.shared.push(Arc::downgrade(&outgoing));
         }
         Some(outgoing)
     }
@@ -77,8 +69,9 @@ impl Outbound {
 
 impl Outgoing {
     /// Whether it is this message, for streams of this codec: the same memory, not equal bytes.
-    fn is(&self, message: &Bytes, codec: &StreamCodec) -> bool {
-        self.message.as_ptr() == message.as_ptr()
+    fn is(&self, message: &Bytes, codec: &StreamCodec, role: Role) -> bool {
+        self.role == role
+            && self.message.as_ptr() == message.as_ptr()
             && self.message.len() == message.len()
             && self.codec.is(codec)
     }
@@ -97,8 +90,8 @@ impl Outgoing {
 
 /// Messages of this size are sealed for each peer.
 const SMALL_BYTES_MAX: usize = 16 * KIB;
-/// 48 MiB of messages and their sealed forms.
-const BYTES_MAX: usize = 48 * 1024 * KIB;
+/// 96 MiB: the engine gives few different ones of this size at a time.
+const BYTES_MAX: usize = 96 * 1024 * KIB;
 const KIB: usize = 1024;
 
 #[cfg(test)]
@@ -112,7 +105,7 @@ mod tests {
 
     #[tokio::test]
     async fn same_message_for_many_peers_is_sealed_and_counted_once() {
-        let mut outbound = Outbound::of_bytes(400 * KIB);
+        let mut outbound = Outbound::of_bytes(200 * KIB);
         let (codec, state) = (codec(), Bytes::from(vec![6; 150 * KIB]));
         let mut admit =
             |message: &Bytes| outbound.admit(message.clone(), codec.clone(), Role::Acceptor);
@@ -122,6 +115,10 @@ mod tests {
         for other in &others {
             assert_eq!(other.sealed(&mut Rng::from_u64(2)).await.as_ptr(), sealed);
         }
+        // One that is asked for in between changes nothing.
+        let join = admit(&Bytes::from(vec![6; 30 * KIB])).unwrap();
+        assert!(Arc::ptr_eq(&admit(&state).unwrap(), &first));
+        drop(join);
         // Another state does not fit beside it; a ping's ack always does.
         let changed = Bytes::from(vec![6; 150 * KIB]);
         assert!(admit(&changed).is_none());

@@ -236,15 +236,23 @@ impl<T: Transport> Io<T> {
         drained
     }
 
-    /// Takes what waits in the inbox, bounded, so that no source starves another.
+    /// Takes what waits in the inbox, bounded in number and time, so that no source starves
+    /// another: a single large push/pull may take milliseconds.
     fn take_waiting(&mut self, node: &mut Node, inbox: &mut Inbox) {
+        let end = clock::now() + TURN;
         for _ in 0..MESSAGES_PER_TURN {
             let Ok(command) = inbox.commands.try_recv() else { break };
             command(node);
+            if clock::now() >= end {
+                break;
+            }
         }
         for _ in 0..MESSAGES_PER_TURN {
             let Ok(message) = inbox.internal.try_recv() else { break };
             self.on_internal(node, message);
+            if clock::now() >= end {
+                break;
+            }
         }
     }
 
@@ -468,6 +476,8 @@ async fn accept<T: Transport>(
 const DATAGRAMS_PER_TURN: usize = 256;
 /// Commands, and messages of tasks, handled before anything else gets its turn.
 const MESSAGES_PER_TURN: usize = 64;
+/// Time after which datagrams get their turn again, whatever else waits.
+const TURN: Duration = Duration::from_millis(2);
 /// Streams open at a time, either way, unless the builder says otherwise.
 pub(super) const STREAMS_MAX: usize = 1_024;
 /// Accepted streams that wait for the engine's task.

@@ -106,6 +106,12 @@ impl Swim {
         join: bool,
         host: &mut dyn Host,
     ) -> Result<Answer, Error> {
+        // What is too large for certain costs each of many requests no encoding.
+        let names =
+            self.table.rows_unordered().map(|row| row.record.name.len() + row.record.meta.len());
+        if let Some(reason) = too_large(names.sum(), 0) {
+            return Err(Error::Peer(reason));
+        }
         let mut user_state = Vec::new();
         host.local_state(join, &mut user_state);
         let generation = self.table.generation();

@@ -321,6 +321,11 @@ impl StreamDecoder {
         };
         let mut message = Vec::new();
         let body = self.buf.get(start..).unwrap_or_default();
+        let most = body.len().saturating_mul(DECOMPRESSED_RATIO_MAX).min(bytes_max);
+        if most > RESERVED_MIN {
+            // At once, so that no copies are made while it grows; untouched pages cost nothing.
+            message.reserve_exact(most.min(DECOMPRESSED_BYTES_MAX));
+        }
         match Decompressor::new().decompress(body, limit, &mut message) {
             Err(DecodeError::DecompressedTooLarge { .. }) if bytes_max < allowed => {
                 return Ok(false);
@@ -483,3 +488,6 @@ fn bounded(what: &'static str, got: i64, max: usize) -> Result<usize, StreamErro
 fn close(error: msgpack::Error) -> StreamError {
     StreamError::Close(error.into())
 }
+
+/// Room for what a message of more than this may unpack to is taken at once.
+const RESERVED_MIN: usize = 1024 * 1024;
