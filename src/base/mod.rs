@@ -7,6 +7,8 @@ pub mod go_json;
 pub mod go_net;
 mod hash;
 mod instant;
+#[cfg(test)]
+mod lines;
 mod log_limit;
 mod mutation;
 mod printable;
@@ -16,6 +18,8 @@ mod secret;
 pub(crate) use error_texts::error_texts;
 pub(crate) use hash::SeededHash;
 pub use instant::Instant;
+#[cfg(test)]
+pub(crate) use lines::lines_of;
 pub(crate) use log_limit::LogLimit;
 #[cfg(feature = "sim")]
 pub use mutation::Mutation;

@@ -36,20 +36,24 @@ impl State {
             hook.on_conflict(&known, &claimed);
         }
         if !ours {
-            warn!(
-                target: "serf",
-                "Name conflict for '{name}' both {}:{} and {}:{} are claiming",
-                text(existing.addr), existing.port, text(other.addr), other.port
-            );
+            if self.logs.conflicts.admit(self.now) {
+                warn!(
+                    target: "serf",
+                    "Name conflict for '{name}' both {}:{} and {}:{} are claiming",
+                    text(existing.addr), existing.port, text(other.addr), other.port
+                );
+            }
             return;
         }
         let enabled = self.config.enable_name_conflict_resolution;
-        error!(
-            target: "serf",
-            "Node name conflicts with another node at {}:{}. Names must be unique! \
-             (Resolution enabled: {enabled})",
-            text(other.addr), other.port
-        );
+        if self.logs.conflicts.admit(self.now) {
+            error!(
+                target: "serf",
+                "Node name conflicts with another node at {}:{}. Names must be unique! \
+                 (Resolution enabled: {enabled})",
+                text(other.addr), other.port
+            );
+        }
         if enabled && self.conflict.votes.is_none() {
             self.conflict.votes = Some(Votes::default());
             self.actions.push_back(Action::Vote);
@@ -73,7 +77,9 @@ impl State {
         let record = match transform.decode_message(payload) {
             Ok(Message::ConflictResponse(record)) => record,
             Ok(_) | Err(_) => {
-                error!(target: "serf", "Invalid conflict query response type or encoding");
+                if self.logs.conflicts.admit(self.now) {
+                    error!(target: "serf", "Invalid conflict query response type or encoding");
+                }
                 return;
             }
         };

@@ -208,11 +208,15 @@ impl State {
         let other = match self.config.transform.decode_coordinate(payload) {
             Ok(other) => other,
             Err(error @ TransformError::Version(_)) => {
-                error!(target: "serf", "{error}");
+                if self.logs.messages.admit(self.now) {
+                    error!(target: "serf", "{error}");
+                }
                 return;
             }
             Err(error) => {
-                error!(target: "serf", "Failed to decode coordinate from ping: {error}");
+                if self.logs.messages.admit(self.now) {
+                    error!(target: "serf", "Failed to decode coordinate from ping: {error}");
+                }
                 return;
             }
         };

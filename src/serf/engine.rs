@@ -106,6 +106,7 @@ impl Engine {
             self.swim.handle_timeout(now, &mut self.state);
         }
         self.state.flush_coalescers(now);
+        self.state.logs.report(now);
         while let Some((at, timer)) = self.state.timers.pop_first() {
             if at > now {
                 self.state.timers.insert((at, timer));

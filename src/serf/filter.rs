@@ -3,6 +3,7 @@
 use tracing::warn;
 
 use super::{Filter, Member, message, state::State};
+use crate::base::printable;
 
 impl State {
     /// Whether all filters match `member`, or ourselves if there is none.
@@ -13,7 +14,9 @@ impl State {
             Ok(filter) => self.matches_filter(&filter, member),
             Err(error) => {
                 if member.is_none() {
-                    warn!(target: "serf", "failed to decode filter: {error}");
+                    if self.logs.old.admit(self.now) {
+                        warn!(target: "serf", "failed to decode filter: {error}");
+                    }
                 }
                 false
             }
@@ -30,10 +33,12 @@ impl State {
             Filter::Tag { tag, expr } => {
                 let value = std::str::from_utf8(tag).ok().and_then(|tag| tags.get(tag));
                 let Some(regex) = self.regexes.compile(expr) else {
-                    warn!(
-                        target: "serf",
-                        "failed to filter by regex \"{}\"", crate::base::printable(expr)
-                    );
+                    if self.logs.old.admit(self.now) {
+                        warn!(
+                            target: "serf",
+                            "failed to filter by regex \"{}\"", printable(expr)
+                        );
+                    }
                     return false;
                 };
                 regex.is_match(value.unwrap_or_default().as_bytes())

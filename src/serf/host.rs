@@ -35,7 +35,9 @@ impl Host for State {
             5 => "query response",
             9 => "relay",
             2 | 6..=8 | 10.. => {
-                warn!(target: "serf", "Received message of unknown type: {kind}");
+                if self.logs.messages.admit(self.now) {
+                    warn!(target: "serf", "Received message of unknown type: {kind}");
+                }
                 return;
             }
         };
@@ -44,6 +46,9 @@ impl Host for State {
             Ok(decoded) => self.dispatch(now, &decoded, message, origin),
             Err(error) => {
                 self.stats.dropped_malformed += 1;
+                if !self.logs.messages.admit(now) {
+                    return;
+                }
                 if kind == 9 {
                     error!(target: "serf", "Error decoding relay header: {error}");
                 } else {
@@ -168,11 +173,13 @@ impl State {
             && is_key_query(query.name)
         {
             self.stats.refused_key_queries += 1;
-            warn!(
-                target: "serf",
-                "Refusing a key query that came in clear (from: {}): see verify_incoming",
-                origin.from
-            );
+            if self.logs.keys.admit(now) {
+                warn!(
+                    target: "serf",
+                    "Refusing a key query that came in clear (from: {}): see verify_incoming",
+                    origin.from
+                );
+            }
             return;
         }
         let (rebroadcast, kind) = match message {
@@ -224,12 +231,16 @@ impl State {
     fn merge_state(&mut self, now: Instant, state: &[u8], exchange: Exchange) {
         match state.first() {
             None => {
-                error!(target: "serf", "Remote state is zero bytes");
+                if self.logs.states.admit(self.now) {
+                    error!(target: "serf", "Remote state is zero bytes");
+                }
                 return;
             }
             Some(2) => {}
             Some(kind) => {
-                error!(target: "serf", "Remote state has bad type prefix: {kind}");
+                if self.logs.states.admit(self.now) {
+                    error!(target: "serf", "Remote state has bad type prefix: {kind}");
+                }
                 return;
             }
         }
@@ -239,7 +250,9 @@ impl State {
             Ok(_) => return,
             Err(error) => {
                 self.stats.dropped_malformed += 1;
-                error!(target: "serf", "Failed to decode remote state: {error}");
+                if self.logs.states.admit(self.now) {
+                    error!(target: "serf", "Failed to decode remote state: {error}");
+                }
                 return;
             }
         };

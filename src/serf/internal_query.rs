@@ -55,7 +55,10 @@ impl State {
                 self.answer_keys(now, query.id, name, &query.payload, keyring)
             }
             _ => {
-                warn!(target: "serf", "Unhandled internal query '{PREFIX}{}'", query.name);
+                if self.logs.old.admit(self.now) {
+                    let name = printable(&*query.name);
+                    warn!(target: "serf", "Unhandled internal query '{PREFIX}{name}'");
+                }
                 None
             }
         }

@@ -17,7 +17,7 @@ use super::{
     state::{State, Timer},
 };
 use crate::{
-    base::{Instant, go_base64, short_list},
+    base::{Instant, PRINTABLE_BYTES_MAX, go_base64, printable_text, short_list},
     swim::OpId,
     wire::Keyring,
 };
@@ -114,7 +114,10 @@ impl State {
                     response.messages.insert(from.to_owned(), text);
                     response.num_err += 1;
                 } else if !text.is_empty() {
-                    warn!(target: "serf", "{text}");
+                    if self.logs.keys.admit(self.now) {
+                        let shown = printable_text(&text, 4 * PRINTABLE_BYTES_MAX);
+                        warn!(target: "serf", "{shown}");
+                    }
                     response.messages.insert(from.to_owned(), text);
                 }
                 // Go counts keys of failed answers too, and "" as the primary of most.
@@ -177,7 +180,9 @@ impl State {
         let transform = self.config.transform.clone();
         let text = match transform.decode_message(payload) {
             Ok(Message::KeyRequest(_)) if keyring.is_empty() => {
-                error!(target: "serf", "{NO_KEYRING}");
+                if self.logs.keys.admit(self.now) {
+                    error!(target: "serf", "{NO_KEYRING}");
+                }
                 NO_KEYRING.to_owned()
             }
             Ok(Message::KeyRequest(_)) if self.keys.storing.len() >= STORING_MAX => {
@@ -185,7 +190,9 @@ impl State {
                 format!("{NOT_STORED}: too many changes wait for it")
             }
             Ok(Message::KeyRequest(request)) => {
-                info!(target: "serf", "Received {name} query");
+                if self.logs.keys.admit(self.now) {
+                    info!(target: "serf", "Received {name} query");
+                }
                 let key = request.key.as_slice();
                 let mut ring = keyring.clone();
                 let done = match name {
@@ -201,13 +208,17 @@ impl State {
                             "use-key" => "change primary key",
                             _ => "remove key",
                         };
-                        error!(target: "serf", "Failed to {what}: {error}");
+                        if self.logs.keys.admit(self.now) {
+                            error!(target: "serf", "Failed to {what}: {error}");
+                        }
                         error.to_string()
                     }
                 }
             }
             Ok(_) | Err(_) => {
-                error!(target: "serf", "Failed to decode key request");
+                if self.logs.keys.admit(self.now) {
+                    error!(target: "serf", "Failed to decode key request");
+                }
                 String::new()
             }
         };

@@ -187,7 +187,9 @@ impl State {
             }
             MemberStatus::Alive => (MemberStatus::Failed, MemberEventKind::Failed),
             status @ (MemberStatus::None | MemberStatus::Left | MemberStatus::Failed) => {
-                warn!(target: "serf", "Bad state when leave: {}", status.number());
+                if self.logs.details.admit(self.now) {
+                    warn!(target: "serf", "Bad state when leave: {}", status.number());
+                }
                 return;
             }
         };
@@ -236,7 +238,9 @@ impl State {
             return mutated!(self.config.swim, IntentLoop);
         }
         if *name == *self.name && self.life == super::SerfState::Alive {
-            debug!(target: "serf", "Refuting an older leave intent");
+            if self.logs.details.admit(self.now) {
+                debug!(target: "serf", "Refuting an older leave intent");
+            }
             // One announcement answers all copies that came with this one.
             if !std::mem::replace(&mut self.refuting, true) {
                 self.actions.push_back(Action::BroadcastJoin);

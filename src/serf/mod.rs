@@ -19,6 +19,7 @@ mod intents;
 mod internal_query;
 mod keys;
 mod lamport;
+mod logs;
 mod member;
 mod membership;
 pub mod message;

@@ -19,7 +19,7 @@ use super::{
     user_event::is_too_old,
 };
 use crate::{
-    base::{Instant, mutated},
+    base::{Instant, mutated, printable},
     msgpack::Bin,
     swim::{OpId, Origin, Seal},
 };
@@ -196,11 +196,13 @@ impl State {
             return false;
         }
         if is_too_old(self.query_clock.time(), query.ltime, self.queries.len()) {
-            warn!(
-                target: "serf",
-                "received old query {} from time {} (current: {})",
-                String::from_utf8_lossy(query.name), query.ltime.0, self.query_clock.time().0
-            );
+            if self.logs.old.admit(self.now) {
+                warn!(
+                    target: "serf",
+                    "received old query {} from time {} (current: {})",
+                    printable(query.name), query.ltime.0, self.query_clock.time().0
+                );
+            }
             return false;
         }
         let id = QueryId { ltime: query.ltime, id: query.id };
@@ -330,7 +332,9 @@ impl State {
         // Names can be forged, and late joiners answer too.
         let full = seen.len() >= members + STRANGERS_MAX;
         if full || (is_ack && !query.wants_acks) {
-            warn!(target: "serf", "Failed to deliver query response, dropping");
+            if self.logs.answers.admit(self.now) {
+                warn!(target: "serf", "Failed to deliver query response, dropping");
+            }
             return;
         }
         let from: Arc<str> = from.into();
@@ -414,10 +418,14 @@ impl State {
             .and_then(|port| socket_addr(relay.dest_addr.as_slice(), port));
         let (Some(to), Some(&RESPONSE)) = (to, relay.message.first()) else {
             self.stats.dropped_malformed += 1;
-            debug!(target: "serf", node = %node, "dropping relay message");
+            if self.logs.details.admit(self.now) {
+                debug!(target: "serf", node = %printable(&*node), "dropping relay message");
+            }
             return;
         };
-        debug!(target: "serf", "Relaying response to addr: {to}");
+        if self.logs.details.admit(self.now) {
+            debug!(target: "serf", "Relaying response to addr: {to}");
+        }
         self.send(to, relay.message.to_vec());
     }
 
@@ -470,7 +478,9 @@ impl State {
 
     fn send_ack(&mut self, id: QueryId, target: &Target) {
         let Some(to) = target.socket_addr() else {
-            error!(target: "serf", "failed to send ack: the query carries no valid address");
+            if self.logs.answers.admit(self.now) {
+                error!(target: "serf", "failed to send ack: the query carries no valid address");
+            }
             return;
         };
         let ack = message::QueryResponse {
@@ -484,7 +494,9 @@ impl State {
         self.config.transform.encode_message(&Message::QueryResponse(ack), &mut raw);
         self.send(to, raw.clone());
         if let Err(error) = self.relay(target, &raw) {
-            error!(target: "serf", "failed to relay ack: {error}");
+            if self.logs.answers.admit(self.now) {
+                error!(target: "serf", "failed to relay ack: {error}");
+            }
         }
     }
 
@@ -518,7 +530,10 @@ impl State {
             .collect()
     }
 
-    fn log_stray_response(&self, id: QueryId, from: &str) {
+    fn log_stray_response(&mut self, id: QueryId, from: &str) {
+        if !self.logs.answers.admit(self.now) {
+            return;
+        }
         let same_time =
             QueryId { ltime: id.ltime, id: 0 }..=QueryId { ltime: id.ltime, id: u32::MAX };
         match self.asked.queries.range(same_time).next() {
@@ -528,7 +543,8 @@ impl State {
             ),
             None => warn!(
                 target: "serf",
-                "reply for non-running query (LTime: {}, ID: {}) From: {from}", id.ltime.0, id.id
+                "reply for non-running query (LTime: {}, ID: {}) From: {}",
+                id.ltime.0, id.id, printable(from)
             ),
         }
     }

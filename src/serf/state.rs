@@ -22,6 +22,7 @@ use super::{
     internal_query::InternalQuery,
     keys::KeyOps,
     lamport::LamportClock,
+    logs::Logs,
     membership::Members,
     query::{Asked, QueryRing, Received},
     queue::BroadcastQueue,
@@ -31,7 +32,7 @@ use super::{
     user_event::EventRing,
 };
 use crate::{
-    base::{Instant, Rng, mutated},
+    base::{Instant, PRINTABLE_BYTES_MAX, Rng, mutated, printable_text},
     swim::{OpId, retransmit_limit},
 };
 
@@ -87,6 +88,7 @@ pub(crate) struct State {
     pub(crate) actions: VecDeque<Action>,
     pub(crate) timers: BTreeSet<(Instant, Timer)>,
     pub(crate) stats: Stats,
+    pub(crate) logs: Logs,
     /// User events and queries by name since the driver last asked.
     pub(crate) named: BTreeMap<Arc<str>, NameCounts>,
     /// The last meta decoded and its tags: clusters have few distinct ones.
@@ -277,7 +279,9 @@ impl State {
         }
         let (tags, error) = self.config.transform.decode_tags(meta);
         if let Some(error) = error {
-            error!(target: "serf", "Failed to decode tags: {error}");
+            if self.logs.messages.admit(self.now) {
+                error!(target: "serf", "Failed to decode tags: {error}");
+            }
         }
         self.last_tags = Some((meta.clone(), tags.clone()));
         tags
@@ -341,6 +345,7 @@ const NAMES_MAX: usize = 256;
 
 /// For logs of what a peer sent.
 pub(crate) fn log_decode_error(what: &str, error: &TransformError) {
+    let error = printable_text(error, 2 * PRINTABLE_BYTES_MAX);
     error!(target: "serf", "Error decoding {what} message: {error}");
 }
 

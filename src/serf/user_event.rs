@@ -10,7 +10,7 @@ use super::{
     state::{QueueKind, State},
 };
 use crate::{
-    base::{Instant, mutated},
+    base::{Instant, mutated, printable},
     msgpack::Bin,
 };
 
@@ -194,11 +194,13 @@ impl State {
             return false;
         }
         if is_too_old(self.event_clock.time(), event.ltime, self.events.len()) {
-            warn!(
-                target: "serf",
-                "received old event {} from time {} (current: {})",
-                String::from_utf8_lossy(event.name), event.ltime.0, self.event_clock.time().0
-            );
+            if self.logs.old.admit(self.now) {
+                warn!(
+                    target: "serf",
+                    "received old event {} from time {} (current: {})",
+                    printable(event.name), event.ltime.0, self.event_clock.time().0
+                );
+            }
             return false;
         }
         match self.events.admit(event) {

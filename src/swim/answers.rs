@@ -18,6 +18,8 @@ pub(super) struct Answers {
     sending: BTreeMap<AnswerId, (usize, usize)>,
     sending_bytes: usize,
     next: u64,
+    /// When hosts, by hash, have their whole allowance again; empty until the first asks.
+    whole_at: Vec<Instant>,
 }
 
 /// Names one encoded state.
@@ -59,6 +61,20 @@ impl Answers {
             && last.message.get(last.user_at..).is_some_and(|kept| kept == user_state);
         let pressed = self.sending_bytes.saturating_add(last.message.len()) > SENDING_BYTES_MAX;
         (same || (pressed && now - last.encoded < age_max)).then_some(last)
+    }
+
+    /// Whether a host may be given as much as the last answer: compressing and sealing it is work
+    /// for each stream.
+    pub(super) fn allow(&mut self, now: Instant, host_hash: u64, bytes: usize) -> bool {
+        self.whole_at.resize(HOSTS, Instant::ZERO);
+        let slot = host_hash as usize % HOSTS;
+        let Some(whole_at) = self.whole_at.get_mut(slot) else { return true };
+        let later = (*whole_at).max(now) + NANOS_PER_BYTE * bytes as u32;
+        let allowed = later - now <= NANOS_PER_BYTE * BYTES_AT_ONCE;
+        if allowed {
+            *whole_at = later;
+        }
+        allowed
     }
 
     /// An answer made anew; kept from [`Answers::begin`] on.
@@ -113,5 +129,10 @@ pub(super) fn too_large(message: usize, user_state: usize) -> Option<String> {
     Some(format!("{what} of {size} bytes is larger than the {max} bytes that peers accept"))
 }
 
+/// What one host is given: 64 MiB at once and about 8 MiB a second. That is any number of small
+/// clusters' states, and of the largest one every five seconds.
+const BYTES_AT_ONCE: u32 = 64 * 1024 * 1024;
+const NANOS_PER_BYTE: Duration = Duration::from_nanos(120);
+const HOSTS: usize = 256;
 /// Bytes of distinct answers on their way at once, before streams share one that is not the newest.
 const SENDING_BYTES_MAX: usize = 64 * 1024 * 1024;

@@ -46,7 +46,8 @@ impl Logs {
         let Self { packets, handoff, streams, push_pulls, alive, conflicts, refutes, .. } = self;
         for limit in [packets, handoff, streams, push_pulls, alive, conflicts, refutes] {
             if let Some(count) = limit.take_suppressed(now) {
-                warn!(target: "memberlist", "suppressed {count} more log lines about {}", limit.about);
+                let about = limit.about;
+                warn!(target: "memberlist", "suppressed {count} more log lines about {about}");
             }
         }
     }

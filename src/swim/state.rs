@@ -412,7 +412,10 @@ impl Swim {
     ) -> bool {
         let Some(vsn) = vsn else {
             if self.logs.alive.admit(now) {
-                warn!(target: "memberlist", "ignoring alive message for '{name}': Vsn is not present");
+                warn!(
+                    target: "memberlist",
+                    "ignoring alive message for '{name}': Vsn is not present"
+                );
             }
             return false;
         };

@@ -229,7 +229,14 @@ impl Swim {
             }
             return self.close(id);
         }
+        let host_hash = self.table.hash_of(&from.ip().to_canonical());
         match self.local_state(now, state.join, host) {
+            Ok(answer) if !self.answers.allow(now, host_hash, answer.message.len()) => {
+                if self.logs.push_pulls.admit(now) {
+                    error!(target: "memberlist", "Too many push/pull requests from={from}");
+                }
+                return self.close(id);
+            }
             Ok(answer) => {
                 self.answers.begin(&answer);
                 self.inbound_push_pulls += 1;

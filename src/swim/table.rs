@@ -168,6 +168,11 @@ impl Table {
         self.counts
     }
 
+    /// A hash that peers cannot predict.
+    pub(super) fn hash_of(&self, value: &impl std::hash::Hash) -> u64 {
+        self.hash.hash_one(value)
+    }
+
     /// Grows whenever a row may have changed, come or gone.
     pub(super) fn generation(&self) -> u64 {
         self.generation

@@ -14,6 +14,7 @@ use crate::{
     wire::{Incarnation, Keyring},
 };
 
+mod logs;
 mod members;
 mod network;
 mod queries;

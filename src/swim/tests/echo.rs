@@ -1,9 +1,10 @@
 //! What a datagram may cause: packets, bytes, log lines. Each kind in several wrappings.
 
-use std::sync::Mutex;
-
 use super::*;
-use crate::wire::{IndirectPing, Keyring, Ping, SeqNo};
+use crate::{
+    base::lines_of,
+    wire::{IndirectPing, Keyring, Ping, SeqNo},
+};
 
 /// Configurations that differ in what is put around messages.
 fn wrappings() -> Vec<Config> {
@@ -274,48 +275,6 @@ fn a_target_that_we_do_not_know_is_pinged_without_gossip() {
     me.swim.deschedule();
     me.wait(Duration::from_millis(501));
     assert_eq!(me.sent(), ["nack 9"]);
-}
-
-/// Texts of log lines at INFO or above.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<String>>>);
-
-impl tracing::Subscriber for Lines {
-    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
-        *metadata.level() <= tracing::Level::INFO
-    }
-
-    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
-        tracing::span::Id::from_u64(1)
-    }
-
-    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
-
-    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
-
-    fn event(&self, event: &tracing::Event<'_>) {
-        struct Text(String);
-        impl tracing::field::Visit for Text {
-            fn record_debug(&mut self, _: &tracing::field::Field, value: &dyn std::fmt::Debug) {
-                self.0.push_str(&format!("{value:?}"));
-            }
-        }
-        let mut text = Text(String::new());
-        event.record(&mut text);
-        self.0.lock().unwrap().push(text.0);
-    }
-
-    fn enter(&self, _: &tracing::span::Id) {}
-
-    fn exit(&self, _: &tracing::span::Id) {}
-}
-
-/// Log lines that `act` causes.
-fn lines_of(act: impl FnOnce()) -> Vec<String> {
-    let lines = Lines::default();
-    tracing::subscriber::with_default(lines.clone(), act);
-    let lines = lines.0.lock().unwrap();
-    lines.clone()
 }
 
 #[test]

@@ -28,8 +28,12 @@ fn push_pull(rows: &[NodeState<'_>], join: bool, user_state: &[u8]) -> StreamMes
 
 /// Hands a message in on an accepted stream and gives what comes out.
 fn accept(me: &mut Node, input: StreamInput) -> Vec<Output> {
+    accept_from(me, peer(), input)
+}
+
+fn accept_from(me: &mut Node, from: SocketAddr, input: StreamInput) -> Vec<Output> {
     let id = me.swim.accept_stream();
-    me.swim.handle_stream(me.now, id, StreamInput::Accepted { from: peer() }, &mut me.host);
+    me.swim.handle_stream(me.now, id, StreamInput::Accepted { from }, &mut me.host);
     me.swim.handle_stream(me.now, id, input, &mut me.host);
     me.outputs()
 }
@@ -257,7 +261,11 @@ proptest! {
 
 /// Asks for a push/pull on a stream of its own and gives the bytes of the answer.
 fn asked(me: &mut Node, join: bool) -> (StreamId, Bytes) {
-    match accept(me, StreamInput::Message(push_pull(&[], join, b""))).remove(0) {
+    asked_from(me, peer(), join)
+}
+
+fn asked_from(me: &mut Node, from: SocketAddr, join: bool) -> (StreamId, Bytes) {
+    match accept_from(me, from, StreamInput::Message(push_pull(&[], join, b""))).remove(0) {
         Output::Reply { id, message, .. } => (id, message),
         other => panic!("{other:?}"),
     }
@@ -298,7 +306,7 @@ fn answers_that_nobody_reads_do_not_add_up() {
     let mut me = Node::new(quiet());
     let ask = |me: &mut Node, i: u8| {
         me.host.state = vec![i; 15 << 20];
-        asked(me, false)
+        asked_from(me, ([10, 7, 0, i], 1).into(), false)
     };
     let mut answers: Vec<_> = (0..100).map(|i| ask(&mut me, i)).collect();
     let distinct = |answers: &[(StreamId, Bytes)]| {
@@ -332,4 +340,28 @@ fn a_state_that_peers_would_refuse_is_not_sent() {
     assert!(failed);
     me.host.state.pop();
     assert_eq!(asked(&mut me, false).1.first(), Some(&6));
+}
+
+#[test]
+fn a_host_that_asks_again_and_again_is_closed_and_others_are_not() {
+    let mut me = Node::new(quiet());
+    me.host.state = vec![7; 15 << 20];
+    let ask = |me: &mut Node, from: &str| {
+        let id = me.swim.accept_stream();
+        let from = from.parse().unwrap();
+        me.swim.handle_stream(me.now, id, StreamInput::Accepted { from }, &mut me.host);
+        let request = StreamInput::Message(push_pull(&[], false, b""));
+        me.swim.handle_stream(me.now, id, request, &mut me.host);
+        let answered = matches!(me.outputs().as_slice(), [Output::Reply { .. }]);
+        me.swim.handle_stream(me.now, id, StreamInput::Sent, &mut me.host);
+        answered
+    };
+    let answered = (1..=20).filter(|port| ask(&mut me, &format!("10.0.0.66:{port}"))).count();
+    assert_eq!(answered, 4, "64 MiB");
+    assert!(ask(&mut me, "10.0.0.2:7946"));
+    me.now = me.now + Duration::from_secs(2);
+    assert!(ask(&mut me, "10.0.0.66:1") && !ask(&mut me, "10.0.0.66:1"));
+    me.host.state.truncate(10_000);
+    me.now = me.now + Duration::from_secs(10);
+    assert!((1..=1000).all(|port| ask(&mut me, &format!("10.0.0.66:{port}"))), "small ones pass");
 }

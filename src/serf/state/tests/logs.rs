@@ -1,0 +1,34 @@
+//! Log lines that peers cause.
+
+use super::*;
+use crate::base::lines_of;
+
+#[test]
+fn a_flood_of_messages_is_ten_log_lines_a_second_and_none_can_break_out_of_its_own() {
+    let old = |name| {
+        encode(&Message::UserEvent(message::UserEvent {
+            ltime: LamportTime(1),
+            name,
+            payload: Default::default(),
+            coalesce: false,
+        }))
+    };
+    let forged = old("x\n[ERR] serf: forged\x1b[2J".as_bytes());
+    let long = old("y".repeat(60_000).leak().as_bytes());
+    let invalid = old(&[0xff; 5_000]);
+    for message in [vec![77], vec![3, 0xff], vec![9, 0xff], forged, long, invalid] {
+        let mut node = Node::new("me");
+        node.state.event_clock.witness(LamportTime(10_000));
+        let lines = lines_of(|| {
+            for _ in 0..2_000 {
+                node.state.on_user_message(node.now, &message, origin());
+                node.now = node.now + Duration::from_millis(1);
+                node.state.logs.report(node.now);
+            }
+        });
+        assert!((5..=20).contains(&lines.len()), "{} lines for {:?}", lines.len(), &message[..2]);
+        for line in &lines {
+            assert!(line.len() < 800 && !line.contains(char::is_control), "{line}");
+        }
+    }
+}
