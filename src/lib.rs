@@ -11,26 +11,24 @@
 //!
 //! # A first cluster
 //!
-//! [`driver::Serf`] is a running node. The handle is cheap to clone and every method takes `&self`;
+//! [`Serf`] is a running node. The handle is cheap to clone and every method takes `&self`;
 //! when the last clone is dropped, the node stops.
 //!
 //! ```
-//! use ruserf::{driver::Serf, serf::Config};
+//! use ruserf::{Config, Serf};
 //!
 //! #[tokio::main]
-//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! async fn main() -> ruserf::Result<()> {
 //!     let mut nodes = Vec::new();
 //!     for name in ["a", "b"] {
-//!         // `lan`, `wan` and `local` are Go's presets. All fields are public.
-//!         let mut builder = Serf::builder(Config::local(name));
-//!         // The default is 0.0.0.0:7946; port 0 takes any free one, for UDP and TCP alike.
-//!         builder.bind = ([127, 0, 0, 1], 0).into();
-//!         nodes.push(builder.start().await?);
+//!         // `lan`, `wan` and `local` are Go's presets; the default address is 0.0.0.0:7946. Port
+//!         // 0 takes any free one, for UDP and TCP alike.
+//!         nodes.push(Serf::builder(Config::local(name)).bind("127.0.0.1:0").start().await?);
 //!     }
 //!     let (a, b) = (&nodes[0], &nodes[1]);
 //!
 //!     // One address that answers is enough: the others are told by it.
-//!     b.join(&[a.addresses().0.to_string()], false).await?;
+//!     b.join([a.addresses().advertised.to_string()]).await?;
 //!     let mut changes = a.watch_members();
 //!     while a.members().await.len() < 2 {
 //!         changes.changed().await;
@@ -39,28 +37,24 @@
 //!     assert_eq!(names, ["a", "b"]);
 //!
 //!     // To leave is polite; to shut down without it looks like a crash to the others.
-//!     b.leave().await?;
-//!     b.shutdown().await;
-//!     Ok(())
+//!     b.leave_and_shutdown().await
 //! }
 //! ```
 //!
 //! # Events
 //!
-//! [`subscribe`](driver::Serf::subscribe) gives an own, bounded queue to each subscriber. The
-//! protocol never waits for one: a subscriber that sleeps loses events, and is told how many by
-//! [`Event::Lagged`](serf::Event::Lagged). Subscribe at the [`Builder`](driver::Builder) to miss
-//! nothing.
+//! [`Serf::events`] gives each subscriber a bounded queue of its own, as a stream. The protocol
+//! never waits for one: a subscriber that is too slow loses events, and [`Event::Lagged`] reports
+//! how many. Subscribe at the [`Builder`] to miss nothing.
 //!
 //! ```
-//! use ruserf::{driver::{Serf, Subscribe}, serf::{Config, Event}};
+//! use ruserf::{Config, Event, Serf};
 //! # #[tokio::main]
-//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # let mut builder = Serf::builder(Config::local("a"));
-//! # builder.bind = ([127, 0, 0, 1], 0).into();
-//! let mut events = builder.subscribe(Subscribe::default());
+//! # async fn main() -> ruserf::Result<()> {
+//! # let builder = Serf::builder(Config::local("a")).bind("127.0.0.1:0");
+//! let mut events = builder.events();
 //! let serf = builder.start().await?;
-//! serf.user_event("deploy", "v2", false).await?;
+//! serf.user_event("deploy", "v2").await?;
 //! while let Some(event) = events.recv().await {
 //!     match event {
 //!         Event::Member(change) => println!("{}: {} members", change.kind, change.members.len()),
@@ -69,8 +63,9 @@
 //!             assert_eq!((&*event.name, &*event.payload), ("deploy", &b"v2"[..]));
 //!             break;
 //!         }
-//!         Event::Query(query) => serf.respond(&query, "an answer").await?,
+//!         Event::Query(query) => query.respond("an answer").await?,
 //!         Event::Lagged(count) => println!("{count} events were lost"),
+//!         _ => {}
 //!     }
 //! }
 //! # Ok(())
@@ -79,17 +74,15 @@
 //!
 //! # Queries
 //!
-//! A query goes to all members, or to those that filters name. [`QueryHandle`](driver::QueryHandle)
+//! A query goes to all members, or to those that filters name. [`QueryHandle`]
 //! yields acks and answers as they come, and at the deadline a summary of who has said nothing.
 //!
 //! ```
 //! use std::time::Duration;
-//! use ruserf::{driver::Serf, serf::{Config, QueryParams, QueryUpdate}};
+//! use ruserf::{Config, QueryParams, QueryUpdate, Serf};
 //! # #[tokio::main]
-//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # let mut builder = Serf::builder(Config::local("a"));
-//! # builder.bind = ([127, 0, 0, 1], 0).into();
-//! # let serf = builder.start().await?;
+//! # async fn main() -> ruserf::Result<()> {
+//! # let serf = Serf::builder(Config::local("a")).bind("127.0.0.1:0").start().await?;
 //! let mut params = QueryParams::default();
 //! params.request_ack = true;
 //! params.timeout = Duration::from_secs(1);
@@ -109,41 +102,35 @@
 //! # Tags
 //!
 //! Tags are what a member says about itself: its role, its version, the address of its service.
-//! Everybody sees them in [`Member::tags`](serf::Member). Names and values together have 512 bytes.
+//! Everybody sees them in [`Member::tags`]. Names and values together have 512 bytes.
 //!
 //! ```
-//! use std::collections::BTreeMap;
-//! use ruserf::{driver::Serf, serf::Config};
+//! use ruserf::{Config, Serf};
 //! # #[tokio::main]
-//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let mut config = Config::local("a");
-//! config.tags.insert("role".into(), "web".into());
-//! # let mut builder = Serf::builder(config);
-//! # builder.bind = ([127, 0, 0, 1], 0).into();
-//! # let serf = builder.start().await?;
-//! // Later: replaces all of them.
-//! serf.set_tags(BTreeMap::from([("role".into(), "db".into())])).await?;
-//! assert_eq!(serf.local_member().await.tags.get("role"), Some("db"));
+//! # async fn main() -> ruserf::Result<()> {
+//! let config = Config::local("a").tag("role", "web");
+//! # let serf = Serf::builder(config).bind("127.0.0.1:0").start().await?;
+//! // Later: changes some of them.
+//! serf.update_tags(|tags| drop(tags.insert("role".into(), "db".into()))).await?;
+//! assert_eq!(serf.local_member().await.tag("role"), Some("db"));
 //! # Ok(())
 //! # }
 //! ```
 //!
 //! # Keys
 //!
-//! With a [`Keyring`](wire::Keyring) everything between nodes is sealed with AES-GCM, and what is
+//! With a [`Keyring`] everything between nodes is sealed with AES-GCM, and what is
 //! not sealed with one of its keys is dropped. Any number of keys opens, the first one seals;
-//! [`KeyManager`](driver::KeyManager) changes them in the running cluster: install the new key,
+//! [`KeyManager`] changes them in the running cluster: install the new key,
 //! use it, remove the old one.
 //!
 //! ```
-//! use ruserf::{driver::Serf, serf::Config, wire::Keyring};
+//! use ruserf::{Config, Keyring, Serf};
 //! # #[tokio::main]
-//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let mut config = Config::local("a");
-//! config.swim.codec.keyring = Keyring::build(&[], &[7; 32])?; // 16, 24 or 32 random bytes
-//! # let mut builder = Serf::builder(config);
-//! # builder.bind = ([127, 0, 0, 1], 0).into();
-//! # let serf = builder.start().await?;
+//! # async fn main() -> ruserf::Result<()> {
+//! let first = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc="; // 16, 24 or 32 random bytes
+//! let config = Config::local("a").keyring(Keyring::from_base64([first])?);
+//! # let serf = Serf::builder(config).bind("127.0.0.1:0").start().await?;
 //! let keys = serf.key_manager();
 //! let new = "CAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAg=";
 //! // Installed, used, and the old ones removed: each step only once every node has done the last.
@@ -155,35 +142,32 @@
 //!
 //! # Delegates
 //!
-//! [`Delegates`](serf::Delegates) are asked before something happens: who may join
-//! ([`MergeDelegate`](serf::MergeDelegate), [`AliveDelegate`](serf::AliveDelegate)), how long a lost
-//! member is kept ([`ReconnectDelegate`](serf::ReconnectDelegate)); and told of two nodes with one
-//! name ([`ConflictDelegate`](serf::ConflictDelegate)). [`CompositeDelegate`](serf::CompositeDelegate)
+//! [`Delegates`] are asked before something happens: who may join
+//! ([`MergeDelegate`], [`AliveDelegate`]), how long a lost
+//! member is kept ([`ReconnectDelegate`]); and told of two nodes with one
+//! name ([`ConflictDelegate`]). [`CompositeDelegate`]
 //! makes one of several. They run on the node's own task, so they must be quick.
 //!
 //! ```
-//! use std::sync::Arc;
-//! use ruserf::serf::{AliveDelegate, Config, Member};
+//! use ruserf::{AliveDelegate, Config, Member};
 //!
 //! struct SameZone;
 //!
 //! impl AliveDelegate for SameZone {
 //!     fn check_alive(&self, member: &Member) -> Result<(), String> {
-//!         match member.tags.get("zone") {
+//!         match member.tag("zone") {
 //!             Some("north") => Ok(()),
 //!             zone => Err(format!("{} is in zone {zone:?}", member.name)),
 //!         }
 //!     }
 //! }
 //!
-//! let mut config = Config::lan("a");
 //! // It is asked about ourselves, too.
-//! config.tags.insert("zone".into(), "north".into());
-//! config.delegates.alive = Some(Arc::new(SameZone));
+//! let config = Config::lan("a").tag("zone", "north").alive_delegate(SameZone);
 //! ```
 //!
-//! A [`TransformDelegate`](serf::TransformDelegate) changes how Serf's messages are encoded, for
-//! clusters without Go: [`LpeTransform`](serf::LpeTransform) is smaller than Go's MessagePack.
+//! A [`TransformDelegate`] changes how Serf's messages are encoded, for
+//! clusters without Go: [`LpeTransform`] is smaller than Go's MessagePack.
 //!
 //! # Testing your own logic
 //!
@@ -197,7 +181,7 @@
 //! # #[cfg(feature = "sim")]
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! use std::time::Duration;
-//! use ruserf::{serf::{Config, MemberStatus}, sim::Cluster};
+//! use ruserf::{Config, MemberStatus, sim::Cluster};
 //!
 //! let mut cluster = Cluster::new(42);
 //! let (a, b) = (cluster.add_node(Config::lan("a"))?, cluster.add_node(Config::lan("b"))?);
@@ -212,9 +196,9 @@
 //!
 //! # What to expect
 //!
-//! - **Errors** say who is to blame: [`driver::Error`] is the caller's ([`serf::Error`]), the
-//!   environment's (`Io`) or nobody's (`Shutdown`). What peers do wrong is dropped, counted
-//!   ([`counters`](driver::Serf::counters)) and logged, and never an error of a call.
+//! - **Errors** say who is to blame: [`Error`] is the caller's (`Serf`), the environment's (`Io`) or
+//!   nobody's (`Shutdown`). What peers do wrong is dropped, counted
+//!   ([`Serf::counters`]) and logged, and never an error of a call.
 //! - **Dropped futures** lose their result and nothing else: what was begun goes on. A future that
 //!   was never polled has begun nothing. Receiving methods (`recv`, `changed`) lose nothing at all.
 //! - **Events and queries** are gossip: quick and almost always complete, but not certain. State
@@ -229,7 +213,7 @@
 //! | tags of a member | 512 bytes, encoded |
 //! | user event | 512 bytes of name and payload; `user_event_size_limit`, up to 9216 encoded |
 //! | query, answer | 1024 bytes each, encoded; `query_size_limit`, `query_response_size_limit` |
-//! | events that wait for a subscriber | 4096; [`Subscribe::capacity`](driver::Subscribe) |
+//! | events that wait for a subscriber | 4096; [`Subscribe::capacity`] |
 //! | members | not limited; 10,000 are simulated regularly |
 //!
 //! # Features
@@ -246,7 +230,7 @@
 //! | `memberlist` | `transport::MemberlistTransport`: the transports of the crate memberlist, on tokio or smol |
 //!
 //! Go nodes speak plain UDP and TCP, the default; the rest is for clusters of Rust nodes.
-//! A transport is given to [`Builder::start_on`](driver::Builder::start_on).
+//! A transport is given to [`Builder::start_on`].
 //!
 //! Libraries take `default-features = false`. Without tokio, or where there are no sockets (wasm32),
 //! [`serf::Engine`] is the node as a plain value: it is fed packets and the time, and gives
@@ -281,3 +265,22 @@ pub mod cli;
 pub mod client;
 #[cfg(all(feature = "agent", not(target_family = "wasm")))]
 pub mod rpc;
+
+#[cfg(not(target_family = "wasm"))]
+pub use driver::{
+    Address, Addresses, Builder, Config, Counters, Error, Event, EventStream, JoinError,
+    KeyFailure, KeyManager, KeyringFileError, LagPolicy, Limits, MemberWatch, Query, QueryHandle,
+    Resolver, Resolving, Serf, StopReason, Subscribe, SystemResolver, Timing, UserEventSpec,
+};
+pub use serf::{
+    AliveDelegate, CompositeDelegate, ConflictDelegate, Coordinate, Delegates, KeyOp, KeyResponse,
+    LamportTime, LpeTransform, Member, MemberEvent, MemberEventKind, MemberStatus, MergeDelegate,
+    MsgpackTransform, QueryId, QueryParams, QueryUpdate, ReconnectDelegate, SerfState, Tags,
+    TransformDelegate, UserEvent,
+};
+pub use swim::{Cidr, JoinFailure};
+pub use wire::{Compression, Keyring, KeyringError};
+
+/// A result with [`Error`] unless said otherwise.
+#[cfg(not(target_family = "wasm"))]
+pub type Result<T, E = Error> = std::result::Result<T, E>;

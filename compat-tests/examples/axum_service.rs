@@ -24,10 +24,7 @@ use axum::{
     http::StatusCode,
     routing::{get, post},
 };
-use ruserf::{
-    driver::{self, EventStream, Serf, Subscribe},
-    serf::{Config, Event, QueryParams, QueryUpdate, SerfState},
-};
+use ruserf::{Config, Event, EventStream, QueryParams, QueryUpdate, Serf, SerfState};
 use serde::Serialize;
 use tokio::net::TcpListener;
 
@@ -40,19 +37,17 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // Other nodes must reach `http`, so it travels as a tag, which every member sees.
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let http = listener.local_addr()?;
-    let mut config = Config::lan(&name);
-    config.tags.insert("http".to_owned(), http.to_string());
+    let config = Config::lan(name).tag("http", http.to_string());
 
-    let mut builder = Serf::builder(config);
-    builder.bind = ([127, 0, 0, 1], 0).into();
+    let builder = Serf::builder(config).bind("127.0.0.1:0");
     // Before the start, so that not even the first event is missed.
-    let events = builder.subscribe(Subscribe::default());
+    let events = builder.events();
     let serf = builder.start().await?;
-    println!("gossip on {}", serf.addresses().0);
+    println!("gossip on {}", serf.addresses().advertised);
     println!("http on {http}");
-    let follower = tokio::spawn(follow(serf.clone(), events));
+    let follower = tokio::spawn(follow(events));
     if !peers.is_empty() {
-        let contacted = serf.join(&peers, false).await?;
+        let contacted = serf.join(&peers).await?;
         println!("joined through {contacted} of {} peers", peers.len());
     }
 
@@ -66,8 +61,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     axum::serve(listener, app).with_graceful_shutdown(interrupted()).await?;
 
     // Without `leave` the others would take us for failed and look for us for a day.
-    serf.leave().await?;
-    serf.shutdown().await;
+    serf.leave_and_shutdown().await?;
     // The events end with the node.
     follower.await?;
     println!("left the cluster");
@@ -75,7 +69,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// Prints what happens and answers queries, until the node stops.
-async fn follow(serf: Serf, mut events: EventStream) {
+async fn follow(mut events: EventStream) {
     let started = Instant::now();
     while let Some(event) = events.recv().await {
         match event {
@@ -86,15 +80,16 @@ async fn follow(serf: Serf, mut events: EventStream) {
             Event::User(event) => {
                 println!("event {}: {}", event.name, String::from_utf8_lossy(&event.payload));
             }
-            Event::Query(query) if &*query.name == "uptime" => {
+            Event::Query(query) if query.name() == "uptime" => {
                 let answer = format!("{} s", started.elapsed().as_secs());
-                if let Err(error) = serf.respond(&query, answer).await {
-                    println!("query {} stays without an answer: {error}", query.name);
+                if let Err(error) = query.respond(answer).await {
+                    println!("query {} stays without an answer: {error}", query.name());
                 }
             }
-            Event::Query(_) => {}
             // The cluster does not wait for us. Where every event counts, read the state anew.
             Event::Lagged(count) => println!("{count} events were lost"),
+            // Other queries, and what later versions may add.
+            _ => {}
         }
     }
 }
@@ -125,10 +120,10 @@ struct Row {
 
 async fn members(State(serf): State<Serf>) -> Json<Vec<Row>> {
     let members = serf.members().await;
-    let row = |member: &ruserf::serf::Member| Row {
+    let row = |member: &ruserf::Member| Row {
         name: member.name.to_string(),
         status: member.status.to_string(),
-        http: member.tags.get("http").map(str::to_owned),
+        http: member.tag("http").map(str::to_owned),
     };
     Json(members.iter().map(|member| row(member)).collect())
 }
@@ -138,8 +133,8 @@ async fn send_event(
     Path(name): Path<String>,
     payload: Bytes,
 ) -> Result<StatusCode, (StatusCode, String)> {
-    // `false`: each event is delivered, even if several with this name come at once.
-    serf.user_event(&name, payload, false).await.map_err(refused)?;
+    // Each event is delivered, even if several with this name come at once.
+    serf.user_event(&name, payload).await.map_err(refused)?;
     Ok(StatusCode::ACCEPTED)
 }
 
@@ -175,10 +170,10 @@ async fn ask(
 }
 
 /// Errors say who is to blame, and so does HTTP.
-fn refused(error: driver::Error) -> (StatusCode, String) {
+fn refused(error: ruserf::Error) -> (StatusCode, String) {
     let code = match &error {
-        driver::Error::Serf(_) => StatusCode::BAD_REQUEST,
-        driver::Error::Shutdown => StatusCode::SERVICE_UNAVAILABLE,
+        ruserf::Error::Serf(_) => StatusCode::BAD_REQUEST,
+        ruserf::Error::Shutdown => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     };
     (code, format!("{error}\n"))

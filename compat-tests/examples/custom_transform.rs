@@ -8,14 +8,13 @@
 //!
 //! Run it: `cargo run -p compat-tests --example custom_transform`
 
-use std::{error::Error, fmt::Display, io::Write, str::FromStr, sync::Arc, time::Duration};
+use std::{error::Error, fmt::Display, io::Write, str::FromStr, time::Duration};
 
 use ruserf::{
-    driver::{Serf, Subscribe},
+    Config, Coordinate, Event, LamportTime, Serf, Tags, TransformDelegate,
     msgpack::Bin,
     serf::{
-        Config, Coordinate, Event, Filter, LamportTime, Message, Tags, TransformDelegate,
-        TransformError, assert_transform_conforms,
+        Filter, Message, TransformError, assert_transform_conforms,
         message::{
             Join, KeyRequest, Keys, Leave, MemberRecord, NodeKeyResponse, PushPull, Query,
             QueryResponse, RecentEvent, Relay, UserEvent, UserEvents,
@@ -34,9 +33,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!("a join is {:?}", String::from_utf8_lossy(&raw));
 
     let (a, b) = (start("a").await?, start("b").await?);
-    let mut events = b.subscribe(Subscribe::default());
-    b.join(&[a.addresses().0.to_string()], false).await?;
-    a.user_event("hello", "from a", false).await?;
+    let mut events = b.events();
+    b.join([a.addresses().advertised.to_string()]).await?;
+    a.user_event("hello", "from a").await?;
     let heard = async {
         while let Some(event) = events.recv().await {
             if let Event::User(event) = event {
@@ -55,12 +54,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
 }
 
 async fn start(name: &str) -> Result<Serf, Box<dyn Error>> {
-    let mut config = Config::local(name);
-    config.transform = Arc::new(TextTransform);
-    config.tags.insert("role".to_owned(), format!("example {name}"));
-    let mut builder = Serf::builder(config);
-    builder.bind = ([127, 0, 0, 1], 0).into();
-    Ok(builder.start().await?)
+    let config =
+        Config::local(name).transform(TextTransform).tag("role", format!("example {name}"));
+    Ok(Serf::builder(config).bind("127.0.0.1:0").start().await?)
 }
 
 /// The transform; without state, as most are.

@@ -7,12 +7,7 @@
 
 use std::{error::Error, sync::Arc};
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-use ruserf::{
-    driver::{MemberWatch, Serf},
-    serf::{Config, Member},
-    wire::Keyring,
-};
+use ruserf::{Config, Keyring, Member, MemberWatch, Serf};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -23,28 +18,23 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     // The preset, the key and, if it has one, the label must be those of the cluster. Everything
     // that leaves this node is sealed with the key, and what is not sealed is dropped.
-    let mut config = Config::lan(name);
-    config.swim.codec.keyring = Keyring::build(&[], &STANDARD.decode(key)?)?;
-    // Agents speak Serf protocol 5 unless told otherwise; the library's default, as Go's, is 4.
-    config.protocol_version = 5;
-    config.tags.insert("role".to_owned(), "guest".to_owned());
-
-    let mut builder = Serf::builder(config);
-    builder.bind = ([127, 0, 0, 1], 0).into();
-    let serf = builder.start().await?;
+    let keyring = Keyring::from_base64([key])?;
+    let mut config = Config::lan(name).keyring(keyring).tag("role", "guest");
+    // Agents speak Serf protocol 5 by default; the library's default, as Go's, is 4.
+    config.protocol = 5;
+    let serf = Serf::builder(config).bind("127.0.0.1:0").start().await?;
     // From now on an interrupt does not kill the program, not even in the middle of the join.
     let interrupted = tokio::spawn(tokio::signal::ctrl_c());
     let watch = serf.watch_members();
     // With another key nobody answers, and this is an error that says why.
-    serf.join(std::slice::from_ref(seed), true).await?;
+    serf.join([seed]).await?;
     print_members(&serf.members().await);
 
     tokio::select! {
         () = print_changes(watch) => {}
         interrupted = interrupted => interrupted??,
     }
-    serf.leave().await?;
-    serf.shutdown().await;
+    serf.leave_and_shutdown().await?;
     println!("left");
     Ok(())
 }

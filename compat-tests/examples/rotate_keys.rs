@@ -10,11 +10,7 @@
 use std::{error::Error, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use ruserf::{
-    driver::{KeyManager, Serf},
-    serf::{Config, KeyOp},
-    wire::Keyring,
-};
+use ruserf::{Config, KeyManager, KeyOp, Keyring, Serf};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -49,7 +45,7 @@ async fn step(keys: &KeyManager, op: KeyOp) -> Result<(), String> {
     let (response, failed) = match keys.run(op).await {
         Ok(response) => (response, None),
         // Not only refusals: also when a node has not answered in time.
-        Err(ruserf::driver::Error::Keys(failure)) => (failure.response, Some(failure.summary)),
+        Err(ruserf::Error::Keys(failure)) => (failure.response, Some(failure.summary)),
         Err(error) => return Err(error.to_string()),
     };
     println!(
@@ -80,18 +76,15 @@ async fn show(keys: &KeyManager) -> Result<(), Box<dyn Error>> {
 async fn start_cluster(names: &[&str], key: &[u8]) -> Result<Vec<Serf>, Box<dyn Error>> {
     let mut nodes: Vec<Serf> = Vec::new();
     for name in names {
-        let mut config = Config::local(name);
-        config.swim.codec.keyring = Keyring::build(&[], key)?;
+        let mut config = Config::local(*name).keyring(Keyring::build(&[], key)?);
         // The local preset sends each message to few nodes only; here every one should arrive.
-        config.swim.retransmit_mult = 10;
+        config.timing.retransmit_mult = 10;
         // Patience for answers: 10 s. A step ends earlier, as soon as all have come.
-        config.query_timeout_mult = 100;
-        let mut builder = Serf::builder(config);
-        builder.bind = ([127, 0, 0, 1], 0).into();
-        // A real service also sets `builder.keyring_file`: the keys then survive a restart.
-        let node = builder.start().await?;
+        config.timing.query_timeout_mult = 100;
+        // A real service also sets `keyring_file`: the keys then survive a restart.
+        let node = Serf::builder(config).bind("127.0.0.1:0").start().await?;
         if let Some(first) = nodes.first() {
-            node.join(&[first.addresses().0.to_string()], false).await?;
+            node.join([first.addresses().advertised.to_string()]).await?;
         }
         nodes.push(node);
     }

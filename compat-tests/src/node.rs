@@ -11,8 +11,8 @@ use std::{
 };
 
 use ruserf::{
-    driver::{Serf, Subscribe},
-    serf::{Config, Event, KeyOp, QueryParams, QueryUpdate},
+    driver::{Config, Event, Serf, Subscribe, UserEventSpec},
+    serf::{KeyOp, QueryParams, QueryUpdate},
     wire::Keyring,
 };
 use serde_json::{Value, json};
@@ -137,36 +137,40 @@ impl Node {
     pub fn rust(start: &Start) -> Self {
         let mut config = Config::local(&start.name);
         config.tags.clone_from(&start.tags);
-        config.protocol_version = 5;
+        config.protocol = 5;
         config.rejoin_after_leave = start.rejoin_after_leave;
-        config.reconnect_interval = start.reconnect_interval.unwrap_or(SECOND);
-        config.swim.probe_interval = Duration::from_millis(500);
-        config.swim.probe_timeout = Duration::from_millis(300);
-        config.swim.suspicion_mult = 4;
-        config.swim.retransmit_mult = start.retransmit_mult.unwrap_or(RETRANSMIT_MULT);
-        config.swim.gossip_to_the_dead_time = SECOND;
-        config.swim.codec.label = start.label.as_bytes().to_vec();
+        config.label.clone_from(&start.label);
         if let Some(primary) = start.keys.first() {
-            config.swim.codec.keyring = Keyring::build(&start.keys, primary).expect("keys");
+            config.keyring = Keyring::build(&start.keys, primary).expect("keys");
         }
+        let timing = &mut config.timing;
+        timing.reconnect_interval = start.reconnect_interval.unwrap_or(SECOND);
+        timing.probe_interval = Duration::from_millis(500);
+        timing.probe_timeout = Duration::from_millis(300);
+        timing.suspicion_mult = 4;
+        timing.retransmit_mult = start.retransmit_mult.unwrap_or(RETRANSMIT_MULT);
+        timing.gossip_to_the_dead_time = SECOND;
         if let Some(period) = start.user_coalesce {
-            config.user_coalesce_period = period;
-            config.user_quiescent_period = period;
+            timing.user_coalesce_period = period;
+            timing.user_quiescent_period = period;
         }
-        let mut builder = Serf::builder(config);
-        builder.bind = SocketAddr::from(([127, 0, 0, 1], start.port));
-        builder.snapshot_path.clone_from(&start.snapshot);
-        builder.keyring_file.clone_from(&start.keyring_file);
+        let mut builder = Serf::builder(config).bind(([127, 0, 0, 1], start.port));
+        if let Some(path) = &start.snapshot {
+            builder = builder.snapshot(path);
+        }
+        if let Some(path) = &start.keyring_file {
+            builder = builder.keyring_file(path);
+        }
         let mut events = builder.subscribe(Subscribe { capacity: 65_536, ..Subscribe::default() });
         let serf = runtime().block_on(builder.start()).expect("a Rust node starts");
         let seen = Arc::new(Mutex::new(Vec::new()));
-        let (answering, log) = (serf.clone(), Arc::clone(&seen));
+        let log = Arc::clone(&seen);
         runtime().spawn(async move {
             while let Some(event) = events.recv().await {
                 if let Event::Query(query) = &event {
-                    let answer = query.payload.to_ascii_uppercase();
+                    let answer = query.payload().to_ascii_uppercase();
                     // Too late is no failure: the asker says what it missed.
-                    let _ = answering.respond(query, answer).await;
+                    let _ = query.respond(answer).await;
                 }
                 log.lock().unwrap_or_else(PoisonError::into_inner).push(event);
             }
@@ -191,7 +195,7 @@ impl Node {
     pub fn addr(&self) -> SocketAddr {
         match self {
             Self::Go(go) => go.addr(),
-            Self::Rust(node) => node.serf.addresses().0,
+            Self::Rust(node) => node.serf.addresses().advertised,
         }
     }
 
@@ -200,7 +204,7 @@ impl Node {
         match self {
             Self::Go(go) => drop(go.call(json!({"cmd": "join", "addrs": [other.to_string()]}))),
             Self::Rust(node) => {
-                let joined = runtime().block_on(node.serf.join(&[other.to_string()], false));
+                let joined = runtime().block_on(node.serf.join_with_replay([other.to_string()]));
                 joined.expect("a join");
             }
         }
@@ -267,7 +271,8 @@ impl Node {
                 "cmd": "event", "name": name, "payload": go::base64(payload), "coalesce": coalesce,
             }))),
             Self::Rust(node) => {
-                let sent = node.serf.user_event(name, payload.to_owned(), coalesce);
+                let event = UserEventSpec::new(name, payload.to_owned()).coalesce(coalesce);
+                let sent = node.serf.send_event(event);
                 runtime().block_on(sent).expect("an event");
             }
         }
@@ -293,7 +298,7 @@ impl Node {
                         payload: event.payload.to_vec(),
                         coalesce: event.coalesce,
                     }),
-                    Event::Member(_) | Event::Query(_) | Event::Lagged(_) => None,
+                    _ => None,
                 });
                 user.collect()
             }
@@ -316,7 +321,7 @@ impl Node {
                     Event::Member(event) if event.members.iter().any(|m| &*m.name == member) => {
                         Some(event.kind.to_string())
                     }
-                    Event::Member(_) | Event::User(_) | Event::Query(_) | Event::Lagged(_) => None,
+                    _ => None,
                 });
                 about.collect()
             }
@@ -409,7 +414,13 @@ impl Node {
                 drop(go.call(json!({"cmd": "force_leave", "name": name, "prune": prune})));
             }
             Self::Rust(node) => {
-                runtime().block_on(node.serf.force_leave(name, prune)).expect("a force-leave");
+                let left = async {
+                    match prune {
+                        true => node.serf.force_leave_and_prune(name).await,
+                        false => node.serf.force_leave(name).await,
+                    }
+                };
+                runtime().block_on(left).expect("a force-leave");
             }
         }
     }
@@ -427,7 +438,8 @@ impl Node {
         match self {
             Self::Go(go) => go.counter(name) as u64,
             Self::Rust(node) => {
-                let (serf, _) = runtime().block_on(node.serf.counters()).expect("a running node");
+                let counters = runtime().block_on(node.serf.counters()).expect("a running node");
+                let serf = counters.serf;
                 match name {
                     "serf.coordinate.rejected" => serf.coordinate_rejected,
                     "serf.query_duplicate_acks" => serf.query_duplicate_acks,

@@ -2,15 +2,13 @@
 
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
     time::{Duration, Instant},
 };
 
 use compat_tests::go::{self, GoPeer};
 use ruserf::{
-    driver::{EventStream, Serf, Subscribe},
-    serf::{Config, Event, MemberStatus, QueryParams, QueryUpdate},
-    wire::Keyring,
+    Config, Event, EventStream, Keyring, MemberStatus, QueryParams, QueryUpdate, Serf, Subscribe,
+    UserEventSpec,
 };
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -109,7 +107,7 @@ async fn idle_pair(setup: &Setup, go_joins: bool) -> Result<(), String> {
 
     let started = Instant::now();
     let go = if go_joins {
-        let addr = rust.addresses().1.to_string();
+        let addr = rust.addresses().bound.to_string();
         let (go, joined) = blocking(go, move |go| {
             go.try_call(json!({"cmd": "join", "addrs": [addr], "ignore_old": true}))
         })
@@ -117,7 +115,7 @@ async fn idle_pair(setup: &Setup, go_joins: bool) -> Result<(), String> {
         joined.map_err(&fail)?;
         go
     } else {
-        rust.join(&[go.addr().to_string()], true).await.map_err(|error| fail(error.to_string()))?;
+        rust.join([go.addr().to_string()]).await.map_err(|error| fail(error.to_string()))?;
         go
     };
     wait_status(&rust, "go", MemberStatus::Alive).await.map_err(&fail)?;
@@ -138,7 +136,7 @@ async fn idle_pair(setup: &Setup, go_joins: bool) -> Result<(), String> {
 
     let stalled = longest_stall(IDLE).await;
 
-    let (_, swim) = rust.counters().await.expect("a running node");
+    let swim = rust.counters().await.expect("a running node").swim;
     // A node that does not get the processor in time is late with its acks, whoever wrote it.
     let doubts = swim.msg_suspect + swim.refutes + swim.failed_probes;
     if swim.msg_dead > 0 || (doubts > 0 && stalled < STALL_MAX) {
@@ -195,13 +193,13 @@ fn wrong_key_wrong_label_and_plaintext_are_refused() {
         ];
         let go = start_go(&home, "go", json!({})).await;
         let rust = start_rust(&home, "rust", |_| {}).await;
-        rust.join(&[go.addr().to_string()], true).await.expect("both belong together");
+        rust.join([go.addr().to_string()]).await.expect("both belong together");
         wait_status(&rust, "go", MemberStatus::Alive).await.unwrap();
-        let rust_addr = rust.addresses().1.to_string();
+        let rust_addr = rust.addresses().bound.to_string();
 
         for (what, setup) in strangers {
             let stranger = start_rust(&setup, "stranger", |_| {}).await;
-            let refused = stranger.join(&[go.addr().to_string()], true).await;
+            let refused = stranger.join([go.addr().to_string()]).await;
             assert!(refused.is_err(), "{what}: Go let a Rust stranger in");
             let stranger = start_go(&setup, "go-stranger", json!({})).await;
             let addr = rust_addr.clone();
@@ -224,7 +222,7 @@ fn events_and_queries_cross_in_both_directions() {
         let go = start_go(&setup, "go", json!({"query_handler": "uppercase"})).await;
         let rust = start_rust(&setup, "rust", |_| {}).await;
         let mut events = rust.subscribe(Subscribe::default());
-        rust.join(&[go.addr().to_string()], true).await.expect("a join");
+        rust.join([go.addr().to_string()]).await.expect("a join");
         let (go, listed) = blocking(go, |go| wait_go_status(go, "rust", "alive")).await;
         listed.unwrap();
 
@@ -239,7 +237,8 @@ fn events_and_queries_cross_in_both_directions() {
         .await;
         assert_eq!(&event.payload[..], b"v42");
 
-        rust.user_event("back", &b"v43"[..], true).await.unwrap();
+        let back = UserEventSpec::new("back", &b"v43"[..]).coalesce(true);
+        rust.send_event(back).await.unwrap();
         let (go, event) =
             blocking(go, |go| go.wait_event("user", SOON, |event| event["name"] == "back")).await;
         assert_eq!(go::bytes(&event["payload"]), b"v43");
@@ -252,11 +251,11 @@ fn events_and_queries_cross_in_both_directions() {
             }))
         }));
         let query = next_matching(&mut events, |event| match event {
-            Event::Query(query) if &*query.name == "ask" => Some(query),
+            Event::Query(query) if query.name() == "ask" => Some(query),
             _ => None,
         })
         .await;
-        rust.respond(&query, &b"0.5"[..]).await.unwrap();
+        query.respond(&b"0.5"[..]).await.unwrap();
         let (go, result) = asking.await.unwrap();
         let mut acks: Vec<_> = result["acks"].as_array().unwrap().iter().collect();
         acks.sort_by_key(|ack| ack.to_string());
@@ -295,18 +294,18 @@ fn a_killed_node_is_failed_a_leaving_one_left_and_a_restart_is_alive_again() {
         let fast = |name: &str| json!({"name": name, "profile": "local"});
         let go = start_go(&setup, "go", fast("go")).await;
         let rust = start_rust_with(Config::local("rust"), &setup, 0).await;
-        rust.join(&[go.addr().to_string()], true).await.expect("a join");
+        rust.join([go.addr().to_string()]).await.expect("a join");
 
         // A Go node dies without a word; a new one of the same name and address is welcome.
         let victim = start_go(&setup, "victim", fast("victim")).await;
         let victim_addr = victim.addr();
-        rust.join(&[victim_addr.to_string()], true).await.expect("a join");
+        rust.join([victim_addr.to_string()]).await.expect("a join");
         wait_status(&rust, "victim", MemberStatus::Alive).await.unwrap();
         drop(victim); // SIGKILL
         wait_status(&rust, "victim", MemberStatus::Failed).await.unwrap();
         let again = json!({"name": "victim", "profile": "local", "port": victim_addr.port()});
         let victim = start_go(&setup, "victim", again).await;
-        rust.join(&[victim.addr().to_string()], true).await.expect("a join");
+        rust.join([victim.addr().to_string()]).await.expect("a join");
         wait_status(&rust, "victim", MemberStatus::Alive).await.unwrap();
         let (victim, _) = blocking(victim, |go| go.call(json!({"cmd": "leave"}))).await;
         wait_status(&rust, "victim", MemberStatus::Left).await.unwrap();
@@ -314,8 +313,8 @@ fn a_killed_node_is_failed_a_leaving_one_left_and_a_restart_is_alive_again() {
 
         // The same with a Rust node, as Go sees it.
         let victim = start_rust_with(Config::local("rv"), &setup, 0).await;
-        let port = victim.addresses().1.port();
-        victim.join(&[go.addr().to_string()], true).await.expect("a join");
+        let port = victim.addresses().bound.port();
+        victim.join([go.addr().to_string()]).await.expect("a join");
         let (go, alive) = blocking(go, |go| wait_go_status(go, "rv", "alive")).await;
         alive.unwrap();
         let (go, before) = blocking(go, |go| incarnation(go, "rv")).await;
@@ -323,7 +322,7 @@ fn a_killed_node_is_failed_a_leaving_one_left_and_a_restart_is_alive_again() {
         let (go, failed) = blocking(go, |go| wait_go_status(go, "rv", "failed")).await;
         failed.unwrap();
         let victim = start_rust_with(Config::local("rv"), &setup, port).await;
-        victim.join(&[go.addr().to_string()], true).await.expect("a join");
+        victim.join([go.addr().to_string()]).await.expect("a join");
         let (go, alive) = blocking(go, |go| wait_go_status(go, "rv", "alive")).await;
         alive.unwrap();
         let (go, after) = blocking(go, |go| incarnation(go, "rv")).await;
@@ -376,14 +375,13 @@ async fn start_rust(setup: &Setup, name: &str, change: impl FnOnce(&mut Config))
 }
 
 async fn start_rust_with(mut config: Config, setup: &Setup, port: u16) -> Serf {
-    config.protocol_version = setup.protocol;
-    config.swim.codec.label = setup.label.as_bytes().to_vec();
-    config.swim.codec.compression = setup.rust_compresses.into();
+    config.protocol = setup.protocol;
+    config.label = setup.label.to_owned();
+    config.compression = setup.rust_compresses.into();
     if let Some(key) = &setup.key {
-        config.swim.codec.keyring = Keyring::build(&[], key).expect("a key");
+        config.keyring = Keyring::build(&[], key).expect("a key");
     }
-    let mut builder = Serf::builder(config);
-    builder.bind = SocketAddr::from(([127, 0, 0, 1], port));
+    let builder = Serf::builder(config).bind(([127, 0, 0, 1], port));
     builder.start().await.expect("a Rust node starts")
 }
 

@@ -32,7 +32,7 @@ fn saw(cluster: &Cluster, node: NodeId, name: &str, kind: MemberEventKind) -> bo
         Event::Member(event) => {
             event.kind == kind && event.members.iter().any(|member| &*member.name == name)
         }
-        Event::User(_) | Event::Query(_) | Event::Lagged(_) => false,
+        Event::User(_) | Event::Query(_) => false,
     })
 }
 

@@ -11,8 +11,7 @@ use std::{
 
 use memberlist::{net::NetTransportOptions, transport::resolver::socket_addr::SocketAddrResolver};
 use ruserf::{
-    driver::{Serf, Subscribe},
-    serf::{Config, Event, MemberStatus, QueryParams, QueryUpdate},
+    Config, Event, MemberStatus, QueryParams, QueryUpdate, Serf, Subscribe,
     transport::{
         MemberlistTransport, NetTransport, QuicTransport, TlsTransport, Transport,
         rustls::{
@@ -213,14 +212,13 @@ async fn received<T: Transport>(transport: &T) -> Vec<u8> {
 async fn forms_a_cluster<T: Transport, F: Future<Output = T>>(make: impl Fn() -> F) {
     let mut nodes = Vec::new();
     for name in ["a", "b", "c"] {
-        let mut builder = Serf::builder(Config::local(name));
-        builder.bind = any();
+        let builder = Serf::builder(Config::local(name)).bind(any());
         nodes.push(builder.start_on(make().await).await.expect("a node"));
     }
     let [a, b, c] = <[Serf; 3]>::try_from(nodes).ok().expect("three");
-    let seed = [a.addresses().0.to_string()];
+    let seed = [a.addresses().advertised.to_string()];
     for node in [&b, &c] {
-        assert_eq!(node.join(&seed, false).await.expect("a join"), 1);
+        assert_eq!(node.join(&seed).await.expect("a join"), 1);
     }
     for node in [&a, &b, &c] {
         sees(
@@ -231,7 +229,7 @@ async fn forms_a_cluster<T: Transport, F: Future<Output = T>>(make: impl Fn() ->
     }
 
     let mut events = c.subscribe(Subscribe::default());
-    b.user_event("deploy", "1.2.3", false).await.expect("sent");
+    b.user_event("deploy", "1.2.3").await.expect("sent");
     let told = async {
         while let Some(event) = events.recv().await {
             if let Event::User(event) = event {
@@ -246,7 +244,7 @@ async fn forms_a_cluster<T: Transport, F: Future<Output = T>>(make: impl Fn() ->
     let answering = tokio::spawn(async move {
         while let Some(event) = events.recv().await {
             if let Event::Query(query) = event {
-                c.respond(&query, vec![7; 900]).await.expect("an answer");
+                query.respond(vec![7; 900]).await.expect("an answer");
                 return c;
             }
         }

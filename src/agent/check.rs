@@ -8,6 +8,7 @@ use tracing::info;
 use super::{AgentError, Settings, files, ipc::Listener, log::Syslog, mdns};
 use crate::{
     base::{Instant, go_net},
+    driver::Config,
     serf,
     wire::Keyring,
 };
@@ -22,11 +23,12 @@ pub fn check(settings: &Settings) -> Result<Vec<String>, AgentError> {
         let checked = Syslog::check(facility);
         checked.map_err(|error| AgentError::Invalid(format!("Syslog setup failed: {error}")))?;
     }
-    let mut config = node_config(settings)?;
+    let config = node_config(settings)?;
     if let Some(path) = &settings.snapshot_path {
         let checked = check_file(path);
         checked.map_err(|error| node_failure(&snapshot_failure(path, &error)))?;
     }
+    let mut config = config.into_engine();
     // Any will do: the real one is known when the socket is bound.
     config.swim.advertise_addr = vec![127, 0, 0, 1];
     config.swim.advertise_port = settings.bind.port().max(1);
@@ -41,15 +43,15 @@ pub fn check(settings: &Settings) -> Result<Vec<String>, AgentError> {
 ///
 /// # Errors
 /// The first thing that is wrong with it.
-pub(super) fn node_config(settings: &Settings) -> Result<serf::Config, AgentError> {
+pub(super) fn node_config(settings: &Settings) -> Result<Config, AgentError> {
     let setup =
         |error: AgentError| AgentError::Invalid(format!("Failed to setup the Serf agent: {error}"));
-    let mut config = settings.serf_config()?;
+    let mut config = settings.config()?;
     config.tags = tags(settings).map_err(setup)?;
-    config.swim.codec.keyring = keyring(settings).map_err(setup)?;
+    config.keyring = keyring(settings).map_err(setup)?;
     if let Some(key) = &settings.encrypt_key {
         // The size is the node's business, and its error comes when it is made.
-        config.swim.codec.keyring = Keyring::build(&[], &key.0)
+        config.keyring = Keyring::build(&[], &key.0)
             .map_err(|error| node_failure(&format!("Failed to create memberlist: {error}")))?;
     }
     Ok(config)

@@ -13,7 +13,7 @@ use tracing::{debug, error, info, warn};
 use super::{AgentError, EventScript, Settings, descriptors::Descriptors, files, log::LogHub};
 use crate::{
     base::printable,
-    driver::{Error, JoinError, QueryHandle, Serf},
+    driver::{Error, JoinError, QueryHandle, Serf, UserEventSpec},
     rpc::protocol::errors,
     serf::{KeyOp, KeyResponse, MsgpackTransform, QueryParams, TransformDelegate as _},
     wire::limits::META_BYTES_MAX,
@@ -58,14 +58,15 @@ impl Agent {
 
     pub(super) async fn join(&self, addrs: &[String], replay: bool) -> Result<usize, JoinError> {
         info!(target: "agent", "joining: [{}] replay: {replay}", addrs.join(" "));
-        let joined = self.serf.join(addrs, !replay).await;
+        let joined = match replay {
+            true => self.serf.join_with_replay(addrs).await,
+            false => self.serf.join(addrs).await,
+        };
         match &joined {
             Ok(count) => info!(target: "agent", "joined: {count} nodes"),
             Err(error) => {
-                if error.contacted > 0 {
-                    info!(target: "agent", "joined: {} nodes", error.contacted);
-                }
-                warn!(target: "agent", list = error.message.as_str(), "error joining: ");
+                let text = error.go_text();
+                warn!(target: "agent", list = text.as_str(), "error joining: ");
             }
         }
         joined
@@ -98,12 +99,13 @@ impl Agent {
     }
 
     pub(super) async fn force_leave(&self, name: &str, prune: bool) -> Result<(), Error> {
-        if prune {
+        let left = if prune {
             info!(target: "agent", "Force leaving node (prune): {name}");
+            self.serf.force_leave_and_prune(name).await
         } else {
             info!(target: "agent", "Force leaving node: {name}");
-        }
-        let left = self.serf.force_leave(name, prune).await;
+            self.serf.force_leave(name).await
+        };
         if let Err(error) = &left {
             warn!(target: "agent", "failed to remove node: {error}");
         }
@@ -122,7 +124,10 @@ impl Agent {
                 printable(payload)
             );
         }
-        let sent = self.serf.user_events(events).await?;
+        let specs = events
+            .into_iter()
+            .map(|(name, payload, coalesce)| UserEventSpec::new(&name, payload).coalesce(coalesce));
+        let sent = self.serf.user_events(specs).await?;
         for error in sent.iter().filter_map(|sent| sent.as_ref().err()) {
             warn!(target: "agent", "failed to send user event: {error}");
         }

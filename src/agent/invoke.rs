@@ -24,8 +24,8 @@ use tracing::{debug, error, warn};
 use super::{EventScript, core::Agent};
 use crate::{
     base::go_net,
-    driver::EventStream,
-    serf::{Event, Member, MemberEvent, Query},
+    driver::{Event, EventStream, Query},
+    serf::{Member, MemberEvent},
 };
 
 /// Runs handlers until the node has stopped.
@@ -157,7 +157,7 @@ async fn invoke(agent: &Agent, event: &Event, script: &str) -> Result<(), String
         return Err(exit_text(status));
     }
     if let Event::Query(query) = event {
-        answer(agent, query, printed).await;
+        answer(query, printed).await;
     }
     Ok(())
 }
@@ -198,12 +198,12 @@ async fn drain(child: Running, mut output: Output, limit: Option<Duration>) {
     }
 }
 
-async fn answer(agent: &Agent, query: &Query, output: Vec<u8>) {
+async fn answer(query: &Query, output: Vec<u8>) {
     if output.is_empty() {
         return;
     }
-    if let Err(reason) = agent.serf.respond(query, output).await {
-        warn!(target: "agent", "Failed to respond to query 'query: {}': {reason}", query.name);
+    if let Err(reason) = query.respond(output).await {
+        warn!(target: "agent", "Failed to respond to query 'query: {}': {reason}", query.name());
     }
 }
 
@@ -339,8 +339,8 @@ fn environment(local: &Member, event: &Event) -> Vec<(String, String)> {
             ("SERF_USER_LTIME".to_owned(), event.ltime.0.to_string()),
         ]),
         Event::Query(query) => variables.extend([
-            ("SERF_QUERY_NAME".to_owned(), clean(&query.name)),
-            ("SERF_QUERY_LTIME".to_owned(), query.id.ltime.0.to_string()),
+            ("SERF_QUERY_NAME".to_owned(), clean(query.name())),
+            ("SERF_QUERY_LTIME".to_owned(), query.ltime().0.to_string()),
         ]),
         Event::Member(_) | Event::Lagged(_) => {}
     }
@@ -374,7 +374,7 @@ fn stdin_of(event: &Event) -> Vec<u8> {
             members.iter().flat_map(|member| member_line(member).into_bytes()).collect()
         }
         Event::User(event) => with_newline(&event.payload),
-        Event::Query(query) => with_newline(&query.payload),
+        Event::Query(query) => with_newline(query.payload()),
         Event::Lagged(_) => Vec::new(),
     }
 }

@@ -294,16 +294,13 @@ async fn recv(
 
 async fn join(agent: &Agent, replay: bool, found: Vec<SocketAddr>) {
     let addrs: Vec<_> = found.iter().map(SocketAddr::to_string).collect();
-    let joined = match agent.join(&addrs, replay).await {
-        Ok(count) => count,
+    match agent.join(&addrs, replay).await {
+        Ok(0) => {}
+        Ok(joined) => info!(target: "agent.mdns", "Joined {joined} hosts"),
         Err(error) => {
-            let error_text = error.to_string();
-            error!(target: "agent.mdns", list = error_text.as_str(), "Failed to join: ");
-            error.contacted
+            let text = error.go_text();
+            error!(target: "agent.mdns", list = text.as_str(), "Failed to join: ");
         }
-    };
-    if joined > 0 {
-        info!(target: "agent.mdns", "Joined {joined} hosts");
     }
 }
 

@@ -41,17 +41,12 @@ pub(super) async fn retry_join(agent: &Agent, retry: Retry) -> bool {
     let mut attempt = 0;
     loop {
         info!(target: "agent", "Joining cluster...(replay: {})", retry.replay);
-        let joined = match agent.join(&retry.addrs, retry.replay).await {
-            Ok(count) => Ok(count),
-            Err(error) if error.contacted > 0 => Ok(error.contacted),
-            Err(error) => Err(error),
-        };
-        let error = match joined {
+        let error = match agent.join(&retry.addrs, retry.replay).await {
             Ok(count) => {
                 info!(target: "agent", "Join completed. Synced with {count} initial agents");
                 return true;
             }
-            Err(error) => error.to_string(),
+            Err(error) => error.go_text(),
         };
         attempt += 1;
         if retry.max > 0 && attempt > retry.max {

@@ -19,10 +19,7 @@ use super::{
     signals::{Caught, Signals, listen},
     telemetry::Telemetry,
 };
-use crate::{
-    driver::{LagPolicy, Serf, StopReason, Subscribe},
-    serf::Event,
-};
+use crate::driver::{Event, EventStream, LagPolicy, Serf, StopReason, Subscribe};
 
 /// Runs an agent until it is told to end; gives the exit code. `read` reads the configuration, at
 /// the start and at each reload.
@@ -215,7 +212,7 @@ async fn warn_of_exposure(agent: &Agent, listener: &ipc::Listener) {
             "The RPC listens on {addr} without rpc_auth: whoever reaches it controls the agent"
         );
     }
-    let announced = agent.serf.addresses().0.ip();
+    let announced = agent.serf.addresses().advertised.ip();
     if is_public(announced) && !agent.serf.encryption_enabled().await {
         warn!(
             target: "agent",
@@ -249,11 +246,7 @@ async fn start_join(agent: &Agent, ui: &Ui) -> Result<(), AgentError> {
     }
     let replay = agent.settings.replay;
     ui.output(&format!("Joining cluster...(replay: {replay})"));
-    let count = match agent.join(&agent.settings.start_join, replay).await {
-        Ok(count) => count,
-        Err(error) if error.contacted > 0 => error.contacted,
-        Err(error) => return Err(error.into()),
-    };
+    let count = agent.join(&agent.settings.start_join, replay).await?;
     ui.info(&format!("Join completed. Synced with {count} initial agents"));
     Ok(())
 }
@@ -277,7 +270,7 @@ async fn leave(agent: &Agent, ui: &Ui, signals: &mut Signals) -> u8 {
     }
 }
 
-type Started = (Serf, crate::driver::EventStream, crate::driver::EventStream);
+type Started = (Serf, EventStream, EventStream);
 
 async fn start(settings: &Settings, descriptors: Descriptors) -> Result<Started, AgentError> {
     let config = check::node_config(settings)?;
@@ -290,12 +283,16 @@ async fn start(settings: &Settings, descriptors: Descriptors) -> Result<Started,
         };
         check::node_failure(&reason)
     };
-    let mut builder = Serf::builder(config);
-    builder.bind = settings.bind;
-    builder.advertise = settings.advertise;
-    builder.snapshot_path = settings.snapshot_path.clone();
-    builder.keyring_file = settings.keyring_file.clone();
-    builder.streams_max = descriptors.streams();
+    let mut builder = Serf::builder(config).bind(settings.bind).streams_max(descriptors.streams());
+    if let Some(address) = settings.advertise {
+        builder = builder.advertise(address);
+    }
+    if let Some(path) = &settings.snapshot_path {
+        builder = builder.snapshot(path);
+    }
+    if let Some(path) = &settings.keyring_file {
+        builder = builder.keyring_file(path);
+    }
     let queue = Subscribe { capacity: HANDLER_QUEUE, policy: LagPolicy::DropNewest };
     info!(target: "agent", "Serf agent starting");
     let (handlers, log_events) = (builder.subscribe(queue), builder.subscribe(queue));
@@ -324,7 +321,7 @@ async fn banner(agent: &Agent, ui: &Ui) {
 }
 
 /// Logs each event when it comes, however long handlers take.
-async fn log_received(mut events: crate::driver::EventStream) {
+async fn log_received(mut events: EventStream) {
     while let Some(event) = events.recv().await {
         match event {
             Event::Member(event) => {
@@ -334,7 +331,7 @@ async fn log_received(mut events: crate::driver::EventStream) {
                 info!(target: "agent", "Received event: user-event: {}", event.name);
             }
             Event::Query(query) => {
-                info!(target: "agent", "Received event: query: {}", query.name);
+                info!(target: "agent", "Received event: query: {}", query.name());
             }
             Event::Lagged(_) => {}
         }

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::serf::{Event, MemberEventKind};
+use crate::{driver::Event, serf::MemberEventKind};
 
 /// One kind of event, maybe with a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,7 +60,7 @@ impl Filter {
             (Self::All, _) => true,
             (Self::Member(kind), Event::Member(event)) => *kind == event.kind,
             (Self::User(name), Event::User(event)) => named(name, &event.name),
-            (Self::Query(name), Event::Query(query)) => named(name, &query.name),
+            (Self::Query(name), Event::Query(query)) => named(name, query.name()),
             (Self::Member(_) | Self::User(_) | Self::Query(_), _) => false,
         }
     }

@@ -17,7 +17,8 @@ use crate::{
         go_duration::GoDuration,
         go_net::{self, AddressFault},
     },
-    swim,
+    driver::Config,
+    swim::Cidr,
     transport::{self, Network, Prefer},
 };
 
@@ -211,11 +212,11 @@ impl Settings {
     ///
     /// # Errors
     /// The protocol version is out of range.
-    pub fn serf_config(&self) -> Result<crate::serf::Config, AgentError> {
-        let mut swim = match self.profile {
-            Profile::Lan => swim::Config::lan(&self.node_name),
-            Profile::Wan => swim::Config::wan(&self.node_name),
-            Profile::Local => swim::Config::local(&self.node_name),
+    pub fn config(&self) -> Result<Config, AgentError> {
+        let mut config = match self.profile {
+            Profile::Lan => Config::lan(&self.node_name),
+            Profile::Wan => Config::wan(&self.node_name),
+            Profile::Local => Config::local(&self.node_name),
         };
         let written = &self.written;
         let duration = |name: &str, target: &mut Duration| {
@@ -223,50 +224,51 @@ impl Settings {
                 *target = Duration::from_nanos(u64::try_from(ns).unwrap_or(0));
             }
         };
-        swim.codec.compression = self.compression.into();
-        swim.codec.label = written.text("label").unwrap_or_default().as_bytes().to_vec();
-        swim.cidrs_allowed = self.cidrs()?;
-        duration("dead_node_reclaim_time", &mut swim.dead_node_reclaim_time);
-        duration("gossip_interval", &mut swim.gossip_interval);
-        duration("gossip_to_the_dead_time", &mut swim.gossip_to_the_dead_time);
-        duration("probe_interval", &mut swim.probe_interval);
-        duration("probe_timeout", &mut swim.probe_timeout);
-        duration("push_pull_interval", &mut swim.push_pull_interval);
-        duration("tcp_timeout", &mut swim.tcp_timeout);
+        config.compression = self.compression.into();
+        config.label = written.text("label").unwrap_or_default().to_owned();
+        config.cidrs_allowed = self.cidrs()?;
+        config.protocol = self.protocol()?;
+        config.rejoin_after_leave = written.bool("rejoin_after_leave").unwrap_or(false);
+        config.resolve_name_conflicts = !written.bool("disable_name_resolution").unwrap_or(false);
+        config.coordinates = !written.bool("disable_coordinates").unwrap_or(false);
+        config.validate_node_names = written.bool("validate_node_names").unwrap_or(false);
+
+        let timing = &mut config.timing;
+        duration("dead_node_reclaim_time", &mut timing.dead_node_reclaim_time);
+        duration("gossip_interval", &mut timing.gossip_interval);
+        duration("gossip_to_the_dead_time", &mut timing.gossip_to_the_dead_time);
+        duration("probe_interval", &mut timing.probe_interval);
+        duration("probe_timeout", &mut timing.probe_timeout);
+        duration("push_pull_interval", &mut timing.push_pull_interval);
+        duration("tcp_timeout", &mut timing.tcp_timeout);
         let count = |name: &str| {
             written.number(name).map(|number| u32::try_from(number).unwrap_or(u32::MAX))
         };
         let as_usize = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
-        swim.gossip_nodes = count("gossip_nodes").map_or(swim.gossip_nodes, as_usize);
-        swim.indirect_checks = count("indirect_checks").map_or(swim.indirect_checks, as_usize);
-        swim.retransmit_mult = count("retransmit_mult").unwrap_or(swim.retransmit_mult);
-        swim.suspicion_mult = count("suspicion_mult").unwrap_or(swim.suspicion_mult);
-
-        let mut config = crate::serf::Config::new(swim);
+        timing.gossip_nodes = count("gossip_nodes").map_or(timing.gossip_nodes, as_usize);
+        timing.indirect_checks = count("indirect_checks").map_or(timing.indirect_checks, as_usize);
+        timing.retransmit_mult = count("retransmit_mult").unwrap_or(timing.retransmit_mult);
+        timing.suspicion_mult = count("suspicion_mult").unwrap_or(timing.suspicion_mult);
         // Go's agent sets these whatever the profile.
-        config.coalesce_period = Duration::from_secs(3);
-        config.quiescent_period = Duration::from_secs(1);
-        config.user_coalesce_period = Duration::from_secs(3);
-        config.user_quiescent_period = Duration::from_secs(1);
-        config.protocol_version = self.protocol()?;
-        duration("reconnect_interval", &mut config.reconnect_interval);
-        duration("reconnect_timeout", &mut config.reconnect_timeout);
-        duration("tombstone_timeout", &mut config.tombstone_timeout);
-        duration("broadcast_timeout", &mut config.broadcast_timeout);
-        config.broadcast_timeout = config.broadcast_timeout.max(Duration::from_secs(1));
+        timing.coalesce_period = Duration::from_secs(3);
+        timing.quiescent_period = Duration::from_secs(1);
+        timing.user_coalesce_period = Duration::from_secs(3);
+        timing.user_quiescent_period = Duration::from_secs(1);
+        duration("reconnect_interval", &mut timing.reconnect_interval);
+        duration("reconnect_timeout", &mut timing.reconnect_timeout);
+        duration("tombstone_timeout", &mut timing.tombstone_timeout);
+        duration("broadcast_timeout", &mut timing.broadcast_timeout);
+        timing.broadcast_timeout = timing.broadcast_timeout.max(Duration::from_secs(1));
+
         let size = |name: &str, target: &mut usize| {
             if let Some(number) = written.number(name) {
                 *target = usize::try_from(number).unwrap_or(0);
             }
         };
-        size("query_response_size_limit", &mut config.query_response_size_limit);
-        size("query_size_limit", &mut config.query_size_limit);
-        size("user_event_size_limit", &mut config.user_event_size_limit);
-        config.rejoin_after_leave = written.bool("rejoin_after_leave").unwrap_or(false);
-        config.enable_name_conflict_resolution =
-            !written.bool("disable_name_resolution").unwrap_or(false);
-        config.disable_coordinates = written.bool("disable_coordinates").unwrap_or(false);
-        config.validate_node_names = written.bool("validate_node_names").unwrap_or(false);
+        let limits = &mut config.limits;
+        size("query_response_size_limit", &mut limits.query_response_size);
+        size("query_size_limit", &mut limits.query_size);
+        size("user_event_size_limit", &mut limits.user_event_size);
         Ok(config)
     }
 
@@ -289,13 +291,13 @@ impl Settings {
         }
     }
 
-    fn cidrs(&self) -> Result<Vec<swim::Cidr>, AgentError> {
+    fn cidrs(&self) -> Result<Vec<Cidr>, AgentError> {
         let parse = |text: &String| {
             let (addr, prefix) = text.split_once('/')?;
             let addr: IpAddr = addr.parse().ok()?;
             let prefix: u8 = prefix.parse().ok()?;
             let longest = if addr.is_ipv4() { 32 } else { 128 };
-            (prefix <= longest).then_some(swim::Cidr { addr, prefix })
+            (prefix <= longest).then_some(Cidr { addr, prefix })
         };
         let list = self.written.list("cidrs_allowed").iter();
         list.map(|text| {
@@ -658,8 +660,8 @@ mod tests {
         .unwrap();
         assert_eq!(settings.retry_interval, Duration::from_secs(1));
         assert_eq!(settings.tags["role"], "web");
-        let config = settings.serf_config().unwrap();
-        assert_eq!(config.broadcast_timeout, Duration::from_secs(1));
+        let config = settings.config().unwrap();
+        assert_eq!(config.timing.broadcast_timeout, Duration::from_secs(1));
         assert_eq!(
             warnings,
             [
@@ -690,7 +692,7 @@ mod tests {
     fn protocol_versions_have_a_range() {
         let version = |number| {
             let (settings, _) = build(&format!(r#"{{"protocol":{number}}}"#)).unwrap();
-            settings.serf_config().map(|config| config.protocol_version).map_err(|e| e.to_string())
+            settings.config().map(|config| config.protocol).map_err(|e| e.to_string())
         };
         assert_eq!(version(0), Ok(5));
         assert_eq!(version(3), Ok(3));

@@ -15,10 +15,8 @@ pub(super) async fn agent(json: &str) -> Arc<Agent> {
     let mut config = FileConfig::decode(json.as_bytes()).unwrap();
     config.set_text("node_name", "n");
     let (settings, _) = Settings::build(config).unwrap();
-    let mut serf = settings.serf_config().unwrap();
-    serf.tags = settings.tags.clone();
-    let mut builder = Serf::builder(serf);
-    builder.bind = ([127, 0, 0, 1], 0).into();
-    let serf = builder.start().await.unwrap();
+    let mut config = settings.config().unwrap();
+    config.tags = settings.tags.clone();
+    let serf = Serf::builder(config).bind(([127, 0, 0, 1], 0)).start().await.unwrap();
     Arc::new(Agent::new(serf, settings, LogHub::start(Level::Err, false), Descriptors::raise()))
 }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     future::Future,
     io,
     net::SocketAddr,
@@ -17,7 +18,8 @@ use tokio::{
 };
 
 use super::{
-    Error, EventStream, Resolver, Serf, Subscribe, SystemResolver, address, clock,
+    Address, Addresses, Config, Error, EventStream, Resolver, Serf, Subscribe, SystemResolver,
+    address, clock,
     handle::Shared,
     node::Node,
     subscribers::Hub,
@@ -26,43 +28,35 @@ use super::{
 };
 use crate::{
     base::{Rng, go_net},
-    serf::{Config, Engine},
+    serf::{Engine, MergeDelegate},
     transport::{BindError, NetTransport, SocketKind, Transport},
+    wire::Keyring,
 };
 
-/// Starts a node. Made by [`Serf::builder`].
+/// Starts a node. Made by [`Serf::builder`]. Settings of the node are in its [`Config`]; here is
+/// what the machine around it gives: addresses, files, a resolver.
+#[must_use = "a builder does nothing until it is started"]
 pub struct Builder {
-    /// Engine settings. The addresses in them, and a seed of zeros, are filled in at the start.
-    pub config: Config,
-    /// Address to bind; port 0: the system picks one.
-    pub bind: SocketAddr,
-    /// Address to announce, port 0 for the bound one; `None`: chosen as Go does, from the
-    /// interfaces if the bound address is unspecified.
-    pub advertise: Option<SocketAddr>,
-    /// Snapshot file; made if it is not there. `None`: nothing is remembered.
-    pub snapshot_path: Option<PathBuf>,
-    /// File that receives the keys whenever they change; a request that changes them is answered
-    /// once it is written. It is not read.
-    pub keyring_file: Option<PathBuf>,
-    /// Finds the addresses of names that are joined; the system's resolver.
-    pub resolver: Arc<dyn Resolver>,
-    /// Whether the engine and its datagrams get a thread of their own (the default): then a busy
-    /// runtime does not delay them, nor does their work delay the runtime, and delegates are
-    /// called on that thread. Otherwise they are a task of the runtime, such as for a paused clock.
-    pub own_thread: bool,
-    /// Streams that may be open at a time, either way; 1,024. Beyond that the oldest unfinished
-    /// request makes room. To be kept well below the process's limit of open files.
-    pub streams_max: usize,
-    pub(super) hub: Arc<Hub>,
+    pub(super) config: Config,
+    pub(super) bind: Address,
+    advertise: Option<Address>,
+    pub(super) snapshot: Option<PathBuf>,
+    pub(super) keyring_file: Option<PathBuf>,
+    pub(super) resolver: Arc<dyn Resolver>,
+    /// Whether the engine and its datagrams get a thread of their own.
+    pub(super) own_thread: bool,
+    /// Streams at a time.
+    streams_max: usize,
+    hub: Arc<Hub>,
 }
 
 impl Builder {
     pub(super) fn new(config: Config) -> Self {
         Self {
             config,
-            bind: SocketAddr::from(([0, 0, 0, 0], 7946)),
+            bind: SocketAddr::from(([0, 0, 0, 0], PORT)).into(),
             advertise: None,
-            snapshot_path: None,
+            snapshot: None,
             keyring_file: None,
             resolver: Arc::new(SystemResolver),
             own_thread: true,
@@ -71,18 +65,84 @@ impl Builder {
         }
     }
 
+    /// Address to bind, for UDP and TCP alike; `0.0.0.0:7946`. Port 0: the system picks one; no
+    /// port: 7946.
+    pub fn bind(mut self, address: impl Into<Address>) -> Self {
+        self.bind = address.into();
+        self
+    }
+
+    /// Address to announce; port 0 for the bound one. Chosen as Go does by default: from the
+    /// interfaces if the bound address is unspecified.
+    pub fn advertise(mut self, address: impl Into<Address>) -> Self {
+        self.advertise = Some(address.into());
+        self
+    }
+
+    /// Snapshot file: what the node remembers over a restart. Made if it is not there.
+    pub fn snapshot(mut self, path: impl Into<PathBuf>) -> Self {
+        self.snapshot = Some(path.into());
+        self
+    }
+
+    /// Keyring file: read at the start, and written whenever the keys change. If it is not there
+    /// yet, [`Config::keyring`] has the first keys, and one of the two must be.
+    pub fn keyring_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.keyring_file = Some(path.into());
+        self
+    }
+
+    /// Finds the addresses of names that are joined; by default the system's resolver.
+    pub fn resolver(mut self, resolver: impl Resolver + 'static) -> Self {
+        self.resolver = Arc::new(resolver);
+        self
+    }
+
+    /// Sets the delegate that may veto joins; as [`Config::merge_delegate`].
+    pub fn merge_delegate(mut self, delegate: impl MergeDelegate + 'static) -> Self {
+        self.config = self.config.merge_delegate(delegate);
+        self
+    }
+
+    /// Inbound streams at a time; 1,024. Programs with few descriptors take fewer.
+    pub fn streams_max(mut self, streams: usize) -> Self {
+        self.streams_max = streams;
+        self
+    }
+
+    /// Whether the engine and its datagrams get a thread of their own; true. Then a busy runtime
+    /// does not delay them, nor does their work delay the runtime, and delegates are called on that
+    /// thread. Otherwise they are a task of the runtime, such as for a paused clock.
+    pub fn own_thread(mut self, own: bool) -> Self {
+        self.own_thread = own;
+        self
+    }
+
+    /// Changes settings.
+    pub fn configure(mut self, change: impl FnOnce(&mut Config)) -> Self {
+        change(&mut self.config);
+        self
+    }
+
     /// Subscribes before the start: nothing is missed, not even the own join.
     pub fn subscribe(&self, options: Subscribe) -> EventStream {
         self.hub.subscribe(options)
+    }
+
+    /// All events of the node to be, with the default queue of [`Subscribe`].
+    pub fn events(&self) -> EventStream {
+        self.subscribe(Subscribe::default())
     }
 
     /// Binds the sockets, replays the snapshot and starts the node. Needs a tokio runtime, in
     /// which the node's streams live from then on; when it ends, so does the node.
     ///
     /// # Errors
-    /// A bad configuration, an address in use, an unreadable snapshot.
-    pub async fn start(self) -> Result<Serf, Error> {
-        let bind = self.bind;
+    /// A bad configuration, an address in use, an unreadable snapshot or keyring file, no tokio
+    /// runtime.
+    pub async fn start(mut self) -> Result<Serf, Error> {
+        let bind = self.bind.resolve(PORT).await?;
+        self.bind = bind.into();
         self.launch(move || NetTransport::bind(bind).map_err(bind_error)).await
     }
 
@@ -90,7 +150,7 @@ impl Builder {
     /// announce has to be looked for.
     ///
     /// # Errors
-    /// A bad configuration, an unreadable snapshot.
+    /// A bad configuration, an unreadable snapshot or keyring file, no tokio runtime.
     pub async fn start_on<T: Transport>(self, transport: T) -> Result<Serf, Error> {
         self.launch(|| Ok(transport)).await
     }
@@ -101,7 +161,7 @@ impl Builder {
         self,
         transport: impl FnOnce() -> Result<T, Error> + Send + 'static,
     ) -> Result<Serf, Error> {
-        let home = Handle::current();
+        let home = Handle::try_current().map_err(|_| Error::NoRuntime)?;
         if !self.own_thread {
             let (serf, node) = self.build(transport()?, home).await?;
             tokio::spawn(node);
@@ -141,33 +201,39 @@ impl Builder {
         home: Handle,
     ) -> Result<(Serf, impl Future<Output = ()> + Send + 'static), Error> {
         let bound = transport.local_addr();
+        let bind = self.bind.resolve(PORT).await?;
+        let advertise = match &self.advertise {
+            Some(address) => Some(address.resolve(0).await?),
+            None => None,
+        };
         let announced =
-            address::announced(self.bind.ip(), bound, self.advertise).ok_or_else(|| Error::Io {
+            address::announced(bind.ip(), bound, advertise).ok_or_else(|| Error::Io {
                 context: "Failed to get final advertise address".to_owned(),
                 source: io::Error::other(
                     "no private IP address found, and explicit IP not provided",
                 ),
             })?;
         let mut rng = Rng::from_seed(entropy()?);
-        let swim = &mut self.config.swim;
+        self.load_keyring().await?;
+        let mut config = self.config.clone().into_engine();
+        let swim = &mut config.swim;
         swim.advertise_addr = announced.bytes;
         swim.advertise_port = announced.addr.port();
         swim.bind_port = bound.port();
-        if swim.seed == [0; 32] {
-            rng.fill(&mut swim.seed);
-        }
+        rng.fill(&mut swim.seed);
         let tcp_timeout = swim.tcp_timeout;
 
-        let snapshot = match &self.snapshot_path {
+        let snapshot = match &self.snapshot {
             Some(path) => Some(read_snapshot(path).await?),
             None => None,
         };
         let streams_max = self.streams_max;
         let writer = self.writer()?;
-        self.config.keyring_stored = self.keyring_file.is_some();
-        let engine = Engine::build(self.config, clock::now(), snapshot.as_deref())?;
+        config.keyring_stored = self.keyring_file.is_some();
+        let engine = Engine::build(config, clock::now(), snapshot.as_deref())?;
         let local = Arc::clone(engine.local_member());
-        let shared = Arc::new(Shared::new(self.hub, (announced.addr, bound), local));
+        let shared =
+            Arc::new(Shared::new(self.hub, Addresses { advertised: announced.addr, bound }, local));
         let (stop, stopped) = watch::channel(None);
         let (changes, members) = watch::channel(0);
         let (commands, command_queue) = mpsc::channel(COMMANDS_MAX);
@@ -182,6 +248,7 @@ impl Builder {
             stopped: stop,
             members: changes,
             internal: internal.clone(),
+            commands: commands.downgrade(),
             resolver: self.resolver,
             writer,
             ops: BTreeMap::new(),
@@ -193,11 +260,23 @@ impl Builder {
         Ok((Serf { commands, shared, stopped, members }, node))
     }
 
+    /// The keys of the keyring file, if it is there.
+    async fn load_keyring(&mut self) -> Result<(), Error> {
+        let Some(path) = self.keyring_file.clone() else { return Ok(()) };
+        let loaded = tokio::task::spawn_blocking(move || Keyring::load(path)).await;
+        match loaded.map_err(|_| Error::Shutdown)? {
+            Ok(keyring) => self.config.keyring = keyring,
+            Err(error) if error.is_not_found() && !self.config.keyring.is_empty() => {}
+            Err(error) => return Err(Error::Keyring(error)),
+        }
+        Ok(())
+    }
+
     fn writer(&self) -> Result<Option<Writer>, Error> {
-        if self.snapshot_path.is_none() && self.keyring_file.is_none() {
+        if self.snapshot.is_none() && self.keyring_file.is_none() {
             return Ok(None);
         }
-        let writer = Writer::start(self.snapshot_path.clone(), self.keyring_file.clone());
+        let writer = Writer::start(self.snapshot.clone(), self.keyring_file.clone());
         writer.map(Some).map_err(Error::Snapshot)
     }
 }
@@ -217,6 +296,18 @@ fn bind_error(error: BindError) -> Error {
     };
     let reason = format!("listen {network} {addr}: bind: {}", go_net::error_text(&source));
     Error::Io { context, source: io::Error::new(source.kind(), reason) }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("config", &self.config)
+            .field("bind", &self.bind)
+            .field("advertise", &self.advertise)
+            .field("snapshot", &self.snapshot)
+            .field("keyring_file", &self.keyring_file)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The whole file; one that is not there is empty.
@@ -241,6 +332,8 @@ fn entropy() -> Result<[u8; 32], Error> {
     Ok(seed)
 }
 
+/// Go's default port.
+const PORT: u16 = 7946;
 /// Commands of handles that wait.
 const COMMANDS_MAX: usize = 1_024;
 /// Messages of the node's own tasks that wait.

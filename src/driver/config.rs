@@ -310,6 +310,12 @@ impl Config {
     }
 }
 
+impl From<Config> for serf::Config {
+    fn from(config: Config) -> Self {
+        config.into_engine()
+    }
+}
+
 /// Shows how many keys there are, and which delegates; no key.
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
-    Builder, Error, EventStream, JoinError, KeyManager, StopReason, Subscribe, clock,
+    Builder, Config, Error, EventStream, JoinError, KeyManager, StopReason, Subscribe, clock,
     node::{Node, Outcome},
     queue::{Next, Queue},
     subscribers::Hub,
@@ -20,8 +20,7 @@ use super::{
 };
 use crate::{
     serf::{
-        self, Completion, Config, Coordinate, Member, Query, QueryId, QueryParams, QueryUpdate,
-        SerfState,
+        self, Completion, Coordinate, Member, QueryId, QueryParams, QueryUpdate, SerfState, Tags,
     },
     swim,
 };
@@ -43,23 +42,60 @@ pub struct Serf {
     pub(super) members: watch::Receiver<u64>,
 }
 
+/// Where a node is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Addresses {
+    /// What others are given.
+    pub advertised: SocketAddr,
+    /// What the sockets are bound to.
+    pub bound: SocketAddr,
+}
+
+/// Counters of both engines since the start.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Counters {
+    /// Of Serf's engine.
+    pub serf: serf::Stats,
+    /// Of the membership engine.
+    pub swim: swim::Stats,
+}
+
+/// A user event to send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct UserEventSpec {
+    name: String,
+    payload: Bytes,
+    coalesce: bool,
+}
+
+impl UserEventSpec {
+    /// An event that is always delivered.
+    pub fn new(name: &str, payload: impl Into<Bytes>) -> Self {
+        Self { name: name.to_owned(), payload: payload.into(), coalesce: false }
+    }
+
+    /// Lets receivers that coalesce deliver only the newest event of this name.
+    pub fn coalesce(mut self, coalesce: bool) -> Self {
+        self.coalesce = coalesce;
+        self
+    }
+}
+
 /// What handles may look at without asking the engine.
 pub(super) struct Shared {
     pub(super) hub: Arc<Hub>,
     state: watch::Sender<SerfState>,
     name: Arc<str>,
-    /// Announced and bound.
-    addresses: (SocketAddr, SocketAddr),
+    addresses: Addresses,
     /// Our record at the start, and then at the end.
     local: Mutex<Arc<Member>>,
 }
 
 impl Shared {
-    pub(super) fn new(
-        hub: Arc<Hub>,
-        addresses: (SocketAddr, SocketAddr),
-        local: Arc<Member>,
-    ) -> Self {
+    pub(super) fn new(hub: Arc<Hub>, addresses: Addresses, local: Arc<Member>) -> Self {
         let (state, _) = watch::channel(SerfState::Alive);
         let name = Arc::clone(&local.name);
         Self { hub, name, state, addresses, local: Mutex::new(local) }
@@ -82,18 +118,42 @@ impl Serf {
     }
 
     /// Joins through `entries` (`[name/]host[:port]`; without a port ours is assumed), all of them
-    /// one after the other, and gives how many addresses were contacted. One is enough. With
-    /// `ignore_old`, events from before the join are not delivered. Joins of one node do not
-    /// wait for each other; each address has `swim.tcp_timeout` (10 s on a LAN), each host name 10 s.
+    /// one after the other, and gives how many addresses were contacted. One is enough. Events
+    /// from before the join are not delivered. Each address has [`Timing::tcp_timeout`] (10 s on a
+    /// LAN), each host name 10 s.
     ///
     /// What was joined is remembered: should the node find itself alone later, it asks there again.
     /// Go: `serf/serf.go:Join`.
     ///
     /// # Errors
-    /// Nobody was contacted (the message has the reason for each address), or the node has left or
-    /// was shut down. That some were not contacted is no error.
-    pub async fn join(&self, entries: &[String], ignore_old: bool) -> Result<usize, JoinError> {
-        let entries = entries.to_vec();
+    /// Nobody was contacted (see [`JoinError::failures`]), or the node has left or was shut down.
+    /// That some were not contacted is no error.
+    ///
+    /// [`Timing::tcp_timeout`]: super::Timing::tcp_timeout
+    #[doc(alias = "Join")]
+    pub async fn join<I>(&self, entries: I) -> Result<usize, JoinError>
+    where
+        I: IntoIterator<Item: AsRef<str>>,
+    {
+        self.start_join(entries, true).await
+    }
+
+    /// As [`Serf::join`], and delivers the recent user events that the others still remember.
+    ///
+    /// # Errors
+    /// As [`Serf::join`].
+    pub async fn join_with_replay<I>(&self, entries: I) -> Result<usize, JoinError>
+    where
+        I: IntoIterator<Item: AsRef<str>>,
+    {
+        self.start_join(entries, false).await
+    }
+
+    async fn start_join<I>(&self, entries: I, ignore_old: bool) -> Result<usize, JoinError>
+    where
+        I: IntoIterator<Item: AsRef<str>>,
+    {
+        let entries: Vec<_> = entries.into_iter().map(|entry| entry.as_ref().to_owned()).collect();
         let joined = self.operation(move |node, reply| {
             let started = node.engine.start_join(clock::now(), &entries, ignore_old);
             node.wait_for(started, reply);
@@ -101,12 +161,20 @@ impl Serf {
         match joined.await {
             Ok(Completion::Joined { contacted }) => Ok(contacted),
             Ok(Completion::Done | Completion::Keys { .. }) => Ok(0),
-            Err(Error::Shutdown) => Err(JoinError {
-                contacted: 0,
-                message: "Serf can't Join after Leave or Shutdown".to_owned(),
-            }),
-            Err(error) => Err(JoinError { contacted: 0, message: error.to_string() }),
+            Err(Error::Serf(serf::Error::Join(errors))) => Err(JoinError::Unreachable(errors)),
+            Err(Error::Serf(serf::Error::State(text))) => Err(JoinError::Refused(text)),
+            Err(_) => Err(JoinError::Refused("Serf can't Join after Leave or Shutdown")),
         }
+    }
+
+    /// Leaves, and then stops the node. Stops it also if the leave was not heard by others in time.
+    ///
+    /// # Errors
+    /// As [`Serf::leave`]; the node is stopped all the same.
+    pub async fn leave_and_shutdown(&self) -> Result<(), Error> {
+        let left = self.leave().await;
+        self.shutdown().await;
+        left
     }
 
     /// Leaves gracefully; the node keeps answering until [`Serf::shutdown`]. Takes two broadcast
@@ -142,36 +210,46 @@ impl Serf {
         reason.ok().and_then(|reason| *reason).unwrap_or(StopReason::Aborted)
     }
 
-    /// Sends a user event to all members, ourselves included. With `coalesce`, receivers that
-    /// coalesce may deliver only the newest of a name. Returns when it is on its way: gossip gives
-    /// no receipt. Go: `serf/serf.go:UserEvent`.
+    /// Sends a user event to all members, ourselves included. Each is delivered, in no order that
+    /// nodes agree on; see [`UserEventSpec::coalesce`] for events that replace each other. Returns
+    /// when it is on its way: gossip gives no receipt. Go: `serf/serf.go:UserEvent`.
     ///
     /// # Errors
-    /// Name and payload exceed [`Config::user_event_size_limit`] (512 bytes), the encoded event
-    /// that limit or 9216 bytes, or the node was shut down.
+    /// Name and payload exceed [`Limits::user_event_size`](super::Limits::user_event_size) (512
+    /// bytes), the encoded event that limit or 9216 bytes, or the node was shut down.
+    #[doc(alias = "UserEvent")]
     pub async fn user_event(
         &self,
         name: &str,
         payload: impl Into<Bytes> + Send,
-        coalesce: bool,
     ) -> Result<(), Error> {
-        let (name, payload) = (name.to_owned(), payload.into());
+        self.send_event(UserEventSpec::new(name, payload)).await
+    }
+
+    /// Sends a user event with options.
+    ///
+    /// # Errors
+    /// As [`Serf::user_event`].
+    pub async fn send_event(&self, event: UserEventSpec) -> Result<(), Error> {
+        let UserEventSpec { name, payload, coalesce } = event;
         let sent =
             self.call(move |node| node.engine.user_event(clock::now(), &name, payload, coalesce));
         Ok(sent.await??)
     }
 
-    /// Sends several user events (name, payload, coalesce) at once, in this order; one result each.
+    /// Sends several user events at once, in this order; one result each.
     ///
     /// # Errors
     /// Shut down.
     pub async fn user_events(
         &self,
-        events: Vec<(String, Bytes, bool)>,
+        events: impl IntoIterator<Item = UserEventSpec>,
     ) -> Result<Vec<Result<(), Error>>, Error> {
+        let events: Vec<_> = events.into_iter().collect();
         self.call(move |node| {
             let now = clock::now();
-            let send = |(name, payload, coalesce): (String, Bytes, bool)| {
+            let send = |event: UserEventSpec| {
+                let UserEventSpec { name, payload, coalesce } = event;
                 Ok(node.engine.user_event(now, &name, payload, coalesce)?)
             };
             events.into_iter().map(send).collect()
@@ -183,7 +261,7 @@ impl Serf {
     /// the answers. Go: `serf/serf.go:Query`.
     ///
     /// # Errors
-    /// The encoded query exceeds [`Config::query_size_limit`] (1024 bytes), the protocol version is
+    /// The encoded query exceeds [`Limits::query_size`](super::Limits::query_size) (1024 bytes), the protocol version is
     /// below 4, or the node was shut down.
     pub async fn query(
         &self,
@@ -201,24 +279,10 @@ impl Serf {
         asked.await?
     }
 
-    /// Answers a query that came as [`Event::Query`](crate::serf::Event::Query), once and before
-    /// its deadline. Go: `serf/event.go:Query.Respond`.
+    /// Answers a query by its identity, as [`Query::respond`](super::Query::respond) does.
     ///
     /// # Errors
-    /// Already answered, past its deadline, larger than [`Config::query_response_size_limit`]
-    /// (1024 bytes, encoded), or the node was shut down.
-    pub async fn respond(
-        &self,
-        query: &Query,
-        payload: impl Into<Bytes> + Send,
-    ) -> Result<(), Error> {
-        self.respond_to(query.id, payload).await
-    }
-
-    /// Answers a query by its identity.
-    ///
-    /// # Errors
-    /// As [`Serf::respond`].
+    /// As there.
     pub async fn respond_to(
         &self,
         id: QueryId,
@@ -228,12 +292,15 @@ impl Serf {
         Ok(self.call(move |node| node.engine.respond(clock::now(), id, &payload)).await??)
     }
 
-    /// Replaces all tags; returns when the others are told. Go: `serf/serf.go:SetTags`.
+    /// Replaces all tags; returns when the change is sent out. Go: `serf/serf.go:SetTags`.
     ///
     /// # Errors
     /// Encoded longer than 512 bytes (nothing has changed), not sent out in
-    /// [`Config::broadcast_timeout`] (changed all the same, and told later), or shut down.
-    pub async fn set_tags(&self, tags: BTreeMap<String, String>) -> Result<(), Error> {
+    /// [`Timing::broadcast_timeout`](super::Timing::broadcast_timeout) (changed all the same, and
+    /// sent later), or shut down.
+    #[doc(alias = "SetTags")]
+    pub async fn set_tags(&self, tags: impl Into<Tags>) -> Result<(), Error> {
+        let tags = tags.into().into();
         self.operation(|node, reply| {
             let started = node.engine.start_set_tags(clock::now(), tags);
             node.wait_for(started, reply);
@@ -242,13 +309,46 @@ impl Serf {
         .map(drop)
     }
 
-    /// Declares a failed member left, or with `prune` forgets it, on all nodes. A member that is
-    /// alive refutes it. An unknown name is no error.
-    /// Go: `serf/serf.go:RemoveFailedNode`, `RemoveFailedNodePrune`.
+    /// Changes some tags. Runs in the engine's turn, so that two callers lose no update of each
+    /// other: `change` must be quick.
     ///
     /// # Errors
-    /// Not sent out in [`Config::broadcast_timeout`] (done here all the same), or shut down.
-    pub async fn force_leave(&self, name: &str, prune: bool) -> Result<(), Error> {
+    /// As [`Serf::set_tags`].
+    pub async fn update_tags(
+        &self,
+        change: impl FnOnce(&mut BTreeMap<String, String>) + Send + 'static,
+    ) -> Result<(), Error> {
+        self.operation(|node, reply| {
+            let mut tags = node.engine.local_member().tags.clone().into();
+            change(&mut tags);
+            let started = node.engine.start_set_tags(clock::now(), tags);
+            node.wait_for(started, reply);
+        })
+        .await
+        .map(drop)
+    }
+
+    /// Declares a failed member left, on all nodes. A member that is alive refutes it. An unknown
+    /// name is no error. Go: `serf/serf.go:RemoveFailedNode`.
+    ///
+    /// # Errors
+    /// Not sent out in [`Timing::broadcast_timeout`](super::Timing::broadcast_timeout) (done here
+    /// all the same), or shut down.
+    #[doc(alias = "RemoveFailedNode")]
+    pub async fn force_leave(&self, name: &str) -> Result<(), Error> {
+        self.remove(name, false).await
+    }
+
+    /// As [`Serf::force_leave`], and forgets the member. Go: `RemoveFailedNodePrune`.
+    ///
+    /// # Errors
+    /// As [`Serf::force_leave`].
+    #[doc(alias = "RemoveFailedNodePrune")]
+    pub async fn force_leave_and_prune(&self, name: &str) -> Result<(), Error> {
+        self.remove(name, true).await
+    }
+
+    async fn remove(&self, name: &str, prune: bool) -> Result<(), Error> {
         let name = name.to_owned();
         self.operation(move |node, reply| {
             let op = node.engine.start_force_leave(clock::now(), &name, prune);
@@ -267,6 +367,17 @@ impl Serf {
     /// Go: `serf/serf.go:Members`.
     pub async fn members(&self) -> Vec<Arc<Member>> {
         self.call(|node| node.engine.members().cloned().collect()).await.unwrap_or_default()
+    }
+
+    /// The members that `is_wanted` takes, by name. It runs in the engine's turn and must be quick.
+    pub async fn members_where(
+        &self,
+        is_wanted: impl Fn(&Member) -> bool + Send + 'static,
+    ) -> Vec<Arc<Member>> {
+        let wanted = self.call(move |node| {
+            node.engine.members().filter(|member| is_wanted(member)).cloned().collect()
+        });
+        wanted.await.unwrap_or_default()
     }
 
     /// A member by name; `None` also after the shutdown.
@@ -306,8 +417,12 @@ impl Serf {
     ///
     /// # Errors
     /// Shut down.
-    pub async fn counters(&self) -> Result<(serf::Stats, swim::Stats), Error> {
-        self.call(|node| (node.engine.counters(), node.engine.swim_counters())).await
+    pub async fn counters(&self) -> Result<Counters, Error> {
+        self.call(|node| Counters {
+            serf: node.engine.counters(),
+            swim: node.engine.swim_counters(),
+        })
+        .await
     }
 
     /// The name of the node.
@@ -325,6 +440,12 @@ impl Serf {
         self.call(|node| !node.engine.keyring().is_empty()).await.unwrap_or_default()
     }
 
+    /// All events from now on, with the default queue of [`Subscribe`].
+    #[doc(alias = "EventCh")]
+    pub fn events(&self) -> EventStream {
+        self.subscribe(Subscribe::default())
+    }
+
     /// Subscribes to all events from now on, for as many subscribers as wanted. A slow one never
     /// delays the node or others, but loses events. Go: `serf.Config.EventCh`.
     pub fn subscribe(&self, options: Subscribe) -> EventStream {
@@ -332,7 +453,7 @@ impl Serf {
     }
 
     /// The address announced to others, and the bound one.
-    pub fn addresses(&self) -> (SocketAddr, SocketAddr) {
+    pub fn addresses(&self) -> Addresses {
         self.shared.addresses
     }
 

@@ -11,6 +11,12 @@ pub trait Resolver: Send + Sync {
     fn resolve<'a>(&'a self, host: &'a str) -> Resolving<'a>;
 }
 
+impl<T: Resolver + ?Sized> Resolver for std::sync::Arc<T> {
+    fn resolve<'a>(&'a self, host: &'a str) -> Resolving<'a> {
+        (**self).resolve(host)
+    }
+}
+
 /// What [`Resolver::resolve`] gives.
 pub type Resolving<'a> = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send + 'a>>;
 

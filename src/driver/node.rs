@@ -9,17 +9,15 @@ use tokio::{
 };
 
 use super::{
-    Resolver, StopReason, clock,
+    Event, Resolver, StopReason, clock,
     handle::Shared,
     join,
     queue::{LagPolicy, Queue},
-    task::Internal,
+    task::{Command, Internal},
     writer::Writer,
 };
 use crate::{
-    serf::{
-        Completion, Engine, Error, Event, Output, QueryId, QueryParams, QueryUpdate, SerfState,
-    },
+    serf::{self, Completion, Engine, Error, Output, QueryId, QueryParams, QueryUpdate, SerfState},
     swim::OpId,
 };
 
@@ -42,6 +40,8 @@ pub(super) struct Node {
     /// Grows with each change of the members.
     pub(super) members: watch::Sender<u64>,
     pub(super) internal: mpsc::Sender<Internal>,
+    /// For queries that are answered by who receives them.
+    pub(super) commands: mpsc::WeakSender<Command>,
     pub(super) resolver: Arc<dyn Resolver>,
     pub(super) writer: Option<Writer>,
     /// Who waits for the end of an operation.
@@ -136,11 +136,11 @@ impl Node {
         });
     }
 
-    fn on_event(&mut self, event: Event) {
-        if let Event::Member(_) = event {
+    fn on_event(&mut self, event: serf::Event) {
+        if let serf::Event::Member(_) = event {
             self.members.send_modify(|generation| *generation += 1);
         }
-        self.shared.hub.publish(event);
+        self.shared.hub.publish(Event::new(event, &self.commands));
     }
 
     fn on_query(&mut self, id: QueryId, update: QueryUpdate) {

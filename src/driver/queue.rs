@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LagPolicy {
-    /// Drop the oldest event and tell the count as [`crate::serf::Event::Lagged`] before the next
+    /// Drop the oldest event and tell the count as [`super::Event::Lagged`] before the next
     /// one.
     #[default]
     DropOldest,

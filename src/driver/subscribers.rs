@@ -2,8 +2,10 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::queue::{LagPolicy, Next, Queue, Subject};
-use crate::serf::Event;
+use super::{
+    Event,
+    queue::{LagPolicy, Next, Queue, Subject},
+};
 
 /// How to subscribe.
 #[derive(Clone, Copy, Debug)]

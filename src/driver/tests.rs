@@ -13,20 +13,18 @@ mod limits;
 mod measured;
 mod thread;
 
-use super::{Builder, EventStream, Serf, Subscribe};
+use super::{Builder, Config, Event, EventStream, Serf, Subscribe};
 use crate::{
-    serf::{
-        Config, Event, KeyOp, MemberEventKind, MemberStatus, QueryParams, QueryUpdate, SerfState,
-    },
+    serf::{KeyOp, MemberEventKind, MemberStatus, QueryParams, QueryUpdate, SerfState},
     wire::Keyring,
 };
 
 fn builder(name: &str) -> Builder {
     let mut config = Config::local(name);
-    config.leave_propagate_delay = Duration::from_millis(50);
-    config.swim.probe_interval = Duration::from_millis(100);
-    config.swim.probe_timeout = Duration::from_millis(50);
-    config.swim.gossip_interval = Duration::from_millis(20);
+    config.timing.leave_propagate_delay = Duration::from_millis(50);
+    config.timing.probe_interval = Duration::from_millis(100);
+    config.timing.probe_timeout = Duration::from_millis(50);
+    config.timing.gossip_interval = Duration::from_millis(20);
     let mut builder = Serf::builder(config);
     builder.bind = ([127, 0, 0, 1], 0).into();
     // On the thread of the test, so that calls and what comes of them alternate.
@@ -39,8 +37,8 @@ async fn start(name: &str) -> Serf {
 }
 
 async fn join(from: &Serf, to: &Serf) {
-    let to = to.addresses().0.to_string();
-    assert_eq!(from.join(&[to], false).await, Ok(1));
+    let to = to.addresses().advertised.to_string();
+    assert_eq!(from.join_with_replay(&[to]).await, Ok(1));
 }
 
 /// Waits for something, at most 20 s.
@@ -84,7 +82,7 @@ async fn nodes_join_and_leave() {
     assert!(b.members().await.is_empty());
     assert_eq!(&*b.local_member().await.name, "b");
     // The port is free again.
-    let again = std::net::TcpListener::bind(b.addresses().1);
+    let again = std::net::TcpListener::bind(b.addresses().bound);
     assert!(again.is_ok(), "{again:?}");
 }
 
@@ -95,7 +93,7 @@ async fn crashed_node_is_declared_failed() {
     has_status(&a, "b", MemberStatus::Alive).await;
     b.shutdown().await;
     has_status(&a, "b", MemberStatus::Failed).await;
-    a.force_leave("b", false).await.unwrap();
+    a.force_leave("b").await.unwrap();
     has_status(&a, "b", MemberStatus::Left).await;
 }
 
@@ -118,7 +116,7 @@ async fn events_and_queries_cross() {
     join(&a, &b).await;
     has_status(&a, "b", MemberStatus::Alive).await;
 
-    a.user_event("deploy", "v1", false).await.unwrap();
+    a.user_event("deploy", "v1").await.unwrap();
     let payload = next_matching(&mut events, |event| match event {
         Event::User(event) if &*event.name == "deploy" => Some(event.payload),
         _ => None,
@@ -132,8 +130,8 @@ async fn events_and_queries_cross() {
         _ => None,
     })
     .await;
-    b.respond(&asked, "0.5").await.unwrap();
-    let second = b.respond(&asked, "0.5").await;
+    asked.respond("0.5").await.unwrap();
+    let second = asked.respond("0.5").await;
     assert!(second.is_err(), "answered twice");
     let (mut acks, mut answers) = (Vec::new(), Vec::new());
     within(async {
@@ -171,13 +169,13 @@ async fn tags_are_announced() {
 async fn encrypted_cluster_refuses_other_keys_and_rotates_its_own() {
     let keyed = async |name: &str, key: u8| {
         let mut builder = builder(name);
-        builder.config.swim.codec.keyring = Keyring::build(&[], &[key; 32]).unwrap();
+        builder.config.keyring = Keyring::build(&[], &[key; 32]).unwrap();
         builder.start().await.unwrap()
     };
     let (a, b, stranger) = (keyed("a", 1).await, keyed("b", 1).await, keyed("s", 2).await);
     join(&b, &a).await;
-    let to = a.addresses().0.to_string();
-    assert!(stranger.join(&[to], true).await.is_err());
+    let to = a.addresses().advertised.to_string();
+    assert!(stranger.join(&[to]).await.is_err());
     has_status(&a, "b", MemberStatus::Alive).await;
 
     let key = "BgYGBgYGBgYGBgYGBgYGBgYGBgYGBgYGBgYGBgYGBgY=".to_owned();
@@ -195,20 +193,20 @@ async fn failed_join_tells_each_reason() {
     let a = start("a").await;
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let entries = [closed.to_string(), "/x".to_owned()];
-    let error = a.join(&entries, false).await.unwrap_err();
+    let error = a.join_with_replay(&entries).await.unwrap_err();
     let text = format!(
         "2 errors occurred:\n\t* failed to join {closed}: dial tcp {closed}: connect: \
          connection refused\n\t* failed to resolve /x: empty node name provided\n\n"
     );
-    assert_eq!(error.message, text);
-    assert_eq!(a.join(&[], false).await, Ok(0));
+    assert_eq!(error.go_text(), text);
+    assert_eq!(a.join_with_replay([""; 0]).await, Ok(0));
 }
 
 #[tokio::test]
 async fn dropping_the_last_handle_stops_the_node() {
     let a = start("a").await;
     let mut events = a.subscribe(Subscribe::default());
-    let addr = a.addresses().1;
+    let addr = a.addresses().bound;
     drop(a.clone());
     drop(a);
     within(async { while events.recv().await.is_some() {} }).await;
@@ -225,7 +223,7 @@ async fn sleeping_subscriber_loses_events_and_nothing_else() {
     let a = start("a").await;
     let mut lazy = a.subscribe(Subscribe { capacity: 8, ..Subscribe::default() });
     for _ in 0..100 {
-        a.user_event("tick", "", false).await.unwrap();
+        a.user_event("tick", "").await.unwrap();
     }
     let Some(Event::Lagged(count)) = lazy.recv().await else { panic!("no gap told") };
     assert_eq!(count, lazy.lost());
@@ -238,7 +236,7 @@ async fn restarted_node_rejoins_from_its_snapshot() {
     let path = dir.path().join("snapshot");
     let with_snapshot = || {
         let mut builder = builder("a");
-        builder.snapshot_path = Some(path.clone());
+        builder.snapshot = Some(path.clone());
         builder
     };
     let b = start("b").await;
@@ -247,7 +245,7 @@ async fn restarted_node_rejoins_from_its_snapshot() {
     has_status(&a, "b", MemberStatus::Alive).await;
     a.shutdown().await;
     let text = std::fs::read_to_string(&path).unwrap();
-    let line = format!("alive: b {}\n", b.addresses().0);
+    let line = format!("alive: b {}\n", b.addresses().advertised);
     assert!(text.contains(&line), "{text}");
     let a = with_snapshot().start().await.unwrap();
     has_status(&a, "b", MemberStatus::Alive).await;

@@ -19,7 +19,7 @@ pub enum Error {
     /// The query is over, or was never heard of.
     PastDeadline,
     /// Nobody was contacted by a join; Go's text with the reason of each address.
-    Join(String),
+    Join(crate::swim::JoinErrors),
     /// Some nodes refused a key operation, or did not answer it.
     Keys(String),
 }
@@ -32,7 +32,7 @@ error_texts! {
         Self::Swim(error) => "{error}";
         Self::Timeout(text) => "{text}";
         Self::PastDeadline => "failed to respond to key query: response is past the deadline";
-        Self::Join(text) => "{text}";
+        Self::Join(errors) => "{errors}";
         Self::Keys(text) => "{text}";
     }
 }

@@ -16,8 +16,6 @@ pub enum Event {
     User(UserEvent),
     /// A query, to be answered with its [`Query::id`] before its deadline.
     Query(Query),
-    /// The subscriber was too slow: this many events were dropped before the next one.
-    Lagged(u64),
 }
 
 /// Which change a [`MemberEvent`] tells.

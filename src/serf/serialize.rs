@@ -9,8 +9,8 @@ use serde::{
 };
 
 use super::{
-    Coordinate, Event, KeyResponse, LamportTime, Member, MemberEvent, MemberEventKind,
-    MemberStatus, Query, Tags, UserEvent,
+    Coordinate, KeyResponse, LamportTime, Member, MemberEvent, MemberEventKind, MemberStatus,
+    Query, Tags, UserEvent,
 };
 
 impl Serialize for LamportTime {
@@ -114,19 +114,6 @@ fields! {
     }
 }
 
-impl Serialize for Event {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Member(event) => {
-                serializer.serialize_newtype_variant("Event", 0, "member", event)
-            }
-            Self::User(event) => serializer.serialize_newtype_variant("Event", 1, "user", event),
-            Self::Query(query) => serializer.serialize_newtype_variant("Event", 2, "query", query),
-            Self::Lagged(lost) => serializer.serialize_newtype_variant("Event", 3, "lagged", lost),
-        }
-    }
-}
-
 struct Payload<'a>(&'a [u8]);
 
 impl Serialize for Payload<'_> {
@@ -154,13 +141,13 @@ mod tests {
             vsn: [1, 5, 2, 2, 5, 4],
         };
         let members = vec![Arc::new(member)];
-        let event = Event::Member(MemberEvent { kind: MemberEventKind::Join, members });
+        let event = MemberEvent { kind: MemberEventKind::Join, members };
         let text = serde_json::to_value(&event).unwrap();
         let member = json!({
             "name": "a", "addr": "127.0.0.1:7946", "tags": {"role": "web"}, "status": "alive",
             "vsn": [1, 5, 2, 2, 5, 4],
         });
-        assert_eq!(text, json!({"member": {"kind": "member-join", "members": [member]}}));
+        assert_eq!(text, json!({"kind": "member-join", "members": [member]}));
 
         let event = UserEvent {
             ltime: LamportTime(7),
@@ -168,9 +155,8 @@ mod tests {
             payload: b"v2".as_slice().into(),
             coalesce: true,
         };
-        let text = serde_json::to_value(Event::User(event)).unwrap();
+        let text = serde_json::to_value(event).unwrap();
         let user = json!({"ltime": 7, "name": "deploy", "payload": [118, 50], "coalesce": true});
-        assert_eq!(text, json!({"user": user}));
-        assert_eq!(serde_json::to_value(Event::Lagged(3)).unwrap(), json!({"lagged": 3}));
+        assert_eq!(text, user);
     }
 }

@@ -181,7 +181,7 @@ impl Snapshot {
                 self.file.query_clock = query.id.ltime;
                 self.append(format_args!("query-clock: {}", query.id.ltime.0));
             }
-            Event::User(_) | Event::Query(_) | Event::Lagged(_) => {}
+            Event::User(_) | Event::Query(_) => {}
         }
     }
 

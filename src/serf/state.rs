@@ -204,7 +204,7 @@ impl State {
                 Some(coalescer) => return coalescer.hold(now, event),
                 None => Event::Member(event),
             },
-            event @ (Event::User(_) | Event::Lagged(_)) => event,
+            event @ Event::User(_) => event,
         };
         self.outputs.push_back(Output::Event(event));
     }

@@ -76,16 +76,16 @@ impl Cluster {
     ///
     /// # Errors
     /// A configuration that the engine refuses.
-    pub fn add_node(&mut self, config: Config) -> Result<NodeId, Error> {
-        self.add(config, None)
+    pub fn add_node(&mut self, config: impl Into<Config>) -> Result<NodeId, Error> {
+        self.add(config.into(), None)
     }
 
     /// Starts a node that keeps a snapshot: after a crash, [`Cluster::restart`] gives it back.
     ///
     /// # Errors
     /// A configuration that the engine refuses.
-    pub fn add_node_with_snapshot(&mut self, config: Config) -> Result<NodeId, Error> {
-        self.add(config, Some(String::new()))
+    pub fn add_node_with_snapshot(&mut self, config: impl Into<Config>) -> Result<NodeId, Error> {
+        self.add(config.into(), Some(String::new()))
     }
 
     fn add(&mut self, mut config: Config, snapshot: Option<String>) -> Result<NodeId, Error> {

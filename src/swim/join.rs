@@ -56,19 +56,40 @@ fn has_port(host: &str) -> bool {
     host.matches(':').count() == 1
 }
 
-/// What went wrong with the entries of a join, in the words of Go's multi-error.
+/// An address of a join that was not contacted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct JoinFailure {
+    /// The entry as it was given, or one of the addresses behind it.
+    pub address: String,
+    /// What went wrong.
+    pub reason: String,
+    /// Whether it is a host whose addresses could not be found.
+    pub unresolved: bool,
+}
+
+impl fmt::Display for JoinFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = if self.unresolved { "resolve" } else { "join" };
+        write!(f, "failed to {what} {}: {}", self.address, self.reason)
+    }
+}
+
+/// What went wrong with the entries of a join; the text is that of Go's multi-error.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct JoinErrors(Vec<String>);
+pub struct JoinErrors(pub Vec<JoinFailure>);
 
 impl JoinErrors {
-    /// A host that could not be resolved.
+    /// Adds a host that could not be resolved.
     pub fn unresolved(&mut self, entry: &str, error: &dyn fmt::Display) {
-        self.0.push(format!("failed to resolve {entry}: {error}"));
+        let (address, reason) = (entry.to_owned(), error.to_string());
+        self.0.push(JoinFailure { address, reason, unresolved: true });
     }
 
-    /// An address that could not be joined.
+    /// Adds an address that could not be joined.
     pub fn unreachable(&mut self, addr: &dyn fmt::Display, error: &dyn fmt::Display) {
-        self.0.push(format!("failed to join {addr}: {error}"));
+        let (address, reason) = (addr.to_string(), error.to_string());
+        self.0.push(JoinFailure { address, reason, unresolved: false });
     }
 
     /// Whether all went well.

@@ -41,7 +41,7 @@ pub use config::{Cidr, Config};
 pub use engine::{Stats, Swim};
 pub use error::Error;
 pub use host::{Exchange, Host, NodeStateKind, NodeView, Origin, Seal};
-pub use join::{JoinEntry, JoinErrors};
+pub use join::{JoinEntry, JoinErrors, JoinFailure};
 pub use output::{OpId, OpResult, Output, StreamId, StreamInput};
 #[cfg(feature = "sim")]
 pub use preload::Cast;

@@ -15,8 +15,8 @@ use compat_tests::{
     record::Recording,
 };
 use ruserf::{
-    driver::{Serf, Subscribe},
-    serf::{Config, Event, KeyOp, Member, QueryParams, QueryUpdate},
+    driver::{Config, Event, Serf, Subscribe, UserEventSpec},
+    serf::{KeyOp, Member, QueryParams, QueryUpdate},
     transport::NetTransport,
     wire::Keyring,
 };
@@ -83,12 +83,12 @@ impl Node {
                 })),
                 Event::Query(query) => {
                     say(&json!({
-                        "event": "query", "name": &*query.name, "payload": base64(&query.payload),
-                        "source": &*query.source_node,
+                        "event": "query", "name": query.name(), "payload": base64(query.payload()),
+                        "source": query.source(),
                     }));
                     let handler = self.handler.lock().expect("no panic").clone();
-                    let Some(answer) = answer_for(&handler, &query.payload) else { continue };
-                    if let Err(error) = self.serf.respond(&query, answer).await {
+                    let Some(answer) = answer_for(&handler, query.payload()) else { continue };
+                    if let Err(error) = query.respond(answer).await {
                         say(&json!({"event": "respond-error", "error": error.to_string()}));
                     }
                 }
@@ -105,9 +105,12 @@ impl Node {
         let name = text(&c["name"]);
         match c["cmd"].as_str().unwrap_or_default() {
             "join" => {
-                let ignore_old = c["ignore_old"] == true;
-                let joined = serf.join(&texts(&c["addrs"]), ignore_old).await;
-                joined.map(|n| json!({"joined": n})).map_err(|error| error.to_string())
+                let addrs = texts(&c["addrs"]);
+                let joined = match c["ignore_old"] == true {
+                    true => serf.join(addrs).await,
+                    false => serf.join_with_replay(addrs).await,
+                };
+                joined.map(|n| json!({"joined": n})).map_err(|error| error.go_text())
             }
             "leave" => none(serf.leave().await),
             "shutdown" => {
@@ -122,7 +125,8 @@ impl Node {
             "stats" => Ok(json!(serf.stats().await)),
             "event" => {
                 let coalesce = c["coalesce"] == true;
-                none(serf.user_event(&name, bytes(&c["payload"]), coalesce).await)
+                let event = UserEventSpec::new(&name, bytes(&c["payload"])).coalesce(coalesce);
+                none(serf.send_event(event).await)
             }
             "query" => self.query(c, &name).await,
             "set_query_handler" => {
@@ -130,7 +134,8 @@ impl Node {
                 Ok(Value::Null)
             }
             "set_tags" => none(serf.set_tags(tags(&c["tags"])).await),
-            "force_leave" => none(serf.force_leave(&name, c["prune"] == true).await),
+            "force_leave" if c["prune"] == true => none(serf.force_leave_and_prune(&name).await),
+            "force_leave" => none(serf.force_leave(&name).await),
             "install_key" => self.keys(KeyOp::Install(text(&c["key"])), c).await,
             "use_key" => self.keys(KeyOp::Use(text(&c["key"])), c).await,
             "remove_key" => self.keys(KeyOp::Remove(text(&c["key"])), c).await,
@@ -144,7 +149,8 @@ impl Node {
                 }))
             }
             "metrics" => {
-                let (stats, swim) = serf.counters().await.map_err(|error| error.to_string())?;
+                let counters = serf.counters().await.map_err(|error| error.to_string())?;
+                let (stats, swim) = (counters.serf, counters.swim);
                 Ok(json!({"counters": {
                     "serf.member.flap": stats.member_flap,
                     "serf.member.failed": stats.member_failed,
@@ -204,58 +210,59 @@ async fn start(c: &Value) -> Result<Serf, String> {
     };
     config.tags = tags(&c["tags"]);
     if let Some(protocol) = c["protocol"].as_u64() {
-        config.protocol_version = u8::try_from(protocol).map_err(|error| error.to_string())?;
+        config.protocol = u8::try_from(protocol).map_err(|error| error.to_string())?;
     }
     config.rejoin_after_leave = c["rejoin_after_leave"] == true;
     let ms = |field: &str| c[field].as_u64().map(Duration::from_millis);
+    let timing = &mut config.timing;
     for (field, to) in [
-        ("reconnect_interval_ms", &mut config.reconnect_interval),
-        ("reconnect_timeout_ms", &mut config.reconnect_timeout),
-        ("tombstone_timeout_ms", &mut config.tombstone_timeout),
-        ("reap_interval_ms", &mut config.reap_interval),
-        ("push_pull_interval_ms", &mut config.swim.push_pull_interval),
-        ("probe_interval_ms", &mut config.swim.probe_interval),
-        ("probe_timeout_ms", &mut config.swim.probe_timeout),
-        ("dead_node_reclaim_ms", &mut config.swim.dead_node_reclaim_time),
+        ("reconnect_interval_ms", &mut timing.reconnect_interval),
+        ("reconnect_timeout_ms", &mut timing.reconnect_timeout),
+        ("tombstone_timeout_ms", &mut timing.tombstone_timeout),
+        ("reap_interval_ms", &mut timing.reap_interval),
+        ("push_pull_interval_ms", &mut timing.push_pull_interval),
+        ("probe_interval_ms", &mut timing.probe_interval),
+        ("probe_timeout_ms", &mut timing.probe_timeout),
+        ("dead_node_reclaim_ms", &mut timing.dead_node_reclaim_time),
     ] {
         if let Some(value) = ms(field) {
             *to = value;
         }
     }
     if let Some(mult) = c["retransmit_mult"].as_u64() {
-        config.swim.retransmit_mult = mult.try_into().unwrap_or(u32::MAX);
+        timing.retransmit_mult = mult.try_into().unwrap_or(u32::MAX);
     }
-    let codec = &mut config.swim.codec;
-    codec.label = text(&c["label"]).into_bytes();
+    config.label = text(&c["label"]);
     if let Some(wanted) = c["compression"].as_bool() {
-        codec.compression = wanted.into();
+        config.compression = wanted.into();
     }
-    codec.verify_incoming = c["verify_incoming"].as_bool().unwrap_or(codec.verify_incoming);
-    codec.verify_outgoing = c["verify_outgoing"].as_bool().unwrap_or(codec.verify_outgoing);
+    config.verify_incoming = c["verify_incoming"].as_bool().unwrap_or(true);
+    config.verify_outgoing = c["verify_outgoing"].as_bool().unwrap_or(true);
     let mut keys: Vec<Vec<u8>> = texts(&c["keyring"]).iter().map(|k| bytes(&json!(k))).collect();
     if c["key"].is_string() {
         keys.insert(0, bytes(&c["key"]));
     }
-    let keyring_file = text(&c["keyring_file"]);
-    if let Ok(file) = std::fs::read(&keyring_file) {
-        let file: Value = serde_json::from_slice(&file).map_err(|error| error.to_string())?;
-        keys = texts(&file).iter().map(|key| bytes(&json!(key))).collect();
-    }
     if let Some(primary) = keys.first() {
-        codec.keyring = Keyring::build(&keys, primary).map_err(|error| error.to_string())?;
+        config.keyring = Keyring::build(&keys, primary).map_err(|error| error.to_string())?;
     }
     let ip = c["bind"].as_str().unwrap_or("127.0.0.1").parse();
     let port = c["port"].as_u64().unwrap_or(0).try_into().unwrap_or(0);
-    let mut builder = Serf::builder(config);
-    builder.bind = SocketAddr::new(ip.map_err(|error| format!("bind: {error}"))?, port);
-    builder.snapshot_path = c["snapshot_path"].as_str().map(Into::into);
-    builder.keyring_file = c["keyring_file"].as_str().map(Into::into);
+    let bind = SocketAddr::new(ip.map_err(|error| format!("bind: {error}"))?, port);
+    let mut builder = Serf::builder(config).bind(bind);
+    if let Some(path) = c["snapshot_path"].as_str() {
+        builder = builder.snapshot(path);
+    }
+    let keyring_file = c["keyring_file"].as_str();
+    if let Some(path) = keyring_file {
+        builder = builder.keyring_file(path);
+    }
+    let sealed = !keys.is_empty() || keyring_file.is_some();
     let started = match std::env::var_os("RUSERF_CAPTURE") {
         None => builder.start().await,
         Some(dir) => {
-            let header = json!({"label": text(&c["label"]), "sealed": !keys.is_empty()});
+            let header = json!({"label": text(&c["label"]), "sealed": sealed});
             let file = PathBuf::from(dir).join(format!("{name}-{}.jsonl", std::process::id()));
-            let inner = NetTransport::bind(builder.bind).map_err(|error| error.to_string())?;
+            let inner = NetTransport::bind(bind).map_err(|error| error.to_string())?;
             let recording = Recording::start(inner, &file, header);
             builder.start_on(recording.map_err(|error| error.to_string())?).await
         }

@@ -46,7 +46,7 @@ fn frames(input: &[u8], cut: usize) -> (Vec<Vec<u8>>, bool) {
 pub fn config(input: &[u8]) {
     let Ok(config) = FileConfig::decode(input) else { return };
     let Ok((settings, _)) = Settings::build(config) else { return };
-    let _ = settings.serf_config();
+    let _ = settings.config();
 }
 
 /// A tag's expression in a query: compiled and matched, or refused.

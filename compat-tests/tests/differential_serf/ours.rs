@@ -314,7 +314,6 @@ impl Ours {
                 "payload": go::base64(&query.payload), "source": *query.source_node,
                 "remaining_ms": millis(query.deadline.since(self.now)),
             }),
-            Event::Lagged(_) => unreachable!("the engine loses nothing"),
         });
         if let (Event::Query(query), Some((_, think))) = (event, &self.answer) {
             if think.is_zero() {

@@ -104,9 +104,7 @@ impl Session {
         let addrs = request.existing.unwrap_or_default();
         let (num, error) = match self.agent.join(&addrs, request.replay).await {
             Ok(num) => (num, String::new()),
-            // Go's agent keeps quiet about the rest if one was contacted.
-            Err(error) if error.contacted > 0 => (error.contacted, String::new()),
-            Err(error) => (0, error.message),
+            Err(error) => (0, error.go_text()),
         };
         let num = i32::try_from(num).unwrap_or(i32::MAX);
         self.respond_with(seq, &error, &JoinResponse { num });
@@ -245,7 +243,7 @@ impl Session {
             return self.respond(seq, errors::INVALID_QUERY_ID);
         };
         self.take_turn().await;
-        match self.agent.serf.respond(&query, request.payload.0).await {
+        match query.respond(request.payload.0).await {
             Ok(()) => self.respond(seq, ""),
             Err(driver::Error::Serf(serf::Error::PastDeadline)) => {
                 self.pending.remove(request.id);

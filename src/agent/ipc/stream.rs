@@ -11,7 +11,7 @@ use tracing::{info, warn};
 use super::{Filter, outbox::Outbox};
 use crate::{
     base::{printable, short_list},
-    driver::{EventStream, QueryHandle, now},
+    driver::{Event, EventStream, Query, QueryHandle},
     msgpack::{Dialect, Writer},
     rpc::{
         encode, encode_members,
@@ -20,7 +20,7 @@ use crate::{
             STREAM_QUEUE, UserEventRecord,
         },
     },
-    serf::{Event, MemberEvent, Query, QueryUpdate},
+    serf::{MemberEvent, QueryUpdate},
 };
 
 /// Queries delivered to one connection that it may still answer.
@@ -38,13 +38,12 @@ struct Pending {
 impl PendingQueries {
     /// Remembers a query under a number of its own. What is over and the oldest make room.
     fn add(&self, query: &Query) -> u64 {
-        let now = now();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.last += 1;
         let id = state.last;
         state.queries.insert(id, query.clone());
         while let Some(oldest) = state.queries.first_entry()
-            && oldest.get().deadline < now
+            && oldest.get().time_left().is_zero()
         {
             oldest.remove();
         }
@@ -57,7 +56,7 @@ impl PendingQueries {
     /// A query that is not over yet.
     pub(super) fn get(&self, id: u64) -> Option<Query> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.queries.get(&id).filter(|query| query.deadline >= now()).cloned()
+        state.queries.get(&id).filter(|query| !query.time_left().is_zero()).cloned()
     }
 
     pub(super) fn remove(&self, id: u64) {
@@ -168,14 +167,14 @@ fn event_frame(event: &Event, seq: u64, pending: &PendingQueries) -> Option<Vec<
             &mut out,
         ),
         // Serf's own queries are answered by the node.
-        Event::Query(query) if query.name.starts_with("_serf_") => return None,
+        Event::Query(query) if query.name().starts_with("_serf_") => return None,
         Event::Query(query) => encode(
             &QueryEventRecord {
                 event: "query".to_owned(),
                 id: pending.add(query),
-                l_time: query.id.ltime.0,
-                name: query.name.to_string(),
-                payload: Blob(query.payload.to_vec()),
+                l_time: query.ltime().0,
+                name: query.name().to_owned(),
+                payload: Blob(query.payload().to_vec()),
             },
             &mut out,
         ),

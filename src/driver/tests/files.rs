@@ -7,9 +7,9 @@ use crate::{base::go_base64, driver::Error};
 
 fn keyed(name: &str) -> Builder {
     let mut builder = builder(name);
-    builder.config.swim.codec.keyring = Keyring::build(&[], &[1; 16]).unwrap();
+    builder.config.keyring = Keyring::build(&[], &[1; 16]).unwrap();
     // 3.2 s for a query, also on a busy machine.
-    builder.config.query_timeout_mult = 160;
+    builder.config.timing.query_timeout_mult = 160;
     builder
 }
 
@@ -24,17 +24,18 @@ fn failures(result: Result<crate::serf::KeyResponse, Error>) -> Vec<(String, Str
 async fn a_disk_that_hangs_delays_nobody_and_fails_the_request() {
     let dir = tempfile::tempdir().unwrap();
     let pipe = dir.path().join("keys");
-    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let mut builder = keyed("a");
     builder.keyring_file = Some(pipe.clone());
     let a = builder.start().await.unwrap();
+    // Only now: the file is read at the start.
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let b = keyed("b").start().await.unwrap();
     join(&b, &a).await;
     has_status(&b, "a", MemberStatus::Alive).await;
     let failed = failures(within(b.key_manager().install(&go_base64::encode(&[2; 16]))).await);
     let text = "Failed to write keyring file: it takes too long".to_owned();
     assert_eq!(failed, [("a".to_owned(), text)]);
-    within(a.user_event("alive", "", false)).await.unwrap();
+    within(a.user_event("alive", "")).await.unwrap();
     // Somebody reads at last, and the node has nothing to wait for at its end.
     let reader = std::thread::spawn(move || fs::read(pipe).unwrap());
     let written = tokio::task::spawn_blocking(|| reader.join().unwrap());

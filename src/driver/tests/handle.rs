@@ -44,7 +44,7 @@ async fn until(mut holds: impl AsyncFnMut() -> bool) {
 
 async fn keyed(name: &str) -> Serf {
     let mut builder = builder(name);
-    builder.config.swim.codec.keyring = Keyring::build(&[], &[1; 32]).unwrap();
+    builder.config.keyring = Keyring::build(&[], &[1; 32]).unwrap();
     builder.start().await.unwrap()
 }
 
@@ -60,8 +60,8 @@ fn handles_go_anywhere() {
     sendable::<Error>();
     fn spawned<T: Send>(_: impl FnOnce(Serf) -> T) {}
     spawned(|serf| async move {
-        let _ = serf.join(&[], false).await;
-        let _ = serf.user_event("x", "y", true).await;
+        let _ = serf.join_with_replay(["x"]).await;
+        let _ = serf.user_event("x", "y").await;
         let _ = serf.query("x", "y", QueryParams::default()).await;
         let _ = serf.key_manager().list().await;
         let _ = serf.leave().await;
@@ -72,18 +72,18 @@ fn handles_go_anywhere() {
 #[tokio::test]
 async fn dropped_calls_go_on() {
     let (a, b) = (keyed("a").await, keyed("b").await);
-    begin(a.join(&[b.addresses().0.to_string()], false)).await;
+    begin(a.join_with_replay(&[b.addresses().advertised.to_string()])).await;
     has_status(&a, "b", MemberStatus::Alive).await;
     has_status(&b, "a", MemberStatus::Alive).await;
 
     let mut events = b.subscribe(Subscribe::default());
-    begin(a.user_event("begun", "", false)).await;
+    begin(a.user_event("begun", "")).await;
     begin(a.query("asked", "", QueryParams::default())).await;
     let mut heard = Vec::new();
     while heard.len() < 2 {
         let name = next_matching(&mut events, |event| match event {
             Event::User(event) => Some(event.name),
-            Event::Query(query) => Some(query.name),
+            Event::Query(query) => Some(query.name().into()),
             Event::Member(_) | Event::Lagged(_) => None,
         });
         heard.push(name.await.to_string());
@@ -105,7 +105,7 @@ async fn dropped_calls_go_on() {
     until(async || b.state() == SerfState::Left).await;
     begin(b.shutdown()).await;
     within(b.stopped()).await;
-    begin(a.force_leave("b", true)).await;
+    begin(a.force_leave_and_prune("b")).await;
     until(async || a.member("b").await.is_none()).await;
 }
 
@@ -120,8 +120,8 @@ async fn call_dropped_before_its_turn_has_begun_nothing() {
         waiting += 1;
     }
     assert!(waiting >= 1_000, "{waiting}");
-    begin(a.user_event("never", "", false)).await;
-    within(a.user_event("after", "", false)).await.unwrap();
+    begin(a.user_event("never", "")).await;
+    within(a.user_event("after", "")).await.unwrap();
     let first = next_matching(&mut events, |event| match event {
         Event::User(event) => Some(event.name),
         Event::Member(_) | Event::Query(_) | Event::Lagged(_) => None,
@@ -132,14 +132,14 @@ async fn call_dropped_before_its_turn_has_begun_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn node_outlives_calls_dropped_at_any_moment() {
     let (a, b) = (keyed("a").await, keyed("b").await);
-    let to = [b.addresses().0.to_string()];
+    let to = [b.addresses().advertised.to_string()];
     let keys = a.key_manager();
     let mut watch = a.watch_members();
     let mut events = a.subscribe(Subscribe::default());
     for round in 0..100 {
         let patience = Duration::from_micros(round * 30);
-        let _ = timeout(patience, a.join(&to, false)).await;
-        let _ = timeout(patience, a.user_event("tick", "", false)).await;
+        let _ = timeout(patience, a.join_with_replay(&to)).await;
+        let _ = timeout(patience, a.user_event("tick", "")).await;
         if let Ok(Ok(mut query)) = timeout(patience, a.query("q", "", QueryParams::default())).await
         {
             let _ = timeout(patience, query.recv()).await;
@@ -151,7 +151,7 @@ async fn node_outlives_calls_dropped_at_any_moment() {
         let _ = timeout(patience, events.recv()).await;
     }
     // Nobody is stuck, and no call holds up another.
-    within(a.join(&to, false)).await.unwrap();
+    within(a.join_with_replay(&to)).await.unwrap();
     has_status(&a, "b", MemberStatus::Alive).await;
     has_status(&b, "a", MemberStatus::Alive).await;
     let tags = BTreeMap::from([("round".to_owned(), "last".to_owned())]);
@@ -168,7 +168,7 @@ async fn received_items_survive_a_dropped_receive() {
     next_matching(&mut events, |event| matches!(event, Event::Member(_)).then_some(())).await;
     for number in 0..20 {
         begin(events.recv()).await;
-        a.user_event(&number.to_string(), "", false).await.unwrap();
+        a.user_event(&number.to_string(), "").await.unwrap();
         let Some(Event::User(event)) = within(events.recv()).await else { panic!("no event") };
         assert_eq!(*event.name, number.to_string());
     }
@@ -188,14 +188,14 @@ async fn shutdown_is_idempotent_and_calls_after_it_say_so() {
     assert_eq!(a.state(), SerfState::Shutdown);
     assert_eq!(within(a.stopped()).await, StopReason::Shutdown);
 
-    assert!(a.join(&["127.0.0.1:1".to_owned()], false).await.is_err());
+    assert!(a.join_with_replay(&["127.0.0.1:1".to_owned()]).await.is_err());
     let key = KeyOp::Install(KEY.to_owned());
     for error in [
         a.leave().await.err(),
-        a.user_event("x", "", false).await.err(),
+        a.user_event("x", "").await.err(),
         a.query("x", "", QueryParams::default()).await.err(),
         a.set_tags(BTreeMap::new()).await.err(),
-        a.force_leave("x", false).await.err(),
+        a.force_leave("x").await.err(),
         a.key_manager().run(key).await.err(),
         a.counters().await.err(),
     ] {
@@ -216,16 +216,16 @@ async fn dropping_handles_ends_every_task_and_frees_the_sockets() {
     let dir = tempfile::tempdir().unwrap();
     let b = start("b").await;
     let mut with_files = builder("a");
-    with_files.snapshot_path = Some(dir.path().join("snapshot"));
+    with_files.snapshot = Some(dir.path().join("snapshot"));
     let a = with_files.start().await.unwrap();
     join(&a, &b).await;
     let (events, watch) = (a.subscribe(Subscribe::default()), a.watch_members());
     let query = a.query("q", "", QueryParams::default()).await.unwrap();
     // A stream that stays open.
-    let idle = tokio::net::TcpStream::connect(a.addresses().1).await.unwrap();
-    begin(a.join(&["127.0.0.2:1".to_owned()], false)).await;
+    let idle = tokio::net::TcpStream::connect(a.addresses().bound).await.unwrap();
+    begin(a.join_with_replay(&["127.0.0.2:1".to_owned()])).await;
     assert!(tasks() > before);
-    let addresses = [a.addresses().1, b.addresses().1];
+    let addresses = [a.addresses().bound, b.addresses().bound];
     let keys = a.key_manager();
     drop((a, b));
     // A key manager is a handle; streams and watches are none.
@@ -242,7 +242,7 @@ async fn dropping_handles_ends_every_task_and_frees_the_sockets() {
 #[tokio::test]
 async fn query_ends_with_who_has_not_answered() {
     let mut late = builder("a");
-    late.config.swim.probe_interval = Duration::from_secs(60);
+    late.config.timing.probe_interval = Duration::from_secs(60);
     let (a, b) = (late.start().await.unwrap(), start("b").await);
     join(&a, &b).await;
     has_status(&a, "b", MemberStatus::Alive).await;
@@ -299,7 +299,7 @@ async fn joins_do_not_wait_for_each_other() {
     // It takes connections, and says nothing for the 10 s that each address has.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let silent_seed = [silent.local_addr().unwrap().to_string()];
-    let mut stuck = pin!(a.join(&silent_seed, false));
+    let mut stuck = pin!(a.join_with_replay(&silent_seed));
     assert!(timeout(Duration::from_millis(100), &mut stuck).await.is_err());
     timeout(Duration::from_secs(5), join(&a, &b)).await.expect("it waits for the first join");
     has_status(&b, "a", MemberStatus::Alive).await;
@@ -316,7 +316,7 @@ async fn resolver_that_panics_spoils_one_join() {
     let mut fragile = builder("a");
     fragile.resolver = Arc::new(Panics);
     let (a, b) = (fragile.start().await.unwrap(), start("b").await);
-    let error = within(a.join(&["somewhere:1".to_owned()], false)).await.unwrap_err();
+    let error = within(a.join_with_replay(&["somewhere:1".to_owned()])).await.unwrap_err();
     assert!(error.to_string().contains("it panicked"), "{error}");
     within(join(&a, &b)).await;
 }
@@ -348,10 +348,11 @@ async fn transport_that_panics_spoils_one_stream() {
         }
     }
     let fragile = builder("a");
-    let transport = Panics(NetTransport::bind(fragile.bind).unwrap(), AtomicBool::new(false));
+    let transport =
+        Panics(NetTransport::bind(([127, 0, 0, 1], 0).into()).unwrap(), AtomicBool::new(false));
     let (a, b) = (fragile.start_on(transport).await.unwrap(), start("b").await);
-    let seed = [b.addresses().0.to_string()];
-    let error = within(a.join(&seed, false)).await.unwrap_err();
+    let seed = [b.addresses().advertised.to_string()];
+    let error = within(a.join_with_replay(&seed)).await.unwrap_err();
     assert!(error.to_string().contains("panicked"), "{error}");
     within(join(&a, &b)).await;
 }
@@ -398,15 +399,19 @@ async fn conflict_hook_hears_of_two_nodes_with_one_name() {
     let a = hearing.start().await.unwrap();
     let twin = async || {
         let mut builder = builder("twin");
-        builder.config.enable_name_conflict_resolution = false;
+        builder.config.resolve_name_conflicts = false;
         builder.start().await.unwrap()
     };
     let (first, second) = (twin().await, twin().await);
     join(&first, &a).await;
     has_status(&a, "twin", MemberStatus::Alive).await;
     // What comes of this join depends on who hears of whom first; the hook is what counts.
-    let _ = second.join(&[a.addresses().0.to_string()], false).await;
-    let wanted = ("twin".to_owned(), Some(first.addresses().0), Some(second.addresses().0));
+    let _ = second.join_with_replay(&[a.addresses().advertised.to_string()]).await;
+    let wanted = (
+        "twin".to_owned(),
+        Some(first.addresses().advertised),
+        Some(second.addresses().advertised),
+    );
     until(async || {
         let seen = listen.0.lock().unwrap_or_else(PoisonError::into_inner);
         seen.contains(&wanted)
@@ -427,7 +432,7 @@ async fn panic_of_a_delegate_ends_the_node_and_is_seen() {
     let a = fragile.start().await.unwrap();
     let b = start("b").await;
     let mut events = a.subscribe(Subscribe::default());
-    let _ = b.join(&[a.addresses().0.to_string()], false).await;
+    let _ = b.join_with_replay(&[a.addresses().advertised.to_string()]).await;
     assert_eq!(within(a.stopped()).await, StopReason::Panic);
     assert_eq!(a.state(), SerfState::Shutdown);
     within(async { while events.recv().await.is_some() {} }).await;

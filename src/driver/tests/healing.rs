@@ -37,11 +37,11 @@ async fn lonely_node_asks_for_its_seeds_again_under_their_new_address() {
     let names = Arc::new(Names { target: Mutex::new(ip(1).into()), asked: AtomicUsize::new(0) });
     let mut lonely = builder("lonely");
     lonely.resolver = names.clone();
-    lonely.config.reconnect_interval = Duration::from_millis(100);
+    lonely.config.timing.reconnect_interval = Duration::from_millis(100);
     let lonely = lonely.start().await.unwrap();
     let seed = start("seed").await;
-    let port = seed.addresses().1.port();
-    assert_eq!(lonely.join(&[format!("seed.test:{port}")], false).await, Ok(1));
+    let port = seed.addresses().bound.port();
+    assert_eq!(lonely.join_with_replay(&[format!("seed.test:{port}")]).await, Ok(1));
     has_status(&lonely, "seed", MemberStatus::Alive).await;
     assert_eq!(names.asked.load(Ordering::Relaxed), 1);
 
@@ -66,12 +66,12 @@ async fn node_that_left_or_never_joined_asks_nobody() {
     let start = async |name: &str| {
         let mut builder = builder(name);
         builder.resolver = names.clone();
-        builder.config.reconnect_interval = Duration::from_millis(20);
+        builder.config.timing.reconnect_interval = Duration::from_millis(20);
         builder.start().await.unwrap()
     };
     let (_alone, left, other) = (start("alone").await, start("left").await, start("other").await);
-    let port = other.addresses().1.port();
-    assert_eq!(left.join(&[format!("seed.test:{port}")], false).await, Ok(1));
+    let port = other.addresses().bound.port();
+    assert_eq!(left.join_with_replay(&[format!("seed.test:{port}")]).await, Ok(1));
     left.leave().await.unwrap();
     other.shutdown().await;
     tokio::time::sleep(Duration::from_millis(300)).await;

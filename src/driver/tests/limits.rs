@@ -58,8 +58,8 @@ impl Transport for Quiet {
 async fn quiet(timeout: Duration) -> (Serf, mpsc::Sender<(DuplexStream, SocketAddr)>) {
     let (streams, accepted) = mpsc::channel(1);
     let mut builder = builder("quiet");
-    builder.config.swim.tcp_timeout = timeout;
-    builder.config.swim.codec.compression = false.into();
+    builder.config.timing.tcp_timeout = timeout;
+    builder.config.compression = false.into();
     let node = builder.start_on(Quiet(Mutex::new(accepted))).await.unwrap();
     (node, streams)
 }

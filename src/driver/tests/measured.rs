@@ -85,17 +85,17 @@ async fn what_happens_is_told_under_go_s_names() {
     let _guard = metrics::set_default_local_recorder(&told);
     let keyed = async |name: &str| {
         let mut builder = builder(name);
-        let swim = &mut builder.config.swim;
-        swim.codec.keyring = Keyring::build(&[], &[9; 16]).unwrap();
+        builder.config.keyring = Keyring::build(&[], &[9; 16]).unwrap();
+        let timing = &mut builder.config.timing;
         // A busy machine must not look like a failure, and nothing happens twice.
-        swim.suspicion_mult = 1_000;
-        swim.push_pull_interval = Duration::from_secs(3600);
+        timing.suspicion_mult = 1_000;
+        timing.push_pull_interval = Duration::from_secs(3600);
         builder.start().await.unwrap()
     };
     let (a, b) = (keyed("a").await, keyed("b").await);
     join(&a, &b).await;
     has_status(&a, "b", MemberStatus::Alive).await;
-    a.user_event("deploy", "v1", false).await.unwrap();
+    a.user_event("deploy", "v1").await.unwrap();
     let listed = a.key_manager().list().await.unwrap();
     assert_eq!(listed.num_resp, 2);
     // Nobody matches, and still everybody counts it.
@@ -152,7 +152,7 @@ async fn what_happens_is_told_under_go_s_names() {
 fn queue_depths_are_sampled_each_half_minute() {
     let told = Told::default();
     let _guard = metrics::set_default_local_recorder(&told);
-    let mut config = Config::local("a");
+    let mut config = Config::local("a").into_engine();
     config.swim.advertise_addr = vec![127, 0, 0, 1];
     let mut now = Instant::ZERO;
     let mut engine = Engine::build(config, now, None).unwrap();
@@ -175,7 +175,7 @@ fn queue_depths_are_sampled_each_half_minute() {
 fn names_from_the_network_do_not_make_counters_without_end() {
     let told = Told::default();
     let _guard = metrics::set_default_local_recorder(&told);
-    let mut config = Config::local("a");
+    let mut config = Config::local("a").into_engine();
     config.swim.advertise_addr = vec![127, 0, 0, 1];
     let mut engine = Engine::build(config, Instant::ZERO, None).unwrap();
     let mut exporter = Exporter::new(Instant::ZERO);

@@ -30,11 +30,11 @@ fn runtime() -> Runtime {
 async fn node_of_a_blocked_runtime_stays_alive_for_others() {
     let b = start("b").await;
     // The runtime of a runs until it has joined, and never again.
-    let to = [b.addresses().0.to_string()];
+    let to = [b.addresses().advertised.to_string()];
     let a = std::thread::spawn(move || {
         let blocked = runtime();
         let a = blocked.block_on(threaded("a").start()).unwrap();
-        assert_eq!(blocked.block_on(a.join(&to, false)), Ok(1));
+        assert_eq!(blocked.block_on(a.join(&to)), Ok(1));
         (a, blocked)
     })
     .join()
@@ -65,8 +65,8 @@ async fn long_turn_of_the_engine_holds_up_no_task_of_the_runtime() {
     let mut busy = threaded("a");
     busy.config.delegates.alive = Some(slow.clone());
     let (a, b) = (busy.start().await.unwrap(), threaded("b").start().await.unwrap());
-    let to = [a.addresses().0.to_string()];
-    let joining = tokio::spawn(async move { (b.join(&to, false).await, b) });
+    let to = [a.addresses().advertised.to_string()];
+    let joining = tokio::spawn(async move { (b.join(&to).await, b) });
     within(async {
         while !slow.1.load(Ordering::Relaxed) {
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -104,7 +104,7 @@ async fn panic_on_the_thread_is_the_reason_of_the_stop() {
 #[tokio::test]
 async fn thread_frees_the_sockets_when_the_last_handle_goes() {
     let a = threaded("a").start().await.unwrap();
-    let addr = a.addresses().1;
+    let addr = a.addresses().bound;
     drop(a);
     within(async {
         while std::net::TcpListener::bind(addr).is_err() || std::net::UdpSocket::bind(addr).is_err()
@@ -119,7 +119,7 @@ async fn thread_frees_the_sockets_when_the_last_handle_goes() {
 async fn address_in_use_is_told_by_the_start() {
     let a = threaded("a").start().await.unwrap();
     let mut second = threaded("b");
-    second.bind = a.addresses().1;
+    second.bind = a.addresses().bound.into();
     let Err(error) = second.start().await else { panic!("it started") };
     assert!(error.to_string().contains("failed to start TCP listener"), "{error}");
 }

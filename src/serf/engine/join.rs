@@ -190,7 +190,7 @@ impl Engine {
             return;
         }
         let result = if join.contacted == 0 && !join.errors.is_empty() {
-            Err(Error::Join(join.errors.to_string()))
+            Err(Error::Join(join.errors))
         } else {
             Ok(Completion::Joined { contacted: join.contacted })
         };

@@ -240,7 +240,6 @@ impl Net {
                     node.events.push(format!("query {}", query.name));
                     node.asked.push(query.id);
                 }
-                Output::Event(Event::Lagged(_)) => panic!("nothing lags here"),
                 Output::Query { update, .. } => node.queries.push(match update {
                     QueryUpdate::Ack { from } => format!("ack {from}"),
                     QueryUpdate::Response { from, .. } => format!("answer {from}"),

@@ -135,7 +135,6 @@ impl Node {
                     events.push(format!("user {} {} {payload}", event.ltime.0, event.name));
                 }
                 Output::Event(Event::Query(query)) => events.push(format!("query {}", query.name)),
-                Output::Event(Event::Lagged(_)) => events.push("lagged".to_owned()),
                 Output::Swim(_)
                 | Output::Query { .. }
                 | Output::Done { .. }

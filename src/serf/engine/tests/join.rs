@@ -24,7 +24,9 @@ fn join_of_a_good_node_does_not_wait_for_one_of_dead_addresses() {
     net.run(Duration::from_millis(200));
     let line = "\t* failed to join 10.0.0.2:7946: refused\n";
     let text = format!("3 errors occurred:\n{}\n", line.repeat(3));
-    assert_eq!(net.done(0, dead), Some(Err(Error::Join(text))));
+    let Some(Err(Error::Join(errors))) = net.done(0, dead) else { panic!("joined") };
+    assert_eq!(errors.to_string(), text);
+    assert!(errors.0.iter().all(|failure| failure.address == "10.0.0.2:7946"));
 }
 
 #[test]

@@ -38,7 +38,7 @@ impl SerfInvariant for EventAtLeastOnce {
                     .iter()
                     .filter_map(|(_, event)| match event {
                         Event::User(event) => Some(&*event.name),
-                        Event::Member(_) | Event::Query(_) | Event::Lagged(_) => None,
+                        Event::Member(_) | Event::Query(_) => None,
                     })
                     .collect();
                 if !names.contains(&*sent.name) {

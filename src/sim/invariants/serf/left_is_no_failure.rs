@@ -26,7 +26,7 @@ impl SerfInvariant for LeftIsNoFailure {
                             && at.as_nanos() >= since
                             && event.members.iter().any(|m| *m.name == *cluster.name(subject))
                     }
-                    Event::User(_) | Event::Query(_) | Event::Lagged(_) => false,
+                    Event::User(_) | Event::Query(_) => false,
                 });
                 if failed {
                     let detail = "left, but was reported as failed".to_owned();

@@ -1,0 +1,85 @@
+//! Addresses as users write them.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+};
+
+use super::Error;
+
+/// An address to bind or to announce: a socket address, or a text such as `10.0.0.1:7946`,
+/// `10.0.0.1`, `[::1]:7946` or `host.example:7946`. A text is looked at when the node is started;
+/// of a name with addresses of both families the IPv4 one is taken, as Go does.
+#[derive(Clone, Debug)]
+pub struct Address(Form);
+
+#[derive(Clone, Debug)]
+enum Form {
+    Socket(SocketAddr),
+    Text(String),
+}
+
+impl Address {
+    /// The socket address, with `port` where the text has none.
+    pub(super) async fn resolve(&self, port: u16) -> Result<SocketAddr, Error> {
+        let text = match &self.0 {
+            Form::Socket(addr) => return Ok(*addr),
+            Form::Text(text) => text,
+        };
+        if let Ok(addr) = text.parse() {
+            return Ok(addr);
+        }
+        if let Ok(ip) = text.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
+            return Ok(SocketAddr::new(ip, port));
+        }
+        let failed = |source| Error::Io { context: format!("lookup {text}"), source };
+        let with_port = if text.contains(':') { text.clone() } else { format!("{text}:{port}") };
+        let found: Vec<_> = tokio::net::lookup_host(with_port).await.map_err(failed)?.collect();
+        let best = found.iter().find(|addr| addr.is_ipv4()).or(found.first());
+        best.copied().ok_or_else(|| failed(io::Error::other("no such host")))
+    }
+}
+
+impl From<SocketAddr> for Address {
+    fn from(addr: SocketAddr) -> Self {
+        Self(Form::Socket(addr))
+    }
+}
+
+impl<I: Into<IpAddr>> From<(I, u16)> for Address {
+    fn from(addr: (I, u16)) -> Self {
+        Self(Form::Socket(addr.into()))
+    }
+}
+
+impl From<&str> for Address {
+    fn from(text: &str) -> Self {
+        Self(Form::Text(text.to_owned()))
+    }
+}
+
+impl From<String> for Address {
+    fn from(text: String) -> Self {
+        Self(Form::Text(text))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn addresses_are_taken_in_every_form() {
+        for (address, expected) in [
+            (Address::from("127.0.0.1:1"), "127.0.0.1:1"),
+            (Address::from("127.0.0.1"), "127.0.0.1:7946"),
+            (Address::from("[::1]:5"), "[::1]:5"),
+            (Address::from("::1"), "[::1]:7946"),
+            (Address::from(([127, 0, 0, 1], 9)), "127.0.0.1:9"),
+            (Address::from("localhost:4".to_owned()), "127.0.0.1:4"),
+        ] {
+            assert_eq!(address.resolve(7946).await.unwrap(), expected.parse().unwrap());
+        }
+        assert!(Address::from("127.0.0.1:port").resolve(1).await.is_err());
+    }
+}
