@@ -9,8 +9,9 @@ use std::{
 /// Lines a file may have before its tests.
 const FILE_LINES_MAX: usize = 600;
 
-/// Crates in the tree of the library without default features, itself included.
-const CRATES_MAX: usize = 41;
+/// Crates in the tree of the library without default features, itself included: with the five of
+/// serde_json, which reads keyring files.
+const CRATES_MAX: usize = 46;
 
 /// Modules below the driver: no I/O, no clock, no global randomness.
 const CORE: [&str; 5] = ["base", "msgpack", "wire", "swim", "serf"];

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs, io, path::Path};
 
 use super::AgentError;
 use crate::{
-    base::{go_base64, go_json, go_net},
+    base::{go_json, go_net},
     driver::replace_file,
     wire::Keyring,
 };
@@ -37,24 +37,7 @@ pub(super) fn write_tags(path: &Path, tags: &BTreeMap<String, String>) -> Result
 
 /// Reads a keyring file, the primary key first.
 pub(super) fn read_keyring(path: &Path) -> Result<Keyring, AgentError> {
-    let fail = AgentError::File;
-    let shown = path.display();
-    fs::metadata(path)
-        .map_err(|error| fail(format!("stat {shown}: {}", go_net::error_text(&error))))?;
-    let bytes = fs::read(path).map_err(|error| {
-        let text = go_net::error_text(&error);
-        fail(format!("Failed to read keyring file: open {shown}: {text}"))
-    })?;
-    let keys: Option<Vec<Option<String>>> = serde_json::from_slice(&go_json::readable(&bytes))
-        .map_err(|error| fail(format!("Failed to decode keyring file: {}", json_text(&error))))?;
-    let keys = keys.unwrap_or_default().into_iter().map(Option::unwrap_or_default);
-    let keys: Result<Vec<_>, _> = keys.map(|key| go_base64::decode(&key)).collect();
-    let keys = keys.map_err(|error| fail(format!("Failed to decode key from keyring: {error}")))?;
-    let Some(primary) = keys.first() else {
-        return Err(fail("Keyring file contains no keys".to_owned()));
-    };
-    Keyring::build(&keys, primary)
-        .map_err(|error| fail(format!("Failed to restore keyring: {error}")))
+    Keyring::load(path).map_err(|error| AgentError::File(error.to_string()))
 }
 
 /// Go's words for the mistakes that operators meet.

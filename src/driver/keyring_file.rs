@@ -4,7 +4,7 @@
 use std::{fs, io, path::Path};
 
 use crate::{
-    base::{error_texts, go_base64, go_net},
+    base::{error_texts, go_base64, go_json, go_net},
     wire::{Keyring, KeyringError},
 };
 
@@ -84,13 +84,15 @@ impl Keyring {
         fs::metadata(path).map_err(|source| KeyringFileError::Stat { path: shown(), source })?;
         let bytes =
             fs::read(path).map_err(|source| KeyringFileError::Read { path: shown(), source })?;
-        let keys: Vec<String> = serde_json::from_slice(&bytes).map_err(|error| {
-            KeyringFileError::Json(match error.is_eof() {
-                true => "unexpected end of JSON input".to_owned(),
-                false => error.to_string(),
-            })
-        })?;
-        Self::from_base64(keys)
+        // Null is empty, wherever it is, as for Go.
+        let keys: Option<Vec<Option<String>>> = serde_json::from_slice(&go_json::readable(&bytes))
+            .map_err(|error| {
+                KeyringFileError::Json(match error.is_eof() {
+                    true => "unexpected end of JSON input".to_owned(),
+                    false => error.to_string(),
+                })
+            })?;
+        Self::from_base64(keys.unwrap_or_default().into_iter().map(Option::unwrap_or_default))
     }
 }
 

@@ -70,7 +70,7 @@ impl Swim {
         if !mine && !self.understands(full_vsn.unwrap_or_default()) {
             self.stats.dropped_inadmissible += 1;
             if self.logs.details.admit(now) {
-                debug!(target: "memberlist", "Ignoring {name}: its versions {vsn:?} are not ours");
+                debug!(target: "memberlist", "Ignoring {name}: its versions are not ours");
             }
             return;
         }
