@@ -53,7 +53,7 @@ fn expected(bug: Mutation) -> (Scene, &'static str) {
         Mutation::DeathsIgnored => (Scene::Serf, "members_equal_table"),
         Mutation::UpdatesIgnored => (Scene::Serf, "members_equal_table"),
         Mutation::IntentLoop => (Scene::Serf, "intents_end"),
-        Mutation::LeaveUnheard => (Scene::Serf, "left_is_no_failure"),
+        Mutation::LeaveIsFailure => (Scene::Serf, "left_is_no_failure"),
         Mutation::SnapshotForgets => (Scene::Serf, "snapshot_replays"),
         Mutation::TombstonesForever => (Scene::Serf, "tombstones_end"),
         Mutation::AnswersTwice => (Scene::Serf, "answers_once"),

@@ -81,8 +81,8 @@ mutations! {
     UpdatesIgnored,
     /// An intent that is known is gossiped on (serf#606).
     IntentLoop,
-    /// A leave intent does not change the member's status.
-    LeaveUnheard,
+    /// A graceful leave is reported as a failure.
+    LeaveIsFailure,
     /// Members that are gone stay in the snapshot as alive.
     SnapshotForgets,
     /// Failed and left members are never reaped.

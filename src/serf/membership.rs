@@ -180,6 +180,9 @@ impl State {
         }
         let Some(entry) = self.members.get(node.name) else { return };
         let (status, kind) = match entry.member.status {
+            MemberStatus::Leaving if mutated!(self.config.swim, LeaveIsFailure) => {
+                (MemberStatus::Failed, MemberEventKind::Failed)
+            }
             MemberStatus::Leaving => (MemberStatus::Left, MemberEventKind::Leave),
             // Its intent has not come here. Go takes it for a failure.
             MemberStatus::Alive if node.state == NodeStateKind::Left => {
@@ -251,7 +254,6 @@ impl State {
         // Always, also when nothing else changes: or two nodes rebroadcast for ever.
         self.members.set_status_ltime(name, ltime);
         match member.status {
-            MemberStatus::Alive if mutated!(self.config.swim, LeaveUnheard) => {}
             MemberStatus::Alive => {
                 let leaving = Member { status: MemberStatus::Leaving, ..Member::clone(&member) };
                 self.members.replace(Arc::new(leaving), leave_time);

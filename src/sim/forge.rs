@@ -4,7 +4,7 @@
 //! packet      = message | compound of 2 to 8 messages
 //! message     = ping | indirect ping | ack | nack | suspect | alive | dead | user | noise
 //! name        = any node | one of eight that do not exist
-//! incarnation = 0 | the node's own, plus 0, 1, 7 | the last
+//! incarnation = 0 | the node's own, plus 0, 1, 7, 2^23, 2^24 | the last
 //! address     = the node's | the adversary's | that of a bystander outside of the cluster
 //! ```
 
@@ -128,11 +128,13 @@ impl Forger {
             return Incarnation(self.news);
         };
         let own = truth.incarnation_max;
-        Incarnation(match self.rng.below(6) {
+        Incarnation(match self.rng.below(8) {
             0 => 0,
             1 | 2 => own,
             3 => own.saturating_add(1),
             4 => own.saturating_add(7),
+            5 => own.saturating_add(1 << 23),
+            6 => own.saturating_add(1 << 24),
             _ => u32::MAX,
         })
     }
