@@ -2,13 +2,12 @@
 
 use std::sync::LazyLock;
 
-use regex::Regex;
-
 use super::{commands::address as addr, output::Json};
 use crate::{
     base::go_net,
     client::EventRecord,
     rpc::protocol::{Member, MemberEventRecord, QueryEventRecord, UserEventRecord},
+    serf::Regex,
 };
 
 /// One object an event; a payload is text, as far as it is UTF-8.
@@ -167,7 +166,7 @@ fn go_quote(text: &str) -> String {
 /// Go: `unicode.IsPrint`.
 fn is_printable(c: char) -> bool {
     static PRINTABLE: LazyLock<Option<Regex>> =
-        LazyLock::new(|| Regex::new(r"[\p{L}\p{M}\p{N}\p{P}\p{S} ]").ok());
+        LazyLock::new(|| Regex::compile(br"[\p{L}\p{M}\p{N}\p{P}\p{S} ]"));
     let is = |regex: &Regex| regex.is_match(c.encode_utf8(&mut [0; 4]));
     matches!(c, ' '..='~') || PRINTABLE.as_ref().is_some_and(is)
 }

@@ -78,6 +78,11 @@ impl Exporter {
             ("serf.coordinate.zero-rtt", new.coordinate_zero_rtt, old.coordinate_zero_rtt),
             ("serf.dropped.malformed", new.dropped_malformed, old.dropped_malformed),
             ("serf.dropped.implausible", new.dropped_implausible, old.dropped_implausible),
+            ("serf.refused.sizes", new.refused_sizes, old.refused_sizes),
+            ("serf.refused.names", new.refused_names, old.refused_names),
+            ("serf.refused.addresses", new.refused_addresses, old.refused_addresses),
+            ("serf.refused.filters", new.refused_filters, old.refused_filters),
+            ("serf.dropped.queries", new.dropped_queries, old.dropped_queries),
             ("serf.dropped.events", new.dropped_events, old.dropped_events),
             ("serf.dropped.broadcasts", new.dropped_broadcasts, old.dropped_broadcasts),
         ] {

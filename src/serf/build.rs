@@ -16,9 +16,10 @@ use super::{
     lamport::LamportClock,
     logs::Logs,
     membership::Members,
-    query::{Asked, QueryRing, Received},
+    query::Asked,
     queue::BroadcastQueue,
-    regex::RegexCache,
+    received::{QueryRing, Received},
+    regex::{RegexCache, WorkBucket},
     snapshot::{Replay, Snapshot},
     state::{State, Timer},
     user_event::{EventRing, USER_EVENT_BYTES_MAX},
@@ -60,6 +61,7 @@ pub(crate) fn build_state(
     let mut seed = config.swim.seed;
     // Another stream of numbers than the layer below draws from.
     seed.iter_mut().for_each(|byte| *byte ^= 0x5f);
+    let hash_seed = Rng::from_seed(seed.map(|byte| !byte)).u64();
     let vivaldi = (!config.disable_coordinates).then(Vivaldi::new);
     let coordinates = vivaldi.iter().map(|own| (name.clone(), own.coordinate().clone()));
     let unannounced = Member {
@@ -87,11 +89,12 @@ pub(crate) fn build_state(
         refuting: false,
         members: Members::default(),
         intents: RecentIntents::default(),
-        events: EventRing::new(config.event_buffer),
+        events: EventRing::new(config.event_buffer, hash_seed),
         queries: QueryRing::new(config.query_buffer),
         asked: Asked::default(),
         received: Received::default(),
         regexes: RegexCache::default(),
+        filter_work: WorkBucket::new(now),
         conflict: Conflict::default(),
         keys: KeyOps::default(),
         coordinates: coordinates.collect(),
@@ -107,6 +110,9 @@ pub(crate) fn build_state(
         intent_queue: BroadcastQueue::default(),
         query_queue: BroadcastQueue::default(),
         event_queue: BroadcastQueue::default(),
+        // The layer below knows better as soon as it is built.
+        broadcast_bytes_max: config.swim.udp_buffer_size,
+        others_turn: false,
         finished: Vec::new(),
         outputs: VecDeque::new(),
         actions: VecDeque::new(),

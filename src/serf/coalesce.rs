@@ -26,6 +26,11 @@ impl Window {
         self.open = Some((end, now + self.quiet));
     }
 
+    /// Lets what is held go at once.
+    fn end(&mut self, now: Instant) {
+        self.open = Some((now, now));
+    }
+
     fn deadline(&self) -> Option<Instant> {
         self.open.map(|(end, quiet)| end.min(quiet))
     }
@@ -81,12 +86,14 @@ impl MemberCoalescer {
 pub(crate) struct UserCoalescer {
     window: Window,
     held: BTreeMap<Arc<str>, (LamportTime, Vec<UserEvent>)>,
+    /// Of names and payloads that came since the last flush.
+    bytes: usize,
 }
 
 impl UserCoalescer {
     pub(crate) fn new(period: Duration, quiet: Duration) -> Option<Self> {
         let window = Window::new(period, quiet)?;
-        Some(Self { window, held: BTreeMap::new() })
+        Some(Self { window, held: BTreeMap::new(), bytes: 0 })
     }
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
@@ -95,6 +102,10 @@ impl UserCoalescer {
 
     pub(crate) fn hold(&mut self, now: Instant, event: UserEvent) {
         self.window.touch(now);
+        self.bytes += 2 * event.name.len() + event.payload.len() + EVENT_OVERHEAD;
+        if self.bytes > HELD_BYTES_MAX {
+            self.window.end(now);
+        }
         let ltime = event.ltime;
         let (newest, events) =
             self.held.entry(event.name.clone()).or_insert_with(|| (ltime, Vec::new()));
@@ -110,9 +121,15 @@ impl UserCoalescer {
     /// The events held, by name and then in the order they came.
     pub(crate) fn flush(&mut self) -> impl Iterator<Item = UserEvent> + use<> {
         self.window.open = None;
+        self.bytes = 0;
         std::mem::take(&mut self.held).into_values().flat_map(|(_, events)| events)
     }
 }
+
+/// Bytes of user events after which they are held back no longer.
+const HELD_BYTES_MAX: usize = 1024 * 1024;
+/// What an event takes beside its bytes, about.
+const EVENT_OVERHEAD: usize = 128;
 
 #[cfg(test)]
 mod tests;

@@ -73,8 +73,7 @@ impl State {
     }
 
     pub(crate) fn handle_vote(&mut self, payload: &[u8]) {
-        let transform = self.config.transform.clone();
-        let record = match transform.decode_message(payload) {
+        let record = match self.admit(payload) {
             Ok(Message::ConflictResponse(record)) => record,
             Ok(_) | Err(_) => {
                 if self.logs.conflicts.admit(self.now) {

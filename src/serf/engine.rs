@@ -12,6 +12,7 @@ use super::{
     engine::{join::Joins, rejoin::Rejoin},
     message,
     query::Asker,
+    queue::Author,
     snapshot::Replay,
     state::{Action, QueueKind, State, Timer},
 };
@@ -30,6 +31,8 @@ pub struct Engine {
     waiting: BTreeMap<OpId, Option<OpId>>,
     joins: Joins,
     next_op: u64,
+    /// Our leave intent was dropped before it was sent: peers will see a failure.
+    leave_dropped: bool,
     rejoin: Rejoin,
 }
 
@@ -61,6 +64,7 @@ impl Engine {
     pub fn build(config: Config, now: Instant, snapshot: Option<&[u8]>) -> Result<Self, Error> {
         let (mut state, previous) = build_state(config, now, snapshot)?;
         let swim = Swim::build(state.config.swim.clone(), now, &mut state)?;
+        state.broadcast_bytes_max = swim.broadcast_bytes_max();
         let rejoin = Rejoin::new(previous, &state.name, &mut state.rng);
         let mut engine = Self {
             swim,
@@ -69,6 +73,7 @@ impl Engine {
             waiting: BTreeMap::new(),
             joins: Joins::default(),
             next_op: OWN_OPS,
+            leave_dropped: false,
             rejoin,
         };
         engine.settle();
@@ -184,7 +189,7 @@ impl Engine {
         if self.state.has_alive_members() {
             self.wait(op, Step::LeaveIntent, self.state.config.broadcast_timeout);
             self.swim.send_user_to_few(&raw);
-            self.state.broadcast(QueueKind::Intent, raw, Some(op));
+            self.state.broadcast(QueueKind::Intent, raw, Author::Own(Some(op)));
         } else {
             self.leave_swim(op);
         }
@@ -307,7 +312,7 @@ impl Engine {
         let raw = self.state.leave_intent(now, name, prune);
         if self.state.has_alive_members() {
             self.wait(op, Step::ForceLeave, self.state.config.broadcast_timeout);
-            self.state.broadcast(QueueKind::Intent, raw, Some(op));
+            self.state.broadcast(QueueKind::Intent, raw, Author::Own(Some(op)));
         } else {
             // Nobody to tell.
             self.state.complete(op, Ok(Completion::Done));

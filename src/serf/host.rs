@@ -1,18 +1,21 @@
 //! What the layer below asks: memberlist's delegates.
 
-use std::{borrow::Cow, net::SocketAddr, sync::Arc, time::Duration};
+use std::{borrow::Cow, collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use tracing::{error, warn};
+use tracing::{debug, error, warn};
 
 use super::{
-    Member, MemberStatus, Message,
+    LamportTime, Member, MemberStatus, Message,
+    admission::{self, Refusal, node_name},
+    intents::IntentKind,
     internal_query::is_key_query,
     message,
-    state::{Action, QueueKind, State, log_decode_error},
+    queue::Author,
+    state::{Action, QueueKind, State},
 };
 use crate::{
-    base::{Instant, mutated},
+    base::{Instant, PRINTABLE_BYTES_MAX, mutated, printable_text},
     swim::{Exchange, Host, NodeStateKind, NodeView, Origin, Seal},
 };
 
@@ -41,18 +44,20 @@ impl Host for State {
                 return;
             }
         };
-        let transform = self.config.transform.clone();
-        match transform.decode_message(message) {
+        match self.admit(message) {
             Ok(decoded) => self.dispatch(now, &decoded, message, origin),
-            Err(error) => {
-                self.stats.dropped_malformed += 1;
-                if !self.logs.messages.admit(now) {
-                    return;
-                }
+            Err(Refusal::Malformed(_)) if !self.logs.messages.admit(now) => {}
+            Err(Refusal::Malformed(error)) => {
+                let error = printable_text(&error, 2 * PRINTABLE_BYTES_MAX);
                 if kind == 9 {
                     error!(target: "serf", "Error decoding relay header: {error}");
                 } else {
-                    log_decode_error(what, &error);
+                    error!(target: "serf", "Error decoding {what} message: {error}");
+                }
+            }
+            Err(refusal) => {
+                if self.logs.details.admit(now) {
+                    debug!(target: "serf", bytes = message.len(), "refusing {what}: {refusal}");
                 }
             }
         }
@@ -184,13 +189,15 @@ impl State {
         }
         let (rebroadcast, kind) = match message {
             Message::Leave(leave) => {
-                let name = String::from_utf8_lossy(leave.node);
-                let again = self.handle_leave_intent(now, leave.ltime, &name, leave.prune);
+                let again = node_name(leave.node).is_ok_and(|name| {
+                    self.handle_leave_intent(now, leave.ltime, name, leave.prune)
+                });
                 (again, QueueKind::Intent)
             }
             Message::Join(join) => {
-                let name = String::from_utf8_lossy(join.node);
-                (self.handle_join_intent(now, join.ltime, &name), QueueKind::Intent)
+                let again = node_name(join.node)
+                    .is_ok_and(|name| self.handle_join_intent(now, join.ltime, name));
+                (again, QueueKind::Intent)
             }
             Message::UserEvent(event) => (self.handle_user_event(now, event), QueueKind::Event),
             Message::Query(query) => (self.handle_query(now, query), QueueKind::Query),
@@ -203,7 +210,7 @@ impl State {
         };
         if rebroadcast {
             // The bytes as received: fields that we do not know survive.
-            self.broadcast(kind, Bytes::copy_from_slice(raw), None);
+            self.broadcast(kind, Bytes::copy_from_slice(raw), Author::Peer);
         }
     }
 
@@ -244,13 +251,12 @@ impl State {
                 return;
             }
         }
-        let transform = self.config.transform.clone();
-        let remote = match transform.decode_message(state) {
+        let remote = match self.admit(state) {
             Ok(Message::PushPull(remote)) => remote,
             Ok(_) => return,
-            Err(error) => {
-                self.stats.dropped_malformed += 1;
+            Err(refusal) => {
                 if self.logs.states.admit(self.now) {
+                    let error = printable_text(&refusal, PRINTABLE_BYTES_MAX);
                     error!(target: "serf", "Failed to decode remote state: {error}");
                 }
                 return;
@@ -261,7 +267,7 @@ impl State {
         if mutated!(self.config.swim, ClockFallsBack) {
             self.event_clock = super::lamport::LamportClock::restore(remote.event_ltime);
         }
-        self.merge_intents(now, &remote);
+        self.merge_intents(now, remote.status_ltimes, remote.left_members);
         if exchange.join && self.join_ignores_old && adopted.event_clock {
             self.event_min_time = self.event_min_time.max(remote.event_ltime);
         }
@@ -271,6 +277,10 @@ impl State {
                 continue;
             }
             for event in &slot.events {
+                let admitted = admission::check_event(event.name, event.payload.as_slice());
+                if admitted.inspect_err(|refusal| self.refuse(refusal)).is_err() {
+                    continue;
+                }
                 let payload = event.payload.0.as_deref().map(Cow::Borrowed);
                 self.handle_user_event(
                     now,
@@ -285,28 +295,54 @@ impl State {
         }
     }
 
-    fn merge_intents(&mut self, now: Instant, remote: &message::PushPull<'_>) {
-        let jump_max = self.config.lamport_jump_max;
-        let mut ltimes = remote.status_ltimes.clone();
+    /// The statuses of a push/pull: each name once, and no more names than a peer of ours can
+    /// know. Its rows were merged before, so that what it knows beyond our members is gone.
+    fn merge_intents(
+        &mut self,
+        now: Instant,
+        mut ltimes: Vec<(&[u8], LamportTime)>,
+        mut left: Vec<&[u8]>,
+    ) {
+        let names_max = 2 * self.members.len() + STRANGERS_MAX;
+        ltimes.truncate(names_max);
         ltimes.sort_unstable();
-        let mut left = remote.left_members.clone();
-        left.sort_unstable();
-        left.dedup();
-        // In the sender's order, as Go does; the sorted list is for the look-ups below.
-        for node in &remote.left_members {
-            let first = ltimes.partition_point(|(name, _)| name < node);
-            let status = ltimes.get(first).filter(|(name, _)| name == node);
+        // The newest of each name, as Go's map has it.
+        ltimes.dedup_by(|later, kept| {
+            let again = later.0 == kept.0;
+            if again {
+                *kept = *later;
+            }
+            again
+        });
+        left.truncate(names_max);
+        let mut seen = BTreeSet::new();
+        // In the sender's order, as Go does.
+        left.retain(|node| seen.insert(*node));
+        for node in left {
+            let first = ltimes.partition_point(|(name, _)| *name < node);
+            let status = ltimes.get(first).filter(|(name, _)| *name == node);
             let ltime = status.map_or(0, |(_, ltime)| ltime.0).saturating_add(1);
-            let ltime = super::LamportTime(ltime);
-            if self.clock.is_plausible(ltime, jump_max) {
-                self.handle_leave_intent(now, ltime, &String::from_utf8_lossy(node), false);
+            self.merge_intent(now, node, LamportTime(ltime), IntentKind::Leave);
+        }
+        for (node, ltime) in ltimes {
+            if !seen.contains(node) {
+                self.merge_intent(now, node, ltime, IntentKind::Join);
             }
         }
-        for (node, ltime) in &ltimes {
-            if left.binary_search(node).is_err() && self.clock.is_plausible(*ltime, jump_max) {
-                self.handle_join_intent(now, *ltime, &String::from_utf8_lossy(node));
-            }
+    }
+
+    fn merge_intent(&mut self, now: Instant, node: &[u8], ltime: LamportTime, kind: IntentKind) {
+        if !self.clock.is_plausible(ltime, self.config.lamport_jump_max) {
+            return;
         }
+        match (node_name(node), kind) {
+            (Ok(name), IntentKind::Leave) => self.handle_leave_intent(now, ltime, name, false),
+            (Ok(name), IntentKind::Join) => self.handle_join_intent(now, ltime, name),
+            (Err(refusal), _) => {
+                self.refuse(&refusal);
+                false
+            }
+        };
     }
 
     /// A node as the merge delegate sees it, after the checks that Go makes before.
@@ -333,3 +369,7 @@ impl State {
         Ok(Member { status, ..self.member_of(node) })
     }
 }
+
+/// Most names in a push/pull beyond twice the members that we know: those that are gone, and
+/// those that are new.
+const STRANGERS_MAX: usize = 65_536;

@@ -1,6 +1,6 @@
 //! Intents about members that are not known yet.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::LamportTime;
 use crate::base::Instant;
@@ -17,13 +17,16 @@ pub(crate) struct Intent {
     pub(crate) kind: IntentKind,
     pub(crate) ltime: LamportTime,
     at: Instant,
+    /// Its number, which grows with the time.
+    number: u64,
 }
 
-/// One intent for each unknown name, bounded. Go: `recentIntents`, which is not.
+/// One intent for each unknown name, the newest. Go: `recentIntents`, which is not bounded.
 #[derive(Default)]
 pub(crate) struct RecentIntents {
-    table: BTreeMap<Box<str>, Intent>,
-    bytes: usize,
+    table: BTreeMap<Arc<str>, Intent>,
+    by_age: BTreeMap<u64, Arc<str>>,
+    last: u64,
 }
 
 impl RecentIntents {
@@ -36,20 +39,22 @@ impl RecentIntents {
         kind: IntentKind,
         ltime: LamportTime,
     ) -> bool {
-        let intent = Intent { kind, ltime, at: now };
-        if let Some(known) = self.table.get_mut(name) {
-            let newer = ltime > known.ltime;
-            if newer {
-                *known = intent;
+        let name: Arc<str> = match self.table.get_key_value(name) {
+            Some((_, known)) if ltime <= known.ltime => return false,
+            Some((name, known)) => {
+                self.by_age.remove(&known.number);
+                name.clone()
             }
-            return newer;
+            None => name.into(),
+        };
+        self.last += 1;
+        self.by_age.insert(self.last, name.clone());
+        self.table.insert(name, Intent { kind, ltime, at: now, number: self.last });
+        if self.table.len() > INTENTS_MAX
+            && let Some((_, oldest)) = self.by_age.pop_first()
+        {
+            self.table.remove(&oldest);
         }
-        let bytes = self.bytes + name.len();
-        if self.table.len() >= INTENTS_MAX || bytes > INTENT_BYTES_MAX {
-            return false;
-        }
-        self.bytes = bytes;
-        self.table.insert(name.into(), intent);
         true
     }
 
@@ -59,14 +64,13 @@ impl RecentIntents {
 
     /// Forgets what is older than `timeout`.
     pub(crate) fn expire(&mut self, now: Instant, timeout: Duration) {
-        let bytes = &mut self.bytes;
-        self.table.retain(|name, intent| {
-            let keep = now.since(intent.at) <= timeout;
-            if !keep {
-                *bytes -= name.len();
+        while let Some(oldest) = self.by_age.first_entry() {
+            let intent = self.table.get(oldest.get());
+            if intent.is_some_and(|intent| now.since(intent.at) <= timeout) {
+                return;
             }
-            keep
-        });
+            self.table.remove(&oldest.remove());
+        }
     }
 
     #[cfg(test)]
@@ -75,7 +79,6 @@ impl RecentIntents {
     }
 }
 
-/// Most unknown names remembered.
-const INTENTS_MAX: usize = 65_536;
-/// Most bytes of unknown names.
-const INTENT_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Most unknown names remembered, of at most 255 bytes each; for a further one the oldest is
+/// forgotten.
+pub(super) const INTENTS_MAX: usize = 16_384;

@@ -99,17 +99,16 @@ impl State {
 
     /// A node answered. Go: `KeyManager.streamKeyResp`.
     pub(crate) fn handle_key_response(&mut self, op: OpId, from: &str, payload: &[u8]) {
+        let decoded = match payload.first() {
+            Some(8) => self.admit(payload).map_err(|_| "Failed to decode key query"),
+            _ => Err("Invalid key query"),
+        };
         let Some(running) = self.keys.running.get_mut(&op) else { return };
         let response = &mut running.response;
         response.num_resp += 1;
-        let transform = &self.config.transform;
-        let decoded = match payload.first() {
-            Some(8) => transform.decode_message(payload).map_err(|_| "Failed to decode key query"),
-            _ => Err("Invalid key query"),
-        };
         match decoded {
             Ok(Message::KeyResponse(node)) => {
-                let text = String::from_utf8_lossy(node.message).into_owned();
+                let text = printable_text(&lossy(node.message), usize::MAX).to_string();
                 if !node.result {
                     response.messages.insert(from.to_owned(), text);
                     response.num_err += 1;
@@ -131,7 +130,8 @@ impl State {
                     Err("Invalid key query") => "Invalid key query response type",
                     _ => "Failed to decode key query response",
                 };
-                let bytes = payload.iter().map(u8::to_string).collect::<Vec<_>>().join(" ");
+                let bytes = payload.iter().take(PAYLOAD_BYTES_SHOWN);
+                let bytes = bytes.map(u8::to_string).collect::<Vec<_>>().join(" ");
                 response.messages.insert(from.to_owned(), format!("{what}: [{bytes}]"));
                 response.num_err += 1;
             }
@@ -177,8 +177,7 @@ impl State {
             self.answer_list(now, id, keyring);
             return None;
         }
-        let transform = self.config.transform.clone();
-        let text = match transform.decode_message(payload) {
+        let text = match self.admit(payload) {
             Ok(Message::KeyRequest(_)) if keyring.is_empty() => {
                 if self.logs.keys.admit(self.now) {
                     error!(target: "serf", "{NO_KEYRING}");
@@ -340,6 +339,8 @@ const STORING_MAX: usize = 64;
 const STORING_TIME_MAX: Duration = Duration::from_secs(10);
 /// Longest text of a failure in an answer.
 const ERROR_BYTES_MAX: usize = 512;
+/// Bytes of a malformed answer that are reported; Go's answers have no more.
+const PAYLOAD_BYTES_SHOWN: usize = 1_024;
 const NO_KEYRING: &str = "No keyring to modify (encryption not enabled)";
 const EMPTY_KEYRING: &str = "Keyring is empty (encryption not enabled)";
 /// Go: `minEncodedKeyLength`.

@@ -288,9 +288,12 @@ impl State {
     ) -> bool {
         self.clock.witness(ltime);
         let Some(entry) = self.members.get(name) else {
-            // A pruned member that lives on says so here, and nowhere else.
-            self.actions.push_back(Action::Recheck(name.into()));
-            return self.intents.upsert(now, name, IntentKind::Join, ltime);
+            let news = self.intents.upsert(now, name, IntentKind::Join, ltime);
+            if news {
+                // A pruned member that lives on says so here, and nowhere else.
+                self.actions.push_back(Action::Recheck(name.into()));
+            }
+            return news;
         };
         if ltime <= entry.status_ltime {
             return false;

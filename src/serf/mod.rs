@@ -2,6 +2,7 @@
 
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
 
+mod admission;
 mod ahead;
 mod build;
 mod coalesce;
@@ -27,6 +28,7 @@ mod output;
 mod query;
 mod queue;
 mod reap;
+mod received;
 mod regex;
 #[cfg(feature = "serde")]
 mod serialize;
@@ -50,7 +52,7 @@ pub use output::{
     Completion, KeyOp, KeyResponse, Output, QueryParams, QueryUpdate, SerfState, SnapshotOp,
 };
 #[cfg(feature = "agent")]
-pub(crate) use regex::RegexCache;
+pub(crate) use regex::Regex;
 pub use state::NameCounts;
 pub use stats::{Sizes, Stats};
 #[cfg(any(test, feature = "sim"))]

@@ -11,49 +11,20 @@ use bytes::Bytes;
 use tracing::{debug, error, warn};
 
 use super::{
-    Error, Event, Filter, LamportTime, MemberStatus, Message, Output, QueryId, QueryParams,
-    QueryUpdate,
+    Error, Event, Filter, MemberStatus, Message, Output, QueryId, QueryParams, QueryUpdate,
     membership::Entry,
     message,
+    queue::Author,
+    received::{ReceivedQuery, Target},
+    regex::Allowance,
     state::{QueueKind, State, Timer},
-    user_event::is_too_old,
+    user_event::{Admission, is_too_old},
 };
 use crate::{
     base::{Instant, mutated, printable},
     msgpack::Bin,
     swim::{OpId, Origin, Seal},
 };
-
-/// Ids of recent queries by query time modulo the length. Go: `queryBuffer`.
-pub(crate) struct QueryRing {
-    slots: Vec<(LamportTime, Vec<u32>)>,
-}
-
-impl QueryRing {
-    /// A ring for `len` query times, at least one.
-    pub(crate) fn new(len: usize) -> Self {
-        Self { slots: vec![(LamportTime(0), Vec::new()); len.max(1)] }
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.slots.len()
-    }
-
-    /// Gives whether the query is new and could be remembered.
-    fn admit(&mut self, id: QueryId) -> bool {
-        let index = usize::try_from(id.ltime.0 % self.slots.len() as u64).unwrap_or(0);
-        let Some((ltime, ids)) = self.slots.get_mut(index) else { return false };
-        if *ltime != id.ltime {
-            *ltime = id.ltime;
-            *ids = Vec::new();
-        }
-        let new = !ids.contains(&id.id) && ids.len() < SLOT_QUERIES_MAX;
-        if new {
-            ids.push(id.id);
-        }
-        new
-    }
-}
 
 /// Who gets the answers to a query that we asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,42 +53,6 @@ struct AskedQuery {
     responses: BTreeSet<Arc<str>>,
     /// Nodes of which something is expected.
     expected: Vec<Arc<str>>,
-}
-
-/// Queries that we may answer, until there are too many.
-#[derive(Default)]
-pub(crate) struct Received {
-    queries: BTreeMap<QueryId, ReceivedQuery>,
-}
-
-struct ReceivedQuery {
-    target: Target,
-    deadline: Instant,
-    answered: bool,
-}
-
-/// Where acks and answers go.
-#[derive(Clone, Debug)]
-struct Target {
-    addr: Box<[u8]>,
-    port: u16,
-    node: Arc<str>,
-    relay_factor: u8,
-}
-
-impl Target {
-    fn of(query: &message::Query<'_>) -> Self {
-        Self {
-            addr: query.addr.as_slice().into(),
-            port: query.port,
-            node: String::from_utf8_lossy(query.source_node).into(),
-            relay_factor: query.relay_factor,
-        }
-    }
-
-    fn socket_addr(&self) -> Option<SocketAddr> {
-        socket_addr(&self.addr, self.port)
-    }
 }
 
 impl State {
@@ -184,7 +119,7 @@ impl State {
         };
         self.asked.queries.insert(id, asked);
         self.handle_query(now, &query);
-        self.broadcast(QueueKind::Query, raw.into(), None);
+        self.broadcast(QueueKind::Query, raw.into(), Author::Own(None));
         Ok(id)
     }
 
@@ -206,14 +141,19 @@ impl State {
             return false;
         }
         let id = QueryId { ltime: query.ltime, id: query.id };
-        if !self.queries.admit(id) {
-            return false;
+        match self.queries.admit(id) {
+            Admission::New => {}
+            Admission::Duplicate => return false,
+            Admission::Full => {
+                self.stats.dropped_queries += 1;
+                return false;
+            }
         }
         self.stats.queries += 1;
         let name: Arc<str> = String::from_utf8_lossy(query.name).into();
         self.count_name(&name, |counts| counts.queries += 1);
         let rebroadcast = query.flags & message::Query::NO_BROADCAST == 0;
-        if !self.matches(query, None) {
+        if !self.concerns_us(now, query) {
             return rebroadcast;
         }
         let target = Target::of(query);
@@ -221,11 +161,13 @@ impl State {
             self.send_ack(id, &target);
         }
         // A negative timeout is over before it begins.
-        let deadline = now.as_nanos().saturating_add_signed(query.timeout_ns);
+        let timeout = query.timeout_ns.min(TIMEOUT_NS_MAX);
+        let deadline = now.as_nanos().saturating_add_signed(timeout);
         let deadline = Instant::from_nanos(deadline);
         let source_node = target.node.clone();
         let source_addr = target.socket_addr();
-        self.received.insert(now, id, ReceivedQuery { target, deadline, answered: false });
+        self.received.expire(now);
+        self.received.insert(id, ReceivedQuery { target, deadline, answered: false });
         self.emit(
             now,
             Event::Query(super::Query {
@@ -255,7 +197,7 @@ impl State {
         if raw.len() > limit {
             return Err(wrap(&format_args!("response exceeds limit of {limit} bytes")));
         }
-        let query = self.received.queries.get(&id);
+        let query = self.received.get(id);
         let query = query.ok_or(Error::PastDeadline)?;
         if query.answered {
             return Err(wrap(&"response already sent"));
@@ -269,7 +211,7 @@ impl State {
         };
         self.send(to, raw.clone());
         self.relay(&target, &raw).map_err(|error| wrap(&error))?;
-        if let Some(query) = self.received.queries.get_mut(&id) {
+        if let Some(query) = self.received.get_mut(id) {
             query.answered = true;
         }
         Ok(())
@@ -297,10 +239,11 @@ impl State {
         origin: Origin,
     ) {
         let id = QueryId { ltime: response.ltime, id: response.id };
-        let from = String::from_utf8_lossy(response.from);
+        // The gate lets text pass alone.
+        let from = std::str::from_utf8(response.from).unwrap_or_default();
         let members = self.members.len();
         let Some(query) = self.asked.queries.get_mut(&id) else {
-            self.log_stray_response(id, &from);
+            self.log_stray_response(id, from);
             return;
         };
         if query.closed || now > query.deadline {
@@ -320,7 +263,7 @@ impl State {
         }
         let is_ack = response.flags & message::Query::ACK != 0;
         let seen = if is_ack { &mut query.acks } else { &mut query.responses };
-        if seen.contains(&*from) && !mutated!(self.config.swim, AnswersTwice) {
+        if seen.contains(from) && !mutated!(self.config.swim, AnswersTwice) {
             let duplicates = if is_ack {
                 &mut self.stats.query_duplicate_acks
             } else {
@@ -400,7 +343,7 @@ impl State {
 
     /// Until when a query that we received can be answered.
     pub(crate) fn received_deadline(&self, id: QueryId) -> Option<Instant> {
-        self.received.queries.get(&id).map(|query| query.deadline)
+        self.received.get(id).map(|query| query.deadline)
     }
 
     /// Queries under way.
@@ -411,15 +354,15 @@ impl State {
 
     /// Go: `serf/delegate.go:NotifyMsg`, relay.
     pub(crate) fn handle_relay(&mut self, relay: &message::Relay<'_>) {
-        let node = String::from_utf8_lossy(relay.dest_name);
         // Only answers are ever relayed; anything else would make us an amplifier.
+        let is_answer = matches!(self.admit(relay.message), Ok(Message::QueryResponse(_)));
         let to = u16::try_from(relay.dest_port)
             .ok()
             .and_then(|port| socket_addr(relay.dest_addr.as_slice(), port));
-        let (Some(to), Some(&RESPONSE)) = (to, relay.message.first()) else {
+        let (Some(to), true) = (to, is_answer) else {
             self.stats.dropped_malformed += 1;
             if self.logs.details.admit(self.now) {
-                debug!(target: "serf", node = %printable(&*node), "dropping relay message");
+                debug!(target: "serf", node = %printable(relay.dest_name), "dropping relay message");
             }
             return;
         };
@@ -523,9 +466,10 @@ impl State {
             return members.map(|member| member.name.clone()).collect();
         }
         let members = members.cloned().collect::<Vec<_>>();
+        let mut work = Allowance(OWN_WORK_MAX);
         members
             .into_iter()
-            .filter(|member| self.matches(query, Some(member)))
+            .filter(|member| self.matches(query, Some(member), &mut work))
             .map(|member| member.name.clone())
             .collect()
     }
@@ -550,18 +494,6 @@ impl State {
     }
 }
 
-impl Received {
-    fn insert(&mut self, now: Instant, id: QueryId, query: ReceivedQuery) {
-        if self.queries.len() >= RECEIVED_MAX {
-            self.queries.retain(|_, query| now <= query.deadline);
-            if self.queries.len() >= RECEIVED_MAX {
-                self.queries.pop_first();
-            }
-        }
-        self.queries.insert(id, query);
-    }
-}
-
 fn is_alive(entry: &Entry) -> bool {
     entry.member.status == MemberStatus::Alive
 }
@@ -582,14 +514,12 @@ pub(crate) fn socket_addr(addr: &[u8], port: u16) -> Option<SocketAddr> {
     Some(SocketAddr::new(ip, port))
 }
 
-/// Type byte of the only message that is relayed.
-const RESPONSE: u8 = 5;
 /// Lowest memberlist protocol of a relay. Go: `serf/query.go:relayResponse`.
 const RELAY_PROTOCOL_MIN: u8 = 5;
-/// Most queries of one query time that are told apart.
-const SLOT_QUERIES_MAX: usize = 4_096;
-/// Most queries that can be answered at a time.
-const RECEIVED_MAX: usize = 4_096;
+/// Longest time for the answers to a query of a peer: a day, in nanoseconds.
+const TIMEOUT_NS_MAX: i64 = 24 * 3_600 * 1_000_000_000;
+/// Work for the expressions of an own query, over all members: some 100 ms.
+const OWN_WORK_MAX: u64 = 20_000_000;
 /// Answers accepted beyond the number of members.
 const STRANGERS_MAX: usize = 64;
 /// How long a query that was closed early is known yet.

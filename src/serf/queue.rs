@@ -1,5 +1,8 @@
 //! Messages waiting to be piggybacked. Go: memberlist's `TransmitLimitedQueue` as Serf uses it:
 //! no message replaces another.
+//!
+//! Messages of this node are kept apart from those it relays: what peers send in excess delays
+//! and displaces only the latter.
 
 use std::{cmp::Reverse, collections::BTreeMap};
 
@@ -10,20 +13,55 @@ use crate::swim::OpId;
 /// A queue whose items leave after a number of transmits that grows with the cluster.
 #[derive(Default)]
 pub(crate) struct BroadcastQueue {
-    items: BTreeMap<Key, Item>,
-    next_id: u64,
+    own: Tiers,
+    relayed: Tiers,
+    /// Own items by number, which is their age.
+    own_by_age: BTreeMap<u64, Key>,
+    last_id: u64,
     again: Vec<(Key, Item)>,
     /// Memory of all items.
     bytes: usize,
+    /// Operations whose message was sent for the last time, or dropped.
+    ended: Vec<(OpId, Fate)>,
 }
 
-/// Served first: fewest transmits, then longest, then newest.
+type Tiers = BTreeMap<Key, Item>;
+
+/// Served first: fewest transmits, then longest, then newest. Go: `limitedBroadcast.Less`.
 type Key = (u32, Reverse<usize>, Reverse<u64>);
 
 struct Item {
     message: Bytes,
-    /// Operation that waits for the last transmit.
-    notify: Option<OpId>,
+    author: Author,
+}
+
+/// Where a message came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Author {
+    /// Ours; with the operation that waits for the last transmit.
+    Own(Option<OpId>),
+    /// A peer's.
+    Peer,
+}
+
+/// How a broadcast ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// Sent as often as it should be.
+    Sent,
+    /// Dropped before, as too much waits.
+    Dropped,
+}
+
+/// In which order a packet is filled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// Go's: the longest first, of any origin.
+    Longest,
+    /// Own messages alone, in Go's order.
+    Own,
+    /// The shortest and oldest first.
+    Shortest,
 }
 
 impl Item {
@@ -33,168 +71,183 @@ impl Item {
 }
 
 impl BroadcastQueue {
-    pub(crate) fn push(&mut self, message: Bytes, notify: Option<OpId>) {
-        if self.items.is_empty() {
-            self.next_id = 0;
+    pub(crate) fn push(&mut self, message: Bytes, author: Author) {
+        if self.len() == 0 {
+            self.last_id = 0;
         }
-        self.next_id += 1;
-        let key = (0, Reverse(message.len()), Reverse(self.next_id));
-        let item = Item { message, notify };
+        self.last_id += 1;
+        let key = (0, Reverse(message.len()), Reverse(self.last_id));
+        let item = Item { message, author };
         self.bytes += item.bytes();
-        self.items.insert(key, item);
+        self.insert(key, item);
     }
 
-    /// Drops the most transmitted while all take more than their share of memory; gives how many.
-    /// Go looks at the length alone, and every half a minute.
-    pub(crate) fn shed(&mut self, finished: &mut Vec<OpId>) -> u64 {
+    fn insert(&mut self, key: Key, item: Item) {
+        match item.author {
+            Author::Own(_) => {
+                self.own_by_age.insert(key.2.0, key);
+                self.own.insert(key, item);
+            }
+            Author::Peer => {
+                self.relayed.insert(key, item);
+            }
+        }
+    }
+
+    /// Ends an item that was taken out of its tier.
+    fn end(&mut self, key: &Key, item: &Item, fate: Fate) {
+        self.bytes -= item.bytes();
+        if let Author::Own(op) = item.author {
+            self.own_by_age.remove(&key.2.0);
+            self.ended.extend(op.map(|op| (op, fate)));
+        }
+    }
+
+    /// Operations whose message ended since the last call.
+    pub(crate) fn take_ended(&mut self) -> impl Iterator<Item = (OpId, Fate)> + '_ {
+        self.ended.drain(..)
+    }
+
+    /// Drops items while all take more than their share of memory; gives how many. Those of peers
+    /// go first, the largest before others, so that giants never displace small messages; own
+    /// ones go from the oldest on. Go looks at the number alone, and every half a minute.
+    pub(crate) fn shed(&mut self) -> u64 {
         let mut dropped = 0;
-        while self.bytes > BYTES_MAX && self.drop_last(finished) {
+        while self.bytes > BYTES_MAX {
+            let largest = tiers(&self.relayed).filter_map(|tier| largest(&self.relayed, tier));
+            let largest = largest.max_by_key(|key| (key.1.0, key.0));
+            let Some(key) = largest.or_else(|| self.oldest_own()) else { break };
+            self.drop_item(&key);
             dropped += 1;
         }
         dropped
     }
 
-    fn drop_last(&mut self, finished: &mut Vec<OpId>) -> bool {
-        let Some((_, item)) = self.items.pop_last() else { return false };
-        self.bytes -= item.bytes();
-        finished.extend(item.notify);
-        true
+    /// Drops items until `len_max` remain: those of peers first, the most transmitted before
+    /// others, and of these the largest.
+    pub(crate) fn prune(&mut self, len_max: usize) {
+        while self.len() > len_max {
+            let last = self.relayed.keys().next_back().map(|key| key.0);
+            let key = last.and_then(|tier| largest(&self.relayed, tier));
+            let Some(key) = key.or_else(|| self.oldest_own()) else { break };
+            self.drop_item(&key);
+        }
+    }
+
+    fn oldest_own(&self) -> Option<Key> {
+        self.own_by_age.values().next().copied()
+    }
+
+    fn drop_item(&mut self, key: &Key) {
+        let item = self.relayed.remove(key).or_else(|| self.own.remove(key));
+        if let Some(item) = item {
+            self.end(key, &item, Fate::Dropped);
+        }
     }
 
     /// Emits messages whose length plus `overhead` fit together in `limit`; gives the bytes used.
-    /// Operations whose message left for good are appended to `finished`.
     pub(crate) fn take(
         &mut self,
+        order: Order,
         overhead: usize,
         limit: usize,
         transmits_max: u32,
-        finished: &mut Vec<OpId>,
         emit: &mut dyn FnMut(&[u8]),
     ) -> usize {
         let mut used = 0;
-        let (Some(first), Some(last)) = (self.items.keys().next(), self.items.keys().next_back())
-        else {
-            return 0;
-        };
-        for tier in first.0..=last.0 {
-            let mut from = None;
-            while let Some(free) = limit.checked_sub(used + overhead).filter(|free| *free > 0) {
-                let start = from.unwrap_or((tier, Reverse(free), Reverse(u64::MAX)));
-                let start = start.max((tier, Reverse(free), Reverse(u64::MAX)));
-                let end = (tier + 1, Reverse(usize::MAX), Reverse(u64::MAX));
-                let Some(key) = self.items.range(start..end).next().map(|(key, _)| *key) else {
-                    break;
-                };
-                let Some(item) = self.items.remove(&key) else { break };
-                emit(&item.message);
-                used += overhead + item.message.len();
-                if tier + 1 >= transmits_max {
-                    self.bytes -= item.bytes();
-                    finished.extend(item.notify);
-                } else {
-                    self.again.push(((tier + 1, key.1, key.2), item));
-                }
-                from = Some(key);
+        let mut tier = 0;
+        while let Some(free) = limit.checked_sub(used + overhead).filter(|free| *free > 0) {
+            let Some(key) = self.next(order, tier, free) else { break };
+            tier = key.0;
+            let Some(item) = self.own.remove(&key).or_else(|| self.relayed.remove(&key)) else {
+                break;
+            };
+            emit(&item.message);
+            used += overhead + item.message.len();
+            if tier + 1 >= transmits_max {
+                self.end(&key, &item, Fate::Sent);
+            } else {
+                // Back only after the pass, so that no message is twice in a packet.
+                self.again.push(((tier + 1, key.1, key.2), item));
             }
         }
-        self.items.extend(self.again.drain(..));
+        let mut again = std::mem::take(&mut self.again);
+        again.drain(..).for_each(|(key, item)| self.insert(key, item));
+        self.again = again;
         used
     }
 
-    /// Drops the most transmitted until `len_max` remain.
-    pub(crate) fn prune(&mut self, len_max: usize, finished: &mut Vec<OpId>) {
-        while self.items.len() > len_max && self.drop_last(finished) {}
+    /// The next item of at most `free` bytes, in `tier` or a later one.
+    fn next(&self, order: Order, tier: u32, free: usize) -> Option<Key> {
+        match order {
+            Order::Own => longest(&self.own, tier, free),
+            Order::Longest => {
+                let candidates = [&self.own, &self.relayed].map(|t| longest(t, tier, free));
+                candidates.into_iter().flatten().min()
+            }
+            Order::Shortest => {
+                let candidates = [&self.own, &self.relayed].map(|t| shortest(t, tier, free));
+                candidates.into_iter().flatten().min_by_key(|key| (key.0, key.1.0, key.2.0))
+            }
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.items.len()
+        self.own.len() + self.relayed.len()
+    }
+
+    /// Bytes of all messages, each with `overhead`.
+    pub(crate) fn message_bytes(&self, overhead: usize) -> usize {
+        (self.bytes + self.len() * overhead).saturating_sub(self.len() * ITEM_OVERHEAD)
     }
 }
 
+/// The tiers that hold something.
+fn tiers(items: &Tiers) -> impl Iterator<Item = u32> + '_ {
+    let mut next = items.keys().next().map(|key| key.0);
+    std::iter::from_fn(move || {
+        let tier = next?;
+        next = items.range(start_of(tier + 1)..).next().map(|(key, _)| key.0);
+        Some(tier)
+    })
+}
+
+/// The first item that fits, from `tier` on.
+fn longest(items: &Tiers, mut tier: u32, free: usize) -> Option<Key> {
+    loop {
+        let from = (tier, Reverse(free), Reverse(u64::MAX));
+        let (key, _) = items.range(from..).next()?;
+        if key.0 == tier {
+            return Some(*key);
+        }
+        tier = key.0;
+        if key.1.0 <= free {
+            return Some(*key);
+        }
+    }
+}
+
+/// The shortest item of the first tier in which one fits.
+fn shortest(items: &Tiers, tier: u32, free: usize) -> Option<Key> {
+    let first = longest(items, tier, free)?;
+    items.range(first..start_of(first.0 + 1)).next_back().map(|(key, _)| *key)
+}
+
+/// The largest item of a tier, the oldest of these.
+fn largest(items: &Tiers, tier: u32) -> Option<Key> {
+    let (first, _) = items.range(start_of(tier)..start_of(tier + 1)).next()?;
+    let end = (tier, first.1, Reverse(0));
+    items.range(*first..=end).next_back().map(|(key, _)| *key)
+}
+
+fn start_of(tier: u32) -> Key {
+    (tier, Reverse(usize::MAX), Reverse(u64::MAX))
+}
+
 /// Most memory of one queue.
-const BYTES_MAX: usize = 32 * 1024 * 1024;
+const BYTES_MAX: usize = 8 * 1024 * 1024;
 /// What an item takes beside its message, about.
 const ITEM_OVERHEAD: usize = 128;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn messages_are_served_in_go_order() {
-        let mut queue = BroadcastQueue::default();
-        for message in ["aaaa", "bbbbbbbb", "cc", "dddd"] {
-            queue.push(Bytes::from_static(message.as_bytes()), None);
-        }
-        let mut finished = Vec::new();
-        let mut take = || {
-            let mut sent = Vec::new();
-            queue.take(2, 14, 100, &mut finished, &mut |message| {
-                sent.push(String::from_utf8(message.to_vec()).unwrap());
-            });
-            sent
-        };
-        assert_eq!(take(), ["bbbbbbbb", "cc"]);
-        assert_eq!(take(), ["dddd", "aaaa"]);
-        assert_eq!(take(), ["bbbbbbbb", "cc"]);
-    }
-
-    #[test]
-    fn waiting_operation_is_told_at_the_last_transmit() {
-        let mut queue = BroadcastQueue::default();
-        queue.push(Bytes::from_static(b"x"), Some(OpId(7)));
-        let mut finished = Vec::new();
-        for round in 1..=3 {
-            assert!(finished.is_empty(), "told before round {round}");
-            queue.take(3, 100, 3, &mut finished, &mut |_| {});
-        }
-        assert_eq!(finished, [OpId(7)]);
-        assert_eq!(queue.len(), 0);
-    }
-
-    #[test]
-    fn no_message_takes_the_place_of_another() {
-        let mut queue = BroadcastQueue::default();
-        queue.push(Bytes::from_static(b"old"), Some(OpId(1)));
-        let mut finished = Vec::new();
-        // The packet takes all that waits, and all of it comes back.
-        queue.take(0, 3, 3, &mut finished, &mut |_| {});
-        queue.push(Bytes::from_static(b"new"), Some(OpId(2)));
-        let mut sent = Vec::new();
-        for _ in 0..5 {
-            queue.take(0, 3, 3, &mut finished, &mut |message| sent.push(message.to_vec()));
-        }
-        assert_eq!(sent, [b"new", b"new", b"old", b"new", b"old"]);
-        assert_eq!(finished, [OpId(2), OpId(1)]);
-    }
-
-    #[test]
-    fn pruning_drops_the_most_transmitted() {
-        let mut queue = BroadcastQueue::default();
-        queue.push(Bytes::from_static(b"old"), Some(OpId(1)));
-        let mut finished = Vec::new();
-        queue.take(0, 100, 10, &mut finished, &mut |_| {});
-        queue.push(Bytes::from_static(b"new"), Some(OpId(2)));
-        queue.prune(1, &mut finished);
-        assert_eq!(finished, [OpId(1)]);
-        assert_eq!(queue.len(), 1);
-    }
-
-    #[test]
-    fn a_flood_is_held_only_up_to_a_share_of_memory() {
-        let mut queue = BroadcastQueue::default();
-        let (mut finished, mut dropped) = (Vec::new(), 0);
-        let message = Bytes::from(vec![0; 1_000]);
-        for _ in 0..40_000 {
-            queue.push(message.clone(), None);
-            dropped += queue.shed(&mut finished);
-            queue.take(0, 2_000, 3, &mut finished, &mut |_| {});
-            assert!(queue.bytes <= BYTES_MAX);
-        }
-        assert_eq!(queue.bytes, queue.items.values().map(Item::bytes).sum::<usize>());
-        assert_eq!(queue.len(), BYTES_MAX / (1_000 + ITEM_OVERHEAD));
-        assert!(dropped > 0);
-        queue.prune(0, &mut finished);
-        assert_eq!(queue.bytes, 0);
-    }
-}
+mod tests;

@@ -12,7 +12,8 @@ use tracing::{error, warn};
 
 use super::{
     Completion, Config, Coordinate, Error, Event, LamportTime, Member, MemberEvent,
-    MemberEventKind, Output, QueryId, SerfState, Tags, TransformError,
+    MemberEventKind, Message, Output, QueryId, SerfState, Tags,
+    admission::{self, Refusal},
     ahead::Ahead,
     coalesce::{MemberCoalescer, UserCoalescer},
     conflict::Conflict,
@@ -24,15 +25,16 @@ use super::{
     lamport::LamportClock,
     logs::Logs,
     membership::Members,
-    query::{Asked, QueryRing, Received},
-    queue::BroadcastQueue,
-    regex::RegexCache,
+    query::Asked,
+    queue::{Author, BroadcastQueue, Fate, Order},
+    received::{QueryRing, Received},
+    regex::{RegexCache, WorkBucket},
     snapshot::Snapshot,
     stats::Stats,
     user_event::EventRing,
 };
 use crate::{
-    base::{Instant, PRINTABLE_BYTES_MAX, Rng, mutated, printable_text},
+    base::{Instant, Rng, mutated},
     swim::{OpId, retransmit_limit},
 };
 
@@ -70,6 +72,8 @@ pub(crate) struct State {
     /// Queries that we may answer.
     pub(crate) received: Received,
     pub(crate) regexes: RegexCache,
+    /// What may still be spent on the expressions of peers.
+    pub(crate) filter_work: WorkBucket,
     pub(crate) conflict: Conflict,
     pub(crate) keys: KeyOps,
     pub(crate) vivaldi: Option<Vivaldi>,
@@ -81,8 +85,12 @@ pub(crate) struct State {
     pub(crate) intent_queue: BroadcastQueue,
     pub(crate) query_queue: BroadcastQueue,
     pub(crate) event_queue: BroadcastQueue,
-    /// Operations whose broadcast was sent for the last time.
-    pub(crate) finished: Vec<OpId>,
+    /// Largest message that fits a packet of gossip.
+    pub(crate) broadcast_bytes_max: usize,
+    /// The last packet was filled the other way round, see [`State::fill_packet`].
+    pub(crate) others_turn: bool,
+    /// Operations whose broadcast ended, and how.
+    pub(crate) finished: Vec<(OpId, Fate)>,
     pub(crate) outputs: VecDeque<Output>,
     /// What is to be asked of the layer below after the call under way.
     pub(crate) actions: VecDeque<Action>,
@@ -157,14 +165,32 @@ pub(crate) enum QueueKind {
 }
 
 impl State {
-    /// Queues a message to be gossiped.
-    pub(crate) fn broadcast(&mut self, kind: QueueKind, message: Bytes, notify: Option<OpId>) {
+    /// Queues a message to be gossiped, if a packet can hold it: others would wait for ever.
+    pub(crate) fn broadcast(&mut self, kind: QueueKind, message: Bytes, author: Author) {
+        if message.len() > self.broadcast_bytes_max {
+            self.stats.dropped_broadcasts += 1;
+            if let Author::Own(op) = author {
+                warn!(
+                    target: "serf",
+                    bytes = message.len(), max = self.broadcast_bytes_max,
+                    "Message does not fit a packet and is not gossiped"
+                );
+                self.finished.extend(op.map(|op| (op, Fate::Dropped)));
+            }
+            return;
+        }
         let queue = self.queue(kind);
-        queue.push(message, notify);
-        let mut finished = Vec::new();
-        let dropped = queue.shed(&mut finished);
-        self.finished.extend(finished);
+        queue.push(message, author);
+        let dropped = queue.shed();
         self.stats.dropped_broadcasts += dropped;
+        self.collect_ended();
+    }
+
+    /// Notes the operations whose broadcasts ended.
+    fn collect_ended(&mut self) {
+        for queue in [&mut self.intent_queue, &mut self.query_queue, &mut self.event_queue] {
+            self.finished.extend(queue.take_ended());
+        }
     }
 
     pub(crate) fn queue(&mut self, kind: QueueKind) -> &mut BroadcastQueue {
@@ -209,12 +235,29 @@ impl State {
         self.outputs.push_back(Output::Event(event));
     }
 
+    /// Decodes a message and lets it pass the gate; what is refused is counted.
+    pub(crate) fn admit<'a>(&mut self, raw: &'a [u8]) -> Result<Message<'a>, Refusal> {
+        admission::read(&*self.config.transform, raw).inspect_err(|refusal| self.refuse(refusal))
+    }
+
+    /// Counts something that did not pass the gate.
+    pub(crate) fn refuse(&mut self, refusal: &Refusal) {
+        let counter = match refusal {
+            Refusal::Malformed(_) => &mut self.stats.dropped_malformed,
+            Refusal::Size => &mut self.stats.refused_sizes,
+            Refusal::Node(_) => &mut self.stats.refused_names,
+            Refusal::Address => &mut self.stats.refused_addresses,
+            Refusal::Filters => &mut self.stats.refused_filters,
+        };
+        *counter += 1;
+    }
+
     /// Counts an event or query under its name. Names come from the network: beyond a number of
     /// them nothing is counted until the driver has taken the counts.
     pub(crate) fn count_name(&mut self, name: &Arc<str>, add: impl FnOnce(&mut NameCounts)) {
         if let Some(counts) = self.named.get_mut(name) {
             add(counts);
-        } else if self.named.len() < NAMES_MAX {
+        } else if self.named.len() < NAMES_MAX && name.len() <= COUNTED_NAME_BYTES_MAX {
             add(self.named.entry(name.clone()).or_default());
         }
     }
@@ -224,6 +267,10 @@ impl State {
     }
 
     /// Fills a packet: intents first, then queries, then events. Go: `delegate.GetBroadcasts`.
+    ///
+    /// With a long backlog every other packet is filled the other way round: own messages first,
+    /// then those of others from the short ones on. Otherwise a flood of long messages, or of
+    /// intents, would keep everything else waiting.
     pub(crate) fn fill_packet(
         &mut self,
         overhead: usize,
@@ -236,11 +283,29 @@ impl State {
             sent.count(message.len());
             emit(message);
         };
+        let mut queues = [&mut self.intent_queue, &mut self.query_queue, &mut self.event_queue];
+        let waiting: usize = queues.iter().map(|queue| queue.message_bytes(overhead)).sum();
+        let backlog = BACKLOG_PACKETS * self.broadcast_bytes_max;
+        self.others_turn = waiting > backlog && !self.others_turn;
+        let passes: &[(usize, Order)] = if self.others_turn {
+            &[
+                (0, Order::Own),
+                (1, Order::Own),
+                (2, Order::Own),
+                (2, Order::Shortest),
+                (1, Order::Shortest),
+                (0, Order::Shortest),
+            ]
+        } else {
+            &[(0, Order::Longest), (1, Order::Longest), (2, Order::Longest)]
+        };
         let mut used = 0;
-        for queue in [&mut self.intent_queue, &mut self.query_queue, &mut self.event_queue] {
+        for (queue, order) in passes {
+            let Some(queue) = queues.get_mut(*queue) else { continue };
             let free = limit.saturating_sub(used);
-            used += queue.take(overhead, free, transmits, &mut self.finished, &mut emit);
+            used += queue.take(*order, overhead, free, transmits, &mut emit);
         }
+        self.collect_ended();
     }
 
     /// Warns about long queues and cuts the longest. Go: `serf/serf.go:checkQueueDepth`.
@@ -265,9 +330,10 @@ impl State {
                     target: "serf",
                     "{name} queue depth ({depth}) exceeds limit ({max}), dropping messages!"
                 );
-                queue.prune(max, &mut self.finished);
+                queue.prune(max);
             }
         }
+        self.collect_ended();
     }
 
     /// Tags of a node's meta; equal metas in a row share memory.
@@ -340,14 +406,12 @@ impl State {
     }
 }
 
+/// Packets that hold what waits before every other one is filled the other way round.
+const BACKLOG_PACKETS: usize = 16;
 /// Most names counted between two looks.
 const NAMES_MAX: usize = 256;
-
-/// For logs of what a peer sent.
-pub(crate) fn log_decode_error(what: &str, error: &TransformError) {
-    let error = printable_text(error, 2 * PRINTABLE_BYTES_MAX);
-    error!(target: "serf", "Error decoding {what} message: {error}");
-}
+/// Longest name that is counted by itself.
+const COUNTED_NAME_BYTES_MAX: usize = 255;
 
 #[cfg(test)]
 mod tests;

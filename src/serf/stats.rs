@@ -40,6 +40,14 @@ pub struct Stats {
     pub msgs_sent: Sizes,
     /// Messages that could not be decoded.
     pub dropped_malformed: u64,
+    /// Messages larger than any sender makes them.
+    pub refused_sizes: u64,
+    /// Messages that name a node which cannot exist.
+    pub refused_names: u64,
+    /// Messages with a malformed address.
+    pub refused_addresses: u64,
+    /// Queries with too many filters, and filters too expensive to match.
+    pub refused_filters: u64,
     /// Messages with times too far in the future.
     pub dropped_implausible: u64,
     /// Key queries that came in clear although there are keys.
@@ -48,6 +56,8 @@ pub struct Stats {
     pub ignored_responses: u64,
     /// User events that there was no room to remember.
     pub dropped_events: u64,
+    /// Queries that there was no room to remember.
+    pub dropped_queries: u64,
     /// Messages that were not gossiped as often as they should be, because too many waited.
     pub dropped_broadcasts: u64,
 }

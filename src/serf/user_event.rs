@@ -1,25 +1,32 @@
 //! User events: sending, receiving once, remembering.
 
-use std::sync::Arc;
+use std::{cmp::Reverse, collections::BTreeSet, hash::BuildHasher as _, sync::Arc};
 
 use bytes::Bytes;
 use tracing::warn;
 
 use super::{
     Error, Event, LamportTime, Message, UserEvent, message,
+    queue::Author,
     state::{QueueKind, State},
 };
 use crate::{
-    base::{Instant, mutated, printable},
+    base::{Instant, SeededHash, mutated, printable},
     msgpack::Bin,
 };
 
 /// Recent events by event time modulo the length. Go: `eventBuffer`, whose slots are unbounded.
+///
+/// Each event is remembered by a digest, so that it is delivered once, and by its text, so that
+/// push/pulls carry it. Where room is short the texts go first, from the largest on.
 pub(crate) struct EventRing {
     slots: Vec<Option<Slot>>,
+    /// Texts by size, the oldest of a size last: by time, slot and place in it.
+    by_size: BTreeSet<(usize, Reverse<LamportTime>, usize, usize)>,
     bytes: usize,
     /// Times before this were forgotten for want of room: their events are not taken any more.
     floor: LamportTime,
+    hash: SeededHash,
 }
 
 struct Slot {
@@ -28,26 +35,32 @@ struct Slot {
 }
 
 struct Recent {
+    digest: u64,
+    text: Option<Box<Text>>,
+}
+
+struct Text {
     name: Bytes,
     /// Nil and empty are one event, but go on as they came.
     payload: Option<Bytes>,
 }
 
-/// What the ring says about an event.
+/// What a ring says about an event or query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Admission {
+pub(crate) enum Admission {
     New,
     Duplicate,
-    /// No room to remember it, so it cannot be told from its duplicates.
+    /// No room to remember it, so that its duplicates could not be detected.
     Full,
 }
 
 impl EventRing {
-    /// A ring for `len` event times, at least one.
-    pub(crate) fn new(len: usize) -> Self {
+    /// A ring for `len` event times, at least one. Peers must not know `seed`.
+    pub(crate) fn new(len: usize, seed: u64) -> Self {
         let mut slots = Vec::new();
         slots.resize_with(len.max(1), || None);
-        Self { slots, bytes: 0, floor: LamportTime(0) }
+        let (by_size, hash) = (BTreeSet::new(), SeededHash(seed));
+        Self { slots, by_size, bytes: 0, floor: LamportTime(0), hash }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -55,19 +68,14 @@ impl EventRing {
     }
 
     fn admit(&mut self, event: &message::UserEvent<'_>) -> Admission {
-        let payload = event.payload.as_slice();
-        let size = event.name.len() + payload.len() + EVENT_OVERHEAD;
-        if event.ltime < self.floor || size > EVENT_BYTES_MAX {
+        let digest = self.hash.hash_one((event.name, event.payload.as_slice()));
+        if event.ltime < self.floor {
             return Admission::Full;
         }
         let index = usize::try_from(event.ltime.0 % self.slots.len() as u64).unwrap_or(0);
         match self.slots.get(index).and_then(Option::as_ref) {
             Some(slot) if slot.ltime == event.ltime => {
-                let same = |recent: &Recent| {
-                    recent.name == event.name
-                        && recent.payload.as_deref().unwrap_or_default() == payload
-                };
-                if slot.events.iter().any(same) {
+                if slot.events.iter().any(|recent| recent.is(digest, event)) {
                     return Admission::Duplicate;
                 }
                 if slot.events.len() >= SLOT_EVENTS_MAX {
@@ -77,19 +85,40 @@ impl EventRing {
             // Of another round.
             _ => self.clear(index),
         }
-        while self.bytes + size > RING_BYTES_MAX {
+        let text = Text::of(event);
+        let keeps_text = self.make_room(text.bytes());
+        // The digest is worth more than any text.
+        while !self.make_room(0) {
             if !self.forget_oldest(event.ltime) {
                 return Admission::Full;
             }
         }
         let Some(slot) = self.slots.get_mut(index) else { return Admission::Full };
         let slot = slot.get_or_insert_with(|| Slot { ltime: event.ltime, events: Vec::new() });
-        slot.events.push(Recent {
-            name: Bytes::copy_from_slice(event.name),
-            payload: event.payload.0.as_deref().map(Bytes::copy_from_slice),
-        });
-        self.bytes += size;
+        self.bytes += DIGEST_BYTES;
+        if keeps_text {
+            self.bytes += text.bytes();
+            let place = (text.bytes(), Reverse(event.ltime), index, slot.events.len());
+            self.by_size.insert(place);
+        }
+        slot.events.push(Recent { digest, text: keeps_text.then(|| Box::new(text)) });
         Admission::New
+    }
+
+    /// Makes room for a digest and a text of `bytes` by forgetting texts that are not smaller;
+    /// gives whether there is.
+    fn make_room(&mut self, bytes: usize) -> bool {
+        while self.bytes + DIGEST_BYTES + bytes > RING_BYTES_MAX {
+            let largest = self.by_size.last().filter(|(size, ..)| *size >= bytes);
+            let Some((size, _, index, place)) = largest.copied() else { return false };
+            self.by_size.pop_last();
+            self.bytes -= size;
+            let slot = self.slots.get_mut(index).and_then(Option::as_mut);
+            if let Some(recent) = slot.and_then(|slot| slot.events.get_mut(place)) {
+                recent.text = None;
+            }
+        }
+        true
     }
 
     /// Makes room by forgetting the oldest time, if there is one before `ltime`.
@@ -104,33 +133,54 @@ impl EventRing {
 
     fn clear(&mut self, index: usize) {
         let Some(old) = self.slots.get_mut(index).and_then(Option::take) else { return };
-        self.bytes -= old.events.iter().map(Recent::bytes).sum::<usize>().min(self.bytes);
+        for (place, recent) in old.events.iter().enumerate() {
+            self.bytes -= DIGEST_BYTES;
+            if let Some(text) = &recent.text {
+                self.bytes -= text.bytes();
+                self.by_size.remove(&(text.bytes(), Reverse(old.ltime), index, place));
+            }
+        }
     }
 
     /// The ring as it goes into a push/pull.
     pub(crate) fn to_message(&self) -> Vec<Option<message::UserEvents<'_>>> {
-        self.slots
-            .iter()
-            .map(|slot| {
-                slot.as_ref().map(|slot| message::UserEvents {
-                    ltime: slot.ltime,
-                    events: slot.events.iter().map(Recent::to_message).collect(),
-                })
-            })
-            .collect()
+        self.slots.iter().map(|slot| slot.as_ref().map(Slot::to_message)).collect()
+    }
+}
+
+impl Slot {
+    fn to_message(&self) -> message::UserEvents<'_> {
+        let events = self.events.iter().filter_map(Recent::to_message).collect();
+        message::UserEvents { ltime: self.ltime, events }
     }
 }
 
 impl Recent {
-    fn bytes(&self) -> usize {
-        self.name.len() + self.payload.as_ref().map_or(0, Bytes::len) + EVENT_OVERHEAD
+    fn is(&self, digest: u64, event: &message::UserEvent<'_>) -> bool {
+        let same = |text: &Text| {
+            text.name == event.name
+                && text.payload.as_deref().unwrap_or_default() == event.payload.as_slice()
+        };
+        self.digest == digest && self.text.as_deref().is_none_or(same)
     }
 
-    fn to_message(&self) -> message::RecentEvent<'_> {
-        message::RecentEvent {
-            name: &self.name,
-            payload: Bin(self.payload.as_deref().map(std::borrow::Cow::Borrowed)),
+    fn to_message(&self) -> Option<message::RecentEvent<'_>> {
+        let text = self.text.as_deref()?;
+        let payload = Bin(text.payload.as_deref().map(std::borrow::Cow::Borrowed));
+        Some(message::RecentEvent { name: &text.name, payload })
+    }
+}
+
+impl Text {
+    fn of(event: &message::UserEvent<'_>) -> Self {
+        Self {
+            name: Bytes::copy_from_slice(event.name),
+            payload: event.payload.0.as_deref().map(Bytes::copy_from_slice),
         }
+    }
+
+    fn bytes(&self) -> usize {
+        self.name.len() + self.payload.as_ref().map_or(0, Bytes::len) + TEXT_OVERHEAD
     }
 }
 
@@ -177,7 +227,7 @@ impl State {
         self.event_clock.increment();
         self.handle_user_event(now, &event);
         if !mutated!(self.config.swim, EventKeptBack) {
-            self.broadcast(QueueKind::Event, raw.into(), None);
+            self.broadcast(QueueKind::Event, raw.into(), Author::Own(None));
         }
         Ok(())
     }
@@ -239,7 +289,6 @@ pub(crate) const USER_EVENT_BYTES_MAX: usize = 9 * 1024;
 const SLOT_EVENTS_MAX: usize = 4_096;
 /// Most memory of the ring; it must also fit into a push/pull.
 const RING_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// Most memory of one event, with what it takes beside its bytes.
-const EVENT_BYTES_MAX: usize = 64 * 1024;
-/// What an event takes beside its bytes, about.
-const EVENT_OVERHEAD: usize = 64;
+/// What an event takes in the ring for its digest; for its text beside the bytes, about.
+const DIGEST_BYTES: usize = 32;
+const TEXT_OVERHEAD: usize = 160;

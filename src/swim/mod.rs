@@ -47,5 +47,6 @@ pub use output::{OpId, OpResult, Output, StreamId, StreamInput};
 pub use preload::Cast;
 pub use push_pull::push_pull_scale;
 pub use queue::retransmit_limit;
+pub(crate) use state::check_name;
 pub use suspicion::suspicion_timeout;
 pub use times::Times;

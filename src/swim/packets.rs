@@ -256,6 +256,11 @@ impl Swim {
         self.config.udp_buffer_size.saturating_sub(used + COMPOUND_HEADER + overhead)
     }
 
+    /// Largest message of the layer above that fits a packet of gossip.
+    pub(crate) fn broadcast_bytes_max(&self) -> usize {
+        self.packet_budget(true, 0).saturating_sub(USER_OVERHEAD)
+    }
+
     /// Our own broadcasts first, then those of the layer above. Go: `getBroadcasts`.
     pub(super) fn fill(&mut self, builder: &mut PacketBuilder, limit: usize, host: &mut dyn Host) {
         let transmits = match mutated!(self.config, EndlessTransmits) {

@@ -24,7 +24,7 @@ use crate::{
 pub(super) const NAME_BYTES_MAX: usize = 255;
 
 /// Whether a name may enter the table: text that cannot break a line of a file or log.
-pub(super) fn check_name(name: &[u8]) -> Result<&str, &'static str> {
+pub(crate) fn check_name(name: &[u8]) -> Result<&str, &'static str> {
     if name.is_empty() || name.len() > NAME_BYTES_MAX {
         return Err("must have 1 to 255 bytes");
     }

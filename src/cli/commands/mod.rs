@@ -21,7 +21,7 @@ use super::{CommandSpec, Failure, Flag, Kind, Parsed, output};
 use crate::{
     base::Secret,
     client::{Client, Config, Error},
-    serf::RegexCache,
+    serf::Regex,
 };
 
 /// All commands.
@@ -151,7 +151,7 @@ fn failed(what: &str) -> impl FnOnce(Error) -> Failure {
 fn expression(flag: &str, text: &str, anchored: bool) -> Result<(), Failure> {
     let whole = if anchored { format!("^{text}$") } else { text.to_owned() };
     let text = format!("Error: Invalid regular expression for -{flag}: '{text}'");
-    RegexCache::default().compile(whole.as_bytes()).map(drop).ok_or(Failure::Message(text))
+    Regex::compile(whole.as_bytes()).map(drop).ok_or(Failure::Message(text))
 }
 
 const NOT_AN_AGENT: &str = "The other side closed the connection at once: -rpc-addr must be the \

@@ -108,3 +108,25 @@ fn names(events: Vec<MemberEvent>) -> Vec<(MemberEventKind, String)> {
         })
         .collect()
 }
+
+#[test]
+fn too_many_bytes_end_the_window_of_user_events() {
+    let mut coalescer = UserCoalescer::new(PERIOD, QUIET).unwrap();
+    let event = |n: u64| UserEvent {
+        ltime: LamportTime(n),
+        name: n.to_string().into(),
+        payload: vec![0; 9_000].into(),
+        coalesce: true,
+    };
+    for n in 0..110 {
+        coalescer.hold(at(0), event(n));
+    }
+    assert_eq!(coalescer.deadline(), Some(at(100)));
+    for n in 110..120 {
+        coalescer.hold(at(1), event(n));
+    }
+    assert_eq!(coalescer.deadline(), Some(at(1)));
+    assert_eq!(coalescer.flush().count(), 120);
+    coalescer.hold(at(2), event(1));
+    assert_eq!(coalescer.deadline(), Some(at(102)));
+}

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use tracing::{debug, warn};
 
 use super::*;
+use crate::serf::queue::Fate;
 
 impl Engine {
     pub(super) fn new_op(&mut self) -> OpId {
@@ -24,8 +25,8 @@ impl Engine {
         loop {
             if let Some(action) = self.state.actions.pop_front() {
                 self.act(now, action);
-            } else if let Some(op) = self.state.finished.pop() {
-                self.broadcast_done(op);
+            } else if let Some((op, fate)) = self.state.finished.pop() {
+                self.broadcast_done(op, fate);
             } else if !self.state.start_key_op(now, self.swim.member_count()) {
                 break;
             }
@@ -86,6 +87,7 @@ impl Engine {
             Timer::QueueCheck => {
                 let interval = config.queue_check_interval;
                 self.state.check_queues();
+                self.state.received.expire(now);
                 self.state.start_timer(interval, Timer::QueueCheck);
             }
             Timer::Snapshot => {
@@ -105,11 +107,22 @@ impl Engine {
         }
     }
 
-    /// The message of an operation was sent for the last time.
-    pub(super) fn broadcast_done(&mut self, op: OpId) {
+    /// The message of an operation was sent for the last time, or dropped.
+    pub(super) fn broadcast_done(&mut self, op: OpId, fate: Fate) {
         match self.ops.get(&op).map(|op| op.step) {
-            Some(Step::LeaveIntent) => self.leave_swim(op),
-            Some(Step::ForceLeave) => self.finish_op(op, Ok(Completion::Done)),
+            Some(Step::LeaveIntent) => {
+                self.leave_dropped = fate == Fate::Dropped;
+                self.leave_swim(op);
+            }
+            Some(Step::ForceLeave) => self.finish_op(
+                op,
+                match fate {
+                    Fate::Sent => Ok(Completion::Done),
+                    Fate::Dropped => {
+                        Err(Error::Timeout("node removal was dropped before it was sent"))
+                    }
+                },
+            ),
             Some(Step::LeaveSwim | Step::LeavePause | Step::SetTags) | None => {}
         }
     }
@@ -133,7 +146,13 @@ impl Engine {
                 if self.state.life != SerfState::Shutdown {
                     self.state.life = SerfState::Left;
                 }
-                self.finish_op(op, Ok(Completion::Done));
+                self.finish_op(
+                    op,
+                    match self.leave_dropped {
+                        false => Ok(Completion::Done),
+                        true => Err(Error::Timeout("leave intent was dropped before it was sent")),
+                    },
+                );
             }
             Step::ForceLeave => {
                 let error = Error::Timeout("timed out broadcasting node removal");
@@ -204,7 +223,7 @@ impl State {
         self.config.transform.encode_message(&Message::Join(join), &mut raw);
         self.handle_join_intent(now, ltime, &name);
         let raw = Bytes::from(raw);
-        self.broadcast(QueueKind::Intent, raw.clone(), None);
+        self.broadcast(QueueKind::Intent, raw.clone(), Author::Own(None));
         raw
     }
 

@@ -566,6 +566,61 @@ fn stats_have_go_s_keys() {
     assert_eq!(stats, expected);
 }
 
+/// Goal: who waits for a broadcast hears that it was dropped. Method: packets too small for it.
+#[test]
+fn a_leave_whose_intent_was_dropped_fails() {
+    let mut net = Net::joined(3);
+    net.nodes[2].engine.state.broadcast_bytes_max = 10;
+    let op = net.call(2, |engine, now| engine.start_force_leave(now, "n1", false));
+    net.run(Duration::from_millis(1));
+    let error = net.done(2, op).unwrap().unwrap_err().to_string();
+    assert_eq!(error, "node removal was dropped before it was sent");
+    let op = net.call(2, Engine::start_leave).unwrap();
+    net.run(Duration::from_secs(12));
+    let error = net.done(2, op).unwrap().unwrap_err().to_string();
+    assert_eq!(error, "leave intent was dropped before it was sent");
+    assert_eq!(net.nodes[2].engine.state(), SerfState::Left);
+}
+
+/// Goal: intents that peers send in excess do not hold up a leave. Method: long ones by streams
+/// and ones that fit a packet, before and while the node leaves.
+#[test]
+fn a_leave_amid_a_flood_of_intents_is_graceful() {
+    use crate::swim::{Host as _, Origin, Seal};
+    let origin = Origin { from: "10.9.9.9:7946".parse().unwrap(), seal: Seal::NoKeys };
+    for size in [60_000, 240] {
+        let mut net = Net::joined(3);
+        let flood = |net: &mut Net, from: u32| {
+            net.call(2, |engine, now| {
+                for n in from..from + 2_500 {
+                    let node = format!("{n}{}", "j".repeat(size));
+                    let leave = message::Leave {
+                        ltime: crate::serf::LamportTime(20),
+                        node: node.as_bytes(),
+                        prune: false,
+                    };
+                    let mut raw = Vec::new();
+                    let transform = engine.state.config.transform.clone();
+                    transform.encode_message(&Message::Leave(leave), &mut raw);
+                    engine.state.on_user_message(now, &raw, origin);
+                }
+                engine.settle();
+            });
+        };
+        flood(&mut net, 0);
+        let op = net.call(2, Engine::start_leave).unwrap();
+        flood(&mut net, 10_000);
+        net.run(Duration::from_secs(12));
+        assert_eq!(net.done(2, op), Some(Ok(Completion::Done)));
+        net.call(2, Engine::shut_down);
+        net.kill(2);
+        net.run(Duration::from_secs(20));
+        for at in 0..2 {
+            assert_eq!(net.view(at), ["n0 alive", "n1 alive", "n2 left"], "junk of {size} bytes");
+        }
+    }
+}
+
 #[test]
 fn lonely_leave_takes_only_the_pause() {
     let mut net = Net::new(1);

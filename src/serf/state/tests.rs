@@ -14,6 +14,7 @@ use crate::{
     wire::{Incarnation, Keyring},
 };
 
+mod admission;
 mod logs;
 mod members;
 mod network;
@@ -152,8 +153,7 @@ impl Node {
         let mut sent = Vec::new();
         self.state.take_broadcasts(3, 600_000, &mut |message| sent.push(message.to_vec()));
         for kind in [QueueKind::Intent, QueueKind::Query, QueueKind::Event] {
-            let mut finished = Vec::new();
-            self.state.queue(kind).prune(0, &mut finished);
+            self.state.queue(kind).prune(0);
         }
         sent
     }
@@ -189,6 +189,7 @@ impl Node {
             }
             Timer::QueueCheck => {
                 self.state.check_queues();
+                self.state.received.expire(now);
                 self.state.start_timer(self.state.config.queue_check_interval, timer);
             }
             Timer::Snapshot => {

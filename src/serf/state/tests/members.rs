@@ -1,6 +1,7 @@
 //! Every transition of a member's status.
 
 use super::*;
+use crate::serf::intents::INTENTS_MAX;
 
 /// A node that knows `x` with a status, its clock and events behind it.
 fn knowing(status: &str) -> Node {
@@ -129,12 +130,31 @@ fn intents_about_the_unknown_expire() {
 #[test]
 fn memory_for_unknown_names_is_bounded() {
     let mut node = Node::new("me");
-    let long = "x".repeat(60_000);
-    for n in 0..1000 {
+    node.leave_intent(1, "first", false);
+    let long = "x".repeat(240);
+    for n in 0..20_000 {
         node.join_intent(n, &format!("{long}{n}"));
-        node.gossip();
+        node.state.actions.clear();
     }
-    assert!(node.state.intents.len() < 100);
+    assert_eq!(node.state.intents.len(), INTENTS_MAX);
+    assert!(node.state.intents.get("first").is_none(), "the oldest is forgotten");
+    node.leave_intent(2, "last", false);
+    node.join("last");
+    assert_eq!(node.status("last"), Some("leaving"));
+}
+
+#[test]
+fn intents_are_forgotten_in_time_counted_from_the_newest_about_a_name() {
+    let mut node = Node::new("me");
+    node.leave_intent(5, "a", false);
+    node.leave_intent(5, "b", false);
+    node.advance(Duration::from_secs(200));
+    node.leave_intent(6, "b", false);
+    node.advance(Duration::from_secs(150));
+    assert!(node.state.intents.get("a").is_none());
+    assert!(node.state.intents.get("b").is_some());
+    node.advance(Duration::from_secs(200));
+    assert_eq!(node.state.intents.len(), 0);
 }
 
 #[test]

@@ -1,0 +1,136 @@
+//! Order, fairness and bounds of a broadcast queue.
+
+use super::*;
+
+const TRANSMITS: u32 = 3;
+
+fn own(queue: &mut BroadcastQueue, message: &'static str, op: u64) {
+    queue.push(Bytes::from_static(message.as_bytes()), Author::Own(Some(OpId(op))));
+}
+
+fn peers(queue: &mut BroadcastQueue, message: impl Into<Bytes>) {
+    queue.push(message.into(), Author::Peer);
+}
+
+fn take(queue: &mut BroadcastQueue, order: Order, overhead: usize, limit: usize) -> Vec<String> {
+    let mut sent = Vec::new();
+    let used = queue.take(order, overhead, limit, TRANSMITS, &mut |message| {
+        sent.push(String::from_utf8_lossy(message).into_owned());
+    });
+    assert_eq!(used, sent.iter().map(|message| message.len() + overhead).sum::<usize>());
+    assert!(used <= limit);
+    sent
+}
+
+fn ended(queue: &mut BroadcastQueue) -> Vec<(u64, Fate)> {
+    queue.take_ended().map(|(op, fate)| (op.0, fate)).collect()
+}
+
+/// The counted bytes are those of the items.
+fn assert_counts(queue: &BroadcastQueue) {
+    let items = queue.own.values().chain(queue.relayed.values());
+    assert_eq!(queue.bytes, items.map(Item::bytes).sum::<usize>());
+    assert_eq!(queue.own_by_age.len(), queue.own.len());
+    assert!(queue.own_by_age.values().all(|key| queue.own.contains_key(key)));
+}
+
+#[test]
+fn messages_of_any_origin_are_served_in_go_order() {
+    let mut queue = BroadcastQueue::default();
+    own(&mut queue, "aaaa", 1);
+    peers(&mut queue, "bbbbbbbb");
+    peers(&mut queue, "cc");
+    own(&mut queue, "dddd", 2);
+    assert_eq!(take(&mut queue, Order::Longest, 2, 14), ["bbbbbbbb", "cc"]);
+    assert_eq!(take(&mut queue, Order::Longest, 2, 14), ["dddd", "aaaa"]);
+    assert_eq!(take(&mut queue, Order::Longest, 2, 14), ["bbbbbbbb", "cc"]);
+    assert_counts(&queue);
+}
+
+#[test]
+fn the_other_orders_serve_own_messages_and_the_shortest() {
+    let mut queue = BroadcastQueue::default();
+    for message in ["bb", "bbbb", "b", "c"] {
+        peers(&mut queue, message);
+    }
+    own(&mut queue, "aaa", 1);
+    assert_eq!(take(&mut queue, Order::Own, 0, 100), ["aaa"]);
+    assert_eq!(take(&mut queue, Order::Shortest, 0, 4), ["b", "c", "bb"]);
+    assert_eq!(take(&mut queue, Order::Shortest, 0, 4), ["bbbb"]);
+    assert_eq!(take(&mut queue, Order::Shortest, 0, 1), ["b"]);
+}
+
+#[test]
+fn waiting_operation_is_told_at_the_last_transmit() {
+    let mut queue = BroadcastQueue::default();
+    own(&mut queue, "x", 7);
+    for round in 1..=3 {
+        assert!(ended(&mut queue).is_empty(), "ended before round {round}");
+        take(&mut queue, Order::Longest, 3, 100);
+    }
+    assert_eq!(ended(&mut queue), [(7, Fate::Sent)]);
+    assert_eq!(queue.len(), 0);
+    assert_counts(&queue);
+}
+
+#[test]
+fn no_message_takes_the_place_of_another() {
+    let mut queue = BroadcastQueue::default();
+    own(&mut queue, "old", 1);
+    // The packet takes all that waits, and all of it comes back.
+    take(&mut queue, Order::Longest, 0, 3);
+    own(&mut queue, "new", 2);
+    let sent: Vec<_> = (0..5).flat_map(|_| take(&mut queue, Order::Longest, 0, 3)).collect();
+    assert_eq!(sent, ["new", "new", "old", "new", "old"]);
+    assert_eq!(ended(&mut queue), [(2, Fate::Sent), (1, Fate::Sent)]);
+}
+
+#[test]
+fn pruning_drops_what_peers_sent_and_of_it_the_most_transmitted() {
+    let mut queue = BroadcastQueue::default();
+    peers(&mut queue, "p-old");
+    take(&mut queue, Order::Longest, 0, 100);
+    own(&mut queue, "a", 1);
+    own(&mut queue, "bb", 2);
+    peers(&mut queue, "p-long-and-new");
+    peers(&mut queue, "p-new");
+    queue.prune(4);
+    assert!(!take(&mut queue, Order::Shortest, 0, 6).contains(&"p-old".to_owned()));
+    queue.prune(2);
+    assert_eq!(queue.relayed.len(), 0);
+    assert!(ended(&mut queue).is_empty());
+    queue.prune(1);
+    assert_eq!(ended(&mut queue), [(1, Fate::Dropped)], "the oldest of our own");
+    assert_counts(&queue);
+}
+
+#[test]
+fn too_many_bytes_drop_the_largest_of_peers_and_the_oldest_of_ours() {
+    let mut queue = BroadcastQueue::default();
+    own(&mut queue, "ours", 1);
+    peers(&mut queue, "small");
+    take(&mut queue, Order::Longest, 0, 100);
+    let mut dropped = 0;
+    for n in 0..20_000_usize {
+        peers(&mut queue, vec![b'x'; 500 + n % 900]);
+        dropped += queue.shed();
+        assert!(queue.bytes <= BYTES_MAX);
+    }
+    assert!(dropped > 5_000);
+    assert_counts(&queue);
+    let longest = queue.relayed.keys().map(|key| key.1.0).max();
+    assert!(longest < Some(1_200), "the largest went first: {longest:?}");
+    assert!(queue.relayed.values().any(|item| item.message == "small"));
+    assert_eq!(queue.own.len(), 1);
+    for n in 0..20_000 {
+        let op = Author::Own(Some(OpId(100 + n)));
+        queue.push(vec![b'y'; 1_000 + (n % 7) as usize].into(), op);
+        queue.shed();
+    }
+    assert_eq!(queue.relayed.len(), 0);
+    assert_counts(&queue);
+    let ended = ended(&mut queue);
+    let numbers: Vec<_> = [1].into_iter().chain(100..100 + ended.len() as u64 - 1).collect();
+    assert_eq!(ended.iter().map(|(op, _)| *op).collect::<Vec<_>>(), numbers);
+    assert!(ended.iter().all(|(_, fate)| *fate == Fate::Dropped));
+}

@@ -1,0 +1,153 @@
+//! Queries that came in: each is handled once, and answered until its deadline.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    sync::Arc,
+};
+
+use super::{LamportTime, QueryId, message, query::socket_addr, user_event::Admission};
+use crate::base::Instant;
+
+/// Ids of recent queries by query time modulo the length. Go: `queryBuffer`, whose slots are
+/// unbounded.
+pub(crate) struct QueryRing {
+    slots: Vec<(LamportTime, BTreeSet<u32>)>,
+    ids: usize,
+    /// Times before this were forgotten for want of room: their queries are not taken any more.
+    floor: LamportTime,
+}
+
+impl QueryRing {
+    /// A ring for `len` query times, at least one.
+    pub(crate) fn new(len: usize) -> Self {
+        let slots = vec![(LamportTime(0), BTreeSet::new()); len.max(1)];
+        Self { slots, ids: 0, floor: LamportTime(0) }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// What the ring says about a query, which it remembers if it is new.
+    pub(super) fn admit(&mut self, id: QueryId) -> Admission {
+        if id.ltime < self.floor {
+            return Admission::Full;
+        }
+        let index = usize::try_from(id.ltime.0 % self.slots.len() as u64).unwrap_or(0);
+        if self.slots.get(index).is_some_and(|(ltime, ids)| *ltime != id.ltime && !ids.is_empty()) {
+            self.clear(index);
+        }
+        if self.slots.get(index).is_some_and(|(_, ids)| ids.contains(&id.id)) {
+            return Admission::Duplicate;
+        }
+        while self.ids >= RING_QUERIES_MAX {
+            if !self.forget_oldest(id.ltime) {
+                return Admission::Full;
+            }
+        }
+        let Some((ltime, ids)) = self.slots.get_mut(index) else { return Admission::Full };
+        *ltime = id.ltime;
+        ids.insert(id.id);
+        self.ids += 1;
+        Admission::New
+    }
+
+    /// Makes room by forgetting the oldest time, if there is one before `ltime`.
+    fn forget_oldest(&mut self, ltime: LamportTime) -> bool {
+        let times = self.slots.iter().enumerate().filter(|(_, (_, ids))| !ids.is_empty());
+        let oldest = times.map(|(at, (time, _))| (*time, at)).min();
+        let Some((time, at)) = oldest.filter(|(time, _)| *time < ltime) else { return false };
+        self.clear(at);
+        self.floor = LamportTime(time.0.saturating_add(1));
+        true
+    }
+
+    fn clear(&mut self, index: usize) {
+        let Some((_, ids)) = self.slots.get_mut(index) else { return };
+        self.ids -= ids.len().min(self.ids);
+        ids.clear();
+    }
+}
+
+/// Queries that we may answer, until their deadline.
+#[derive(Default)]
+pub(crate) struct Received {
+    queries: BTreeMap<QueryId, ReceivedQuery>,
+    by_deadline: BTreeSet<(Instant, QueryId)>,
+}
+
+pub(super) struct ReceivedQuery {
+    pub(super) target: Target,
+    pub(super) deadline: Instant,
+    pub(super) answered: bool,
+}
+
+/// Where acks and answers go. All of it has passed the gate, so that it is small.
+#[derive(Clone, Debug)]
+pub(super) struct Target {
+    pub(super) addr: Box<[u8]>,
+    pub(super) port: u16,
+    pub(super) node: Arc<str>,
+    pub(super) relay_factor: u8,
+}
+
+impl Target {
+    pub(super) fn of(query: &message::Query<'_>) -> Self {
+        Self {
+            addr: query.addr.as_slice().into(),
+            port: query.port,
+            node: String::from_utf8_lossy(query.source_node).into(),
+            relay_factor: query.relay_factor,
+        }
+    }
+
+    pub(super) fn socket_addr(&self) -> Option<SocketAddr> {
+        socket_addr(&self.addr, self.port)
+    }
+}
+
+impl Received {
+    pub(super) fn get(&self, id: QueryId) -> Option<&ReceivedQuery> {
+        self.queries.get(&id)
+    }
+
+    pub(super) fn get_mut(&mut self, id: QueryId) -> Option<&mut ReceivedQuery> {
+        self.queries.get_mut(&id)
+    }
+
+    /// Remembers a query; of too many, the one that would be remembered longest is forgotten.
+    pub(super) fn insert(&mut self, id: QueryId, query: ReceivedQuery) {
+        let deadline = query.deadline;
+        if let Some(replaced) = self.queries.insert(id, query) {
+            self.by_deadline.remove(&(replaced.deadline, id));
+        }
+        self.by_deadline.insert((deadline, id));
+        if self.queries.len() > RECEIVED_MAX
+            && let Some((_, last)) = self.by_deadline.pop_last()
+        {
+            self.queries.remove(&last);
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.queries.len()
+    }
+
+    /// Forgets queries whose time is over.
+    pub(crate) fn expire(&mut self, now: Instant) {
+        while let Some((deadline, _)) = self.by_deadline.first()
+            && *deadline < now
+        {
+            if let Some((_, id)) = self.by_deadline.pop_first() {
+                self.queries.remove(&id);
+            }
+        }
+    }
+}
+
+/// Most queries remembered, so that each is handled once; then the oldest times are forgotten.
+const RING_QUERIES_MAX: usize = 262_144;
+/// Most queries that can be answered at a time.
+const RECEIVED_MAX: usize = 4_096;
