@@ -5,23 +5,20 @@ use std::{
     fmt,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
-    Builder, Config, Error, EventStream, JoinError, KeyManager, StopReason, Subscribe, clock,
+    Builder, Config, Error, EventStream, JoinError, KeyManager, MemberWatch, QueryHandle,
+    StopReason, Subscribe, clock,
     node::{Node, Outcome},
-    queue::{Next, Queue},
     subscribers::Hub,
     task::Command,
 };
 use crate::{
-    serf::{
-        self, Completion, Coordinate, Member, QueryId, QueryParams, QueryUpdate, SerfState, Tags,
-    },
+    serf::{self, Completion, Coordinate, Member, QueryId, QueryParams, SerfState, Tags},
     swim,
 };
 
@@ -394,9 +391,7 @@ impl Serf {
 
     /// Tells when the members have changed. Does not keep the node running.
     pub fn watch_members(&self) -> MemberWatch {
-        let mut changes = self.members.clone();
-        changes.mark_unchanged();
-        MemberWatch { commands: self.commands.downgrade(), changes }
+        MemberWatch::new(self.commands.downgrade(), self.members.clone())
     }
 
     /// Figures under Go's keys, for operators. Empty after the shutdown.
@@ -485,43 +480,6 @@ impl Serf {
     }
 }
 
-/// A query we asked: acks and answers as they come, and a summary at the deadline. Dropping it
-/// ends the query: later answers are not taken. Does not keep the node running. Go: `serf/query.go:QueryResponse`.
-pub struct QueryHandle {
-    pub(super) id: QueryId,
-    pub(super) updates: Arc<Queue<QueryUpdate>>,
-    pub(super) timeout: Duration,
-    commands: mpsc::WeakSender<Command>,
-}
-
-impl QueryHandle {
-    /// The next ack or answer, then [`QueryUpdate::Finished`] with the names of those that said
-    /// nothing, then `None`. `None` without a summary: the node was shut down. Cancel-safe.
-    pub async fn recv(&mut self) -> Option<QueryUpdate> {
-        loop {
-            match self.updates.next().await? {
-                Next::Item(update) => return Some(update),
-                Next::Lost(_) => {}
-            }
-        }
-    }
-
-    /// Time until the deadline when it was asked.
-    pub fn timeout(&self) -> Duration {
-        self.timeout
-    }
-
-    /// Identity of the query.
-    pub fn id(&self) -> QueryId {
-        self.id
-    }
-
-    /// Acks and answers that were dropped because they were not taken in time.
-    pub fn lost(&self) -> u64 {
-        self.updates.lost()
-    }
-}
-
 impl fmt::Debug for Serf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Serf")
@@ -529,48 +487,5 @@ impl fmt::Debug for Serf {
             .field("state", &self.state())
             .field("addresses", &self.shared.addresses)
             .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for QueryHandle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("QueryHandle").field("id", &self.id).finish_non_exhaustive()
-    }
-}
-
-impl Drop for QueryHandle {
-    fn drop(&mut self) {
-        self.updates.abandon();
-        let id = self.id;
-        if let Some(commands) = self.commands.upgrade() {
-            // If no command fits now, the next ack or answer ends it.
-            let _ = commands.try_send(Box::new(move |node: &mut Node| node.close_query(id)));
-        }
-    }
-}
-
-/// Reports changes of the members.
-#[derive(Clone, Debug)]
-pub struct MemberWatch {
-    commands: mpsc::WeakSender<Command>,
-    changes: watch::Receiver<u64>,
-}
-
-impl MemberWatch {
-    /// Waits for a change and gives all members, the gone included, by name. Changes that came in
-    /// between are seen as one. `None` after the shutdown. Cancel-safe.
-    pub async fn changed(&mut self) -> Option<Vec<Arc<Member>>> {
-        // A change counts as seen once it was told.
-        let mut changes = self.changes.clone();
-        changes.changed().await.ok()?;
-        let (reply, answer) = oneshot::channel();
-        let command: Command = Box::new(|node: &mut Node| {
-            // A caller that went away does not care.
-            let _ = reply.send(node.engine.members().cloned().collect());
-        });
-        self.commands.upgrade()?.send(command).await.ok()?;
-        let members = answer.await.ok()?;
-        self.changes = changes;
-        Some(members)
     }
 }

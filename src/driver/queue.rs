@@ -3,9 +3,8 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
 };
-
-use tokio::sync::Notify;
 
 /// What happens when a subscriber's queue is full.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,7 +32,6 @@ pub(super) enum Subject {
 /// A queue of one consumer.
 pub(super) struct Queue<T> {
     inner: Mutex<Inner<T>>,
-    ready: Notify,
 }
 
 struct Inner<T> {
@@ -48,6 +46,8 @@ struct Inner<T> {
     ended: bool,
     /// The consumer is gone.
     abandoned: bool,
+    /// The consumer, if it waits.
+    consumer: Option<Waker>,
 }
 
 /// What the consumer gets.
@@ -75,8 +75,8 @@ impl<T> Queue<T> {
                 lost: 0,
                 ended: false,
                 abandoned: false,
+                consumer: None,
             }),
-            ready: Notify::new(),
         }
     }
 
@@ -104,8 +104,7 @@ impl<T> Queue<T> {
             inner.waiting.push(Next::Lost(count));
         }
         inner.waiting.push(Next::Item(item));
-        drop(inner);
-        self.ready.notify_one();
+        wake(inner);
         true
     }
 
@@ -114,14 +113,14 @@ impl<T> Queue<T> {
         let mut inner = self.lock();
         inner.waiting.push(Next::Item(item));
         inner.ended = true;
-        drop(inner);
-        self.ready.notify_one();
+        wake(inner);
     }
 
     /// Nothing more comes.
     pub(super) fn end(&self) {
-        self.lock().ended = true;
-        self.ready.notify_one();
+        let mut inner = self.lock();
+        inner.ended = true;
+        wake(inner);
     }
 
     /// Nothing more is taken.
@@ -129,39 +128,43 @@ impl<T> Queue<T> {
         let mut inner = self.lock();
         inner.abandoned = true;
         inner.waiting = Waiting::new(None);
+        inner.consumer = None;
     }
 
     pub(super) fn lost(&self) -> u64 {
         self.lock().lost
     }
 
-    /// The next item in order; `None` at the end. Cancel-safe.
-    pub(super) async fn next(&self) -> Option<Next<T>> {
-        loop {
-            let ready = self.ready.notified();
-            {
-                let mut inner = self.lock();
-                let gap = match inner.policy {
-                    LagPolicy::DropOldest | LagPolicy::Coalesce => true,
-                    LagPolicy::DropNewest => inner.waiting.len() == 0,
-                };
-                if gap && inner.untold > 0 {
-                    return Some(Next::Lost(std::mem::take(&mut inner.untold)));
-                }
-                if let Some(item) = inner.waiting.pop() {
-                    return Some(item);
-                }
-                if inner.ended {
-                    return None;
-                }
-            }
-            ready.await;
+    /// The next item in order; `None` at the end.
+    pub(super) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Next<T>>> {
+        let mut inner = self.lock();
+        let gap = match inner.policy {
+            LagPolicy::DropOldest | LagPolicy::Coalesce => true,
+            LagPolicy::DropNewest => inner.waiting.len() == 0,
+        };
+        if gap && inner.untold > 0 {
+            return Poll::Ready(Some(Next::Lost(std::mem::take(&mut inner.untold))));
         }
+        let next = inner.waiting.pop();
+        if next.is_some() || inner.ended {
+            return Poll::Ready(next);
+        }
+        inner.consumer = Some(cx.waker().clone());
+        Poll::Pending
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner<T>> {
         // No code of others runs under the lock.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Wakes the consumer, whose executor's code must not run under the lock.
+fn wake<T>(mut inner: MutexGuard<'_, Inner<T>>) {
+    let consumer = inner.consumer.take();
+    drop(inner);
+    if let Some(consumer) = consumer {
+        consumer.wake();
     }
 }
 
@@ -245,12 +248,14 @@ impl<T> Waiting<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
+
     use super::*;
 
     async fn drain(queue: &Queue<i64>) -> Vec<Next<i64>> {
         queue.end();
         let mut all = Vec::new();
-        while let Some(next) = queue.next().await {
+        while let Some(next) = poll_fn(|cx| queue.poll_next(cx)).await {
             all.push(next);
         }
         all
@@ -280,7 +285,8 @@ mod tests {
     #[tokio::test]
     async fn newest_is_dropped_and_the_gap_told_where_it_is() {
         let queue = fill(LagPolicy::DropNewest, 5);
-        assert_eq!(queue.next().await, Some(Next::Item(0)));
+        let first = poll_fn(|cx| queue.poll_next(cx)).await;
+        assert_eq!(first, Some(Next::Item(0)));
         queue.push(9);
         let items = [Next::Item(1), Next::Item(2), Next::Lost(2), Next::Item(9)];
         assert_eq!(drain(&queue).await, items);

@@ -1,6 +1,14 @@
 //! Everybody who listens to the events of a node.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    fmt,
+    future::poll_fn,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, ready},
+};
+
+use futures_core::Stream;
 
 use super::{
     Event,
@@ -22,10 +30,9 @@ impl Default for Subscribe {
     }
 }
 
-/// A subscriber's events. Dropping it ends the subscription; it does not keep the node running.
-///
-/// For combinators of the `futures` crate:
-/// `stream::unfold(events, |mut events| async move { Some((events.recv().await?, events)) })`.
+/// A subscriber's events, also as a [`Stream`]. Dropping it ends the subscription; it does not keep
+/// the node running.
+#[must_use = "a subscription ends when it is dropped"]
 pub struct EventStream {
     queue: Arc<Queue<Event>>,
 }
@@ -34,15 +41,30 @@ impl EventStream {
     /// The next event, or [`Event::Lagged`] in the place of those that were lost; `None` after the
     /// shutdown. Cancel-safe.
     pub async fn recv(&mut self) -> Option<Event> {
-        Some(match self.queue.next().await? {
-            Next::Item(event) => event,
-            Next::Lost(count) => Event::Lagged(count),
-        })
+        poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
     }
 
     /// Events this subscriber lost so far.
     pub fn lost(&self) -> u64 {
         self.queue.lost()
+    }
+}
+
+impl Stream for EventStream {
+    type Item = Event;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+        Poll::Ready(match ready!(self.queue.poll_next(cx)) {
+            Some(Next::Item(event)) => Some(event),
+            Some(Next::Lost(count)) => Some(Event::Lagged(count)),
+            None => None,
+        })
+    }
+}
+
+impl fmt::Debug for EventStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventStream").field("lost", &self.lost()).finish_non_exhaustive()
     }
 }
 

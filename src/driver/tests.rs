@@ -11,6 +11,7 @@ mod healing;
 mod limits;
 #[cfg(feature = "metrics")]
 mod measured;
+mod streams;
 mod thread;
 
 use super::{Builder, Config, Event, EventStream, Serf, Subscribe};

@@ -101,7 +101,7 @@ async fn what_happens_is_told_under_go_s_names() {
     // Nobody matches, and still everybody counts it.
     let filter_nodes = vec!["nobody".to_owned()];
     let params = QueryParams { filter_nodes, ..QueryParams::default() };
-    a.query("who", "", params).await.unwrap();
+    drop(a.query("who", "", params).await.unwrap());
 
     // Both nodes report to the same recorder.
     for (name, count) in [

@@ -1,0 +1,102 @@
+//! Changes of the members, seen as states.
+
+use std::{
+    fmt,
+    future::{Future, poll_fn},
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll, ready},
+};
+
+use futures_core::Stream;
+use tokio::{
+    sync::{mpsc, mpsc::error::TrySendError, oneshot, watch},
+    task,
+};
+
+use super::{node::Node, task::Command};
+use crate::serf::Member;
+
+/// Reports changes of the members, also as a [`Stream`]. Does not keep the node running.
+#[must_use = "a watch reports only to who asks it"]
+pub struct MemberWatch {
+    commands: mpsc::WeakSender<Command>,
+    /// Changes up to its state were reported.
+    changes: watch::Receiver<u64>,
+    /// A report under way. The lock is never waited for: it makes the watch `Sync`.
+    report: Mutex<Option<Report>>,
+}
+
+/// The members after a change, and what was seen of the changes by then.
+type Report = Pin<Box<dyn Future<Output = Option<(Members, watch::Receiver<u64>)>> + Send>>;
+
+/// All members, by name.
+type Members = Vec<Arc<Member>>;
+
+impl MemberWatch {
+    pub(super) fn new(
+        commands: mpsc::WeakSender<Command>,
+        mut changes: watch::Receiver<u64>,
+    ) -> Self {
+        changes.mark_unchanged();
+        Self { commands, changes, report: Mutex::default() }
+    }
+
+    /// Waits for a change and gives all members, the gone included, by name. Changes that came in
+    /// between are seen as one. `None` after the shutdown. Cancel-safe.
+    pub async fn changed(&mut self) -> Option<Members> {
+        poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
+    }
+}
+
+impl Stream for MemberWatch {
+    type Item = Members;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Members>> {
+        let Self { commands, changes, report } = &mut *self;
+        let slot = report.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let under_way =
+            slot.get_or_insert_with(|| Box::pin(next_report(commands.clone(), changes.clone())));
+        let done = ready!(under_way.as_mut().poll(cx));
+        *slot = None;
+        Poll::Ready(done.map(|(members, seen)| {
+            *changes = seen;
+            members
+        }))
+    }
+}
+
+async fn next_report(
+    commands: mpsc::WeakSender<Command>,
+    mut changes: watch::Receiver<u64>,
+) -> Option<(Members, watch::Receiver<u64>)> {
+    changes.changed().await.ok()?;
+    let (reply, answer) = oneshot::channel();
+    let mut command: Command = Box::new(|node: &mut Node| {
+        // A caller that went away does not care.
+        let _ = reply.send(node.engine.members().cloned().collect());
+    });
+    // Holds no sender while it waits, since nobody may ever poll it again: the node would not stop.
+    while let Err(refused) = commands.upgrade()?.try_send(command) {
+        command = match refused {
+            TrySendError::Full(command) => command,
+            TrySendError::Closed(_) => return None,
+        };
+        task::yield_now().await;
+    }
+    Some((answer.await.ok()?, changes))
+}
+
+/// Reports what the original has not reported yet.
+impl Clone for MemberWatch {
+    fn clone(&self) -> Self {
+        let (commands, changes) = (self.commands.clone(), self.changes.clone());
+        Self { commands, changes, report: Mutex::default() }
+    }
+}
+
+impl fmt::Debug for MemberWatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemberWatch").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,86 @@
+//! A query we asked.
+
+use std::{
+    fmt,
+    future::poll_fn,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use futures_core::Stream;
+use tokio::sync::mpsc;
+
+use super::{
+    node::Node,
+    queue::{Next, Queue},
+    task::Command,
+};
+use crate::serf::{QueryId, QueryUpdate};
+
+/// A query we asked: acks and answers as they come, and a summary at the deadline; also as a
+/// [`Stream`]. Dropping it ends the query: later answers are not taken. Does not keep the node
+/// running. Go: `serf/query.go:QueryResponse`.
+#[doc(alias = "QueryResponse")]
+#[must_use = "a query ends when its handle is dropped"]
+pub struct QueryHandle {
+    pub(super) id: QueryId,
+    pub(super) updates: Arc<Queue<QueryUpdate>>,
+    pub(super) timeout: Duration,
+    pub(super) commands: mpsc::WeakSender<Command>,
+}
+
+impl QueryHandle {
+    /// The next ack or answer, then [`QueryUpdate::Finished`] with the names of those that said
+    /// nothing, then `None`. `None` without a summary: the node was shut down. Cancel-safe.
+    pub async fn recv(&mut self) -> Option<QueryUpdate> {
+        poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
+    }
+
+    /// Time until the deadline when it was asked.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// Identity of the query.
+    pub fn id(&self) -> QueryId {
+        self.id
+    }
+
+    /// Acks and answers that were dropped because they were not taken in time.
+    pub fn lost(&self) -> u64 {
+        self.updates.lost()
+    }
+}
+
+impl Stream for QueryHandle {
+    type Item = QueryUpdate;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<QueryUpdate>> {
+        loop {
+            match ready!(self.updates.poll_next(cx)) {
+                Some(Next::Item(update)) => return Poll::Ready(Some(update)),
+                Some(Next::Lost(_)) => {}
+                None => return Poll::Ready(None),
+            }
+        }
+    }
+}
+
+impl fmt::Debug for QueryHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QueryHandle").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl Drop for QueryHandle {
+    fn drop(&mut self) {
+        self.updates.abandon();
+        let id = self.id;
+        if let Some(commands) = self.commands.upgrade() {
+            // If no command fits now, the next ack or answer ends it.
+            let _ = commands.try_send(Box::new(move |node: &mut Node| node.close_query(id)));
+        }
+    }
+}
