@@ -229,8 +229,8 @@ fn is_public(ip: IpAddr) -> bool {
             let [a, b, ..] = ip.octets();
             // RFC 6598: behind a provider's NAT.
             let shared = a == 100 && (64..128).contains(&b);
-            !(ip.is_loopback() || ip.is_private() || ip.is_link_local() || shared)
-                && !ip.is_unspecified()
+            let near = ip.is_loopback() || ip.is_private() || ip.is_link_local() || shared;
+            !near && !ip.is_unspecified()
         }
         IpAddr::V6(ip) => {
             let local = ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local();

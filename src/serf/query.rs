@@ -436,10 +436,10 @@ impl State {
         let mut raw = Vec::new();
         self.config.transform.encode_message(&Message::QueryResponse(ack), &mut raw);
         self.send(to, raw.clone());
-        if let Err(error) = self.relay(target, &raw) {
-            if self.logs.answers.admit(self.now) {
-                error!(target: "serf", "failed to relay ack: {error}");
-            }
+        if let Err(error) = self.relay(target, &raw)
+            && self.logs.answers.admit(self.now)
+        {
+            error!(target: "serf", "failed to relay ack: {error}");
         }
     }
 

@@ -166,7 +166,7 @@ impl Snapshot {
     /// An event on its way to the application.
     pub(crate) fn on_event(&mut self, event: &Event, clock: LamportTime) {
         match event {
-            Event::Member(_) if self.leaving => return,
+            Event::Member(_) if self.leaving => (),
             Event::Member(event) => {
                 for member in &event.members {
                     self.on_member(event.kind, member);

@@ -344,10 +344,10 @@ impl State {
             return tags.clone();
         }
         let (tags, error) = self.config.transform.decode_tags(meta);
-        if let Some(error) = error {
-            if self.logs.messages.admit(self.now) {
-                error!(target: "serf", "Failed to decode tags: {error}");
-            }
+        if let Some(error) = error
+            && self.logs.messages.admit(self.now)
+        {
+            error!(target: "serf", "Failed to decode tags: {error}");
         }
         self.last_tags = Some((meta.clone(), tags.clone()));
         tags

@@ -143,7 +143,8 @@ impl Swim {
         let above = self.incarnation.0.max(claimed.0).saturating_add(1);
         let growth = above - self.incarnation.0;
         let held = matches!(source, Source::Answer(_));
-        if !held && !(refutable(claimed) && self.growth.take(now, growth)) {
+        let may_outbid = held || (refutable(claimed) && self.growth.take(now, growth));
+        if !may_outbid {
             self.stats.dropped_inadmissible += 1;
             self.check_later(now, self.me);
             return;

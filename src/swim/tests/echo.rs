@@ -357,14 +357,14 @@ fn a_copy_of_an_encrypted_packet_is_dropped_for_a_minute() {
             for _ in 0..3 {
                 receive(&mut me, peer(), &datagram);
             }
-            me.now = me.now + Duration::from_secs(59);
+            me.now += Duration::from_secs(59);
             receive(&mut me, "10.0.0.77:1".parse().unwrap(), &datagram);
             assert_eq!((me.host.user.len(), me.swim.stats().dropped_replays), (1, 3));
             // The same message sent again is another packet.
             receive(&mut me, peer(), &wrapped(config, compress, 2, b"\x08y"));
             receive(&mut me, peer(), &wrapped(config, compress, 3, b"\x08y"));
             assert_eq!(me.host.user.len(), 3);
-            me.now = me.now + Duration::from_secs(180);
+            me.now += Duration::from_secs(180);
             receive(&mut me, peer(), &datagram);
             assert_eq!(me.host.user.len(), 4);
         }

@@ -316,7 +316,7 @@ fn answers_that_nobody_reads_do_not_add_up() {
     };
     assert_eq!(distinct(&answers), 4, "64 MiB");
     // Time brings a new one, though the old ones are still being sent.
-    me.now = me.now + Duration::from_secs(10);
+    me.now += Duration::from_secs(10);
     answers.push(ask(&mut me, 200));
     answers.push(ask(&mut me, 201));
     assert_eq!(distinct(&answers), 5);
@@ -359,9 +359,9 @@ fn a_host_that_asks_again_and_again_is_closed_and_others_are_not() {
     let answered = (1..=20).filter(|port| ask(&mut me, &format!("10.0.0.66:{port}"))).count();
     assert_eq!(answered, 4, "64 MiB");
     assert!(ask(&mut me, "10.0.0.2:7946"));
-    me.now = me.now + Duration::from_secs(2);
+    me.now += Duration::from_secs(2);
     assert!(ask(&mut me, "10.0.0.66:1") && !ask(&mut me, "10.0.0.66:1"));
     me.host.state.truncate(10_000);
-    me.now = me.now + Duration::from_secs(10);
+    me.now += Duration::from_secs(10);
     assert!((1..=1000).all(|port| ask(&mut me, &format!("10.0.0.66:{port}"))), "small ones pass");
 }

@@ -22,7 +22,7 @@ fn a_flood_of_messages_is_ten_log_lines_a_second_and_none_can_break_out_of_its_o
         let lines = lines_of(|| {
             for _ in 0..2_000 {
                 node.state.on_user_message(node.now, &message, origin());
-                node.now = node.now + Duration::from_millis(1);
+                node.now += Duration::from_millis(1);
                 node.state.logs.report(node.now);
             }
         });

@@ -192,7 +192,8 @@ fn only_members_vote_and_only_for_themselves() {
         ..MemberRecord::default()
     })));
     let attacker: SocketAddr = "10.66.6.6:7946".parse().unwrap();
-    let cases: [(&str, fn(&mut Net)); 5] = [
+    type Attack = fn(&mut Net);
+    let cases: [(&str, Attack); 5] = [
         ("ghosts", |_| {}),
         ("members that failed", |net| net.nodes[0].leave("n1")),
         ("members that left", |net| {
