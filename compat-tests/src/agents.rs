@@ -15,7 +15,10 @@ use std::{
 use ruserf::client;
 use serde_json::{Value, json};
 
-use crate::node::runtime;
+use crate::{
+    node::runtime,
+    process::{BUILD, InTime as _, signal},
+};
 
 /// A running agent. Its files are in one directory, under its name: `NAME.json` is its
 /// configuration, `NAME.log` its log and `NAME.events` what its event handler wrote. Dropping it
@@ -127,9 +130,7 @@ impl Agent {
 
     /// Sends a signal by its name, such as `TERM`.
     pub fn signal(&self, name: &str) {
-        let pid = self.child.id().to_string();
-        let sent = Command::new("kill").args([&format!("-{name}"), &pid]).status();
-        assert!(sent.expect("kill runs").success(), "kill -{name} {pid}");
+        signal(self.pid(), name);
     }
 
     /// Sends TERM and waits for the end: by default an agent stops without leaving the cluster.
@@ -193,9 +194,9 @@ pub fn serf_binary() -> &'static Path {
         let built = Command::new(cargo)
             .args(["build", "-q", "-p", "ruserf", "--bin", "serf", "--manifest-path"])
             .arg(manifest)
-            .status()
-            .expect("cargo runs");
-        assert!(built.success(), "serf does not build");
+            .output_within(BUILD);
+        let errors = String::from_utf8_lossy(&built.stderr);
+        assert!(built.status.success(), "serf does not build: {errors}");
         let test = std::env::current_exe().expect("the path of the test");
         test.ancestors().nth(2).expect("a target directory").join("serf")
     })

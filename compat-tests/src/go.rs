@@ -18,6 +18,8 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
+use crate::process::{BUILD, InTime as _};
+
 /// How long a command may take unless told otherwise. Generous, because test machines are slow.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -412,7 +414,7 @@ pub fn harness_dir() -> &'static Path {
     static DIR: OnceLock<PathBuf> = OnceLock::new();
     DIR.get_or_init(|| {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/go-harness");
-        let output = Command::new(script).output().expect("scripts/go-harness runs");
+        let output = Command::new(script).output_within(BUILD);
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "scripts/go-harness: {errors}");
         PathBuf::from(String::from_utf8_lossy(&output.stdout).trim())

@@ -253,7 +253,8 @@ fn destination(packet: &[u8]) -> Option<([u8; 3], u8)> {
 }
 
 fn ip(args: &[&str]) -> Result<(), String> {
-    let output = Command::new("ip").args(args).output().map_err(|error| format!("ip: {error}"))?;
+    let output = Command::new("timeout").args(["60", "ip"]).args(args).output();
+    let output = output.map_err(|error| format!("ip: {error}"))?;
     if output.status.success() {
         return Ok(());
     }

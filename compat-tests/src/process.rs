@@ -19,6 +19,9 @@ use crate::{
 /// How long anything may take. Generous, because test machines are slow.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long a build or a download may take.
+pub const BUILD: Duration = Duration::from_secs(1800);
+
 /// Whose program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -123,9 +126,7 @@ impl Process {
     /// # Panics
     /// When the process is gone.
     pub fn signal(&self, name: &str) {
-        let pid = self.pid().to_string();
-        let sent = Command::new("kill").args([&format!("-{name}"), &pid]).status();
-        assert!(sent.expect("kill runs").success(), "kill -{name} {pid}");
+        signal(self.pid(), name);
     }
 
     /// Waits for the end and gives the exit code. Output is complete then, unless a child of the
@@ -186,15 +187,40 @@ impl Drop for Process {
     }
 }
 
-/// Waiting for a command, but never longer than [`PATIENCE`]: a test that waits for ever hides what
-/// it waits for. Panics when it does not run or does not end.
+/// Sends a process a signal by its name, such as `TERM`.
+///
+/// # Panics
+/// When there is no such process.
+pub fn signal(pid: u32, name: &str) {
+    let sent = Command::new("kill").args([format!("-{name}"), pid.to_string()]).output_in_time();
+    assert!(sent.status.success(), "kill -{name} {pid}");
+}
+
+/// Says that the rest of a test has not run, as this machine lacks what it needs. Where `CI` is set
+/// that is a failure: nobody reads there what a test that passes has printed.
+///
+/// # Panics
+/// Where `CI` is set.
+#[track_caller]
+pub fn not_run(why: &str) {
+    assert!(std::env::var_os("CI").is_none(), "not run: {why}");
+    eprintln!("NOT RUN: {why}");
+}
+
+/// Waiting for a command, but not for ever: a test that does hides what it waits for. Panics when
+/// the command does not run or does not end.
 pub trait InTime {
-    /// As `Command::output`.
-    fn output_in_time(&mut self) -> Output;
+    /// As `Command::output`, but not longer than so long.
+    fn output_within(&mut self, patience: Duration) -> Output;
+
+    /// As `Command::output`, but not longer than [`PATIENCE`].
+    fn output_in_time(&mut self) -> Output {
+        self.output_within(PATIENCE)
+    }
 }
 
 impl InTime for Command {
-    fn output_in_time(&mut self) -> Output {
+    fn output_within(&mut self, patience: Duration) -> Output {
         let shown = format!("{self:?}");
         let mut child = self
             .stdin(Stdio::null())
@@ -207,7 +233,7 @@ impl InTime for Command {
             collect(child.stdout.take().expect("stdout is piped"), &out),
             collect(child.stderr.take().expect("stderr is piped"), &err),
         ];
-        let status = wait_in_time(&mut child, &shown);
+        let status = wait_within(patience, &mut child, &shown);
         // A grandchild may hold them open.
         poll(Duration::from_secs(5), || readers.iter().all(JoinHandle::is_finished).then_some(()));
         let bytes = |of: &Mutex<Vec<u8>>| of.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -220,7 +246,11 @@ impl InTime for Command {
 /// # Panics
 /// When it does not end.
 pub fn wait_in_time(child: &mut Child, shown: &str) -> ExitStatus {
-    let ended = poll(PATIENCE, || child.try_wait().expect("the child is ours"));
+    wait_within(PATIENCE, child, shown)
+}
+
+fn wait_within(patience: Duration, child: &mut Child, shown: &str) -> ExitStatus {
+    let ended = poll(patience, || child.try_wait().expect("the child is ours"));
     ended.unwrap_or_else(|| {
         let _ = child.kill();
         let _ = child.wait();

@@ -4,7 +4,7 @@
 
 use std::{fs, net::UdpSocket, process::Command, time::Duration};
 
-use compat_tests::process::{BOTH, InTime as _, Kind, Process, poll, serf};
+use compat_tests::process::{BOTH, InTime as _, Kind, Process, not_run, poll, serf};
 
 #[test]
 fn addresses_mean_what_they_mean_to_go() {
@@ -18,8 +18,7 @@ fn addresses_mean_what_they_mean_to_go() {
     );
     let possible = Command::new("unshare").args(["-n", "-m", "sh", "-c", &script]).output_in_time();
     if !possible.status.success() {
-        eprintln!("SKIPPED: no network namespace: {possible:?}");
-        return;
+        return not_run(&format!("no network namespace: {possible:?}"));
     }
     // Built out here, where the network is.
     for kind in BOTH {

@@ -14,7 +14,7 @@ use base64::Engine as _;
 use compat_tests::{
     agents::{Agent, loopback_net, serf_binary},
     go::go_serf_binary,
-    process::{AgentProcess, Kind},
+    process::{AgentProcess, InTime as _, Kind, signal, wait_in_time},
 };
 use serde_json::{Value, json};
 
@@ -27,7 +27,7 @@ fn programs() -> [std::path::PathBuf; 2] {
 }
 
 fn run(program: &Path, rpc: &str, args: &[&str]) -> Output {
-    Command::new(program).args(args).env("SERF_RPC_ADDR", rpc).output().expect("serf runs")
+    Command::new(program).args(args).env("SERF_RPC_ADDR", rpc).output_in_time()
 }
 
 /// Stdout, stderr and code.
@@ -209,7 +209,7 @@ fn the_rpc_token_comes_from_the_environment_or_the_flag() {
                 let mut command = Command::new(&program);
                 command.args(args).env("SERF_RPC_ADDR", format!("{ip}:7373"));
                 command.env("SERF_RPC_AUTH", env);
-                texts(&command.output().unwrap())
+                texts(&command.output_in_time())
             };
             assert_eq!(with("secret", &["members"]).2, Some(0));
             assert_eq!(with("secret", &["members", "-rpc-auth", "wrong"]).2, Some(1));
@@ -370,9 +370,8 @@ fn interrupt_once_it_said(mut child: std::process::Child, what: &str) -> (Option
         }
         assert!(began.elapsed() < DEADLINE, "never said {what}: {text}");
     }
-    let pid = child.id().to_string();
-    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
-    let code = child.wait().unwrap().code();
+    signal(child.id(), "INT");
+    let code = wait_in_time(&mut child, "what was interrupted").code();
     (code, reader.join().unwrap())
 }
 
@@ -501,7 +500,7 @@ fn monitor_shows_logs_and_events_until_the_end() {
             text.contains("Remote side ended the monitor! This usually means that the"),
             "{text}"
         );
-        assert_eq!(child.wait().unwrap().code(), Some(1));
+        assert_eq!(wait_in_time(&mut child, "monitor").code(), Some(1));
     }
 }
 

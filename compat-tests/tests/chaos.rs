@@ -9,7 +9,6 @@ use std::{
     collections::BTreeMap,
     fmt::Write as _,
     path::{Path, PathBuf},
-    process::Command,
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -17,15 +16,14 @@ use std::{
 use compat_tests::{
     go::{self, GoPeer},
     lossy::{Net, Protocol, Rule},
+    process::{not_run, signal},
 };
 use serde_json::{Value, json};
 
 #[test]
 fn six_nodes_come_through_a_partition_and_loss() {
     if !Net::possible() {
-        // They need root, `ip` and /dev/net/tun.
-        eprintln!("not run: network namespaces cannot be made");
-        return;
+        return not_run("network namespaces need root, `ip` and /dev/net/tun");
     }
     let mut cluster = Cluster::start(6, 1, &json!({}));
     cluster.faults("5 % loss, 50 ms jitter", vec![noisy()], |cluster| {
@@ -429,9 +427,4 @@ fn distance(a: &Value, b: &Value) -> f64 {
     let raw = square.sqrt() + number(&a["Height"]) + number(&b["Height"]);
     let adjusted = raw + number(&a["Adjustment"]) + number(&b["Adjustment"]);
     if adjusted > 0.0 { adjusted } else { raw }
-}
-
-fn signal(pid: u32, name: &str) {
-    let sent = Command::new("kill").args([format!("-{name}"), pid.to_string()]).status();
-    assert!(sent.expect("kill runs").success(), "kill -{name} {pid}");
 }

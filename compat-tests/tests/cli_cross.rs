@@ -4,7 +4,10 @@
 
 use std::process::Command;
 
-use compat_tests::{process::Kind, rpc::Agent};
+use compat_tests::{
+    process::{InTime as _, Kind},
+    rpc::Agent,
+};
 
 #[test]
 fn both_programs_say_the_same_to_both_agents() {
@@ -143,8 +146,7 @@ fn run(kind: Kind, line: &str, rpc: &str) -> Said {
     let output = Command::new(kind.program())
         .args(line.split(' '))
         .env("SERF_RPC_ADDR", rpc)
-        .output()
-        .unwrap();
+        .output_in_time();
     let mut stdout: Vec<String> =
         String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect();
     if first_only {

@@ -12,7 +12,7 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use compat_tests::{
     agents::loopback_net,
-    process::{AgentProcess, Kind, PATIENCE, Process, poll},
+    process::{AgentProcess, BUILD, InTime as _, Kind, PATIENCE, Process, poll},
 };
 use serde_json::{Value, json};
 
@@ -203,9 +203,9 @@ fn examples() -> &'static Path {
         let built = Command::new(cargo)
             .args(["build", "-q", "--examples", "--all-features", "--manifest-path"])
             .arg(manifest)
-            .status()
-            .expect("cargo runs");
-        assert!(built.success(), "the examples do not build");
+            .output_within(BUILD);
+        let errors = String::from_utf8_lossy(&built.stderr);
+        assert!(built.status.success(), "the examples do not build: {errors}");
         let test = std::env::current_exe().expect("the path of the test");
         test.ancestors().nth(2).expect("a target directory").join("examples")
     })

@@ -14,7 +14,7 @@ use std::{
 
 use compat_tests::{
     agents::loopback_net,
-    process::{AgentProcess, BOTH, InTime, Kind, Said},
+    process::{AgentProcess, BOTH, InTime, Kind, Said, not_run},
 };
 
 const KEY: &str = "wsGlMv8mfgjD1f+CVVMHZA==";
@@ -91,7 +91,7 @@ fn is_possible() -> bool {
         .output_in_time();
     let possible = tried.status.success() && reachable.status.success();
     if !possible {
-        eprintln!("skipped: this needs root, setpriv, unshare and a program that all may run");
+        not_run("this needs root, setpriv, unshare and a program that all may run");
     }
     possible
 }

@@ -2,7 +2,10 @@
 
 use std::{process::Command, time::Duration};
 
-use compat_tests::go::{self, GoFeed, GoPeer};
+use compat_tests::{
+    go::{self, GoFeed, GoPeer},
+    process::InTime as _,
+};
 use serde_json::json;
 
 const SOON: Duration = Duration::from_secs(40);
@@ -82,14 +85,14 @@ fn errors_of_a_go_peer_come_back_as_text() {
 fn golden_vectors_are_what_go_makes_now() {
     let testdata = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata");
     let program = go::harness_dir().join("vectors");
-    let output = Command::new(program).arg("-dir").arg(testdata).output().unwrap();
+    let output = Command::new(program).arg("-dir").arg(testdata).output_in_time();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]
 fn the_real_serf_is_built() {
-    let output = Command::new(go::go_serf_binary()).arg("version").output().unwrap();
+    let output = Command::new(go::go_serf_binary()).arg("version").output_in_time();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(text.contains("Agent Protocol: 5"), "{text}");
 }

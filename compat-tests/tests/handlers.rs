@@ -6,14 +6,13 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt,
     path::Path,
-    process::Command,
     thread,
     time::{Duration, Instant},
 };
 
 use compat_tests::{
     go::GoPeer,
-    process::{BOTH, Kind},
+    process::{BOTH, Kind, signal},
     rpc::{Agent, Client, Net, Value, wait},
 };
 use serde_json::json;
@@ -460,7 +459,7 @@ fn a_timeout_ends_the_whole_process_group_of_a_handler() {
         a.printed().iter().filter(killed).count() == 3
     });
     assert!(is_running(&pid));
-    Command::new("kill").arg(pid).status().unwrap();
+    end(&pid);
 }
 
 /// Goal: handlers outlive the agent as they outlive Go's; those with a timeout end with it.
@@ -485,12 +484,12 @@ fn handlers_that_run_at_the_end_of_the_agent_go_on_unless_they_have_a_timeout() 
                     pid = fs::read_to_string(dir.path().join("pid")).unwrap_or_default();
                     pid.ends_with('\n')
                 });
-                let (pid, agent) = (pid.trim(), a.pid().to_string());
-                Command::new("kill").arg(agent).status().unwrap();
+                let pid = pid.trim();
+                signal(a.pid(), "TERM");
                 assert_eq!(a.wait_for_end(), Some(1));
                 if lives {
                     assert!(is_running(pid), "{kind:?}");
-                    Command::new("kill").arg(pid).status().unwrap();
+                    end(pid);
                 } else {
                     wait("it goes on", || !is_running(pid));
                 }
@@ -531,6 +530,10 @@ sleep 0.15
 rmdir "running/$1"
 echo "$SERF_USER_EVENT" >> "order$1"
 "#;
+
+fn end(pid: &str) {
+    signal(pid.parse().unwrap(), "TERM");
+}
 
 fn is_running(pid: &str) -> bool {
     let status = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();

@@ -14,6 +14,7 @@ use compat_tests::{
     bare::{Roles, bare_scenarios},
     go,
     matrix::{Program, scenarios},
+    process::{BUILD, InTime as _},
 };
 
 /// The newest Go and the oldest codec generation. All versions: scripts/interop.
@@ -200,7 +201,7 @@ fn table(columns: &[String], titles: &[&str], cells: &[Cell]) -> String {
 
 fn old_peers(versions: &[&str]) -> PathBuf {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/go-peers");
-    let output = Command::new(script).args(versions).output().expect("scripts/go-peers runs");
+    let output = Command::new(script).args(versions).output_within(BUILD);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "scripts/go-peers: {errors}");
     PathBuf::from(String::from_utf8_lossy(&output.stdout).trim())

@@ -14,6 +14,7 @@ use std::{
 use compat_tests::{
     agents::{Agent, serf_binary},
     go::go_serf_binary,
+    process::{BUILD, InTime as _, not_run},
 };
 use serde_json::{Value, json};
 
@@ -148,15 +149,14 @@ fn ask(name: &str, kind: u16, class: u16) -> Option<String> {
 fn run_in_namespace(test: &str) {
     let script = "ip link set lo up && ip route add 224.0.0.0/4 dev lo \
                   && ip -6 route add ff00::/8 dev lo table local";
-    let possible = Command::new("unshare").args(["-n", "sh", "-c", script]).output();
-    if !possible.as_ref().is_ok_and(|output| output.status.success()) {
-        eprintln!("SKIPPED: {test}: no network namespace: {possible:?}");
-        return;
+    let possible = Command::new("unshare").args(["-n", "sh", "-c", script]).output_in_time();
+    if !possible.status.success() {
+        return not_run(&format!("{test}: no network namespace: {possible:?}"));
     }
     let script = format!("{script} && exec \"$0\" --ignored --exact {test} --nocapture");
     let test = std::env::current_exe().unwrap();
-    let output = Command::new("unshare").args(["-n", "sh", "-c", &script]).arg(test).output();
-    let output = output.unwrap();
+    let output =
+        Command::new("unshare").args(["-n", "sh", "-c", &script]).arg(test).output_within(BUILD);
     let text = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && text.contains("1 passed"), "{text}\n{errors}");

@@ -14,7 +14,7 @@ use std::{
 
 use compat_tests::{
     agents::serf_binary,
-    process::{BOTH, Kind, PATIENCE},
+    process::{BOTH, InTime as _, Kind, PATIENCE, not_run, signal},
     rpc::{Agent, Client, Net, Value, request, wait},
 };
 use tempfile::TempDir;
@@ -337,8 +337,7 @@ fn a_token_is_asked_for_until_it_is_shown() {
             let status = Command::new(program.program())
                 .args(["members", "-rpc-addr", &agent.rpc])
                 .env("SERF_RPC_AUTH", shown)
-                .output()
-                .unwrap();
+                .output_in_time();
             assert_eq!(status.status.code(), code, "{program:?} {shown:?}");
         }
     }
@@ -593,29 +592,26 @@ fn a_unix_socket_serves_its_owner_alone() {
         command.args(["members", "-rpc-addr", &addr]);
         command
     };
-    assert!(members(serf_binary()).status().unwrap().success());
+    assert!(members(serf_binary()).output_in_time().status.success());
     refuse_others(&agent, dir.path(), &path, members);
     // One that was killed leaves its socket behind, and the next one takes its place.
     drop(agent);
     assert!(path.exists());
     agent = Agent::spawn(Kind::Ours, &args, &addr, dir.path());
     agent.wait_for_line("Serf agent running!");
-    assert!(members(serf_binary()).status().unwrap().success());
+    assert!(members(serf_binary()).output_in_time().status.success());
     let second = Agent::spawn(Kind::Ours, &args, &addr, dir.path());
     second.wait_for_line("ddress already in use");
-    assert!(members(serf_binary()).status().unwrap().success());
-    let pid = agent.pid().to_string();
-    assert!(Command::new("kill").args(["-s", "INT", &pid]).status().unwrap().success());
+    assert!(members(serf_binary()).output_in_time().status.success());
+    signal(agent.pid(), "INT");
     assert_eq!(agent.wait_for_end(), Some(0));
     assert!(!path.exists());
 }
 
 /// Only root can be somebody else.
 fn refuse_others(agent: &Agent, dir: &Path, path: &Path, members: impl Fn(&Path) -> Command) {
-    let is_root = Command::new("id").arg("-u").output().unwrap().stdout == b"0\n";
-    if !is_root {
-        eprintln!("not tried as another user: this is not root");
-        return;
+    if Command::new("id").arg("-u").output_in_time().stdout != b"0\n" {
+        return not_run("as another user: this is not root");
     }
     // The files let anybody in, so that only the agent says no.
     let program = dir.join("serf");
@@ -623,7 +619,7 @@ fn refuse_others(agent: &Agent, dir: &Path, path: &Path, members: impl Fn(&Path)
     for (path, mode) in [(dir, 0o755), (path, 0o666), (&program, 0o755)] {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     }
-    let refused = members(&program).uid(65_534).gid(65_534).output().unwrap();
+    let refused = members(&program).uid(65_534).gid(65_534).output_in_time();
     assert_eq!(refused.status.code(), Some(1), "{refused:?}");
     agent.wait_for_line("[WARN] agent.ipc: Refusing client: user id 65534");
 }

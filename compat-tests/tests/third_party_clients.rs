@@ -10,7 +10,7 @@ use std::{
 };
 
 use compat_tests::{
-    process::{BOTH, Kind},
+    process::{BOTH, BUILD, InTime as _, Kind, not_run},
     rpc::{Agent, Net},
 };
 
@@ -60,8 +60,7 @@ fn run(program: Kind, interpreter: &Path, script: &Path, cache: &Path) -> Vec<St
         .args([host, port, "s3cret"])
         .env("NODE_PATH", cache.join("node_modules"))
         .env("NODE_NO_WARNINGS", "1")
-        .output()
-        .unwrap();
+        .output_within(BUILD);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{program:?}: {output:?}\n{:?}", agent.printed());
     let octets = host.split('.').map(|octet| octet.parse::<u8>().unwrap()).collect::<Vec<_>>();
@@ -128,7 +127,7 @@ fn prepare(name: &str, steps: impl Fn(&Path) -> Vec<Command>) -> Option<PathBuf>
             Ok(output) => String::from_utf8_lossy(&output.stderr).into_owned(),
             Err(error) => error.to_string(),
         };
-        eprintln!("NOT RUN: {name} cannot be fetched: {step:?}: {failed}");
+        not_run(&format!("{name} cannot be fetched: {step:?}: {failed}"));
         return None;
     }
     fs::write(dir.join("complete"), "").unwrap();

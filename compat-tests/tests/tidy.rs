@@ -6,6 +6,8 @@ use std::{
     process::Command,
 };
 
+use compat_tests::process::InTime as _;
+
 /// Lines a file may have before its tests.
 const FILE_LINES_MAX: usize = 600;
 
@@ -95,8 +97,7 @@ fn the_library_alone_brings_few_crates() {
         .args(["tree", "--offline", "--package=ruserf", "--no-default-features"])
         .args(["--edges=normal,build", "--prefix=none", "--format={p}"])
         .current_dir(root())
-        .output()
-        .unwrap();
+        .output_in_time();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let tree = String::from_utf8(output.stdout).unwrap();
     let crates: std::collections::BTreeSet<_> =
@@ -187,11 +188,7 @@ fn call(text: &str) -> &str {
 fn no_path_of_a_build_machine_is_committed() {
     // Split, so that this file does not find itself.
     let words = [concat!("/wo", "rk/"), concat!("/ro", "ot/"), concat!("/ho", "me/")];
-    let tracked = Command::new("git")
-        .args(["ls-files", "-z"])
-        .current_dir(root())
-        .output()
-        .expect("git lists the files");
+    let tracked = Command::new("git").args(["ls-files", "-z"]).current_dir(root()).output_in_time();
     let mut found = Vec::new();
     for name in String::from_utf8_lossy(&tracked.stdout).split('\0').filter(|name| !name.is_empty())
     {
@@ -207,11 +204,7 @@ fn no_path_of_a_build_machine_is_committed() {
 
 #[test]
 fn no_build_output_is_committed() {
-    let tracked = Command::new("git")
-        .args(["ls-files", "-z"])
-        .current_dir(root())
-        .output()
-        .expect("git lists the files");
+    let tracked = Command::new("git").args(["ls-files", "-z"]).current_dir(root()).output_in_time();
     let tracked = String::from_utf8_lossy(&tracked.stdout).into_owned();
     let names: Vec<_> = tracked.split('\0').filter(|name| !name.is_empty()).collect();
     assert!(names.len() > 300, "{} files", names.len());
@@ -276,8 +269,7 @@ fn the_start_script_says_what_is_true_for_the_flags_given() {
             .args(args)
             .env("PATH", &path)
             .env("CARGO_TARGET_DIR", dir.path().join("target"))
-            .output()
-            .unwrap();
+            .output_in_time();
         String::from_utf8(output.stdout).unwrap()
     };
     let plain = run(&["-node", "a"]);
