@@ -14,7 +14,7 @@ use base64::Engine as _;
 use compat_tests::{
     agents::{Agent, loopback_net, serf_binary},
     go::go_serf_binary,
-    process::{AgentProcess, InTime as _, Kind, signal, wait_in_time},
+    process::{AgentProcess, InTime as _, Kind, Process, signal, wait_in_time},
 };
 use serde_json::{Value, json};
 
@@ -484,23 +484,18 @@ fn monitor_shows_logs_and_events_until_the_end() {
     // An agent that ends, ends its monitors.
     for program in programs() {
         let last = cluster.agents.len() - 1;
-        let mut child = Command::new(&program)
-            .args(["monitor"])
-            .env("SERF_RPC_ADDR", &cluster.rpcs[last])
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut first = [0; 1];
-        let mut stdout = child.stdout.take().unwrap();
-        stdout.read_exact(&mut first).expect("the backlog");
+        let mut command = Command::new(&program);
+        command.arg("monitor").env("SERF_RPC_ADDR", &cluster.rpcs[last]);
+        let mut monitor = Process::start(command);
+        monitor.wait_until("backlog", |out| !out.is_empty());
         drop(cluster.agents.remove(last));
-        let mut text = String::new();
-        stdout.read_to_string(&mut text).unwrap();
+        let code = monitor.wait();
+        let text = monitor.out();
         assert!(
             text.contains("Remote side ended the monitor! This usually means that the"),
             "{text}"
         );
-        assert_eq!(wait_in_time(&mut child, "monitor").code(), Some(1));
+        assert_eq!(code, Some(1));
     }
 }
 

@@ -15,7 +15,7 @@ use std::{
 use compat_tests::{
     agents::{Agent, loopback_net, serf_binary},
     go::go_serf_binary,
-    process::{self, InTime as _, wait_in_time},
+    process::{self, InTime as _, Process, wait_in_time},
 };
 use ruserf::wire::PushPull;
 use serde_json::{Value, json};
@@ -224,6 +224,33 @@ fn signals_end_an_agent_as_they_end_gos() {
         eventually("it is leaving", || log_of(dir, "twice").contains("Gracefully shutting down"));
         agent.signal("INT");
         assert_eq!(agent.wait().code(), Some(1));
+    });
+}
+
+/// Goal: a pager that ends takes no node down; Go's dies of SIGPIPE.
+#[test]
+fn a_closed_standard_output_ends_gos_agent_and_not_ours() {
+    for_both(|program, _, net| {
+        let (ip, rpc) = (format!("{net}1"), format!("{net}1:7373"));
+        let mut command = Command::new(program);
+        command.args(["agent", "-node", "piped", "-bind", &ip, "-rpc-addr", &rpc]);
+        command.args(["-log-level", "debug"]);
+        // It closes within the banner.
+        let mut agent = Process::start_reading(command, 100);
+        if program != serf_binary() {
+            assert_eq!(agent.wait_status().signal(), Some(13));
+            return;
+        }
+        let serf = |args: &[&str]| {
+            Command::new(program).args(args).env("SERF_RPC_ADDR", &rpc).output_in_time()
+        };
+        eventually("it answers", || serf(&["members"]).status.success());
+        for _ in 0..20 {
+            assert!(serf(&["event", "-coalesce=false", "logged"]).status.success());
+        }
+        assert!(serf(&["members"]).status.success());
+        agent.signal("INT");
+        assert_eq!(agent.wait(), Some(0));
     });
 }
 

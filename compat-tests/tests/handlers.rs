@@ -330,7 +330,13 @@ fn output_and_end_of_a_script_have_the_effects_they_have_with_go() {
     let expected =
         ["background", "binary", "both", "error", "input", "largest", "out", "slow", "two"];
     assert_eq!(answered, expected.into());
-    let [go, ours] = agents.each_ref().map(|agent| of_scripts(&agent.printed()));
+    let [go, mut ours] = agents.each_ref().map(|agent| of_scripts(&agent.printed()));
+    // Ours repeats the reason where people see it.
+    let reasons: Vec<_> = ours.extract_if(.., |line| line.contains("the last line it")).collect();
+    assert_eq!(
+        reasons,
+        ["[ERR] agent: Script 'echo no; exit 3' failed, the last line it printed: no"]
+    );
     assert_eq!(go, ours, "left: Go, right: ours");
     let log = ours.into_iter().collect::<Vec<_>>().join("\n");
     for part in [

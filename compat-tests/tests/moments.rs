@@ -154,12 +154,16 @@ impl Hit {
         let mut command = Command::new(Kind::Ours.program());
         if matches!(self.how, How::Ignored) {
             command = Command::new("/bin/sh");
-            command.args(["-c", "trap '' INT; exec \"$0\" \"$@\""]).arg(Kind::Ours.program());
+            command.args(["-c", "trap '' INT; echo; exec \"$0\" \"$@\""]).arg(Kind::Ours.program());
         }
         let addr = if matches!(self.how, How::Closed) { &proxy.addr } else { rpc };
         command.args(args).env("SERF_RPC_ADDR", addr);
         let limit = if let How::Unread(limit) = self.how { limit } else { u64::MAX };
         let mut process = Process::start_reading(command, limit);
+        if matches!(self.how, How::Ignored) {
+            // Before the shell has set its trap, the signal ends the shell.
+            process.wait_until("line of the shell", |out| !out.is_empty());
+        }
         thread::sleep(Duration::from_millis(self.after));
         match self.how {
             How::Signal(name, _) => signal(process.pid(), name),

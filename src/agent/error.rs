@@ -44,7 +44,7 @@ error_texts! {
         Self::File(text) => "{text}";
         Self::Driver(error) => "{error}";
         Self::Rpc(text) => "Error starting RPC listener: {text}";
-        Self::Join(error) => "{error}";
+        Self::Join(error) => "{}", error.go_text();
     }
 }
 
