@@ -122,7 +122,7 @@ fn without_a_bug_no_rule_is_broken() {
     let runs: Vec<_> = SCENES.iter().flat_map(|scene| SEEDS.map(|seed| (*scene, seed))).collect();
     let broken: Vec<Broken> = in_parallel(&runs, |(scene, seed)| {
         let found = run(*scene, *seed, None);
-        (!found.is_empty()).then(|| Broken { scene: *scene, seed: *seed, found })
+        (!found.is_empty()).then_some(Broken { scene: *scene, seed: *seed, found })
     });
     assert!(broken.is_empty(), "{broken:#?}");
 }

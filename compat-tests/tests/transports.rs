@@ -215,7 +215,7 @@ async fn forms_a_cluster<T: Transport, F: Future<Output = T>>(make: impl Fn() ->
         let builder = Serf::builder(Config::local(name)).bind(any());
         nodes.push(builder.start_on(make().await).await.expect("a node"));
     }
-    let [a, b, c] = <[Serf; 3]>::try_from(nodes).ok().expect("three");
+    let [a, b, c] = <[Serf; 3]>::try_from(nodes).expect("three");
     let seed = [a.addresses().advertised.to_string()];
     for node in [&b, &c] {
         assert_eq!(node.join(&seed).await.expect("a join"), 1);

@@ -105,7 +105,7 @@ fn check_record(record: Option<&message::MemberRecord<'_>>) -> Result<(), Refusa
 fn check_key_response(response: &message::NodeKeyResponse<'_>) -> Result<(), Refusal> {
     bytes_at_most(response.message, KEY_MESSAGE_BYTES_MAX)?;
     let keys = response.keys.0.iter().chain([&response.primary_key]);
-    keys.map(|key| bytes_at_most(key, KEY_TEXT_BYTES_MAX)).collect()
+    keys.try_for_each(|key| bytes_at_most(key, KEY_TEXT_BYTES_MAX))
 }
 
 fn node(name: &[u8]) -> Result<(), Refusal> {

@@ -251,9 +251,9 @@ impl State {
         }
         let trusted = match query.asker {
             Asker::User => true,
-            Asker::Keys(_) => self.members.get(&from).is_some_and(is_alive),
+            Asker::Keys(_) => self.members.get(from).is_some_and(is_alive),
             Asker::Vote => {
-                self.members.get(&from).is_some_and(|e| is_alive(e) && speaks(e, origin))
+                self.members.get(from).is_some_and(|e| is_alive(e) && speaks(e, origin))
             }
         };
         if !trusted {

@@ -81,7 +81,7 @@ impl Run {
         match op % 16 {
             0..=4 => {
                 self.engine.handle_packet(now, from, data);
-                if op % 2 == 0 {
+                if op.is_multiple_of(2) {
                     self.engine.handle_queued(now);
                 }
                 return true;
@@ -142,7 +142,7 @@ impl Run {
     }
 
     fn wait(&mut self, unit: Duration, data: &[u8]) {
-        self.now = self.now + unit * u32::from(data.first().copied().unwrap_or(1));
+        self.now += unit * u32::from(data.first().copied().unwrap_or(1));
         self.engine.handle_timeout(self.now);
     }
 
