@@ -104,7 +104,7 @@ fn check_record(record: Option<&message::MemberRecord<'_>>) -> Result<(), Refusa
 
 fn check_key_response(response: &message::NodeKeyResponse<'_>) -> Result<(), Refusal> {
     bytes_at_most(response.message, KEY_MESSAGE_BYTES_MAX)?;
-    let keys = response.keys.0.iter().chain([&response.primary_key]);
+    let mut keys = response.keys.0.iter().chain([&response.primary_key]);
     keys.try_for_each(|key| bytes_at_most(key, KEY_TEXT_BYTES_MAX))
 }
 

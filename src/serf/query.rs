@@ -252,9 +252,7 @@ impl State {
         let trusted = match query.asker {
             Asker::User => true,
             Asker::Keys(_) => self.members.get(from).is_some_and(is_alive),
-            Asker::Vote => {
-                self.members.get(from).is_some_and(|e| is_alive(e) && speaks(e, origin))
-            }
+            Asker::Vote => self.members.get(from).is_some_and(|e| is_alive(e) && speaks(e, origin)),
         };
         if !trusted {
             self.stats.ignored_responses += 1;

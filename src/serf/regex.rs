@@ -23,6 +23,7 @@ use crate::base::Instant;
 #[derive(Clone, Debug)]
 pub(crate) struct Regex(Arc<Program>);
 
+#[cfg(any(test, feature = "agent"))]
 impl Regex {
     /// Compiles an expression of our own side; `None` if Go would not compile it.
     pub(crate) fn compile(expr: &[u8]) -> Option<Self> {
