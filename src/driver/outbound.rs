@@ -90,8 +90,9 @@ impl Outgoing {
 
 /// Messages of this size are sealed for each peer.
 const SMALL_BYTES_MAX: usize = 16 * KIB;
-/// 96 MiB: the engine gives few different ones of this size at a time.
-const BYTES_MAX: usize = 96 * 1024 * KIB;
+/// 64 MiB, counted by what is sealed: two of the largest at least in part, since peers that read
+/// slowly may hold the last one when the next is made.
+const BYTES_MAX: usize = 64 * 1024 * KIB;
 const KIB: usize = 1024;
 
 #[cfg(test)]

@@ -18,6 +18,8 @@ pub(super) struct Answers {
     sending: BTreeMap<AnswerId, (usize, usize)>,
     sending_bytes: usize,
     next: u64,
+    /// Of the last answer: its state of the layer above.
+    user_bytes: usize,
     /// When hosts, by hash, have their whole allowance again; empty until the first asks.
     whole_at: Vec<Instant>,
 }
@@ -63,18 +65,37 @@ impl Answers {
         (same || (pressed && now - last.encoded < age_max)).then_some(last)
     }
 
-    /// Whether a host may be given as much as the last answer: compressing and sealing it is work
-    /// for each stream.
-    pub(super) fn allow(&mut self, now: Instant, host_hash: u64, bytes: usize) -> bool {
-        self.whole_at.resize(HOSTS, Instant::ZERO);
-        let slot = host_hash as usize % HOSTS;
-        let Some(whole_at) = self.whole_at.get_mut(slot) else { return true };
-        let later = (*whole_at).max(now) + NANOS_PER_BYTE * bytes as u32;
+    /// Whether a host may be given an answer of a table of so many bytes, before the work of
+    /// encoding it: compressing and sealing it is work for each stream, too.
+    pub(super) fn allow(&mut self, now: Instant, host_hash: u64, table: usize) -> bool {
+        let later = self.later(now, host_hash, table.saturating_add(self.user_bytes));
         let allowed = later - now <= NANOS_PER_BYTE * BYTES_AT_ONCE;
         if allowed {
-            *whole_at = later;
+            self.set_whole_at(host_hash, later);
         }
         allowed
+    }
+
+    /// Charges a host that was allowed an answer for what it has beyond what was expected.
+    pub(super) fn charge(&mut self, now: Instant, host_hash: u64, table: usize, answer: &Answer) {
+        let user_bytes = answer.message.len() - answer.user_at;
+        let unforeseen = answer.message.len().saturating_sub(table + self.user_bytes);
+        self.user_bytes = user_bytes;
+        let later = self.later(now, host_hash, unforeseen);
+        self.set_whole_at(host_hash, later);
+    }
+
+    /// When a host that is given so much has its whole allowance again.
+    fn later(&self, now: Instant, host_hash: u64, bytes: usize) -> Instant {
+        let whole_at = self.whole_at.get(host_hash as usize % HOSTS).copied();
+        whole_at.unwrap_or(Instant::ZERO).max(now) + NANOS_PER_BYTE * bytes as u32
+    }
+
+    fn set_whole_at(&mut self, host_hash: u64, at: Instant) {
+        self.whole_at.resize(HOSTS, Instant::ZERO);
+        if let Some(whole_at) = self.whole_at.get_mut(host_hash as usize % HOSTS) {
+            *whole_at = at;
+        }
     }
 
     /// An answer made anew; kept from [`Answers::begin`] on.
@@ -135,4 +156,4 @@ const BYTES_AT_ONCE: u32 = 64 * 1024 * 1024;
 const NANOS_PER_BYTE: Duration = Duration::from_nanos(120);
 const HOSTS: usize = 256;
 /// Bytes of distinct answers on their way at once, before streams share one that is not the newest.
-const SENDING_BYTES_MAX: usize = 64 * 1024 * 1024;
+const SENDING_BYTES_MAX: usize = 24 * 1024 * 1024;

@@ -107,9 +107,8 @@ impl Swim {
         host: &mut dyn Host,
     ) -> Result<Answer, Error> {
         // What is too large for certain costs each of many requests no encoding.
-        let names =
-            self.table.rows_unordered().map(|row| row.record.name.len() + row.record.meta.len());
-        if let Some(reason) = too_large(names.sum(), 0) {
+        let least = self.state_bytes_min();
+        if let Some(reason) = too_large(least, 0) {
             return Err(Error::Peer(reason));
         }
         let mut user_state = Vec::new();
@@ -120,9 +119,7 @@ impl Swim {
             return Ok(answer.clone());
         }
         let rows = Rows { rows: self.table.rows(), left: self.table.len() };
-        let varying = |row: &Row| row.record.name.len() + row.record.meta.len();
-        let size: usize = self.table.rows_unordered().map(|row| ROW_BYTES + varying(row)).sum();
-        let least = size - self.table.len() * (ROW_BYTES - ROW_BYTES_MIN);
+        let size = self.table.bytes() + self.table.len() * ROW_BYTES;
         if let Some(reason) = too_large(least, user_state.len()) {
             return Err(Error::Peer(reason)); // found without the work of encoding it
         }
@@ -133,6 +130,11 @@ impl Swim {
         }
         self.stats.local_state_bytes = message.len() as u64;
         Ok(self.answers.make(&state, message.into()))
+    }
+
+    /// Bytes that our state has at least, known without encoding it.
+    pub(super) fn state_bytes_min(&self) -> usize {
+        self.table.bytes() + self.table.len() * ROW_BYTES_MIN
     }
 
     /// Takes over a peer's state. Go: `mergeRemoteState`.

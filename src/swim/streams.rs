@@ -230,14 +230,17 @@ impl Swim {
             return self.close(id);
         }
         let host_hash = self.table.hash_of(&from.ip().to_canonical());
-        match self.local_state(now, state.join, host) {
-            Ok(answer) if !self.answers.allow(now, host_hash, answer.message.len()) => {
-                if self.logs.push_pulls.admit(now) {
-                    error!(target: "memberlist", "Too many push/pull requests from={from}");
-                }
-                return self.close(id);
+        // Before the work of encoding it.
+        let table_bytes = self.state_bytes_min();
+        if !self.answers.allow(now, host_hash, table_bytes) {
+            if self.logs.push_pulls.admit(now) {
+                error!(target: "memberlist", "Too many push/pull requests from={from}");
             }
+            return self.close(id);
+        }
+        match self.local_state(now, state.join, host) {
             Ok(answer) => {
+                self.answers.charge(now, host_hash, table_bytes, &answer);
                 self.answers.begin(&answer);
                 self.inbound_push_pulls += 1;
                 self.reply(now, id, from, answer.message, Some(answer.id));

@@ -39,6 +39,10 @@ impl Record {
         }
     }
 
+    fn bytes(&self) -> usize {
+        self.name.len() + self.meta.len()
+    }
+
     /// Whether the node checks the CRC of packets.
     pub(super) fn checks_crc(&self) -> bool {
         self.vsn.get(1).is_some_and(|max| *max >= CRC_VERSION)
@@ -134,6 +138,8 @@ pub(super) struct Table {
     lately_dead: BTreeMap<(Instant, u32), ()>,
     /// Rows by state: alive, suspect, dead, left.
     counts: [usize; 4],
+    /// Bytes of all names and metas.
+    bytes: usize,
     generation: u64,
     /// Slots by address; made when first asked for.
     addrs: Option<HashTable<u32>>,
@@ -157,6 +163,7 @@ impl Table {
             live: Vec::new(),
             lately_dead: BTreeMap::new(),
             counts: [0; 4],
+            bytes: 0,
             generation: 0,
             addrs: None,
             addrs_shared: false,
@@ -176,6 +183,11 @@ impl Table {
     /// Grows whenever a row may have changed, come or gone.
     pub(super) fn generation(&self) -> u64 {
         self.generation
+    }
+
+    /// Bytes of all names and metas: what rows differ in.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     fn count(&mut self, state: NodeStateKind, by: isize) {
@@ -223,7 +235,9 @@ impl Table {
             self.unindex_addr(slot);
         }
         if let Some(row) = self.get_mut(slot) {
-            row.record = record;
+            let after = record.bytes();
+            let before = std::mem::replace(&mut row.record, record).bytes();
+            self.bytes = self.bytes + after - before;
         }
         if moved {
             self.index_addr(slot);
@@ -265,6 +279,7 @@ impl Table {
     /// `aliveNode`.
     pub(super) fn insert(&mut self, record: Arc<Record>, rng: &mut Rng) -> u32 {
         let hash = self.hash.hash_one(&*record.name);
+        self.bytes += record.bytes();
         let row = Row {
             record,
             state_change: Instant::ZERO,
@@ -364,11 +379,6 @@ impl Table {
         self.live.len()
     }
 
-    /// Every row in the order of memory, where the order does not matter.
-    pub(super) fn rows_unordered(&self) -> impl Iterator<Item = &Row> {
-        self.rows.iter().flatten()
-    }
-
     /// Every row in probe order.
     pub(super) fn rows(&self) -> impl Iterator<Item = &Row> {
         self.order.iter().filter_map(|slot| self.get(*slot))
@@ -417,6 +427,7 @@ impl Table {
         self.unindex_addr(slot);
         let Some(row) = self.rows.get_mut(slot as usize).and_then(Option::take) else { return };
         self.count(row.state, -1);
+        self.bytes -= row.record.bytes();
         self.lately_dead.remove(&(row.state_change, slot));
         let hash = self.hash.hash_one(&*row.record.name);
         if let Ok(entry) = self.names.find_entry(hash, |known| *known == slot) {

@@ -4,7 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{
     io::{AsyncWrite, AsyncWriteExt},
-    sync::{OwnedRwLockWriteGuard, OwnedSemaphorePermit, RwLock, Semaphore, mpsc},
+    sync::{
+        OwnedRwLockReadGuard, OwnedRwLockWriteGuard, OwnedSemaphorePermit, RwLock, Semaphore, mpsc,
+    },
 };
 
 /// Encoded frames on their way to a client's socket. Clones share it.
@@ -43,6 +45,12 @@ pub(super) struct Share {
     all: OwnedSemaphorePermit,
 }
 
+/// Room for a record.
+pub(super) struct Place {
+    _turn: OwnedRwLockReadGuard<()>,
+    own: OwnedSemaphorePermit,
+}
+
 /// No record goes out while it is held.
 pub(super) type Turn = OwnedRwLockWriteGuard<()>;
 
@@ -59,13 +67,17 @@ impl Outbox {
         Arc::clone(&self.turn).write_owned().await
     }
 
-    /// Sends a record once there is room and no request has the turn. Cancel-safe: a record that
-    /// was not sent is still there. False: the client is gone.
-    pub(super) async fn record(&self, record: &mut Vec<u8>) -> bool {
+    /// Waits until there is room for a record and no request has the turn; what is to be sent is
+    /// encoded only then. Cancel-safe.
+    pub(super) async fn place(&self, bytes: usize) -> Place {
         // In this order, or the record would keep room from an answer that it waits for.
-        let _turn = self.turn.read().await;
-        let own = self.room(record.len()).await;
-        self.put(std::mem::take(record), own, None)
+        let turn = Arc::clone(&self.turn).read_owned().await;
+        Place { _turn: turn, own: self.room(bytes).await }
+    }
+
+    /// Sends a record. False: the client is gone.
+    pub(super) fn record(&self, place: Place, record: Vec<u8>) -> bool {
+        self.put(record, place.own, None)
     }
 
     /// Sends answers; they go before any record that has not been sent.
@@ -142,7 +154,7 @@ pub(super) async fn write(mut output: Box<dyn AsyncWrite + Send + Unpin>, mut fr
 /// Bytes that a client may leave unread before its requests wait, and its records.
 pub(super) const OWN_BYTES_MAX: usize = 16 << 10;
 /// Bytes of larger answers that wait for all clients together.
-pub(super) const ANSWERS_BYTES_MAX: usize = 64 << 20;
+pub(super) const ANSWERS_BYTES_MAX: usize = 32 << 20;
 /// What a frame costs beside its bytes.
 const FRAME_BYTES: usize = 64;
 /// Time that a client has to read a large answer, and a second more for each MiB.

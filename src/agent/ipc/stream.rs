@@ -8,19 +8,22 @@ use std::{
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
-use super::{Filter, outbox::Outbox};
+use super::{
+    Filter,
+    outbox::{OWN_BYTES_MAX, Outbox},
+};
 use crate::{
     base::{printable, short_list},
     driver::{Event, EventStream, Query, QueryHandle},
     msgpack::{Dialect, Writer},
     rpc::{
-        encode, encode_members,
+        encode, encode_members, members_bytes_max,
         protocol::{
             Blob, LogRecord, PENDING_QUERIES_MAX, QueryEventRecord, QueryRecord, ResponseHeader,
             STREAM_QUEUE, UserEventRecord,
         },
     },
-    serf::{MemberEvent, QueryUpdate},
+    serf::{Member, MemberEvent, QueryUpdate},
 };
 
 /// Queries delivered to one connection that it may still answer.
@@ -74,24 +77,23 @@ pub(super) async fn events(
     pending: Arc<PendingQueries>,
     client: Arc<str>,
 ) {
-    let mut waiting = Waiting { events: VecDeque::new(), lost: 0, client };
-    let mut frame = Vec::new();
+    let mut waiting = Waiting { events: VecDeque::new(), begun: 0, lost: 0, client };
     loop {
-        while frame.is_empty()
-            && let Some(event) = waiting.pop()
-        {
-            frame = event_frame(&event, seq, &pending).unwrap_or_default();
-        }
+        let next = waiting.next();
+        let room = next.map_or(0, |part| part.bytes);
         tokio::select! {
             // While the client reads, what waits goes first, so that nothing is lost in a flood.
             biased;
-            sent = out.record(&mut frame), if !frame.is_empty() => {
-                if !sent {
+            place = out.place(room), if next.is_some() => {
+                let frame = waiting.take(next.unwrap_or_default(), seq, &pending);
+                if !out.record(place, frame) {
                     return;
                 }
             }
             event = events.recv() => match event {
                 Some(Event::Lagged(lost)) => waiting.lose(lost),
+                // Serf's own queries are answered by the node.
+                Some(Event::Query(query)) if query.name().starts_with("_serf_") => {}
                 // One record for the stream, however many filters let the event through.
                 Some(event) if filters.iter().any(|filter| filter.matches(&event)) => {
                     waiting.push(event);
@@ -101,19 +103,19 @@ pub(super) async fn events(
             },
         }
     }
-    while !frame.is_empty() && out.record(&mut frame).await {
-        frame = loop {
-            let Some(event) = waiting.pop() else { return };
-            if let Some(frame) = event_frame(&event, seq, &pending) {
-                break frame;
-            }
-        };
+    while let Some(part) = waiting.next() {
+        let place = out.place(part.bytes).await;
+        if !out.record(place, waiting.take(part, seq, &pending)) {
+            return;
+        }
     }
 }
 
 /// Events that a client has yet to take.
 struct Waiting {
     events: VecDeque<Event>,
+    /// Members of the first event that are sent already.
+    begun: usize,
     /// Since all was well.
     lost: u64,
     client: Arc<str>,
@@ -135,26 +137,75 @@ impl Waiting {
         self.lost = self.lost.saturating_add(count);
     }
 
-    fn pop(&mut self) -> Option<Event> {
-        let event = self.events.pop_front();
+    /// What the next record holds: an event, or as many of its members as a client may leave
+    /// unread.
+    fn next(&self) -> Option<Part> {
+        let (bytes, members) = match self.events.front()? {
+            Event::Member(MemberEvent { members, .. }) => {
+                let (mut bytes, mut count) = (0, 0);
+                for member in members.get(self.begun..).unwrap_or_default() {
+                    let more = members_bytes_max(std::iter::once(&**member));
+                    if count > 0 && bytes + more > OWN_BYTES_MAX - RECORD_BYTES {
+                        break;
+                    }
+                    (bytes, count) = (bytes + more, count + 1);
+                }
+                (bytes, count)
+            }
+            Event::User(event) => (event.name.len() + event.payload.len(), 0),
+            Event::Query(query) => (query.name().len() + query.payload().len(), 0),
+            Event::Lagged(_) => (0, 0),
+        };
+        Some(Part { bytes: bytes + RECORD_BYTES, members })
+    }
+
+    /// The record of that part.
+    fn take(&mut self, part: Part, seq: u64, pending: &PendingQueries) -> Vec<u8> {
+        let mut out = record(seq);
+        let Some(event) = self.events.front() else { return out };
+        let end = self.begun + part.members;
+        let (whole, members) = match event {
+            Event::Member(MemberEvent { members, .. }) => {
+                (end >= members.len(), members.get(self.begun..end).unwrap_or_default())
+            }
+            Event::User(_) | Event::Query(_) | Event::Lagged(_) => (true, Default::default()),
+        };
+        encode_event(event, members, pending, &mut out);
+        self.begun = end;
+        if whole {
+            self.begun = 0;
+            self.events.pop_front();
+        }
         if self.events.is_empty() && self.lost > 0 {
             let (client, lost) = (&self.client, std::mem::take(&mut self.lost));
             warn!(target: "agent.ipc", "Dropped {lost} events to ipc.client: {client}");
         }
-        event
+        out
     }
 }
 
-fn event_frame(event: &Event, seq: u64, pending: &PendingQueries) -> Option<Vec<u8>> {
-    let mut out = record(seq);
+/// Of an event: what one record says, in bytes at most.
+#[derive(Clone, Copy, Default)]
+struct Part {
+    bytes: usize,
+    members: usize,
+}
+
+/// Appends an event; of a change of members these.
+fn encode_event(
+    event: &Event,
+    members: &[Arc<Member>],
+    pending: &PendingQueries,
+    out: &mut Vec<u8>,
+) {
     match event {
-        Event::Member(MemberEvent { kind, members }) => {
-            let mut writer = Writer::with_dialect(&mut out, Dialect::Rpc);
+        Event::Member(MemberEvent { kind, .. }) => {
+            let mut writer = Writer::with_dialect(out, Dialect::Rpc);
             writer.map(2);
             writer.str("Event");
             writer.str(kind.to_string());
             writer.str("Members");
-            encode_members(members.iter().map(|member| &**member), &mut out);
+            encode_members(members.iter().map(|member| &**member), out);
         }
         Event::User(event) => encode(
             &UserEventRecord {
@@ -164,10 +215,8 @@ fn event_frame(event: &Event, seq: u64, pending: &PendingQueries) -> Option<Vec<
                 payload: Blob(event.payload.to_vec()),
                 coalesce: event.coalesce,
             },
-            &mut out,
+            out,
         ),
-        // Serf's own queries are answered by the node.
-        Event::Query(query) if query.name().starts_with("_serf_") => return None,
         Event::Query(query) => encode(
             &QueryEventRecord {
                 event: "query".to_owned(),
@@ -176,11 +225,10 @@ fn event_frame(event: &Event, seq: u64, pending: &PendingQueries) -> Option<Vec<
                 name: query.name().to_owned(),
                 payload: Blob(query.payload().to_vec()),
             },
-            &mut out,
+            out,
         ),
-        Event::Lagged(_) => return None,
+        Event::Lagged(_) => {}
     }
-    Some(out)
 }
 
 /// Delivers the log.
@@ -190,13 +238,16 @@ pub(super) async fn log(
     seq: u64,
     out: Outbox,
 ) {
-    for line in backlog {
-        if !out.record(&mut log_frame(&line, seq)).await {
+    let mut backlog = backlog.into_iter();
+    loop {
+        let Some(line) = (match backlog.next() {
+            Some(line) => Some(line),
+            None => lines.recv().await,
+        }) else {
             return;
-        }
-    }
-    while let Some(line) = lines.recv().await {
-        if !out.record(&mut log_frame(&line, seq)).await {
+        };
+        let place = out.place(line.len() + RECORD_BYTES).await;
+        if !out.record(place, log_frame(&line, seq)) {
             return;
         }
     }
@@ -226,20 +277,61 @@ pub(super) async fn query(mut query: QueryHandle, acked: Option<String>, seq: u6
                 break;
             }
         };
+        let place = out.place(from.len() + payload.len() + RECORD_BYTES).await;
         let mut frame = record(seq);
         encode(&QueryRecord { r#type: kind.to_owned(), from, payload: Blob(payload) }, &mut frame);
-        if !out.record(&mut frame).await {
+        if !out.record(place, frame) {
             return;
         }
     }
+    let place = out.place(RECORD_BYTES).await;
     let mut frame = record(seq);
     encode(&QueryRecord { r#type: "done".to_owned(), ..QueryRecord::default() }, &mut frame);
     // The client may be gone, and nobody else asked.
-    let _ = out.record(&mut frame).await;
+    let _ = out.record(place, frame);
 }
 
 fn record(seq: u64) -> Vec<u8> {
     let mut out = Vec::new();
     encode(&ResponseHeader { seq, error: String::new() }, &mut out);
     out
+}
+
+/// Bytes of a record beside its names, payload or members.
+const RECORD_BYTES: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::serf::{MemberEventKind, MemberStatus};
+
+    /// A change of many members comes in records that a client may leave unread, each encoded when
+    /// there is room for it.
+    #[test]
+    fn change_of_many_members_goes_out_in_parts() {
+        const MEMBERS: usize = 1_000;
+        let member = |i| {
+            Arc::new(Member {
+                name: format!("member-{i}").into(),
+                addr: [127, 0, 0, 4].into(),
+                port: 7946,
+                tags: [("tag", "v".repeat(200))].into_iter().collect(),
+                status: MemberStatus::Alive,
+                vsn: [1, 5, 2, 2, 5, 5],
+            })
+        };
+        let members = (0..MEMBERS).map(member).collect();
+        let mut waiting =
+            Waiting { events: VecDeque::new(), begun: 0, lost: 0, client: "c".into() };
+        waiting.push(Event::Member(MemberEvent { kind: MemberEventKind::Join, members }));
+        let (mut count, mut records) = (0, 0);
+        while let Some(part) = waiting.next() {
+            count += part.members;
+            records += 1;
+            let record = waiting.take(part, 7, &PendingQueries::default());
+            assert!(record.len() <= part.bytes && part.bytes <= OWN_BYTES_MAX, "{}", record.len());
+        }
+        assert_eq!(count, MEMBERS);
+        assert!((10..200).contains(&records), "{records}");
+    }
 }

@@ -81,9 +81,9 @@ error_texts! {
 
 impl std::error::Error for TransformError {}
 
-/// Most names or left members in one push/pull: a bound on memory, far above the rows
-/// that a push/pull may carry.
-pub(crate) const PUSH_PULL_ITEMS_MAX: usize = crate::wire::limits::PUSH_PULL_ROWS_MAX;
+/// Most names, and most left members, in one push/pull: a state of 20 MiB has room for no more
+/// names of 32 bytes. Shorter ones are cheap to send and cost the memory of an entry each.
+pub(crate) const PUSH_PULL_ITEMS_MAX: usize = 524_288;
 /// Most ring slots in one push/pull; Go sends 512.
 pub(crate) const PUSH_PULL_SLOTS_MAX: usize = 65_536;
 /// Most events in the ring of one push/pull; an honest ring holds a few thousand.

@@ -379,3 +379,21 @@ fn vector(name: &str) -> Vector {
 fn vectors() -> Vec<serde_json::Value> {
     serde_json::from_str(include_str!("../../../testdata/serf.json")).unwrap()
 }
+
+/// Names of a byte that compress to nothing do not cost the memory of an entry each without end.
+#[test]
+fn names_of_a_push_pull_are_bounded() {
+    let message = |statuses: usize, left: usize| {
+        let state = PushPull {
+            status_ltimes: vec![(&b"x"[..], LamportTime(5)); statuses],
+            left_members: vec![b"x"; left],
+            ..PushPull::default()
+        };
+        let mut out = Vec::new();
+        MsgpackTransform.encode_message(&Message::PushPull(state), &mut out);
+        MsgpackTransform.decode_message(&out).is_ok()
+    };
+    assert!(message(PUSH_PULL_ITEMS_MAX, PUSH_PULL_ITEMS_MAX));
+    assert!(!message(PUSH_PULL_ITEMS_MAX + 1, 0));
+    assert!(!message(0, PUSH_PULL_ITEMS_MAX + 1));
+}

@@ -129,7 +129,8 @@ async fn large_answers_that_nobody_reads_cost_a_bounded_price() {
     assert!(waits(&mut third).await, "all clients share");
     // Small answers and records of others pass.
     let (small, mut small_frames) = Outbox::new(Arc::clone(&admission.answers));
-    assert!(small.answer(vec![0; 1_000], None).await && small.record(&mut vec![0; 1_000]).await);
+    assert!(small.answer(vec![0; 1_000], None).await);
+    assert!(small.record(small.place(1_000).await, vec![0; 1_000]));
     drop(second);
     drop(frames.recv().await.unwrap());
     assert!(third.await);
@@ -140,8 +141,9 @@ async fn large_answers_that_nobody_reads_cost_a_bounded_price() {
 async fn records_wait_for_the_answer_to_the_request_that_caused_them() {
     let (out, mut frames) = Outbox::new(Admission::new(64).answers.clone());
     let turn = out.turn().await;
-    let (records, mut record) = (out.clone(), b"record".to_vec());
-    let sent = tokio::spawn(async move { records.record(&mut record).await });
+    let records = out.clone();
+    let sent = async move { records.record(records.place(6).await, b"record".to_vec()) };
+    let sent = tokio::spawn(sent);
     tokio::time::sleep(Duration::from_millis(20)).await;
     assert!(out.answer(b"answer".to_vec(), None).await);
     drop(turn);

@@ -171,3 +171,21 @@ fn odd_rings_are_read_by_the_time_in_the_slot() {
     merge(&mut node, &PushPull { events, ..PushPull::default() }, false);
     assert_eq!(node.events(), ["user 700 e ", "user 699 e "]);
 }
+
+/// A name that comes again and again costs what it costs once.
+#[test]
+fn names_that_come_many_times_are_looked_up_once() {
+    let mut node = Node::new("me");
+    let many = vec![(&b"x"[..], LamportTime(4)); 10_000];
+    let state =
+        PushPull { status_ltimes: many, left_members: vec![b"y"; 10_000], ..PushPull::default() };
+    merge(&mut node, &state, false);
+    let looked_up =
+        node.state.actions.iter().filter(|action| matches!(action, Action::Recheck(_))).count();
+    assert_eq!(looked_up, 1);
+    // Nor does a later state that says the same.
+    merge(&mut node, &state, false);
+    let looked_up =
+        node.state.actions.iter().filter(|action| matches!(action, Action::Recheck(_))).count();
+    assert_eq!(looked_up, 1);
+}
