@@ -16,7 +16,7 @@ use crate::go::{GoPeer, base64, bytes};
 /// What plays a role.
 #[derive(Clone, Debug)]
 pub struct Program {
-    /// What the matrix calls it.
+    /// What the matrix calls it; [`OURS`] is ours.
     pub title: String,
     /// The executable.
     pub path: PathBuf,
@@ -24,6 +24,9 @@ pub struct Program {
     /// and newer).
     pub labels: bool,
 }
+
+/// The title of our program.
+pub const OURS: &str = "Rust";
 
 /// One row of the matrix. The first program starts what happens: it joins, sends and asks.
 pub struct Scenario {

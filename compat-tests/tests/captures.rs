@@ -13,7 +13,7 @@ use std::{
 use compat_tests::{
     bare::{Roles, bare_scenarios},
     go,
-    matrix::{Program, scenarios},
+    matrix::{OURS, Program, scenarios},
 };
 use ruserf::{
     serf::{MsgpackTransform, TransformDelegate, message::Message as SerfMessage},
@@ -70,7 +70,7 @@ fn each_program_reads_every_message_of_the_other() {
 /// Each scenario once, its Rust peers recording into a directory of its name.
 fn run_all(dir: &Path) {
     let rust = || Program {
-        title: "Rust".into(),
+        title: OURS.into(),
         path: PathBuf::from(env!("CARGO_BIN_EXE_rust_peer")),
         labels: true,
     };

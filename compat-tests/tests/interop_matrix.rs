@@ -13,7 +13,7 @@ use std::{
 use compat_tests::{
     bare::{Roles, bare_scenarios},
     go,
-    matrix::{Program, scenarios},
+    matrix::{OURS, Program, scenarios},
     process::{BUILD, InTime as _},
 };
 
@@ -131,7 +131,7 @@ fn run_bare(older: &[&str]) {
 
 fn rust() -> Program {
     let path = PathBuf::from(env!("CARGO_BIN_EXE_rust_peer"));
-    Program { title: "Rust".into(), path, labels: true }
+    Program { title: OURS.into(), path, labels: true }
 }
 
 fn newest() -> Program {

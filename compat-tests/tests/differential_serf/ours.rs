@@ -91,8 +91,13 @@ impl Ours {
 
     /// A datagram, of a stranger unless it answers a query.
     pub(crate) fn packet(&mut self, bytes: &[u8]) {
+        self.packet_from(sender(bytes), bytes);
+    }
+
+    /// A datagram of somebody.
+    pub(crate) fn packet_from(&mut self, from: SocketAddr, bytes: &[u8]) {
         let sealed = self.seal(bytes);
-        self.engine.handle_packet(self.now, sender(bytes), &sealed);
+        self.engine.handle_packet(self.now, from, &sealed);
         self.engine.handle_queued(self.now);
         self.drain();
     }

@@ -37,13 +37,13 @@ impl View {
         let (mut gossip, mut about_self, mut direct) = (Vec::new(), Vec::new(), Vec::new());
         let mut acks = Vec::new();
         for (to, packet) in &sent.packets {
-            // Own acks and answers go through Go's socket; ours stay inside.
-            if to == own_addr {
-                continue;
-            }
             let mut parts = Vec::new();
             open(packet, &mut parts);
             let is_ack = matches!(Swim::decode(&parts[0]), Ok(Swim::Ack(_)));
+            // Own acks and answers of Serf go through Go's socket; ours stay inside.
+            if to == own_addr && !is_ack {
+                continue;
+            }
             for part in &parts {
                 match Swim::decode(part).expect("a node sends what can be read") {
                     Swim::Ack(ack) => acks.push(json!(hex::encode(ack.payload.as_slice()))),
