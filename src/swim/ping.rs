@@ -111,19 +111,28 @@ impl Swim {
         let bin = if payload.is_empty() { Bin::NIL } else { payload.as_slice().into() };
         let mut message = self.builder.take_scratch();
         Ack { seq_no: ping.seq_no, payload: bin }.encode(&mut message);
-        if !route.member && !self.budget.take_echo(self.codec.sealed_len(message.len())) {
-            message.clear();
-            Ack::encode_bare(ping.seq_no, &mut message);
-            if !self.budget.take_echo(self.codec.sealed_len(message.len())) {
-                message.clear();
-                self.stats.dropped_answers += 1;
-            }
-        }
-        if !message.is_empty() {
+        if route.member || self.fits_echo(ping.seq_no, &mut message) {
             self.answer(route, &message, host);
+        } else {
+            self.stats.dropped_answers += 1;
         }
         self.builder.put_scratch(message);
         self.builder.put_scratch(payload);
+    }
+
+    /// Shortens an ack for a stranger until it is no larger than what came: first as Go's without
+    /// a payload, then without the field.
+    fn fits_echo(&mut self, seq_no: SeqNo, ack: &mut Vec<u8>) -> bool {
+        let empty = |out: &mut Vec<u8>| Ack { seq_no, payload: Bin::NIL }.encode(out);
+        let bare = |out: &mut Vec<u8>| Ack::encode_bare(seq_no, out);
+        let shorter: [&dyn Fn(&mut Vec<u8>); 2] = [&empty, &bare];
+        let mut shorter = shorter.into_iter();
+        while !self.budget.take_echo(self.codec.sealed_len(ack.len())) {
+            let Some(encode) = shorter.next() else { return false };
+            ack.clear();
+            encode(ack);
+        }
+        true
     }
 
     /// Where the answer to a request goes: to the source that it names if that is a member's

@@ -6,6 +6,10 @@ use serde_json::Value;
 
 use super::pair::Pair;
 
+/// Row "broadcasts while more than 16 packets wait": own and relayed messages are not pruned alike,
+/// so random scripts never reach this depth. (`long_queues_are_pruned` compares relayed ones.)
+pub(crate) const QUEUE_DEPTH: u32 = 4_096;
+
 /// Row "pruned member that lives on": a member that was pruned although it lives is never listed
 /// again by Go, but by us when it says something. A script ends here.
 pub(crate) fn pruned_while_it_lives(pair: &Pair, name: &str, lives: bool) -> bool {
@@ -32,6 +36,22 @@ pub(crate) fn may_go(pair: &Pair, name: &str) -> bool {
 /// moment, while other names of the same push/pull, in random order, move it.
 pub(crate) fn refutes_amid_others(names: &[&[u8]], left: usize) -> bool {
     names.len() > 1 && names.iter().take(left).any(|name| *name == b"self")
+}
+
+/// Row "answers to pings" of the membership engine: only members get gossip and a payload above the
+/// size of the ping. A node that refuses even itself has no member to observe it.
+pub(crate) fn answers_to_strangers(
+    pair: &Pair,
+    go: &mut BTreeMap<&'static str, Value>,
+    ours: &mut BTreeMap<&'static str, Value>,
+) {
+    if pair.status("self").is_none() {
+        for topic in ["ack payload", "gossip", "own alive messages"] {
+            for view in [&mut *go, &mut *ours] {
+                view.insert(topic, Value::Array(Vec::new()));
+            }
+        }
+    }
 }
 
 /// Row "own record after a leave": Go crashes once its own tombstone is reaped. A script ends here.

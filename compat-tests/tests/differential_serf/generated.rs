@@ -88,7 +88,7 @@ impl Script {
             "tombstone_timeout_ms": self.one_of(&[86_400_000, 7_000]),
             "recent_intent_timeout_ms": self.one_of(&[300_000, 5_000]),
             "broadcast_timeout_ms": self.one_of(&[5_000, 300]),
-            "max_queue_depth": self.one_of(&[4_096, 3]),
+            "max_queue_depth": excluded::QUEUE_DEPTH,
             "serf_queue_check_interval_ms": self.one_of(&[30_000, 700]),
             "answer_ms": self.one_of(&[0, 0, 900]),
             "tags": self.one_of(&[json!({}), json!({"role": "web"}), json!({"role": "db", "dc": "x"})]),

@@ -146,6 +146,7 @@ impl Pair {
         for view in [&mut go, &mut ours] {
             excluded::order_of_reaps(view);
         }
+        excluded::answers_to_strangers(self, &mut go, &mut ours);
         if self.few_relays {
             excluded::relays(&mut go, &mut ours);
         }
