@@ -83,10 +83,8 @@
 //! # #[tokio::main]
 //! # async fn main() -> ruserf::Result<()> {
 //! # let serf = Serf::builder(Config::local("a")).bind("127.0.0.1:0").start().await?;
-//! let mut params = QueryParams::default();
-//! params.request_ack = true;
-//! params.timeout = Duration::from_secs(1);
-//! // Only where the tag matches: params.filter_tags.insert("role".into(), "^web".into());
+//! // Only where a tag matches: .filter_tag("role", "^web")
+//! let params = QueryParams::default().request_ack(true).timeout(Duration::from_secs(1));
 //! let mut query = serf.query("uptime", "", params).await?;
 //! while let Some(update) = query.recv().await {
 //!     match update {
@@ -220,36 +218,39 @@
 //!
 //! | feature | what it adds |
 //! |---|---|
-//! | `agent` (default) | the program `serf`, its RPC server and a `client` for it; brings the next two |
+//! | `agent` (default) | the program `serf` and its RPC server; brings the next three |
+//! | `client` | `client`: for the RPC of an agent, Go's or ours; without the agent |
 //! | `metrics` | counters and timings under Go's names, for any recorder of the `metrics` crate |
 //! | `serde` | serializable members and events |
 //! | `sim` | the virtual network, and the check for transforms |
 //! | `tls` | `transport::TlsTransport`: streams under TLS, with rustls |
 //! | `quic` | `transport::QuicTransport`: everything over QUIC, with quinn; brings `tls` |
-//! | `lz4` | `wire::Compression::Lz4`, for clusters of Rust nodes |
+//! | `lz4` | `Compression::Lz4`, for clusters of Rust nodes |
 //! | `memberlist` | `transport::MemberlistTransport`: the transports of the crate memberlist, on tokio or smol |
 //!
 //! Go nodes speak plain UDP and TCP, the default; the rest is for clusters of Rust nodes.
 //! A transport is given to [`Builder::start_on`].
 //!
 //! Libraries take `default-features = false`. Without tokio, or where there are no sockets (wasm32),
-//! [`serf::Engine`] is the node as a plain value: it is fed packets and the time, and gives
-//! packets and events.
-//!
-//! # Layers
-//!
-//! [`base`], [`msgpack`] → [`wire`] → [`swim`] → [`serf`] → [`transport`], [`driver`] → the agent.
-//! The first five are free of input and output. Most programs need [`driver`] and the types of
-//! [`serf`].
+//! [`engine`] has the node as a plain value: it is fed packets and the time, and gives packets and
+//! events.
 
+// What is hidden may change at any time: it is there for the tests and benchmarks beside this crate.
+#[doc(hidden)]
 pub mod base;
+#[doc(hidden)]
 pub mod msgpack;
-
+#[doc(hidden)]
 pub mod serf;
+#[doc(hidden)]
 pub mod swim;
+#[doc(hidden)]
 pub mod wire;
 
+pub mod engine;
+
 #[cfg(not(target_family = "wasm"))]
+#[doc(hidden)]
 pub mod driver;
 #[cfg(not(target_family = "wasm"))]
 pub mod transport;
@@ -257,14 +258,18 @@ pub mod transport;
 #[cfg(all(feature = "sim", not(target_family = "wasm")))]
 pub mod sim;
 
+#[cfg(all(feature = "client", not(target_family = "wasm")))]
+pub mod client;
+#[cfg(all(feature = "client", not(target_family = "wasm")))]
+#[doc(hidden)]
+pub mod rpc;
+
 #[cfg(all(feature = "agent", not(target_family = "wasm")))]
+#[doc(hidden)]
 pub mod agent;
 #[cfg(all(feature = "agent", not(target_family = "wasm")))]
+#[doc(hidden)]
 pub mod cli;
-#[cfg(all(feature = "agent", not(target_family = "wasm")))]
-pub mod client;
-#[cfg(all(feature = "agent", not(target_family = "wasm")))]
-pub mod rpc;
 
 #[cfg(not(target_family = "wasm"))]
 pub use driver::{
@@ -276,7 +281,7 @@ pub use serf::{
     AliveDelegate, CompositeDelegate, ConflictDelegate, Coordinate, Delegates, KeyOp, KeyResponse,
     LamportTime, LpeTransform, Member, MemberEvent, MemberEventKind, MemberStatus, MergeDelegate,
     MsgpackTransform, QueryId, QueryParams, QueryUpdate, ReconnectDelegate, SerfState, Tags,
-    TransformDelegate, UserEvent,
+    TransformDelegate, TransformError, UnknownStatus, UserEvent,
 };
 pub use swim::{Cidr, JoinFailure};
 pub use wire::{Compression, Keyring, KeyringError};

@@ -202,7 +202,8 @@ fn examples() -> &'static Path {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
         let built = Command::new(cargo)
-            .args(["build", "-q", "--examples", "--all-features", "--manifest-path"])
+            .args(["build", "-q", "--examples", "--all-features", "-p=ruserf", "-p=compat-tests"])
+            .arg("--manifest-path")
             .arg(manifest)
             .output_within(BUILD);
         let errors = String::from_utf8_lossy(&built.stderr);

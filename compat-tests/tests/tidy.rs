@@ -33,12 +33,13 @@ const CORE_FORBIDDEN: [&str; 10] = [
 ];
 
 /// `(module, what it may use)`: arrows point down.
-const LAYERS: [(&str, &[&str]); 12] = [
+const LAYERS: [(&str, &[&str]); 13] = [
     ("base", &[]),
     ("msgpack", &["base"]),
     ("wire", &["base", "msgpack"]),
     ("swim", &["base", "msgpack", "wire"]),
     ("serf", &["base", "msgpack", "wire", "swim"]),
+    ("engine", &["base", "swim", "serf", "wire"]),
     ("transport", &["base"]),
     ("driver", &["base", "msgpack", "wire", "swim", "serf", "transport"]),
     ("sim", &["base", "msgpack", "wire", "swim", "serf"]),

@@ -8,6 +8,7 @@ pub mod protocol;
 mod socket;
 
 pub use error::RpcError;
+#[cfg(feature = "agent")]
 pub(crate) use frame::members_bytes_max;
 pub use frame::{FrameReader, decode, encode, encode_members};
 pub(crate) use socket::tune;

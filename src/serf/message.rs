@@ -1,7 +1,7 @@
 //! Serf's messages, borrowed from the buffer they came in. Names are bytes nobody has checked.
 
 use super::LamportTime;
-use crate::msgpack::Bin;
+pub use crate::msgpack::Bin;
 
 /// Any message; the discriminant is the type byte. Go: `serf/messages.go`.
 #[derive(Clone, Debug, PartialEq)]

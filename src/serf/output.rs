@@ -92,6 +92,7 @@ pub enum QueryUpdate {
 /// How to ask a query; the default asks all, wants no acks and takes the default time.
 /// Go: `serf/query.go:QueryParam`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[must_use]
 pub struct QueryParams {
     /// Only nodes with one of these names; empty: all.
     pub filter_nodes: Vec<String>,
@@ -105,6 +106,43 @@ pub struct QueryParams {
     /// Time for answers. Zero: the default for the cluster's size, which is the gossip interval
     /// times `query_timeout_mult` times the digits of the number of nodes (6.4 s for 10 on a LAN).
     pub timeout: Duration,
+}
+
+impl QueryParams {
+    /// Asks only the node of this name, and others that were named so.
+    #[must_use]
+    pub fn filter_node(mut self, name: impl Into<String>) -> Self {
+        self.filter_nodes.push(name.into());
+        self
+    }
+
+    /// Asks only nodes whose tag `name` matches an expression; see [`QueryParams::filter_tags`].
+    #[must_use]
+    pub fn filter_tag(mut self, name: impl Into<String>, expression: impl Into<String>) -> Self {
+        self.filter_tags.insert(name.into(), expression.into());
+        self
+    }
+
+    /// Sets whether acks are wanted.
+    #[must_use]
+    pub fn request_ack(mut self, wanted: bool) -> Self {
+        self.request_ack = wanted;
+        self
+    }
+
+    /// Sets through how many other nodes each ack and answer is sent a second time.
+    #[must_use]
+    pub fn relay_factor(mut self, relays: u8) -> Self {
+        self.relay_factor = relays;
+        self
+    }
+
+    /// Sets the time for answers.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
 }
 
 /// A change of the cluster's keys, or a look at them. Keys are base64, and shown by no `Debug`.

@@ -333,11 +333,13 @@ impl Cluster {
     }
 
     /// The world below, for faults and figures that are not here.
+    #[doc(hidden)]
     pub fn world(&self) -> &World<SerfNode> {
         &self.world
     }
 
     /// The world below, to change.
+    #[doc(hidden)]
     pub fn world_mut(&mut self) -> &mut World<SerfNode> {
         &mut self.world
     }

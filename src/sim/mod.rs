@@ -1,23 +1,21 @@
 //! A deterministic simulator around the unchanged production engines: virtual time, a seeded
 //! network, faults, and rules that must hold whatever happens.
 //!
-//! - [`Cluster`]: Serf engines on a virtual network, for tests of what is built on them.
-//! - [`World`]: the same machinery for any [`Node`], in as many threads as wanted; [`SwimNode`] is
-//!   the light node for ten thousand of them.
-//! - [`Swarm`]: a cluster under a mixture of faults that a seed draws, then the recovery;
-//!   [`invariants`] says what is checked.
-//! - [`Experiment`]: how fast news spreads and deaths are found; [`theory`] says what to expect.
-//! - [`lifeguard`]: the experiments of the Lifeguard paper.
+//! [`Cluster`] runs Serf engines on a virtual network, for tests of what is built on them: it may be
+//! partitioned, lose and delay packets, and nodes crash, stall and come back.
 //!
 //! A run is reproduced by its seed: nothing in it depends on the machine, on real time or on the
 //! number of threads.
 
 mod cluster;
+#[doc(hidden)]
 pub mod command;
 mod dissemination;
 mod faults;
 mod forge;
+#[doc(hidden)]
 pub mod invariants;
+#[doc(hidden)]
 pub mod lifeguard;
 mod network;
 mod node;
@@ -28,25 +26,40 @@ mod serf_swarm;
 mod setup;
 mod shard;
 mod slot;
+#[doc(hidden)]
 pub mod svg;
 mod swarm;
+#[doc(hidden)]
 pub mod theory;
 mod trace;
 mod world;
 
 pub use cluster::{Cluster, NodeId};
+#[doc(hidden)]
 pub use dissemination::{Experiment, Happening, Measured, News, theory_for};
+#[doc(hidden)]
 pub use faults::{Fault, Plan};
-pub use network::{Link, Network, Traffic, address_of, node_at};
+pub use network::{Link, Network, Traffic};
+#[doc(hidden)]
+pub use network::{address_of, node_at};
+#[doc(hidden)]
 pub use node::{Node, Observation, ObservationKind, SerfNode, SwimNode};
+#[doc(hidden)]
 pub use oracle::{Oracle, Truth, TruthState};
+#[doc(hidden)]
 pub use serf_swarm::SerfSwarm;
+#[doc(hidden)]
 pub use setup::{ClusterSpec, WARM_UP};
+#[doc(hidden)]
 pub use slot::Counters;
+#[doc(hidden)]
 pub use swarm::{Swarm, SwarmReport, Weather};
+#[doc(hidden)]
 pub use world::{World, WorldConfig};
 
+#[doc(hidden)]
 pub use crate::base::Mutation;
+pub use crate::serf::assert_transform_conforms;
 
 /// The commit of a report: `RUSERF_COMMIT`, which the scripts set.
 fn commit() -> String {

@@ -6,7 +6,9 @@ mod hosts;
 mod net;
 #[cfg(feature = "quic")]
 mod quic;
-#[cfg(feature = "agent")]
+// The client dials; only the agent binds and advertises by name.
+#[cfg(feature = "client")]
+#[cfg_attr(not(feature = "agent"), allow(dead_code))]
 mod resolve;
 #[cfg(feature = "tls")]
 mod tls;
@@ -23,8 +25,10 @@ pub(crate) use net::listen;
 pub use net::{BindError, NetTransport, SocketKind};
 #[cfg(feature = "quic")]
 pub use quic::{QuicStream, QuicTransport};
+#[cfg(feature = "client")]
+pub(crate) use resolve::{Network, resolve_async};
 #[cfg(feature = "agent")]
-pub(crate) use resolve::{Network, Prefer, resolve, resolve_async};
+pub(crate) use resolve::{Prefer, resolve};
 #[cfg(feature = "tls")]
 pub use tls::TlsTransport;
 /// What the transports are configured with.

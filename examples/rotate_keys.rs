@@ -5,7 +5,7 @@
 //! all have done it; a step may be repeated at any time, since installing a known key, using the
 //! primary and removing an unknown key change nothing.
 //!
-//! Run it: `cargo run -p compat-tests --example rotate_keys`
+//! Run it: `cargo run --example rotate_keys`
 
 use std::{error::Error, time::Duration};
 

@@ -6,20 +6,17 @@
 //! `-` for a string that is not there, lists after their length. All members of a cluster must use
 //! the same transform.
 //!
-//! Run it: `cargo run -p compat-tests --example custom_transform`
+//! Run it: `cargo run --features sim --example custom_transform`
 
 use std::{error::Error, fmt::Display, io::Write, str::FromStr, time::Duration};
 
 use ruserf::{
-    Config, Coordinate, Event, LamportTime, Serf, Tags, TransformDelegate,
-    msgpack::Bin,
-    serf::{
-        Filter, Message, TransformError, assert_transform_conforms,
-        message::{
-            Join, KeyRequest, Keys, Leave, MemberRecord, NodeKeyResponse, PushPull, Query,
-            QueryResponse, RecentEvent, Relay, UserEvent, UserEvents,
-        },
+    Config, Coordinate, Event, LamportTime, Serf, Tags, TransformDelegate, TransformError,
+    engine::message::{
+        Bin, Filter, Join, KeyRequest, Keys, Leave, MemberRecord, Message, NodeKeyResponse,
+        PushPull, Query, QueryResponse, RecentEvent, Relay, UserEvent, UserEvents,
     },
+    sim::assert_transform_conforms,
 };
 
 #[tokio::main]

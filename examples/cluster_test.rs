@@ -5,12 +5,12 @@
 //! network is cut, and is there one again afterwards? Ten minutes pass in a moment, and the run is
 //! the same each time.
 //!
-//! Run it: `cargo run -p compat-tests --example cluster_test`
+//! Run it: `cargo run --features sim --example cluster_test`
 
 use std::time::Duration;
 
 use ruserf::{
-    serf::{Config, MemberStatus},
+    Config, MemberStatus,
     sim::{Cluster, NodeId},
 };
 

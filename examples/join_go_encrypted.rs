@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! serf agent -node go -bind 127.0.0.1:7946 -encrypt "$(serf keygen | tee key)"
-//! cargo run -p compat-tests --example join_go_encrypted -- rust "$(cat key)" 127.0.0.1:7946
+//! cargo run --example join_go_encrypted -- rust "$(cat key)" 127.0.0.1:7946
 //! ```
 
 use std::{error::Error, sync::Arc};
