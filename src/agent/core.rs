@@ -115,12 +115,13 @@ impl Agent {
     /// Sends user events (name, payload, coalesce) in this order; one result each.
     pub(super) async fn user_events(
         &self,
-        events: Vec<(String, Bytes, bool)>,
+        events: Vec<(Vec<u8>, Bytes, bool)>,
     ) -> Result<Vec<Result<(), Error>>, Error> {
         for (name, payload, coalesce) in &events {
             debug!(
                 target: "agent",
-                "Requesting user event send: {name}. Coalesced: {coalesce}. Payload: \"{}\"",
+                "Requesting user event send: {}. Coalesced: {coalesce}. Payload: \"{}\"",
+                printable(name),
                 printable(payload)
             );
         }
@@ -136,19 +137,19 @@ impl Agent {
 
     pub(super) async fn query(
         &self,
-        name: &str,
+        name: &[u8],
         payload: Vec<u8>,
         mut params: QueryParams,
     ) -> Result<QueryHandle, String> {
         // All nodes keep it so long.
         params.timeout = params.timeout.min(QUERY_TIMEOUT_MAX);
         // Names of Serf's own are refused, but for the harmless one that reachability asks.
-        if name.starts_with("_serf_") && !(name == "_serf_ping" && payload.is_empty()) {
+        if name.starts_with(b"_serf_") && !(name == b"_serf_ping" && payload.is_empty()) {
             return Err(errors::QUERY_PREFIX.to_owned());
         }
         debug!(
             target: "agent",
-            "Requesting query send: {name}. Payload: \"{}\"", printable(&payload)
+            "Requesting query send: {}. Payload: \"{}\"", printable(name), printable(&payload)
         );
         self.serf.query(name, payload, params).await.map_err(|error| {
             warn!(target: "agent", "failed to start user query: {error}");

@@ -6,7 +6,9 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    ffi::OsString,
     io,
+    os::unix::ffi::OsStringExt as _,
     process::{ExitStatus, Stdio},
     sync::Arc,
     time::{Duration, Instant},
@@ -228,7 +230,7 @@ impl Drop for Running {
 /// handler leads a process group of its own, so that all of it can be ended.
 fn spawn(
     script: &str,
-    environment: &[(String, String)],
+    environment: &[(String, OsString)],
     group: bool,
 ) -> io::Result<(Running, Output)> {
     let (reader, writer) = io::pipe()?;
@@ -323,10 +325,10 @@ fn kind(event: &Event) -> String {
 }
 
 /// What is added to the agent's own environment.
-fn environment(local: &Member, event: &Event) -> Vec<(String, String)> {
-    let clean = variable_value;
+fn environment(local: &Member, event: &Event) -> Vec<(String, OsString)> {
+    let clean = |text: &str| variable_value(text.as_bytes());
     let mut variables = vec![
-        ("SERF_EVENT".to_owned(), kind(event)),
+        ("SERF_EVENT".to_owned(), kind(event).into()),
         ("SERF_SELF_NAME".to_owned(), clean(&local.name)),
         ("SERF_SELF_ROLE".to_owned(), clean(local.tags.get("role").unwrap_or_default())),
     ];
@@ -335,12 +337,12 @@ fn environment(local: &Member, event: &Event) -> Vec<(String, String)> {
     }
     match event {
         Event::User(event) => variables.extend([
-            ("SERF_USER_EVENT".to_owned(), clean(&event.name)),
-            ("SERF_USER_LTIME".to_owned(), event.ltime.0.to_string()),
+            ("SERF_USER_EVENT".to_owned(), variable_value(event.name.as_bytes())),
+            ("SERF_USER_LTIME".to_owned(), event.ltime.0.to_string().into()),
         ]),
         Event::Query(query) => variables.extend([
-            ("SERF_QUERY_NAME".to_owned(), clean(query.name())),
-            ("SERF_QUERY_LTIME".to_owned(), query.ltime().0.to_string()),
+            ("SERF_QUERY_NAME".to_owned(), variable_value(query.name_bytes())),
+            ("SERF_QUERY_LTIME".to_owned(), query.ltime().0.to_string().into()),
         ]),
         Event::Member(_) | Event::Lagged(_) => {}
     }
@@ -348,14 +350,16 @@ fn environment(local: &Member, event: &Event) -> Vec<(String, String)> {
 }
 
 /// The system ends a variable at a zero byte and refuses one; a long one it refuses, too.
-fn variable_value(text: &str) -> String {
-    let mut value = text.replace('\0', "");
+fn variable_value(bytes: &[u8]) -> OsString {
+    let mut value: Vec<u8> = bytes.iter().copied().filter(|byte| *byte != 0).collect();
     if value.len() > VARIABLE_BYTES_MAX {
         let (len, max) = (value.len(), VARIABLE_BYTES_MAX);
         warn!(target: "agent", "A name of {len} bytes is cut to {max} for event handlers");
-        value.truncate(value.floor_char_boundary(max));
+        // Not within a character, where it is text.
+        let start = (max.saturating_sub(3)..=max).rev().find(|at| value[*at] & 0xc0 != 0x80);
+        value.truncate(start.unwrap_or(max));
     }
-    value
+    OsString::from_vec(value)
 }
 
 /// Letter by letter, as Go: one whose upper case is several letters is none of the allowed.
@@ -478,7 +482,7 @@ mod tests {
             ("SERF_USER_EVENT", "deploy"),
             ("SERF_USER_LTIME", "7"),
         ];
-        let expected = expected.map(|(k, v)| (k.to_owned(), v.to_owned()));
+        let expected = expected.map(|(k, v)| (k.to_owned(), v.into()));
         assert_eq!(variables, expected.into());
     }
 
@@ -518,9 +522,20 @@ mod tests {
         assert!(done.exists());
     }
 
+    #[test]
+    fn names_reach_a_script_as_bytes() {
+        let mut event = user(b"");
+        let Event::User(content) = &mut event else { panic!("not a user event") };
+        content.name = b"d\xff\0\xe9"[..].into();
+        assert_eq!(&*content.name, "d\u{fffd}\0\u{fffd}");
+        let variables: BTreeMap<_, _> =
+            environment(&member("a", &[]), &event).into_iter().collect();
+        assert_eq!(variables["SERF_USER_EVENT"].as_encoded_bytes(), b"d\xff\xe9");
+    }
+
     #[tokio::test]
     async fn a_name_that_is_too_long_for_a_variable_skips_no_script() {
-        let long = variable_value(&"\u{fffd}".repeat(60_000));
+        let long = variable_value("\u{fffd}".repeat(60_000).as_bytes());
         assert_eq!(long.len(), VARIABLE_BYTES_MAX / 3 * 3);
         let (mut child, mut output) =
             spawn("echo ${#SERF_USER_EVENT}", &[("SERF_USER_EVENT".into(), long)], false).unwrap();

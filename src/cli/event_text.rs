@@ -31,7 +31,7 @@ pub(super) fn json(event: &EventRecord) -> Json {
         EventRecord::User(UserEventRecord { event, l_time, name, payload: bytes, coalesce }) => {
             Json::object([
                 ("event", Json::text(event)),
-                ("name", Json::text(name)),
+                ("name", Json::text(name.lossy())),
                 ("ltime", number(*l_time)),
                 ("coalesce", Json::Bool(*coalesce)),
                 ("payload", payload(&bytes.0)),
@@ -40,7 +40,7 @@ pub(super) fn json(event: &EventRecord) -> Json {
         EventRecord::Query(QueryEventRecord { event, id, l_time, name, payload: bytes }) => {
             Json::object([
                 ("event", Json::text(event)),
-                ("name", Json::text(name)),
+                ("name", Json::text(name.lossy())),
                 ("ltime", number(*l_time)),
                 ("id", number(*id)),
                 ("payload", payload(&bytes.0)),
@@ -68,11 +68,11 @@ pub(super) fn readable(event: &EventRecord, time: &str) -> String {
         }
         EventRecord::User(UserEventRecord { l_time, name, payload: bytes, coalesce, .. }) => {
             let coalesced = if *coalesce { " coalesced" } else { "" };
-            let name = shown(name);
+            let name = shown(&name.lossy());
             format!("{time} [EVENT] user: {name} ltime={l_time}{coalesced}{}", payload(&bytes.0))
         }
         EventRecord::Query(QueryEventRecord { id, l_time, name, payload: bytes, .. }) => {
-            let name = shown(name);
+            let name = shown(&name.lossy());
             format!("{time} [EVENT] query: {name} ltime={l_time} id={id}{}", payload(&bytes.0))
         }
     }
@@ -90,14 +90,14 @@ pub(super) fn as_go(event: &EventRecord) -> String {
             ("Coalesce", coalesce.to_string()),
             ("Event", go_quote(event)),
             ("LTime", go_number(*l_time)),
-            ("Name", go_quote(name)),
+            ("Name", go_quote(&name.0)),
             ("Payload", go_payload(&payload.0)),
         ],
         EventRecord::Query(QueryEventRecord { event, id, l_time, name, payload }) => vec![
             ("Event", go_quote(event)),
             ("ID", go_number(*id)),
             ("LTime", go_number(*l_time)),
-            ("Name", go_quote(name)),
+            ("Name", go_quote(&name.0)),
             ("Payload", go_payload(&payload.0)),
         ],
     };
@@ -141,8 +141,17 @@ fn go_bytes(bytes: &[u8]) -> String {
 }
 
 /// Go: `strconv.Quote`.
-fn go_quote(text: &str) -> String {
+fn go_quote(text: impl AsRef<[u8]>) -> String {
     let mut out = String::from("\"");
+    for chunk in text.as_ref().utf8_chunks() {
+        quote_text(chunk.valid(), &mut out);
+        chunk.invalid().iter().for_each(|byte| out.push_str(&format!("\\x{byte:02x}")));
+    }
+    out.push('"');
+    out
+}
+
+fn quote_text(text: &str, out: &mut String) {
     for c in text.chars() {
         match c {
             '"' | '\\' => out.extend(['\\', c]),
@@ -159,8 +168,6 @@ fn go_quote(text: &str) -> String {
             c => out.push_str(&format!("\\U{:08x}", u32::from(c))),
         }
     }
-    out.push('"');
-    out
 }
 
 /// Go: `unicode.IsPrint`.

@@ -47,6 +47,13 @@ pub struct Parsed {
     pub positionals: Vec<String>,
 }
 
+impl Parsed {
+    /// The first positional as it was given.
+    pub fn raw_name(&self) -> &[u8] {
+        self.raw.first().map(Vec::as_slice).unwrap_or_default()
+    }
+}
+
 /// What is wrong with the arguments; the texts are Go's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ParseError {

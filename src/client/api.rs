@@ -132,13 +132,12 @@ impl Client {
     /// It is too large.
     pub async fn user_event(
         &self,
-        name: &str,
+        name: impl AsRef<[u8]>,
         payload: &[u8],
         coalesce: bool,
     ) -> Result<(), Error> {
-        let payload = Blob(payload.to_vec());
-        self.run(Command::Event, Some(&EventRequest { name: name.to_owned(), payload, coalesce }))
-            .await
+        let (name, payload) = (name.as_ref().into(), Blob(payload.to_vec()));
+        self.run(Command::Event, Some(&EventRequest { name, payload, coalesce })).await
     }
 
     /// Sets and deletes tags.

@@ -35,6 +35,11 @@ impl Query {
         &self.asked.name
     }
 
+    /// The name as bytes, if it is not UTF-8 too.
+    pub fn name_bytes(&self) -> &[u8] {
+        self.asked.name.as_bytes()
+    }
+
     /// The payload.
     pub fn payload(&self) -> &Bytes {
         &self.asked.payload

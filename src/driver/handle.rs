@@ -63,15 +63,15 @@ pub struct Counters {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct UserEventSpec {
-    name: String,
+    name: Vec<u8>,
     payload: Bytes,
     coalesce: bool,
 }
 
 impl UserEventSpec {
-    /// An event that is always delivered.
-    pub fn new(name: &str, payload: impl Into<Bytes>) -> Self {
-        Self { name: name.to_owned(), payload: payload.into(), coalesce: false }
+    /// An event that is always delivered. Names are text, but any bytes are taken.
+    pub fn new(name: impl AsRef<[u8]>, payload: impl Into<Bytes>) -> Self {
+        Self { name: name.as_ref().to_owned(), payload: payload.into(), coalesce: false }
     }
 
     /// Lets receivers that coalesce deliver only the newest event of this name.
@@ -262,11 +262,11 @@ impl Serf {
     /// below 4, or the node was shut down.
     pub async fn query(
         &self,
-        name: &str,
+        name: impl AsRef<[u8]> + Send,
         payload: impl Into<Bytes> + Send,
         params: QueryParams,
     ) -> Result<QueryHandle, Error> {
-        let (name, payload) = (name.to_owned(), payload.into());
+        let (name, payload) = (name.as_ref().to_owned(), payload.into());
         let commands = self.commands.downgrade();
         let asked = self.call(move |node| {
             let (id, updates, timeout) = node.query(&name, payload, &params)?;

@@ -67,7 +67,7 @@ impl Node {
 
     pub(super) fn query(
         &mut self,
-        name: &str,
+        name: &[u8],
         payload: bytes::Bytes,
         params: &QueryParams,
     ) -> Result<(QueryId, Arc<Queue<QueryUpdate>>, Duration), Error> {

@@ -6,6 +6,8 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+use crate::serf::EventName;
+
 /// What happens when a subscriber's queue is full.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -26,7 +28,7 @@ pub enum LagPolicy {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Subject {
     Member(Arc<str>),
-    User(Arc<str>),
+    User(EventName),
 }
 
 /// A queue of one consumer.
@@ -263,7 +265,7 @@ mod tests {
 
     /// Tens are about the same; negative ones about nothing.
     fn subject(item: &i64) -> Option<Subject> {
-        (*item >= 0).then(|| Subject::User((item / 10).to_string().into()))
+        (*item >= 0).then(|| Subject::User((item / 10).to_string().as_str().into()))
     }
 
     fn fill(policy: LagPolicy, count: i64) -> Queue<i64> {

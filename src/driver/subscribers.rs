@@ -123,7 +123,7 @@ fn subject(event: &Event) -> Option<Subject> {
             [member] => Some(Subject::Member(Arc::clone(&member.name))),
             _ => None,
         },
-        Event::User(event) if event.coalesce => Some(Subject::User(Arc::clone(&event.name))),
+        Event::User(event) if event.coalesce => Some(Subject::User(event.name.clone())),
         Event::User(_) | Event::Query(_) | Event::Lagged(_) => None,
     }
 }

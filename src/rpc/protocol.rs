@@ -3,7 +3,7 @@
 //! Fields are declared in Go's order, which is what an array in place of a map means; on the wire
 //! the keys are sorted.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -154,6 +154,41 @@ impl<'de> Deserialize<'de> for Blob {
     }
 }
 
+/// A text of a peer or a client, which may hold bytes that are not UTF-8.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Text(pub Vec<u8>);
+
+impl Text {
+    /// What is not UTF-8 is U+FFFD.
+    pub fn lossy(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.0)
+    }
+}
+
+impl From<&[u8]> for Text {
+    fn from(bytes: &[u8]) -> Self {
+        Self(bytes.to_owned())
+    }
+}
+
+impl From<&str> for Text {
+    fn from(text: &str) -> Self {
+        text.as_bytes().into()
+    }
+}
+
+impl Serialize for Text {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        as_bytes::deserialize(deserializer).map(Self)
+    }
+}
+
 macro_rules! bodies {
     ($($(#[$doc:meta])* $name:ident {
         $($(#[$field_doc:meta])* $field:ident: $ty:ty),* $(,)?
@@ -195,7 +230,7 @@ bodies! {
     /// Body of `event`.
     EventRequest {
         /// Name.
-        name: String,
+        name: Text,
         /// Payload.
         payload: Blob,
         /// Whether it may be coalesced.
@@ -267,7 +302,7 @@ bodies! {
         /// Nanoseconds; 0: the cluster's default.
         timeout: i64,
         /// Name.
-        name: String,
+        name: Text,
         /// Payload.
         payload: Blob,
     }
@@ -372,7 +407,7 @@ bodies! {
         #[serde(rename = "LTime")]
         l_time: u64,
         /// Name.
-        name: String,
+        name: Text,
         /// Payload.
         payload: Blob,
         /// Whether it may be coalesced.
@@ -404,7 +439,7 @@ pub struct QueryEventRecord {
     #[serde(rename = "LTime")]
     pub l_time: u64,
     /// Name.
-    pub name: String,
+    pub name: Text,
     /// Payload.
     pub payload: Blob,
 }

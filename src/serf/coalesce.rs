@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use super::{LamportTime, Member, MemberEvent, MemberEventKind, UserEvent};
+use super::{EventName, LamportTime, Member, MemberEvent, MemberEventKind, UserEvent};
 use crate::base::Instant;
 
 /// When what is held must go: at the end of the period, or earlier when it is quiet.
@@ -85,7 +85,7 @@ impl MemberCoalescer {
 /// Keeps the events of the newest time of each name.
 pub(crate) struct UserCoalescer {
     window: Window,
-    held: BTreeMap<Arc<str>, (LamportTime, Vec<UserEvent>)>,
+    held: BTreeMap<EventName, (LamportTime, Vec<UserEvent>)>,
     /// Of names and payloads that came since the last flush.
     bytes: usize,
 }

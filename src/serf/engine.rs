@@ -232,7 +232,7 @@ impl Engine {
     pub fn user_event(
         &mut self,
         now: Instant,
-        name: &str,
+        name: impl AsRef<[u8]>,
         payload: Bytes,
         coalesce: bool,
     ) -> Result<(), Error> {
@@ -249,7 +249,7 @@ impl Engine {
     pub fn query(
         &mut self,
         now: Instant,
-        name: &str,
+        name: impl AsRef<[u8]>,
         payload: Bytes,
         params: &QueryParams,
     ) -> Result<QueryId, Error> {

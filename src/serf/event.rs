@@ -1,6 +1,6 @@
 //! What the application hears.
 
-use std::{fmt, net::SocketAddr, sync::Arc};
+use std::{borrow::Cow, fmt, net::SocketAddr, ops::Deref, sync::Arc};
 
 use bytes::Bytes;
 
@@ -45,6 +45,83 @@ impl fmt::Display for MemberEventKind {
     }
 }
 
+/// Name of a user event or a query. Bytes on the wire; as text, what is not UTF-8 is U+FFFD.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EventName {
+    text: Arc<str>,
+    /// The bytes, where they are not those of the text.
+    raw: Option<Arc<[u8]>>,
+}
+
+impl EventName {
+    /// The bytes of the wire.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.raw.as_deref().unwrap_or(self.text.as_bytes())
+    }
+
+    pub(crate) fn text(&self) -> &Arc<str> {
+        &self.text
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+impl From<&[u8]> for EventName {
+    fn from(bytes: &[u8]) -> Self {
+        match String::from_utf8_lossy(bytes) {
+            Cow::Borrowed(text) => text.into(),
+            Cow::Owned(text) => Self { text: text.into(), raw: Some(bytes.into()) },
+        }
+    }
+}
+
+impl From<&str> for EventName {
+    fn from(text: &str) -> Self {
+        Self { text: text.into(), raw: None }
+    }
+}
+
+impl Deref for EventName {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.text
+    }
+}
+
+impl AsRef<[u8]> for EventName {
+    fn as_ref(&self) -> &[u8] {
+        self.as_bytes()
+    }
+}
+
+impl PartialEq<str> for EventName {
+    fn eq(&self, other: &str) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl PartialEq<&str> for EventName {
+    fn eq(&self, other: &&str) -> bool {
+        self == *other
+    }
+}
+
+impl fmt::Display for EventName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.text)
+    }
+}
+
+impl fmt::Debug for EventName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.text, f)
+    }
+}
+
 /// A change of one member, or of several when coalesced.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemberEvent {
@@ -59,8 +136,8 @@ pub struct MemberEvent {
 pub struct UserEvent {
     /// Event time.
     pub ltime: LamportTime,
-    /// Name; not always UTF-8 on the wire, lossy here.
-    pub name: Arc<str>,
+    /// Name.
+    pub name: EventName,
     /// Payload.
     pub payload: Bytes,
     /// Whether the sender allows coalescing.
@@ -82,7 +159,7 @@ pub struct Query {
     /// Identity, for the answer.
     pub id: QueryId,
     /// Name.
-    pub name: Arc<str>,
+    pub name: EventName,
     /// Payload.
     pub payload: Bytes,
     /// Name of the sender.

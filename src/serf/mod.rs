@@ -45,7 +45,7 @@ pub use delegate::{
 };
 pub use engine::Engine;
 pub use error::Error;
-pub use event::{Event, MemberEvent, MemberEventKind, Query, QueryId, UserEvent};
+pub use event::{Event, EventName, MemberEvent, MemberEventKind, Query, QueryId, UserEvent};
 pub use member::{LamportTime, Member, MemberStatus, Tags, TagsIter, UnknownStatus};
 pub use message::{Filter, Message};
 pub use output::{

@@ -11,7 +11,8 @@ use bytes::Bytes;
 use tracing::{debug, error, warn};
 
 use super::{
-    Error, Event, Filter, MemberStatus, Message, Output, QueryId, QueryParams, QueryUpdate,
+    Error, Event, EventName, Filter, MemberStatus, Message, Output, QueryId, QueryParams,
+    QueryUpdate,
     membership::Entry,
     message,
     queue::Author,
@@ -68,7 +69,7 @@ impl State {
         &mut self,
         now: Instant,
         nodes: usize,
-        name: &str,
+        name: impl AsRef<[u8]>,
         payload: &[u8],
         params: &QueryParams,
         asker: Asker,
@@ -93,7 +94,7 @@ impl State {
             flags: if params.request_ack { message::Query::ACK } else { 0 },
             relay_factor: params.relay_factor,
             timeout_ns: i64::try_from(timeout.as_nanos()).unwrap_or(i64::MAX),
-            name: name.as_bytes(),
+            name: name.as_ref(),
             payload: payload.into(),
         };
         let mut raw = Vec::new();
@@ -150,8 +151,8 @@ impl State {
             }
         }
         self.stats.queries += 1;
-        let name: Arc<str> = String::from_utf8_lossy(query.name).into();
-        self.count_name(&name, |counts| counts.queries += 1);
+        let name = EventName::from(query.name);
+        self.count_name(name.text(), |counts| counts.queries += 1);
         let rebroadcast = query.flags & message::Query::NO_BROADCAST == 0;
         if !self.concerns_us(now, query) {
             return rebroadcast;

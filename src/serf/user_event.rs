@@ -1,12 +1,12 @@
 //! User events: sending, receiving once, remembering.
 
-use std::{cmp::Reverse, collections::BTreeSet, hash::BuildHasher as _, sync::Arc};
+use std::{cmp::Reverse, collections::BTreeSet, hash::BuildHasher as _};
 
 use bytes::Bytes;
 use tracing::warn;
 
 use super::{
-    Error, Event, LamportTime, Message, UserEvent, message,
+    Error, Event, EventName, LamportTime, Message, UserEvent, message,
     queue::Author,
     state::{QueueKind, State},
 };
@@ -189,11 +189,12 @@ impl State {
     pub(crate) fn user_event(
         &mut self,
         now: Instant,
-        name: &str,
+        name: impl AsRef<[u8]>,
         payload: &[u8],
         coalesce: bool,
     ) -> Result<(), Error> {
         let limit = self.config.user_event_size_limit;
+        let name = name.as_ref();
         let size = name.len() + payload.len();
         if size > limit {
             return Err(Error::Invalid(format!(
@@ -207,7 +208,7 @@ impl State {
         }
         let event = message::UserEvent {
             ltime: self.event_clock.time(),
-            name: name.as_bytes(),
+            name,
             payload: payload.into(),
             coalesce,
         };
@@ -263,8 +264,8 @@ impl State {
             }
         }
         self.stats.events += 1;
-        let name: Arc<str> = String::from_utf8_lossy(event.name).into();
-        self.count_name(&name, |counts| counts.events += 1);
+        let name = EventName::from(event.name);
+        self.count_name(name.text(), |counts| counts.events += 1);
         let event = UserEvent {
             ltime: event.ltime,
             name,

@@ -73,7 +73,7 @@ async fn a_query_lasts_a_day_at_most() {
         (Duration::from_nanos(i64::MAX as u64), QUERY_TIMEOUT_MAX),
     ] {
         let params = QueryParams { timeout: asked, ..QueryParams::default() };
-        let query = agent.query("q", Vec::new(), params).await.unwrap();
+        let query = agent.query(b"q", Vec::new(), params).await.unwrap();
         assert_eq!(query.timeout(), given);
     }
 }

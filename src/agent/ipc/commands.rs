@@ -76,7 +76,9 @@ impl Session {
         let requests = std::mem::take(&mut self.events);
         let (seqs, events): (Vec<u64>, Vec<_>) = requests
             .into_iter()
-            .map(|(seq, request)| (seq, (request.name, request.payload.0.into(), request.coalesce)))
+            .map(|(seq, request)| {
+                (seq, (request.name.0, request.payload.0.into(), request.coalesce))
+            })
             .unzip();
         match self.agent.user_events(events).await {
             Ok(results) => {
@@ -225,9 +227,9 @@ impl Session {
             timeout: query_timeout(request.timeout),
         };
         // Without acks, silence is no sign of trouble.
-        let acked = request.request_ack.then(|| request.name.clone());
+        let acked = request.request_ack.then(|| request.name.lossy().into_owned());
         self.take_turn().await;
-        match self.agent.query(&request.name, request.payload.0, params).await {
+        match self.agent.query(&request.name.0, request.payload.0, params).await {
             Ok(query) => {
                 self.respond(seq, "");
                 self.flush().await;

@@ -211,7 +211,7 @@ fn encode_event(
             &UserEventRecord {
                 event: "user".to_owned(),
                 l_time: event.ltime.0,
-                name: event.name.to_string(),
+                name: event.name.as_bytes().into(),
                 payload: Blob(event.payload.to_vec()),
                 coalesce: event.coalesce,
             },
@@ -222,7 +222,7 @@ fn encode_event(
                 event: "query".to_owned(),
                 id: pending.add(query),
                 l_time: query.ltime().0,
-                name: query.name().to_owned(),
+                name: query.name_bytes().into(),
                 payload: Blob(query.payload().to_vec()),
             },
             out,

@@ -121,7 +121,7 @@ fn run(args: &Parsed) -> Result<(), Failure> {
 
 /// Live members that do not answer a ping.
 async fn silent(client: &Client) -> Option<Vec<String>> {
-    let ping = Query { name: "_serf_ping".to_owned(), request_ack: true, ..Query::default() };
+    let ping = Query { name: "_serf_ping".into(), request_ack: true, ..Query::default() };
     let mut silent = missing::expected(client, &ping).await?;
     let mut acks = client.query(ping).await.ok()?;
     while let Some(event) = acks.recv().await.ok()? {

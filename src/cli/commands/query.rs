@@ -57,7 +57,7 @@ fn run(args: &Parsed) -> Result<(), Failure> {
         request_ack: !args.bool("no-ack"),
         relay_factor,
         timeout: args.duration("timeout").unwrap_or(0),
-        name: name.to_owned(),
+        name: args.raw_name().into(),
         payload: Blob(payload.to_vec()),
     };
     for expr in query.filter_tags.iter().flat_map(BTreeMap::values) {

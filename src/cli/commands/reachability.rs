@@ -51,7 +51,7 @@ fn run(args: &Parsed) -> Result<(), Failure> {
         if !json {
             line(&format!("Total members: {}, live members: {}", members.len(), live.len()));
         }
-        let query = Query { name: "_serf_ping".to_owned(), request_ack: true, ..Query::default() };
+        let query = Query { name: "_serf_ping".into(), request_ack: true, ..Query::default() };
         let acks = client.query(query).await.map_err(failed("Error sending query"))?;
         if !json {
             line("Starting reachability test...");

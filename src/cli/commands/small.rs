@@ -80,7 +80,8 @@ fn event(args: &Parsed) -> Result<(), Failure> {
     wants_json(args)?;
     block_on(async {
         let client = connect(args).await?;
-        client.user_event(name, payload, coalesce).await.map_err(failed("Error sending event"))?;
+        let sent = client.user_event(args.raw_name(), payload, coalesce).await;
+        sent.map_err(failed("Error sending event"))?;
         let text = format!("Event '{name}' dispatched! Coalescing enabled: {coalesce}");
         let json = [("event", Json::text(name)), ("coalesce", Json::Bool(coalesce))];
         say(args, &text, Json::object(json))

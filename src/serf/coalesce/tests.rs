@@ -114,7 +114,7 @@ fn too_many_bytes_end_the_window_of_user_events() {
     let mut coalescer = UserCoalescer::new(PERIOD, QUIET).unwrap();
     let event = |n: u64| UserEvent {
         ltime: LamportTime(n),
-        name: n.to_string().into(),
+        name: n.to_string().as_str().into(),
         payload: vec![0; 9_000].into(),
         coalesce: true,
     };
