@@ -381,8 +381,11 @@ fn of_scripts(lines: &[String]) -> Vec<String> {
     let about = lines.iter().filter(|line| {
         line.contains("cript") || line.contains("Failed to respond") || line.starts_with("xxx")
     });
-    let mut about: Vec<_> =
-        about.map(|line| line[line.find('[').unwrap_or(0)..].to_owned()).collect();
+    // Ours escapes what Go writes as it is: further lines, and bytes that are no text.
+    let mut about: Vec<_> = about
+        .map(|line| line[line.find('[').unwrap_or(0)..].replace('\u{1}', "\\u{1}"))
+        .map(|line| line.replace('\0', "\\u{0}").split("\\n").next().unwrap_or_default().to_owned())
+        .collect();
     about.sort();
     about
 }
