@@ -110,35 +110,30 @@ pub struct QueryParams {
 
 impl QueryParams {
     /// Asks only the node of this name, and others that were named so.
-    #[must_use]
     pub fn filter_node(mut self, name: impl Into<String>) -> Self {
         self.filter_nodes.push(name.into());
         self
     }
 
     /// Asks only nodes whose tag `name` matches an expression; see [`QueryParams::filter_tags`].
-    #[must_use]
     pub fn filter_tag(mut self, name: impl Into<String>, expression: impl Into<String>) -> Self {
         self.filter_tags.insert(name.into(), expression.into());
         self
     }
 
     /// Sets whether acks are wanted.
-    #[must_use]
     pub fn request_ack(mut self, wanted: bool) -> Self {
         self.request_ack = wanted;
         self
     }
 
     /// Sets through how many other nodes each ack and answer is sent a second time.
-    #[must_use]
     pub fn relay_factor(mut self, relays: u8) -> Self {
         self.relay_factor = relays;
         self
     }
 
     /// Sets the time for answers.
-    #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self

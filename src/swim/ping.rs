@@ -123,16 +123,18 @@ impl Swim {
     /// Shortens an ack for a stranger until it is no larger than what came: first as Go's without
     /// a payload, then without the field.
     fn fits_echo(&mut self, seq_no: SeqNo, ack: &mut Vec<u8>) -> bool {
-        let empty = |out: &mut Vec<u8>| Ack { seq_no, payload: Bin::NIL }.encode(out);
-        let bare = |out: &mut Vec<u8>| Ack::encode_bare(seq_no, out);
-        let shorter: [&dyn Fn(&mut Vec<u8>); 2] = [&empty, &bare];
-        let mut shorter = shorter.into_iter();
-        while !self.budget.take_echo(self.codec.sealed_len(ack.len())) {
-            let Some(encode) = shorter.next() else { return false };
-            ack.clear();
-            encode(ack);
+        let mut fits = |ack: &[u8]| self.budget.take_echo(self.codec.sealed_len(ack.len()));
+        if fits(ack) {
+            return true;
         }
-        true
+        ack.clear();
+        Ack { seq_no, payload: Bin::NIL }.encode(ack);
+        if fits(ack) {
+            return true;
+        }
+        ack.clear();
+        Ack::encode_bare(seq_no, ack);
+        fits(ack)
     }
 
     /// Where the answer to a request goes: to the source that it names if that is a member's

@@ -180,7 +180,7 @@ fn names_from_the_network_do_not_make_counters_without_end() {
     let mut engine = Engine::build(config, Instant::ZERO, None).unwrap();
     let mut exporter = Exporter::new(Instant::ZERO);
     for n in 0..2_000 {
-        engine.user_event(Instant::ZERO, &format!("e{n}"), "".into(), false).unwrap();
+        engine.user_event(Instant::ZERO, format!("e{n}"), "".into(), false).unwrap();
         if n % 100 == 0 {
             exporter.export_counters(&mut engine);
         }

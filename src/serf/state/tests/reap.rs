@@ -173,7 +173,7 @@ fn lonely_node_goes_back_to_its_seeds_for_life() {
 fn long_queues_are_pruned_to_their_limit() {
     let mut node = Node::with("me", |config| config.queue_depth_max = 10);
     for n in 0..20 {
-        node.state.user_event(node.now, &n.to_string(), b"", false).unwrap();
+        node.state.user_event(node.now, n.to_string(), b"", false).unwrap();
     }
     node.advance(Duration::from_secs(30));
     assert_eq!(node.state.event_queue.len(), 10);
@@ -182,7 +182,7 @@ fn long_queues_are_pruned_to_their_limit() {
         config.queue_depth_min = 15;
     });
     for n in 0..20 {
-        node.state.user_event(node.now, &n.to_string(), b"", false).unwrap();
+        node.state.user_event(node.now, n.to_string(), b"", false).unwrap();
     }
     node.advance(Duration::from_secs(30));
     assert_eq!(node.state.event_queue.len(), 15);
