@@ -98,7 +98,7 @@ impl Run {
             8 => self.wait(Duration::from_secs(900), data),
             9 => {
                 let payload = Bytes::copy_from_slice(data);
-                let _ = self.engine.user_event(now, &text(), payload, op & 64 != 0);
+                let _ = self.engine.user_event(now, text(), payload, op & 64 != 0);
             }
             10 => {
                 let params = QueryParams {
