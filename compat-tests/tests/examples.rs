@@ -77,6 +77,45 @@ fn guest_is_a_member_of_an_encrypted_go_cluster() {
 }
 
 #[test]
+fn first_cluster_of_the_docs_works_with_a_go_agent() {
+    let key = STANDARD.encode([7; 32]);
+    let state = tempfile::tempdir().expect("a directory");
+    let keyring = state.path().join("keyring.json");
+    std::fs::write(&keyring, json!([key]).to_string()).expect("a keyring");
+    let net = loopback_net();
+    let args = ["-encrypt", key.as_str(), "-tag", "region=eu"];
+    let peer = AgentProcess::start(Kind::Go, &format!("{net}1"), "go", &args);
+    let directory = state.path().to_str().expect("UTF-8");
+    let bind = format!("{net}3:7946");
+    let mut ours = example("first_cluster", &["cache-1", &bind, directory, &peer.addr]);
+    peer.wait_member("cache-1 alive");
+    ours.wait_for("ring: cache-1 go");
+    let answers = poll(PATIENCE, || {
+        let said = peer.ok(&["query", "-timeout=2s", "stats"]);
+        said.contains("Response from 'cache-1': 2 members").then_some(())
+    });
+    assert!(answers.is_some(), "the query is answered: {}", ours.err());
+
+    peer.ok(&["event", "stop"]);
+    assert_eq!(ours.wait(), Some(0), "{}", ours.err());
+    peer.wait_member("cache-1 left");
+    assert_eq!(peer.members(), ["cache-1 left", "go alive"]);
+    let snapshot = std::fs::read_to_string(state.path().join("serf.snapshot")).expect("a snapshot");
+    assert!(snapshot.contains("\nleave\n"), "{snapshot}");
+}
+
+#[test]
+fn events_tell_a_slow_subscriber_what_it_lost() {
+    let out = run("events", &[]);
+    let loads: Vec<_> = (0..10).map(|load| format!("  load {load}")).collect();
+    let mut wanted = vec!["all:", "  member-join", "  deploy v1"];
+    wanted.extend(loads.iter().map(String::as_str));
+    // Places for two: the last load and the end.
+    wanted.extend(["newest:", "  11 lost", "  load 9"]);
+    assert_eq!(out.lines().collect::<Vec<_>>(), wanted);
+}
+
+#[test]
 fn keys_are_rotated_on_all_nodes() {
     let out = run("rotate_keys", &[]);
     let (old, new) = (STANDARD.encode([1; 32]), STANDARD.encode([2; 32]));
