@@ -153,6 +153,11 @@ impl Process {
         status
     }
 
+    /// Whether it has ended.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("the child is ours").is_some()
+    }
+
     /// The exit code if it has ended by itself.
     ///
     /// # Panics

@@ -12,12 +12,12 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use compat_tests::{
     agents::loopback_net,
-    process::{AgentProcess, InTime as _, Kind, Process, poll},
+    process::{AgentProcess, InTime as _, Kind, PATIENCE, Process, poll},
 };
 
 /// A command line, and whether it ends at SIGINT by itself: the others die of it, or ignore it where
@@ -172,16 +172,17 @@ impl Hit {
             How::Unread(_) => {}
         }
         if self.line.starts_with("monitor") && matches!(self.how, How::Ignored | How::Closed) {
-            // Before it listened, or had a connection, nothing ended it.
+            // Before it listened, or had a connection, nothing ended it; on a busy machine that
+            // takes a while.
             thread::sleep(Duration::from_millis(100));
-            if matches!(self.how, How::Closed) {
-                proxy.cut()
-            } else {
-                signal(process.pid(), "INT")
+            let began = Instant::now();
+            while !process.has_ended() && began.elapsed() < PATIENCE / 2 {
+                if matches!(self.how, How::Closed) {
+                    proxy.cut();
+                }
+                signal(process.pid(), "INT");
+                thread::sleep(Duration::from_millis(500));
             }
-            thread::sleep(Duration::from_millis(900));
-            proxy.cut();
-            signal(process.pid(), "INT");
         }
         let status = process.wait_status();
         assert!(self.fits(status), "{self:?}: {status}\n{}\n{}", process.out(), process.err());
