@@ -15,7 +15,7 @@ use super::{BindError, NetTransport, Transport, rustls};
 ///
 /// ```no_run
 /// # use std::{net::SocketAddr, sync::Arc};
-/// use ruserf::{driver::Serf, serf::Config, transport::{TlsTransport, rustls}};
+/// use ruserf::{Config, Serf, transport::{TlsTransport, rustls}};
 ///
 /// # async fn start(
 /// #     addr: SocketAddr, client: Arc<rustls::ClientConfig>, server: Arc<rustls::ServerConfig>,
