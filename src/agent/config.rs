@@ -1,4 +1,4 @@
-//! What was written: configuration files and flags, before it is judged.
+//! Configuration files and flags as they were written, before they are validated.
 //! Go: `cmd/serf/command/agent/config.go`.
 
 use std::{collections::BTreeMap, fmt, fs, path::Path};
@@ -348,7 +348,7 @@ impl FileConfig {
     }
 }
 
-/// All mistakes of a file are told at once, in the order of [`KEYS`], as Go does.
+/// All mistakes of a file are reported at once, in the order of [`KEYS`], as Go does.
 #[derive(Default)]
 struct Mistakes {
     /// With the place of the setting among all.

@@ -143,7 +143,7 @@ async fn invoke(agent: &Agent, event: &Event, script: &str) -> Result<(), String
         .record(start.elapsed().as_secs_f64() * 1e3);
     let printed = output.take();
     if output.ended {
-        // What is left needs its process group no more, as the end of its output tells.
+        // Its output has ended: what may be left of the group is not killed with it.
         child.group = None;
     } else {
         let left = limit.map(|limit| limit.saturating_sub(start.elapsed()));

@@ -148,7 +148,7 @@ impl Pass {
     }
 
     /// How long to wait before a token of this origin is compared. Whether it is right or wrong,
-    /// so that giving up early tells nothing.
+    /// so that giving up early reveals nothing.
     pub(super) fn pause(&self, now: Instant) -> Duration {
         let state = self.admission.lock();
         let Some(wrong) = state.wrong.get(&self.origin) else { return Duration::ZERO };

@@ -51,7 +51,7 @@ impl Session {
             tokio::time::sleep(pause).await;
         }
         let (shown, token) = (request.auth_key.expose(), self.agent.settings.rpc_auth.expose());
-        // How long it takes tells nothing of where the two part.
+        // Compared in constant time: the time does not reveal where the two differ.
         if shown.as_bytes().ct_eq(token.as_bytes()).to_bool() {
             self.authenticated = true;
             return self.respond(seq, "");

@@ -138,7 +138,7 @@ impl Task {
     }
 }
 
-/// A header tells which of its keys were there: what has neither is a stray body.
+/// A header records which of its keys were present: a map with neither is a stray body.
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 struct Header {

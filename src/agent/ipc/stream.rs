@@ -68,7 +68,7 @@ impl PendingQueries {
 }
 
 /// Delivers events that pass one of `filters` until the client or the node is gone. A client that
-/// does not read loses the newest, which is told once for each time it falls behind.
+/// does not read loses the newest, which is logged once for each time it falls behind.
 pub(super) async fn events(
     mut events: EventStream,
     filters: Vec<Filter>,

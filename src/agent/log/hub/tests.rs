@@ -82,7 +82,7 @@ fn a_console_that_nobody_reads_holds_nobody_up_and_is_told_what_it_missed() {
     }
     hub.flush();
     drop(still);
-    // It is told though nothing more is printed.
+    // It is reported though nothing more is printed.
     let lines = shown();
     let told: Vec<usize> = lines
         .iter()
