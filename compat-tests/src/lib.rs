@@ -1,6 +1,7 @@
 //! Helpers shared by the compatibility tests.
 
 pub mod agents;
+pub mod alone;
 pub mod bare;
 pub mod fuzz;
 pub mod go;

@@ -9,12 +9,14 @@ use std::{
     net::TcpStream,
     path::Path,
     process::Command,
-    sync::atomic::{AtomicU32, Ordering},
     thread,
     time::{Duration, Instant},
 };
 
-use crate::process::{Kind, PATIENCE, Process};
+use crate::{
+    agents::loopback_net,
+    process::{Kind, PATIENCE, Process},
+};
 
 /// A MessagePack value. Two values are equal when their bytes are: what has a length is always
 /// written with the shortest header, which [`Value::decode`] checks.
@@ -405,7 +407,7 @@ pub fn request(command: &str, seq: u64, body: Option<Value>) -> Vec<u8> {
     bytes
 }
 
-/// Addresses of one cluster: three bytes of 127.0.0.0/8 that no other process uses by chance.
+/// Addresses of one cluster: three bytes of 127.0.0.0/8.
 #[derive(Clone, Copy, Debug)]
 pub struct Net([u8; 3]);
 
@@ -413,10 +415,9 @@ impl Net {
     /// Others than those of every other call.
     #[allow(clippy::new_without_default)]
     pub fn new() -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let id = std::process::id().wrapping_mul(16) + COUNT.fetch_add(1, Ordering::Relaxed);
-        let byte = |number: u32| u8::try_from(number).expect("below 256");
-        Self([127, byte(64 + id / 254 % 128), byte(1 + id % 254)])
+        let prefix = loopback_net();
+        let bytes: Vec<u8> = prefix.split('.').filter_map(|byte| byte.parse().ok()).collect();
+        Self(bytes.try_into().expect("three bytes"))
     }
 
     /// The address with this last byte.

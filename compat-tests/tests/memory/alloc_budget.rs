@@ -3,9 +3,7 @@
 //! Method: the allocator refuses, and so kills the test, once the whole process would hold more
 //! than a case may take. This is stricter than bounding each single allocation.
 
-use std::alloc::System;
-
-use cap::Cap;
+use compat_tests::alone::in_own_process;
 use ruserf::{
     base::Rng,
     msgpack::{self, Reader},
@@ -15,12 +13,15 @@ use ruserf::{
     },
 };
 
-#[global_allocator]
-static ALLOCATOR: Cap<System> = Cap::new(System, usize::MAX);
+use super::ALLOCATOR;
 
-/// One test, as the allocator is shared by all threads.
 #[test]
 fn memory_taken_is_bounded_by_bytes_received() {
+    in_own_process(module_path!(), "memory_taken_is_bounded_by_bytes_received", every_case);
+}
+
+/// One after the other, as the allocator is shared by all threads.
+fn every_case() {
     hostile_packets();
     hostile_streams();
     hostile_values();

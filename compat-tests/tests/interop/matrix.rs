@@ -11,6 +11,7 @@ use std::{
 };
 
 use compat_tests::{
+    alone::one_at_a_time,
     bare::{Roles, bare_scenarios},
     go,
     matrix::{OURS, Program, scenarios},
@@ -142,9 +143,8 @@ fn newest() -> Program {
 fn report(kind: &str, columns: &[String], titles: &[&str], mut jobs: Vec<Job>) {
     // Taken from the end: those that use a whole core for seconds come last, by themselves.
     jobs.sort_by_key(|job| !job.title.starts_with("5,000"));
-    // One matrix at a time: on a busy machine Go's probes time out as well.
-    static ALONE: Mutex<()> = Mutex::new(());
-    let _alone = ALONE.lock();
+    // On a busy machine Go's probes time out as well.
+    let _alone = one_at_a_time();
     let cells = run_jobs(jobs);
     let table = table(columns, titles, &cells);
     println!("{table}");

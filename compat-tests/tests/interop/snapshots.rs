@@ -1,5 +1,5 @@
 //! Snapshot and keyring files that Go wrote and Rust goes on with, and the other way round. What
-//! they say line by line is in `differential_serf/snapshots.rs`.
+//! they say line by line is in `tests/engine/differential_serf/snapshots.rs`.
 
 use std::{collections::BTreeSet, time::Duration};
 

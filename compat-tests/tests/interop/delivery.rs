@@ -1,6 +1,6 @@
 //! What share of user events gossip delivers with the few copies of the local profile: Go nodes
 //! among themselves, ours among themselves, and both kinds together. A measurement, run by hand:
-//! `cargo test -p compat-tests --test delivery -- --ignored --nocapture`.
+//! `cargo test -p compat-tests --test interop delivery:: -- --ignored --nocapture`.
 
 use std::{thread, time::Duration};
 

@@ -7,6 +7,7 @@ use std::{
 };
 
 use compat_tests::{
+    alone::in_own_process,
     go,
     node::{Node, Start, all_see, eventually},
 };
@@ -55,6 +56,10 @@ impl Recorder for Listening {
 /// kind, then the names.
 #[test]
 fn all_metrics_of_go_have_their_counterpart() {
+    in_own_process(module_path!(), "all_metrics_of_go_have_their_counterpart", compare_names);
+}
+
+fn compare_names() {
     metrics::set_global_recorder(Listening).expect("the first recorder");
     let dir = tempfile::tempdir().unwrap();
     let go = live(true, &dir.path().join("go"));

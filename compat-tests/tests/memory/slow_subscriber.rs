@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use compat_tests::{go::base64, node::runtime};
+use compat_tests::{alone::in_own_process, go::base64, node::runtime};
 use ruserf::{
     Config, Event, KeyOp, Keyring, Serf, Subscribe,
     wire::{Ping, SeqNo, encode_compound},
@@ -27,13 +27,21 @@ const GROWTH_KIB_MAX: u64 = 64 * 1024;
 
 #[test]
 fn sleeping_subscriber_is_not_felt_and_is_told_its_losses() {
-    run(Duration::from_secs(5), false);
+    in_own_process(
+        module_path!(),
+        "sleeping_subscriber_is_not_felt_and_is_told_its_losses",
+        || {
+            run(Duration::from_secs(5), false);
+        },
+    );
 }
 
 #[test]
 #[ignore = "takes ten minutes"]
 fn sleeping_subscriber_is_not_felt_for_ten_minutes() {
-    run(Duration::from_secs(600), true);
+    in_own_process(module_path!(), "sleeping_subscriber_is_not_felt_for_ten_minutes", || {
+        run(Duration::from_secs(600), true);
+    });
 }
 
 /// Goal: 100,000 events in `length` to a node with a subscriber

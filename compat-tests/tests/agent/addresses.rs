@@ -4,7 +4,10 @@
 
 use std::{fs, net::UdpSocket, process::Command, time::Duration};
 
-use compat_tests::process::{BOTH, InTime as _, Kind, Process, not_run, poll, serf};
+use compat_tests::{
+    alone::{one_at_a_time, test_name},
+    process::{BOTH, InTime as _, Kind, Process, not_run, poll, serf},
+};
 
 #[test]
 fn addresses_mean_what_they_mean_to_go() {
@@ -24,8 +27,9 @@ fn addresses_mean_what_they_mean_to_go() {
     for kind in BOTH {
         kind.program();
     }
-    let script =
-        format!("{script} && exec \"$0\" --ignored --exact the_table_of_addresses --nocapture");
+    let _alone = one_at_a_time();
+    let table = test_name(module_path!(), "the_table_of_addresses");
+    let script = format!("{script} && exec \"$0\" --ignored --exact {table} --nocapture");
     let parts: Vec<_> = (0..PARTS)
         .map(|part| {
             let mut command = Command::new("unshare");

@@ -4,18 +4,23 @@
 //! input that takes more memory than its target may ends the program; with `FUZZ_LAST=file` every
 //! input is written there first.
 
-use std::{alloc::System, fs, path::Path, time::Instant};
+use std::{fs, path::Path, time::Instant};
 
-use cap::Cap;
-use compat_tests::fuzz::{TARGETS, Target, laws, run};
+use compat_tests::{
+    alone::in_own_process,
+    fuzz::{TARGETS, Target, laws, run},
+};
 use ruserf::base::Rng;
 
-#[global_allocator]
-static ALLOCATOR: Cap<System> = Cap::new(System, usize::MAX);
+use super::ALLOCATOR;
 
-/// One test, as the allocator is shared by all threads.
 #[test]
 fn laws_hold_for_the_corpus_and_its_mutations() {
+    in_own_process(module_path!(), "laws_hold_for_the_corpus_and_its_mutations", every_target);
+}
+
+/// One after the other, as the allocator is shared by all threads.
+fn every_target() {
     laws::set_meter(laws::Meter {
         allocated: || ALLOCATOR.allocated(),
         set_limit: |bytes| {

@@ -13,6 +13,7 @@ use std::{
 
 use compat_tests::{
     agents::{Agent, serf_binary},
+    alone::test_name,
     go::go_serf_binary,
     process::{BUILD, InTime as _, not_run},
 };
@@ -153,6 +154,7 @@ fn run_in_namespace(test: &str) {
     if !possible.status.success() {
         return not_run(&format!("{test}: no network namespace: {possible:?}"));
     }
+    let test = test_name(module_path!(), test);
     let script = format!("{script} && exec \"$0\" --ignored --exact {test} --nocapture");
     let test = std::env::current_exe().unwrap();
     let output =

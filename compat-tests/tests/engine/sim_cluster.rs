@@ -291,7 +291,7 @@ fn everyone_restarts_at_once_and_finds_the_others_by_the_snapshots() {
     restart_of_all(40);
 }
 
-/// `cargo test --release -p compat-tests --test sim_cluster -- --ignored --nocapture`
+/// `cargo test --release -p compat-tests --test engine sim_cluster:: -- --ignored --nocapture`
 #[test]
 #[ignore = "takes minutes; scripts/sim restart"]
 fn a_thousand_restart_at_once() {

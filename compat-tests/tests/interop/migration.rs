@@ -23,6 +23,7 @@ use std::{
 
 use compat_tests::{
     agents::{Agent, loopback_net, serf_binary},
+    alone::one_at_a_time,
     go::{base64, go_serf_binary},
     node::{eventually, eventually_within},
 };
@@ -33,6 +34,7 @@ use serde_json::{Value, json};
 fn rolling_upgrade_of_nine_agents_is_not_noticed() {
     // First, for it may have to be built.
     let (ours, go) = (serf_binary(), go_serf_binary());
+    let _alone = one_at_a_time();
     let dir = tempfile::tempdir().expect("a directory");
     let (old_key, new_key) = (base64([1; 32]), base64([2; 32]));
     let cluster = Cluster::start(dir.path(), &old_key);

@@ -1,6 +1,7 @@
 //! The membership engine under mixtures of faults: every rule of `sim::invariants` must hold.
 //!
-//! `SIM_SEED` replays one seed, `SIM_SEEDS` runs that many, `SIM_NODES` sets the size.
+//! `SIM_SEED` replays one seed, or starts with it where `SIM_SEEDS` says how many to run;
+//! `SIM_NODES` sets the size.
 
 use std::time::Duration;
 
@@ -13,11 +14,13 @@ fn number(name: &str, default: u64) -> u64 {
 #[test]
 fn rules_hold_under_fixed_seeds_and_a_new_one() {
     let nodes = number("SIM_NODES", 30) as u32;
-    let mut seeds: Vec<u64> = (1..=number("SIM_SEEDS", 8)).collect();
-    match std::env::var("SIM_SEED").ok().and_then(|seed| seed.parse().ok()) {
-        Some(seed) => seeds = vec![seed],
-        None => seeds.push(u64::from(std::process::id()) << 20 | 0xfff),
-    }
+    let seeds: Vec<u64> = match number("SIM_SEED", 0) {
+        0 => {
+            let new = u64::from(std::process::id()) << 20 | 0xfff;
+            (1..=number("SIM_SEEDS", 8)).chain([new]).collect()
+        }
+        first => (first..).take(number("SIM_SEEDS", 1) as usize).collect(),
+    };
     for seed in seeds {
         let mut cluster = ClusterSpec::lan(nodes, seed);
         cluster.trace_lines = 100;
@@ -25,7 +28,7 @@ fn rules_hold_under_fixed_seeds_and_a_new_one() {
         assert!(
             report.violations.is_empty(),
             "{report}\nreplay here: SIM_SEED={seed} SIM_NODES={nodes} \
-             cargo test -p compat-tests --test sim_swarm"
+             cargo test -p compat-tests --test engine sim_swarm::"
         );
     }
 }

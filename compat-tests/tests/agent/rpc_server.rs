@@ -548,7 +548,7 @@ struct Exchange {
 }
 
 fn vectors() -> Vec<Vector> {
-    let text = include_str!("../../testdata/rpc.json");
+    let text = include_str!("../../../testdata/rpc.json");
     let list: Vec<serde_json::Value> = serde_json::from_str(text).unwrap();
     let text = |vector: &serde_json::Value, key: &str| vector[key].as_str().unwrap().to_owned();
     list.iter()

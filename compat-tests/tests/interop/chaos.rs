@@ -14,6 +14,7 @@ use std::{
 };
 
 use compat_tests::{
+    alone::one_at_a_time,
     go::{self, GoPeer},
     lossy::{Net, Protocol, Rule},
     process::{not_run, signal},
@@ -25,6 +26,7 @@ fn six_nodes_come_through_a_partition_and_loss() {
     if !Net::possible() {
         return not_run("network namespaces need root, `ip` and /dev/net/tun");
     }
+    let _alone = one_at_a_time();
     let mut cluster = Cluster::start(6, 1, &json!({}));
     cluster.faults("5 % loss, 50 ms jitter", vec![noisy()], |cluster| {
         cluster.flow(Duration::from_secs(6));
@@ -43,6 +45,7 @@ fn six_nodes_come_through_a_partition_and_loss() {
 #[ignore = "half an hour; scripts/chaos runs it"]
 fn twenty_nodes() {
     assert!(Net::possible(), "network namespaces cannot be made");
+    let _alone = one_at_a_time();
     let minutes = std::env::var("RUSERF_CHAOS_MINUTES").ok().and_then(|text| text.parse().ok());
     let long = Duration::from_secs(60 * minutes.unwrap_or(10));
     let mut cluster = Cluster::start(20, 1, &json!({}));
@@ -117,6 +120,7 @@ fn twenty_nodes() {
 #[ignore = "minutes; scripts/chaos runs it"]
 fn coordinates_tell_the_delay() {
     assert!(Net::possible(), "network namespaces cannot be made");
+    let _alone = one_at_a_time();
     // Many samples in little time: estimates need hundreds.
     let often = json!({"probe_interval_ms": 400, "probe_timeout_ms": 300});
     let mut cluster = Cluster::start(8, 2, &often);

@@ -11,6 +11,7 @@ use std::{
 };
 
 use compat_tests::{
+    alone::one_at_a_time,
     bare::{Roles, bare_scenarios},
     go,
     matrix::{OURS, Program, scenarios},
@@ -26,6 +27,7 @@ use serde_json::{Value, json};
 
 #[test]
 fn each_program_reads_every_message_of_the_other() {
+    let _alone = one_at_a_time();
     let dir = tempfile::tempdir().expect("a directory");
     run_all(dir.path());
     let (mut wrong, mut ours, mut theirs) = (Vec::new(), BTreeMap::new(), BTreeMap::new());

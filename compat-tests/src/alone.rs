@@ -1,0 +1,48 @@
+//! Tests that must not have company: those that measure or change what a whole process shares, and
+//! those that need most of the machine. The tests of one program run side by side.
+
+use std::{
+    env,
+    process::Command,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use crate::process::{BUILD, InTime as _};
+
+/// Runs `body` in a process of its own: an allocator with a limit, a global recorder or the size of
+/// the process are nothing to share. `module` is `module_path!()`, `test` the name of the calling
+/// test: the process is this program again, asked for that test alone.
+///
+/// # Panics
+/// When the test fails there, or has not ended after [`BUILD`].
+pub fn in_own_process(module: &str, test: &str, body: impl FnOnce()) {
+    let test = test_name(module, test);
+    if env::var(ALONE).is_ok_and(|alone| alone == test) {
+        return body();
+    }
+    let program = env::current_exe().expect("the path of the test");
+    let mut command = Command::new(program);
+    command.args(["--include-ignored", "--nocapture", "--exact", &test]).env(ALONE, &test);
+    let output = command.output_within(BUILD);
+    let text = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    println!("{text}\n{errors}");
+    assert!(output.status.success() && text.contains("1 passed"), "{test}: {}", output.status);
+}
+
+/// The name by which a test program knows a test of one of its modules.
+pub fn test_name(module: &str, test: &str) -> String {
+    match module.split_once("::") {
+        Some((_, inside)) => format!("{inside}::{test}"),
+        None => test.to_owned(),
+    }
+}
+
+/// Held by a test that loads the machine or whose times matter: of these, one runs at a time.
+pub fn one_at_a_time() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Names the test that is to run in this process.
+const ALONE: &str = "RUSERF_TEST_ALONE";

@@ -1,0 +1,16 @@
+//! The program `serf` beside Go's: the same command lines, configurations, RPC and moments.
+
+mod addresses;
+mod cli;
+mod cli_cross;
+mod cli_words;
+mod config;
+mod config_differential;
+mod files;
+mod handlers;
+mod life;
+mod mdns;
+mod moments;
+mod rpc_abuse;
+mod rpc_server;
+mod third_party_clients;

@@ -1,0 +1,11 @@
+//! Clusters of Go nodes and ours: in each role, in every version, on bad networks, while they change.
+
+mod captures;
+mod chaos;
+mod delivery;
+mod go;
+mod go_harness;
+mod matrix;
+mod migration;
+mod mixed_cluster;
+mod snapshots;

@@ -1,0 +1,6 @@
+//! The library as programs use it: examples, metrics, streams of events, transports.
+
+mod examples;
+mod metrics;
+mod streams;
+mod transports;
