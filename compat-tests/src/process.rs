@@ -1,5 +1,5 @@
-//! Agent processes, Go's or ours, as a shell sees them: command lines, output, exit codes. For tests:
-//! everything panics, with the agent's output, when an agent does not do what was asked of it.
+//! Agent processes, Go's or ours, as a shell sees them: command lines, output, exit codes. For
+//! tests: everything panics, with the agent's output, when an agent does not do what was asked.
 
 use std::{
     io::Read,

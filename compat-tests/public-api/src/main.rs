@@ -1,5 +1,5 @@
-//! Prints the public items of the crate whose rustdoc JSON is named, one a line. The JSON is to list
-//! hidden items: what is public under another name is described by them.
+//! Prints the public items of the crate whose rustdoc JSON is named, one a line. The JSON is to
+//! list hidden items: what is public under another name is described by them.
 
 use std::{collections::HashSet, error::Error, path::PathBuf};
 

@@ -29,9 +29,6 @@ use ruserf::{
     },
 };
 
-const MEMBERS: usize = 10_000;
-const VSN: [u8; 6] = [1, 5, 2, 2, 5, 4];
-
 fn main() {
     let program = env::args().nth(1).expect("the agent's program");
     lone(&program);
@@ -478,3 +475,6 @@ fn packets(program: &str) {
     }
     report("packets_per_s_with_pings_in_10_ms", best);
 }
+
+const MEMBERS: usize = 10_000;
+const VSN: [u8; 6] = [1, 5, 2, 2, 5, 4];

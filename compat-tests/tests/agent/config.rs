@@ -1,6 +1,6 @@
 //! Goal: every configuration, good or bad, does to our agent what it does to Go's. Method: the same
-//! files and flags start both; either both run with equal banner, `info` and `members`, or both fail
-//! with the same code and the same words.
+//! files and flags start both; either both run with equal banner, `info` and `members`, or both
+//! fail with the same code and the same words.
 
 use std::{path::Path, process::Command, sync::Mutex, thread};
 

@@ -322,7 +322,8 @@ const HAND_MADE: &[&[u8]] = &[
 const REAL: &[&str] = &[
     r#"{"node_name":"web-1","role":"web","tags":{"dc":"east","az":"b"},"bind":"10.0.0.1:7946",
         "start_join":["10.0.0.2","10.0.0.3:7946"],"event_handlers":["user:deploy=/bin/deploy"]}"#,
-    r#"{"discover":"mycluster","mdns":{"interface":"eth0","disable_ipv6":true},"log_level":"debug"}"#,
+    r#"{"discover":"mycluster","mdns":{"interface":"eth0","disable_ipv6":true},
+        "log_level":"debug"}"#,
     r#"{"encrypt_key":"wsGlMv8mfgjD1f+CVVMHZA==","rpc_addr":"127.0.0.1:7373","rpc_auth":"secret",
         "retry_join":["a","b"],"retry_interval":"15s","retry_max_attempts":10,
         "leave_on_terminate":true,"skip_leave_on_interrupt":true}"#,

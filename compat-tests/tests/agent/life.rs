@@ -1,5 +1,5 @@
-//! Goal: the rows of the parity table about an agent's start, network, signals and log. Method: each
-//! scenario runs with Go's agent and with ours, and both must do what the row asks for.
+//! Goal: the rows of the parity table about an agent's start, network, signals and log. Method:
+//! each scenario runs with Go's agent and with ours, and both must do what the row asks for.
 
 use std::{
     fs,
@@ -505,7 +505,8 @@ fn joins_at_the_start_succeed_or_end_the_agent() {
             let config = json!({"start_join": [watch.addr()], "replay_on_join": replay});
             let agent = Agent::start(program, dir, &name, &format!("{net}{n}"), &config);
             let told = format!(
-                "==> Joining cluster...(replay: {replay})\n    Join completed. Synced with 1 initial agents\n"
+                "==> Joining cluster...(replay: {replay})\n    \
+                 Join completed. Synced with 1 initial agents\n"
             );
             eventually("the join is told", || log_of(dir, &name).contains(&told));
             assert!(is(&agent, "watch", "alive"));

@@ -20,8 +20,8 @@ use compat_tests::{
     process::{AgentProcess, InTime as _, Kind, PATIENCE, Process, poll},
 };
 
-/// A command line, and whether it ends at SIGINT by itself: the others die of it, or ignore it where
-/// their parent did.
+/// A command line, and whether it ends at SIGINT by itself: the others die of it, or ignore it
+/// where their parent did.
 const COMMANDS: &[(&str, bool)] = &[
     ("members -detailed", false),
     ("info", false),

@@ -331,6 +331,12 @@ fn requests(talk: &mut Talk) {
         talk.net.show(&mut body);
         talk.ask("join", seq, Some(body));
     }
+    changes(talk);
+}
+
+/// As [`requests`]: those that change something, and queries.
+fn changes(talk: &mut Talk) {
+    let text = |key: &str, value: &str| Some(Value::map([(key, value.into())]));
     talk.ask("event", 340, event(&"x".repeat(513), b"", true));
     talk.ask("event", 341, event("x", &[b'y'; 500], true));
     talk.ask("event", 342, event("x", &[b'y'; 511], true));

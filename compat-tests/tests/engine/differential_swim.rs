@@ -828,7 +828,8 @@ fn relayed_pings_end_with_an_ack_or_a_nack_alike() {
             "SourceNode": "n7",
         }})
     };
-    let ack = |seq_no: u32| json!({"step": "ack", "fields": {"SeqNo": seq_no, "Payload": go::base64(b"x")}});
+    let payload = go::base64(b"x");
+    let ack = |seq_no: u32| json!({"step": "ack", "fields": {"SeqNo": seq_no, "Payload": payload}});
     run([
         ask(70, true, &[10, 0, 0, 1]), // ours has the number 1
         ack(70),                       // nobody's
@@ -845,7 +846,10 @@ fn relayed_pings_end_with_an_ack_or_a_nack_alike() {
 
 #[test]
 fn broadcasts_ride_along_in_the_same_order_and_as_often() {
-    let ping = |seq_no: u32| json!({"step": "ping", "from": MEMBER, "fields": {"SeqNo": seq_no, "Node": "self"}});
+    let ping = |seq_no: u32| {
+        let fields = json!({"SeqNo": seq_no, "Node": "self"});
+        json!({"step": "ping", "from": MEMBER, "fields": fields})
+    };
     let node = |n: u8| {
         // Lengths of 0, 40, 80, ... bytes: more than one packet takes, some of them equal.
         let meta = vec![n; 40 * usize::from(n % 7)];
@@ -1023,7 +1027,8 @@ impl Script {
         match self.rng.below(24) {
             // Go's queue holds more about ourselves than ours: all of it must fit.
             20 | 21 if pair.queued_bytes < 1_200 => {
-                json!({"step": "ping", "from": MEMBER, "fields": {"SeqNo": self.rng.u32(), "Node": "self"}})
+                let fields = json!({"SeqNo": self.rng.u32(), "Node": "self"});
+                json!({"step": "ping", "from": MEMBER, "fields": fields})
             }
             22 | 23 => self.compound(),
             0..8 => json!({"step": "alive", "fields": self.fields("Node")}),

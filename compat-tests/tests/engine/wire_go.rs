@@ -1,5 +1,5 @@
-//! Bytes in both directions: what Rust makes is read by Go and encoded to the same bytes again; what
-//! real Go nodes sent is read by Rust.
+//! Bytes in both directions: what Rust makes is read by Go and encoded to the same bytes again;
+//! what real Go nodes sent is read by Rust.
 
 use std::path::Path;
 

@@ -119,7 +119,10 @@ fn a_fed_node_confirms_a_suspicion_in_virtual_time() {
             "Vsn": go::base64([1, 5, 2, 0, 0, 0]),
         }})
     };
-    let suspect = |from: &str| json!({"step": "suspect", "fields": {"Node": "n1", "Incarnation": 1, "From": from}});
+    let suspect = |from: &str| {
+        let fields = json!({"Node": "n1", "Incarnation": 1, "From": from});
+        json!({"step": "suspect", "fields": fields})
+    };
     let state_of_n1 = |seen: &serde_json::Value| {
         let rows = seen["table"].as_array().unwrap();
         rows.iter().find(|row| row["name"] == "n1").unwrap()["state"].clone()

@@ -1,4 +1,4 @@
-//! Clusters of Go nodes and ours: in each role, in every version, on bad networks, while they change.
+//! Clusters of Go nodes and ours: in each role, in every version, on bad networks, under change.
 
 mod captures;
 mod chaos;

@@ -1,4 +1,7 @@
 //! The rules of the house: what no compiler checks about sources, documents and tables.
 
+mod circles;
 mod parity;
 mod rules;
+mod sources;
+mod style;

@@ -1,62 +1,19 @@
-//! The rules of the house that no compiler checks: layers, sizes, leftovers.
+//! Layers, leftovers, and what documents and scripts claim.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{fs, process::Command};
 
 use compat_tests::process::InTime as _;
 
-/// Lines a file may have before its tests.
-const FILE_LINES_MAX: usize = 600;
-
-/// Crates in the tree of the library without default features, itself included: with the five of
-/// serde_json, which reads keyring files.
-const CRATES_MAX: usize = 46;
-
-/// Modules below the driver: no I/O, no clock, no global randomness.
-const CORE: [&str; 5] = ["base", "msgpack", "wire", "swim", "serf"];
-
-/// What must not appear in the core, and why.
-const CORE_FORBIDDEN: [&str; 10] = [
-    "tokio::",
-    "std::fs",
-    "std::env",
-    "std::thread",
-    "std::net::Udp",
-    "std::net::Tcp",
-    "Instant::now",
-    "SystemTime",
-    "rand::rng()",
-    "Mutex<",
-];
-
-/// `(module, what it may use)`: arrows point down.
-const LAYERS: [(&str, &[&str]); 13] = [
-    ("base", &[]),
-    ("msgpack", &["base"]),
-    ("wire", &["base", "msgpack"]),
-    ("swim", &["base", "msgpack", "wire"]),
-    ("serf", &["base", "msgpack", "wire", "swim"]),
-    ("engine", &["base", "swim", "serf", "wire"]),
-    ("transport", &["base"]),
-    ("driver", &["base", "msgpack", "wire", "swim", "serf", "transport"]),
-    ("sim", &["base", "msgpack", "wire", "swim", "serf"]),
-    ("rpc", &["base", "msgpack", "serf"]),
-    ("client", &["base", "msgpack", "transport", "rpc"]),
-    ("agent", &["base", "msgpack", "wire", "swim", "serf", "transport", "driver", "rpc"]),
-    ("cli", &["base", "serf", "rpc", "client", "agent", "sim"]),
-];
+use super::sources::{read, root, sources, tracked};
 
 #[test]
 fn core_does_no_input_or_output() {
     let mut found = Vec::new();
     for module in CORE {
-        for (path, code) in sources(module) {
+        for (path, code) in code_of(module) {
             for word in CORE_FORBIDDEN {
                 if code.contains(word) {
-                    found.push(format!("{}: {word}", path.display()));
+                    found.push(format!("{path}: {word}"));
                 }
             }
         }
@@ -69,12 +26,12 @@ fn layers_only_look_down() {
     let mut found = Vec::new();
     let mut modules = 0;
     for (module, below) in LAYERS {
-        for (path, code) in sources(module) {
+        for (path, code) in code_of(module) {
             for used in modules_used(&code) {
                 modules += 1;
                 let is_layer = LAYERS.iter().any(|(layer, _)| *layer == used);
                 if is_layer && used != module && !below.contains(&used) {
-                    found.push(format!("{} uses {used}", path.display()));
+                    found.push(format!("{path} uses {used}"));
                 }
             }
         }
@@ -108,35 +65,16 @@ fn the_library_alone_brings_few_crates() {
 }
 
 #[test]
-fn files_stay_small() {
-    let mut found = Vec::new();
-    for path in rust_files(&root().join("src")) {
-        if path.ends_with("tests.rs") || path.components().any(|part| part.as_os_str() == "tests") {
-            continue;
-        }
-        let lines = before_tests(&read(&path)).lines().count();
-        if lines > FILE_LINES_MAX {
-            found.push(format!("{}: {lines} lines", path.display()));
-        }
-    }
-    assert!(found.is_empty(), "files over {FILE_LINES_MAX} lines:\n{}", found.join("\n"));
-}
-
-#[test]
 fn nothing_is_left_open() {
     let mut found = Vec::new();
-    for path in rust_files(&root().join("src")) {
-        let code = read(&path);
+    for file in sources(&["src"]) {
         for word in ["todo!(", "unimplemented!(", "dbg!(", "FIXME", "XXX"] {
-            if code.contains(word) {
-                found.push(format!("{}: {word}", path.display()));
+            if file.text.contains(word) {
+                found.push(format!("{}: {word}", file.path));
             }
         }
-        let is_code = |line: &&str| !line.trim_start().starts_with("//");
-        let prints = before_tests(&code).lines().filter(is_code).any(|l| l.contains("println!("));
-        let may_print = path.components().any(|part| part.as_os_str() == "cli");
-        if prints && !may_print {
-            found.push(format!("{}: println outside cli", path.display()));
+        if file.code().contains("println!(") && !file.path.starts_with("src/cli/") {
+            found.push(format!("{}: println outside cli", file.path));
         }
     }
     assert!(found.is_empty(), "left open:\n{}", found.join("\n"));
@@ -147,9 +85,8 @@ fn nothing_is_left_open() {
 fn no_log_line_has_the_debug_form_of_rust() {
     let mut found = Vec::new();
     let mut lines = 0;
-    for path in rust_files(&root().join("src")) {
-        let code = read(&path);
-        let code = before_tests(&code);
+    for file in sources(&["src"]) {
+        let code = file.before_tests();
         for level in ["trace!(", "debug!(", "info!(", "warn!(", "error!("] {
             for (at, _) in code.match_indices(level) {
                 let call = call(&code[at..]);
@@ -162,7 +99,7 @@ fn no_log_line_has_the_debug_form_of_rust() {
                     before.ends_with(['=', ','])
                 });
                 if call.contains(":?}") || call.contains(":#?}") || by_field {
-                    found.push(format!("{}: {call}", path.display()));
+                    found.push(format!("{}: {call}", file.path));
                 }
             }
         }
@@ -189,11 +126,9 @@ fn call(text: &str) -> &str {
 fn no_path_of_a_build_machine_is_committed() {
     // Split, so that this file does not find itself.
     let words = [concat!("/wo", "rk/"), concat!("/ro", "ot/"), concat!("/ho", "me/")];
-    let tracked = Command::new("git").args(["ls-files", "-z"]).current_dir(root()).output_in_time();
     let mut found = Vec::new();
-    for name in String::from_utf8_lossy(&tracked.stdout).split('\0').filter(|name| !name.is_empty())
-    {
-        let Ok(text) = fs::read_to_string(root().join(name)) else { continue };
+    for name in tracked() {
+        let Ok(text) = fs::read_to_string(root().join(&name)) else { continue };
         for word in words {
             if let Some(line) = text.lines().find(|line| line.contains(word)) {
                 found.push(format!("{name}: {line:.80}"));
@@ -205,21 +140,17 @@ fn no_path_of_a_build_machine_is_committed() {
 
 #[test]
 fn no_build_output_is_committed() {
-    let tracked = Command::new("git").args(["ls-files", "-z"]).current_dir(root()).output_in_time();
-    let tracked = String::from_utf8_lossy(&tracked.stdout).into_owned();
-    let names: Vec<_> = tracked.split('\0').filter(|name| !name.is_empty()).collect();
-    assert!(names.len() > 300, "{} files", names.len());
     let built = ["target", "node_modules", "__pycache__"];
-    let is_built = |name: &&&str| name.split('/').any(|part| built.contains(&part));
-    let found: Vec<_> = names.iter().filter(is_built).collect();
+    let is_built = |name: &String| name.split('/').any(|part| built.contains(&part));
+    let found: Vec<_> = tracked().into_iter().filter(is_built).collect();
     assert!(found.is_empty(), "build output: {found:?}");
 }
 
 #[test]
 fn differences_name_tests_that_exist() {
     let root = root();
-    let code = ["src", "compat-tests"].map(|dir| rust_files(&root.join(dir))).concat();
-    let code = code.iter().map(|path| read(path)).collect::<String>();
+    let code: String =
+        sources(&["src", "compat-tests"]).into_iter().map(|file| file.text).collect();
     let mut found = Vec::new();
     let mut rows = 0;
     for row in read(&root.join("docs/differences.md")).lines().filter(|line| line.starts_with("| "))
@@ -316,50 +247,45 @@ fn first_word(text: &str) -> &str {
 }
 
 /// Code of a module's files without comments and tests.
-fn sources(module: &str) -> Vec<(PathBuf, String)> {
-    let src = root().join("src");
-    let is_test = |path: &Path| {
-        let inside = path.strip_prefix(&src).expect("a file of the sources");
-        inside.to_string_lossy().contains("tests")
-    };
-    let files: Vec<_> = rust_files(&src.join(module)).into_iter().filter(|f| !is_test(f)).collect();
-    assert!(!files.is_empty(), "no files of {module}");
-    files
-        .into_iter()
-        .map(|path| {
-            let code = before_tests(&read(&path))
-                .lines()
-                .filter(|line| !line.trim_start().starts_with("//"))
-                .collect::<Vec<_>>()
-                .join("\n");
-            (path, code)
-        })
-        .collect()
+fn code_of(module: &str) -> Vec<(String, String)> {
+    let files = sources(&[&format!("src/{module}")]).into_iter().filter(|file| !file.is_test());
+    files.map(|file| (file.path.clone(), file.code())).collect()
 }
 
-fn before_tests(code: &str) -> String {
-    code.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default().to_owned()
-}
+/// Crates in the tree of the library without default features, itself included: with the five of
+/// serde_json, which reads keyring files.
+const CRATES_MAX: usize = 46;
 
-fn rust_files(dir: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
-    let mut files = Vec::new();
-    for entry in entries.filter_map(Result::ok) {
-        let path = entry.path();
-        if path.is_dir() {
-            files.extend(rust_files(&path));
-        } else if path.extension().is_some_and(|ext| ext == "rs") {
-            files.push(path);
-        }
-    }
-    files.sort();
-    files
-}
+/// Modules below the driver: no I/O, no clock, no global randomness.
+const CORE: [&str; 5] = ["base", "msgpack", "wire", "swim", "serf"];
 
-fn read(path: &Path) -> String {
-    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
+/// What must not appear in the core, and why.
+const CORE_FORBIDDEN: [&str; 10] = [
+    "tokio::",
+    "std::fs",
+    "std::env",
+    "std::thread",
+    "std::net::Udp",
+    "std::net::Tcp",
+    "Instant::now",
+    "SystemTime",
+    "rand::rng()",
+    "Mutex<",
+];
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace root").to_owned()
-}
+/// `(module, what it may use)`: arrows point down.
+const LAYERS: [(&str, &[&str]); 13] = [
+    ("base", &[]),
+    ("msgpack", &["base"]),
+    ("wire", &["base", "msgpack"]),
+    ("swim", &["base", "msgpack", "wire"]),
+    ("serf", &["base", "msgpack", "wire", "swim"]),
+    ("engine", &["base", "swim", "serf", "wire"]),
+    ("transport", &["base"]),
+    ("driver", &["base", "msgpack", "wire", "swim", "serf", "transport"]),
+    ("sim", &["base", "msgpack", "wire", "swim", "serf"]),
+    ("rpc", &["base", "msgpack", "serf"]),
+    ("client", &["base", "msgpack", "transport", "rpc"]),
+    ("agent", &["base", "msgpack", "wire", "swim", "serf", "transport", "driver", "rpc"]),
+    ("cli", &["base", "serf", "rpc", "client", "agent", "sim"]),
+];

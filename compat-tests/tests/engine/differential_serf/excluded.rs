@@ -160,7 +160,8 @@ pub(crate) fn order_of_reaps(view: &mut BTreeMap<&'static str, Value>) {
     }
 }
 
-/// Go finds helpers by random tries and may find none: compared only where both relayed the same number of messages.
+/// Go finds helpers by random tries and may find none: compared only where both relayed the same
+/// number of messages.
 pub(crate) fn relays(
     go: &mut BTreeMap<&'static str, Value>,
     ours: &mut BTreeMap<&'static str, Value>,

@@ -91,7 +91,9 @@ impl Script {
             "max_queue_depth": excluded::QUEUE_DEPTH,
             "serf_queue_check_interval_ms": self.one_of(&[30_000, 700]),
             "answer_ms": self.one_of(&[0, 0, 900]),
-            "tags": self.one_of(&[json!({}), json!({"role": "web"}), json!({"role": "db", "dc": "x"})]),
+            "tags": self.one_of(&[
+                json!({}), json!({"role": "web"}), json!({"role": "db", "dc": "x"}),
+            ]),
         });
         let mut also = |name: &str, value: Value, chance| {
             if self.rng.below(chance) == 0 {

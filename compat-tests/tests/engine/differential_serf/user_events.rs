@@ -112,7 +112,9 @@ fn broken_messages_change_nothing() {
         }
     }
     // Unknown keys, wide integers, bin instead of raw, an array instead of a map.
-    pair.step(&raw(3, b"\x85\xa5LTime\xcf\0\0\0\0\0\0\0\x09\xa4Name\xc4\x01e\xa7Payload\xc4\x01p\xa2CC\xc3\xa3New\x80"));
+    let event = b"\x85\xa5LTime\xcf\0\0\0\0\0\0\0\x09\
+                  \xa4Name\xc4\x01e\xa7Payload\xc4\x01p\xa2CC\xc3\xa3New\x80";
+    pair.step(&raw(3, event));
     pair.step(&raw(3, b"\x94\x09\xa1e\xa1q\xc2"));
     pair.step(&raw(0, b"\x82\xa5LTime\xd3\0\0\0\0\0\0\0\x09\xa4Node\xd9\x02n1"));
     pair.step(&raw(1, b"\x82\xa5LTime\x0b\xa4Node\xa2n1trailing"));

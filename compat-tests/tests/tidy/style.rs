@@ -1,0 +1,212 @@
+//! Sizes and forms: how long files, functions and lines are, and what stands where in a file.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::sources::{Source, only_as_before, sources};
+
+#[test]
+fn files_stay_small() {
+    let mut found = Vec::new();
+    for file in sources(&["src"]).iter().filter(|file| !file.is_test()) {
+        let lines = file.before_tests().lines().count();
+        if lines > FILE_LINES_MAX {
+            found.push(format!("{}: {lines} lines", file.path));
+        }
+    }
+    assert!(found.is_empty(), "files over {FILE_LINES_MAX} lines:\n{}", found.join("\n"));
+}
+
+#[test]
+fn functions_stay_short() {
+    let mut found = BTreeMap::new();
+    let mut count = 0;
+    for file in sources(&EVERYWHERE) {
+        for (name, lines) in functions(&file.text) {
+            count += 1;
+            if lines > FUNCTION_LINES_MAX {
+                found.insert(format!("{} {name}", file.path), lines);
+            }
+        }
+    }
+    assert!(count > 4000, "{count} functions");
+    only_as_before("function", &found);
+}
+
+#[test]
+fn lines_stay_short() {
+    let mut found = BTreeMap::new();
+    for file in sources(&EVERYWHERE) {
+        // Rows of a table cannot be broken.
+        let is_row = |line: &str| line.trim_start_matches(['/', '!', ' ']).starts_with('|');
+        let long = |line: &&str| line.chars().count() > COLUMNS_MAX && !is_row(line);
+        let lines = file.text.lines().filter(long).count();
+        if lines > 0 {
+            found.insert(file.path, lines);
+        }
+    }
+    only_as_before("columns", &found);
+}
+
+#[test]
+fn mod_rs_only_declares() {
+    let mut found = BTreeMap::new();
+    let mut count = 0;
+    for file in sources(&EVERYWHERE) {
+        if file.path.ends_with("/mod.rs") {
+            count += 1;
+            let lines = lines_of_items(&file.code());
+            if lines > 0 {
+                found.insert(file.path, lines);
+            }
+        }
+    }
+    assert!(count > 15, "{count} files");
+    only_as_before("mod.rs", &found);
+}
+
+/// A directory of modules has its `mod.rs`; the directory beside a file `x.rs` holds its tests.
+#[test]
+fn there_is_one_style_of_modules() {
+    let files = sources(&EVERYWHERE);
+    let paths: BTreeSet<_> = files.iter().map(|file| file.path.as_str()).collect();
+    let mut found = BTreeMap::new();
+    for path in &paths {
+        let (dir, name) = path.rsplit_once('/').expect("a directory");
+        let is_test = name == "tests.rs" || path.split('/').any(|part| part == "tests");
+        if paths.contains(format!("{dir}.rs").as_str()) && !is_test {
+            *found.entry(format!("{dir}.rs")).or_default() += 1;
+        }
+    }
+    only_as_before("module style", &found);
+}
+
+/// What is read first is what the file is for; its private constants are looked up at the end.
+#[test]
+fn constants_come_last() {
+    let mut found = BTreeMap::new();
+    for file in sources(&["src", "compat-tests/src"]).into_iter().filter(|file| !file.is_test()) {
+        let count = early_constants(file.before_tests());
+        if count > 0 {
+            found.insert(file.path, count);
+        }
+    }
+    only_as_before("constants", &found);
+}
+
+/// Every public item is used, tested or shown somewhere.
+#[test]
+fn no_public_item_is_dead() {
+    let files = sources(&EVERYWHERE);
+    let mut words = BTreeMap::<&str, usize>::new();
+    for file in &files {
+        let is_word = |c: char| c.is_alphanumeric() || c == '_';
+        for word in file.text.split(|c| !is_word(c)).filter(|word| !word.is_empty()) {
+            *words.entry(word).or_default() += 1;
+        }
+    }
+    let mut found = BTreeMap::new();
+    for file in files.iter().filter(|file| file.path.starts_with("src/")) {
+        for name in public_names(file) {
+            if words.get(name) == Some(&1) {
+                found.insert(format!("{} {name}", file.path), 1);
+            }
+        }
+    }
+    only_as_before("dead", &found);
+}
+
+#[test]
+fn items_are_recognized() {
+    let code = "use a::{\n    b,\n};\n\nconst A: u8 = 1;\n\n\
+                pub(crate) async fn f<'a>(\n    x: u8,\n) {\n    g();\n}\n\n\
+                trait T {\n    fn h(&self);\n    fn i(&self) {}\n}\n\nstatic LAST: u8 = 2;\n";
+    let found: Vec<_> = functions(code).collect();
+    assert_eq!(found, [("f", 5)]);
+    assert_eq!(early_constants(code), 1);
+    assert_eq!(lines_of_items(code), 11);
+}
+
+/// Names and lines of functions, from `fn` to the brace that ends them, as rustfmt sets it.
+fn functions(text: &str) -> impl Iterator<Item = (&str, usize)> {
+    let lines: Vec<_> = text.lines().collect();
+    let starts = (0..lines.len()).filter_map({
+        let lines = lines.clone();
+        move |at| Some((at, function_name(lines[at])?))
+    });
+    starts.filter_map(move |(start, name)| {
+        let indent = lines[start].len() - lines[start].trim_start().len();
+        let end = lines[start..].iter().position(|line| {
+            let is_at_its_depth = line.len() - line.trim_start().len() == indent;
+            is_at_its_depth && (line.ends_with('}') || line.ends_with(';'))
+        })?;
+        lines[start + end].ends_with('}').then_some((name, end + 1)).filter(|(_, n)| *n > 1)
+    })
+}
+
+fn function_name(line: &str) -> Option<&str> {
+    let mut rest = line.trim_start();
+    for word in ["pub ", "pub(crate) ", "pub(super) ", "const ", "async ", "extern \"C\" "] {
+        rest = rest.strip_prefix(word).unwrap_or(rest);
+    }
+    let rest = rest.strip_prefix("fn ")?;
+    rest.split(|c: char| !c.is_alphanumeric() && c != '_').next()
+}
+
+/// Lines of code that neither declare a module nor import.
+fn lines_of_items(code: &str) -> usize {
+    let mut count = 0;
+    let mut in_import = false;
+    for line in code.lines().map(str::trim_end).filter(|line| !line.is_empty()) {
+        let bare = line.strip_prefix("pub ").unwrap_or(line);
+        let bare = bare.strip_prefix("pub(crate) ").unwrap_or(bare);
+        let bare = bare.strip_prefix("pub(super) ").unwrap_or(bare);
+        let declares = bare.starts_with("use ") || bare.starts_with("mod ") && bare.ends_with(';');
+        in_import |= bare.starts_with("use ");
+        count += usize::from(!in_import && !declares && !line.starts_with('#'));
+        in_import &= !line.ends_with(';');
+    }
+    count
+}
+
+/// Private constants at the top level with something other than constants and macros behind them.
+fn early_constants(code: &str) -> usize {
+    let (mut count, mut early) = (0, 0);
+    for line in code.lines() {
+        let bare = line.strip_prefix("pub(crate) ").unwrap_or(line);
+        let bare = bare.strip_prefix("pub(super) ").unwrap_or(bare);
+        let is_function = bare.starts_with("const fn ");
+        if !is_function && (bare.starts_with("const ") || bare.starts_with("static ")) {
+            count += 1;
+        } else if is_function
+            || line.starts_with("pub const fn ")
+            || ["fn ", "async fn ", "impl", "struct ", "enum ", "trait ", "type "]
+                .iter()
+                .any(|word| bare.strip_prefix("pub ").unwrap_or(bare).starts_with(word))
+        {
+            early = count;
+        }
+    }
+    early
+}
+
+/// Names of what a file makes public.
+fn public_names(file: &Source) -> impl Iterator<Item = &str> {
+    file.before_tests().lines().filter_map(|line| {
+        let mut rest = line.trim_start().strip_prefix("pub ")?;
+        for word in ["const ", "async ", "static "] {
+            rest = rest.strip_prefix(word).unwrap_or(rest);
+        }
+        for word in ["fn ", "struct ", "enum ", "trait ", "type "] {
+            rest = rest.strip_prefix(word).unwrap_or(rest);
+        }
+        let is_import = ["use ", "mod "].iter().any(|word| rest.starts_with(word));
+        let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_')?;
+        (!is_import && end > 0).then_some(&rest[..end])
+    })
+}
+
+const EVERYWHERE: [&str; 4] = ["src", "compat-tests/src", "compat-tests/tests", "examples"];
+/// Before the tests.
+const FILE_LINES_MAX: usize = 600;
+const FUNCTION_LINES_MAX: usize = 70;
+const COLUMNS_MAX: usize = 100;
