@@ -10,12 +10,14 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant as TokioInstant, timeout_at},
 };
 
 use super::metrics;
+use crate::swim::StreamInput;
 
 /// Memory that streams hold together, asked for before it is taken. What a stream needs decides:
 ///
@@ -80,6 +82,18 @@ impl Drop for Waiting<'_> {
     }
 }
 
+/// Bytes of a message, and the share that they hold.
+struct Shared {
+    bytes: Bytes,
+    _share: Arc<Share>,
+}
+
+impl AsRef<[u8]> for Shared {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
 /// One stream's part of the [`Budget`]; given back when dropped.
 pub(super) struct Share {
     budget: Budget,
@@ -138,6 +152,17 @@ impl Share {
         {
             *held = Held { pool, permit };
         }
+    }
+
+    /// Ties the share to the message that it was taken for: it is given back with the last part of
+    /// it that the engine holds.
+    pub(super) fn follow(self, input: StreamInput) -> StreamInput {
+        let StreamInput::Message(message) = input else { return input };
+        let share = Arc::new(self);
+        StreamInput::Message(message.map_buffers(|bytes| match bytes.is_empty() {
+            true => bytes,
+            false => Bytes::from_owner(Shared { bytes, _share: Arc::clone(&share) }),
+        }))
     }
 
     /// Bytes that the stream may hold.

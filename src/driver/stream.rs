@@ -48,8 +48,7 @@ impl StreamTask {
     ) {
         let input = self.receive(&mut stream, Role::Acceptor, &mut share).await;
         let failed = matches!(input, StreamInput::Failed { .. });
-        let share = matches!(input, StreamInput::Message(_)).then_some(share);
-        self.hand_over(input, share).await;
+        self.hand_over(share.follow(input)).await;
         if failed {
             return;
         }
@@ -66,7 +65,7 @@ impl StreamTask {
             Err(_) => StreamInput::Failed { connected: true, error: TIMEOUT.to_owned() },
         };
         let sent = matches!(end, StreamInput::Sent);
-        self.hand_over(end, None).await;
+        self.hand_over(end).await;
         if sent {
             self.linger(stream).await;
         }
@@ -84,25 +83,25 @@ impl StreamTask {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
                 let error = format!("dial tcp {to}: connect: {}", text(&error));
-                return self.hand_over(StreamInput::Failed { connected: false, error }, None).await;
+                return self.hand_over(StreamInput::Failed { connected: false, error }).await;
             }
             Err(_) => {
                 let error = format!("dial tcp {to}: {TIMEOUT}");
-                return self.hand_over(StreamInput::Failed { connected: false, error }, None).await;
+                return self.hand_over(StreamInput::Failed { connected: false, error }).await;
             }
         };
         drop(transport);
-        let (input, share) = match (self.send(&mut stream, &message).await, reply) {
-            (Err(error), _) => (failure(true, &error), None),
+        let input = match (self.send(&mut stream, &message).await, reply) {
+            (Err(error), _) => failure(true, &error),
             (Ok(()), Some(mut share)) => {
                 drop(message);
-                (self.receive(&mut stream, Role::Dialer, &mut share).await, Some(share))
+                let input = self.receive(&mut stream, Role::Dialer, &mut share).await;
+                share.follow(input)
             }
-            (Ok(()), None) => (StreamInput::Sent, None),
+            (Ok(()), None) => StreamInput::Sent,
         };
         let sent = matches!(input, StreamInput::Sent);
-        let share = share.filter(|_| matches!(input, StreamInput::Message(_)));
-        self.hand_over(input, share).await;
+        self.hand_over(input).await;
         if sent {
             self.linger(stream).await;
         }
@@ -206,9 +205,9 @@ impl StreamTask {
         let _ = self.engine.send(Internal::Closed { id: self.id }).await;
     }
 
-    async fn hand_over(&self, input: StreamInput, share: Option<Share>) {
+    async fn hand_over(&self, input: StreamInput) {
         // An engine that has stopped has no use for it.
-        let _ = self.engine.send(Internal::Stream { id: self.id, input, share }).await;
+        let _ = self.engine.send(Internal::Stream { id: self.id, input }).await;
     }
 }
 

@@ -21,7 +21,7 @@ use tracing::{debug, warn};
 
 use super::{
     StopReason,
-    budget::{Budget, Share},
+    budget::Budget,
     caught::unless_it_panics,
     clock,
     metrics::{self, Exporter},
@@ -43,8 +43,8 @@ pub(super) type Command = Box<dyn FnOnce(&mut Node) + Send>;
 
 /// What the driver's own tasks tell.
 pub(super) enum Internal {
-    /// Something happened on a stream. The share of the budget is held until it was handled.
-    Stream { id: StreamId, input: StreamInput, share: Option<Share> },
+    /// Something happened on a stream.
+    Stream { id: StreamId, input: StreamInput },
     /// The keyring file was written, or could not be.
     KeyringStored { op: OpId, stored: Stored },
     /// A stream that lingered after its last message is closed.
@@ -386,7 +386,7 @@ impl<T: Transport> Io<T> {
 
     fn on_internal(&mut self, node: &mut Node, message: Internal) {
         match message {
-            Internal::Stream { id, input, share } => self.on_stream(node, id, input, share),
+            Internal::Stream { id, input } => self.on_stream(node, id, input),
             Internal::KeyringStored { op, stored } => {
                 node.engine.handle_keyring_stored(clock::now(), op, stored);
             }
@@ -398,13 +398,7 @@ impl<T: Transport> Io<T> {
         }
     }
 
-    fn on_stream(
-        &mut self,
-        node: &mut Node,
-        id: StreamId,
-        input: StreamInput,
-        share: Option<Share>,
-    ) {
+    fn on_stream(&mut self, node: &mut Node, id: StreamId, input: StreamInput) {
         let Some(open) = self.streams.get_mut(&id) else { return };
         let more = open.reply.is_some()
             && matches!(input, StreamInput::Message(_) | StreamInput::Broken(_));
@@ -414,7 +408,6 @@ impl<T: Transport> Io<T> {
             self.streams.remove(&id);
         }
         node.engine.handle_stream(clock::now(), id, input);
-        drop(share);
     }
 
     fn task(&mut self, node: &Node, id: StreamId, deadline: tokio::time::Instant) -> StreamTask {
@@ -440,7 +433,7 @@ async fn told_if_it_panics(
         let error = "its task panicked".to_owned();
         let input = StreamInput::Failed { connected: true, error };
         // An engine that has stopped has no use for it.
-        let _ = internal.send(Internal::Stream { id, input, share: None }).await;
+        let _ = internal.send(Internal::Stream { id, input }).await;
     }
 }
 

@@ -90,11 +90,16 @@ impl Engine {
     /// Something happened on a stream.
     pub fn handle_stream(&mut self, now: Instant, id: StreamId, input: StreamInput) {
         self.state.now = now;
-        let join = self.swim.stream_op(id).and_then(|op| self.waiting.get(&op)).copied().flatten();
-        self.state.join_ignores_old = join.is_some_and(|op| self.joins.ignores_old(op));
+        self.state.join_ignores_old = self.ignores_old(self.swim.stream_op(id));
         self.swim.handle_stream(now, id, input, &mut self.state);
         self.state.join_ignores_old = false;
         self.settle();
+    }
+
+    /// Whether old events of an exchange are to be ignored.
+    fn ignores_old(&self, exchange: Option<swim::OpId>) -> bool {
+        let join = exchange.and_then(|op| self.waiting.get(&op)).copied().flatten();
+        join.is_some_and(|op| self.joins.ignores_old(op))
     }
 
     /// Works off what the packets of a batch left in the hand-off queues.
@@ -108,7 +113,9 @@ impl Engine {
     pub fn handle_timeout(&mut self, now: Instant) {
         self.state.now = now;
         if self.swim.poll_timeout().is_some_and(|at| at <= now) {
+            self.state.join_ignores_old = self.ignores_old(self.swim.merging());
             self.swim.handle_timeout(now, &mut self.state);
+            self.state.join_ignores_old = false;
         }
         self.state.flush_coalescers(now);
         self.state.logs.report(now);
@@ -349,6 +356,12 @@ impl Engine {
     /// Every member, ourselves and the gone included, by name.
     pub fn members(&self) -> impl Iterator<Item = &Arc<Member>> {
         self.state.members.iter().map(|entry| &entry.member)
+    }
+
+    /// Grows with each change of the members.
+    #[cfg(feature = "agent")]
+    pub(crate) fn members_generation(&self) -> u64 {
+        self.state.members.generation()
     }
 
     /// A member by name.

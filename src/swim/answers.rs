@@ -53,6 +53,13 @@ pub(super) struct State<'a> {
 }
 
 impl Answers {
+    /// The last message, if it is so large that it is not encoded anew for each change.
+    pub(super) fn recent(&self, now: Instant, join: bool) -> Option<&Answer> {
+        let last = self.last.get(usize::from(join))?.as_ref()?;
+        let large = last.message.len() >= LARGE_BYTES_MIN;
+        (large && now - last.encoded < LARGE_AGE_MAX).then_some(last)
+    }
+
     /// The message that says this, if it is kept; while too much is on its way, the last one,
     /// unless that is older than `age_max`. Senders end within that time, too, so that not more
     /// than two of them add to [`SENDING_BYTES_MAX`].
@@ -155,5 +162,8 @@ pub(super) fn too_large(message: usize, user_state: usize) -> Option<String> {
 const BYTES_AT_ONCE: u32 = 64 * 1024 * 1024;
 const NANOS_PER_BYTE: Duration = Duration::from_nanos(120);
 const HOSTS: usize = 256;
+/// An answer of this size is given for a while, whatever changes: making one takes milliseconds.
+const LARGE_BYTES_MIN: usize = 1024 * 1024;
+const LARGE_AGE_MAX: Duration = Duration::from_secs(1);
 /// Bytes of distinct answers on their way at once, before streams share one that is not the newest.
 const SENDING_BYTES_MAX: usize = 24 * 1024 * 1024;

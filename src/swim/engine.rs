@@ -14,6 +14,7 @@ use super::{
     handoff::Handoff,
     incarnation::{Growth, Source},
     logs::Logs,
+    merge::Merge,
     packets::PacketBuilder,
     ping::Handler,
     probe::Probe,
@@ -53,6 +54,8 @@ pub struct Swim {
     pub(super) probe_pending: bool,
     pub(super) streams: BTreeMap<StreamId, Stream>,
     pub(super) inbound_push_pulls: usize,
+    /// States of peers that are not taken over to their end.
+    pub(super) merges: VecDeque<Merge>,
     pub(super) answers: Answers,
     pub(super) me: u32,
     pub(super) vsn: Vsn,
@@ -181,6 +184,7 @@ impl Swim {
             probe_pending: false,
             streams: BTreeMap::new(),
             inbound_push_pulls: 0,
+            merges: VecDeque::new(),
             answers: Answers::default(),
             me: 0,
             vsn,
@@ -221,6 +225,7 @@ impl Swim {
                 Timer::Suspicion(slot) => self.expire_suspicion(now, slot, host),
                 Timer::Check => self.check(now, host),
                 Timer::Reply(id) => self.forget_inbound(id),
+                Timer::Merge => self.merge_next(now, host),
             }
         }
         self.logs.report(now);

@@ -18,6 +18,7 @@ mod host;
 mod incarnation;
 mod join;
 mod logs;
+mod merge;
 mod output;
 mod packets;
 mod ping;

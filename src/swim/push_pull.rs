@@ -1,5 +1,4 @@
-//! Full state exchange over a stream, and its merge. Go: `state.go`, `pushPull`; `net.go`,
-//! `sendAndReceiveState`, `mergeRemoteState`.
+//! Full state exchange over a stream. Go: `state.go`, `pushPull`; `net.go`, `sendAndReceiveState`.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -9,14 +8,13 @@ use super::{
     Error, Exchange, Host, NodeStateKind, OpId, Output, Swim,
     answers::{Answer, State, too_large},
     host::NodeView,
-    incarnation::Source,
     streams::Stream,
     table::{RawAddr, Row},
     timer::Timer,
 };
 use crate::{
-    base::{Instant, mutated, printable},
-    wire::{Alive, Incompatible, NodeState, PushPull, Versions, Vsn},
+    base::{Instant, printable},
+    wire::{Incompatible, NodeState, PushPull, Versions, Vsn},
 };
 
 /// Bytes of a row besides its name and meta, at least and at most, and of what stands before.
@@ -111,6 +109,9 @@ impl Swim {
         if let Some(reason) = too_large(least, 0) {
             return Err(Error::Peer(reason));
         }
+        if let Some(answer) = self.answers.recent(now, join) {
+            return Ok(answer.clone());
+        }
         let mut user_state = Vec::new();
         host.local_state(join, &mut user_state);
         let generation = self.table.generation();
@@ -137,69 +138,10 @@ impl Swim {
         self.table.bytes() + self.table.len() * ROW_BYTES_MIN
     }
 
-    /// Takes over a peer's state. Go: `mergeRemoteState`.
-    pub(super) fn merge(
-        &mut self,
-        now: Instant,
-        state: &PushPull,
-        exchange: Exchange,
-        host: &mut dyn Host,
-    ) -> Result<(), Error> {
-        self.verify_peer(state, exchange)?;
-        if state.join && self.config.filter_merge {
-            self.check_merge(state, host)?;
-        }
-        let me = Arc::clone(&self.config.name);
-        let source = match exchange.ours {
-            true => Source::Answer(exchange.peer),
-            false => Source::Anybody,
-        };
-        for row in state.rows() {
-            let Ok(row) = row else { break }; // the decoder has proven them all
-            self.merge_row(now, &row, source, &me, host);
-        }
-        if !state.user_state.is_empty() {
-            host.merge_remote_state(now, &state.user_state, exchange);
-        }
-        Ok(())
-    }
-
-    /// Go: `mergeState`.
-    fn merge_row(
-        &mut self,
-        now: Instant,
-        row: &NodeState<'_>,
-        source: Source,
-        me: &str,
-        host: &mut dyn Host,
-    ) {
-        if mutated!(self.config, MergeNothing) {
-            return;
-        }
-        let name = std::str::from_utf8(row.name).unwrap_or_default();
-        match row.state {
-            0 => {
-                let alive = Alive {
-                    incarnation: row.incarnation,
-                    node: row.name,
-                    addr: row.addr.clone(),
-                    port: self.fix_port(row.port),
-                    meta: row.meta.clone(),
-                    vsn: row.vsn.clone(),
-                };
-                self.alive(now, &alive, None, source, host);
-            }
-            // Dead is not taken on trust: the node gets its chance to refute.
-            1 | 2 => self.suspect(now, name, row.incarnation, me, source),
-            3 => self.dead(now, name, row.incarnation, name, None, source, host),
-            _ => {}
-        }
-    }
-
     /// Refuses the state of a peer that is not understood, or does not understand us. Any other
     /// row of that kind is left out alone. Go: `verifyProtocol`, which refuses the whole state, so
     /// that one odd row anywhere ends all joins.
-    fn verify_peer(&self, state: &PushPull, exchange: Exchange) -> Result<(), Error> {
+    pub(super) fn verify_peer(&self, state: &PushPull, exchange: Exchange) -> Result<(), Error> {
         let mut versions = state.versions.clone();
         versions.add(true, &self.vsn);
         if versions.compatible() {
@@ -244,7 +186,7 @@ impl Swim {
             && (my_delegate_min..=my_delegate_max).contains(&delegate_now)
     }
 
-    fn check_merge(&self, state: &PushPull, host: &mut dyn Host) -> Result<(), Error> {
+    pub(super) fn check_merge(&self, state: &PushPull, host: &mut dyn Host) -> Result<(), Error> {
         struct Owned {
             name: Arc<str>,
             addr: RawAddr,

@@ -51,15 +51,12 @@ impl Swim {
             Some(Stream::PushPull { op, to, began, join }) => {
                 self.stats.push_pull_time.add(now - began);
                 let exchange = Exchange { peer: to, ours: true, join };
-                let result = self.push_pull_result(now, exchange, input, host);
-                if let Err(error) = &result
-                    && op.is_none()
-                    && self.logs.push_pulls.admit(now)
-                {
-                    error!(target: "memberlist", "Push/Pull with {to} failed: {error}");
-                }
-                if let Some(op) = op {
-                    self.done(op, result);
+                if let Err(error) = self.push_pull_result(now, exchange, op, input, host) {
+                    if let Some(op) = op {
+                        self.done(op, Err(error));
+                    } else if self.logs.push_pulls.admit(now) {
+                        error!(target: "memberlist", "Push/Pull with {to} failed: {error}");
+                    }
                 }
             }
             Some(Stream::Ping { seq_no }) => {
@@ -111,21 +108,19 @@ impl Swim {
         op
     }
 
-    /// The peer's half of a push/pull that we began.
+    /// The peer's half of a push/pull that we began. `op` is done once it is merged, or by the
+    /// caller if it failed.
     fn push_pull_result(
         &mut self,
         now: Instant,
         exchange: Exchange,
+        op: Option<OpId>,
         input: StreamInput,
         host: &mut dyn Host,
     ) -> Result<(), Error> {
         match input {
             StreamInput::Message(StreamMessage::PushPull(state)) => {
-                self.merge(now, &state, exchange, host)?;
-                if exchange.join {
-                    self.tell_few_of_us();
-                }
-                Ok(())
+                self.merge(now, state, exchange, op, host)
             }
             StreamInput::Message(StreamMessage::Error(text)) => {
                 let text = printable_text(&text, 4 * PRINTABLE_BYTES_MAX);
@@ -168,7 +163,7 @@ impl Swim {
                 self.reply(now, id, from, message.into(), None);
             }
             StreamInput::Message(StreamMessage::PushPull(state)) => {
-                self.answer_push_pull(now, id, from, &state, host);
+                self.answer_push_pull(now, id, from, state, host);
             }
             StreamInput::Message(StreamMessage::User(message)) => {
                 self.close(id);
@@ -220,7 +215,7 @@ impl Swim {
         now: Instant,
         id: StreamId,
         from: SocketAddr,
-        state: &PushPull,
+        state: PushPull,
         host: &mut dyn Host,
     ) {
         if self.inbound_push_pulls >= INBOUND_PUSH_PULLS_MAX {
@@ -253,7 +248,7 @@ impl Swim {
             }
         }
         let exchange = Exchange { peer: from, ours: false, join: state.join };
-        if let Err(error) = self.merge(now, state, exchange, host)
+        if let Err(error) = self.merge(now, state, exchange, None, host)
             && self.logs.push_pulls.admit(now)
         {
             let error = printable_text(&error, 4 * PRINTABLE_BYTES_MAX);

@@ -26,6 +26,8 @@ pub(super) enum Timer {
     Check,
     /// The reply on an accepted stream should be out: whoever holds it up frees its place.
     Reply(StreamId),
+    /// The next rows of a peer's state are due.
+    Merge,
 }
 
 /// A heap of deadlines. Nothing is cancelled: whoever set a timer checks when it fires whether it

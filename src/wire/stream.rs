@@ -120,6 +120,20 @@ pub enum StreamMessage {
 }
 
 impl StreamMessage {
+    /// Changes the buffers that the message holds, such as to tie something to their life.
+    #[must_use]
+    pub fn map_buffers(mut self, change: impl Fn(Bytes) -> Bytes) -> Self {
+        match &mut self {
+            Self::PushPull(state) => {
+                state.rows = change(std::mem::take(&mut state.rows));
+                state.user_state = change(std::mem::take(&mut state.user_state));
+            }
+            Self::User(message) => *message = change(std::mem::take(message)),
+            Self::Ping { .. } | Self::Ack { .. } | Self::Error(_) => {}
+        }
+        self
+    }
+
     /// Bytes of memory that the message holds, about.
     pub fn held_bytes(&self) -> usize {
         match self {
@@ -152,6 +166,22 @@ impl PushPull {
     pub fn rows(&self) -> impl Iterator<Item = Result<NodeState<'_>, DecodeError>> {
         let mut reader = Reader::new(&self.rows);
         (0..self.row_count).map(move |_| Ok(NodeState::decode(&mut reader)?))
+    }
+
+    /// The rows from a place on, which is 0 or came with a row: each, and the place behind it.
+    pub fn rows_from(
+        &self,
+        start: usize,
+    ) -> impl Iterator<Item = (Result<NodeState<'_>, DecodeError>, usize)> {
+        let rest = self.rows.get(start..).unwrap_or_default();
+        let mut reader = Reader::new(rest);
+        std::iter::from_fn(move || {
+            let more = reader.position() < rest.len();
+            more.then(|| {
+                let row = NodeState::decode(&mut reader).map_err(DecodeError::from);
+                (row, start + reader.position())
+            })
+        })
     }
 
     /// The body as the decoder would give it.

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    swim::StreamId,
+    swim::{StreamId, merge::ROWS_AT_ONCE},
     wire::{DecodeError, NodeState, PushPull, SeqNo, StreamError},
 };
 
@@ -364,4 +364,80 @@ fn a_host_that_asks_again_and_again_is_closed_and_others_are_not() {
     me.host.state.truncate(10_000);
     me.now += Duration::from_secs(10);
     assert!((1..=1000).all(|port| ask(&mut me, &format!("10.0.0.66:{port}"))), "small ones pass");
+}
+
+/// Goal: a large state holds up nothing else, and is taken over all the same; who waits for the
+/// exchange waits for its end.
+#[test]
+fn a_large_state_is_taken_over_some_rows_at_a_time() {
+    const ROWS: usize = 3_000;
+    let names: Vec<_> = (0..ROWS).map(|i| format!("node-{i}")).collect();
+    let rows: Vec<_> = names.iter().map(|name| row(name, 1, 0)).collect();
+    for ours in [false, true] {
+        let mut me = Node::new(quiet());
+        let message = push_pull(&rows, ours, b"state");
+        let op = ours.then(|| me.swim.start_push_pull(me.now, peer(), "", true, &mut me.host));
+        let mut outputs = match ours {
+            false => accept(&mut me, StreamInput::Message(message)),
+            true => answer(&mut me, message),
+        };
+        assert_eq!(me.swim.merging(), op);
+        // A small state is taken over meanwhile.
+        accept(&mut me, StreamInput::Message(push_pull(&[row("small", 1, 0)], false, b"")));
+        assert!(me.row("small").is_some());
+        let mut left = ROWS - ROWS_AT_ONCE;
+        while left > 0 {
+            assert_eq!(me.swim.node_count(), ROWS + 2 - left);
+            assert!(me.host.merged.is_empty() && !outputs.iter().any(is_done));
+            left -= left.min(ROWS_AT_ONCE);
+            me.wait(Duration::from_millis(1));
+            outputs.extend(me.outputs());
+        }
+        assert_eq!(me.swim.node_count(), ROWS + 2);
+        assert_eq!(me.host.merged, [b"state"]);
+        assert_eq!(outputs.iter().filter(|output| is_done(output)).count(), usize::from(ours));
+        assert_eq!(me.swim.merging(), None);
+    }
+}
+
+fn is_done(output: &Output) -> bool {
+    matches!(output, Output::Done { result: Ok(_), .. })
+}
+
+/// Several that are large take turns.
+#[test]
+fn large_states_do_not_wait_for_each_other() {
+    let mut me = Node::new(quiet());
+    for prefix in ["a", "b"] {
+        let names: Vec<_> = (0..5 * ROWS_AT_ONCE).map(|i| format!("{prefix}-{i}")).collect();
+        let rows: Vec<_> = names.iter().map(|name| row(name, 1, 0)).collect();
+        accept(&mut me, StreamInput::Message(push_pull(&rows, false, b"x")));
+    }
+    me.wait(Duration::from_millis(5));
+    let third = format!("-{}", 2 * ROWS_AT_ONCE + 1);
+    assert!(me.row(&format!("a{third}")).is_some() && me.row(&format!("b{third}")).is_some());
+    assert!(me.host.merged.is_empty());
+    me.wait(Duration::from_millis(20));
+    assert_eq!(me.swim.node_count(), 10 * ROWS_AT_ONCE + 1);
+    assert_eq!(me.host.merged.len(), 2);
+}
+
+/// A state of megabytes is not encoded anew for each change while peers ask for it.
+#[test]
+fn a_large_answer_is_given_again_for_a_second() {
+    let mut me = Node::new(quiet());
+    me.host.state = vec![7; 2 << 20];
+    let ask = |me: &mut Node| {
+        let outputs = accept(me, StreamInput::Message(push_pull(&[], false, b"")));
+        let [Output::Reply { message, .. }] = outputs.as_slice() else { panic!("{outputs:?}") };
+        message.clone()
+    };
+    let first = ask(&mut me);
+    me.alive("new", 1);
+    me.host.state[0] = 8;
+    assert_eq!(ask(&mut me).as_ptr(), first.as_ptr());
+    me.now += Duration::from_secs(1);
+    let second = ask(&mut me);
+    assert_ne!(second.as_ptr(), first.as_ptr());
+    assert!(second.len() > first.len());
 }

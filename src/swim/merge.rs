@@ -1,0 +1,127 @@
+//! Taking over a peer's state, some rows at a time: however large it is, the node goes on with its
+//! other work. Go: `net.go`, `mergeRemoteState`; `state.go`, `mergeState`.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{Error, Exchange, Host, OpId, Swim, incarnation::Source, timer::Timer};
+use crate::{
+    base::{Instant, mutated},
+    wire::{Alive, NodeState, PushPull},
+};
+
+/// A peer's state, and how far it is taken over.
+#[derive(Debug)]
+pub(super) struct Merge {
+    state: PushPull,
+    exchange: Exchange,
+    /// Who waits for the exchange.
+    op: Option<OpId>,
+    /// Where the next row starts.
+    at: usize,
+}
+
+impl Swim {
+    /// Takes over a peer's state: what is more than [`ROWS_AT_ONCE`] later. `op` is done then.
+    pub(super) fn merge(
+        &mut self,
+        now: Instant,
+        state: PushPull,
+        exchange: Exchange,
+        op: Option<OpId>,
+        host: &mut dyn Host,
+    ) -> Result<(), Error> {
+        self.verify_peer(&state, exchange)?;
+        if state.join && self.config.filter_merge {
+            self.check_merge(&state, host)?;
+        }
+        self.merge_rows(now, Merge { state, exchange, op, at: 0 }, host);
+        Ok(())
+    }
+
+    /// Goes on with the state that has waited longest.
+    pub(super) fn merge_next(&mut self, now: Instant, host: &mut dyn Host) {
+        let Some(merge) = self.merges.pop_front() else { return };
+        if !self.merges.is_empty() {
+            self.timers.set(now + PAUSE, Timer::Merge);
+        }
+        self.merge_rows(now, merge, host);
+    }
+
+    /// The exchange that the next call of [`Swim::handle_timeout`] may end, if somebody waits for
+    /// it.
+    pub fn merging(&self) -> Option<OpId> {
+        self.merges.front()?.op
+    }
+
+    fn merge_rows(&mut self, now: Instant, mut merge: Merge, host: &mut dyn Host) {
+        let Merge { state, exchange, op, .. } = &merge;
+        let (exchange, op) = (*exchange, *op);
+        let source = match exchange.ours {
+            true => Source::Answer(exchange.peer),
+            false => Source::Anybody,
+        };
+        let me = Arc::clone(&self.config.name);
+        let (mut next, mut ended) = (merge.at, true);
+        for (count, (row, end)) in state.rows_from(merge.at).enumerate() {
+            if count == ROWS_AT_ONCE {
+                ended = false;
+                break;
+            }
+            let Ok(row) = row else { break }; // the decoder has proven them all
+            self.merge_row(now, &row, source, &me, host);
+            next = end;
+        }
+        if !ended {
+            merge.at = next;
+            if self.merges.is_empty() {
+                self.timers.set(now + PAUSE, Timer::Merge);
+            }
+            return self.merges.push_back(merge);
+        }
+        if !state.user_state.is_empty() {
+            host.merge_remote_state(now, &state.user_state, exchange);
+        }
+        if exchange.ours && exchange.join {
+            self.tell_few_of_us();
+        }
+        if let Some(op) = op {
+            self.done(op, Ok(()));
+        }
+    }
+
+    fn merge_row(
+        &mut self,
+        now: Instant,
+        row: &NodeState<'_>,
+        source: Source,
+        me: &str,
+        host: &mut dyn Host,
+    ) {
+        if mutated!(self.config, MergeNothing) {
+            return;
+        }
+        let name = std::str::from_utf8(row.name).unwrap_or_default();
+        match row.state {
+            0 => {
+                let alive = Alive {
+                    incarnation: row.incarnation,
+                    node: row.name,
+                    addr: row.addr.clone(),
+                    port: self.fix_port(row.port),
+                    meta: row.meta.clone(),
+                    vsn: row.vsn.clone(),
+                };
+                self.alive(now, &alive, None, source, host);
+            }
+            // Dead is not taken on trust: the node gets its chance to refute.
+            1 | 2 => self.suspect(now, name, row.incarnation, me, source),
+            3 => self.dead(now, name, row.incarnation, name, None, source, host),
+            _ => {}
+        }
+    }
+}
+
+/// Rows that are taken over in one go: some milliseconds of work where all are news.
+pub(super) const ROWS_AT_ONCE: usize = 512;
+/// Time for other work before the next rows.
+const PAUSE: Duration = Duration::from_millis(1);
