@@ -366,6 +366,21 @@ impl Serf {
         self.call(|node| node.engine.members().cloned().collect()).await.unwrap_or_default()
     }
 
+    /// The members as by [`Serf::members`] and their generation, unless that is `known`. Of a node
+    /// that was shut down: none.
+    #[cfg(feature = "agent")]
+    pub(crate) async fn members_unless(
+        &self,
+        known: Option<u64>,
+    ) -> Option<(u64, Vec<Arc<Member>>)> {
+        let asked = self.call(move |node| {
+            let generation = node.engine.members_generation();
+            let changed = known != Some(generation);
+            changed.then(|| (generation, node.engine.members().cloned().collect()))
+        });
+        asked.await.unwrap_or_else(|_| Some((0, Vec::new())))
+    }
+
     /// The members that `is_wanted` takes, by name. It runs in the engine's turn and must be quick.
     pub async fn members_where(
         &self,

@@ -114,12 +114,13 @@ pub fn encode_members<'m>(
     let mut writer = Writer::with_dialect(out, Dialect::Rpc);
     writer.array(members.len());
     for member in members {
-        encode_member(member, &mut writer);
+        encode_member(member, out);
     }
 }
 
-/// Keys in bytewise order.
-fn encode_member(member: &serf::Member, writer: &mut Writer<'_>) {
+/// Appends one member record, keys in bytewise order.
+pub(crate) fn encode_member(member: &serf::Member, out: &mut Vec<u8>) {
+    let mut writer = Writer::with_dialect(out, Dialect::Rpc);
     let [p_min, p_max, p_cur, d_min, d_max, d_cur] = member.vsn;
     writer.map(11);
     writer.str("Addr");

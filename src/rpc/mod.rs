@@ -8,9 +8,9 @@ pub mod protocol;
 mod socket;
 
 pub use error::RpcError;
-#[cfg(feature = "agent")]
-pub(crate) use frame::members_bytes_max;
 pub use frame::{FrameReader, decode, encode, encode_members};
+#[cfg(feature = "agent")]
+pub(crate) use frame::{encode_member, members_bytes_max};
 pub(crate) use socket::tune;
 
 #[cfg(test)]

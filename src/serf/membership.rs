@@ -26,6 +26,7 @@ pub(crate) struct Members {
     failed: BTreeSet<(Instant, Arc<str>)>,
     left: BTreeSet<(Instant, Arc<str>)>,
     alive: usize,
+    generation: u64,
 }
 
 /// A member and when its status changed.
@@ -52,6 +53,11 @@ impl Members {
         self.table.len()
     }
 
+    /// Grows with each change of a record.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
+    }
+
     /// Members with status alive, ourselves included.
     pub(crate) fn alive_count(&self) -> usize {
         self.alive
@@ -76,6 +82,7 @@ impl Members {
     fn insert(&mut self, member: Arc<Member>, status_ltime: LamportTime) {
         let name = member.name.clone();
         debug_assert!(!self.table.contains_key(&name), "member is added twice");
+        self.generation += 1;
         self.count(&member, 1);
         let entry =
             Entry { member, status_ltime, leave_time: Instant::ZERO, slot: self.order.len() };
@@ -87,6 +94,7 @@ impl Members {
     /// the member stays gone.
     fn replace(&mut self, member: Arc<Member>, leave_time: Instant) {
         let Some(entry) = self.table.get_mut(&member.name) else { return };
+        self.generation += 1;
         let old = std::mem::replace(&mut entry.member, member.clone());
         let old_time = std::mem::replace(&mut entry.leave_time, leave_time);
         self.count(&old, -1);
@@ -105,6 +113,7 @@ impl Members {
 
     fn remove(&mut self, name: &str) -> Option<Entry> {
         let entry = self.table.remove(name)?;
+        self.generation += 1;
         self.order.swap_remove(entry.slot);
         if let Some(moved) = self.order.get(entry.slot)
             && let Some(moved) = self.table.get_mut(moved)

@@ -8,9 +8,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 
-use super::outbox::ANSWERS_BYTES_MAX;
+use super::{answers::Answers, member_list::MemberLists};
 
 /// Where a client comes from: all of one address, or of one IPv6 network, are taken for one.
 /// `None`: the Unix socket.
@@ -29,8 +29,9 @@ pub(super) struct Admission {
     state: Mutex<State>,
     clients_max: usize,
     strangers_max: usize,
-    /// Bytes of large answers that may wait for all clients together.
-    pub(super) answers: Arc<Semaphore>,
+    /// What all clients share.
+    pub(super) answers: Arc<Answers>,
+    member_lists: MemberLists,
 }
 
 #[derive(Default)]
@@ -57,11 +58,13 @@ struct Wrong {
 
 impl Admission {
     pub(super) fn new(clients_max: usize) -> Arc<Self> {
+        let answers = Answers::new();
         Arc::new(Self {
             state: Mutex::default(),
             clients_max,
             strangers_max: (clients_max / 4).clamp(1, STRANGERS_MAX),
-            answers: Arc::new(Semaphore::new(ANSWERS_BYTES_MAX)),
+            member_lists: MemberLists::new(Arc::clone(&answers)),
+            answers,
         })
     }
 
@@ -142,9 +145,14 @@ impl Pass {
         self.admission.lock().strangers.remove(&self.id);
     }
 
-    /// Bytes of large answers for all clients.
-    pub(super) fn answers(&self) -> Arc<Semaphore> {
+    /// Room for large answers of all clients.
+    pub(super) fn answers(&self) -> Arc<Answers> {
         Arc::clone(&self.admission.answers)
+    }
+
+    /// The lists of members that clients share.
+    pub(super) fn member_lists(&self) -> &MemberLists {
+        &self.admission.member_lists
     }
 
     /// How long to wait before a token of this origin is compared. Whether it is right or wrong,

@@ -13,21 +13,19 @@ use tracing::{error, info, warn};
 use super::{
     Filter, Level,
     member_filter::MemberFilter,
+    member_list::Listing,
     outbox::OWN_BYTES_MAX,
     session::{End, Session, Task},
     stream,
 };
 use crate::{
     driver::{self, LagPolicy, Subscribe},
-    rpc::{
-        self,
-        protocol::{
-            Auth, Coordinate, CoordinateResponse, ForceLeave, GetCoordinate, Handshake,
-            IPC_VERSION, Join, JoinResponse, KeyResponse, MembersFiltered, Monitor, Query, Respond,
-            STREAM_QUEUE, STREAMS_PER_CLIENT_MAX, Stop, Stream, Tags, errors,
-        },
+    rpc::protocol::{
+        Auth, Coordinate, CoordinateResponse, ForceLeave, GetCoordinate, Handshake, IPC_VERSION,
+        Join, JoinResponse, KeyResponse, MembersFiltered, Monitor, Query, Respond, STREAM_QUEUE,
+        STREAMS_PER_CLIENT_MAX, Stop, Stream, Tags, errors,
     },
-    serf::{self, KeyOp, Member, QueryParams},
+    serf::{self, KeyOp, QueryParams},
 };
 
 impl Session {
@@ -112,26 +110,27 @@ impl Session {
         self.respond_with(seq, &error, &JoinResponse { num });
     }
 
-    pub(super) async fn members(&mut self, seq: u64, filter: Option<&MemberFilter>) {
-        let mut members = self.list(filter).await;
-        let bytes = rpc::members_bytes_max(members.iter().map(|member| &**member));
-        if bytes > OWN_BYTES_MAX {
-            // Before memory is taken for it; nothing is held meanwhile.
-            drop(members);
-            self.flush().await;
-            self.share = Some(self.out.share(bytes).await);
-            members = self.list(filter).await;
+    pub(super) async fn members(&mut self, seq: u64, filter: Option<MemberFilter>) {
+        let filter = filter.map(Arc::new);
+        let listing = self.list(filter.clone()).await;
+        if listing.bytes() <= OWN_BYTES_MAX {
+            self.respond(seq, "");
+            listing.encode(&mut self.answers);
+            return;
         }
-        self.respond_members(seq, &members);
-        if self.share.is_some() {
-            self.flush().await;
-        }
+        // Nothing is held while the client has yet to read what came before.
+        drop(listing);
+        self.flush().await;
+        let room = self.out.whole_room().await;
+        let listing = self.list(filter).await;
+        self.respond(seq, "");
+        let head = std::mem::take(&mut self.answers);
+        // Fails only when the socket is broken, which ends the session anyway.
+        self.out.listing(room, head, listing);
     }
 
-    async fn list(&self, filter: Option<&MemberFilter>) -> Vec<Arc<Member>> {
-        let mut members = self.agent.serf.members().await;
-        members.retain(|member| filter.is_none_or(|filter| filter.matches(member)));
-        members
+    async fn list(&self, filter: Option<Arc<MemberFilter>>) -> Listing {
+        self.pass.member_lists().get(&self.agent.serf, filter).await
     }
 
     pub(super) async fn members_filtered(
@@ -140,7 +139,7 @@ impl Session {
         request: MembersFiltered,
     ) -> Result<(), End> {
         let filter = MemberFilter::compile(&request).map_err(End::Request)?;
-        self.members(seq, Some(&filter)).await;
+        self.members(seq, Some(filter)).await;
         Ok(())
     }
 

@@ -1,8 +1,10 @@
 //! The agent's RPC server. Go: `cmd/serf/command/agent/ipc.go`.
 
 mod admission;
+mod answers;
 mod commands;
 mod member_filter;
+mod member_list;
 mod outbox;
 mod server;
 mod session;

@@ -7,6 +7,12 @@ use tokio::{
     sync::{
         OwnedRwLockReadGuard, OwnedRwLockWriteGuard, OwnedSemaphorePermit, RwLock, Semaphore, mpsc,
     },
+    time::timeout,
+};
+
+use super::{
+    answers::{Answers, Share},
+    member_list::Listing,
 };
 
 /// Encoded frames on their way to a client's socket. Clones share it.
@@ -17,7 +23,7 @@ use tokio::{
 pub(super) struct Outbox {
     frames: mpsc::UnboundedSender<Frame>,
     own: Arc<Semaphore>,
-    answers: Arc<Semaphore>,
+    answers: Arc<Answers>,
     /// Held by a request until its answer is on its way: records that it causes come later.
     turn: Arc<RwLock<()>>,
 }
@@ -28,8 +34,10 @@ pub(super) type Frames = mpsc::UnboundedReceiver<Frame>;
 /// Bytes to write, and what they take of the bounds until they are written.
 pub(super) struct Frame {
     bytes: Vec<u8>,
+    /// What follows them.
+    listing: Option<Listing>,
     own: OwnedSemaphorePermit,
-    share: Option<OwnedSemaphorePermit>,
+    share: Option<Arc<Share>>,
 }
 
 #[cfg(test)]
@@ -39,11 +47,8 @@ impl Frame {
     }
 }
 
-/// Room for a large answer.
-pub(super) struct Share {
-    own: OwnedSemaphorePermit,
-    all: OwnedSemaphorePermit,
-}
+/// All that a client may leave unread.
+pub(super) struct WholeRoom(OwnedSemaphorePermit);
 
 /// Room for a record.
 pub(super) struct Place {
@@ -56,7 +61,7 @@ pub(super) type Turn = OwnedRwLockWriteGuard<()>;
 
 impl Outbox {
     /// An outbox, and what a writer takes from it.
-    pub(super) fn new(answers: Arc<Semaphore>) -> (Self, Frames) {
+    pub(super) fn new(answers: Arc<Answers>) -> (Self, Frames) {
         let (frames, written) = mpsc::unbounded_channel();
         let own = Arc::new(Semaphore::new(OWN_BYTES_MAX));
         (Self { frames, own, answers, turn: Arc::default() }, written)
@@ -77,43 +82,36 @@ impl Outbox {
 
     /// Sends a record. False: the client is gone.
     pub(super) fn record(&self, place: Place, record: Vec<u8>) -> bool {
-        self.put(record, place.own, None)
+        self.put(Frame { bytes: record, listing: None, own: place.own, share: None })
     }
 
-    /// Sends answers; they go before any record that has not been sent.
-    pub(super) async fn answer(&self, bytes: Vec<u8>, share: Option<Share>) -> bool {
-        let share = match share {
-            None if bytes.len() > OWN_BYTES_MAX => Some(self.share(bytes.len()).await),
-            share => share,
-        };
-        match share {
-            None => {
-                let own = self.room(bytes.len()).await;
-                self.put(bytes, own, None)
-            }
-            Some(Share { own, all }) => self.put(bytes, own, Some(all)),
+    /// Sends answers; they go before any record that has not been sent. False: the client is gone.
+    pub(super) async fn answer(&self, bytes: Vec<u8>) -> bool {
+        let own = self.room(bytes.len()).await;
+        let mut share = None;
+        if bytes.len() > OWN_BYTES_MAX {
+            share = Some(Arc::new(self.answers.share(bytes.len()).await));
         }
+        self.put(Frame { bytes, listing: None, own, share })
     }
 
-    /// Room for a large answer, before memory is taken for it: all that was sent to this client
-    /// is out, and other clients have left enough.
-    pub(super) async fn share(&self, bytes: usize) -> Share {
-        let own = self.room(OWN_BYTES_MAX).await;
-        let wanted = bytes.min(ANSWERS_BYTES_MAX);
-        Share { own, all: acquire(&self.answers, wanted).await }
+    /// Waits until all that was sent to this client is out.
+    pub(super) async fn whole_room(&self) -> WholeRoom {
+        WholeRoom(self.room(OWN_BYTES_MAX).await)
+    }
+
+    /// Sends an answer with members. False: the client is gone.
+    pub(super) fn listing(&self, room: WholeRoom, head: Vec<u8>, listing: Listing) -> bool {
+        let share = listing.share();
+        self.put(Frame { bytes: head, listing: Some(listing), own: room.0, share })
     }
 
     async fn room(&self, bytes: usize) -> OwnedSemaphorePermit {
         acquire(&self.own, bytes.saturating_add(FRAME_BYTES).min(OWN_BYTES_MAX)).await
     }
 
-    fn put(
-        &self,
-        bytes: Vec<u8>,
-        own: OwnedSemaphorePermit,
-        share: Option<OwnedSemaphorePermit>,
-    ) -> bool {
-        self.frames.send(Frame { bytes, own, share }).is_ok()
+    fn put(&self, frame: Frame) -> bool {
+        self.frames.send(frame).is_ok()
     }
 }
 
@@ -123,25 +121,21 @@ async fn acquire(semaphore: &Arc<Semaphore>, bytes: usize) -> OwnedSemaphorePerm
     permit.expect("these semaphores are never closed")
 }
 
-/// Everything that is ready goes out in one write.
+/// Writes until the session ends or the client does not read. Everything that is ready goes out in
+/// one write.
 pub(super) async fn write(mut output: Box<dyn AsyncWrite + Send + Unpin>, mut frames: Frames) {
     while let Some(first) = frames.recv().await {
-        let Frame { mut bytes, own, share } = first;
-        let mut held = vec![own];
-        // A large answer is alone: nothing else of this client had room.
-        while share.is_none()
-            && let Ok(more) = frames.try_recv()
-        {
-            bytes.extend_from_slice(&more.bytes);
-            held.push(more.own);
-        }
-        let written = output.write_all(&bytes);
-        let written = match &share {
-            None => written.await.is_ok(),
-            Some(_) => {
-                let limit = ANSWER_WRITE_MIN + Duration::from_secs((bytes.len() >> 20) as u64);
-                tokio::time::timeout(limit, written).await.is_ok_and(|written| written.is_ok())
+        let Frame { mut bytes, listing, own, share } = first;
+        let written = if listing.is_some() || share.is_some() {
+            // Alone: nothing else of this client had room.
+            write_large(&mut output, bytes, listing, share).await
+        } else {
+            let mut held = vec![own];
+            while let Ok(more) = frames.try_recv() {
+                bytes.extend_from_slice(&more.bytes);
+                held.push(more.own);
             }
+            output.write_all(&bytes).await.is_ok()
         };
         if !written {
             return;
@@ -151,10 +145,41 @@ pub(super) async fn write(mut output: Box<dyn AsyncWrite + Send + Unpin>, mut fr
     let _ = output.shutdown().await;
 }
 
+/// Writes a large answer while the client reads it in time. Whether it did.
+async fn write_large(
+    output: &mut (dyn AsyncWrite + Send + Unpin),
+    mut bytes: Vec<u8>,
+    mut listing: Option<Listing>,
+    share: Option<Arc<Share>>,
+) -> bool {
+    let size = bytes.len() + listing.as_ref().map_or(0, Listing::bytes);
+    let limit = ANSWER_WRITE_MIN + Duration::from_secs((size >> 20) as u64);
+    let writing = async {
+        let mut more = true;
+        while more {
+            more = listing.as_mut().is_some_and(|listing| listing.encode_next(&mut bytes));
+            if output.write_all(&bytes).await.is_err() {
+                return false;
+            }
+            bytes.clear();
+            tokio::task::yield_now().await;
+        }
+        true
+    };
+    let overdue = async {
+        match &share {
+            Some(share) => share.overdue().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        written = timeout(limit, writing) => written.unwrap_or(false),
+        () = overdue => false,
+    }
+}
+
 /// Bytes that a client may leave unread before its requests wait, and its records.
 pub(super) const OWN_BYTES_MAX: usize = 16 << 10;
-/// Bytes of larger answers that wait for all clients together.
-pub(super) const ANSWERS_BYTES_MAX: usize = 32 << 20;
 /// What a frame costs beside its bytes.
 const FRAME_BYTES: usize = 64;
 /// Time that a client has to read a large answer, and a second more for each MiB.

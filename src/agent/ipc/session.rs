@@ -15,19 +15,18 @@ use zeroize::Zeroizing;
 use super::{
     Agent,
     admission::Pass,
-    outbox::{OWN_BYTES_MAX, Outbox, Share, Turn, write},
+    outbox::{OWN_BYTES_MAX, Outbox, Turn, write},
     stream::PendingQueries,
 };
 use crate::{
-    msgpack::{Dialect, Writer},
     rpc::{
-        FrameReader, RpcError, decode, encode, encode_members,
+        FrameReader, RpcError, decode, encode,
         protocol::{
             Command, EventRequest, Key, REQUEST_BYTES_MAX, REQUEST_UNAUTHENTICATED_BYTES_MAX,
             ResponseHeader, errors,
         },
     },
-    serf::{KeyOp, Member},
+    serf::KeyOp,
 };
 
 /// Serves one client until it goes or misbehaves.
@@ -48,7 +47,6 @@ pub(super) async fn run(
         authenticated: false,
         refused: 0,
         answers: Vec::new(),
-        share: None,
         turn: None,
         events: Vec::new(),
         out,
@@ -106,8 +104,6 @@ pub(super) struct Session {
     pub(super) refused: u64,
     /// Answers to requests that arrived together.
     pub(super) answers: Vec<u8>,
-    /// Room for them, where they are large.
-    pub(super) share: Option<Share>,
     /// Held from an event or query on until it is answered.
     pub(super) turn: Option<Turn>,
     /// User events that arrived one after the other; they are sent in one go.
@@ -299,20 +295,12 @@ impl Session {
         encode(body, &mut self.answers);
     }
 
-    pub(super) fn respond_members(&mut self, seq: u64, members: &[Arc<Member>]) {
-        self.respond(seq, "");
-        let mut writer = Writer::with_dialect(&mut self.answers, Dialect::Rpc);
-        writer.map(1);
-        writer.str("Members");
-        encode_members(members.iter().map(|member| &**member), &mut self.answers);
-    }
-
     /// Sends what was answered, and lets records through again.
     pub(super) async fn flush(&mut self) {
         if !self.answers.is_empty() {
-            let (answers, share) = (std::mem::take(&mut self.answers), self.share.take());
+            let answers = std::mem::take(&mut self.answers);
             // Fails only when the socket is broken, which ends the session anyway.
-            self.out.answer(answers, share).await;
+            self.out.answer(answers).await;
         }
         self.turn = None;
     }

@@ -13,7 +13,7 @@ use tokio::io::ReadBuf;
 use super::*;
 use crate::{
     agent::{
-        ipc::{admission::Admission, outbox::ANSWERS_BYTES_MAX},
+        ipc::{admission::Admission, answers::ANSWERS_BYTES_MAX},
         testing::agent,
     },
     rpc::protocol::{Blob, Handshake},
@@ -119,17 +119,17 @@ async fn large_answers_that_nobody_reads_cost_a_bounded_price() {
     let (out, mut frames) = Outbox::new(Arc::clone(&admission.answers));
     let (other, mut other_frames) = Outbox::new(Arc::clone(&admission.answers));
     let large = ANSWERS_BYTES_MAX / 2 + 1;
-    assert!(out.answer(vec![0; large], None).await);
+    assert!(out.answer(vec![0; large]).await);
     let waits = async |future: &mut (dyn Future<Output = bool> + Unpin)| {
         tokio::time::timeout(Duration::from_millis(50), future).await.is_err()
     };
-    let mut second = Box::pin(out.answer(vec![0; large], None));
+    let mut second = Box::pin(out.answer(vec![0; large]));
     assert!(waits(&mut second).await, "one at a time for a client");
-    let mut third = Box::pin(other.answer(vec![0; large], None));
+    let mut third = Box::pin(other.answer(vec![0; large]));
     assert!(waits(&mut third).await, "all clients share");
     // Small answers and records of others pass.
     let (small, mut small_frames) = Outbox::new(Arc::clone(&admission.answers));
-    assert!(small.answer(vec![0; 1_000], None).await);
+    assert!(small.answer(vec![0; 1_000]).await);
     assert!(small.record(small.place(1_000).await, vec![0; 1_000]));
     drop(second);
     drop(frames.recv().await.unwrap());
@@ -145,7 +145,7 @@ async fn records_wait_for_the_answer_to_the_request_that_caused_them() {
     let sent = async move { records.record(records.place(6).await, b"record".to_vec()) };
     let sent = tokio::spawn(sent);
     tokio::time::sleep(Duration::from_millis(20)).await;
-    assert!(out.answer(b"answer".to_vec(), None).await);
+    assert!(out.answer(b"answer".to_vec()).await);
     drop(turn);
     assert!(sent.await.unwrap());
     for expected in [&b"answer"[..], b"record"] {

@@ -1,0 +1,335 @@
+//! The members as clients get them: one list for all who ask while nothing changes, encoded in
+//! pieces as each client reads.
+
+use std::sync::{
+    Arc, Weak,
+    atomic::{AtomicU64, Ordering},
+};
+
+use tokio::sync::Mutex;
+
+use super::{
+    answers::{Answers, Share},
+    member_filter::MemberFilter,
+    outbox::OWN_BYTES_MAX,
+};
+use crate::{
+    driver::Serf,
+    msgpack::{Dialect, Writer},
+    rpc::{encode_member, members_bytes_max},
+    serf::Member,
+};
+
+/// The lists that clients have. A list is kept while somebody reads it; lists that differ share
+/// the room for large answers.
+pub(super) struct MemberLists {
+    answers: Arc<Answers>,
+    last: Mutex<Weak<MemberList>>,
+    requests: AtomicU64,
+}
+
+/// Where the members come from.
+pub(super) trait Source {
+    /// The members and their generation, unless it is `known`.
+    fn members_unless(
+        &self,
+        known: Option<u64>,
+    ) -> impl Future<Output = Option<(u64, Vec<Arc<Member>>)>> + Send;
+}
+
+impl Source for Serf {
+    fn members_unless(
+        &self,
+        known: Option<u64>,
+    ) -> impl Future<Output = Option<(u64, Vec<Arc<Member>>)>> + Send {
+        self.members_unless(known)
+    }
+}
+
+/// All members at one moment.
+struct MemberList {
+    members: Vec<Arc<Member>>,
+    generation: u64,
+    /// Requests that had come before it was made.
+    requests: u64,
+    /// Room for its records, which it may keep alive longer than the node does. None is needed
+    /// for a short list.
+    share: Option<Arc<Share>>,
+}
+
+impl MemberLists {
+    pub(super) fn new(answers: Arc<Answers>) -> Self {
+        Self { answers, last: Mutex::default(), requests: AtomicU64::new(0) }
+    }
+
+    /// The members that pass a filter, no older than this call.
+    ///
+    /// While there is no room for another list, one caller waits for it and all others for that
+    /// caller, whose list serves them all.
+    pub(super) async fn get(
+        &self,
+        source: &impl Source,
+        filter: Option<Arc<MemberFilter>>,
+    ) -> Listing {
+        let request = self.requests.fetch_add(1, Ordering::Relaxed);
+        let list = {
+            let mut last = self.last.lock().await;
+            match last.upgrade().filter(|list| list.requests > request) {
+                Some(list) => list,
+                None => {
+                    let list = self.make(source, last.upgrade()).await;
+                    *last = Arc::downgrade(&list);
+                    list
+                }
+            }
+        };
+        Listing::new(list, filter).await
+    }
+
+    async fn make(&self, source: &impl Source, last: Option<Arc<MemberList>>) -> Arc<MemberList> {
+        let mut requests = self.requests.load(Ordering::Relaxed);
+        let known = last.as_ref().map(|list| list.generation);
+        let (mut generation, mut members) = match (source.members_unless(known).await, last) {
+            (Some(made), _) => made,
+            (None, Some(last)) => return last,
+            (None, None) => Default::default(),
+        };
+        let bytes = members_bytes_max(members.iter().map(|member| &**member));
+        let mut share = None;
+        if bytes > OWN_BYTES_MAX {
+            share = self.answers.try_share(bytes);
+        }
+        if bytes > OWN_BYTES_MAX && share.is_none() {
+            // Nothing is held meanwhile, and who comes meanwhile is served by what comes of it.
+            drop(members);
+            share = Some(self.answers.share(bytes).await);
+            requests = self.requests.load(Ordering::Relaxed);
+            (generation, members) = source.members_unless(None).await.unwrap_or_default();
+        }
+        Arc::new(MemberList { members, generation, requests, share: share.map(Arc::new) })
+    }
+}
+
+/// Some members of a list, encoded piece by piece.
+pub(super) struct Listing {
+    list: Arc<MemberList>,
+    filter: Option<Arc<MemberFilter>>,
+    count: usize,
+    bytes: usize,
+    begun: bool,
+    /// The first member that was not looked at.
+    next: usize,
+}
+
+impl Listing {
+    async fn new(list: Arc<MemberList>, filter: Option<Arc<MemberFilter>>) -> Self {
+        let listing = Self { list, filter, count: 0, bytes: 0, begun: false, next: 0 };
+        let (mut count, mut bytes) = (0, 0);
+        for members in listing.list.members.chunks(MEMBERS_AT_ONCE) {
+            for member in members.iter().filter(|member| listing.wants(member)) {
+                count += 1;
+                bytes += members_bytes_max(std::iter::once(&**member));
+            }
+            if listing.filter.is_some() {
+                tokio::task::yield_now().await;
+            }
+        }
+        Self { count, bytes, ..listing }
+    }
+
+    /// The most that its encoding takes.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The room that its list takes.
+    pub(super) fn share(&self) -> Option<Arc<Share>> {
+        self.list.share.clone()
+    }
+
+    /// Appends all of it.
+    pub(super) fn encode(mut self, out: &mut Vec<u8>) {
+        while self.encode_next(out) {}
+    }
+
+    /// Appends the next piece; false: there are no more.
+    pub(super) fn encode_next(&mut self, out: &mut Vec<u8>) -> bool {
+        if !std::mem::replace(&mut self.begun, true) {
+            let mut writer = Writer::with_dialect(out, Dialect::Rpc);
+            writer.map(1);
+            writer.str("Members");
+            writer.array(self.count);
+        }
+        let end = out.len() + PIECE_BYTES;
+        let list = Arc::clone(&self.list);
+        let rest = list.members.get(self.next..).unwrap_or_default();
+        for member in rest.iter().take(MEMBERS_AT_ONCE) {
+            if out.len() >= end {
+                break;
+            }
+            self.next += 1;
+            if self.wants(member) {
+                encode_member(member, out);
+            }
+        }
+        self.next < list.members.len()
+    }
+
+    fn wants(&self, member: &Member) -> bool {
+        self.filter.as_ref().is_none_or(|filter| filter.matches(member))
+    }
+}
+
+/// Members that are looked at before other tasks get their turn.
+const MEMBERS_AT_ONCE: usize = 64;
+/// What is encoded before a client has read what came before; one more member may follow.
+const PIECE_BYTES: usize = OWN_BYTES_MAX - (2 << 10);
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::atomic::AtomicUsize,
+        time::{Duration, Instant},
+    };
+
+    use tokio::task::JoinSet;
+
+    use super::*;
+    use crate::{
+        agent::ipc::{
+            answers::{ANSWERS_BYTES_MAX, HOLD},
+            outbox::{Outbox, write},
+        },
+        rpc::{encode_members, protocol::MembersFiltered},
+        serf::MemberStatus,
+    };
+
+    fn members(count: usize) -> Vec<Arc<Member>> {
+        let member = |i: usize| {
+            Arc::new(Member {
+                name: format!("member-{i:06}").into(),
+                addr: [127, 0, 0, 4].into(),
+                port: 7946,
+                tags: [("tag", "v".repeat(i % 200))].into_iter().collect(),
+                status: MemberStatus::Alive,
+                vsn: [1, 5, 2, 2, 5, 5],
+            })
+        };
+        (0..count).map(member).collect()
+    }
+
+    /// A node: its members, and how often they were copied.
+    struct Node {
+        members: Vec<Arc<Member>>,
+        generation: AtomicU64,
+        copies: AtomicUsize,
+    }
+
+    impl Node {
+        fn new(count: usize) -> Self {
+            let generation = AtomicU64::new(1);
+            Self { members: members(count), generation, copies: AtomicUsize::new(0) }
+        }
+
+        fn changed(&self) {
+            self.generation.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    impl Source for Node {
+        async fn members_unless(&self, known: Option<u64>) -> Option<(u64, Vec<Arc<Member>>)> {
+            let generation = self.generation.load(Ordering::Relaxed);
+            (known != Some(generation)).then(|| {
+                self.copies.fetch_add(1, Ordering::Relaxed);
+                (generation, self.members.clone())
+            })
+        }
+    }
+
+    #[tokio::test]
+    async fn clients_share_one_list_until_the_members_change() {
+        let (node, lists) = (Node::new(2_000), MemberLists::new(Answers::new()));
+        let first = lists.get(&node, None).await;
+        for _ in 0..200 {
+            let next = lists.get(&node, None).await;
+            assert!(Arc::ptr_eq(&first.list, &next.list));
+        }
+        assert_eq!(node.copies.load(Ordering::Relaxed), 1);
+        node.changed();
+        let changed = lists.get(&node, None).await;
+        assert!(!Arc::ptr_eq(&first.list, &changed.list));
+        // What nobody reads is not kept.
+        let list = Arc::downgrade(&changed.list);
+        drop(changed);
+        assert!(list.upgrade().is_none());
+    }
+
+    /// The members change all the time, and there is room for no list more: those who come do not
+    /// queue behind each other.
+    #[tokio::test]
+    async fn those_who_wait_for_room_are_served_by_one_list() {
+        let answers = Answers::new();
+        let lists = Arc::new(MemberLists::new(Arc::clone(&answers)));
+        let (node, all) = (Arc::new(Node::new(2_000)), answers.try_share(ANSWERS_BYTES_MAX));
+        let mut asking = JoinSet::new();
+        for _ in 0..200 {
+            let (node, lists) = (Arc::clone(&node), Arc::clone(&lists));
+            asking.spawn(async move {
+                node.changed();
+                lists.get(&*node, None).await
+            });
+        }
+        while node.generation.load(Ordering::Relaxed) < 200 {
+            tokio::task::yield_now().await;
+        }
+        drop(all);
+        let served = asking.join_all().await;
+        assert!(served.iter().all(|next| Arc::ptr_eq(&served[0].list, &next.list)));
+        // One to see how large it is, one when there was room.
+        assert_eq!(node.copies.load(Ordering::Relaxed), 2);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_does_not_read_makes_room_for_others() {
+        let answers = Answers::new();
+        let (node, lists) = (Node::new(2_000), MemberLists::new(Arc::clone(&answers)));
+        let (out, frames) = Outbox::new(Arc::clone(&answers));
+        let (_unread, socket) = tokio::io::duplex(1_000);
+        let writer = tokio::spawn(write(Box::new(socket), frames));
+        let listing = lists.get(&node, None).await;
+        let bytes = listing.bytes();
+        let rest = answers.try_share(ANSWERS_BYTES_MAX - bytes);
+        assert!(rest.is_some());
+        assert!(out.listing(out.whole_room().await, Vec::new(), listing));
+        let begun = Instant::now();
+        let room = tokio::time::timeout(3 * HOLD, answers.share(bytes / 2)).await;
+        assert!(room.is_ok() && begun.elapsed() >= HOLD - Duration::from_millis(100));
+        assert!(writer.await.is_ok());
+    }
+
+    /// However it is cut, and whatever is left out, it is what one piece would be.
+    #[tokio::test]
+    async fn pieces_of_a_list_are_small_and_add_up() {
+        let (node, lists) = (Node::new(3_000), MemberLists::new(Answers::new()));
+        for name in ["", "member-.*7", "member-00000.", "nobody"] {
+            let request = MembersFiltered { name: name.into(), ..MembersFiltered::default() };
+            let filter = Arc::new(MemberFilter::compile(&request).unwrap());
+            let wanted = node.members.iter().filter(|member| filter.matches(member));
+            let wanted: Vec<_> = wanted.cloned().collect();
+            let mut listing = lists.get(&node, Some(Arc::clone(&filter))).await;
+            let (bytes, mut all, mut more) = (listing.bytes(), Vec::new(), true);
+            while more {
+                let before = all.len();
+                more = listing.encode_next(&mut all);
+                assert!(all.len() - before <= OWN_BYTES_MAX);
+            }
+            assert!(all.len() <= bytes + 32);
+            let mut expected = Vec::new();
+            let mut writer = Writer::with_dialect(&mut expected, Dialect::Rpc);
+            writer.map(1);
+            writer.str("Members");
+            encode_members(wanted.iter().map(|member| &**member), &mut expected);
+            assert!(all == expected, "{name}: {} bytes, not {}", all.len(), expected.len());
+        }
+    }
+}
