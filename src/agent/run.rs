@@ -164,11 +164,7 @@ async fn serve(
         let caught = tokio::select! {
             caught = signals.next() => caught,
             () = agent.left.notified() => return Ok(0),
-            reason = agent.serf.stopped() => {
-                warn!(target: "agent", "Serf shutdown detected, quitting");
-                // A service manager is to start it again, unless it was asked to stop.
-                return Ok(u8::from(reason != StopReason::Shutdown));
-            }
+            code = node_ended(agent) => return Ok(code),
             joined = &mut retry, if retrying => {
                 retrying = false;
                 if !joined {
@@ -201,6 +197,14 @@ async fn serve(
         ui.output("Gracefully shutting down agent...");
         return Ok(leave(agent, ui, signals).await);
     }
+}
+
+/// Waits for an end of the node that did not begin here; gives the exit code.
+async fn node_ended(agent: &Agent) -> u8 {
+    let reason = agent.serf.stopped().await;
+    warn!(target: "agent", "Serf shutdown detected, quitting");
+    // A service manager is to start it again, unless it was asked to stop.
+    u8::from(reason != StopReason::Shutdown)
 }
 
 /// Warns of what strangers can reach without a secret.

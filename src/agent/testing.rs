@@ -8,15 +8,21 @@ use super::{
     descriptors::Descriptors,
     log::{Level, LogHub},
 };
-use crate::driver::Serf;
+use crate::driver::{Config, Serf};
 
 /// A node on ports of the system's choice, without RPC and handlers.
 pub(super) async fn agent(json: &str) -> Arc<Agent> {
+    agent_with(json, |_| {}).await
+}
+
+/// The same, with a node that is changed before it starts.
+pub(super) async fn agent_with(json: &str, change: impl FnOnce(&mut Config)) -> Arc<Agent> {
     let mut config = FileConfig::decode(json.as_bytes()).unwrap();
     config.set_text("node_name", "n");
     let (settings, _) = Settings::build(config).unwrap();
     let mut config = settings.config().unwrap();
     config.tags = settings.tags.clone();
+    change(&mut config);
     let serf = Serf::builder(config).bind(([127, 0, 0, 1], 0)).start().await.unwrap();
     Arc::new(Agent::new(serf, settings, LogHub::start(Level::Err, false), Descriptors::raise()))
 }

@@ -1,4 +1,8 @@
 use super::*;
+use crate::{
+    agent::testing::agent_with,
+    serf::{AliveDelegate, Member},
+};
 
 #[test]
 fn addresses_that_everybody_reaches_are_told_from_others() {
@@ -28,4 +32,29 @@ async fn handlers_and_log_get_the_first_event_of_all() {
         assert_eq!((event.kind.to_string(), &*event.members[0].name), ("member-join".into(), "n"));
     }
     serf.shutdown().await;
+}
+
+/// Whoever restarts the agent when it fails has to see that it did.
+#[tokio::test]
+async fn a_panic_of_the_engine_ends_the_agent_with_code_1_and_a_shutdown_with_0() {
+    /// Panics when it sees `b`, on the engine's thread.
+    struct Broken;
+    impl AliveDelegate for Broken {
+        fn check_alive(&self, member: &Member) -> Result<(), String> {
+            assert_ne!(&*member.name, "b", "a bug");
+            Ok(())
+        }
+    }
+    let broken = agent_with("{}", |config| config.delegates.alive = Some(Arc::new(Broken))).await;
+    let healthy = agent_with("{}", |config| config.name = "b".into()).await;
+    let ended = tokio::spawn({
+        let broken = Arc::clone(&broken);
+        async move { node_ended(&broken).await }
+    });
+    // It fails or not, as the panic may come before the answer.
+    let _ = healthy.serf.join([broken.serf.addresses().advertised.to_string()]).await;
+    let ended = tokio::time::timeout(Duration::from_secs(20), ended).await;
+    assert_eq!(ended.unwrap().unwrap(), 1);
+    healthy.serf.shutdown().await;
+    assert_eq!(node_ended(&healthy).await, 0);
 }
