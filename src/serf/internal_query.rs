@@ -69,7 +69,9 @@ impl State {
         if name == self.name.as_bytes() {
             return;
         }
-        debug!(target: "serf", "Got conflict resolution query for '{}'", printable(name));
+        if self.logs.details.admit(now) {
+            debug!(target: "serf", "Got conflict resolution query for '{}'", printable(name));
+        }
         let member = std::str::from_utf8(name).ok().and_then(|name| self.members.get(name));
         let member = member.map(|entry| entry.member.clone());
         let record = member.as_deref().map(|member| {
@@ -97,7 +99,9 @@ impl State {
         });
         let mut payload = Vec::new();
         self.config.transform.encode_message(&Message::ConflictResponse(record), &mut payload);
-        if let Err(error) = self.respond(now, id, &payload) {
+        if let Err(error) = self.respond(now, id, &payload)
+            && self.logs.answers.admit(now)
+        {
             error!(target: "serf", "Failed to respond to conflict query: {error}");
         }
     }

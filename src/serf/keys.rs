@@ -185,7 +185,9 @@ impl State {
                 NO_KEYRING.to_owned()
             }
             Ok(Message::KeyRequest(_)) if self.keys.storing.len() >= STORING_MAX => {
-                error!(target: "serf", "{NOT_STORED}: too many changes wait for it");
+                if self.logs.keys.admit(self.now) {
+                    error!(target: "serf", "{NOT_STORED}: too many changes wait for it");
+                }
                 format!("{NOT_STORED}: too many changes wait for it")
             }
             Ok(Message::KeyRequest(request)) => {
@@ -242,7 +244,9 @@ impl State {
     /// The keyring file was written, or could not be, or it takes too long.
     pub(crate) fn keyring_stored(&mut self, now: Instant, op: OpId, stored: Result<(), String>) {
         let Some(id) = self.keys.storing.remove(&op) else { return };
-        if let Err(error) = &stored {
+        if let Err(error) = &stored
+            && self.logs.keys.admit(now)
+        {
             error!(target: "serf", "{error}");
         }
         self.answer_key_change(now, id, stored);
@@ -267,10 +271,14 @@ impl State {
 
     /// Answers with as many keys as fit. Go: `keyListResponseWithCorrectSize`.
     fn answer_list(&mut self, now: Instant, id: QueryId, keyring: &Keyring) {
-        info!(target: "serf", "Received list-keys query");
+        if self.logs.keys.admit(now) {
+            info!(target: "serf", "Received list-keys query");
+        }
         let keys = keyring.keys().map(go_base64::encode).collect::<Vec<_>>();
         let Some(primary) = keys.first() else {
-            error!(target: "serf", "{EMPTY_KEYRING}");
+            if self.logs.keys.admit(now) {
+                error!(target: "serf", "{EMPTY_KEYRING}");
+            }
             let message = EMPTY_KEYRING.as_bytes();
             let response =
                 message::NodeKeyResponse { message, ..message::NodeKeyResponse::default() };
@@ -299,7 +307,9 @@ impl State {
                 payload
             };
             if self.encode_response(id, &payload).len() <= limit {
-                if let Err(error) = self.respond(now, id, &payload) {
+                if let Err(error) = self.respond(now, id, &payload)
+                    && self.logs.keys.admit(now)
+                {
                     error!(target: "serf", "Failed to respond to key query: {error}");
                 }
                 return;
@@ -307,7 +317,9 @@ impl State {
             shown = count;
             text = format!("truncated key list response, showing first {count} of {total} keys");
         }
-        error!(target: "serf", "Failed to truncate response so that it fits into message");
+        if self.logs.keys.admit(now) {
+            error!(target: "serf", "Failed to truncate response so that it fits into message");
+        }
     }
 
     fn answer_key_query(
@@ -318,7 +330,9 @@ impl State {
     ) {
         let mut payload = Vec::new();
         self.config.transform.encode_message(&Message::KeyResponse(response), &mut payload);
-        if let Err(error) = self.respond(now, id, &payload) {
+        if let Err(error) = self.respond(now, id, &payload)
+            && self.logs.keys.admit(now)
+        {
             error!(target: "serf", "Failed to respond to key query: {error}");
         }
     }

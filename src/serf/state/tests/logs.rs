@@ -32,3 +32,38 @@ fn a_flood_of_messages_is_ten_log_lines_a_second_and_none_can_break_out_of_its_o
         }
     }
 }
+
+#[test]
+fn a_flood_of_key_and_conflict_queries_is_ten_log_lines_a_second() {
+    for name in ["list-keys", "install-key", "use-key", "remove-key", "conflict", "unknown"] {
+        for keyring in [Keyring::default(), Keyring::build(&[], &[7; 16]).unwrap()] {
+            let (mut node, mut handled) = (Node::new("me"), 0);
+            let lines = lines_of(|| {
+                for id in 0..2_000 {
+                    let raw = encode(&Message::Query(message::Query {
+                        ltime: LamportTime(3),
+                        id,
+                        addr: [10, 0, 0, 2][..].into(),
+                        port: 7946,
+                        source_node: b"a",
+                        timeout_ns: 5_000_000_000,
+                        name: format!("_serf_{name}").as_bytes(),
+                        payload: b"nobody"[..].into(),
+                        ..message::Query::default()
+                    }));
+                    node.state.now = node.now;
+                    node.state.on_user_message(node.now, &raw, origin());
+                    while let Some(action) = node.state.actions.pop_front() {
+                        let Action::Internal(query) = action else { continue };
+                        node.state.handle_internal(node.now, &query, &keyring);
+                        handled += 1;
+                    }
+                    node.now += Duration::from_millis(1);
+                    node.state.logs.report(node.now);
+                }
+            });
+            assert!(lines.len() <= 20, "{} lines for {name}", lines.len());
+            assert!(handled >= 1_000, "{handled} of {name}");
+        }
+    }
+}
