@@ -82,6 +82,8 @@ impl Exporter {
             ("serf.refused.names", new.refused_names, old.refused_names),
             ("serf.refused.addresses", new.refused_addresses, old.refused_addresses),
             ("serf.refused.filters", new.refused_filters, old.refused_filters),
+            ("serf.refused.key_queries", new.refused_key_queries, old.refused_key_queries),
+            ("serf.ignored.responses", new.ignored_responses, old.ignored_responses),
             ("serf.dropped.queries", new.dropped_queries, old.dropped_queries),
             ("serf.dropped.events", new.dropped_events, old.dropped_events),
             ("serf.dropped.broadcasts", new.dropped_broadcasts, old.dropped_broadcasts),
