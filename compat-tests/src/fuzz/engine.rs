@@ -13,26 +13,36 @@ use ruserf::{
 use super::laws::{self, Price};
 
 /// The first byte chooses the configuration; then steps of an operation (one byte), a length (two)
-/// and that much data. What peers send has its price in packets, log lines, broadcasts and memory.
+/// and that much data. What peers send has its price in packets, broadcasts and memory; no cause has more
+/// than ten log lines a second.
 pub fn engine(input: &[u8]) {
     let Some((&flags, mut rest)) = input.split_first() else { return };
     let Some(mut run) = Run::new(flags) else { return };
     let before = laws::allocated();
+    let mut lines = laws::Lines::default();
     for _ in 0..STEPS_MAX {
         let Some((&op, tail)) = rest.split_first() else { break };
         let Some((len, tail)) = tail.split_first_chunk::<2>() else { break };
         let len = usize::from(u16::from_be_bytes(*len)).min(tail.len());
         let (data, tail) = tail.split_at(len);
         rest = tail;
-        let (sent_by_peer, lines) = laws::count_lines(|| run.step(op, data));
+        let second = run.now.since(Instant::ZERO).as_secs();
+        let mut of_step = laws::Lines::default();
+        let sent_by_peer = of_step.count(|| run.step(op, data));
+        if run.now.since(Instant::ZERO).as_secs() > second {
+            lines.assert_second();
+            lines = of_step;
+        } else {
+            lines.add(of_step);
+        }
         let packets = run.drain();
         if sent_by_peer {
-            let (packets_max, lines_max) = (PACKETS.of(len), LINES.of(len));
+            let packets_max = PACKETS.of(len);
             assert!(packets <= packets_max, "{packets} packets for {len} bytes");
-            assert!(lines <= lines_max, "{lines} log lines for {len} bytes");
         }
         run.assert_laws();
     }
+    lines.assert_second();
     laws::assert_kept("engine", before, KEPT, input.len());
     let queued: usize =
         run.engine.queue_depths().iter().sum::<usize>() + run.engine.queued_broadcasts();
@@ -186,8 +196,6 @@ const STEPS_MAX: usize = 64;
 const SNAPSHOT: &[u8] = b"alive: a 127.0.0.9:1\nclock: 4\n# ruserf failed: q 127.0.0.8:2\n";
 /// Packets that one datagram or stream may cause.
 const PACKETS: Price = Price { base: 64, per_byte: 0 };
-/// Log lines that one datagram or stream may cause.
-const LINES: Price = Price { base: 16, per_byte: 1 };
 /// Broadcasts that a whole program may leave behind.
 const QUEUED: Price = Price { base: 128, per_byte: 1 };
 /// Memory that a whole program may leave behind.

@@ -1,12 +1,15 @@
 //! Prices: what a unit of input may cost, in bytes, packets and log lines.
 
 use std::{
-    cell::Cell,
+    cell::RefCell,
+    collections::BTreeMap,
+    fmt,
     sync::{Arc, OnceLock},
 };
 
 use tracing::{
     Event, Level, Metadata, Subscriber,
+    field::{Field, Visit},
     span::{Attributes, Id, Record},
 };
 
@@ -84,18 +87,46 @@ pub fn assert_kept(what: &str, before: usize, price: Price, len: usize) {
     assert!(kept <= most, "{what}: {kept} bytes kept for {len} bytes, {most} are allowed");
 }
 
-thread_local! {
-    static LINES: Cell<usize> = const { Cell::new(0) };
+/// Log lines at level INFO and above, by where they are written. Lines that tell of a change of the
+/// members are not counted: there is one for each change.
+#[derive(Clone, Debug, Default)]
+pub struct Lines(BTreeMap<Place, usize>);
+
+/// A file and a line in it.
+type Place = (&'static str, u32);
+
+impl Lines {
+    /// Runs `work` and counts what it logs.
+    pub fn count<T>(&mut self, work: impl FnOnce() -> T) -> T {
+        thread_local! {
+            static COUNTER: tracing::Dispatch = tracing::Dispatch::new(Arc::new(LineCounter));
+        }
+        LINES.replace(std::mem::take(&mut self.0));
+        let result = COUNTER.with(|counter| tracing::dispatcher::with_default(counter, work));
+        self.0 = LINES.take();
+        result
+    }
+
+    /// Adds lines of the same second.
+    pub fn add(&mut self, others: Self) {
+        for (place, count) in others.0 {
+            *self.0.entry(place).or_default() += count;
+        }
+    }
+
+    /// Asserts that these are no more than one second may have of one cause.
+    ///
+    /// # Panics
+    /// They are.
+    pub fn assert_second(&self) {
+        for ((file, line), count) in &self.0 {
+            assert!(*count <= LINES_A_SECOND_MAX, "{count} log lines a second: {file}:{line}");
+        }
+    }
 }
 
-/// Runs `work`; gives how many log lines at level INFO or above it wrote.
-pub fn count_lines<T>(work: impl FnOnce() -> T) -> (T, usize) {
-    thread_local! {
-        static COUNTER: tracing::Dispatch = tracing::Dispatch::new(Arc::new(LineCounter));
-    }
-    let before = LINES.get();
-    let result = COUNTER.with(|counter| tracing::dispatcher::with_default(counter, work));
-    (result, LINES.get() - before)
+thread_local! {
+    static LINES: RefCell<BTreeMap<Place, usize>> = const { RefCell::new(BTreeMap::new()) };
 }
 
 struct LineCounter;
@@ -105,8 +136,15 @@ impl Subscriber for LineCounter {
         *metadata.level() <= Level::INFO
     }
 
-    fn event(&self, _: &Event<'_>) {
-        LINES.set(LINES.get() + 1);
+    fn event(&self, event: &Event<'_>) {
+        let mut message = Text(String::new());
+        event.record(&mut message);
+        if MEMBER_CHANGES.iter().any(|change| message.0.starts_with(change)) {
+            return;
+        }
+        let place = event.metadata();
+        let place = (place.file().unwrap_or_default(), place.line().unwrap_or_default());
+        LINES.with_borrow_mut(|lines| *lines.entry(place).or_default() += 1);
     }
 
     fn new_span(&self, _: &Attributes<'_>) -> Id {
@@ -118,3 +156,19 @@ impl Subscriber for LineCounter {
     fn enter(&self, _: &Id) {}
     fn exit(&self, _: &Id) {}
 }
+
+/// The message of a line.
+struct Text(String);
+
+impl Visit for Text {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name() == "message" {
+            self.0 = format!("{value:?}");
+        }
+    }
+}
+
+/// How lines about a change of the members begin.
+const MEMBER_CHANGES: [&str; 4] = ["EventMember", "Updating address", "Marking", "Suspect"];
+/// Lines of one cause in a second.
+const LINES_A_SECOND_MAX: usize = 10;
