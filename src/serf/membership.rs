@@ -54,6 +54,7 @@ impl Members {
     }
 
     /// Grows with each change of a record.
+    #[cfg(feature = "agent")]
     pub(crate) fn generation(&self) -> u64 {
         self.generation
     }
