@@ -222,6 +222,7 @@
 //! | `client` | `client`: for the RPC of an agent, Go's or ours; without the agent |
 //! | `metrics` | counters and timings under Go's names, for any recorder of the `metrics` crate |
 //! | `serde` | serializable members and events |
+//! | `payload` | typed payloads: values of serde types, as MessagePack that other languages read |
 //! | `sim` | the virtual network, and the check for transforms |
 //! | `tls` | `transport::TlsTransport`: streams under TLS, with rustls |
 //! | `quic` | `transport::QuicTransport`: everything over QUIC, with quinn; brings `tls` |
@@ -275,8 +276,11 @@ pub mod cli;
 pub use driver::{
     Address, Addresses, Builder, Config, Counters, Error, Event, EventStream, JoinError,
     KeyFailure, KeyManager, KeyringFileError, LagPolicy, Limits, MemberWatch, Query, QueryHandle,
-    Resolver, Resolving, Serf, StopReason, Subscribe, SystemResolver, Timing, UserEventSpec,
+    Resolver, Resolving, Response, Serf, StopReason, Subscribe, SystemResolver, Timing,
+    UserEventSpec,
 };
+#[cfg(feature = "payload")]
+pub use serf::PayloadError;
 pub use serf::{
     AliveDelegate, CompositeDelegate, ConflictDelegate, Coordinate, Delegates, KeyOp, KeyResponse,
     LamportTime, LpeTransform, Member, MemberEvent, MemberEventKind, MemberStatus, MergeDelegate,

@@ -169,7 +169,7 @@ impl Node {
         runtime().spawn(async move {
             while let Some(event) = events.recv().await {
                 if let Event::Query(query) = &event {
-                    let answer = query.payload().to_ascii_uppercase();
+                    let answer = query.payload_bytes().to_ascii_uppercase();
                     // Too late is no failure: the asker says what it missed.
                     let _ = query.respond(answer).await;
                 }

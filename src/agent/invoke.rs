@@ -378,7 +378,7 @@ fn stdin_of(event: &Event) -> Vec<u8> {
             members.iter().flat_map(|member| member_line(member).into_bytes()).collect()
         }
         Event::User(event) => with_newline(&event.payload),
-        Event::Query(query) => with_newline(query.payload()),
+        Event::Query(query) => with_newline(query.payload_bytes()),
         Event::Lagged(_) => Vec::new(),
     }
 }

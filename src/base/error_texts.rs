@@ -4,11 +4,11 @@
 /// `thiserror` would do it as well, but brings a quarter of the crates that an embedder would
 /// build.
 macro_rules! error_texts {
-    ($error:ident { $($case:pat => $text:literal $(, $argument:expr)*;)+ }) => {
+    ($error:ident { $($(#[$cfg:meta])? $case:pat => $text:literal $(, $argument:expr)*;)+ }) => {
         impl std::fmt::Display for $error {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 match self {
-                    $($case => write!(f, $text $(, $argument)*),)+
+                    $($(#[$cfg])? $case => write!(f, $text $(, $argument)*),)+
                 }
             }
         }

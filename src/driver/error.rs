@@ -20,6 +20,9 @@ pub enum Error {
     Keys(Box<KeyFailure>),
     /// The node was not started within a tokio runtime: the caller's fault.
     NoRuntime,
+    /// A value cannot be a payload: the caller's fault.
+    #[cfg(feature = "payload")]
+    Payload(crate::serf::PayloadError),
     /// A keyring file cannot be used.
     Keyring(KeyringFileError),
     /// The node was shut down, by a call, a lost name vote or the end of its runtime.
@@ -41,6 +44,8 @@ error_texts! {
         Self::Join(error) => "{error}";
         Self::Keys(failure) => "{failure}";
         Self::NoRuntime => "a node must be started within a tokio runtime";
+        #[cfg(feature = "payload")]
+        Self::Payload(error) => "{error}";
         Self::Keyring(error) => "{error}";
         Self::Shutdown => "serf is shut down";
         Self::Snapshot(source) => "Failed to setup snapshot: failed to open snapshot: {source}";

@@ -40,8 +40,8 @@ impl Query {
         self.asked.name.as_bytes()
     }
 
-    /// The payload.
-    pub fn payload(&self) -> &Bytes {
+    /// The payload. With the feature `payload`, `payload` reads it as a value.
+    pub fn payload_bytes(&self) -> &Bytes {
         &self.asked.payload
     }
 

@@ -473,18 +473,18 @@ impl Serf {
         work: impl FnOnce(&mut Node) -> R + Send + 'static,
     ) -> Result<R, Error> {
         // A caller that went away does not care.
-        self.ask(|node, reply| drop(reply.send(work(node)))).await
+        self.ask_engine(|node, reply| drop(reply.send(work(node)))).await
     }
 
     pub(super) async fn operation(
         &self,
         start: impl FnOnce(&mut Node, oneshot::Sender<Outcome>) + Send + 'static,
     ) -> Result<Completion, Error> {
-        Ok(self.ask(start).await??)
+        Ok(self.ask_engine(start).await??)
     }
 
     /// Runs `work` on the engine's task and waits for the reply.
-    async fn ask<R: Send + 'static>(
+    async fn ask_engine<R: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Node, oneshot::Sender<R>) + Send + 'static,
     ) -> Result<R, Error> {

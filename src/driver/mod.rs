@@ -23,6 +23,8 @@ mod member_watch;
 mod metrics;
 mod node;
 mod outbound;
+#[cfg(feature = "payload")]
+mod payload;
 mod query_handle;
 mod queue;
 mod stream;
@@ -44,6 +46,6 @@ pub use join::{Resolver, Resolving, SystemResolver};
 pub use keyring_file::KeyringFileError;
 pub use keys::{KeyFailure, KeyManager};
 pub use member_watch::MemberWatch;
-pub use query_handle::QueryHandle;
+pub use query_handle::{QueryHandle, Response};
 pub use queue::LagPolicy;
 pub use subscribers::{EventStream, Subscribe};

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use futures_core::Stream;
 use tokio::sync::mpsc;
 
@@ -31,11 +32,32 @@ pub struct QueryHandle {
     pub(super) commands: mpsc::WeakSender<Command>,
 }
 
+/// An answer to a query. With the feature `payload`, a method reads its payload as a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Response {
+    /// Name of the node that answers.
+    pub from: Arc<str>,
+    /// The answer.
+    pub payload: Bytes,
+}
+
 impl QueryHandle {
     /// The next ack or answer, then [`QueryUpdate::Finished`] with the names of those that said
     /// nothing, then `None`. `None` without a summary: the node was shut down. Cancel-safe.
     pub async fn recv(&mut self) -> Option<QueryUpdate> {
         poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
+    }
+
+    /// The next answer; acks are skipped. `None` when no more will come. Cancel-safe.
+    pub async fn response(&mut self) -> Option<Response> {
+        loop {
+            match self.recv().await? {
+                QueryUpdate::Response { from, payload } => return Some(Response { from, payload }),
+                QueryUpdate::Ack { .. } => {}
+                QueryUpdate::Finished { .. } => return None,
+            }
+        }
     }
 
     /// Time until the deadline when it was asked.

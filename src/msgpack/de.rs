@@ -2,13 +2,12 @@
 
 use std::borrow::Cow;
 
-use rmp::Marker;
 use serde::{
     Deserialize,
     de::{self, DeserializeSeed, IntoDeserializer, Visitor},
 };
 
-use super::{DEPTH_MAX, Error, Reader};
+use super::{DEPTH_MAX, Error, Reader, marker};
 
 /// Decodes one value; what follows it is ignored.
 ///
@@ -50,40 +49,42 @@ impl<'a> de::Deserializer<'a> for &mut Deserializer<'_, 'a> {
 
     fn deserialize_any<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Error> {
         let marker = self.reader.peek().ok_or(Error::Truncated)?;
-        match Marker::from_u8(marker) {
-            Marker::Null => {
+        match marker {
+            marker::NIL => {
                 self.reader.skip()?;
                 visitor.visit_unit()
             }
-            Marker::True | Marker::False => self.deserialize_bool(visitor),
-            Marker::FixPos(_) | Marker::U8 | Marker::U16 | Marker::U32 | Marker::U64 => {
+            marker::TRUE | marker::FALSE => self.deserialize_bool(visitor),
+            ..=marker::FIXPOS_MAX | marker::U8 | marker::U16 | marker::U32 | marker::U64 => {
                 self.deserialize_u64(visitor)
             }
-            Marker::FixNeg(_) | Marker::I8 | Marker::I16 | Marker::I32 | Marker::I64 => {
+            marker::FIXNEG.. | marker::I8 | marker::I16 | marker::I32 | marker::I64 => {
                 self.deserialize_i64(visitor)
             }
-            Marker::F32 | Marker::F64 => self.deserialize_f64(visitor),
-            Marker::FixStr(_) | Marker::Str8 | Marker::Str16 | Marker::Str32 => {
+            marker::F32 | marker::F64 => self.deserialize_f64(visitor),
+            marker::FIXSTR..=marker::FIXSTR_MAX | marker::STR8 | marker::STR16 | marker::STR32 => {
                 let text = self.reader.str()?;
                 match std::str::from_utf8(text) {
                     Ok(text) => visitor.visit_borrowed_str(text),
                     Err(_) => visitor.visit_borrowed_bytes(text),
                 }
             }
-            Marker::Bin8 | Marker::Bin16 | Marker::Bin32 => self.deserialize_bytes(visitor),
-            Marker::FixArray(_) | Marker::Array16 | Marker::Array32 => {
+            marker::BIN8 | marker::BIN16 | marker::BIN32 => self.deserialize_bytes(visitor),
+            marker::FIXARRAY..=marker::FIXARRAY_MAX | marker::ARRAY16 | marker::ARRAY32 => {
                 self.deserialize_seq(visitor)
             }
-            Marker::FixMap(_) | Marker::Map16 | Marker::Map32 => self.deserialize_map(visitor),
-            Marker::Reserved
-            | Marker::Ext8
-            | Marker::Ext16
-            | Marker::Ext32
-            | Marker::FixExt1
-            | Marker::FixExt2
-            | Marker::FixExt4
-            | Marker::FixExt8
-            | Marker::FixExt16 => Err(Error::Type { expected: "value", found: marker }),
+            marker::FIXMAP..=marker::FIXMAP_MAX | marker::MAP16 | marker::MAP32 => {
+                self.deserialize_map(visitor)
+            }
+            marker::RESERVED
+            | marker::EXT8
+            | marker::EXT16
+            | marker::EXT32
+            | marker::FIXEXT1
+            | marker::FIXEXT2
+            | marker::FIXEXT4
+            | marker::FIXEXT8
+            | marker::FIXEXT16 => Err(Error::Type { expected: "value", found: marker }),
         }
     }
 
@@ -182,8 +183,8 @@ impl<'a> de::Deserializer<'a> for &mut Deserializer<'_, 'a> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
-        match self.reader.peek().map(Marker::from_u8) {
-            Some(Marker::FixArray(_) | Marker::Array16 | Marker::Array32) => {
+        match self.reader.peek() {
+            Some(marker::FIXARRAY..=marker::FIXARRAY_MAX | marker::ARRAY16 | marker::ARRAY32) => {
                 let left = self.reader.array_len()?;
                 let mut items = self.nested(left)?;
                 items.fields = Some(fields.len());

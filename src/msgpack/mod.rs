@@ -12,6 +12,7 @@
 #[cfg(feature = "serde")]
 mod de;
 mod macros;
+mod marker;
 mod reader;
 mod scanner;
 #[cfg(feature = "serde")]
@@ -63,6 +64,11 @@ pub mod as_bytes {
 
             fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
                 Ok(bytes.to_vec())
+            }
+
+            /// The old family of strings is that of bytes, too.
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Vec<u8>, E> {
+                Ok(text.into())
             }
 
             fn visit_byte_buf<E: de::Error>(self, bytes: Vec<u8>) -> Result<Vec<u8>, E> {

@@ -2,9 +2,7 @@
 
 use std::borrow::Cow;
 
-use rmp::Marker;
-
-use super::{Bin, DEPTH_MAX};
+use super::{Bin, DEPTH_MAX, marker};
 use crate::base::error_texts;
 
 /// Why a value was refused. Peers' bytes cause all of these; the reader is of no use afterwards.
@@ -136,7 +134,7 @@ impl<'a> Reader<'a> {
     /// Whether the next value is nil; if so, it is read.
     pub fn take_nil(&mut self) -> bool {
         match self.rest.split_first() {
-            Some((&NIL, rest)) => {
+            Some((&marker::NIL, rest)) => {
                 self.rest = rest;
                 true
             }
@@ -159,7 +157,7 @@ impl<'a> Reader<'a> {
         if marker & 0xe0 == 0xa0 {
             return self.take(usize::from(marker & 0x1f));
         }
-        if marker == NIL {
+        if marker == marker::NIL {
             return Ok(&[]);
         }
         let len = self.raw_len(marker)?.ok_or(mismatch("string", marker))?;
@@ -176,7 +174,7 @@ impl<'a> Reader<'a> {
         if marker & 0xe0 == 0xa0 {
             return Ok(self.take(usize::from(marker & 0x1f))?.into());
         }
-        if marker == NIL {
+        if marker == marker::NIL {
             return Ok(Bin::NIL);
         }
         if let Some(len) = self.raw_len(marker)? {
@@ -198,8 +196,8 @@ impl<'a> Reader<'a> {
     #[inline]
     pub fn bool(&mut self) -> Result<bool, Error> {
         match self.byte()? {
-            FALSE | NIL | 0 => Ok(false),
-            TRUE | 1 => Ok(true),
+            marker::FALSE | marker::NIL | 0 => Ok(false),
+            marker::TRUE | 1 => Ok(true),
             marker => Err(mismatch("bool", marker)),
         }
     }
@@ -252,18 +250,18 @@ impl<'a> Reader<'a> {
     #[inline]
     pub fn i64(&mut self) -> Result<i64, Error> {
         let marker = self.byte()?;
-        Ok(match Marker::from_u8(marker) {
-            Marker::FixPos(value) => i64::from(value),
-            Marker::FixNeg(value) => i64::from(value),
-            Marker::Null => 0,
-            Marker::U8 => i64::from(u8::from_be_bytes(self.fixed()?)),
-            Marker::U16 => i64::from(u16::from_be_bytes(self.fixed()?)),
-            Marker::U32 => i64::from(u32::from_be_bytes(self.fixed()?)),
-            Marker::U64 => u64::from_be_bytes(self.fixed()?) as i64,
-            Marker::I8 => i64::from(i8::from_be_bytes(self.fixed()?)),
-            Marker::I16 => i64::from(i16::from_be_bytes(self.fixed()?)),
-            Marker::I32 => i64::from(i32::from_be_bytes(self.fixed()?)),
-            Marker::I64 => i64::from_be_bytes(self.fixed()?),
+        Ok(match marker {
+            ..=marker::FIXPOS_MAX => i64::from(marker),
+            marker::FIXNEG.. => i64::from(marker as i8),
+            marker::NIL => 0,
+            marker::U8 => i64::from(u8::from_be_bytes(self.fixed()?)),
+            marker::U16 => i64::from(u16::from_be_bytes(self.fixed()?)),
+            marker::U32 => i64::from(u32::from_be_bytes(self.fixed()?)),
+            marker::U64 => u64::from_be_bytes(self.fixed()?) as i64,
+            marker::I8 => i64::from(i8::from_be_bytes(self.fixed()?)),
+            marker::I16 => i64::from(i16::from_be_bytes(self.fixed()?)),
+            marker::I32 => i64::from(i32::from_be_bytes(self.fixed()?)),
+            marker::I64 => i64::from_be_bytes(self.fixed()?),
             _ => return Err(mismatch("integer", marker)),
         })
     }
@@ -273,16 +271,16 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// Another type.
     pub fn f64(&mut self) -> Result<f64, Error> {
-        match self.peek().map(Marker::from_u8) {
-            Some(Marker::F64) => {
+        match self.peek() {
+            Some(marker::F64) => {
                 self.byte()?;
                 Ok(f64::from_bits(u64::from_be_bytes(self.fixed()?)))
             }
-            Some(Marker::F32) => {
+            Some(marker::F32) => {
                 self.byte()?;
                 Ok(f64::from(f32::from_bits(u32::from_be_bytes(self.fixed()?))))
             }
-            Some(Marker::U64) => Ok(self.u64()? as f64),
+            Some(marker::U64) => Ok(self.u64()? as f64),
             _ => Ok(self.i64()? as f64),
         }
     }
@@ -349,17 +347,17 @@ impl<'a> Reader<'a> {
     }
 
     fn wide_u64(&mut self, marker: u8) -> Result<u64, Error> {
-        let signed = match Marker::from_u8(marker) {
-            Marker::Null => return Ok(0),
-            Marker::U8 => return Ok(u64::from(u8::from_be_bytes(self.fixed()?))),
-            Marker::U16 => return Ok(u64::from(u16::from_be_bytes(self.fixed()?))),
-            Marker::U32 => return Ok(u64::from(u32::from_be_bytes(self.fixed()?))),
-            Marker::U64 => return Ok(u64::from_be_bytes(self.fixed()?)),
-            Marker::I8 => i64::from(i8::from_be_bytes(self.fixed()?)),
-            Marker::I16 => i64::from(i16::from_be_bytes(self.fixed()?)),
-            Marker::I32 => i64::from(i32::from_be_bytes(self.fixed()?)),
-            Marker::I64 => i64::from_be_bytes(self.fixed()?),
-            Marker::FixNeg(_) => return Err(Error::Range),
+        let signed = match marker {
+            marker::NIL => return Ok(0),
+            marker::U8 => return Ok(u64::from(u8::from_be_bytes(self.fixed()?))),
+            marker::U16 => return Ok(u64::from(u16::from_be_bytes(self.fixed()?))),
+            marker::U32 => return Ok(u64::from(u32::from_be_bytes(self.fixed()?))),
+            marker::U64 => return Ok(u64::from_be_bytes(self.fixed()?)),
+            marker::I8 => i64::from(i8::from_be_bytes(self.fixed()?)),
+            marker::I16 => i64::from(i16::from_be_bytes(self.fixed()?)),
+            marker::I32 => i64::from(i32::from_be_bytes(self.fixed()?)),
+            marker::I64 => i64::from_be_bytes(self.fixed()?),
+            marker::FIXNEG.. => return Err(Error::Range),
             _ => return Err(mismatch("unsigned integer", marker)),
         };
         u64::try_from(signed).map_err(|_| Error::Range)
@@ -367,20 +365,20 @@ impl<'a> Reader<'a> {
 
     /// Length of a raw, str or bin value with this marker; `None` for other markers.
     fn raw_len(&mut self, marker: u8) -> Result<Option<usize>, Error> {
-        Ok(Some(match Marker::from_u8(marker) {
-            Marker::FixStr(len) => usize::from(len),
-            Marker::Str8 | Marker::Bin8 => usize::from(u8::from_be_bytes(self.fixed()?)),
-            Marker::Str16 | Marker::Bin16 => usize::from(u16::from_be_bytes(self.fixed()?)),
-            Marker::Str32 | Marker::Bin32 => u32::from_be_bytes(self.fixed()?) as usize,
+        Ok(Some(match marker {
+            marker::FIXSTR..=marker::FIXSTR_MAX => usize::from(marker & 0x1f),
+            marker::STR8 | marker::BIN8 => usize::from(u8::from_be_bytes(self.fixed()?)),
+            marker::STR16 | marker::BIN16 => usize::from(u16::from_be_bytes(self.fixed()?)),
+            marker::STR32 | marker::BIN32 => u32::from_be_bytes(self.fixed()?) as usize,
             _ => return Ok(None),
         }))
     }
 
     fn map_len(&mut self, marker: u8) -> Result<Option<u32>, Error> {
-        Ok(Some(match Marker::from_u8(marker) {
-            Marker::FixMap(len) => u32::from(len),
-            Marker::Map16 => u32::from(u16::from_be_bytes(self.fixed()?)),
-            Marker::Map32 => u32::from_be_bytes(self.fixed()?),
+        Ok(Some(match marker {
+            marker::FIXMAP..=marker::FIXMAP_MAX => u32::from(marker & 0x0f),
+            marker::MAP16 => u32::from(u16::from_be_bytes(self.fixed()?)),
+            marker::MAP32 => u32::from_be_bytes(self.fixed()?),
             _ => return Ok(None),
         }))
     }
@@ -399,11 +397,11 @@ impl<'a> Reader<'a> {
     }
 
     fn items_len(&mut self, marker: u8, expected: &'static str) -> Result<u32, Error> {
-        Ok(match Marker::from_u8(marker) {
-            Marker::Null => 0,
-            Marker::FixArray(len) => u32::from(len),
-            Marker::Array16 => u32::from(u16::from_be_bytes(self.fixed()?)),
-            Marker::Array32 => u32::from_be_bytes(self.fixed()?),
+        Ok(match marker {
+            marker::NIL => 0,
+            marker::FIXARRAY..=marker::FIXARRAY_MAX => u32::from(marker & 0x0f),
+            marker::ARRAY16 => u32::from(u16::from_be_bytes(self.fixed()?)),
+            marker::ARRAY32 => u32::from_be_bytes(self.fixed()?),
             _ => return Err(mismatch(expected, marker)),
         })
     }
@@ -418,7 +416,7 @@ impl<'a> Reader<'a> {
     /// Reads the header of a map; nil is empty.
     pub(super) fn pairs_len(&mut self) -> Result<u32, Error> {
         let marker = self.byte()?;
-        if marker == NIL {
+        if marker == marker::NIL {
             return Ok(0);
         }
         self.map_len(marker)?.ok_or(mismatch("map", marker))
@@ -431,39 +429,35 @@ pub(super) fn shape(
     marker: u8,
     mut length: impl FnMut(usize) -> Result<u64, Error>,
 ) -> Result<(u64, u64), Error> {
-    Ok(match Marker::from_u8(marker) {
-        Marker::FixPos(_) | Marker::FixNeg(_) | Marker::Null | Marker::False | Marker::True => {
+    Ok(match marker {
+        ..=marker::FIXPOS_MAX | marker::FIXNEG.. | marker::NIL | marker::FALSE | marker::TRUE => {
             (0, 0)
         }
-        Marker::Reserved => return Err(mismatch("value", marker)),
-        Marker::U8 | Marker::I8 => (1, 0),
-        Marker::U16 | Marker::I16 | Marker::FixExt1 => (2, 0),
-        Marker::FixExt2 => (3, 0),
-        Marker::U32 | Marker::I32 | Marker::F32 => (4, 0),
-        Marker::FixExt4 => (5, 0),
-        Marker::U64 | Marker::I64 | Marker::F64 => (8, 0),
-        Marker::FixExt8 => (9, 0),
-        Marker::FixExt16 => (17, 0),
-        Marker::FixStr(len) => (u64::from(len), 0),
-        Marker::Str8 | Marker::Bin8 => (length(1)?, 0),
-        Marker::Str16 | Marker::Bin16 => (length(2)?, 0),
-        Marker::Str32 | Marker::Bin32 => (length(4)?, 0),
-        Marker::Ext8 => (length(1)?.saturating_add(1), 0),
-        Marker::Ext16 => (length(2)?.saturating_add(1), 0),
-        Marker::Ext32 => (length(4)?.saturating_add(1), 0),
-        Marker::FixArray(len) => (0, u64::from(len)),
-        Marker::Array16 => (0, length(2)?),
-        Marker::Array32 => (0, length(4)?),
-        Marker::FixMap(len) => (0, u64::from(len).saturating_mul(2)),
-        Marker::Map16 => (0, length(2)?.saturating_mul(2)),
-        Marker::Map32 => (0, length(4)?.saturating_mul(2)),
+        marker::RESERVED => return Err(mismatch("value", marker)),
+        marker::U8 | marker::I8 => (1, 0),
+        marker::U16 | marker::I16 | marker::FIXEXT1 => (2, 0),
+        marker::FIXEXT2 => (3, 0),
+        marker::U32 | marker::I32 | marker::F32 => (4, 0),
+        marker::FIXEXT4 => (5, 0),
+        marker::U64 | marker::I64 | marker::F64 => (8, 0),
+        marker::FIXEXT8 => (9, 0),
+        marker::FIXEXT16 => (17, 0),
+        marker::FIXSTR..=marker::FIXSTR_MAX => (u64::from(marker & 0x1f), 0),
+        marker::STR8 | marker::BIN8 => (length(1)?, 0),
+        marker::STR16 | marker::BIN16 => (length(2)?, 0),
+        marker::STR32 | marker::BIN32 => (length(4)?, 0),
+        marker::EXT8 => (length(1)?.saturating_add(1), 0),
+        marker::EXT16 => (length(2)?.saturating_add(1), 0),
+        marker::EXT32 => (length(4)?.saturating_add(1), 0),
+        marker::FIXARRAY..=marker::FIXARRAY_MAX => (0, u64::from(marker & 0x0f)),
+        marker::ARRAY16 => (0, length(2)?),
+        marker::ARRAY32 => (0, length(4)?),
+        marker::FIXMAP..=marker::FIXMAP_MAX => (0, 2 * u64::from(marker & 0x0f)),
+        marker::MAP16 => (0, length(2)?.saturating_mul(2)),
+        marker::MAP32 => (0, length(4)?.saturating_mul(2)),
     })
 }
 
 fn mismatch(expected: &'static str, found: u8) -> Error {
     Error::Type { expected, found }
 }
-
-const NIL: u8 = 0xc0;
-const FALSE: u8 = 0xc2;
-const TRUE: u8 = 0xc3;

@@ -1,3 +1,5 @@
+mod judge;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};

@@ -1,6 +1,6 @@
 //! Appends values as Go's codec encodes them.
 
-use rmp::Marker;
+use super::marker;
 
 /// Which of Go's two settings of `WriteExt` is in force.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,12 +34,12 @@ impl<'b> Writer<'b> {
 
     /// Begins a map of `len` pairs: the caller writes that many keys and values, keys sorted.
     pub fn map(&mut self, len: usize) {
-        self.container(len, 0x80, Marker::Map16, Marker::Map32);
+        self.container(len, marker::FIXMAP, marker::MAP16, marker::MAP32);
     }
 
     /// Begins an array of `len` items.
     pub fn array(&mut self, len: usize) {
-        self.container(len, 0x90, Marker::Array16, Marker::Array32);
+        self.container(len, marker::FIXARRAY, marker::ARRAY16, marker::ARRAY32);
     }
 
     /// Writes Go's `string` (any bytes: Go does not check UTF-8).
@@ -47,11 +47,11 @@ impl<'b> Writer<'b> {
     pub fn str(&mut self, text: impl AsRef<[u8]>) {
         let text = text.as_ref();
         match text.len() {
-            len @ 0..=31 => self.out.push(0xa0 | len as u8),
+            len @ 0..=31 => self.out.push(marker::FIXSTR | len as u8),
             len @ 32..=255 if self.dialect == Dialect::Rpc => {
-                self.out.extend_from_slice(&[Marker::Str8.to_u8(), len as u8]);
+                self.out.extend_from_slice(&[marker::STR8, len as u8]);
             }
-            len => self.wide(len, Marker::Str16, Marker::Str32),
+            len => self.wide(len, marker::STR16, marker::STR32),
         }
         self.out.extend_from_slice(text);
     }
@@ -63,9 +63,9 @@ impl<'b> Writer<'b> {
         match (self.dialect, bytes.len()) {
             (Dialect::Gossip, _) => return self.str(bytes),
             (Dialect::Rpc, len @ 0..=255) => {
-                self.out.extend_from_slice(&[Marker::Bin8.to_u8(), len as u8]);
+                self.out.extend_from_slice(&[marker::BIN8, len as u8]);
             }
-            (Dialect::Rpc, len) => self.wide(len, Marker::Bin16, Marker::Bin32),
+            (Dialect::Rpc, len) => self.wide(len, marker::BIN16, marker::BIN32),
         }
         self.out.extend_from_slice(bytes);
     }
@@ -75,10 +75,10 @@ impl<'b> Writer<'b> {
     pub fn uint(&mut self, value: u64) {
         match value {
             0..=0x7f => self.out.push(value as u8),
-            0x80..=0xff => self.out.extend_from_slice(&[Marker::U8.to_u8(), value as u8]),
-            0x100..=0xffff => self.marked(Marker::U16, (value as u16).to_be_bytes()),
-            0x1_0000..=0xffff_ffff => self.marked(Marker::U32, (value as u32).to_be_bytes()),
-            _ => self.marked(Marker::U64, value.to_be_bytes()),
+            0x80..=0xff => self.out.extend_from_slice(&[marker::U8, value as u8]),
+            0x100..=0xffff => self.marked(marker::U16, (value as u16).to_be_bytes()),
+            0x1_0000..=0xffff_ffff => self.marked(marker::U32, (value as u32).to_be_bytes()),
+            _ => self.marked(marker::U64, value.to_be_bytes()),
         }
     }
 
@@ -88,29 +88,29 @@ impl<'b> Writer<'b> {
     pub fn int(&mut self, value: i64) {
         match value {
             -32..=127 => self.out.push(value as u8),
-            -128..=-33 => self.marked(Marker::I8, (value as i8).to_be_bytes()),
-            -0x8000..=0x7fff => self.marked(Marker::I16, (value as i16).to_be_bytes()),
-            -0x8000_0000..=0x7fff_ffff => self.marked(Marker::I32, (value as i32).to_be_bytes()),
-            _ => self.marked(Marker::I64, value.to_be_bytes()),
+            -128..=-33 => self.marked(marker::I8, (value as i8).to_be_bytes()),
+            -0x8000..=0x7fff => self.marked(marker::I16, (value as i16).to_be_bytes()),
+            -0x8000_0000..=0x7fff_ffff => self.marked(marker::I32, (value as i32).to_be_bytes()),
+            _ => self.marked(marker::I64, value.to_be_bytes()),
         }
     }
 
     /// Writes a `float64`: always nine bytes.
     #[inline]
     pub fn f64(&mut self, value: f64) {
-        self.marked(Marker::F64, value.to_bits().to_be_bytes());
+        self.marked(marker::F64, value.to_bits().to_be_bytes());
     }
 
     /// Writes a bool.
     #[inline]
     pub fn bool(&mut self, value: bool) {
-        self.out.push(if value { Marker::True } else { Marker::False }.to_u8());
+        self.out.push(if value { marker::TRUE } else { marker::FALSE });
     }
 
     /// Writes nil.
     #[inline]
     pub fn nil(&mut self) {
-        self.out.push(Marker::Null.to_u8());
+        self.out.push(marker::NIL);
     }
 
     /// Copies a value that is already encoded.
@@ -119,7 +119,7 @@ impl<'b> Writer<'b> {
         self.out.extend_from_slice(value);
     }
 
-    fn container(&mut self, len: usize, fix: u8, marker16: Marker, marker32: Marker) {
+    fn container(&mut self, len: usize, fix: u8, marker16: u8, marker32: u8) {
         match len {
             0..=15 => self.out.push(fix | len as u8),
             _ => self.wide(len, marker16, marker32),
@@ -128,7 +128,7 @@ impl<'b> Writer<'b> {
 
     /// A length too large for one byte. More than `u32::MAX` cannot be held in memory by any
     /// caller: every buffer below is bounded by `wire::limits`.
-    fn wide(&mut self, len: usize, marker16: Marker, marker32: Marker) {
+    fn wide(&mut self, len: usize, marker16: u8, marker32: u8) {
         debug_assert!(u32::try_from(len).is_ok(), "length does not fit MessagePack");
         match u16::try_from(len) {
             Ok(len) => self.marked(marker16, len.to_be_bytes()),
@@ -137,8 +137,8 @@ impl<'b> Writer<'b> {
     }
 
     #[inline]
-    fn marked<const N: usize>(&mut self, marker: Marker, bytes: [u8; N]) {
-        self.out.push(marker.to_u8());
+    fn marked<const N: usize>(&mut self, marker: u8, bytes: [u8; N]) {
+        self.out.push(marker);
         self.out.extend_from_slice(&bytes);
     }
 }

@@ -25,6 +25,8 @@ mod member;
 mod membership;
 pub mod message;
 mod output;
+#[cfg(feature = "payload")]
+mod payload;
 mod query;
 mod queue;
 mod reap;
@@ -51,6 +53,10 @@ pub use message::{Filter, Message};
 pub use output::{
     Completion, KeyOp, KeyResponse, Output, QueryParams, QueryUpdate, SerfState, SnapshotOp,
 };
+#[cfg(feature = "payload")]
+pub use payload::PayloadError;
+#[cfg(feature = "payload")]
+pub(crate) use payload::{decode as decode_payload, encode as encode_payload};
 #[cfg(feature = "agent")]
 pub(crate) use regex::Regex;
 pub use state::NameCounts;

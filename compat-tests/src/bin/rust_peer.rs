@@ -83,11 +83,13 @@ impl Node {
                 })),
                 Event::Query(query) => {
                     say(&json!({
-                        "event": "query", "name": query.name(), "payload": base64(query.payload()),
+                        "event": "query", "name": query.name(), "payload": base64(query.payload_bytes()),
                         "source": query.source(),
                     }));
                     let handler = self.handler.lock().expect("no panic").clone();
-                    let Some(answer) = answer_for(&handler, query.payload()) else { continue };
+                    let Some(answer) = answer_for(&handler, query.payload_bytes()) else {
+                        continue;
+                    };
                     if let Err(error) = query.respond(answer).await {
                         say(&json!({"event": "respond-error", "error": error.to_string()}));
                     }

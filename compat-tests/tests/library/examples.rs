@@ -115,6 +115,23 @@ fn events_tell_a_slow_subscriber_what_it_lost() {
 }
 
 #[test]
+fn typed_payloads_are_read_and_what_is_wrong_is_said() {
+    let out = run("typed_payloads", &[]);
+    let mut lines: Vec<_> = out.lines().collect();
+    let last = lines.pop().expect("a last line");
+    assert!(last.contains("exceeds configured limit of 512 bytes"), "{out}");
+    // The event and the query may change places.
+    lines.sort_unstable();
+    let wanted = [
+        "b answers Load { percent: 5 }",
+        r#"b deploys v2 to ["web-1"]"#,
+        "b is asked for the load of web",
+        "the payload is not of type typed_payloads::Deploy: more follows the value",
+    ];
+    assert_eq!(lines, wanted, "{out}");
+}
+
+#[test]
 fn keys_are_rotated_on_all_nodes() {
     let out = run("rotate_keys", &[]);
     let (old, new) = (STANDARD.encode([1; 32]), STANDARD.encode([2; 32]));

@@ -2,5 +2,6 @@
 
 mod examples;
 mod metrics;
+mod payloads;
 mod streams;
 mod transports;

@@ -1,7 +1,8 @@
 // Command decode reads captured bytes as hex, one capture a line, and describes
 // what Go finds in them. A line is bare hex (then the flags apply) or an object
 // {"hex", "kind", "label", "keys"}. Kinds: packet, stream (the dialer's bytes),
-// reply (the acceptor's bytes), message (bare memberlist), serf (bare serf).
+// reply (the acceptor's bytes), message (bare memberlist), serf (bare serf),
+// payload (a typed payload, which is answered as a value).
 package main
 
 import (
@@ -14,6 +15,7 @@ import (
 	"strings"
 
 	"ruserf.dev/go-harness/internal/lines"
+	"ruserf.dev/go-harness/internal/payload"
 	"ruserf.dev/go-harness/internal/unwrap"
 )
 
@@ -26,7 +28,7 @@ type capture struct {
 }
 
 func main() {
-	kind := flag.String("kind", "packet", "packet, stream, reply, message or serf")
+	kind := flag.String("kind", "packet", "packet, stream, reply, message, serf or payload")
 	label := flag.String("label", "", "label of the cluster")
 	keys := flag.String("key", "", "base64 keys, separated by commas")
 	flag.Parse()
@@ -91,6 +93,10 @@ func open(c capture) (*unwrap.Result, error) {
 	case "serf":
 		entry := unwrap.Serf(buf)
 		return &unwrap.Result{Layers: []string{}, Messages: []map[string]any{entry}}, nil
+	case "payload":
+		value, err := payload.Decode(buf)
+		messages := []map[string]any{{"value": value}}
+		return &unwrap.Result{Layers: []string{}, Messages: messages}, err
 	}
 	return nil, fmt.Errorf("unknown kind %q", c.Kind)
 }

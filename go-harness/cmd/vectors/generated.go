@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/serf/coordinate"
 
 	"ruserf.dev/go-harness/internal/lib"
+	"ruserf.dev/go-harness/internal/payload"
 )
 
 // lzwVectors has inputs by recipe (so that the file stays small where the input
@@ -176,4 +177,19 @@ func replayCoordinates(input json.RawMessage) string {
 		}
 	}
 	return ""
+}
+
+// payloadVectors are typed payloads in both specs of MessagePack.
+func payloadVectors() any {
+	out := []any{}
+	for _, value := range payload.Samples() {
+		for _, writeExt := range []bool{false, true} {
+			raw, err := payload.Encode(value, writeExt)
+			must(err)
+			out = append(out, map[string]any{
+				"value": value, "new_spec": writeExt, "hex": hex.EncodeToString(raw),
+			})
+		}
+	}
+	return out
 }

@@ -24,6 +24,7 @@ func main() {
 	checkCaptures(*dir, r)
 	for name, make := range map[string]func() any{
 		"lzw.json": lzwVectors, "timing.json": timingVectors, "coordinates.json": coordinateVectors,
+		"payloads.json": payloadVectors,
 	} {
 		generated(filepath.Join(*dir, name), make(), *write, r)
 	}

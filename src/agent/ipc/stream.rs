@@ -153,7 +153,7 @@ impl Waiting {
                 (bytes, count)
             }
             Event::User(event) => (event.name.len() + event.payload.len(), 0),
-            Event::Query(query) => (query.name().len() + query.payload().len(), 0),
+            Event::Query(query) => (query.name().len() + query.payload_bytes().len(), 0),
             Event::Lagged(_) => (0, 0),
         };
         Some(Part { bytes: bytes + RECORD_BYTES, members })
@@ -223,7 +223,7 @@ fn encode_event(
                 id: pending.add(query),
                 l_time: query.ltime().0,
                 name: query.name_bytes().into(),
-                payload: Blob(query.payload().to_vec()),
+                payload: Blob(query.payload_bytes().to_vec()),
             },
             out,
         ),
