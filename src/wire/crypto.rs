@@ -1,12 +1,9 @@
 //! AES-GCM as memberlist uses it: `version | nonce | ciphertext | tag`. Go: `security.go`.
 
-use aes_gcm::{
-    Aes128Gcm, Aes256Gcm, AesGcm, KeyInit,
-    aead::{AeadInOut, inout::InOutBuf},
-    aes::{Aes192, cipher::consts::U12},
+use super::{
+    CryptoError, Keyring,
+    cipher::{Cipher, NONCE_LEN, TAG_LEN},
 };
-
-use super::{CryptoError, Keyring};
 
 /// How a plaintext is padded before it is sealed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,54 +34,6 @@ impl SealVersion {
             Self::Plain => 0,
         };
         VERSION_LEN + NONCE_LEN + len + padding + TAG_LEN
-    }
-}
-
-/// One key with its schedule, made once.
-pub(super) enum Cipher {
-    Aes128(Aes128Gcm),
-    Aes192(AesGcm<Aes192, U12>),
-    Aes256(Aes256Gcm),
-}
-
-impl Cipher {
-    /// The cipher of a key of 16, 24 or 32 bytes.
-    pub(super) fn build(key: &[u8]) -> Option<Self> {
-        match key.len() {
-            16 => Aes128Gcm::new_from_slice(key).ok().map(Self::Aes128),
-            24 => AesGcm::new_from_slice(key).ok().map(Self::Aes192),
-            32 => Aes256Gcm::new_from_slice(key).ok().map(Self::Aes256),
-            _ => None,
-        }
-    }
-
-    fn seal(&self, nonce: &[u8; NONCE_LEN], aad: &[u8], text: &mut [u8]) -> [u8; TAG_LEN] {
-        let (nonce, text) = (nonce.into(), InOutBuf::from(text));
-        let tag = match self {
-            Self::Aes128(cipher) => cipher.encrypt_inout_detached(nonce, aad, text),
-            Self::Aes192(cipher) => cipher.encrypt_inout_detached(nonce, aad, text),
-            Self::Aes256(cipher) => cipher.encrypt_inout_detached(nonce, aad, text),
-        };
-        // Refused only above 64 GiB of plaintext, which no buffer here can hold.
-        debug_assert!(tag.is_ok(), "plaintext is within AES-GCM's limit");
-        tag.map(Into::into).unwrap_or_default()
-    }
-
-    /// Decrypts in place; a failure leaves `text` as it was.
-    fn open(
-        &self,
-        nonce: &[u8; NONCE_LEN],
-        aad: &[u8],
-        text: &mut [u8],
-        tag: &[u8; TAG_LEN],
-    ) -> bool {
-        let (nonce, text, tag) = (nonce.into(), InOutBuf::from(text), tag.into());
-        match self {
-            Self::Aes128(cipher) => cipher.decrypt_inout_detached(nonce, aad, text, tag),
-            Self::Aes192(cipher) => cipher.decrypt_inout_detached(nonce, aad, text, tag),
-            Self::Aes256(cipher) => cipher.decrypt_inout_detached(nonce, aad, text, tag),
-        }
-        .is_ok()
     }
 }
 
@@ -123,12 +72,16 @@ impl<'k> Sealer<'k> {
     }
 }
 
-/// Decrypts a payload in place with the first key that fits and returns where the plaintext
-/// stands in it. A failure leaves the payload as it was.
+/// Decrypts a payload in place with the first key that fits and returns the range of the plaintext.
+///
+/// With a copy of the payload in `original` the quickest cipher is used, which may overwrite the
+/// payload when its key does not fit. Without one a failure leaves the payload as it was, unless a
+/// key fits and its padding is wrong.
 pub(super) fn open(
     keyring: &Keyring,
     aad: &[u8],
     payload: &mut [u8],
+    original: Option<&[u8]>,
 ) -> Result<std::ops::Range<usize>, CryptoError> {
     let len = payload.len();
     let (&version, _) = payload.split_first().ok_or(CryptoError::Empty)?;
@@ -144,7 +97,20 @@ pub(super) fn open(
     let (_, sealed) = payload.split_at_mut_checked(VERSION_LEN).ok_or(too_small)?;
     let (nonce, sealed) = sealed.split_first_chunk_mut::<NONCE_LEN>().ok_or(too_small)?;
     let (text, tag) = sealed.split_last_chunk_mut::<TAG_LEN>().ok_or(too_small)?;
-    if !keyring.ciphers().any(|cipher| cipher.open(nonce, aad, text, tag)) {
+    let original = original.and_then(|original| {
+        original.get(VERSION_LEN + NONCE_LEN..)?.split_last_chunk::<TAG_LEN>()
+    });
+    let fits = match original {
+        None => keyring.ciphers().any(|cipher| cipher.open(nonce, aad, text, tag)),
+        Some((original, _)) => keyring.ciphers().any(|cipher| {
+            let fits = cipher.open_or_overwrite(nonce, aad, text, tag);
+            if !fits && Cipher::OVERWRITES {
+                text.copy_from_slice(original);
+            }
+            fits
+        }),
+    };
+    if !fits {
         return Err(CryptoError::NoKeyFits);
     }
     let padding = match (version, text.last()) {
@@ -173,6 +139,4 @@ pub(super) fn seal_of(payload: &[u8]) -> Option<Seal> {
 }
 
 const VERSION_LEN: usize = 1;
-pub(super) const NONCE_LEN: usize = 12;
-const TAG_LEN: usize = 16;
 const BLOCK_LEN: usize = 16;

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use zeroize::Zeroizing;
 
-use super::{crypto::Cipher, limits::KEYRING_KEYS_MAX};
+use super::{cipher::Cipher, limits::KEYRING_KEYS_MAX};
 use crate::base::error_texts;
 
 /// Keys of 16, 24 or 32 bytes; the first is the primary. Go: `keyring.go`.

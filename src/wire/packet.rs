@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::{
     CryptoError, DecodeError, Keyring, StreamCodec,
+    cipher::{Cipher, NONCE_LEN},
     compress::{Compression, Compressor, Decompressor},
-    crypto::{self, NONCE_LEN, Seal, SealVersion, Sealer},
+    crypto::{self, Seal, SealVersion, Sealer},
     label,
     limits::DATAGRAM_BYTES_MAX,
     message::kind,
@@ -80,7 +81,7 @@ impl PacketCodec {
         }
         buf.clear();
         buf.extend_from_slice(payload);
-        match crypto::open(&config.keyring, &config.label, buf) {
+        match crypto::open(&config.keyring, &config.label, buf, Some(payload)) {
             Ok(plaintext) => {
                 let message = check_crc(buf.get(plaintext).unwrap_or_default())?;
                 Ok((message, crypto::seal_of(buf)))
@@ -184,7 +185,7 @@ impl PacketCodec {
 
 impl CodecConfig {
     /// The cipher for what is sent, if it is to be encrypted.
-    pub(super) fn sealing_key(&self) -> Option<&crypto::Cipher> {
+    pub(super) fn sealing_key(&self) -> Option<&Cipher> {
         self.keyring.ciphers().next().filter(|_| self.verify_outgoing)
     }
 

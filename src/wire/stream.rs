@@ -7,11 +7,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{
-    CodecConfig, DecodeError, NodeState, PushPullHeader, SeqNo, Versions,
-    compress::Compressor,
-    crypto::{NONCE_LEN, Sealer},
-    label,
-    message::kind,
+    CodecConfig, DecodeError, NodeState, PushPullHeader, SeqNo, Versions, cipher::NONCE_LEN,
+    compress::Compressor, crypto::Sealer, label, message::kind,
 };
 use crate::{
     base::{Rng, error_texts},

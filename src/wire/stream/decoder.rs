@@ -277,7 +277,7 @@ impl StreamDecoder {
         let start = self.taken + FRAME_LEN;
         let payload = self.buf.get_mut(start..start + len).unwrap_or_default();
         let plaintext = Aad::new(frame, &config.label)
-            .with(|aad| crypto::open(&config.keyring, aad, payload))
+            .with(|aad| crypto::open(&config.keyring, aad, payload, None))
             .map_err(|error| StreamError::Refuse(error.into()))?;
         self.buf.truncate(start + plaintext.end);
         self.taken = start + plaintext.start;

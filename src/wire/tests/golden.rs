@@ -297,7 +297,7 @@ fn check_encrypt(name: &str, input: &Json, hex: &[u8]) {
     sealer.finish(aad.as_slice(), &mut out);
     assert_eq!(hex::encode(&out), hex::encode(hex), "{name}: seal");
     assert_eq!(out.len(), version.sealed_len(plaintext.as_slice().len()), "{name}");
-    let range = crypto::open(&ring, aad.as_slice(), &mut out).unwrap();
+    let range = crypto::open(&ring, aad.as_slice(), &mut out, None).unwrap();
     assert_eq!(&out[range], plaintext.as_slice(), "{name}: open");
 }
 

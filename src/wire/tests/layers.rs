@@ -90,7 +90,7 @@ fn padding_that_a_key_holder_forged_is_refused() {
         out.extend_from_slice(text);
         sealer.finish(b"", &mut out);
         out[0] = 0;
-        assert_eq!(crypto::open(&ring, b"", &mut out).map(|range| range.len()), expected);
+        assert_eq!(crypto::open(&ring, b"", &mut out, None).map(|range| range.len()), expected);
     }
 }
 
