@@ -7,7 +7,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use crate::process::{BUILD, InTime as _};
+use crate::{process::InTime as _, wait::BUILD};
 
 /// Runs `body` in a process of its own: an allocator with a limit, a global recorder or the size of
 /// the process are nothing to share. `module` is `module_path!()`, `test` the name of the calling

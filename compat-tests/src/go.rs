@@ -18,7 +18,7 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
-use crate::process::{BUILD, InTime as _};
+use crate::{process::InTime as _, wait::BUILD};
 
 /// How long a command may take unless told otherwise. Generous, because test machines are slow.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -399,11 +399,6 @@ pub fn decode(captures: &[Value]) -> Vec<Value> {
         text.lines().map(|line| serde_json::from_str(line).expect("a line is JSON")).collect();
     assert_eq!(answers.len(), captures.len(), "{text}");
     answers
-}
-
-/// The real `serf` command line.
-pub fn go_serf_binary() -> PathBuf {
-    harness_dir().join("serf")
 }
 
 /// Where the programs of go-harness/ are; the first call of a process builds what is missing.

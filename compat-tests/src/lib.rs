@@ -1,13 +1,15 @@
 //! Helpers shared by the compatibility tests.
 
-pub mod agents;
 pub mod alone;
 pub mod bare;
 pub mod fuzz;
 pub mod go;
 pub mod lossy;
 pub mod matrix;
+pub mod net;
 pub mod node;
+pub mod peer;
 pub mod process;
 pub mod record;
 pub mod rpc;
+pub mod wait;

@@ -6,12 +6,15 @@ use std::{
     net::UdpSocket,
     path::PathBuf,
     thread::sleep,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use serde_json::{Value, json};
 
-use crate::go::{GoPeer, base64, bytes};
+use crate::{
+    go::{GoPeer, base64, bytes},
+    wait::poll,
+};
 
 /// What plays a role.
 #[derive(Clone, Debug)]
@@ -464,14 +467,12 @@ fn start(program: &Program, name: &str, config: &Value) -> Result<GoPeer, String
         config["retransmit_mult"] = json!(10);
     }
     let path = program.path.to_str().ok_or("the path of a program is not UTF-8")?;
-    let deadline = Instant::now() + SOON;
-    loop {
-        match GoPeer::try_start(path, config.clone()) {
-            // A port of a killed process, or a free one that somebody else took first.
-            Err(error) if error.contains("in use") && Instant::now() < deadline => sleep(STEP),
-            result => return result,
-        }
-    }
+    let started = poll(SOON, || match GoPeer::try_start(path, config.clone()) {
+        // A port of a killed process, or a free one that somebody else took first.
+        Err(error) if error.contains("in use") => None,
+        result => Some(result),
+    });
+    started.unwrap_or_else(|| Err(format!("{name}: no free port")))
 }
 
 /// Another node of the same program, without the settings of the first.
@@ -504,14 +505,7 @@ pub(crate) fn until(what: &str, done: impl FnMut() -> bool) -> Result<(), String
 }
 
 fn until_within(limit: Duration, what: &str, mut done: impl FnMut() -> bool) -> Result<(), String> {
-    let deadline = Instant::now() + limit;
-    while !done() {
-        if Instant::now() > deadline {
-            return Err(format!("not in {limit:?}: {what}"));
-        }
-        sleep(STEP);
-    }
-    Ok(())
+    poll(limit, || done().then_some(())).ok_or_else(|| format!("not in {limit:?}: {what}"))
 }
 
 pub(crate) fn same<T: PartialEq + std::fmt::Debug>(
@@ -528,4 +522,3 @@ pub(crate) fn key(bytes: usize, fill: u8) -> String {
 
 pub(crate) const SOON: Duration = Duration::from_secs(40);
 const SHORT: Duration = Duration::from_millis(300);
-const STEP: Duration = Duration::from_millis(50);

@@ -7,7 +7,7 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     sync::{Arc, Mutex, OnceLock, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use ruserf::{
@@ -18,7 +18,11 @@ use ruserf::{
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::go::{self, GoPeer};
+use crate::{
+    go::{self, GoPeer},
+    process::Kind,
+    wait::eventually,
+};
 
 /// How a node of either kind is started; defaults are those of a local network.
 #[derive(Clone, Debug, Default)]
@@ -179,9 +183,12 @@ impl Node {
         Self::Rust(RustNode { serf, seen })
     }
 
-    /// Starts a node of the kind that `go` says.
-    pub fn start(go: bool, start: &Start) -> Self {
-        if go { Self::go(start) } else { Self::rust(start) }
+    /// Starts a node of a kind.
+    pub fn start(kind: Kind, start: &Start) -> Self {
+        match kind {
+            Kind::Go => Self::go(start),
+            Kind::Ours => Self::rust(start),
+        }
     }
 
     /// The name.
@@ -461,39 +468,16 @@ pub fn runtime() -> &'static Runtime {
     })
 }
 
-/// Waits until `holds` is empty; it says what is still wrong.
-///
-/// # Panics
-/// When something is still wrong after a minute.
-pub fn eventually(what: &str, wrong: impl FnMut() -> Vec<String>) {
-    eventually_within(what, Duration::from_secs(60), wrong);
-}
-
-/// As [`eventually`], with another patience.
-///
-/// # Panics
-/// When something is still wrong then.
-pub fn eventually_within(what: &str, limit: Duration, mut wrong: impl FnMut() -> Vec<String>) {
-    let deadline = Instant::now() + limit;
-    loop {
-        let left = wrong();
-        if left.is_empty() {
-            return;
-        }
-        assert!(Instant::now() < deadline, "{what}, after {limit:?}:\n{}", left.join("\n"));
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
-
 /// Waits until all of `nodes` list `member` with this status; empty: do not list it.
 ///
 /// # Panics
-/// When some do not in half a minute.
+/// When some do not.
 pub fn all_see<'a>(nodes: impl IntoIterator<Item = &'a Node>, member: &str, status: &str) {
     let nodes: Vec<_> = nodes.into_iter().collect();
     eventually(&format!("{member} is not {status:?}"), || {
         let seen = nodes.iter().map(|node| (node.name(), node.status(member)));
-        seen.filter(|(_, s)| s != status).map(|(n, s)| format!("{n} sees {s:?}")).collect()
+        let wrong = seen.filter(|(_, s)| s != status);
+        wrong.map(|(n, s)| format!("{n} sees {s:?}")).collect::<Vec<_>>()
     });
 }
 

@@ -1,26 +1,19 @@
-//! Agent processes, Go's or ours, as a shell sees them: command lines, output, exit codes. For
-//! tests: everything panics, with the agent's output, when an agent does not do what was asked.
+//! Programs, Go's or ours, as a shell sees them: command lines, output, exit codes. For tests:
+//! everything panics, with the program's output, when one does not do what was asked of it.
 
 use std::{
     io::Read,
-    net::{TcpListener, UdpSocket},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     thread::{self, JoinHandle},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use crate::{
-    agents::{loopback_net, serf_binary},
-    go::go_serf_binary,
+    go::harness_dir,
+    wait::{BUILD, PATIENCE, poll},
 };
-
-/// How long anything may take. Generous, because test machines are slow.
-pub const PATIENCE: Duration = Duration::from_secs(60);
-
-/// How long a build or a download may take.
-pub const BUILD: Duration = Duration::from_secs(1800);
 
 /// Whose program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,11 +28,25 @@ pub enum Kind {
 pub const BOTH: [Kind; 2] = [Kind::Go, Kind::Ours];
 
 impl Kind {
-    /// The `serf` of this kind.
-    pub fn program(self) -> PathBuf {
+    /// The kind that it is not.
+    #[must_use]
+    pub fn other(self) -> Self {
         match self {
-            Self::Ours => serf_binary().to_owned(),
-            Self::Go => go_serf_binary(),
+            Self::Go => Self::Ours,
+            Self::Ours => Self::Go,
+        }
+    }
+
+    /// The `serf` of this kind, built when a process first asks.
+    ///
+    /// # Panics
+    /// When it cannot be built.
+    pub fn program(self) -> &'static Path {
+        static OURS: OnceLock<PathBuf> = OnceLock::new();
+        static GO: OnceLock<PathBuf> = OnceLock::new();
+        match self {
+            Self::Ours => OURS.get_or_init(build),
+            Self::Go => GO.get_or_init(|| harness_dir().join("serf")),
         }
     }
 }
@@ -263,162 +270,6 @@ fn wait_within(patience: Duration, child: &mut Child, shown: &str) -> ExitStatus
     })
 }
 
-/// A running agent on an address of its own.
-pub struct AgentProcess {
-    /// Its process.
-    pub process: Process,
-    /// Whose program it is.
-    pub kind: Kind,
-    /// Its name.
-    pub name: String,
-    /// Its RPC's address.
-    pub rpc: String,
-    /// Its gossip address, with the port.
-    pub addr: String,
-    wrapper: Vec<String>,
-    more: Vec<String>,
-}
-
-impl AgentProcess {
-    /// Starts an agent on free ports of `ip` (`127.x.y.z`) and waits until it is running.
-    /// `more` are further flags.
-    ///
-    /// # Panics
-    /// When it does not come up.
-    pub fn start(kind: Kind, ip: &str, name: &str, more: &[&str]) -> Self {
-        Self::start_in(&[], kind, ip, name, more)
-    }
-
-    /// As [`AgentProcess::start`], through a program that becomes the agent, such as `setpriv`.
-    ///
-    /// # Panics
-    /// When it does not come up.
-    pub fn start_in(wrapper: &[&str], kind: Kind, ip: &str, name: &str, more: &[&str]) -> Self {
-        let agent = Self::launch_in(wrapper, kind, ip, name, more);
-        agent.process.wait_for("Log data will now stream in");
-        agent
-    }
-
-    /// As [`AgentProcess::start`] without waiting.
-    pub fn launch(kind: Kind, ip: &str, name: &str, more: &[&str]) -> Self {
-        Self::launch_in(&[], kind, ip, name, more)
-    }
-
-    fn launch_in(wrapper: &[&str], kind: Kind, ip: &str, name: &str, more: &[&str]) -> Self {
-        let addr = format!("{ip}:{}", free_port(ip));
-        let rpc = format!("{ip}:{}", free_port(ip));
-        let owned = |args: &[&str]| args.iter().map(|&arg| arg.to_owned()).collect::<Vec<_>>();
-        let (wrapper, more) = (owned(wrapper), owned(more));
-        let process = Self::spawn(&wrapper, kind, name, &addr, &rpc, &more);
-        Self { process, kind, name: name.into(), rpc, addr, wrapper, more }
-    }
-
-    fn spawn(
-        wrapper: &[String],
-        kind: Kind,
-        name: &str,
-        addr: &str,
-        rpc: &str,
-        more: &[String],
-    ) -> Process {
-        let program = kind.program();
-        let mut command = match wrapper.split_first() {
-            Some((first, rest)) => {
-                let mut command = Command::new(first);
-                command.args(rest).arg(program);
-                command
-            }
-            None => Command::new(program),
-        };
-        command.args(["agent", "-node", name, "-bind", addr, "-rpc-addr", rpc]).args(more);
-        Process::start(command)
-    }
-
-    /// Starts it again with the same command line, after its end.
-    pub fn restart(&mut self) {
-        self.process =
-            Self::spawn(&self.wrapper, self.kind, &self.name, &self.addr, &self.rpc, &self.more);
-        self.process.wait_for("Log data will now stream in");
-    }
-
-    /// Runs `serf` of the agent's own kind against it.
-    pub fn cli(&self, args: &[&str]) -> Said {
-        serf(self.kind, &self.rpc, args)
-    }
-
-    /// Runs `serf` of the agent's own kind, which must succeed, and gives its output.
-    ///
-    /// # Panics
-    /// When the command fails.
-    pub fn ok(&self, args: &[&str]) -> String {
-        let said = self.cli(args);
-        assert_eq!(
-            said.code,
-            Some(0),
-            "{:?} {args:?}: {said:?}\n{}",
-            self.kind,
-            self.process.out()
-        );
-        said.out
-    }
-
-    /// `name status` of each member, sorted.
-    pub fn members(&self) -> Vec<String> {
-        let mut rows: Vec<String> = self
-            .ok(&["members"])
-            .lines()
-            .filter_map(|row| {
-                let mut cells = row.split_whitespace();
-                Some(format!("{} {}", cells.next()?, cells.nth(1)?))
-            })
-            .collect();
-        rows.sort();
-        rows
-    }
-
-    /// Waits until a member has a status, such as `b alive`.
-    ///
-    /// # Panics
-    /// When it does not.
-    pub fn wait_member(&self, row: &str) {
-        let seen = poll(PATIENCE, || self.members().iter().any(|seen| seen == row).then_some(()));
-        assert!(seen.is_some(), "{}: no {row}: {:?}\n{}", self.name, self.members(), self.log());
-    }
-
-    /// Waits until `serf ARGS` says something wanted, and gives it.
-    ///
-    /// # Panics
-    /// When it does not.
-    pub fn wait_said(&self, args: &[&str], wanted: impl Fn(&str) -> bool) -> String {
-        poll(PATIENCE, || Some(self.cli(args).out).filter(|out| wanted(out)))
-            .unwrap_or_else(|| panic!("{}: {:?}\n{}", self.name, self.cli(args), self.log()))
-    }
-
-    /// All that it printed.
-    pub fn log(&self) -> String {
-        self.process.out()
-    }
-}
-
-/// Two addresses that no other test uses now, for the same scenario with both kinds.
-pub fn pair_of_ips() -> (String, String) {
-    let net = loopback_net();
-    (format!("{net}1"), format!("{net}2"))
-}
-
-/// A port of `ip` that is free for TCP and UDP now.
-///
-/// # Panics
-/// When there is none.
-pub fn free_port(ip: &str) -> u16 {
-    let free = || {
-        let tcp = TcpListener::bind((ip, 0)).ok()?;
-        let port = tcp.local_addr().ok()?.port();
-        UdpSocket::bind((ip, port)).ok().map(|_| port)
-    };
-    (0..100).find_map(|_| free()).expect("a free port")
-}
-
 /// A name and what runs under it.
 pub type Scenario<'n> = (&'n str, Box<dyn FnOnce() + Send>);
 
@@ -443,18 +294,6 @@ pub fn parallel(scenarios: Vec<Scenario<'_>>) {
     assert!(failed.is_empty(), "failed: {failed:?}");
 }
 
-/// Asks until there is an answer or the time is over.
-pub fn poll<T>(patience: Duration, mut ask: impl FnMut() -> Option<T>) -> Option<T> {
-    let deadline = Instant::now() + patience;
-    loop {
-        let answer = ask();
-        if answer.is_some() || Instant::now() > deadline {
-            return answer;
-        }
-        thread::sleep(Duration::from_millis(30));
-    }
-}
-
 /// Writes a file into `dir` and gives its path.
 ///
 /// # Panics
@@ -463,6 +302,20 @@ pub fn file(dir: &Path, name: &str, text: &str) -> String {
     let path = dir.join(name);
     std::fs::write(&path, text).expect("a file can be written");
     path.to_str().expect("a path in UTF-8").to_owned()
+}
+
+/// Builds our own `serf`.
+fn build() -> PathBuf {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
+    let built = Command::new(cargo)
+        .args(["build", "-q", "-p", "ruserf", "--bin", "serf", "--manifest-path"])
+        .arg(manifest)
+        .output_within(BUILD);
+    let errors = String::from_utf8_lossy(&built.stderr);
+    assert!(built.status.success(), "serf does not build: {errors}");
+    let test = std::env::current_exe().expect("the path of the test");
+    test.ancestors().nth(2).expect("a target directory").join("serf")
 }
 
 fn collect(mut from: impl Read + Send + 'static, into: &Arc<Mutex<Vec<u8>>>) -> JoinHandle<()> {

@@ -1,4 +1,4 @@
-//! A plain RPC client and agents of both kinds, for tests that ask the same of both.
+//! A plain RPC client, for tests that ask the same of both kinds of agents.
 //!
 //! The client has a MessagePack of its own, so that no test reads our bytes with our decoder. For
 //! tests: everything panics when an agent does not do what was asked of it.
@@ -7,16 +7,9 @@ use std::{
     fmt,
     io::{ErrorKind, Read, Write},
     net::TcpStream,
-    path::Path,
-    process::Command,
-    thread,
-    time::{Duration, Instant},
 };
 
-use crate::{
-    agents::loopback_net,
-    process::{Kind, PATIENCE, Process},
-};
+use crate::{net::Net, wait::PATIENCE};
 
 /// A MessagePack value. Two values are equal when their bytes are: what has a length is always
 /// written with the shortest header, which [`Value::decode`] checks.
@@ -407,29 +400,12 @@ pub fn request(command: &str, seq: u64, body: Option<Value>) -> Vec<u8> {
     bytes
 }
 
-/// Addresses of one cluster: three bytes of 127.0.0.0/8.
-#[derive(Clone, Copy, Debug)]
-pub struct Net([u8; 3]);
-
 impl Net {
-    /// Others than those of every other call.
-    #[allow(clippy::new_without_default)]
-    pub fn new() -> Self {
-        let prefix = loopback_net();
-        let bytes: Vec<u8> = prefix.split('.').filter_map(|byte| byte.parse().ok()).collect();
-        Self(bytes.try_into().expect("three bytes"))
-    }
-
-    /// The address with this last byte.
-    pub fn ip(self, last: u8) -> String {
-        format!("{}{last}", self.prefix())
-    }
-
     /// Writes 127.0.0.x for our addresses, in texts and in bytes.
     pub fn hide(self, value: &mut Value) {
         let Self([a, b, c]) = self;
         value.each(&mut |_, value| match value {
-            Value::Str(text) => *text = replace(text, &self.prefix(), "127.0.0."),
+            Value::Str(text) => *text = replace(text, &self.to_string(), "127.0.0."),
             Value::Bin(ip) if ip.len() == 4 && ip.starts_with(&[a, b, c]) => {
                 ip[..3].copy_from_slice(&[127, 0, 0]);
             }
@@ -441,14 +417,9 @@ impl Net {
     pub fn show(self, value: &mut Value) {
         value.each(&mut |_, value| {
             if let Value::Str(text) = value {
-                *text = replace(text, "127.0.0.", &self.prefix());
+                *text = replace(text, "127.0.0.", &self.to_string());
             }
         });
-    }
-
-    fn prefix(self) -> String {
-        let Self([a, b, c]) = self;
-        format!("{a}.{b}.{c}.")
     }
 }
 
@@ -456,88 +427,5 @@ fn replace(text: &[u8], from: &str, to: &str) -> Vec<u8> {
     match std::str::from_utf8(text) {
         Ok(text) => text.replace(from, to).into_bytes(),
         Err(_) => text.to_vec(),
-    }
-}
-
-/// A running agent. Dropping it ends the process.
-pub struct Agent {
-    process: Process,
-    /// Address of its RPC.
-    pub rpc: String,
-}
-
-impl Agent {
-    /// Starts an agent on port 7946 of `ip`, and waits until its RPC answers. `args` come after
-    /// name and addresses; `dir` is its working directory.
-    pub fn start(kind: Kind, name: &str, ip: &str, args: &[&str], dir: &Path) -> Self {
-        let rpc = format!("{ip}:7373");
-        let all = ["-node", name, "-bind", ip, "-rpc-addr", &rpc];
-        let agent = Self::spawn(kind, &[&all[..], args].concat(), &rpc, dir);
-        agent.wait_for_rpc();
-        agent
-    }
-
-    /// Starts an agent with exactly these arguments and waits for nothing.
-    pub fn spawn(kind: Kind, args: &[&str], rpc: &str, dir: &Path) -> Self {
-        let mut command = Command::new(kind.program());
-        command.arg("agent").args(args).current_dir(dir).env("LC_ALL", "C");
-        Self { process: Process::start(command), rpc: rpc.to_owned() }
-    }
-
-    /// The lines it has printed.
-    pub fn printed(&self) -> Vec<String> {
-        self.process.out().lines().map(str::to_owned).collect()
-    }
-
-    /// Waits until it has printed a line with this text, and gives the line.
-    ///
-    /// # Panics
-    /// When it does not in [`PATIENCE`].
-    pub fn wait_for_line(&self, text: &str) -> String {
-        let mut found = None;
-        wait(&format!("no line with {text:?}"), || {
-            found = self.printed().into_iter().find(|line| line.contains(text));
-            found.is_some()
-        });
-        found.expect("was just found")
-    }
-
-    /// Waits until it lists so many members as alive.
-    pub fn wait_for_members(&self, count: usize) {
-        wait(&format!("not {count} alive members at {}", self.rpc), || {
-            let mut client = Client::ready(&self.rpc);
-            client.call("members", 2, None);
-            let body = client.next().expect("a body");
-            let Some(Value::Array(members)) = body.get("Members") else { panic!("{body:?}") };
-            members.iter().filter(|member| member.text("Status") == "alive").count() == count
-        });
-    }
-
-    /// The process id.
-    pub fn pid(&self) -> u32 {
-        self.process.pid()
-    }
-
-    /// Waits for the end and gives the exit code.
-    pub fn wait_for_end(&mut self) -> Option<i32> {
-        self.process.wait()
-    }
-
-    fn wait_for_rpc(&self) {
-        wait(&format!("no RPC at {}: {:?}", self.rpc, self.printed()), || {
-            TcpStream::connect(&self.rpc).is_ok()
-        });
-    }
-}
-
-/// Waits until `holds`.
-///
-/// # Panics
-/// When it does not in [`PATIENCE`].
-pub fn wait(wrong: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !holds() {
-        assert!(Instant::now() < deadline, "{wrong}");
-        thread::sleep(Duration::from_millis(20));
     }
 }

@@ -465,6 +465,8 @@ mod tests {
         FileConfig::decode(text.as_bytes())
     }
 
+    // parity: agent-config: JSON config file
+    // parity: agent-config: Case-insensitive keys
     #[test]
     fn every_key_is_accepted_in_any_case() {
         for key in KEYS {
@@ -487,6 +489,7 @@ mod tests {
         }
     }
 
+    // parity: agent-config: Merge semantics
     #[test]
     fn later_sources_change_earlier_ones_by_the_rule_of_each_shape() {
         let mut config = decode(
@@ -592,6 +595,7 @@ mod tests {
         }
     }
 
+    // parity: agent-config: config-dir ordering
     #[test]
     fn directories_give_their_json_files_by_name() {
         let dir = tempfile::tempdir().unwrap();

@@ -437,6 +437,7 @@ mod tests {
         })
     }
 
+    // parity: handlers: Member event stdin
     #[test]
     fn members_are_lines_with_tabs_and_newlines_escaped() {
         let members = [member("c", &[]), member("a\tb", &[("role", "x\ny"), ("k", "1,2=\\")])];
@@ -469,6 +470,7 @@ mod tests {
         }
     }
 
+    // parity: handlers: SERF_SELF_*, SERF_TAG_* env
     #[test]
     fn the_environment_names_event_node_and_tags() {
         let local = member("a", &[("my-tag.x", "1"), ("dc", "east\n")]);
@@ -486,6 +488,7 @@ mod tests {
         assert_eq!(variables, expected.into());
     }
 
+    // parity: handlers: Shell execution
     #[tokio::test]
     async fn output_is_one_stream_and_its_last_bytes_are_kept() {
         let run = async |script: &str| {

@@ -115,6 +115,7 @@ impl fmt::Display for EventScript {
 mod tests {
     use super::*;
 
+    // parity: handlers: Spec parsing
     #[test]
     fn specifications_split_at_the_first_equals_sign_and_at_commas() {
         let user = |name: &str| Filter::User(name.to_owned());

@@ -574,6 +574,7 @@ mod tests {
         Settings::build(config).map_err(|error| error.to_string())
     }
 
+    // parity: agent-net: mdns-iface, disable-ipv4/6 (HEAD)
     #[test]
     fn mistakes_are_told_in_the_words_of_go() {
         for (json, message) in [
@@ -651,6 +652,7 @@ mod tests {
             .unwrap();
     }
 
+    // parity: agent-config: Minimum intervals
     #[test]
     fn low_intervals_roles_and_rejoin_are_warned_about() {
         let (settings, warnings) = build(
@@ -673,6 +675,7 @@ mod tests {
         );
     }
 
+    // parity: agent-net: interface selection
     #[test]
     fn addresses_take_the_default_port_and_interfaces_give_theirs() {
         let bind = |json: &str| build(json).unwrap().0.bind.to_string();

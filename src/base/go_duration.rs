@@ -197,6 +197,7 @@ const SECOND: u64 = 1_000_000_000;
 mod tests {
     use super::*;
 
+    // parity: agent-config: Duration parsing
     #[test]
     fn durations_are_read_as_go_reads_them() {
         // Values and texts from Go's time.ParseDuration.

@@ -242,6 +242,7 @@ mod tests {
         assert_eq!(parsed("-text -b").unwrap().text("text"), Some("-b"));
     }
 
+    // parity: cli: Go flag syntax (-f v, -f=v, --f, bools, stop at positional)
     #[test]
     fn parsing_stops_at_the_first_positional() {
         let args = parsed("-b false -text x").unwrap();

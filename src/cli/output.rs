@@ -201,6 +201,7 @@ fn hex(c: char, out: &mut String) {
 mod tests {
     use super::*;
 
+    // parity: cli-members: members text table
     #[test]
     fn tables_are_aligned_by_code_points_and_pipes_split_cells() {
         let rows = ["a|127.0.0.2:7946|alive|p=a|b<&>", "ärger|1|failed|", "c|2|x|"];

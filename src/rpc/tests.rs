@@ -8,6 +8,7 @@ use super::{protocol::*, *};
 use crate::serf;
 
 #[expect(clippy::too_many_lines, reason = "a table")]
+// parity: rpc: Encoder golden vectors
 #[test]
 fn every_head_vector_is_encoded_byte_for_byte() {
     let mut vectors = head_vectors();
@@ -157,6 +158,7 @@ fn members_are_written_from_their_records_as_go_writes_them() {
     }
 }
 
+// parity: rpc: Lenient decoding
 #[test]
 fn bodies_are_read_leniently() {
     // An array in declaration order, a `str` payload, nil for absent, unknown keys, wide integers.

@@ -198,6 +198,7 @@ impl Config {
 mod tests {
     use super::*;
 
+    // parity: agent-config: profile lan/wan/local
     #[test]
     fn profiles_are_gos() {
         // Goal: the table of memberlist's three default configurations (LAN, WAN, local).

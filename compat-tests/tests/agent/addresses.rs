@@ -6,9 +6,11 @@ use std::{fs, net::UdpSocket, process::Command, time::Duration};
 
 use compat_tests::{
     alone::{one_at_a_time, test_name},
-    process::{BOTH, InTime as _, Kind, Process, not_run, poll, serf},
+    process::{BOTH, InTime as _, Kind, Process, not_run, serf},
+    wait::poll,
 };
 
+// parity: config: Addresses: families, zones, names, services, short and octal forms
 #[test]
 fn addresses_mean_what_they_mean_to_go() {
     let hosts = tempfile::NamedTempFile::new().unwrap();

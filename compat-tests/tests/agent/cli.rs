@@ -4,7 +4,6 @@
 use std::{
     collections::BTreeSet,
     io::Read,
-    path::Path,
     process::{Command, Output, Stdio},
     thread,
     time::{Duration, Instant},
@@ -12,22 +11,20 @@ use std::{
 
 use base64::Engine as _;
 use compat_tests::{
-    agents::{Agent, loopback_net, serf_binary},
-    go::go_serf_binary,
-    process::{AgentProcess, InTime as _, Kind, Process, signal, wait_in_time},
+    net::Net,
+    peer::Peer,
+    process::{InTime as _, Kind, Process, signal, wait_in_time},
+    wait::{PATIENCE, eventually},
 };
 use serde_json::{Value, json};
 
 const KEY: &str = "T9jncgl9mbLus+baTTa7q7nPSUrXwbDi2dhbtqir37s=";
 const OTHER_KEY: &str = "HvY8ubRZMgafUOWvrOadwOckVa1wN3QWAo46FVKbVN8=";
-const DEADLINE: Duration = Duration::from_secs(60);
 
-fn programs() -> [std::path::PathBuf; 2] {
-    [serf_binary().to_owned(), go_serf_binary()]
-}
+const KINDS: [Kind; 2] = [Kind::Ours, Kind::Go];
 
-fn run(program: &Path, rpc: &str, args: &[&str]) -> Output {
-    Command::new(program).args(args).env("SERF_RPC_ADDR", rpc).output_in_time()
+fn run(kind: Kind, rpc: &str, args: &[&str]) -> Output {
+    Command::new(kind.program()).args(args).env("SERF_RPC_ADDR", rpc).output_in_time()
 }
 
 /// Stdout, stderr and code.
@@ -38,7 +35,7 @@ fn texts(output: &Output) -> (String, String, Option<i32>) {
 
 /// What both programs print, which must be equal once `normal` has taken out what may differ.
 fn same(rpc: &str, args: &[&str], normal: impl Fn(&str) -> String) -> (String, Option<i32>) {
-    let [ours, theirs] = programs().map(|program| texts(&run(&program, rpc, args)));
+    let [ours, theirs] = KINDS.map(|kind| texts(&run(kind, rpc, args)));
     assert_eq!(normal(&ours.0), normal(&theirs.0), "stdout of {args:?}");
     assert_eq!((&ours.1, ours.2), (&theirs.1, theirs.2), "stderr and code of {args:?}");
     (ours.0, ours.2)
@@ -64,25 +61,17 @@ fn shape(text: &str) -> String {
     lines.join("\n")
 }
 
-fn eventually(what: &str, mut check: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !check() {
-        assert!(began.elapsed() < DEADLINE, "never: {what}");
-        thread::sleep(Duration::from_millis(50));
-    }
-}
-
 /// Agents of both kinds in one cluster: ours, Go's, ours.
 struct Cluster {
-    agents: Vec<Agent>,
+    agents: Vec<Peer>,
     rpcs: Vec<String>,
     dir: tempfile::TempDir,
-    net: String,
+    net: Net,
 }
 
 impl Cluster {
     fn start(config: &Value) -> Self {
-        let (dir, net) = (tempfile::tempdir().expect("a directory"), loopback_net());
+        let (dir, net) = (tempfile::tempdir().expect("a directory"), Net::new());
         let mut cluster = Self { agents: Vec::new(), rpcs: Vec::new(), dir, net };
         for (name, ours) in [("one", true), ("two", false), ("three", true)] {
             cluster.add(name, ours, config);
@@ -99,8 +88,8 @@ impl Cluster {
         let mut config = config.clone();
         config["tags"] =
             json!({"role": if ours { "web" } else { "web-go" }, "dc": "east", name: "1"});
-        let program = if ours { serf_binary().to_owned() } else { go_serf_binary() };
-        self.agents.push(Agent::start(&program, self.dir.path(), name, &ip, &config));
+        let kind = if ours { Kind::Ours } else { Kind::Go };
+        self.agents.push(Peer::configured(kind, name, &ip, &config, self.dir.path()));
         self.rpcs.push(format!("{ip}:7373"));
     }
 
@@ -119,16 +108,18 @@ impl Cluster {
     }
 }
 
+// parity: cli: Usage list on no/unknown command, exit 127, on stderr
+// parity: cli: -h/--help per command, stderr, exit 0
 #[test]
 fn commands_are_listed_and_helped_as_by_go() {
-    let [ours, go] = programs();
+    let [ours, go] = KINDS;
     let commands = |text: &str| -> Vec<String> {
         let names = text.lines().filter(|line| line.starts_with("    "));
         names.filter_map(|line| line.split_whitespace().next().map(str::to_owned)).collect()
     };
     for args in [&[][..], &["bogus"], &["bogus", "-x"]] {
-        let (stdout, stderr, code) = texts(&run(&ours, "", args));
-        let (go_stdout, go_stderr, go_code) = texts(&run(&go, "", args));
+        let (stdout, stderr, code) = texts(&run(ours, "", args));
+        let (go_stdout, go_stderr, go_code) = texts(&run(go, "", args));
         assert_eq!((stdout, code), (go_stdout, go_code), "{args:?}");
         assert_eq!(code, Some(127));
         let (listed, theirs) = (commands(&stderr), commands(&go_stderr));
@@ -138,10 +129,10 @@ fn commands_are_listed_and_helped_as_by_go() {
             "{listed:?}"
         );
     }
-    for command in commands(&texts(&run(&go, "", &[])).1) {
+    for command in commands(&texts(&run(go, "", &[])).1) {
         for flag in ["-h", "--help", "-help"] {
-            let (stdout, stderr, code) = texts(&run(&ours, "", &[&command, flag]));
-            let (go_stdout, go_stderr, go_code) = texts(&run(&go, "", &[&command, flag]));
+            let (stdout, stderr, code) = texts(&run(ours, "", &[&command, flag]));
+            let (go_stdout, go_stderr, go_code) = texts(&run(go, "", &[&command, flag]));
             assert_eq!((stdout, code), (go_stdout, go_code), "{command} {flag}");
             assert_eq!(code, Some(0));
             assert!(!stderr.trim().is_empty(), "{command}");
@@ -152,12 +143,14 @@ fn commands_are_listed_and_helped_as_by_go() {
     }
 }
 
+// parity: cli: version command and -v/--version anywhere
+// parity: cli: Version output names agent protocol range
 #[test]
 fn version_is_told_wherever_it_is_asked_for() {
-    let [ours, go] = programs();
+    let [ours, go] = KINDS;
     for args in [&["version"][..], &["-v"], &["--version"], &["event", "x", "-v"]] {
-        let (stdout, stderr, code) = texts(&run(&ours, "127.0.0.1:1", args));
-        let (go_stdout, go_stderr, go_code) = texts(&run(&go, "127.0.0.1:1", args));
+        let (stdout, stderr, code) = texts(&run(ours, "127.0.0.1:1", args));
+        let (go_stdout, go_stderr, go_code) = texts(&run(go, "127.0.0.1:1", args));
         assert_eq!((&stderr, code), (&go_stderr, go_code));
         assert_eq!(code, Some(0));
         let second = |text: &str| text.lines().nth(1).map(str::to_owned);
@@ -170,10 +163,11 @@ fn version_is_told_wherever_it_is_asked_for() {
     }
 }
 
+// parity: cli: Flags before subcommand rejected
 #[test]
 fn flags_before_the_command_are_refused() {
     for args in [&["-foo", "members"][..], &["-rpc-addr=x", "members"], &["--x", "event", "y"]] {
-        let [ours, theirs] = programs().map(|program| texts(&run(&program, "", args)));
+        let [ours, theirs] = KINDS.map(|kind| texts(&run(kind, "", args)));
         assert_eq!(ours.2, Some(1));
         assert_eq!((&ours.0, ours.2), (&theirs.0, theirs.2));
         let notice = |text: &str| text.lines().take(2).map(str::to_owned).collect::<Vec<_>>();
@@ -181,11 +175,12 @@ fn flags_before_the_command_are_refused() {
     }
 }
 
+// parity: cli-keys: keygen
 #[test]
 fn keygen_prints_32_random_bytes() {
     let mut keys = BTreeSet::new();
     for _ in 0..3 {
-        let (stdout, stderr, code) = texts(&run(serf_binary(), "", &["keygen"]));
+        let (stdout, stderr, code) = texts(&run(Kind::Ours, "", &["keygen"]));
         assert_eq!((stderr.as_str(), code), ("", Some(0)));
         let key = base64::engine::general_purpose::STANDARD.decode(stdout.trim_end()).unwrap();
         assert_eq!(key.len(), 32);
@@ -194,19 +189,18 @@ fn keygen_prints_32_random_bytes() {
     assert_eq!(keys.len(), 3);
 }
 
+// parity: cli: SERF_RPC_AUTH environment variable
 #[test]
 fn the_rpc_token_comes_from_the_environment_or_the_flag() {
-    let (dir, net) = (tempfile::tempdir().unwrap(), loopback_net());
-    for (name, agent_program, ip) in
-        [("ours", serf_binary().to_owned(), 1), ("go", go_serf_binary(), 2)]
-    {
+    let (dir, net) = (tempfile::tempdir().unwrap(), Net::new());
+    for (name, agent_program, ip) in [("ours", Kind::Ours, 1), ("go", Kind::Go, 2)] {
         let ip = format!("{net}{ip}");
         let config = json!({"rpc_auth": "secret"});
         // Its start waits for an RPC answer; a refusal is one.
-        let _agent = Agent::start(&agent_program, dir.path(), name, &ip, &config);
-        for program in programs() {
+        let _agent = Peer::configured(agent_program, name, &ip, &config, dir.path());
+        for kind in KINDS {
             let with = |env: &str, args: &[&str]| {
-                let mut command = Command::new(&program);
+                let mut command = Command::new(kind.program());
                 command.args(args).env("SERF_RPC_ADDR", format!("{ip}:7373"));
                 command.env("SERF_RPC_AUTH", env);
                 texts(&command.output_in_time())
@@ -225,6 +219,11 @@ fn the_rpc_token_comes_from_the_environment_or_the_flag() {
     }
 }
 
+// parity: cli-members: members -tag repeated
+// parity: cli-misc: info text
+// parity: cli-misc: info json
+// parity: cli-misc: event size limit error
+// parity: cli-misc: rtt one/two names
 #[test]
 fn info_events_and_members_are_printed_as_by_go() {
     let cluster = Cluster::start(&json!({}));
@@ -274,7 +273,7 @@ fn info_events_and_members_are_printed_as_by_go() {
         // Go's agent has no coordinate of a node until it has probed it.
         let rpc = &cluster.rpcs[0];
         eventually("coordinates are known", || {
-            programs().iter().all(|program| run(program, rpc, &args).status.success())
+            KINDS.into_iter().all(|kind| run(kind, rpc, &args).status.success())
         });
         let (text, code) = same(rpc, &args, rtt);
         assert_eq!(code, Some(0));
@@ -284,6 +283,13 @@ fn info_events_and_members_are_printed_as_by_go() {
     }
 }
 
+// parity: cli-query: query text output
+// parity: cli-query: query -tag
+// parity: cli-query: query -relay-factor
+// parity: cli-query: query interrupt
+// parity: cli-query: internal prefix refused
+// parity: cli-misc: reachability -verbose
+// parity: cli-misc: reachability mismatch
 #[test]
 fn queries_are_printed_filtered_and_relayed_as_by_go() {
     let config = json!({"event_handlers": ["query:load=echo 1.25"]});
@@ -325,22 +331,22 @@ fn queries_are_printed_filtered_and_relayed_as_by_go() {
         assert!(text.contains("Query time: "), "{text}");
     }
     // An interrupt ends a query with code 1.
-    for program in programs() {
-        let child = Command::new(&program)
+    for kind in KINDS {
+        let child = Command::new(kind.program())
             .args(["query", "-timeout", "30s", "load"])
             .env("SERF_RPC_ADDR", &cluster.rpcs[0])
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
         let code = interrupt_once_it_said(child, "dispatched").0;
-        assert_eq!(code, Some(1), "{}", program.display());
+        assert_eq!(code, Some(1), "{kind:?}");
     }
     // A stopped node is still listed, and does not ack.
     cluster.agents[2].signal("STOP");
-    let [ours, theirs] = programs().map(|program| {
+    let [ours, theirs] = KINDS.map(|kind| {
         let args = ["reachability"];
         let rpc = cluster.rpcs[0].clone();
-        thread::spawn(move || texts(&run(&program, &rpc, &args)))
+        thread::spawn(move || texts(&run(kind, &rpc, &args)))
     });
     let (ours, theirs) = (ours.join().unwrap(), theirs.join().unwrap());
     cluster.agents[2].signal("CONT");
@@ -364,17 +370,19 @@ fn interrupt_once_it_said(mut child: std::process::Child, what: &str) -> (Option
     });
     let began = Instant::now();
     loop {
-        let text = receive.recv_timeout(DEADLINE).expect("it says something");
+        let text = receive.recv_timeout(PATIENCE).expect("it says something");
         if text.contains(what) {
             break;
         }
-        assert!(began.elapsed() < DEADLINE, "never said {what}: {text}");
+        assert!(began.elapsed() < PATIENCE, "never said {what}: {text}");
     }
     signal(child.id(), "INT");
     let code = wait_in_time(&mut child, "what was interrupted").code();
     (code, reader.join().unwrap())
 }
 
+// parity: cli-keys: keys -list
+// parity: cli-keys: keys -install/-use/-remove
 #[test]
 fn keys_are_listed_and_rotated_by_either_program() {
     let cluster = Cluster::start(&json!({"encrypt_key": KEY}));
@@ -385,11 +393,11 @@ fn keys_are_listed_and_rotated_by_either_program() {
         assert_eq!(code, Some(0));
         assert!(text.contains(KEY) && text.contains("[3/3]"), "{text}");
     }
-    for (program, rpc, old, new) in
-        [(serf_binary().to_owned(), go, KEY, OTHER_KEY), (go_serf_binary(), rust, OTHER_KEY, KEY)]
+    for (kind, rpc, old, new) in
+        [(Kind::Ours, go, KEY, OTHER_KEY), (Kind::Go, rust, OTHER_KEY, KEY)]
     {
         for step in [["keys", "-install", new], ["keys", "-use", new], ["keys", "-remove", old]] {
-            let (stdout, stderr, code) = texts(&run(&program, rpc, &step));
+            let (stdout, stderr, code) = texts(&run(kind, rpc, &step));
             assert_eq!((stderr.as_str(), code), ("", Some(0)), "{step:?}: {stdout}");
         }
         let (text, _) = same(rpc, &["keys", "-list"], sorted);
@@ -397,18 +405,22 @@ fn keys_are_listed_and_rotated_by_either_program() {
     }
 }
 
+// parity: cli-misc: force-leave
+// parity: cli-misc: force-leave -prune
+// parity: cli-misc: leave
+// parity: cli-misc: tags -set/-delete
 #[test]
 fn tags_leave_and_force_leave_are_seen_by_the_others() {
     let mut cluster = Cluster::start(&json!({}));
-    for (at, program) in [(0, go_serf_binary()), (1, serf_binary().to_owned())] {
+    for (at, kind) in [(0, Kind::Go), (1, Kind::Ours)] {
         let rpc = cluster.rpcs[at].clone();
-        let set = texts(&run(&program, &rpc, &["tags", "-set", "color=blue", "-delete", "dc"]));
+        let set = texts(&run(kind, &rpc, &["tags", "-set", "color=blue", "-delete", "dc"]));
         assert_eq!(set.2, Some(0), "{set:?}");
         let name = ["one", "two"][at];
         let other = cluster.rpcs[1 - at].clone();
         eventually("the other agent sees the new tags", || {
             let args = ["members", "-name", name, "-format", "json"];
-            let text = texts(&run(&program, &other, &args)).0;
+            let text = texts(&run(kind, &other, &args)).0;
             text.contains("\"color\": \"blue\"") && !text.contains("\"dc\"")
         });
     }
@@ -427,7 +439,7 @@ fn tags_leave_and_force_leave_are_seen_by_the_others() {
         }
         let args: &[&str] =
             if prune { &["force-leave", "-prune", name] } else { &["force-leave", name] };
-        let said = texts(&run(serf_binary(), &cluster.rpcs[1], args));
+        let said = texts(&run(Kind::Ours, &cluster.rpcs[1], args));
         assert_eq!(said, (String::new(), String::new(), Some(0)));
         for at in [0, 1] {
             if prune {
@@ -441,35 +453,38 @@ fn tags_leave_and_force_leave_are_seen_by_the_others() {
     }
     // Ours is told to leave by Go's program, Go's by ours.
     let rpcs = cluster.rpcs.clone();
-    for (name, program) in [("one", go_serf_binary()), ("two", serf_binary().to_owned())] {
+    for (name, kind) in [("one", Kind::Go), ("two", Kind::Ours)] {
         let rpc = &rpcs[if name == "one" { 0 } else { 1 }];
-        let said = texts(&run(&program, rpc, &["leave"]));
+        let said = texts(&run(kind, rpc, &["leave"]));
         assert_eq!(said, ("Graceful leave complete\n".into(), String::new(), Some(0)));
         let last = cluster.agents.len() - 1;
         cluster.wait_status(last, name, "left");
-        let gone = cluster.agents.remove(0);
+        let mut gone = cluster.agents.remove(0);
         assert_eq!(gone.wait().code(), Some(0), "{name} ends by itself");
     }
 }
 
+// parity: cli-misc: monitor logs
+// parity: cli-misc: monitor events
+// parity: cli-misc: monitor end states
 #[test]
 fn monitor_shows_logs_and_events_until_the_end() {
     let mut cluster = Cluster::start(&json!({}));
     for at in [0, 1] {
         let rpc = cluster.rpcs[at].clone();
-        for program in programs() {
-            let child = Command::new(&program)
+        for kind in KINDS {
+            let child = Command::new(kind.program())
                 .args(["monitor", "-log-level", "DEBUG"])
                 .env("SERF_RPC_ADDR", &rpc)
                 .stdout(Stdio::piped())
                 .spawn()
                 .unwrap();
-            let (sender, other) = (program.clone(), cluster.rpcs[1 - at].clone());
+            let (sender, other) = (kind, cluster.rpcs[1 - at].clone());
             // An event that comes in while it watches, again and again in case it is lost.
             let (stop, stopped) = std::sync::mpsc::channel::<()>();
             let events = thread::spawn(move || {
                 while stopped.recv_timeout(Duration::from_millis(500)).is_err() {
-                    run(&sender, &other, &["event", "-coalesce=false", "watched", "payload"]);
+                    run(sender, &other, &["event", "-coalesce=false", "watched", "payload"]);
                 }
             });
             let (code, text) = interrupt_once_it_said(child, "Name: \"watched\"");
@@ -482,9 +497,9 @@ fn monitor_shows_logs_and_events_until_the_end() {
         }
     }
     // An agent that ends, ends its monitors.
-    for program in programs() {
+    for kind in KINDS {
         let last = cluster.agents.len() - 1;
-        let mut command = Command::new(&program);
+        let mut command = Command::new(kind.program());
         command.arg("monitor").env("SERF_RPC_ADDR", &cluster.rpcs[last]);
         let mut monitor = Process::start(command);
         monitor.wait_until("backlog", |out| !out.is_empty());
@@ -499,28 +514,27 @@ fn monitor_shows_logs_and_events_until_the_end() {
     }
 }
 
+// parity: cli-misc: join -replay
 #[test]
 fn join_with_replay_brings_old_events() {
     let cluster = Cluster::start(&json!({}));
-    let said = texts(&run(serf_binary(), &cluster.rpcs[0], &["event", "old-news", "x"]));
+    let said = texts(&run(Kind::Ours, &cluster.rpcs[0], &["event", "old-news", "x"]));
     assert_eq!(said.2, Some(0));
     let dir = tempfile::tempdir().unwrap();
-    for (n, (joiner, program)) in
-        [(serf_binary().to_owned(), go_serf_binary()), (go_serf_binary(), serf_binary().to_owned())]
-            .into_iter()
-            .enumerate()
+    for (n, (joiner, kind)) in
+        [(Kind::Ours, Kind::Go), (Kind::Go, Kind::Ours)].into_iter().enumerate()
     {
         for replay in [false, true] {
             let name = format!("late-{n}-{replay}");
             let ip = format!("{}{}", cluster.net, 100 + 2 * n + usize::from(replay));
-            let late = Agent::start(&joiner, dir.path(), &name, &ip, &json!({}));
+            let late = Peer::configured(joiner, &name, &ip, &json!({}), dir.path());
             let mut args = vec!["join"];
             if replay {
                 args.push("-replay");
             }
-            let addr = cluster.agents[0].addr();
+            let addr = cluster.agents[0].addr.clone();
             args.push(&addr);
-            let said = texts(&run(&program, &format!("{ip}:7373"), &args));
+            let said = texts(&run(kind, &format!("{ip}:7373"), &args));
             assert_eq!(
                 said,
                 (
@@ -542,11 +556,11 @@ fn join_with_replay_brings_old_events() {
 
 #[test]
 fn a_bad_format_is_refused_before_anything_is_done() {
-    let (net, key) = (loopback_net(), "A4iuqkTprmcsSdgfAue48PTKTCsJD4L1LiG//NRaUMU=");
+    let (net, key) = (Net::new(), "A4iuqkTprmcsSdgfAue48PTKTCsJD4L1LiG//NRaUMU=");
     let other = "5K9OtfP7efFrNKe5WCQvXvnaXJ5cWP0SvXNxvZ3xLRM=";
     let flags = ["-profile", "local", "-encrypt", key];
-    let a = AgentProcess::start(Kind::Ours, &format!("{net}1"), "a", &flags);
-    let b = AgentProcess::start(Kind::Ours, &format!("{net}2"), "b", &flags);
+    let a = Peer::start(Kind::Ours, "a", &net.ip(1), &flags);
+    let b = Peer::start(Kind::Ours, "b", &net.ip(2), &flags);
     for args in [
         &["event", "x"][..],
         &["join", &b.addr],
@@ -561,7 +575,7 @@ fn a_bad_format_is_refused_before_anything_is_done() {
         assert_eq!(said.out, "Encoding error: Invalid output format \"xml\"\n", "{args:?}");
         assert_eq!(said.code, Some(1), "{args:?}");
     }
-    assert_eq!(a.members(), ["a alive"]);
+    assert_eq!(a.listed(), ["a alive"]);
     let info = a.ok(&["info"]);
     assert!(info.contains("event_time = 1\n") && !info.contains("x = y"), "{info}");
     assert!(!a.ok(&["keys", "-list"]).contains(other));
@@ -569,12 +583,12 @@ fn a_bad_format_is_refused_before_anything_is_done() {
 
 #[test]
 fn every_command_speaks_json() {
-    let (net, key) = (loopback_net(), "A4iuqkTprmcsSdgfAue48PTKTCsJD4L1LiG//NRaUMU=");
+    let (net, key) = (Net::new(), "A4iuqkTprmcsSdgfAue48PTKTCsJD4L1LiG//NRaUMU=");
     let flags = ["-profile", "local", "-encrypt", key];
-    let a = AgentProcess::start(Kind::Ours, &format!("{net}1"), "a", &flags);
-    let b = AgentProcess::start(Kind::Ours, &format!("{net}2"), "b", &flags);
+    let a = Peer::start(Kind::Ours, "a", &net.ip(1), &flags);
+    let b = Peer::start(Kind::Ours, "b", &net.ip(2), &flags);
     a.ok(&["join", &b.addr]);
-    a.wait_member("b alive");
+    a.wait_member("b", "alive");
     let json = |args: &[&str]| -> serde_json::Value {
         let mut all = args.to_vec();
         all.extend(["-format", "json"]);

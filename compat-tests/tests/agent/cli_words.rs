@@ -11,14 +11,17 @@ use std::{
 };
 
 use compat_tests::{
-    agents::loopback_net,
-    process::{AgentProcess, BOTH, InTime as _, Kind, Process, file, free_port, poll, serf},
+    net::Net,
+    peer::Peer,
+    process::{BOTH, InTime as _, Kind, Process, file, serf},
+    wait::poll,
 };
 
+// parity: cli-members: members bad regex
 #[test]
 fn typing_errors_bad_expressions_and_closed_connections_are_explained() {
-    let ip = format!("{}1", loopback_net());
-    let agent = AgentProcess::start(Kind::Ours, &ip, "a", &[]);
+    let net = Net::new();
+    let agent = Peer::start(Kind::Ours, "a", &net.ip(1), &[]);
     let said = agent.cli(&["membres"]);
     assert_eq!(said.code, Some(127));
     assert!(said.err.ends_with("Unknown command 'membres'. Did you mean 'members'?\n"), "{said:?}");
@@ -41,7 +44,7 @@ fn typing_errors_bad_expressions_and_closed_connections_are_explained() {
     assert!(said.out.contains("Error connecting to Serf agent: "), "{said:?}");
     assert!(said.err.contains("not that of its gossip"), "{said:?}");
     // Another label.
-    let other = AgentProcess::start(Kind::Ours, &ip, "b", &["-label", "other"]);
+    let other = Peer::start(Kind::Ours, "b", &net.ip(2), &["-label", "other"]);
     let said = agent.cli(&["join", &other.addr]);
     assert_eq!(said.code, Some(1), "{said:?}");
     assert!(said.out.contains("EOF") && said.err.contains("label"), "{said:?}");
@@ -49,8 +52,8 @@ fn typing_errors_bad_expressions_and_closed_connections_are_explained() {
 
 #[test]
 fn force_leave_says_that_a_name_is_unknown() {
-    let ip = format!("{}1", loopback_net());
-    let agent = AgentProcess::start(Kind::Ours, &ip, "a", &[]);
+    let ip = Net::new().ip(1);
+    let agent = Peer::start(Kind::Ours, "a", &ip, &[]);
     for args in [&["force-leave", "nobody"][..], &["force-leave", "-prune", "nobody"]] {
         let said = agent.cli(args);
         assert_eq!((said.out.as_str(), said.code), ("No member is named 'nobody'.\n", Some(0)));
@@ -62,15 +65,15 @@ fn force_leave_says_that_a_name_is_unknown() {
 
 #[test]
 fn a_query_ends_when_all_have_answered() {
-    let net = loopback_net();
+    let net = Net::new();
     let handler = ["-event-handler", "query:load=echo 1", "-tag", "role=web"];
-    let first = AgentProcess::start(Kind::Ours, &format!("{net}1"), "a", &handler);
+    let first = Peer::start(Kind::Ours, "a", &net.ip(1), &handler);
     let joins = [&handler[..], &["-join", &first.addr]].concat();
-    let _go = AgentProcess::start(Kind::Go, &format!("{net}2"), "g", &joins);
+    let _go = Peer::start(Kind::Go, "g", &net.ip(2), &joins);
     let silent = ["-join", first.addr.as_str()];
-    let _silent = AgentProcess::start(Kind::Ours, &format!("{net}3"), "s", &silent);
-    first.wait_member("s alive");
-    first.wait_member("g alive");
+    let _silent = Peer::start(Kind::Ours, "s", &net.ip(3), &silent);
+    first.wait_member("s", "alive");
+    first.wait_member("g", "alive");
     let took = |args: &[&str]| {
         let began = Instant::now();
         let out = first.ok(args);
@@ -97,10 +100,11 @@ fn a_query_ends_when_all_have_answered() {
     }
 }
 
+// parity: cli: monitor prints values as Go where it is piped
 #[test]
 fn a_terminal_gets_lines_and_a_pipe_what_go_prints() {
-    let ip = format!("{}1", loopback_net());
-    let agent = AgentProcess::start(Kind::Ours, &ip, "a", &["-tag", "r=w"]);
+    let ip = Net::new().ip(1);
+    let agent = Peer::start(Kind::Ours, "a", &ip, &["-tag", "r=w"]);
     let monitor = |kind: Kind, terminal: bool| {
         let program = kind.program();
         let line = format!("{} monitor -rpc-addr {}", program.display(), agent.rpc);
@@ -137,10 +141,11 @@ fn a_terminal_gets_lines_and_a_pipe_what_go_prints() {
     assert!(ours.iter().any(|line| line == "\tPayload: <nil>"), "{ours:?}");
 }
 
+// parity: cli: validate gives the verdict of the agent
 #[test]
 fn validate_says_what_the_agent_says() {
     let dir = tempfile::tempdir().unwrap();
-    let ip = format!("{}1", loopback_net());
+    let ip = Net::new().ip(1);
     let long = format!(r#"{{"tags":{{"a":"{}"}}}}"#, "x".repeat(512));
     for json in [
         r#"{"protocol":1}"#,
@@ -160,9 +165,9 @@ fn validate_says_what_the_agent_says() {
         &long,
     ] {
         let mut value: serde_json::Value = serde_json::from_str(json).unwrap();
-        value["bind"] = format!("{ip}:{}", free_port(&ip)).into();
+        value["bind"] = format!("{ip}:7946").into();
         if value["rpc_addr"].is_null() {
-            value["rpc_addr"] = format!("{ip}:{}", free_port(&ip)).into();
+            value["rpc_addr"] = format!("{ip}:7373").into();
         }
         let path = file(dir.path(), "c.json", &value.to_string());
         let judged = serf(Kind::Ours, "", &["validate", &path]);
@@ -179,10 +184,11 @@ fn validate_says_what_the_agent_says() {
     assert!(good.out.contains("whether a member answers at 'x'"), "{good:?}");
 }
 
+// parity: cli: Bytes of payloads, letters of environment names
 #[test]
 fn payloads_are_bytes_from_the_command_line_to_handlers() {
     let dir = tempfile::tempdir().unwrap();
-    let net = loopback_net();
+    let net = Net::new();
     for (at, kind) in BOTH.into_iter().enumerate() {
         let out = |name: &str| dir.path().join(format!("{kind:?}-{name}"));
         let handler = |what: &str, name: &str| {
@@ -206,7 +212,7 @@ fn payloads_are_bytes_from_the_command_line_to_handlers() {
         ]
         .map(str::to_owned);
         let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-        let agent = AgentProcess::start(kind, &format!("{net}{}", at + 1), "a", &flags);
+        let agent = Peer::start(kind, "a", &format!("{net}{}", at + 1), &flags);
         for args in [&["event", "-coalesce=false"][..], &["query", "-timeout", "500ms"]] {
             let mut command = Command::new(Kind::Ours.program());
             command.args(args).args([OsStr::new("bin"), OsStr::from_bytes(b"\xff\xfe\xc3a")]);

@@ -13,6 +13,7 @@ use compat_tests::{go::harness_dir, process::wait_in_time};
 use ruserf::agent::{FileConfig, KEYS, Key, Shape};
 use serde_json::{Map, Value, json};
 
+// parity: config: Odd files: null, bytes that are not UTF-8, surrogates, numbers, names
 #[test]
 fn go_s_decoder_and_ours_agree_about_changed_files() {
     let now = SystemTime::UNIX_EPOCH.elapsed().map_or(1, |time| time.as_nanos() as u64);

@@ -13,8 +13,9 @@ use std::{
 };
 
 use compat_tests::{
-    agents::loopback_net,
-    process::{AgentProcess, BOTH, InTime, Kind, Said, not_run},
+    net::Net,
+    peer::{Launch, Peer},
+    process::{BOTH, InTime, Kind, Said, not_run},
 };
 
 const KEY: &str = "wsGlMv8mfgjD1f+CVVMHZA==";
@@ -61,11 +62,11 @@ impl Place {
         self.path("tags")
     }
 
-    fn start(&self, wrapper: &[&str], kind: Kind, ip: &str, name: &str) -> AgentProcess {
+    fn start(&self, wrapper: &[&str], kind: Kind, ip: &str, name: &str) -> Peer {
         let (keys, tags) = (self.keys(), self.tags());
         let (keys, tags) = (keys.to_str().unwrap(), tags.to_str().unwrap());
         let more = ["-profile", "local", "-keyring-file", keys, "-tags-file", tags];
-        AgentProcess::start_in(wrapper, kind, ip, name, &more)
+        Launch::new(kind, name, ip).args(&more).wrapper(wrapper).start()
     }
 
     /// Text without the directory, whose name differs.
@@ -97,7 +98,7 @@ fn is_possible() -> bool {
 }
 
 /// Changes tags and keys, which must work and reach the files.
-fn changes_are_written(place: &Place, agent: &AgentProcess) {
+fn changes_are_written(place: &Place, agent: &Peer) {
     agent.ok(&["tags", "-set", "x=1"]);
     agent.ok(&["keys", "-install", OTHER]);
     let kind = agent.kind;
@@ -110,12 +111,13 @@ fn changes_are_written(place: &Place, agent: &AgentProcess) {
     assert_eq!(fs::read_to_string(place.tags()).unwrap(), "{\n  \"x\": \"1\"\n}", "{kind:?}");
 }
 
+// parity: cli-keys: Keyring and tags files as hosts have them
 #[test]
 fn files_of_a_service_user_in_a_directory_of_root_are_written() {
     if !is_possible() {
         return;
     }
-    let net = loopback_net();
+    let net = Net::new();
     for (at, kind) in BOTH.into_iter().enumerate() {
         let place = Place::of_service(0o600);
         let agent = place.start(AS_SERVICE, kind, &format!("{net}{}", at + 1), "a");
@@ -124,12 +126,13 @@ fn files_of_a_service_user_in_a_directory_of_root_are_written() {
 }
 
 /// An agent of root, whose files a service user takes over later.
+// parity: cli-keys: Keyring and tags files as hosts have them
 #[test]
 fn owner_group_mode_and_links_stay() {
     if !is_possible() {
         return;
     }
-    let net = loopback_net();
+    let net = Net::new();
     for (at, kind) in BOTH.into_iter().enumerate() {
         let place = Place::of_service(0o640);
         let [keys, tags] = ["real-keys", "real-tags"].map(|name| place.path(name));
@@ -151,12 +154,13 @@ fn owner_group_mode_and_links_stay() {
 }
 
 /// As a container has it with a volume that is one file.
+// parity: cli-keys: Keyring and tags files as hosts have them
 #[test]
 fn files_that_are_mounted_by_themselves_are_written() {
     if !is_possible() {
         return;
     }
-    let net = loopback_net();
+    let net = Net::new();
     for (at, kind) in BOTH.into_iter().enumerate() {
         let (place, host) = (Place::new(), Place::new());
         let script = "mount --bind \"$1/keys\" \"$2/keys\" && \
@@ -170,12 +174,13 @@ fn files_that_are_mounted_by_themselves_are_written() {
 }
 
 /// Files that cannot be written: whoever asked is told, with Go's words and codes.
+// parity: cli-keys: A keyring or tags file that cannot be written
 #[test]
 fn what_cannot_be_written_is_a_failure() {
     if !is_possible() {
         return;
     }
-    let net = loopback_net();
+    let net = Net::new();
     let read_only = "mount --bind \"$1\" \"$1\" && mount -o remount,ro,bind \"$1\" && \
                      shift && exec \"$@\"";
     for (name, reason) in [("mode", "permission denied"), ("mount", "read-only file system")] {
@@ -215,19 +220,20 @@ fn what_cannot_be_written_is_a_failure() {
 }
 
 /// Either kind hears of the other's failure.
+// parity: cli-keys: A keyring or tags file that cannot be written
 #[test]
 fn a_node_that_asks_hears_that_another_cannot_write_its_keys() {
     if !is_possible() {
         return;
     }
-    let net = loopback_net();
+    let net = Net::new();
     for (at, (asks, cannot)) in [(Kind::Go, Kind::Ours), (Kind::Ours, Kind::Go)].iter().enumerate()
     {
         let [good, bad] = [Place::new(), Place::of_service(0o444)];
         let a = good.start(&[], *asks, &format!("{net}{}", 2 * at + 1), "a");
         let b = bad.start(AS_SERVICE, *cannot, &format!("{net}{}", 2 * at + 2), "b");
         a.ok(&["join", &b.addr]);
-        a.wait_member("b alive");
+        a.wait_member("b", "alive");
         let (said, code) = bad.shown(a.cli(&["keys", "-install", OTHER]));
         let text = "failed:  b  Failed to write keyring file: open DIR/keys: permission denied\n";
         assert!(said.contains(text), "{asks:?}: {said}");
@@ -243,29 +249,29 @@ fn a_node_is_back_after_a_rotation() {
     if !is_possible() {
         return;
     }
-    let net = loopback_net();
+    let net = Net::new();
     let places = [Place::of_service(0o600), Place::of_service(0o600)];
     let a = places[0].start(AS_SERVICE, Kind::Ours, &format!("{net}1"), "a");
     let mut b = places[1].start(AS_SERVICE, Kind::Ours, &format!("{net}2"), "b");
     a.ok(&["join", &b.addr]);
-    a.wait_member("b alive");
+    a.wait_member("b", "alive");
     for step in [["keys", "-install", OTHER], ["keys", "-use", OTHER], ["keys", "-remove", KEY]] {
         a.ok(&step);
         let [first, second] =
             [0, 1].map(|at: usize| fs::read_to_string(places[at].keys()).unwrap());
         assert_eq!(first, second, "both have it on disk when {step:?} ends");
     }
-    b.process.signal("KILL");
+    b.signal("KILL");
     b.process.wait_status();
     b.restart();
     b.ok(&["join", &a.addr]);
-    b.wait_member("a alive");
+    b.wait_member("a", "alive");
 }
 
 /// Who does not answer is named: by our agent, and with Go's agent by a ping.
 #[test]
 fn those_that_do_not_answer_are_named() {
-    let net = loopback_net();
+    let net = Net::new();
     for (at, kind) in BOTH.into_iter().enumerate() {
         let places = [Place::new(), Place::new(), Place::new()];
         let agents: Vec<_> = places
@@ -280,22 +286,22 @@ fn those_that_do_not_answer_are_named() {
         for other in &agents[1..] {
             a.ok(&["join", &other.addr]);
         }
-        a.wait_member("b alive");
-        a.wait_member("c alive");
+        a.wait_member("b", "alive");
+        a.wait_member("c", "alive");
         let ours = |args: &[&str]| compat_tests::process::serf(Kind::Ours, &a.rpc, args);
         // All answer: not a byte more than Go prints.
         let said = ours(&["query", "-timeout", "1s", "x"]);
         assert!(said.out.ends_with("Total Acks: 3\nTotal Responses: 0\n"), "{said:?}");
         // While it stands still it is alive for the others, for a moment.
-        c.process.signal("STOP");
+        c.signal("STOP");
         let said = ours(&["query", "-timeout", "300ms", "x"]);
         assert!(said.out.ends_with("Total Responses: 0\nMissing acks from:\n\tc\n"), "{said:?}");
         let json = ours(&["query", "-format", "json", "-timeout", "300ms", "-node", "c", "x"]);
         let json: serde_json::Value = serde_json::from_str(&json.out).unwrap();
         assert_eq!(json["Missing"], serde_json::json!(["c"]));
-        c.process.signal("CONT");
-        a.wait_member("c alive");
-        c.process.signal("STOP");
+        c.signal("CONT");
+        a.wait_member("c", "alive");
+        c.signal("STOP");
         let said = ours(&["keys", "-install", OTHER]);
         let named = match kind {
             Kind::Ours => "No answer from:\n\tc\n",
@@ -312,6 +318,6 @@ fn those_that_do_not_answer_are_named() {
             assert!(log.contains("Query 'x' was not acknowledged by: c"), "{log}");
             assert!(log.contains("No answer to key request from: c"), "{log}");
         }
-        c.process.signal("CONT");
+        c.signal("CONT");
     }
 }

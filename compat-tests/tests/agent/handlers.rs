@@ -12,8 +12,11 @@ use std::{
 
 use compat_tests::{
     go::GoPeer,
+    net::Net,
+    peer::Peer,
     process::{BOTH, Kind, signal},
-    rpc::{Agent, Client, Net, Value, wait},
+    rpc::{Client, Value},
+    wait::eventually,
 };
 use serde_json::json;
 use tempfile::TempDir;
@@ -21,6 +24,8 @@ use tempfile::TempDir;
 /// Goal: each kind of event, under each kind of filter, gives the script the same environment and
 /// the same input, byte for byte. Method: a Go agent and ours are in one cluster, and their
 /// handlers write down what they get.
+// parity: handlers: User event stdin and env
+// parity: handlers: Coalescing of user and member events
 #[test]
 fn every_kind_of_event_gives_the_environment_and_input_that_go_gives() {
     let given = thread::scope(|scope| {
@@ -54,7 +59,7 @@ fn compare(happen: fn(&Recorder)) -> Vec<Given> {
         let file = format!("{name}.json");
         let mut args = vec!["-config-file", &file, "-tag", "role=web", "-tag", "My-tag.x=1\n2"];
         args.extend(["-tag", "dc=east coast", "-tag", "\u{e9}=\u{fc}"]);
-        Agent::start(program, name, &net.ip(last), &args, dir.path())
+        Peer::start_in(program, name, &net.ip(last), &args, dir.path())
     });
     let recorder = Recorder { net, dir: &dir, agents: &agents };
     recorder.begin();
@@ -105,7 +110,7 @@ fn members(recorder: &Recorder) {
     for peer in [&leaving, &updating] {
         peer.call(json!({"cmd": "join", "addrs": [first]}));
     }
-    wait("the peers do not know each other", || failing.members().len() == 3);
+    eventually("the peers do not know each other", || failing.members().len() == 3);
     let addrs = NODES.map(|(_, last)| format!("{}:7946", net.ip(last)));
     recorder.step(|| drop(failing.call(json!({"cmd": "join", "addrs": addrs}))));
     recorder.step(|| drop(failing));
@@ -156,7 +161,7 @@ cat > "$to/input"
 struct Recorder<'a> {
     net: Net,
     dir: &'a TempDir,
-    agents: &'a [Agent; 2],
+    agents: &'a [Peer; 2],
 }
 
 /// What a script was given.
@@ -192,7 +197,7 @@ impl Recorder<'_> {
         let addrs = Value::map([("Existing", Value::texts(&[&self.net.ip(NODES[0].1)]))]);
         assert_eq!(client.call("join", 3, Some(addrs)).text("Error"), "");
         for ((name, _), (other, _)) in NODES.into_iter().zip([NODES[1], NODES[0]]) {
-            wait(&format!("{name} does not tell the join of {other}"), || {
+            eventually(&format!("{name} does not tell the join of {other}"), || {
                 let start = format!("{other}\t");
                 self.seen(name).iter().any(|given| {
                     String::from_utf8_lossy(&given.input).lines().any(|l| l.starts_with(&start))
@@ -210,7 +215,7 @@ impl Recorder<'_> {
     fn step(&self, happen: impl FnOnce()) {
         let before = NODES.map(|(name, _)| self.whole(name));
         happen();
-        wait("an event is not handled", || {
+        eventually("an event is not handled", || {
             let now = NODES.map(|(name, _)| self.whole(name));
             now.iter().zip(before).all(|(now, before)| now.0 > before.0 && now.1)
         });
@@ -219,7 +224,7 @@ impl Recorder<'_> {
 
     /// Waits until all handlers that have begun are done.
     fn quiet(&self) {
-        wait("handlers still run", || {
+        eventually("handlers still run", || {
             let one = NODES.map(|(name, _)| self.whole(name));
             thread::sleep(Duration::from_millis(60));
             one == NODES.map(|(name, _)| self.whole(name)) && one.iter().all(|(_, whole)| *whole)
@@ -285,6 +290,10 @@ fn tags_in_order(line: &str) -> String {
 /// Goal: what a script prints and how it ends has the effects it has with Go: answers, refusals,
 /// warnings, and lines of the log. Method: a Go agent and ours have the same handlers for queries;
 /// both are asked each query, and what their logs say of scripts is compared.
+// parity: handlers: Query stdin, env, response
+// parity: handlers: Output cap 8 KiB tail
+// parity: handlers: Slow warning
+// parity: handlers: Failure logging
 #[test]
 fn output_and_end_of_a_script_have_the_effects_they_have_with_go() {
     let net = Net::new();
@@ -297,7 +306,7 @@ fn output_and_end_of_a_script_have_the_effects_they_have_with_go() {
         let (name, last) = NODES[program as usize];
         let args = ["-config-file", "both.json", "-join", &first];
         let args = if last == NODES[0].1 { &args[..2] } else { &args };
-        Agent::start(program, name, &net.ip(last), args, dir.path())
+        Peer::start_in(program, name, &net.ip(last), args, dir.path())
     });
     agents.iter().for_each(|agent| agent.wait_for_members(2));
     let mut client = Client::ready(&agents[1].rpc);
@@ -394,6 +403,7 @@ fn of_scripts(lines: &[String]) -> Vec<String> {
 
 /// Goal: one run at a time and in the order of the events, as with Go; a run that hangs holds up
 /// neither RPC streams nor queries nor the protocol, as with Go it does.
+// parity: handlers: Sequential ordering
 #[test]
 fn a_handler_that_hangs_holds_up_other_handlers_and_nothing_else() {
     let (net, dir) = (Net::new(), tempfile::tempdir().unwrap());
@@ -401,9 +411,9 @@ fn a_handler_that_hangs_holds_up_other_handlers_and_nothing_else() {
     let log = "while [ -e $SERF_USER_EVENT.wait ]; do sleep 0.05; done; \
                echo $SERF_USER_EVENT >> order";
     config(dir.path(), "a", &json!({"event_handlers": [format!("user={log}")]}).to_string());
-    let a = Agent::start(Kind::Ours, "a", &net.ip(2), &["-config-file", "a.json"], dir.path());
+    let a = Peer::start_in(Kind::Ours, "a", &net.ip(2), &["-config-file", "a.json"], dir.path());
     let join = net.ip(2);
-    let b = Agent::start(Kind::Ours, "b", &net.ip(3), &["-join", &join], dir.path());
+    let b = Peer::start_in(Kind::Ours, "b", &net.ip(3), &["-join", &join], dir.path());
     [&a, &b].into_iter().for_each(|agent| agent.wait_for_members(2));
     fs::write(dir.path().join("first.wait"), "").unwrap();
     let mut client = Client::ready(&a.rpc);
@@ -433,7 +443,7 @@ fn a_handler_that_hangs_holds_up_other_handlers_and_nothing_else() {
     assert!(!dir.path().join("order").exists());
     fs::remove_file(dir.path().join("first.wait")).unwrap();
     let order = || fs::read_to_string(dir.path().join("order")).unwrap_or_default();
-    wait("the other events are not handled", || order().lines().count() == 3);
+    eventually("the other events are not handled", || order().lines().count() == 3);
     assert_eq!(order(), "first\nsecond\nthird\n");
 }
 
@@ -450,11 +460,11 @@ fn a_timeout_ends_the_whole_process_group_of_a_handler() {
     ];
     config(dir.path(), "a", &json!({"event_handlers": handlers}).to_string());
     let args = ["-config-file", "a.json", "-handler-timeout", "1500ms"];
-    let a = Agent::start(Kind::Ours, "a", &net.ip(2), &args, dir.path());
+    let a = Peer::start_in(Kind::Ours, "a", &net.ip(2), &args, dir.path());
     let mut client = Client::ready(&a.rpc);
     let child = |name: &str| {
         let mut pid = String::new();
-        wait(&format!("{name} has not run"), || {
+        eventually(&format!("{name} has not run"), || {
             pid = fs::read_to_string(dir.path().join(name)).unwrap_or_default();
             pid.ends_with('\n')
         });
@@ -463,12 +473,12 @@ fn a_timeout_ends_the_whole_process_group_of_a_handler() {
     for (seq, name) in [(10, "waits"), (11, "ends")] {
         send_event(&mut client, seq, name, b"", false);
         let pid = child(name);
-        wait(&format!("{name}: the child lives"), || !is_running(&pid));
+        eventually(&format!("{name}: the child lives"), || !is_running(&pid));
     }
     send_event(&mut client, 12, "in-time", b"", false);
     let pid = child("in-time");
     send_event(&mut client, 13, "waits", b"", false);
-    wait("no second timeout", || {
+    eventually("no second timeout", || {
         // The script that ends leaves a child that is killed, too, but was not killed itself.
         let killed = |line: &&String| line.contains("killed after 1.5 seconds");
         a.printed().iter().filter(killed).count() == 2
@@ -493,20 +503,20 @@ fn handlers_that_run_at_the_end_of_the_agent_go_on_unless_they_have_a_timeout() 
                 let script = "echo $$ > pid; exec sleep 300";
                 let args = [args, &["-event-handler", script]].concat();
                 // The join of the agent itself starts it.
-                let mut a = Agent::start(kind, "a", &net.ip(last), &args, dir.path());
+                let mut a = Peer::start_in(kind, "a", &net.ip(last), &args, dir.path());
                 let mut pid = String::new();
-                wait("no handler has run", || {
+                eventually("no handler has run", || {
                     pid = fs::read_to_string(dir.path().join("pid")).unwrap_or_default();
                     pid.ends_with('\n')
                 });
                 let pid = pid.trim();
                 signal(a.pid(), "TERM");
-                assert_eq!(a.wait_for_end(), Some(1));
+                assert_eq!(a.wait().code(), Some(1));
                 if lives {
                     assert!(is_running(pid), "{kind:?}");
                     end(pid);
                 } else {
-                    wait("it goes on", || !is_running(pid));
+                    eventually("it goes on", || !is_running(pid));
                 }
             });
         }
@@ -522,14 +532,14 @@ fn several_handlers_run_at_a_time_up_to_the_limit_and_each_in_order() {
     let handlers: Vec<_> = (0..4).map(|at| format!("user=./h.sh {at}")).collect();
     config(dir.path(), "a", &json!({"event_handlers": handlers}).to_string());
     let args = ["-config-file", "a.json", "-handler-concurrency", "2"];
-    let a = Agent::start(Kind::Ours, "a", &net.ip(2), &args, dir.path());
+    let a = Peer::start_in(Kind::Ours, "a", &net.ip(2), &args, dir.path());
     let mut client = Client::ready(&a.rpc);
     for seq in 10..15 {
         send_event(&mut client, seq, &format!("e{seq}"), b"", false);
     }
     let order =
         |at: u32| fs::read_to_string(dir.path().join(format!("order{at}"))).unwrap_or_default();
-    wait("events are not handled", || (0..4).all(|at| order(at).lines().count() == 5));
+    eventually("events are not handled", || (0..4).all(|at| order(at).lines().count() == 5));
     for at in 0..4 {
         assert_eq!(order(at), "e10\ne11\ne12\ne13\ne14\n");
     }
@@ -580,7 +590,7 @@ fn query(name: &str, payload: &[u8], seconds: u64) -> Value {
 }
 
 /// Asks and does not wait for answers.
-fn send_query(agent: &Agent, name: &str, payload: &[u8]) {
+fn send_query(agent: &Peer, name: &str, payload: &[u8]) {
     let mut client = Client::ready(&agent.rpc);
     assert_eq!(client.call("query", 2, Some(query(name, payload, 5))).text("Error"), "");
 }

@@ -6,129 +6,53 @@ use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream, UdpSocket},
     os::unix::{net::UnixDatagram, process::ExitStatusExt as _},
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    path::Path,
+    process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
 use compat_tests::{
-    agents::{Agent, loopback_net, serf_binary},
-    go::go_serf_binary,
-    process::{self, InTime as _, Process, wait_in_time},
+    net::Net,
+    peer::{Launch, Peer},
+    process::{self, BOTH, InTime as _, Kind, Process, wait_in_time},
+    wait::{PATIENCE, eventually},
 };
 use ruserf::wire::PushPull;
 use serde_json::{Value, json};
 
 const KEY: &str = "T9jncgl9mbLus+baTTa7q7nPSUrXwbDi2dhbtqir37s=";
-/// A failure without witnesses is suspected for 24 s, on a loaded machine after a long probe.
-const DEADLINE: Duration = Duration::from_secs(120);
-
-fn kinds() -> [(&'static str, PathBuf); 2] {
-    [("go", go_serf_binary()), ("ours", serf_binary().to_owned())]
-}
 
 /// Runs a scenario for both kinds at once, each in a directory and on addresses of its own.
-fn for_both(scenario: impl Fn(&Path, &Path, &str) + Sync) {
+fn for_both(scenario: impl Fn(Kind, &Path, Net) + Sync) {
     thread::scope(|scope| {
-        for (_, program) in kinds() {
+        for kind in BOTH {
             let scenario = &scenario;
             scope.spawn(move || {
                 let dir = tempfile::tempdir().expect("a directory");
-                scenario(&program, dir.path(), &loopback_net());
+                scenario(kind, dir.path(), Net::new());
             });
         }
     });
 }
 
-fn eventually(what: &str, mut check: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !check() {
-        assert!(began.elapsed() < DEADLINE, "never: {what}");
-        thread::sleep(Duration::from_millis(50));
-    }
-}
-
-fn status_of(agent: &Agent, name: &str) -> Option<String> {
-    agent.members().into_iter().find(|(member, _)| member == name).map(|(_, status)| status)
-}
-
-fn is(agent: &Agent, name: &str, status: &str) -> bool {
-    status_of(agent, name).as_deref() == Some(status)
-}
-
-fn log_of(dir: &Path, name: &str) -> String {
-    String::from_utf8_lossy(&fs::read(dir.join(format!("{name}.log"))).unwrap_or_default())
-        .into_owned()
-}
-
-fn tags_of(agent: &Agent, name: &str) -> Value {
+fn tags_of(agent: &Peer, name: &str) -> Value {
     let members = agent.ask(|client| async move { client.members().await });
     let member = members.into_iter().find(|member| member.name == name).expect("listed");
     json!(member.tags)
 }
 
-/// An agent that is expected to end by itself.
-struct Run {
-    child: Child,
-    log: PathBuf,
-}
-
-impl Run {
-    fn start(program: &Path, dir: &Path, name: &str, args: &[&str]) -> Self {
-        let log = dir.join(format!("{name}.log"));
-        let file = fs::File::create(&log).unwrap();
-        let child = Command::new(program)
-            .arg("agent")
-            .args(["-node", name])
-            .args(args)
-            .stdin(Stdio::null())
-            .stdout(file.try_clone().unwrap())
-            .stderr(file)
-            .spawn()
-            .unwrap();
-        Self { child, log }
-    }
-
-    fn text(&self) -> String {
-        fs::read_to_string(&self.log).unwrap_or_default()
-    }
-
-    fn ends_with(&mut self, code: i32, text: &str) {
-        let began = Instant::now();
-        let status = loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                break status;
-            }
-            assert!(began.elapsed() < DEADLINE, "it does not end: {}", self.text());
-            thread::sleep(Duration::from_millis(20));
-        };
-        assert_eq!(status.code(), Some(code), "{}", self.text());
-        assert!(self.text().contains(text), "no {text:?} in {}", self.text());
-    }
-}
-
-impl Drop for Run {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
+// parity: agent-net: advertise
+// parity: agent-life: Banner
 #[test]
 fn the_banner_is_gos() {
     let mut banners = Vec::new();
-    for (kind, program) in kinds() {
+    for kind in BOTH {
         let dir = tempfile::tempdir().unwrap();
-        let net = loopback_net();
-        let (ip, advertise) = (format!("{net}1"), format!("{net}2"));
+        let net = Net::new();
         let snapshot = dir.path().join("snapshot");
-        let (advertise, rpc) = (format!("{advertise}:9999"), format!("{ip}:7373"));
+        let advertise = format!("{net}2:9999");
         let args = [
-            "-bind",
-            &ip,
-            "-rpc-addr",
-            &rpc,
             "-advertise",
             &advertise,
             "-encrypt",
@@ -139,15 +63,14 @@ fn the_banner_is_gos() {
             "wan",
             "-disable-compression",
         ];
-        let run = Run::start(&program, dir.path(), "banner", &args);
-        eventually("the log streams", || run.text().contains("Serf agent starting"));
-        let listed = Command::new(&program).args(["members", "-rpc-addr", &rpc]).output_in_time();
-        let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
-        assert!(listed.contains(&format!("  {advertise}  ")), "{kind}: {listed}");
-        let log = run.text();
+        let agent = Peer::start(kind, "banner", &net.ip(1), &args);
+        agent.wait_for_line("Serf agent starting");
+        let listed = agent.ok(&["members"]);
+        assert!(listed.contains(&format!("  {advertise}  ")), "{kind:?}: {listed}");
+        let log = agent.log();
         let until = log.find("[INFO]").expect("a log line");
         let banner = &log[..log[..until].rfind('\n').unwrap()];
-        banners.push(banner.replace(&net, "NET."));
+        banners.push(banner.replace(&net.to_string(), "NET."));
     }
     assert_eq!(banners[0], banners[1]);
     for line in ["Encrypted: true", "Message Compression Enabled: false", "Profile: wan"] {
@@ -156,34 +79,26 @@ fn the_banner_is_gos() {
     assert!(banners[1].contains("Advertise addr: 'NET.2:9999'"), "{}", banners[1]);
 }
 
+// parity: agent-net: bind ip / ip:port / IPv6
 #[test]
 fn addresses_are_parsed_and_a_cluster_forms_over_ipv6() {
-    for (kind, program) in kinds() {
+    let net = Net::new();
+    for kind in BOTH {
         for (bind, shown) in [("[::1]:7946", "[::1]:7946"), ("127.0.0.1:0", "127.0.0.1:")] {
-            let dir = tempfile::tempdir().unwrap();
             // Both kinds bind the same port of the one IPv6 loopback address: one after the other.
-            let mut run = Run::start(
-                &program,
-                dir.path(),
-                "six",
-                &["-bind", bind, "-rpc-addr", "127.0.0.1:0", "-log-level", "debug"],
-            );
+            let args = ["-bind", bind, "-log-level", "debug"];
+            let mut agent = Launch::new(kind, "six", &net.ip(1)).args(&args).spawn();
             eventually("it runs", || {
-                let text = run.text();
-                text.contains("Serf agent starting") || run.child.try_wait().unwrap().is_some()
+                agent.log().contains("Serf agent starting") || agent.process.has_ended()
             });
-            let text = run.text();
-            assert!(text.contains(&format!("Bind addr: '{shown}")), "{kind} {bind}: {text}");
-            if kind == "go" && bind.starts_with('[') {
-                let mut other = Run::start(
-                    serf_binary(),
-                    dir.path(),
-                    "six-two",
-                    &["-bind", "[::1]:7947", "-rpc-addr", "127.0.0.1:0", "-join", "[::1]:7946"],
-                );
+            let text = agent.log();
+            assert!(text.contains(&format!("Bind addr: '{shown}")), "{kind:?} {bind}: {text}");
+            if kind == Kind::Go && bind.starts_with('[') {
+                let args = ["-bind", "[::1]:7947", "-join", "[::1]:7946"];
+                let mut other = Launch::new(Kind::Ours, "six-two", &net.ip(2)).args(&args).spawn();
                 eventually("ours joined Go over IPv6", || {
-                    let text = other.text();
-                    assert!(other.child.try_wait().unwrap().is_none(), "{text}");
+                    let text = other.log();
+                    assert!(!other.process.has_ended(), "{text}");
                     text.contains("EventMemberJoin: six ::1")
                 });
             }
@@ -191,10 +106,14 @@ fn addresses_are_parsed_and_a_cluster_forms_over_ipv6() {
     }
 }
 
+// parity: agent-life: SIGINT graceful leave
+// parity: agent-life: skip_leave_on_interrupt
+// parity: agent-life: SIGTERM / leave_on_terminate
+// parity: agent-life: Second signal / 3s cap
 #[test]
 fn signals_end_an_agent_as_they_end_gos() {
-    for_both(|program, dir, net| {
-        let watch = Agent::start(program, dir, "watch", &format!("{net}1"), &json!({}));
+    for_both(|kind, dir, net| {
+        let watch = Peer::configured(kind, "watch", &net.ip(1), &json!({}), dir);
         let cases = [
             ("int", json!({}), "INT", 0, "left"),
             ("int-skip", json!({"skip_leave_on_interrupt": true}), "INT", 1, "failed"),
@@ -203,25 +122,24 @@ fn signals_end_an_agent_as_they_end_gos() {
         ];
         for (n, (name, config, signal, code, status)) in cases.into_iter().enumerate() {
             let ip = format!("{net}{}", n + 2);
-            let agent = Agent::start(program, dir, name, &ip, &config);
+            let mut agent = Peer::configured(kind, name, &ip, &config, dir);
             agent.join(&watch, false);
-            eventually("it is alive", || is(&watch, name, "alive"));
+            eventually("it is alive", || watch.sees(name, "alive"));
             agent.signal(signal);
-            assert_eq!(agent.wait().code(), Some(code), "{name}\n{}", log_of(dir, name));
+            assert_eq!(agent.wait().code(), Some(code), "{name}\n{}", agent.log_tail());
             let caught = if signal == "INT" { "interrupt" } else { "terminated" };
-            let log = log_of(dir, name);
+            let log = agent.log();
             assert!(log.contains(&format!("==> Caught signal: {caught}")), "{log}");
             let told = log.contains("==> Gracefully shutting down agent...");
             assert_eq!(told, code == 0, "{log}");
-            let what = format!("{} has {name} as {status}", program.display());
-            eventually(&what, || is(&watch, name, status));
+            watch.wait_member(name, status);
         }
         // A second signal ends the patience of the first.
-        let agent = Agent::start(program, dir, "twice", &format!("{net}9"), &json!({}));
+        let mut agent = Peer::configured(kind, "twice", &net.ip(9), &json!({}), dir);
         agent.join(&watch, false);
-        eventually("it is alive", || is(&watch, "twice", "alive"));
+        eventually("it is alive", || watch.sees("twice", "alive"));
         agent.signal("INT");
-        eventually("it is leaving", || log_of(dir, "twice").contains("Gracefully shutting down"));
+        eventually("it is leaving", || agent.log().contains("Gracefully shutting down"));
         agent.signal("INT");
         assert_eq!(agent.wait().code(), Some(1));
     });
@@ -230,19 +148,19 @@ fn signals_end_an_agent_as_they_end_gos() {
 /// Goal: a pager that ends takes no node down; Go's dies of SIGPIPE.
 #[test]
 fn a_closed_standard_output_ends_gos_agent_and_not_ours() {
-    for_both(|program, _, net| {
+    for_both(|kind, _, net| {
         let (ip, rpc) = (format!("{net}1"), format!("{net}1:7373"));
-        let mut command = Command::new(program);
+        let mut command = Command::new(kind.program());
         command.args(["agent", "-node", "piped", "-bind", &ip, "-rpc-addr", &rpc]);
         command.args(["-log-level", "debug"]);
         // It closes within the banner.
         let mut agent = Process::start_reading(command, 100);
-        if program != serf_binary() {
+        if kind == Kind::Go {
             assert_eq!(agent.wait_status().signal(), Some(13));
             return;
         }
         let serf = |args: &[&str]| {
-            Command::new(program).args(args).env("SERF_RPC_ADDR", &rpc).output_in_time()
+            Command::new(kind.program()).args(args).env("SERF_RPC_ADDR", &rpc).output_in_time()
         };
         eventually("it answers", || serf(&["members"]).status.success());
         for _ in 0..20 {
@@ -257,31 +175,24 @@ fn a_closed_standard_output_ends_gos_agent_and_not_ours() {
 /// Each address that does not answer takes a join 10 s.
 #[test]
 fn a_signal_ends_an_agent_that_still_joins() {
-    for_both(|program, dir, net| {
+    for_both(|kind, _, net| {
         let silent: Vec<_> =
             (10..30).map(|n| TcpListener::bind((format!("{net}{n}"), 7946)).unwrap()).collect();
         let joins = silent.iter().map(|listener| listener.local_addr().unwrap().to_string());
         let joins: Vec<_> = joins.flat_map(|addr| ["-join".to_owned(), addr]).collect();
         for (n, signal, number) in [(1, "TERM", 15), (2, "INT", 2)] {
-            let (ip, rpc) = (format!("{net}{n}"), format!("{net}{n}:7373"));
-            let mut args = vec!["-bind", &ip, "-rpc-addr", &rpc];
-            args.extend(joins.iter().map(String::as_str));
-            let mut run = Run::start(program, dir, signal, &args);
-            eventually("it joins", || run.text().contains("==> Joining cluster...(replay: false)"));
-            process::signal(run.child.id(), signal);
-            // Half of what the join takes.
+            let args: Vec<_> = joins.iter().map(String::as_str).collect();
+            let mut agent = Launch::new(kind, signal, &net.ip(n)).args(&args).spawn();
+            agent.wait_for_line("==> Joining cluster...(replay: false)");
             let began = Instant::now();
-            let status = loop {
-                if let Some(status) = run.child.try_wait().unwrap() {
-                    break status;
-                }
-                assert!(began.elapsed() < Duration::from_secs(100), "it goes on: {}", run.text());
-                thread::sleep(Duration::from_millis(20));
-            };
+            agent.signal(signal);
+            let status = agent.wait();
+            let log = agent.log();
+            // Half of what the join takes.
+            assert!(began.elapsed() < Duration::from_secs(100), "it went on: {log}");
             // Go's agent does not listen to signals yet.
-            let log = run.text();
             match status.signal() {
-                Some(died) => assert_eq!((died, program == serf_binary()), (number, false)),
+                Some(died) => assert_eq!((died, kind == Kind::Ours), (number, false)),
                 None => {
                     assert_eq!(status.code(), Some(1), "{log}");
                     assert!(log.contains("==> Caught signal: "), "{log}");
@@ -293,61 +204,66 @@ fn a_signal_ends_an_agent_that_still_joins() {
 }
 
 /// With the timing of a WAN, a leave that tells a peer takes some 5 s.
+// parity: agent-life: Second signal / 3s cap
 #[test]
 fn a_leave_for_a_signal_has_three_seconds() {
-    for_both(|program, dir, net| {
+    for_both(|kind, dir, net| {
         let config = json!({"profile": "wan"});
-        let peer = Agent::start(program, dir, "peer", &format!("{net}1"), &config);
-        let agent = Agent::start(program, dir, "slow", &format!("{net}2"), &config);
+        let peer = Peer::configured(kind, "peer", &net.ip(1), &config, dir);
+        let mut agent = Peer::configured(kind, "slow", &net.ip(2), &config, dir);
         agent.join(&peer, false);
-        eventually("it is alive", || is(&peer, "slow", "alive"));
+        eventually("it is alive", || peer.sees("slow", "alive"));
         // The announcement of the join has gone out.
         thread::sleep(Duration::from_secs(3));
         let signalled = Instant::now();
         agent.signal("INT");
-        assert_eq!(agent.wait().code(), Some(1), "{}", log_of(dir, "slow"));
+        assert_eq!(agent.wait().code(), Some(1), "{}", agent.log_tail());
         let took = signalled.elapsed();
         assert!(took >= Duration::from_secs(3), "{took:?}");
-        let log = log_of(dir, "slow");
+        let log = agent.log();
         assert!(log.contains("==> Gracefully shutting down agent..."), "{log}");
     });
 }
 
 /// With the timing of a WAN, a message is told to the only peer four times in some 2 s.
+// parity: agent-net: broadcast_timeout
 #[test]
 fn a_broadcast_is_waited_for_up_to_the_broadcast_timeout() {
-    for_both(|program, dir, net| {
+    for_both(|kind, dir, net| {
         let hasty = json!({"profile": "wan", "broadcast_timeout": "50ms"});
-        let hasty = Agent::start(program, dir, "hasty", &format!("{net}1"), &hasty);
+        let hasty = Peer::configured(kind, "hasty", &net.ip(1), &hasty, dir);
         let calm = json!({"profile": "wan"});
-        let calm = Agent::start(program, dir, "calm", &format!("{net}2"), &calm);
-        let log = log_of(dir, "hasty");
+        let calm = Peer::configured(kind, "calm", &net.ip(2), &calm, dir);
+        let log = hasty.log();
         assert!(log.contains("Warning: 'BroadcastTimeout' is too low. Setting to 1s"), "{log}");
         calm.join(&hasty, false);
-        eventually("they met", || is(&hasty, "calm", "alive") && is(&calm, "hasty", "alive"));
-        let serf = |ip: u8, args: &[&str]| {
-            let rpc = format!("{net}{ip}:7373");
-            let said = Command::new(program).args(args).env("SERF_RPC_ADDR", rpc).output_in_time();
-            (String::from_utf8_lossy(&said.stdout).into_owned(), said.status.code())
+        eventually("they met", || hasty.sees("calm", "alive") && calm.sees("hasty", "alive"));
+        let says = |agent: &Peer, args: &[&str]| {
+            let said = agent.cli(args);
+            (said.out, said.code)
         };
         // Pings and acks may take a message along and make it quick once.
         let late = "Error force leaving: timed out broadcasting node removal\n";
-        let told = (0..5).any(|_| serf(1, &["force-leave", "nobody"]) == (late.into(), Some(1)));
+        let told =
+            (0..5).any(|_| says(&hasty, &["force-leave", "nobody"]) == (late.into(), Some(1)));
         assert!(told, "one of five takes longer than the timeout");
         let late = "Error setting tags: timeout waiting for update broadcast\n";
-        let set = |ip, value: i32| serf(ip, &["tags", "-set", &format!("a={value}")]);
-        let told = (1..6).find(|value| set(1, *value) == (late.into(), Some(1)));
+        let set = |agent, value: i32| says(agent, &["tags", "-set", &format!("a={value}")]);
+        let told = (1..6).find(|value| set(&hasty, *value) == (late.into(), Some(1)));
         let told = told.expect("one of five takes longer than the timeout");
         let tag = json!(told.to_string());
         eventually("the tags are told anyway", || tags_of(&calm, "hasty")["a"] == tag);
-        assert_eq!(set(2, 0).1, Some(0));
+        assert_eq!(set(&calm, 0).1, Some(0));
     });
 }
 
+// parity: agent-life: SIGHUP reload log level/handlers/leave flags
+// parity: agent-life: SIGHUP reload tags
+// parity: agent-life: SIGHUP invalid config
 #[test]
 fn a_reload_changes_level_handlers_and_tags() {
-    for_both(|program, dir, net| {
-        let watch = Agent::start(program, dir, "watch", &format!("{net}1"), &json!({}));
+    for_both(|kind, dir, net| {
+        let watch = Peer::configured(kind, "watch", &net.ip(1), &json!({}), dir);
         // The level comes from the file alone: a flag would win over it.
         let out = dir.join("out");
         let write = |level: &str, tags: Value, word: &str, leave: bool| {
@@ -359,45 +275,23 @@ fn a_reload_changes_level_handlers_and_tags() {
             fs::write(dir.join("reload.json"), config.to_string()).unwrap();
         };
         write("debug", json!({"role": "a"}), "before", false);
-        let ip = format!("{net}2");
-        let rpc = format!("{ip}:7373");
         let file = dir.join("reload.json");
-        let join = watch.addr();
-        let mut run = Run::start(
-            program,
-            dir,
-            "reload",
-            &[
-                "-bind",
-                &ip,
-                "-rpc-addr",
-                &rpc,
-                "-config-file",
-                file.to_str().unwrap(),
-                "-join",
-                &join,
-            ],
-        );
-        eventually("it joined", || is(&watch, "reload", "alive"));
-        let event = || {
-            let args = ["event", "-coalesce=false", "go"];
-            let sent = Command::new(program).args(args).env("SERF_RPC_ADDR", &rpc).output_in_time();
-            assert!(sent.status.success(), "{sent:?}");
-        };
+        let args = ["-config-file", file.to_str().unwrap(), "-join", &watch.addr];
+        let mut agent = Peer::start(kind, "reload", &net.ip(2), &args);
+        eventually("it joined", || watch.sees("reload", "alive"));
+        let event = || agent.ok(&["event", "-coalesce=false", "go"]);
         let said = |word: &str| fs::read_to_string(&out).unwrap_or_default().contains(word);
         event();
         eventually("the first handler ran", || said("before"));
-        eventually("the log is at debug", || run.text().contains("[DEBUG]"));
+        eventually("the log is at debug", || agent.log().contains("[DEBUG]"));
 
-        let hangup = || process::signal(run.child.id(), "HUP");
+        let hangup = || agent.signal("HUP");
         // A broken file changes nothing.
         fs::write(dir.join("reload.json"), "{\"tags\": 7}").unwrap();
         hangup();
-        eventually("the broken file is told", || {
-            run.text().contains("==> Failed to reload configs")
-        });
-        assert!(run.text().contains("==> Caught signal: hangup"));
-        assert!(run.text().contains("==> Reloading configuration..."));
+        agent.wait_for_line("==> Failed to reload configs");
+        assert!(agent.log().contains("==> Caught signal: hangup"));
+        assert!(agent.log().contains("==> Reloading configuration..."));
 
         write("warn", json!({"role": "b", "new": "1"}), "after", true);
         hangup();
@@ -406,30 +300,28 @@ fn a_reload_changes_level_handlers_and_tags() {
         });
         event();
         eventually("the second handler ran", || said("after"));
-        let quiet_from = run.text().len();
+        let quiet_from = agent.log().len();
         event();
         let runs = || fs::read_to_string(&out).unwrap_or_default().matches("after").count();
         eventually("the second handler ran again", || runs() == 2);
-        let since = run.text().split_off(quiet_from);
+        let since = agent.log().split_off(quiet_from);
         assert!(!since.contains("[INFO]") && !since.contains("[DEBUG]"), "{since}");
 
         write("nope", json!({"role": "b", "new": "1"}), "after", true);
         hangup();
-        eventually("a wrong level is told", || {
-            run.text().contains("==> Invalid log level: NOPE. Valid log levels are: [")
-        });
-        process::signal(run.child.id(), "TERM");
-        run.ends_with(0, "Gracefully shutting down agent...");
-        eventually("it left", || is(&watch, "reload", "left"));
+        agent.wait_for_line("==> Invalid log level: NOPE. Valid log levels are: [");
+        agent.signal("TERM");
+        agent.ends_with(0, "Gracefully shutting down agent...");
+        eventually("it left", || watch.sees("reload", "left"));
     });
 }
 
 #[test]
 fn a_reload_keeps_tags_that_were_set_at_run_time() {
-    let (dir, net) = (tempfile::tempdir().unwrap(), loopback_net());
+    let (dir, net) = (tempfile::tempdir().unwrap(), Net::new());
     let ip = format!("{net}1");
     let config = json!({"tags": {"role": "a", "old": "1"}});
-    let agent = Agent::start(serf_binary(), dir.path(), "keep", &ip, &config);
+    let agent = Peer::configured(Kind::Ours, "keep", &ip, &config, dir.path());
     let set = |key: &str, value: &str| {
         let tags = [(key.to_owned(), value.to_owned())].into();
         agent.ask(|client| async move { client.update_tags(tags, Vec::new()).await });
@@ -455,61 +347,59 @@ fn a_reload_keeps_tags_that_were_set_at_run_time() {
     let tags = dir.path().join("tags");
     let ip = format!("{net}2");
     let config = json!({"tags_file": tags});
-    let agent = Agent::start(serf_binary(), dir.path(), "file", &ip, &config);
+    let agent = Peer::configured(Kind::Ours, "file", &ip, &config, dir.path());
     let wanted = [("kept".to_owned(), "1".to_owned())].into();
     agent.ask(|client| async move { client.update_tags(wanted, Vec::new()).await });
     // One reload is over when the next one begins.
     for reloads in 1..=2 {
         agent.signal("HUP");
-        eventually("it reloads", || {
-            log_of(dir.path(), "file").matches("Reloading").count() == reloads
-        });
+        eventually("it reloads", || agent.log().matches("Reloading").count() == reloads);
     }
     assert_eq!(tags_of(&agent, "file"), json!({"kept": "1"}));
     assert_eq!(fs::read_to_string(&tags).unwrap(), "{\n  \"kept\": \"1\"\n}");
 }
 
+// parity: agent-life: tags_file
 #[test]
 fn a_tags_file_outlives_the_agent_and_excludes_configured_tags() {
-    for_both(|program, dir, net| {
+    for_both(|kind, dir, net| {
         let ip = format!("{net}1");
         let tags = dir.join("tags");
         let config = json!({"tags_file": tags});
-        let agent = Agent::start(program, dir, "tagged", &ip, &config);
+        let agent = Peer::configured(kind, "tagged", &ip, &config, dir);
         let set = [("role".to_owned(), "web".to_owned())].into();
         agent.ask(|client| async move { client.update_tags(set, Vec::new()).await });
         assert_eq!(fs::read_to_string(&tags).unwrap(), "{\n  \"role\": \"web\"\n}");
         agent.stop();
-        let agent = Agent::start(program, dir, "tagged", &ip, &config);
+        let agent = Peer::configured(kind, "tagged", &ip, &config, dir);
         assert_eq!(tags_of(&agent, "tagged"), json!({"role": "web"}));
-        assert!(log_of(dir, "tagged").contains("agent: Restored 1 tag(s) from "));
+        assert!(agent.log().contains("agent: Restored 1 tag(s) from "));
         let tags = tags.to_str().unwrap();
-        let ip = format!("{net}2");
-        let args = ["-bind", &ip, "-tags-file", tags, "-tag", "a=b"];
-        let mut run = Run::start(program, dir, "both", &args);
-        run.ends_with(1, "Tags config not allowed while using tag files");
+        let args = ["-tags-file", tags, "-tag", "a=b"];
+        let mut both = Launch::new(kind, "both", &net.ip(2)).args(&args).spawn();
+        both.ends_with(1, "Tags config not allowed while using tag files");
     });
 }
 
+// parity: agent-net: start_join / -join
+// parity: agent-net: retry_join, interval, max
+// parity: agent-net: replay_on_join
 #[test]
 fn joins_at_the_start_succeed_or_end_the_agent() {
-    for_both(|program, dir, net| {
-        let watch = Agent::start(program, dir, "watch", &format!("{net}1"), &json!({}));
-        let args = ["event", "-coalesce=false", "early", "payload"];
-        let rpc = format!("{net}1:7373");
-        let sent = Command::new(program).args(args).env("SERF_RPC_ADDR", rpc).output_in_time();
-        assert!(sent.status.success());
+    for_both(|kind, dir, net| {
+        let watch = Peer::configured(kind, "watch", &net.ip(1), &json!({}), dir);
+        watch.ok(&["event", "-coalesce=false", "early", "payload"]);
 
         for (n, replay) in [(2, false), (3, true)] {
             let name = format!("joins-{replay}");
-            let config = json!({"start_join": [watch.addr()], "replay_on_join": replay});
-            let agent = Agent::start(program, dir, &name, &format!("{net}{n}"), &config);
+            let config = json!({"start_join": [watch.addr], "replay_on_join": replay});
+            let agent = Peer::configured(kind, &name, &net.ip(n), &config, dir);
             let told = format!(
                 "==> Joining cluster...(replay: {replay})\n    \
                  Join completed. Synced with 1 initial agents\n"
             );
-            eventually("the join is told", || log_of(dir, &name).contains(&told));
-            assert!(is(&agent, "watch", "alive"));
+            eventually("the join is told", || agent.log().contains(&told));
+            assert!(agent.sees("watch", "alive"));
             if replay {
                 eventually("old events come", || {
                     agent.events().iter().any(|line| line.contains("early"))
@@ -521,57 +411,44 @@ fn joins_at_the_start_succeed_or_end_the_agent() {
         }
 
         let nobody = format!("{net}77");
-        let (ip, rpc) = (format!("{net}4"), format!("{net}4:7373"));
-        let args = ["-bind", &ip, "-rpc-addr", &rpc, "-join", &nobody];
-        let mut run = Run::start(program, dir, "alone", &args);
-        run.ends_with(1, "==> Joining cluster...(replay: false)");
-        assert!(!run.text().contains("Log data will now stream"), "{}", run.text());
+        let mut alone = Launch::new(kind, "alone", &net.ip(4)).args(&["-join", &nobody]).spawn();
+        alone.ends_with(1, "==> Joining cluster...(replay: false)");
+        assert!(!alone.log().contains("Log data will now stream"), "{}", alone.log());
 
-        let (ip, rpc) = (format!("{net}5"), format!("{net}5:7373"));
-        let args = [
-            "-bind",
-            &ip,
-            "-rpc-addr",
-            &rpc,
-            "-retry-join",
-            &nobody,
-            "-retry-interval",
-            "1s",
-            "-retry-max",
-            "2",
-        ];
-        let mut run = Run::start(program, dir, "retry", &args);
-        run.ends_with(1, "[ERR] agent: maximum retry join attempts made, exiting");
-        assert!(run.text().contains("[WARN] agent: Join failed: "), "{}", run.text());
-        assert!(run.text().contains(", retrying in 1s"), "{}", run.text());
+        let args = ["-retry-join", &nobody, "-retry-interval", "1s", "-retry-max", "2"];
+        let mut retry = Launch::new(kind, "retry", &net.ip(5)).args(&args).spawn();
+        retry.ends_with(1, "[ERR] agent: maximum retry join attempts made, exiting");
+        assert!(retry.log().contains("[WARN] agent: Join failed: "), "{}", retry.log());
+        assert!(retry.log().contains(", retrying in 1s"), "{}", retry.log());
 
-        let config = json!({"retry_join": [nobody, watch.addr()], "retry_interval": "1s"});
-        let agent = Agent::start(program, dir, "retries", &format!("{net}6"), &config);
-        eventually("it joined in the background", || is(&agent, "watch", "alive"));
-        let told = "agent: Join completed. Synced with 1 initial agents";
-        eventually("and told so", || log_of(dir, "retries").contains(told));
+        let config = json!({"retry_join": [nobody, watch.addr], "retry_interval": "1s"});
+        let agent = Peer::configured(kind, "retries", &net.ip(6), &config, dir);
+        eventually("it joined in the background", || agent.sees("watch", "alive"));
+        agent.wait_for_line("agent: Join completed. Synced with 1 initial agents");
     });
 }
 
+// parity: agent-net: encrypt key
+// parity: agent-net: keyring_file load/persist
+// parity: agent-net: encrypt+keyring conflict
 #[test]
 fn keys_and_keyrings_are_loaded_and_kept_in_step() {
     let other_key = "HvY8ubRZMgafUOWvrOadwOckVa1wN3QWAo46FVKbVN8=";
-    for_both(|program, dir, net| {
+    for_both(|kind, dir, net| {
         let ring = dir.join("ring");
         fs::write(&ring, json!([KEY]).to_string()).unwrap();
         let config = json!({"keyring_file": ring});
         // Its peer is of the other kind, with the key in its configuration.
-        let other = kinds().into_iter().find(|(_, other)| other != program).unwrap().1;
         let peer_config = json!({"encrypt_key": KEY});
-        let peer = Agent::start(&other, dir, "peer", &format!("{net}1"), &peer_config);
-        let agent = Agent::start(program, dir, "ring", &format!("{net}2"), &config);
-        assert!(log_of(dir, "ring").contains("agent: Restored keyring with 1 keys from "));
-        assert!(log_of(dir, "ring").contains("Encrypted: true"));
+        let peer = Peer::configured(kind.other(), "peer", &net.ip(1), &peer_config, dir);
+        let agent = Peer::configured(kind, "ring", &net.ip(2), &config, dir);
+        assert!(agent.log().contains("agent: Restored keyring with 1 keys from "));
+        assert!(agent.log().contains("Encrypted: true"));
         agent.join(&peer, false);
-        eventually("they meet", || is(&peer, "ring", "alive"));
-        let plain = Agent::start(program, dir, "plain", &format!("{net}3"), &json!({}));
+        eventually("they meet", || peer.sees("ring", "alive"));
+        let plain = Peer::configured(kind, "plain", &net.ip(3), &json!({}), dir);
         let refused = plain.try_ask(|client| {
-            let addr = peer.addr();
+            let addr = peer.addr.clone();
             async move { client.join(vec![addr], false).await }
         });
         assert!(refused.is_err(), "a plain node does not join: {refused:?}");
@@ -580,54 +457,53 @@ fn keys_and_keyrings_are_loaded_and_kept_in_step() {
         let written = fs::read_to_string(&ring).unwrap();
         assert_eq!(written, format!("[\n  \"{other_key}\",\n  \"{KEY}\"\n]"));
         agent.stop();
-        let agent = Agent::start(program, dir, "ring", &format!("{net}2"), &config);
+        let agent = Peer::configured(kind, "ring", &net.ip(2), &config, dir);
         agent.join(&peer, false);
-        eventually("it is back with the new key", || is(&peer, "ring", "alive"));
+        eventually("it is back with the new key", || peer.sees("ring", "alive"));
 
-        let (ip, ring) = (format!("{net}4"), ring.to_str().unwrap().to_owned());
-        let args = ["-bind", &ip, "-encrypt", KEY, "-keyring-file", &ring];
-        let mut run = Run::start(program, dir, "both", &args);
-        run.ends_with(1, "Encryption key not allowed while using a keyring");
+        let args = ["-encrypt", KEY, "-keyring-file", ring.to_str().unwrap()];
+        let mut both = Launch::new(kind, "both", &net.ip(4)).args(&args).spawn();
+        both.ends_with(1, "Encryption key not allowed while using a keyring");
     });
 }
 
+// parity: agent-net: snapshot recovery
+// parity: agent-net: rejoin after leave
 #[test]
 fn a_snapshot_brings_back_who_was_killed_and_not_who_left() {
-    for_both(|program, dir, net| {
-        let peer = Agent::start(program, dir, "peer", &format!("{net}1"), &json!({}));
+    for_both(|kind, dir, net| {
+        let peer = Peer::configured(kind, "peer", &net.ip(1), &json!({}), dir);
         let snapshot = dir.join("snapshot");
         let ip = format!("{net}2");
         let config = json!({"snapshot_path": snapshot});
-        let agent = Agent::start(program, dir, "snap", &ip, &config);
+        let agent = Peer::configured(kind, "snap", &ip, &config, dir);
         agent.join(&peer, false);
         eventually("the peer is in the snapshot", || {
             // Go writes a line only with one that comes at least 500 ms later.
-            let args = ["event", "-coalesce=false", "tick"];
-            let rpc = format!("{ip}:7373");
-            let _ = Command::new(program).args(args).env("SERF_RPC_ADDR", rpc).output_in_time();
+            agent.cli(&["event", "-coalesce=false", "tick"]);
             fs::read_to_string(&snapshot).unwrap_or_default().contains("alive: peer ")
         });
         drop(agent); // killed
-        let agent = Agent::start(program, dir, "snap", &ip, &config);
-        eventually("it rejoined", || is(&agent, "peer", "alive"));
-        assert!(log_of(dir, "snap").contains("serf: Re-joined to previously known node: peer: "));
+        let mut agent = Peer::configured(kind, "snap", &ip, &config, dir);
+        eventually("it rejoined", || agent.sees("peer", "alive"));
+        assert!(agent.log().contains("serf: Re-joined to previously known node: peer: "));
 
         agent.signal("INT");
         assert_eq!(agent.wait().code(), Some(0));
-        let agent = Agent::start(program, dir, "snap", &ip, &config);
+        let agent = Peer::configured(kind, "snap", &ip, &config, dir);
         thread::sleep(Duration::from_secs(2));
         assert_eq!(agent.members().len(), 1, "it left, and stays alone");
         drop(agent);
 
         // The same with a peer known again, and rejoin_after_leave.
         let config = json!({"snapshot_path": snapshot, "rejoin_after_leave": true});
-        let agent = Agent::start(program, dir, "snap", &ip, &config);
+        let mut agent = Peer::configured(kind, "snap", &ip, &config, dir);
         agent.join(&peer, false);
-        eventually("they met", || is(&agent, "peer", "alive"));
+        eventually("they met", || agent.sees("peer", "alive"));
         agent.signal("INT");
         assert_eq!(agent.wait().code(), Some(0));
-        let agent = Agent::start(program, dir, "snap", &ip, &config);
-        eventually("it rejoined after leaving", || is(&agent, "peer", "alive"));
+        let agent = Peer::configured(kind, "snap", &ip, &config, dir);
+        eventually("it rejoined after leaving", || agent.sees("peer", "alive"));
     });
 }
 
@@ -637,7 +513,7 @@ fn a_snapshot_brings_back_who_was_killed_and_not_who_left() {
 #[test]
 fn an_agent_killed_while_it_writes_its_files_starts_again() {
     const OTHER: &str = "5K9OtfP7efFrNKe5WCQvXvnaXJ5cWP0SvXNxvZ3xLRM=";
-    let (dir, net) = (tempfile::tempdir().expect("a directory"), loopback_net());
+    let (dir, net) = (tempfile::tempdir().expect("a directory"), Net::new());
     let dir = dir.path();
     let file = |name: &str| dir.join(name).to_str().expect("a path in UTF-8").to_owned();
     fs::write(dir.join("keys"), format!("[\"{KEY}\"]")).unwrap();
@@ -647,7 +523,7 @@ fn an_agent_killed_while_it_writes_its_files_starts_again() {
     });
     let mut rounds = 0;
     for round in 0..8_u64 {
-        let agent = Agent::start(serf_binary(), dir, "killed", &format!("{net}1"), &config);
+        let agent = Peer::configured(Kind::Ours, "killed", &net.ip(1), &config, dir);
         let keys = agent.ask(|client| async move { client.list_keys().await }).response;
         let keys = keys.keys.expect("a keyring");
         assert!(keys.contains_key(KEY) && keys.len() <= 2, "round {round}: {keys:?}");
@@ -678,15 +554,16 @@ fn an_agent_killed_while_it_writes_its_files_starts_again() {
     assert!(rounds > 0, "no round of work was done");
 }
 
+// parity: agent-net: reconnect_interval/timeout, tombstone_timeout
 #[test]
 fn failed_and_left_members_are_reaped_after_their_time() {
-    for_both(|program, dir, net| {
+    for_both(|kind, dir, net| {
         let config = json!({
             "reconnect_timeout": "1s", "tombstone_timeout": "1s", "reconnect_interval": "30s",
         });
-        let agent = Agent::start(program, dir, "reaper", &format!("{net}1"), &config);
-        let failing = Agent::start(program, dir, "failing", &format!("{net}2"), &json!({}));
-        let leaving = Agent::start(program, dir, "leaving", &format!("{net}3"), &json!({}));
+        let agent = Peer::configured(kind, "reaper", &net.ip(1), &config, dir);
+        let failing = Peer::configured(kind, "failing", &net.ip(2), &json!({}), dir);
+        let mut leaving = Peer::configured(kind, "leaving", &net.ip(3), &json!({}), dir);
         for other in [&failing, &leaving] {
             other.join(&agent, false);
         }
@@ -703,40 +580,32 @@ fn failed_and_left_members_are_reaped_after_their_time() {
             };
             reaped("failing") && reaped("leaving")
         });
-        assert!(log_of(dir, "reaper").contains("serf: EventMemberReap: failing"));
+        assert!(agent.log().contains("serf: EventMemberReap: failing"));
     });
 }
 
+// parity: agent-config: Flags override files
+// parity: agent-config: protocol selection
+// parity: agent-config: Size limits configurable
 #[test]
 fn flags_profiles_protocols_and_limits_are_gos() {
-    for_both(|program, dir, net| {
-        let ip = format!("{net}1");
+    for_both(|kind, dir, net| {
         fs::write(
             dir.join("file.json"),
             json!({"node_name": "from-file", "query_size_limit": 10}).to_string(),
         )
         .unwrap();
         let file = dir.join("file.json");
-        let rpc = format!("{ip}:7373");
-        let args = ["-bind", &ip, "-rpc-addr", &rpc, "-config-file", file.to_str().unwrap()];
-        let run = Run::start(program, dir, "from-flag", &args);
-        eventually("it runs", || run.text().contains("Serf agent starting"));
-        assert!(run.text().contains("Node name: 'from-flag'"), "a flag beats a file");
-        let ask = |args: &[&str]| {
-            let output =
-                Command::new(program).args(args).env("SERF_RPC_ADDR", &rpc).output_in_time();
-            String::from_utf8_lossy(&output.stdout).into_owned()
-        };
-        let limited = ask(&["query", "load"]);
+        let args = ["-config-file", file.to_str().unwrap()];
+        let agent = Peer::start(kind, "from-flag", &net.ip(1), &args);
+        assert!(agent.log().contains("Node name: 'from-flag'"), "a flag beats a file");
+        let limited = agent.cli(&["query", "load"]).out;
         assert!(limited.contains("query exceeds limit of 10 bytes"), "{limited}");
-        drop(run);
-        let old = ["-bind", &ip, "-rpc-addr", &rpc, "-protocol", "3"];
-        let run = Run::start(program, dir, "old", &old);
-        eventually("it runs", || run.text().contains("Serf agent starting"));
-        let detailed = ask(&["members", "-detailed"]);
+        drop(agent);
+        let old = Peer::start(kind, "old", &net.ip(1), &["-protocol", "3"]);
+        let detailed = old.ok(&["members", "-detailed"]);
         assert!(detailed.contains("Protocol Version: 3"), "{detailed}");
 
-        let other = format!("{net}2");
         for (n, (flags, text)) in [
             (&["-profile", "foo"][..], "Unknown profile: foo"),
             (&["-protocol", "1"], "Protocol version '1' too low. Must be in range: [2, 5]"),
@@ -755,33 +624,29 @@ fn flags_profiles_protocols_and_limits_are_gos() {
         )
         .enumerate()
         {
-            let mut args = vec!["-bind", other.as_str(), "-rpc-addr", "127.0.0.1:0"];
-            args.extend(flags);
-            let mut run = Run::start(program, dir, &format!("bad-{n}"), &args);
-            run.ends_with(1, text);
+            let name = format!("bad-{n}");
+            Launch::new(kind, &name, &net.ip(2)).args(flags).spawn().ends_with(1, text);
         }
     });
 }
 
+// parity: agent-obs: Log levels trace..err
+// parity: agent-obs: Log format
 #[test]
 fn log_lines_have_gos_form_and_levels() {
-    for_both(|program, dir, net| {
-        let (ip, rpc) = (format!("{net}1"), format!("{net}1:7373"));
-        let peer = Agent::start(program, dir, "peer", &format!("{net}2"), &json!({}));
+    for_both(|kind, dir, net| {
+        let peer = Peer::configured(kind, "peer", &net.ip(2), &json!({}), dir);
         for (level, shown, hidden) in
             [("debug", "[DEBUG]", "[TRACE]"), ("info", "[INFO]", "[DEBUG]"), ("err", "", "[INFO]")]
         {
             let name = format!("level-{level}");
-            let join = peer.addr();
-            let args = ["-bind", &ip, "-rpc-addr", &rpc, "-log-level", level, "-join", &join];
-            let run = Run::start(program, dir, &name, &args);
-            eventually("it joined", || is(&peer, &name, "alive"));
-            let args = ["event", "-coalesce=false", "logged"];
-            let sent = Command::new(program).args(args).env("SERF_RPC_ADDR", &rpc).output_in_time();
-            assert!(sent.status.success());
-            eventually("the level shows", || run.text().contains(shown));
+            let args = ["-log-level", level, "-join", &peer.addr];
+            let agent = Peer::start(kind, &name, &net.ip(1), &args);
+            eventually("it joined", || peer.sees(&name, "alive"));
+            agent.ok(&["event", "-coalesce=false", "logged"]);
+            eventually("the level shows", || agent.log().contains(shown));
             thread::sleep(Duration::from_millis(300));
-            let text = run.text();
+            let text = agent.log();
             assert!(!text.contains(hidden), "{level}: {text}");
             let after = text.split("Log data will now stream in as it occurs:\n\n").nth(1);
             for line in after.unwrap_or_default().lines() {
@@ -791,14 +656,14 @@ fn log_lines_have_gos_form_and_levels() {
     });
 }
 
+// parity: agent-net: name conflict resolution
 #[test]
 fn the_minority_of_a_name_conflict_ends_and_can_be_told_to_stay() {
-    for_both(|program, dir, net| {
-        let first = Agent::start(program, dir, "twin", &format!("{net}1"), &json!({}));
+    for_both(|kind, dir, net| {
+        let first = Peer::configured(kind, "twin", &net.ip(1), &json!({}), dir);
         let voters: Vec<_> = [2, 3, 4]
             .map(|n| {
-                let voter =
-                    Agent::start(program, dir, &format!("v{n}"), &format!("{net}{n}"), &json!({}));
+                let voter = Peer::configured(kind, &format!("v{n}"), &net.ip(n), &json!({}), dir);
                 voter.join(&first, false);
                 voter
             })
@@ -808,40 +673,38 @@ fn the_minority_of_a_name_conflict_ends_and_can_be_told_to_stay() {
             let files = dir.join(format!("second-{stays}"));
             fs::create_dir(&files).unwrap();
             let config = json!({"disable_name_resolution": stays});
-            let second = Agent::start(program, &files, "twin", &format!("{net}{n}"), &config);
+            let mut second = Peer::configured(kind, "twin", &net.ip(n), &config, &files);
             // A join may be refused for the conflict that it makes.
             let _ = second.try_ask(|client| {
-                let addr = voters[0].addr();
+                let addr = voters[0].addr.clone();
                 async move { client.join(vec![addr], false).await }
             });
-            eventually("the conflict is told", || {
-                log_of(&files, "twin").to_lowercase().contains("conflict")
-            });
+            eventually("the conflict is told", || second.log().to_lowercase().contains("conflict"));
             if stays {
                 thread::sleep(Duration::from_secs(3));
                 assert_eq!(second.members().len(), 4, "it runs on");
             } else {
                 // Ours tells a service manager that it has failed.
-                let code = i32::from(program == serf_binary());
-                assert_eq!(second.wait().code(), Some(code), "{}", log_of(&files, "twin"));
-                let log = log_of(&files, "twin");
+                let code = i32::from(kind == Kind::Ours);
+                assert_eq!(second.wait().code(), Some(code), "{}", second.log_tail());
+                let log = second.log();
                 assert!(log.contains("minority in name conflict resolution, quit"), "{log}");
                 assert!(log.contains("agent: Serf shutdown detected, quitting"), "{log}");
             }
         }
-        assert!(is(&voters[0], "twin", "alive"));
+        assert!(voters[0].sees("twin", "alive"));
         assert_eq!(first.members().len(), 4);
     });
 }
 
 #[test]
 fn a_service_manager_is_told_ready_reloading_stopping_and_alive() {
-    let (dir, net) = (tempfile::tempdir().unwrap(), loopback_net());
+    let (dir, net) = (tempfile::tempdir().unwrap(), Net::new());
     let path = dir.path().join("notify");
     let server = UnixDatagram::bind(&path).unwrap();
-    server.set_read_timeout(Some(DEADLINE)).unwrap();
-    let mut child = Command::new(serf_binary())
-        .args(["agent", "-node", "told", "-bind", &format!("{net}1")])
+    server.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut child = Command::new(Kind::Ours.program())
+        .args(["agent", "-node", "told", "-bind", &net.ip(1)])
         .args(["-rpc-addr", &format!("{net}1:7373")])
         .env("NOTIFY_SOCKET", &path)
         .env("WATCHDOG_USEC", "400000")
@@ -871,41 +734,39 @@ fn a_service_manager_is_told_ready_reloading_stopping_and_alive() {
     assert_eq!(wait_in_time(&mut child, "agent").code(), Some(0), "{told:?}");
 }
 
+// parity: agent-net: disable-compression
 #[test]
 fn gossip_is_compressed_unless_that_is_disabled() {
-    for_both(|program, dir, net| {
-        for (n, (flags, kind)) in
-            [(&[][..], 9), (&["-disable-compression"], 6)].into_iter().enumerate()
-        {
-            let (bind, rpc) = (format!("{net}{}:7946", n + 1), format!("{net}{}:7373", n + 1));
-            let mut args = vec!["-bind", bind.as_str(), "-rpc-addr", rpc.as_str()];
-            args.extend(flags);
-            let run = Run::start(program, dir, &format!("compress-{n}"), &args);
-            eventually("it runs", || run.text().contains("Serf agent starting"));
+    for_both(|kind, _, net| {
+        for (n, flags, message) in [(1, &[][..], 9), (2, &["-disable-compression"], 6)] {
+            let agent = Peer::start(kind, &format!("compress-{n}"), &net.ip(n), flags);
             // An exchange of states: the answer's first byte is the type of its message.
             let mut half = Vec::new();
             PushPull::encode(false, [].into_iter(), b"", &mut half);
-            let mut stream = TcpStream::connect(&bind).unwrap();
-            stream.set_read_timeout(Some(DEADLINE)).unwrap();
+            let mut stream = TcpStream::connect(&agent.addr).unwrap();
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
             stream.write_all(&half).unwrap();
             let mut first = [0; 1];
             stream.read_exact(&mut first).unwrap();
-            assert_eq!(first[0], kind, "{flags:?}");
+            assert_eq!(first[0], message, "{flags:?}");
         }
     });
 }
 
+// parity: agent-obs: statsd sink
+// parity: agent-obs: statsite sink
+// parity: agent-obs: SIGUSR1 metrics dump
 #[test]
 fn metrics_reach_statsd_statsite_and_the_dump() {
-    for_both(|program, dir, net| {
+    for_both(|kind, dir, net| {
         let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
-        udp.set_read_timeout(Some(DEADLINE)).unwrap();
+        udp.set_read_timeout(Some(PATIENCE)).unwrap();
         let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
         let config = json!({
             "statsd_addr": udp.local_addr().unwrap().to_string(),
             "statsite_addr": tcp.local_addr().unwrap().to_string(),
         });
-        let agent = Agent::start(program, dir, "measured", &format!("{net}1"), &config);
+        let agent = Peer::configured(kind, "measured", &net.ip(1), &config, dir);
         let expected = "serf-agent.agent.ipc.command:1.000000|c\n";
         let (mut text, mut buf) = (String::new(), [0; 2048]);
         while !text.contains(expected) {
@@ -918,7 +779,7 @@ fn metrics_reach_statsd_statsite_and_the_dump() {
         let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
         let gauge = format!("serf-agent.{}.", host.trim_end());
         let (mut stream, _) = tcp.accept().unwrap();
-        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut text = String::new();
         while !(text.contains(expected) && text.contains(&gauge)) {
             agent.members();
@@ -933,7 +794,7 @@ fn metrics_reach_statsd_statsite_and_the_dump() {
         let dumped = || {
             agent.signal("USR1");
             thread::sleep(Duration::from_millis(500));
-            let log = log_of(dir, "measured");
+            let log = agent.log();
             let wanted = "[C] 'serf-agent.agent.ipc.command': Count: ";
             log.lines().find(|line| line.contains(wanted)).map(str::to_owned)
         };

@@ -3,35 +3,29 @@
 //! Multicast needs a network that is nobody else's: the tests run this program again in a network
 //! namespace of its own, and say so where the system gives none.
 
-use std::{
-    net::UdpSocket,
-    path::Path,
-    process::Command,
-    thread::sleep,
-    time::{Duration, Instant},
-};
+use std::{net::UdpSocket, process::Command, time::Duration};
 
 use compat_tests::{
-    agents::{Agent, serf_binary},
     alone::test_name,
-    go::go_serf_binary,
-    process::{BUILD, InTime as _, not_run},
+    peer::Peer,
+    process::{BOTH, InTime as _, Kind, not_run},
+    wait::{BUILD, eventually},
 };
 use serde_json::{Value, json};
 
-const STEP: Duration = Duration::from_millis(20);
 const DEADLINE: Duration = Duration::from_secs(60);
 
+// parity: agent-net: mDNS discover
 #[test]
 fn agents_of_both_sides_find_each_other_by_multicast() {
     // Built outside: the namespace has no network to build with.
-    let (_, _) = (serf_binary(), go_serf_binary());
+    let _ = BOTH.map(Kind::program);
     run_in_namespace("inside_agents_find_each_other");
 }
 
 #[test]
 fn multicast_answers_equal_those_of_go() {
-    let (_, _) = (serf_binary(), go_serf_binary());
+    let _ = BOTH.map(Kind::program);
     run_in_namespace("inside_answers_equal");
 }
 
@@ -39,29 +33,25 @@ fn multicast_answers_equal_those_of_go() {
 #[ignore = "needs a namespace; started by the test above"]
 fn inside_agents_find_each_other() {
     let dir = tempfile::tempdir().unwrap();
-    let start = |program: &Path, name: &str, ip: &str, cluster: &str| {
-        Agent::start(program, dir.path(), name, ip, &discover(cluster))
+    let start = |kind: Kind, name: &str, ip: &str, cluster: &str| {
+        Peer::configured(kind, name, ip, &discover(cluster), dir.path())
     };
     // Each side once as the one that was there first, and a cluster that is not to be found.
-    let go = start(&go_serf_binary(), "go", "127.0.0.2", "blue");
-    let ours = start(serf_binary(), "ours", "127.0.0.3", "blue");
-    let other = start(serf_binary(), "other", "127.0.0.4", "green");
-    let late = start(&go_serf_binary(), "late", "127.0.0.5", "green");
+    let go = start(Kind::Go, "go", "127.0.0.2", "blue");
+    let ours = start(Kind::Ours, "ours", "127.0.0.3", "blue");
+    let other = start(Kind::Ours, "other", "127.0.0.4", "green");
+    let late = start(Kind::Go, "late", "127.0.0.5", "green");
     let blue = [("go", "alive"), ("ours", "alive")];
     let green = [("late", "alive"), ("other", "alive")];
-    let same = |agent: &Agent, wanted: &[(&str, &str)]| {
-        let deadline = Instant::now() + DEADLINE;
-        loop {
-            let members = agent.members();
-            let members: Vec<_> =
-                members.iter().map(|(name, status)| (name.as_str(), status.as_str())).collect();
-            if members == wanted {
-                return;
-            }
-            let late = Instant::now() > deadline;
-            assert!(!late, "{}: {members:?}\n{}", agent.name(), agent.log_tail());
-            sleep(STEP);
-        }
+    let same = |agent: &Peer, wanted: &[(&str, &str)]| {
+        let wanted: Vec<_> = wanted
+            .iter()
+            .map(|(name, status)| ((*name).to_owned(), (*status).to_owned()))
+            .collect();
+        eventually(&agent.name, || match agent.members() {
+            members if members == wanted => Vec::new(),
+            members => vec![format!("{members:?}"), agent.log_tail()],
+        });
     };
     same(&ours, &blue);
     same(&go, &blue);
@@ -73,9 +63,9 @@ fn inside_agents_find_each_other() {
 #[test]
 #[ignore = "needs a namespace; started by the test above"]
 fn inside_answers_equal() {
-    let answers = |program: &Path| {
+    let answers = |kind: Kind| {
         let dir = tempfile::tempdir().unwrap();
-        let _agent = Agent::start(program, dir.path(), "n.1", "127.0.0.2", &discover("blue"));
+        let _agent = Peer::configured(kind, "n.1", "127.0.0.2", &discover("blue"), dir.path());
         let instance = "n.1._serf_blue._tcp.local";
         let service = "_serf_blue._tcp.local";
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
@@ -100,9 +90,9 @@ fn inside_answers_equal() {
         ];
         asked.map(|(name, kind, class)| (format!("{name} {kind} {class}"), ask(name, kind, class)))
     };
-    let go = answers(&go_serf_binary());
+    let go = answers(Kind::Go);
     assert!(go[0].1.is_some(), "Go's agent does not answer");
-    for (go, ours) in go.into_iter().zip(answers(serf_binary())) {
+    for (go, ours) in go.into_iter().zip(answers(Kind::Ours)) {
         assert_eq!(go, ours);
     }
 }

@@ -16,8 +16,10 @@ use std::{
 };
 
 use compat_tests::{
-    agents::loopback_net,
-    process::{AgentProcess, InTime as _, Kind, PATIENCE, Process, poll},
+    net::Net,
+    peer::Peer,
+    process::{InTime as _, Kind, Process},
+    wait::{PATIENCE, poll},
 };
 
 /// A command line, and whether it ends at SIGINT by itself: the others die of it, or ignore it
@@ -36,11 +38,12 @@ const COMMANDS: &[(&str, bool)] = &[
     ("force-leave nobody", false),
 ];
 
+// parity: cli: Signals, closed output and closed connections at any moment
 #[test]
 fn commands_end_well_at_any_moment() {
     let mut random = Random::start();
-    let ip = format!("{}1", loopback_net());
-    let agent = AgentProcess::start(Kind::Ours, &ip, "m", &["-log-level", "debug"]);
+    let ip = Net::new().ip(1);
+    let agent = Peer::start(Kind::Ours, "m", &ip, &["-log-level", "debug"]);
     let proxy = Proxy::start(&agent.rpc);
     let busy = Busy::start(&agent);
     let hits: Vec<Hit> = COMMANDS
@@ -62,10 +65,11 @@ fn commands_end_well_at_any_moment() {
     assert_eq!(agent.cli(&["members"]).code, Some(0), "{}", agent.log());
 }
 
+// parity: cli: Signals, closed output and closed connections at any moment
 #[test]
 fn agents_end_well_at_any_moment() {
     let mut random = Random::start();
-    let net = loopback_net();
+    let net = Net::new();
     let hits: Vec<_> = (0..ROUNDS).map(|_| (random.below(4), random.below(150))).collect();
     let next = AtomicU64::new(0);
     thread::scope(|scope| {
@@ -85,8 +89,8 @@ fn agents_end_well_at_any_moment() {
 
 #[test]
 fn a_monitor_ends_when_nobody_reads_it() {
-    let ip = format!("{}1", loopback_net());
-    let agent = AgentProcess::start(Kind::Ours, &ip, "m", &[]);
+    let ip = Net::new().ip(1);
+    let agent = Peer::start(Kind::Ours, "m", &ip, &[]);
     for kind in [Kind::Go, Kind::Ours] {
         let busy = Busy::start(&agent);
         let mut command = Command::new(kind.program());
@@ -100,8 +104,8 @@ fn a_monitor_ends_when_nobody_reads_it() {
 /// A terminal that was stopped (Ctrl-S) takes no output: the command is in the middle of a line.
 #[test]
 fn ctrl_c_ends_a_monitor_whose_output_is_not_taken() {
-    let ip = format!("{}1", loopback_net());
-    let agent = AgentProcess::start(Kind::Ours, &ip, "m", &[]);
+    let ip = Net::new().ip(1);
+    let agent = Peer::start(Kind::Ours, "m", &ip, &[]);
     let mut command = Command::new(Kind::Ours.program());
     command.args(["monitor", "-rpc-addr", &agent.rpc]).stdout(std::process::Stdio::piped());
     let mut child = command.spawn().unwrap();
@@ -235,7 +239,7 @@ struct Busy {
 }
 
 impl Busy {
-    fn start(agent: &AgentProcess) -> Self {
+    fn start(agent: &Peer) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let (rpc, stopped) = (agent.rpc.clone(), Arc::clone(&stop));
         let thread = thread::spawn(move || {

@@ -13,21 +13,24 @@ use std::{
 };
 
 use compat_tests::{
-    agents::serf_binary,
-    process::{BOTH, InTime as _, Kind, PATIENCE, not_run, signal},
-    rpc::{Agent, Client, Net, Value, request, wait},
+    net::Net,
+    peer::{Launch, Peer},
+    process::{BOTH, InTime as _, Kind, not_run, signal},
+    rpc::{Client, Value, request},
+    wait::{PATIENCE, eventually},
 };
 use tempfile::TempDir;
 
 /// Goal: whatever is wrong with a request, the answer and whether the connection goes on are Go's;
 /// ours differs only where Go uses a header twice or runs out of bounds. Method: each malformed
 /// input is sent to both programs, with a request behind it and the end of what we send.
+// parity: rpc: Malformed input
 #[test]
 fn malformed_input_gets_the_reaction_that_go_has() {
     let dir = tempfile::tempdir().unwrap();
     let [go, ours] = BOTH.map(|program| {
         let net = Net::new();
-        (net, Agent::start(program, "a", &net.ip(2), &["-tag", "role=web"], dir.path()))
+        (net, Peer::start_in(program, "a", &net.ip(2), &["-tag", "role=web"], dir.path()))
     });
     let mut different = Vec::new();
     for case in cases() {
@@ -73,7 +76,7 @@ impl Case {
         Self { differs: true, ours, ..self }
     }
 
-    fn reaction(&self, net: Net, agent: &Agent) -> Vec<Value> {
+    fn reaction(&self, net: Net, agent: &Peer) -> Vec<Value> {
         let mut client =
             if self.handshake { Client::ready(&agent.rpc) } else { Client::connect(&agent.rpc) };
         let mut bytes = self.bytes.clone();
@@ -365,16 +368,17 @@ fn end_by(mut client: Client, bytes: usize) {
     client.until_closed();
 }
 
-fn with_token(net: Net, dir: &TempDir) -> Agent {
+fn with_token(net: Net, dir: &TempDir) -> Peer {
     fs::write(dir.path().join("a.json"), r#"{"rpc_auth": "a long token"}"#).unwrap();
-    Agent::start(Kind::Ours, "a", &net.ip(2), &["-config-file", "a.json"], dir.path())
+    Peer::start_in(Kind::Ours, "a", &net.ip(2), &["-config-file", "a.json"], dir.path())
 }
 
 /// Goal: requests sent together are answered in their order; others need not wait for them.
+// parity: rpc: Pipelining and interleaving
 #[test]
 fn pipelined_requests_are_answered_in_order_and_clients_do_not_wait_for_each_other() {
     let (net, dir) = (Net::new(), tempfile::tempdir().unwrap());
-    let agent = Agent::start(Kind::Ours, "a", &net.ip(2), &[], dir.path());
+    let agent = Peer::start_in(Kind::Ours, "a", &net.ip(2), &[], dir.path());
     let mut client = Client::ready(&agent.rpc);
     let all: Vec<_> = (0..3000).flat_map(|seq| request("get-coordinate", seq, node())).collect();
     let mut writer = client.socket().try_clone().unwrap();
@@ -421,7 +425,7 @@ fn pipelined_requests_are_answered_in_order_and_clients_do_not_wait_for_each_oth
 fn events_in_one_write_are_all_sent_and_answered_in_order() {
     const EVENTS: u64 = 400;
     let (net, dir) = (Net::new(), tempfile::tempdir().unwrap());
-    let agent = Agent::start(Kind::Ours, "a", &net.ip(2), &[], dir.path());
+    let agent = Peer::start_in(Kind::Ours, "a", &net.ip(2), &[], dir.path());
     let mut watcher = Client::ready(&agent.rpc);
     watcher.call("stream", 1, Some(Value::map([("Type", "user".into())])));
     let mut client = Client::ready(&agent.rpc);
@@ -471,10 +475,11 @@ fn node() -> Option<Value> {
 
 /// Goal: a client that stops reading loses records, which the log tells; nobody else does, and the
 /// agent answers as before. When it reads again it gets what is left, and no record is cut.
+// parity: rpc-stream: slow consumer
 #[test]
 fn a_client_that_stops_reading_loses_records_and_nobody_else_does() {
     let (net, dir) = (Net::new(), tempfile::tempdir().unwrap());
-    let agent = Agent::start(Kind::Ours, "a", &net.ip(2), &[], dir.path());
+    let agent = Peer::start_in(Kind::Ours, "a", &net.ip(2), &[], dir.path());
     let user = || Some(Value::map([("Type", "user".into())]));
     let mut slow = Client::ready(&agent.rpc);
     for seq in 0..STREAMS {
@@ -495,7 +500,7 @@ fn a_client_that_stops_reading_loses_records_and_nobody_else_does() {
         assert_eq!(fast.record()[1].number("LTime"), 1 + sent, "the fast client loses records");
         sent += 1;
     };
-    wait("nothing is lost", || {
+    eventually("nothing is lost", || {
         (0..50).for_each(|_| send(&mut sender));
         told("[WARN] agent.ipc: Dropping event to ipc.client: 127.").len() as u64 >= STREAMS
     });
@@ -505,7 +510,7 @@ fn a_client_that_stops_reading_loses_records_and_nobody_else_does() {
     slow.request("members", 2, None);
     let mut left = STREAMS;
     // Each stream is told of the last event, once it has room.
-    wait("the slow client is not told what it lost", || {
+    eventually("the slow client is not told what it lost", || {
         drain(&mut slow, &mut got);
         left = STREAMS - told("[WARN] agent.ipc: Dropped ").len() as u64;
         left == 0
@@ -528,7 +533,7 @@ fn a_client_that_stops_reading_loses_records_and_nobody_else_does() {
 #[test]
 fn a_monitor_that_does_not_read_loses_lines_and_holds_nobody_up() {
     let (net, dir) = (Net::new(), tempfile::tempdir().unwrap());
-    let agent = Agent::start(Kind::Ours, "a", &net.ip(2), &["-log-level", "debug"], dir.path());
+    let agent = Peer::start_in(Kind::Ours, "a", &net.ip(2), &["-log-level", "debug"], dir.path());
     let mut slow = Client::ready(&agent.rpc);
     let level = || Some(Value::map([("LogLevel", "debug".into())]));
     assert_eq!(slow.call("monitor", 7, level()), answer(7, ""));
@@ -536,7 +541,7 @@ fn a_monitor_that_does_not_read_loses_lines_and_holds_nobody_up() {
     let mut seq = 100;
     let mut longest = Duration::ZERO;
     let told = |text: &str| agent.printed().iter().any(|line| line.contains(text));
-    wait("no line is lost", || {
+    eventually("no line is lost", || {
         // Each is a line of the log, or more.
         for _ in 0..200 {
             seq += 1;
@@ -586,10 +591,8 @@ fn a_unix_socket_serves_its_owner_alone() {
     let (net, dir) = (Net::new(), tempfile::tempdir().unwrap());
     let path = dir.path().join("rpc.sock");
     let addr = format!("unix:{}", path.display());
-    let (bind, args) = (net.ip(2), ["-node", "a", "-rpc-addr", &addr, "-bind"]);
-    let args = [&args[..], &[&bind]].concat();
-    let mut agent = Agent::spawn(Kind::Ours, &args, &addr, dir.path());
-    agent.wait_for_line("Serf agent running!");
+    let launch = Launch::new(Kind::Ours, "a", &net.ip(2)).rpc(&addr);
+    let agent = launch.clone().start();
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     let mut stream = UnixStream::connect(&path).unwrap();
     let hello = request("handshake", 1, Some(Value::map([("Version", 1.into())])));
@@ -602,30 +605,29 @@ fn a_unix_socket_serves_its_owner_alone() {
         command.args(["members", "-rpc-addr", &addr]);
         command
     };
-    assert!(members(serf_binary()).output_in_time().status.success());
+    assert!(members(Kind::Ours.program()).output_in_time().status.success());
     refuse_others(&agent, dir.path(), &path, members);
     // One that was killed leaves its socket behind, and the next one takes its place.
     drop(agent);
     assert!(path.exists());
-    agent = Agent::spawn(Kind::Ours, &args, &addr, dir.path());
-    agent.wait_for_line("Serf agent running!");
-    assert!(members(serf_binary()).output_in_time().status.success());
-    let second = Agent::spawn(Kind::Ours, &args, &addr, dir.path());
+    let mut agent = launch.clone().start();
+    assert!(members(Kind::Ours.program()).output_in_time().status.success());
+    let second = launch.spawn();
     second.wait_for_line("ddress already in use");
-    assert!(members(serf_binary()).output_in_time().status.success());
+    assert!(members(Kind::Ours.program()).output_in_time().status.success());
     signal(agent.pid(), "INT");
-    assert_eq!(agent.wait_for_end(), Some(0));
+    assert_eq!(agent.wait().code(), Some(0));
     assert!(!path.exists());
 }
 
 /// Only root can be somebody else.
-fn refuse_others(agent: &Agent, dir: &Path, path: &Path, members: impl Fn(&Path) -> Command) {
+fn refuse_others(agent: &Peer, dir: &Path, path: &Path, members: impl Fn(&Path) -> Command) {
     if Command::new("id").arg("-u").output_in_time().stdout != b"0\n" {
         return not_run("as another user: this is not root");
     }
     // The files let anybody in, so that only the agent says no.
     let program = dir.join("serf");
-    fs::copy(serf_binary(), &program).unwrap();
+    fs::copy(Kind::Ours.program(), &program).unwrap();
     for (path, mode) in [(dir, 0o755), (path, 0o666), (&program, 0o755)] {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     }
@@ -638,13 +640,12 @@ fn refuse_others(agent: &Agent, dir: &Path, path: &Path, members: impl Fn(&Path)
 #[test]
 fn an_agent_without_rpc_is_a_member_as_any_other() {
     let (net, dir) = (Net::new(), tempfile::tempdir().unwrap());
-    let a = Agent::start(Kind::Go, "a", &net.ip(2), &[], dir.path());
-    let (bind, join) = (net.ip(3), net.ip(2));
-    let args = ["-node", "b", "-bind", &bind, "-rpc-addr", "off", "-join", &join];
-    let b = Agent::spawn(Kind::Ours, &args, "off", dir.path());
+    let a = Peer::start_in(Kind::Go, "a", &net.ip(2), &[], dir.path());
+    let join = ["-join", &a.addr];
+    let b = Launch::new(Kind::Ours, "b", &net.ip(3)).rpc("off").args(&join).start();
     a.wait_for_members(2);
     b.wait_for_line("RPC addr: 'off'");
-    assert!(std::net::TcpStream::connect((bind.as_str(), 7373)).is_err());
+    assert!(std::net::TcpStream::connect((net.ip(3), 7373)).is_err());
 }
 
 /// Goal: who asks an agent to leave and goes away has still asked it; who stays hears that it is
@@ -654,7 +655,7 @@ fn a_leave_is_finished_and_told() {
     let dir = tempfile::tempdir().unwrap();
     for stays in [false, true] {
         let net = Net::new();
-        let mut agent = Agent::start(Kind::Ours, "a", &net.ip(2), &[], dir.path());
+        let mut agent = Peer::start_in(Kind::Ours, "a", &net.ip(2), &[], dir.path());
         let mut client = Client::ready(&agent.rpc);
         client.request("stream", 2, Some(Value::map([("Type", "*".into())])));
         client.request("leave", 3, None);
@@ -663,6 +664,6 @@ fn a_leave_is_finished_and_told() {
             assert!(all.contains(&answer(3, "")), "{all:?}");
         }
         drop(client);
-        assert_eq!(agent.wait_for_end(), Some(0));
+        assert_eq!(agent.wait().code(), Some(0));
     }
 }

@@ -10,8 +10,11 @@ use std::{
 };
 
 use compat_tests::{
+    net::Net,
+    peer::Peer,
     process::{BOTH, Kind},
-    rpc::{Agent, Client, Net, Value, wait},
+    rpc::{Client, Value},
+    wait::eventually,
 };
 use tempfile::TempDir;
 
@@ -20,6 +23,12 @@ use tempfile::TempDir;
 /// handlers gets the recorded requests in their order. Addresses, times, counts of the machine and
 /// the order of free maps are made equal first. Go's program is asked as well, so that the method
 /// itself is tried.
+// parity: rpc: handshake version gate
+// parity: rpc: handshake required
+// parity: rpc: auth
+// parity: rpc: install/use/remove/list-keys
+// parity: rpc: get-coordinate
+// parity: rpc: Error constants
 #[test]
 fn recorded_requests_get_the_recorded_answers() {
     let vectors = vectors();
@@ -36,14 +45,14 @@ fn replay_plain(program: Kind, vectors: &[Vector]) {
     let (net, dir) = (Net::new(), scripts());
     let tags = ["-tag", "role=web", "-tag", "my-tag.x=1", "-tag", "a=1", "-tag", "b=2"];
     let handlers = ["-event-handler", "./h.sh", "-event-handler", "query:load=./q.sh"];
-    let a = Agent::start(program, "a", &net.ip(2), &[&tags[..], &handlers].concat(), dir.path());
+    let a = Peer::start_in(program, "a", &net.ip(2), &[&tags[..], &handlers].concat(), dir.path());
     let first = net.ip(2);
     let more = |args: &[&'static str]| [&["-join", &first], args].concat();
     let with_tag = more(&["-tag", "role=db", "-event-handler", "query:load=./q.sh"]);
-    let b = Agent::start(program, "b", &net.ip(3), &with_tag, dir.path());
-    let c = Agent::start(program, "c", &net.ip(4), &more(&[]), dir.path());
+    let b = Peer::start_in(program, "b", &net.ip(3), &with_tag, dir.path());
+    let c = Peer::start_in(program, "c", &net.ip(4), &more(&[]), dir.path());
     [&a, &b, &c].into_iter().for_each(|agent| agent.wait_for_members(3));
-    wait("no coordinate of b", || {
+    eventually("no coordinate of b", || {
         let mut client = Client::ready(&a.rpc);
         client.call("get-coordinate", 2, Some(Value::map([("Node", "b".into())])));
         client.next().unwrap().get("Ok") == Some(&true.into())
@@ -80,10 +89,10 @@ fn replay_encrypted(program: Kind, vectors: &[Vector]) {
     let secret = ["-encrypt", "4uAsdvxGc5Qdd0SokOHxxZB7AHgVK0OEzdx5SBwBObw="];
     fs::write(dir.path().join("auth.json"), r#"{"rpc_auth": "s3cret"}"#).unwrap();
     let d = [&secret[..], &["-config-file", "auth.json"]].concat();
-    let d = Agent::start(program, "d", &net.ip(51), &d, dir.path());
+    let d = Peer::start_in(program, "d", &net.ip(51), &d, dir.path());
     let first = net.ip(51);
     let e = [&secret[..], &["-join", &first]].concat();
-    let e = Agent::start(program, "e", &net.ip(52), &e, dir.path());
+    let e = Peer::start_in(program, "e", &net.ip(52), &e, dir.path());
     e.wait_for_members(2);
     let mut client = Client::ready(&d.rpc);
     let mut replay = Replay { program, net, agent: &d };
@@ -100,6 +109,15 @@ fn replay_encrypted(program: Kind, vectors: &[Vector]) {
 /// Goal: every command and every stream gives what Go's gives. Method: the same session is held
 /// with a cluster of each program; the answers, and each stream's records in their order, are
 /// equal. What was recorded of streams long ago is among them.
+// parity: rpc: event, force-leave(+prune), join, tags, leave
+// parity: rpc: members, members-filtered
+// parity: rpc: stats
+// parity: rpc-stream: stream member events
+// parity: rpc-stream: stream user events
+// parity: rpc-stream: stream query + respond
+// parity: rpc-stream: filters and multiple streams
+// parity: rpc-stream: query records ack/response/done
+// parity: rpc-stream: stop
 #[test]
 fn one_session_with_both_programs_gives_equal_replies_and_records() {
     let [go, ours] = thread::scope(|scope| {
@@ -142,10 +160,10 @@ const RECORDED: &[&str] = &[
 
 fn session(program: Kind) -> Vec<(String, Vec<Vec<Value>>)> {
     let (net, dir) = (Net::new(), scripts());
-    let a = Agent::start(program, "a", &net.ip(2), &["-tag", "role=web"], dir.path());
+    let a = Peer::start_in(program, "a", &net.ip(2), &["-tag", "role=web"], dir.path());
     let join = net.ip(2);
     let join = ["-join", &join];
-    let b = Agent::start(program, "b", &net.ip(3), &join, dir.path());
+    let b = Peer::start_in(program, "b", &net.ip(3), &join, dir.path());
     [&a, &b].into_iter().for_each(|agent| agent.wait_for_members(2));
     let mut talk = Talk::new(program, net, &a);
     let mut other = Talk::new(program, net, &b);
@@ -155,7 +173,7 @@ fn session(program: Kind) -> Vec<(String, Vec<Vec<Value>>)> {
         scope.spawn(|| member_events(&mut of_members, &join, dir.path(), program));
         streams(&mut talk, &mut other);
     });
-    wait("r2 is not forgotten", || {
+    eventually("r2 is not forgotten", || {
         let mut client = Client::ready(&a.rpc);
         client.call("members", 2, None);
         !format!("{:?}", client.next()).contains("r2")
@@ -174,7 +192,7 @@ fn member_events(talk: &mut Talk, join: &[&str], dir: &Path, program: Kind) {
     talk.told.clear();
     let filter = "member-join,member-failed,member-leave,member-reap";
     talk.ask("stream", 50, Some(Value::map([("Type", filter.into())])));
-    let r2 = Agent::start(program, "r2", &talk.net.ip(61), join, dir);
+    let r2 = Peer::start_in(program, "r2", &talk.net.ip(61), join, dir);
     talk.records("a member joins", 50, 1);
     drop(r2);
     talk.records("a member fails", 50, 1);
@@ -423,7 +441,7 @@ impl Drop for Talk {
 }
 
 impl Talk {
-    fn new(program: Kind, net: Net, agent: &Agent) -> Self {
+    fn new(program: Kind, net: Net, agent: &Peer) -> Self {
         Self {
             program,
             net,
@@ -596,7 +614,7 @@ fn exchanges(vectors: &[Vector], source: &str) -> Vec<Exchange> {
 struct Replay<'a> {
     program: Kind,
     net: Net,
-    agent: &'a Agent,
+    agent: &'a Peer,
 }
 
 impl Replay<'_> {

@@ -10,10 +10,13 @@ use std::{
 };
 
 use compat_tests::{
-    process::{BOTH, BUILD, InTime as _, Kind, not_run},
-    rpc::{Agent, Net},
+    net::Net,
+    peer::Peer,
+    process::{BOTH, InTime as _, Kind, not_run},
+    wait::BUILD,
 };
 
+// parity: rpc-stream: third-party clients
 #[test]
 fn serfio_gets_from_us_what_it_gets_from_go() {
     let Some(cache) = python() else { return };
@@ -51,7 +54,7 @@ fn run(program: Kind, interpreter: &Path, script: &Path, cache: &Path) -> Vec<St
     let (net, dir) = (Net::new(), tempfile::tempdir().unwrap());
     fs::write(dir.path().join("a.json"), r#"{"rpc_auth": "s3cret"}"#).unwrap();
     let args = ["-config-file", "a.json", "-tag", "role=web"];
-    let agent = Agent::start(program, "a", &net.ip(2), &args, dir.path());
+    let agent = Peer::start_in(program, "a", &net.ip(2), &args, dir.path());
     let (host, port) = agent.rpc.split_once(':').unwrap();
     let output = Command::new("timeout")
         .arg("60")

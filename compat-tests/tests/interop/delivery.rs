@@ -4,7 +4,10 @@
 
 use std::{thread, time::Duration};
 
-use compat_tests::node::{Node, Start, all_see};
+use compat_tests::{
+    node::{Node, Start, all_see},
+    process::{BOTH, Kind},
+};
 
 const EVENTS: usize = 300;
 const NODES: usize = 6;
@@ -13,9 +16,9 @@ const NODES: usize = 6;
 #[ignore = "a measurement of a minute; nothing that a busy machine should judge"]
 fn share_of_events_that_arrive_with_the_local_profile() {
     let clusters = [
-        ("Go", [true; NODES]),
-        ("Rust", [false; NODES]),
-        ("mixed", [true, false, true, false, true, false]),
+        ("Go", [Kind::Go; NODES]),
+        ("Rust", [Kind::Ours; NODES]),
+        ("mixed", std::array::from_fn(|at| BOTH[at % 2])),
     ];
     let threads: Vec<_> = clusters
         .into_iter()
@@ -32,14 +35,14 @@ fn share_of_events_that_arrive_with_the_local_profile() {
 }
 
 /// How many events reached others, and how many of them twice.
-fn share(label: &str, kinds: [bool; NODES]) -> (usize, usize) {
+fn share(label: &str, kinds: [Kind; NODES]) -> (usize, usize) {
     let nodes: Vec<Node> = kinds
         .into_iter()
         .enumerate()
-        .map(|(n, go)| {
+        .map(|(n, kind)| {
             let name = format!("n{n}");
             let label = format!("delivery-{label}");
-            Node::start(go, &Start { name, label, retransmit_mult: Some(2), ..Start::default() })
+            Node::start(kind, &Start { name, label, retransmit_mult: Some(2), ..Start::default() })
         })
         .collect();
     for other in &nodes[1..] {

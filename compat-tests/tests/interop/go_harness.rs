@@ -4,7 +4,7 @@ use std::{process::Command, time::Duration};
 
 use compat_tests::{
     go::{self, GoFeed, GoPeer},
-    process::InTime as _,
+    process::{InTime as _, Kind},
 };
 use serde_json::json;
 
@@ -92,7 +92,7 @@ fn golden_vectors_are_what_go_makes_now() {
 
 #[test]
 fn the_real_serf_is_built() {
-    let output = Command::new(go::go_serf_binary()).arg("version").output_in_time();
+    let output = Command::new(Kind::Go.program()).arg("version").output_in_time();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(text.contains("Agent Protocol: 5"), "{text}");
 }

@@ -15,7 +15,8 @@ use compat_tests::{
     bare::{Roles, bare_scenarios},
     go,
     matrix::{OURS, Program, scenarios},
-    process::{BUILD, InTime as _},
+    process::InTime as _,
+    wait::BUILD,
 };
 
 /// The newest Go and the oldest codec generation. All versions: scripts/interop.

@@ -22,18 +22,20 @@ use std::{
 };
 
 use compat_tests::{
-    agents::{Agent, loopback_net, serf_binary},
     alone::one_at_a_time,
-    go::{base64, go_serf_binary},
-    node::{eventually, eventually_within},
+    go::base64,
+    net::Net,
+    peer::Peer,
+    process::{BOTH, Kind},
+    wait::{eventually, eventually_within},
 };
 use ruserf::client::KeyResult;
 use serde_json::{Value, json};
 
 #[test]
 fn rolling_upgrade_of_nine_agents_is_not_noticed() {
-    // First, for it may have to be built.
-    let (ours, go) = (serf_binary(), go_serf_binary());
+    // First, for they may have to be built.
+    let _ = BOTH.map(Kind::program);
     let _alone = one_at_a_time();
     let dir = tempfile::tempdir().expect("a directory");
     let (old_key, new_key) = (base64([1; 32]), base64([2; 32]));
@@ -45,12 +47,12 @@ fn rolling_upgrade_of_nine_agents_is_not_noticed() {
         // Also when an assertion fails: the threads must end for the scope to end.
         let stop = SetOnDrop(&done);
         for at in 0..NODES {
-            cluster.replace(at, ours);
+            cluster.replace(at, Kind::Ours);
             if at == NODES / 2 {
                 cluster.rotate(&old_key, &new_key);
             }
         }
-        cluster.replace(3, &go);
+        cluster.replace(3, Kind::Go);
         drop(stop);
         flow.join().expect("the flow of events");
         watch.join().expect("the watch");
@@ -66,7 +68,7 @@ fn rolling_upgrade_of_nine_agents_is_not_noticed() {
 
 struct Cluster<'a> {
     dir: &'a Path,
-    net: String,
+    net: Net,
     slots: Vec<Mutex<Slot>>,
     sent: Mutex<Vec<Sent>>,
     wrong: Mutex<BTreeSet<String>>,
@@ -74,7 +76,7 @@ struct Cluster<'a> {
 
 struct Slot {
     /// Absent while the node is being replaced.
-    agent: Option<Agent>,
+    agent: Option<Peer>,
     /// Sends events and is watched.
     settled: bool,
     /// Must have all events since.
@@ -90,7 +92,7 @@ struct Sent {
 
 impl<'a> Cluster<'a> {
     fn start(dir: &'a Path, key: &str) -> Self {
-        let net = loopback_net();
+        let net = Net::new();
         let mut slots = Vec::new();
         for at in 0..NODES {
             let ring = dir.join(format!("{}.ring", name(at)));
@@ -104,8 +106,7 @@ impl<'a> Cluster<'a> {
         }
         let (sent, wrong) = (Mutex::default(), Mutex::default());
         let cluster = Self { dir, net, slots, sent, wrong };
-        let go = go_serf_binary();
-        let agents: Vec<_> = (0..NODES).map(|at| cluster.start_agent(at, &go)).collect();
+        let agents: Vec<_> = (0..NODES).map(|at| cluster.start_agent(at, Kind::Go)).collect();
         // The second round tells everybody of those that joined later; gossip alone can lose one.
         for _ in 0..2 {
             for agent in &agents[1..] {
@@ -113,7 +114,11 @@ impl<'a> Cluster<'a> {
             }
         }
         eventually("the Go agents find each other", || {
-            agents.iter().filter(|a| a.members() != all_alive()).map(Agent::log_tail).collect()
+            agents
+                .iter()
+                .filter(|a| a.members() != all_alive())
+                .map(Peer::log_tail)
+                .collect::<Vec<_>>()
         });
         for (slot, agent) in cluster.slots.iter().zip(agents) {
             let mut slot = slot.lock().expect("no panic yet");
@@ -124,19 +129,19 @@ impl<'a> Cluster<'a> {
         cluster
     }
 
-    fn start_agent(&self, at: usize, program: &Path) -> Agent {
+    fn start_agent(&self, at: usize, kind: Kind) -> Peer {
         let name = name(at);
         let config = json!({
             "profile": "lan", "tags": {"role": name},
             "snapshot_path": self.dir.join(format!("{name}.snapshot")),
             "keyring_file": self.dir.join(format!("{name}.ring")),
         });
-        Agent::start(program, self.dir, &name, &format!("{}{}", self.net, at + 1), &config)
+        Peer::configured(kind, &name, &self.net.ip(at as u8 + 1), &config, self.dir)
     }
 
     /// As an operator does it: stop without leaving, start the other program, wait until it is
     /// back.
-    fn replace(&self, at: usize, program: &Path) {
+    fn replace(&self, at: usize, kind: Kind) {
         self.share_events(at);
         let old = {
             let mut slot = self.slot(at);
@@ -147,11 +152,11 @@ impl<'a> Cluster<'a> {
         thread::sleep(Duration::from_secs(1));
         let stopped = Instant::now();
         old.stop();
-        let agent = self.start_agent(at, program);
+        let agent = self.start_agent(at, kind);
         eventually("the agent is back in its cluster", || {
             let members = agent.members();
             let wrong = (members != all_alive()).then(|| format!("{members:?}"));
-            wrong.into_iter().collect()
+            wrong.into_iter().collect::<Vec<_>>()
         });
         let members = agent.ask(|client| async move { client.members().await });
         for member in members {
@@ -173,7 +178,7 @@ impl<'a> Cluster<'a> {
     /// A new key for all, from a Rust agent while Go still runs elsewhere. A single copy of the
     /// query can get lost on its way, so each step is repeated until all have answered.
     fn rotate(&self, old: &str, new: &str) {
-        let step = |what: &str, run: &dyn Fn(&Agent) -> KeyResult| {
+        let step = |what: &str, run: &dyn Fn(&Peer) -> KeyResult| {
             eventually_within(what, Duration::from_secs(60), || {
                 let slot = self.slot(0);
                 let result = run(slot.agent.as_ref().expect("runs"));
@@ -255,7 +260,7 @@ impl<'a> Cluster<'a> {
             let (counts, since) = (self.received(at), self.slot(at).since);
             let wanted = sent.iter().filter(|event| event.at > since);
             let lost = wanted.filter(|event| !counts.contains_key(&event.number));
-            lost.map(|event| format!("{} has no {}", name(at), event.number)).collect()
+            lost.map(|event| format!("{} has no {}", name(at), event.number)).collect::<Vec<_>>()
         });
     }
 

@@ -4,7 +4,9 @@ use std::{collections::BTreeMap, time::Duration};
 
 use compat_tests::{
     go,
-    node::{Answers, Node, Seen, Start, all_see, eventually},
+    node::{Answers, Node, Seen, Start, all_see},
+    process::Kind,
+    wait::eventually,
 };
 use ruserf::serf::{KeyOp, QueryParams};
 
@@ -41,7 +43,9 @@ fn user_events_reach_each_node_once(nodes: &[Node]) {
     sent.sort();
     eventually("user events are missing", || {
         let short = nodes.iter().filter(|node| node.user_events().len() < sent.len());
-        short.map(|node| format!("{} has {}", node.name(), node.user_events().len())).collect()
+        short
+            .map(|node| format!("{} has {}", node.name(), node.user_events().len()))
+            .collect::<Vec<_>>()
     });
     // Time for copies that are still under way.
     std::thread::sleep(Duration::from_millis(500));
@@ -53,7 +57,7 @@ fn user_events_reach_each_node_once(nodes: &[Node]) {
 }
 
 fn queries_are_answered_by_those_asked(nodes: &[Node]) {
-    let names: Vec<_> = nodes.iter().map(Node::name).collect();
+    let names: Vec<_> = nodes.iter().map(Node::name).collect::<Vec<_>>();
     let answers_of = |wanted: &dyn Fn(&str) -> bool, ack: bool| {
         let from: Vec<_> = names.iter().filter(|name| wanted(name)).cloned().collect();
         Answers {
@@ -112,7 +116,7 @@ fn tags_change(nodes: &[Node]) {
         eventually("new tags are not seen", || {
             let tags_at = |n: &Node| n.members().remove(&node.name()).map(|row| row.tags);
             let stale = nodes.iter().filter(|n| tags_at(n).as_ref() != Some(&tags));
-            stale.map(|n| format!("{}: {:?}", n.name(), tags_at(n))).collect()
+            stale.map(|n| format!("{}: {:?}", n.name(), tags_at(n))).collect::<Vec<_>>()
         });
         for other in nodes {
             let updates = other.member_events(&node.name());
@@ -172,13 +176,17 @@ fn keys_are_rotated_from_both_kinds() {
         let file = format!("[\n  \"{new}\"\n]");
         eventually("keyring files differ", || {
             let read = |node: &Node| std::fs::read_to_string(dir.path().join(node.name())).unwrap();
-            nodes.iter().filter(|node| read(node) != file).map(|n| n.name() + &read(n)).collect()
+            nodes
+                .iter()
+                .filter(|node| read(node) != file)
+                .map(|n| n.name() + &read(n))
+                .collect::<Vec<_>>()
         });
         old = new;
     }
     nodes[2].event("still", "encrypted", false);
     eventually("the cluster is broken", || {
-        nodes.iter().filter(|n| n.user_events().is_empty()).map(Node::name).collect()
+        nodes.iter().filter(|n| n.user_events().is_empty()).map(Node::name).collect::<Vec<_>>()
     });
     tables_agree(&nodes);
 }
@@ -204,18 +212,18 @@ fn failures_leaves_and_force_leaves_look_alike() {
     // Extra nodes of each kind die; a node of each kind gives the orders.
     let (go, rust) = (0, 2);
     let cases = [
-        ("go-a", true, go, false),
-        ("go-b", true, rust, false),
-        ("go-c", true, go, true),
-        ("go-d", true, rust, true),
-        ("rust-a", false, go, false),
-        ("rust-b", false, rust, false),
-        ("rust-c", false, go, true),
-        ("rust-d", false, rust, true),
+        ("go-a", Kind::Go, go, false),
+        ("go-b", Kind::Go, rust, false),
+        ("go-c", Kind::Go, go, true),
+        ("go-d", Kind::Go, rust, true),
+        ("rust-a", Kind::Ours, go, false),
+        ("rust-b", Kind::Ours, rust, false),
+        ("rust-c", Kind::Ours, go, true),
+        ("rust-d", Kind::Ours, rust, true),
     ];
-    let victims = cases.map(|(name, is_go, _, _)| {
-        let victim = Node::start(is_go, &named("departures", name));
-        victim.join(nodes[usize::from(is_go)].addr());
+    let victims = cases.map(|(name, kind, _, _)| {
+        let victim = Node::start(kind, &named("departures", name));
+        victim.join(nodes[usize::from(kind == Kind::Go)].addr());
         victim
     });
     for victim in &victims {
@@ -250,17 +258,17 @@ fn failures_leaves_and_force_leaves_look_alike() {
 /// Method: pairs, so that the only one who can reconnect is of a known kind.
 #[test]
 fn failed_nodes_are_reconnected_by_both_kinds() {
-    for (label, victim_is_go) in [("back-go", true), ("back-rust", false)] {
-        let finder = Node::start(!victim_is_go, &named(label, "finder"));
+    for (label, kind) in [("back-go", Kind::Go), ("back-rust", Kind::Ours)] {
+        let finder = Node::start(kind.other(), &named(label, "finder"));
         let mut start = named(label, "victim");
-        let victim = Node::start(victim_is_go, &start);
+        let victim = Node::start(kind, &start);
         victim.join(finder.addr());
         all_see([&finder, &victim], "victim", "alive");
         start.port = victim.addr().port();
         victim.stop();
         all_see([&finder], "victim", "failed");
 
-        let victim = Node::start(victim_is_go, &start);
+        let victim = Node::start(kind, &start);
         all_see([&finder, &victim], "victim", "alive");
         all_see([&victim], "finder", "alive");
         let events = finder.member_events("victim");
@@ -273,8 +281,9 @@ fn failed_nodes_are_reconnected_by_both_kinds() {
 #[test]
 fn newcomers_with_a_taken_name_lose_the_vote() {
     let nodes = cluster("names", |_| {});
-    for (holder, newcomer_is_go) in [(&nodes[0], false), (&nodes[3], true), (&nodes[4], false)] {
-        let newcomer = Node::start(newcomer_is_go, &named("names", &holder.name()));
+    let newcomers = [(0, Kind::Ours), (3, Kind::Go), (4, Kind::Ours)];
+    for (holder, kind) in newcomers.map(|(at, kind)| (&nodes[at], kind)) {
+        let newcomer = Node::start(kind, &named("names", &holder.name()));
         newcomer.join(nodes[1].addr());
         eventually("the newcomer is still there", || {
             let state = newcomer.state();
@@ -316,7 +325,7 @@ fn coalesced_events_are_delivered_alike() {
             (node.name(), seen)
         });
         let other = seen.filter(|(_, seen)| *seen != expected);
-        other.map(|(name, seen)| format!("{name}: {seen:?}")).collect()
+        other.map(|(name, seen)| format!("{name}: {seen:?}")).collect::<Vec<_>>()
     });
 }
 
@@ -328,7 +337,7 @@ fn cluster(label: &str, change: impl Fn(&mut Start)) -> Vec<Node> {
         .map(|name| {
             let mut start = named(label, name);
             change(&mut start);
-            Node::start(name.starts_with("go"), &start)
+            Node::start(if name.starts_with("go") { Kind::Go } else { Kind::Ours }, &start)
         })
         .collect();
     // Go through Rust, Rust through Rust, Rust through Go, Go through Go, Go through Rust.

@@ -4,9 +4,12 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use compat_tests::{
-    agents::{Agent, loopback_net, serf_binary},
-    go::{self, go_serf_binary},
-    node::{Node, Start, all_see, eventually},
+    go,
+    net::Net,
+    node::{Node, Start, all_see},
+    peer::Peer,
+    process::BOTH,
+    wait::eventually,
 };
 use serde_json::json;
 
@@ -14,9 +17,9 @@ use serde_json::json;
 /// Method: the seed never reconnects, so only the file can bring the successor back.
 #[test]
 fn successor_of_the_other_kind_rejoins_by_the_file() {
-    for first_is_go in [true, false] {
+    for first in BOTH {
         let dir = tempfile::tempdir().unwrap();
-        let label = format!("successor-{first_is_go}");
+        let label = format!("successor-{first:?}");
         let never = Some(Duration::from_secs(3600));
         let seed = Start {
             name: "seed".into(),
@@ -24,14 +27,14 @@ fn successor_of_the_other_kind_rejoins_by_the_file() {
             reconnect_interval: never,
             ..Start::default()
         };
-        let seed = Node::start(!first_is_go, &seed);
+        let seed = Node::start(first.other(), &seed);
         let mut start = Start {
             name: "heir".into(),
             label,
             snapshot: Some(dir.path().join("snapshot")),
             ..Start::default()
         };
-        let heir = Node::start(first_is_go, &start);
+        let heir = Node::start(first, &start);
         heir.join(seed.addr());
         all_see([&seed, &heir], "heir", "alive");
         seed.event("before", "x", false);
@@ -42,7 +45,7 @@ fn successor_of_the_other_kind_rejoins_by_the_file() {
         heir.stop();
         all_see([&seed], "heir", "failed");
 
-        let heir = Node::start(!first_is_go, &start);
+        let heir = Node::start(first.other(), &start);
         all_see([&seed, &heir], "heir", "alive");
         all_see([&seed, &heir], "seed", "alive");
         seed.event("after", "x", false);
@@ -68,16 +71,9 @@ fn agents_take_turns_on_one_keyring_file() {
     };
     let mut keys = vec![key(1)];
     std::fs::write(&ring, text(&keys)).unwrap();
-    let (net, config) = (loopback_net(), json!({"keyring_file": ring}));
-    let go = go_serf_binary();
-    for (turn, program) in (2_u8..).zip([go.as_path(), serf_binary(), &go, serf_binary()]) {
-        let agent = Agent::start(
-            program,
-            dir.path(),
-            &format!("t{turn}"),
-            &format!("{net}{turn}"),
-            &config,
-        );
+    let (net, config) = (Net::new(), json!({"keyring_file": ring}));
+    for (turn, kind) in (2_u8..).zip([BOTH, BOTH].concat()) {
+        let agent = Peer::configured(kind, &format!("t{turn}"), &net.ip(turn), &config, dir.path());
         let listed = agent.ask(|client| async move { client.list_keys().await }).response;
         let read: BTreeSet<_> = listed.keys.unwrap_or_default().into_keys().collect();
         assert_eq!(read, keys.iter().cloned().collect(), "turn {turn}");

@@ -11,8 +11,10 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use compat_tests::{
-    agents::loopback_net,
-    process::{AgentProcess, BUILD, InTime as _, Kind, PATIENCE, Process, poll},
+    net::Net,
+    peer::Peer,
+    process::{InTime as _, Kind, Process},
+    wait::{BUILD, PATIENCE, poll},
 };
 use serde_json::{Value, json};
 
@@ -58,22 +60,22 @@ fn service_knows_its_peers_and_leaves_in_good_order() {
 #[test]
 fn guest_is_a_member_of_an_encrypted_go_cluster() {
     let key = STANDARD.encode([7; 32]);
-    let net = loopback_net();
-    let go = AgentProcess::start(Kind::Go, &format!("{net}1"), "go", &["-encrypt", key.as_str()]);
+    let net = Net::new();
+    let go = Peer::start(Kind::Go, "go", &net.ip(1), &["-encrypt", key.as_str()]);
     let mut guest = example("join_go_encrypted", &["guest", &key, &go.addr]);
     guest.wait_for("go alive protocol 5");
-    go.wait_member("guest alive");
+    go.wait_member("guest", "alive");
     let seen = go.ok(&["members", "-name", "guest"]);
     assert!(seen.contains("role=guest"), "{seen}");
     guest.signal("INT");
     assert_eq!(guest.wait(), Some(0), "{}", guest.err());
-    go.wait_member("guest left");
+    go.wait_member("guest", "left");
 
     let mut stranger = example("join_go_encrypted", &["x", &STANDARD.encode([8; 32]), &go.addr]);
     assert_eq!(stranger.wait(), Some(1), "{}", stranger.out());
     let reason = "no installed keys could decrypt the message";
     assert!(stranger.err().contains(reason), "{}", stranger.err());
-    assert_eq!(go.members(), ["go alive", "guest left"]);
+    assert_eq!(go.listed(), ["go alive", "guest left"]);
 }
 
 #[test]
@@ -82,13 +84,13 @@ fn first_cluster_of_the_docs_works_with_a_go_agent() {
     let state = tempfile::tempdir().expect("a directory");
     let keyring = state.path().join("keyring.json");
     std::fs::write(&keyring, json!([key]).to_string()).expect("a keyring");
-    let net = loopback_net();
+    let net = Net::new();
     let args = ["-encrypt", key.as_str(), "-tag", "region=eu"];
-    let peer = AgentProcess::start(Kind::Go, &format!("{net}1"), "go", &args);
+    let peer = Peer::start(Kind::Go, "go", &net.ip(1), &args);
     let directory = state.path().to_str().expect("UTF-8");
     let bind = format!("{net}3:7946");
     let mut ours = example("first_cluster", &["cache-1", &bind, directory, &peer.addr]);
-    peer.wait_member("cache-1 alive");
+    peer.wait_member("cache-1", "alive");
     ours.wait_for("ring: cache-1 go");
     let answers = poll(PATIENCE, || {
         let said = peer.ok(&["query", "-timeout=2s", "stats"]);
@@ -98,8 +100,8 @@ fn first_cluster_of_the_docs_works_with_a_go_agent() {
 
     peer.ok(&["event", "stop"]);
     assert_eq!(ours.wait(), Some(0), "{}", ours.err());
-    peer.wait_member("cache-1 left");
-    assert_eq!(peer.members(), ["cache-1 left", "go alive"]);
+    peer.wait_member("cache-1", "left");
+    assert_eq!(peer.listed(), ["cache-1 left", "go alive"]);
     let snapshot = std::fs::read_to_string(state.path().join("serf.snapshot")).expect("a snapshot");
     assert!(snapshot.contains("\nleave\n"), "{snapshot}");
 }

@@ -9,7 +9,9 @@ use std::{
 use compat_tests::{
     alone::in_own_process,
     go,
-    node::{Node, Start, all_see, eventually},
+    node::{Node, Start, all_see},
+    process::Kind,
+    wait::eventually,
 };
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 use ruserf::serf::{KeyOp, QueryParams};
@@ -62,7 +64,7 @@ fn all_metrics_of_go_have_their_counterpart() {
 fn compare_names() {
     metrics::set_global_recorder(Listening).expect("the first recorder");
     let dir = tempfile::tempdir().unwrap();
-    let go = live(true, &dir.path().join("go"));
+    let go = live(Kind::Go, &dir.path().join("go"));
     let Node::Go(peer) = &go[0] else { panic!("a Go peer") };
     let told = peer.call(json!({"cmd": "metrics"}));
     let mut theirs = BTreeSet::new();
@@ -75,26 +77,26 @@ fn compare_names() {
     theirs.retain(|(_, name)| name.starts_with("serf.") || name.starts_with("memberlist."));
     theirs.retain(|(_, name)| !BY_CHANCE.iter().any(|part| name.contains(part)));
     assert!(theirs.len() > 25, "{theirs:?}");
-    let _ours = live(false, &dir.path().join("ours"));
+    let _ours = live(Kind::Ours, &dir.path().join("ours"));
     eventually("metrics are missing", || {
         let ours = NAMES.0.lock().unwrap_or_else(PoisonError::into_inner);
-        theirs.difference(&ours).map(|missing| format!("{missing:?}")).collect()
+        theirs.difference(&ours).map(|missing| format!("{missing:?}")).collect::<Vec<_>>()
     });
 }
 
 const BY_CHANCE: [&str; 5] = ["degraded", "duplicate", "flap", "rejected", "zero-rtt"];
 
 /// What happens in a cluster of three that shrinks to two.
-fn live(is_go: bool, snapshot: &std::path::Path) -> Vec<Node> {
+fn live(kind: Kind, snapshot: &std::path::Path) -> Vec<Node> {
     let start = |name: &str| {
         let start = Start {
             name: name.into(),
-            label: format!("metrics-{is_go}"),
+            label: format!("metrics-{kind:?}"),
             keys: vec![vec![7; 16]],
             snapshot: (name == "a").then(|| snapshot.to_owned()),
             ..Start::default()
         };
-        Node::start(is_go, &start)
+        Node::start(kind, &start)
     };
     let mut nodes = vec![start("a"), start("b"), start("c")];
     nodes[1].join(nodes[0].addr());

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use compat_tests::process::{AgentProcess, Kind, PATIENCE, pair_of_ips, poll};
+use compat_tests::{net::Net, peer::Peer, process::Kind};
 use ruserf::{
     base::Rng,
     wire::{CodecConfig, PacketCodec, Role, UserHeader},
@@ -18,8 +18,8 @@ use ruserf::{
 /// taken; before, all of them were unpacked together.
 #[test]
 fn streams_that_unpack_to_much_take_bounded_memory() {
-    let (ip, _) = pair_of_ips();
-    let agent = AgentProcess::start(Kind::Ours, &ip, "a", &["-log-level", "ERR"]);
+    let ip = Net::new().ip(1);
+    let agent = Peer::start(Kind::Ours, "a", &ip, &["-log-level", "ERR"]);
     let before = peak_mib(&agent);
     let bytes = packed(19 * 1024 * 1024);
     let senders: Vec<_> = (0..100)
@@ -41,17 +41,17 @@ fn streams_that_unpack_to_much_take_bounded_memory() {
     }
     let grown = peak_mib(&agent) - before;
     assert!(grown < 100, "{grown} MiB more");
-    assert_eq!(agent.members(), ["a alive"]);
+    assert_eq!(agent.listed(), ["a alive"]);
 }
 
 /// Method: a seed that takes connections and says nothing has 10 s for each of two addresses;
 /// meanwhile another join is asked for.
 #[test]
 fn join_does_not_wait_for_one_of_a_silent_seed() {
-    let (ip, other) = pair_of_ips();
-    let agent = AgentProcess::start(Kind::Ours, &ip, "a", &[]);
-    let good = AgentProcess::start(Kind::Ours, &other, "b", &[]);
-    let silent = TcpListener::bind((other.as_str(), 0)).expect("a port");
+    let net = Net::new();
+    let agent = Peer::start(Kind::Ours, "a", &net.ip(1), &[]);
+    let good = Peer::start(Kind::Ours, "b", &net.ip(2), &[]);
+    let silent = TcpListener::bind((net.ip(2), 0)).expect("a port");
     let seed = silent.local_addr().expect("an address").to_string();
     let rpc = agent.rpc.clone();
     let stuck = thread::spawn(move || {
@@ -62,13 +62,11 @@ fn join_does_not_wait_for_one_of_a_silent_seed() {
     agent.ok(&["join", &good.addr]);
     let taken = began.elapsed();
     assert!(taken < Duration::from_secs(8), "{taken:?}");
-    good.wait_member("a alive");
+    good.wait_member("a", "alive");
     drop(silent);
     let said = stuck.join().expect("it ends");
     assert_eq!(said.code, Some(1), "{said:?}");
-    assert!(
-        poll(PATIENCE, || agent.members().contains(&"b alive".to_owned()).then_some(())).is_some()
-    );
+    agent.wait_member("b", "alive");
 }
 
 /// A compressed user message of this many bytes, about 60 times smaller.
@@ -86,8 +84,8 @@ fn packed(bytes: usize) -> Vec<u8> {
 }
 
 /// The most memory that the agent has had.
-fn peak_mib(agent: &AgentProcess) -> i64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", agent.process.pid()));
+fn peak_mib(agent: &Peer) -> i64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", agent.pid()));
     let status = status.expect("it runs");
     let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("a size");
     let kib = line.split_whitespace().nth(1).and_then(|kib| kib.parse::<i64>().ok());

@@ -1,44 +1,67 @@
-//! Every row of the parity table names tests that exist, or is listed as a known gap.
+//! Every row of the parity table has a test that says so, or is listed as a known gap.
+//!
+//! A test says so by a comment `// parity: AREA: FEATURE`, before it or, where it goes through a
+//! table, before the entry.
 
-use std::{fs, path::Path};
+use std::collections::BTreeMap;
+
+use super::sources::{Source, read, root, sources};
 
 #[test]
-fn every_row_names_an_existing_test_or_is_a_known_gap() {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let table = fs::read_to_string(here.join("parity.tsv")).unwrap();
-    let gaps = fs::read_to_string(here.join("known-gaps.toml")).unwrap();
-    let mut sources = String::new();
-    collect(&here.join("../src"), &mut sources);
-    collect(&here.join("tests"), &mut sources);
+fn every_row_is_claimed_by_a_test_or_is_a_known_gap() {
+    let here = root().join("compat-tests");
+    let table = read(&here.join("parity.tsv"));
+    let gaps = read(&here.join("known-gaps.toml"));
+    let mut claims = BTreeMap::new();
+    for file in sources(&["src", "compat-tests/tests"]) {
+        for (row, is_at_a_test) in claims_in(&file) {
+            assert!(is_at_a_test, "{}: {row}: no test follows", file.path);
+            claims.insert(row, file.path.clone());
+        }
+    }
+    let mut wrong = Vec::new();
     let mut rows = 0;
     for row in table.lines().skip(1) {
         rows += 1;
-        let cells: Vec<_> = row.split('\t').collect();
-        let [area, feature, _check, test] = cells[..] else { panic!("malformed row: {row}") };
+        let [area, feature, _check] = row.split('\t').collect::<Vec<_>>()[..] else {
+            panic!("malformed row: {row}");
+        };
         let escaped = feature.replace('\\', "\\\\").replace('"', "\\\"");
         let gap = format!("area = \"{area}\"\nfeature = \"{escaped}\"\nreason = \"");
-        let listed = gaps.contains(&gap);
-        match test {
-            "-" => assert!(listed, "{area}: {feature}: neither a test nor a known gap"),
-            _ => {
-                assert!(!listed, "{area}: {feature}: has a test and is listed as a gap");
-                for test in test.split(", ") {
-                    let definition = format!("fn {test}(");
-                    assert!(sources.contains(&definition), "{area}: {feature}: no test {test}");
-                }
-            }
+        let name = format!("{area}: {feature}");
+        match (claims.remove(&name), gaps.contains(&gap)) {
+            (None, false) => wrong.push(format!("{name}: neither a test nor a known gap")),
+            (Some(at), true) => wrong.push(format!("{name}: a known gap, with a test in {at}")),
+            _ => {}
         }
     }
-    assert_eq!(rows, 140);
+    wrong.extend(claims.into_iter().map(|(name, at)| format!("{at}: there is no row {name}")));
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(rows >= 140, "{rows} rows");
 }
 
-fn collect(dir: &Path, sources: &mut String) {
-    for entry in fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            collect(&path, sources);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            sources.push_str(&fs::read_to_string(&path).unwrap());
-        }
-    }
+#[test]
+fn a_claim_stands_at_a_test() {
+    let text = "// parity: a: one\n/// Goal.\n#[test]\nfn x() {}\n// parity: a: two\nfn y() {}\n\
+                const LINES: &[&str] = &[\n    // parity: a: three\n    \"line\",\n];\n";
+    let path = "compat-tests/tests/x.rs".to_owned();
+    let found = claims_in(&Source { path, text: text.to_owned() });
+    let wanted = [("a: one", true), ("a: two", false), ("a: three", true)];
+    assert_eq!(found, wanted.map(|(row, good)| (row.to_owned(), good)));
+    let code = Source { path: "src/x.rs".into(), text: text.replace("#[test]", "#[inline]") };
+    assert_eq!(claims_in(&code).iter().filter(|(_, good)| *good).count(), 0);
+}
+
+/// Rows that are claimed, and whether what follows is a test or an entry of a test's table.
+fn claims_in(file: &Source) -> Vec<(String, bool)> {
+    let in_tests = file.is_test();
+    let lines: Vec<_> = file.text.lines().collect();
+    let claims = lines.iter().enumerate().filter_map(|(at, line)| {
+        let row = line.trim_start().strip_prefix("// parity: ")?;
+        let mut after = lines[at..].iter().filter(|line| !line.trim_start().starts_with("//"));
+        let next = after.next().map_or("", |line| line.trim());
+        let is_entry = in_tests && line.starts_with(' ') && next.starts_with(['"', '(']);
+        Some((row.to_owned(), is_entry || next == "#[test]" || next.starts_with("#[tokio::test")))
+    });
+    claims.collect()
 }

@@ -135,6 +135,7 @@ mod tests {
 
     use super::*;
 
+    // parity: agent-obs: syslog and facility
     #[test]
     fn lines_carry_facility_severity_and_process() {
         let dir = tempfile::tempdir().unwrap();

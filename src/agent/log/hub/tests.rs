@@ -2,6 +2,7 @@ use std::io;
 
 use super::*;
 
+// parity: rpc-stream: monitor backlog and live
 #[test]
 fn monitors_get_the_backlog_of_their_level_and_then_live_lines() {
     let hub = LogHub::start(Level::Err, false);
