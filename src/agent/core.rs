@@ -42,7 +42,7 @@ impl Agent {
         hub: LogHub,
         descriptors: Descriptors,
     ) -> Self {
-        let scripts = Mutex::new(settings.scripts.clone().into());
+        let scripts = Mutex::new(settings.reloadable.scripts.clone().into());
         let tags = tokio::sync::Mutex::default();
         Self { serf, settings, hub, descriptors, left: Notify::new(), scripts, tags }
     }
@@ -200,7 +200,7 @@ impl Agent {
     /// Refuses tags that the node would refuse, in its words.
     fn check_tags(&self, tags: &BTreeMap<String, String>) -> Result<(), AgentError> {
         let mut meta = Vec::new();
-        MsgpackTransform.encode_tags(self.settings.protocol()?, &tags.clone().into(), &mut meta);
+        MsgpackTransform.encode_tags(self.settings.node.protocol, &tags.clone().into(), &mut meta);
         if meta.len() <= META_BYTES_MAX {
             return Ok(());
         }

@@ -23,15 +23,20 @@ pub enum AgentError {
     },
     /// A setting cannot work.
     Invalid(String),
-    /// There is no such log level.
+    /// Settings exclude each other, or the tags or keyring file cannot be used. Go finds these
+    /// before it starts the node.
+    Setup(String),
+    /// The node does not start with these settings.
+    Start(String),
+    /// No such log level.
     LogLevel(String),
-    /// The tags or keyring file.
+    /// The tags file cannot be written.
     File(String),
     /// The node refused.
     Driver(crate::driver::Error),
-    /// The RPC's socket.
+    /// The RPC listener cannot be bound.
     Rpc(String),
-    /// Nobody was contacted.
+    /// No address of a join answered.
     Join(crate::driver::JoinError),
 }
 
@@ -40,6 +45,8 @@ error_texts! {
         Self::Read { path, reason } => "Error reading '{path}': {reason}";
         Self::Decode { path, reason } => "Error decoding '{path}': {reason}";
         Self::Invalid(text) => "{text}";
+        Self::Setup(text) => "Failed to setup the Serf agent: {text}";
+        Self::Start(text) => "Failed to start the Serf agent: Error creating Serf: {text}";
         Self::LogLevel(name) => "Invalid log level: {name}. Valid log levels are: {VALID_LEVELS}";
         Self::File(text) => "{text}";
         Self::Driver(error) => "{error}";
@@ -53,7 +60,14 @@ impl std::error::Error for AgentError {
         match self {
             Self::Driver(error) => Some(error),
             Self::Join(error) => Some(error),
-            _ => None,
+            Self::Read { .. }
+            | Self::Decode { .. }
+            | Self::Invalid(_)
+            | Self::Setup(_)
+            | Self::Start(_)
+            | Self::LogLevel(_)
+            | Self::File(_)
+            | Self::Rpc(_) => None,
         }
     }
 }

@@ -9,20 +9,20 @@ use crate::{
     wire::Keyring,
 };
 
-/// Reads a tags file; one that is missing has no tags.
+/// Reads a tags file; `None` if there is none.
 pub(super) fn read_tags(path: &Path) -> Result<Option<BTreeMap<String, String>>, AgentError> {
     let bytes = match fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => {
             let text = format!("open {}: {}", path.display(), go_net::error_text(&error));
-            return Err(AgentError::File(format!("Failed to read tags file: {text}")));
+            return Err(AgentError::Setup(format!("Failed to read tags file: {text}")));
         }
     };
     // Null is empty, wherever it is.
     let tags: Option<BTreeMap<String, Option<String>>> =
         serde_json::from_slice(&go_json::readable(&bytes)).map_err(|error| {
-            AgentError::File(format!("Failed to decode tags file: {}", json_text(&error)))
+            AgentError::Setup(format!("Failed to decode tags file: {}", json_text(&error)))
         })?;
     let tags = tags.unwrap_or_default().into_iter();
     Ok(Some(tags.map(|(name, value)| (name, value.unwrap_or_default())).collect()))
@@ -37,10 +37,10 @@ pub(super) fn write_tags(path: &Path, tags: &BTreeMap<String, String>) -> Result
 
 /// Reads a keyring file, the primary key first.
 pub(super) fn read_keyring(path: &Path) -> Result<Keyring, AgentError> {
-    Keyring::load(path).map_err(|error| AgentError::File(error.to_string()))
+    Keyring::load(path).map_err(|error| AgentError::Setup(error.to_string()))
 }
 
-/// Go's words for the mistakes that operators meet.
+/// Go's text where operators meet it.
 fn json_text(error: &serde_json::Error) -> String {
     if error.is_eof() { "unexpected end of JSON input".to_owned() } else { error.to_string() }
 }
@@ -74,16 +74,17 @@ mod tests {
         fs::write(&path, "").unwrap();
         assert_eq!(
             read_tags(&path).unwrap_err().to_string(),
-            "Failed to decode tags file: unexpected end of JSON input"
+            "Failed to setup the Serf agent: Failed to decode tags file: unexpected end of JSON input"
         );
     }
 
     #[test]
-    fn keyring_mistakes_are_told_in_the_words_of_go() {
+    fn keyring_mistakes_have_the_texts_of_go() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("keys");
         let missing = read_keyring(&path).unwrap_err().to_string();
-        assert_eq!(missing, format!("stat {}: no such file or directory", path.display()));
+        let setup = "Failed to setup the Serf agent: ";
+        assert_eq!(missing, format!("{setup}stat {}: no such file or directory", path.display()));
         for (text, message) in [
             ("[]", "Keyring file contains no keys"),
             ("null", "Keyring file contains no keys"),
@@ -93,7 +94,8 @@ mod tests {
             ("[", "Failed to decode keyring file: unexpected end of JSON input"),
         ] {
             fs::write(&path, text).unwrap();
-            assert_eq!(read_keyring(&path).unwrap_err().to_string(), message);
+            let error = read_keyring(&path).unwrap_err().to_string();
+            assert_eq!(error, format!("{setup}{message}"));
         }
     }
 }

@@ -24,11 +24,11 @@ mod telemetry;
 mod testing;
 
 pub use check::check;
-pub use config::{FileConfig, KEYS, Key, Shape};
+pub use config::{FileConfig, KEYS, Key, Origin, Shape, parse_tags};
 pub use error::AgentError;
 #[cfg(feature = "sim")]
 pub use mdns::hosts as mdns_hosts;
 pub use run::run;
 pub use script::{EventScript, Filter};
 pub use secrets::resolve as resolve_secret;
-pub use settings::{Mdns, MdnsInterface, Profile, Settings};
+pub use settings::{Notices, Settings};

@@ -2,69 +2,53 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{AgentError, FileConfig, Settings, core::Agent, log::Ui, retry::Retry};
+use super::{
+    AgentError, FileConfig, Notices,
+    core::Agent,
+    log::Ui,
+    settings::{Reloadable, level},
+};
 
-/// What a reload may change and the agent does not keep itself.
-pub(super) struct Reloadable {
-    pub(super) leave_on_terminate: bool,
-    pub(super) skip_leave_on_interrupt: bool,
-    /// The tags that were configured last and are set.
-    pub(super) tags: BTreeMap<String, String>,
-    pub(super) retry: Retry,
-}
-
-impl Reloadable {
-    pub(super) fn new(settings: &Settings) -> Self {
-        Self {
-            leave_on_terminate: settings.leave_on_terminate,
-            skip_leave_on_interrupt: settings.skip_leave_on_interrupt,
-            tags: settings.tags.clone(),
-            retry: Retry::new(settings),
-        }
-    }
-}
-
-/// Reads the configuration again. What is wrong with it leaves everything as it was.
+/// Reads the configuration again. An invalid one changes nothing, as in Go; an invalid log level
+/// keeps the level and no more.
 pub(super) async fn reload(
     agent: &Arc<Agent>,
     ui: &Ui,
-    flags: &mut Reloadable,
+    current: &mut Reloadable,
     read: &impl Fn() -> Result<FileConfig, AgentError>,
 ) {
-    let mut written = match read() {
-        Ok(written) => written,
-        Err(error) => return failed_reload(ui, &error),
-    };
-    // A wrong level keeps the old one, and the rest of the reload goes on.
-    let mut bad_level = false;
-    let mut built = Settings::build(written.clone());
-    if let Err(error @ AgentError::LogLevel(_)) = &built {
+    let failed = |error: AgentError| {
         ui.output(&error.to_string());
-        bad_level = true;
-        written.set_text("log_level", "INFO");
-        built = Settings::build(written);
-    }
-    let settings = match built {
-        Ok((settings, _)) => settings,
-        Err(error) => return failed_reload(ui, &error),
+        ui.output("Failed to reload configs");
     };
-    if !bad_level {
-        ui.hub.set_level(settings.log_level);
+    let written = match read() {
+        Ok(written) => written,
+        Err(error) => return failed(error),
+    };
+    let mut notices = Notices::default();
+    let new = Reloadable::build(&written, &mut notices);
+    for warning in &notices.warnings {
+        ui.output(warning);
     }
-    let retry = Retry::new(&settings);
-    agent.set_scripts(settings.scripts);
-    flags.leave_on_terminate = settings.leave_on_terminate;
-    flags.skip_leave_on_interrupt = settings.skip_leave_on_interrupt;
-    flags.retry = retry;
-    if let Err(error) = reload_tags(agent, &flags.tags, &settings.tags).await {
-        // What is to be deleted is still known at the next reload.
+    let mut new = match new {
+        Ok(new) => new,
+        Err(error) => return failed(error),
+    };
+    match level(&written) {
+        Ok(level) => ui.hub.set_level(level),
+        Err(error) => ui.output(&error.to_string()),
+    }
+    agent.set_scripts(new.scripts.clone());
+    if let Err(error) = reload_tags(agent, &current.tags, &new.tags).await {
         ui.output(&format!("Failed to update tags: {error}"));
-        return;
+        // The next reload then still knows which tags to delete.
+        new.tags = std::mem::take(&mut current.tags);
     }
-    flags.tags = settings.tags;
+    *current = new;
 }
 
-/// Only what changed in the configuration: tags set at run time stay, as do those of the file.
+/// Applies the difference between two configurations: tags set at run time and those of the tags
+/// file stay.
 async fn reload_tags(
     agent: &Arc<Agent>,
     old: &BTreeMap<String, String>,
@@ -78,11 +62,6 @@ async fn reload_tags(
         return Ok(());
     }
     agent.update_tags(set, deleted).await
-}
-
-fn failed_reload(ui: &Ui, error: &AgentError) {
-    ui.output(&error.to_string());
-    ui.output("Failed to reload configs");
 }
 
 #[cfg(test)]

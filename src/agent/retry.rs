@@ -1,39 +1,33 @@
-//! Joining until somebody answers.
+//! Joining until a member answers.
 
 use std::time::Duration;
 
 use tracing::{error, info, warn};
 
-use super::{Settings, core::Agent};
+use super::core::Agent;
 use crate::base::go_duration::GoDuration;
 
-/// Whom to join, and how often.
+/// A join that is retried.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Retry {
-    addrs: Vec<String>,
-    interval: Duration,
-    /// Retries before giving up; 0: never.
-    max: u64,
-    replay: bool,
+pub struct Retry {
+    /// Addresses of which one must answer.
+    pub addrs: Vec<String>,
+    /// Time between attempts.
+    pub interval: Duration,
+    /// Retries before the agent exits; 0: no limit.
+    pub max: u64,
+    /// Deliver user events from before the join.
+    pub replay: bool,
 }
 
 impl Retry {
-    pub(super) fn new(settings: &Settings) -> Self {
-        Self {
-            addrs: settings.retry_join.clone(),
-            interval: settings.retry_interval,
-            max: settings.retry_max,
-            replay: settings.replay,
-        }
-    }
-
-    /// Whether somebody is to be joined whom `before` did not name.
+    /// Whether it has an address that `before` did not have.
     pub(super) fn adds_to(&self, before: &Self) -> bool {
         self.addrs.iter().any(|addr| !before.addrs.contains(addr))
     }
 }
 
-/// Tries until an address answers; false: gave up.
+/// Tries until an address answers; false: `max` retries failed.
 pub(super) async fn retry_join(agent: &Agent, retry: Retry) -> bool {
     if retry.addrs.is_empty() {
         return true;

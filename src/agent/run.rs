@@ -6,40 +6,40 @@ use tokio::signal::unix::{Signal, SignalKind};
 use tracing::{info, warn};
 
 use super::{
-    AgentError, FileConfig, Settings, check,
+    AgentError, FileConfig, Notices, Settings, check,
     core::Agent,
     descriptors::Descriptors,
     invoke, ipc,
     log::{LogHub, Syslog, Ui},
     mdns,
     notify::Notify,
-    reload::{Reloadable, reload},
+    reload::reload,
     retry::retry_join,
     settings::host_name,
     signals::{Caught, Signals, listen},
     telemetry::Telemetry,
 };
-use crate::driver::{Event, EventStream, LagPolicy, Serf, StopReason, Subscribe};
+use crate::{
+    driver::{Event, EventStream, LagPolicy, Serf, StopReason, Subscribe},
+    wire::Compression,
+};
 
-/// Runs an agent until it is told to end; gives the exit code. `read` reads the configuration, at
-/// the start and at each reload.
+/// Runs an agent until a signal or an RPC client ends it; returns the exit code. `read` reads the
+/// configuration, at the start and at each reload.
 pub fn run(read: impl Fn() -> Result<FileConfig, AgentError>) -> u8 {
-    let built = read().and_then(Settings::build);
-    let (settings, warnings) = match built {
-        Ok(built) => built,
-        Err(error) => {
-            // There is no log yet; a closed standard output is nobody to tell.
-            let _ = writeln!(std::io::stdout(), "==> {error}");
-            return 1;
-        }
+    let mut notices = Notices::default();
+    let built = read().and_then(|written| Settings::build(written, &mut notices));
+    let settings = match built {
+        Ok(settings) => settings,
+        Err(error) => return refuse(&notices, &error),
     };
     let hub = LogHub::start(settings.log_level, settings.log_json);
     hub.install();
     let ui = Ui { hub: hub.clone() };
-    for warning in warnings {
-        ui.output(&warning);
+    for warning in &notices.warnings {
+        ui.output(warning);
     }
-    if let Some(facility) = &settings.syslog {
+    if let Some(facility) = settings.syslog {
         match Syslog::open(facility) {
             Ok(syslog) => hub.set_syslog(syslog),
             Err(error) => {
@@ -52,12 +52,15 @@ pub fn run(read: impl Fn() -> Result<FileConfig, AgentError>) -> u8 {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let code = match runtime {
         Ok(runtime) => {
+            for line in notices.interface.as_deref().into_iter().chain([STARTING]) {
+                ui.output(line);
+            }
             let code = runtime.block_on(live(settings, &ui, &read)).unwrap_or_else(|error| {
                 ui.output(&error.to_string());
                 1
             });
             // Handlers that still run are left alone, as in Go. With a `handler_timeout` they are
-            // ended with their process groups: nobody would end them in time later.
+            // killed with their process groups: nothing would end them in time later.
             runtime.shutdown_timeout(Duration::from_millis(100));
             code
         }
@@ -70,18 +73,29 @@ pub fn run(read: impl Fn() -> Result<FileConfig, AgentError>) -> u8 {
     code
 }
 
+/// Prints why the agent does not start, after the lines that Go prints before it finds out.
+fn refuse(notices: &Notices, error: &AgentError) -> u8 {
+    let mut lines: Vec<&str> = notices.warnings.iter().map(String::as_str).collect();
+    lines.extend(notices.interface.as_deref());
+    if matches!(error, AgentError::Setup(_) | AgentError::Start(_)) {
+        lines.push(STARTING);
+    }
+    let error = error.to_string();
+    lines.push(&error);
+    let text: String = lines.iter().map(|line| format!("==> {line}\n")).collect();
+    // There is no log yet, and nothing to do about a closed standard output.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    1
+}
+
 async fn live(
     settings: Settings,
     ui: &Ui,
     read: &impl Fn() -> Result<FileConfig, AgentError>,
 ) -> Result<u8, AgentError> {
-    if let Some(interface) = &settings.bind_from_interface {
-        ui.output(&format!("Using interface '{interface}' address '{}'", settings.bind.ip()));
-    }
-    ui.output("Starting Serf agent...");
     let mut signals = Signals::listen()?;
     let (statsite, statsd) = (settings.statsite_addr.as_deref(), settings.statsd_addr.as_deref());
-    let telemetry = Telemetry::start(statsite, statsd, &host_name().unwrap_or_default());
+    let telemetry = Telemetry::start(statsite, statsd, &host_name());
     telemetry.install();
     tokio::spawn(dump_on_signal(listen(SignalKind::user_defined1())?, telemetry));
     let descriptors = Descriptors::raise();
@@ -91,16 +105,13 @@ async fn live(
     tokio::spawn(log_received(log_events));
     let discovery = match &agent.settings.mdns {
         None => None,
-        Some(settings) => {
-            let host = host_name().unwrap_or_default();
-            match mdns::start(Arc::clone(&agent), settings, &host).await {
-                Ok(discovery) => Some(discovery),
-                Err(error) => {
-                    agent.serf.shutdown().await;
-                    return Err(error);
-                }
+        Some(settings) => match mdns::start(Arc::clone(&agent), settings, &host_name()).await {
+            Ok(discovery) => Some(discovery),
+            Err(error) => {
+                agent.serf.shutdown().await;
+                return Err(error);
             }
-        }
+        },
     };
     let listener = match ipc::Listener::bind(&agent.settings.rpc_addr).await {
         Ok(listener) => listener,
@@ -126,7 +137,7 @@ async fn live(
     code
 }
 
-/// Tells that the engine answers, as long as it does.
+/// Reports to the watchdog as long as the engine answers.
 async fn watchdog(agent: Arc<Agent>, notify: Notify) {
     let Some(interval) = notify.watchdog_interval() else { return };
     loop {
@@ -146,7 +157,7 @@ async fn serve(
     banner(agent, ui).await;
     tokio::select! {
         joined = start_join(agent, ui) => joined?,
-        // Go listens to signals later, so that they end it at once.
+        // Go installs its handlers later, so that signals end it at once here.
         caught = signals.end() => {
             ui.output(&format!("Caught signal: {}", caught.name()));
             return Ok(1);
@@ -156,8 +167,8 @@ async fn serve(
     ui.output("Log data will now stream in as it occurs:\n");
     ui.hub.open_gate();
     notify.ready();
-    let mut flags = Reloadable::new(&agent.settings);
-    let retry = retry_join(agent, flags.retry.clone());
+    let mut current = agent.settings.reloadable.clone();
+    let retry = retry_join(agent, current.retry.clone());
     tokio::pin!(retry);
     let mut retrying = true;
     loop {
@@ -178,17 +189,17 @@ async fn serve(
             Caught::Hangup => {
                 ui.output("Reloading configuration...");
                 notify.reloading();
-                let before = flags.retry.clone();
-                reload(agent, ui, &mut flags, read).await;
-                if flags.retry != before && (retrying || flags.retry.adds_to(&before)) {
-                    retry.set(retry_join(agent, flags.retry.clone()));
+                let before = current.retry.clone();
+                reload(agent, ui, &mut current, read).await;
+                if current.retry != before && (retrying || current.retry.adds_to(&before)) {
+                    retry.set(retry_join(agent, current.retry.clone()));
                     retrying = true;
                 }
                 notify.ready();
                 continue;
             }
-            Caught::Interrupt => !flags.skip_leave_on_interrupt,
-            Caught::Terminate => flags.leave_on_terminate,
+            Caught::Interrupt => !current.skip_leave_on_interrupt,
+            Caught::Terminate => current.leave_on_terminate,
         };
         notify.stopping();
         if !graceful {
@@ -199,15 +210,15 @@ async fn serve(
     }
 }
 
-/// Waits for an end of the node that did not begin here; gives the exit code.
+/// Waits until the node ends by itself; returns the exit code.
 async fn node_ended(agent: &Agent) -> u8 {
     let reason = agent.serf.stopped().await;
     warn!(target: "agent", "Serf shutdown detected, quitting");
-    // A service manager is to start it again, unless it was asked to stop.
+    // A service manager restarts it, unless it was asked to stop.
     u8::from(reason != StopReason::Shutdown)
 }
 
-/// Warns of what strangers can reach without a secret.
+/// Warns of listeners that others can reach without a secret.
 async fn warn_of_exposure(agent: &Agent, listener: &ipc::Listener) {
     let token = !agent.settings.rpc_auth.is_empty();
     if let Some(addr) = listener.tcp_addr().filter(|addr| !token && !addr.ip().is_loopback()) {
@@ -226,7 +237,7 @@ async fn warn_of_exposure(agent: &Agent, listener: &ipc::Listener) {
     }
 }
 
-/// Whether packets from anywhere may reach an address.
+/// Whether an address is reachable from the public internet.
 fn is_public(ip: IpAddr) -> bool {
     match ip.to_canonical() {
         IpAddr::V4(ip) => {
@@ -243,7 +254,7 @@ fn is_public(ip: IpAddr) -> bool {
     }
 }
 
-/// One of the addresses must answer.
+/// Joins at the start; one of the addresses must answer.
 async fn start_join(agent: &Agent, ui: &Ui) -> Result<(), AgentError> {
     if agent.settings.start_join.is_empty() {
         return Ok(());
@@ -261,7 +272,7 @@ async fn leave(agent: &Agent, ui: &Ui, signals: &mut Signals) -> u8 {
             Ok(()) => 0,
             Err(error) => {
                 ui.output(&format!("Error: {error}"));
-                // Go waits for the end of its patience here.
+                // Go waits here until its timeout.
                 tokio::time::sleep(LEAVE_MAX).await;
                 1
             }
@@ -278,16 +289,14 @@ type Started = (Serf, EventStream, EventStream);
 
 async fn start(settings: &Settings, descriptors: Descriptors) -> Result<Started, AgentError> {
     let config = check::node_config(settings)?;
-    let failed = |error: crate::driver::Error| {
-        let reason = match (&error, &settings.snapshot_path) {
-            (crate::driver::Error::Snapshot(source), Some(path)) => {
-                check::snapshot_failure(path, source)
-            }
-            _ => error.to_string(),
-        };
-        check::node_failure(&reason)
+    let failed = |error: crate::driver::Error| match (&error, &settings.snapshot_path) {
+        (crate::driver::Error::Snapshot(source), Some(path)) => {
+            check::snapshot_failure(path, source)
+        }
+        _ => AgentError::Start(error.to_string()),
     };
-    let mut builder = Serf::builder(config).bind(settings.bind).streams_max(descriptors.streams());
+    let mut builder =
+        Serf::builder(config).bind(settings.bind.addr).streams_max(descriptors.streams());
     if let Some(address) = settings.advertise {
         builder = builder.advertise(address);
     }
@@ -308,23 +317,26 @@ async fn banner(agent: &Agent, ui: &Ui) {
     let settings = &agent.settings;
     let encrypted = agent.serf.encryption_enabled().await;
     ui.output("Serf agent running!");
-    ui.info(&format!("                  Node name: '{}'", settings.node_name));
-    ui.info(&format!("                  Bind addr: '{}'", settings.bind_shown));
+    ui.info(&format!("                  Node name: '{}'", settings.node.name));
+    ui.info(&format!("                  Bind addr: '{}'", settings.bind.shown));
     if let Some(advertise) = settings.advertise {
-        // Go's line is out of line, and is matched like this.
+        // Not aligned in Go either; scripts match it.
         ui.info(&format!("Advertise addr: '{advertise}'"));
     }
     ui.info(&format!("                   RPC addr: '{}'", settings.rpc_addr));
     ui.info(&format!("                  Encrypted: {encrypted}"));
     ui.info(&format!("                   Snapshot: {}", settings.snapshot_path.is_some()));
     ui.info(&format!("                    Profile: {}", settings.profile.name()));
-    ui.info(&format!("Message Compression Enabled: {}", settings.compression));
-    if let Some(cluster) = settings.written.text("discover") {
-        ui.info(&format!("               mDNS cluster: {cluster}"));
+    ui.info(&format!(
+        "Message Compression Enabled: {}",
+        settings.node.compression != Compression::None
+    ));
+    if let Some(mdns) = &settings.mdns {
+        ui.info(&format!("               mDNS cluster: {}", mdns.cluster));
     }
 }
 
-/// Logs each event when it comes, however long handlers take.
+/// Logs each event when it arrives, however long handlers take.
 async fn log_received(mut events: EventStream) {
     while let Some(event) = events.recv().await {
         match event {
@@ -342,11 +354,11 @@ async fn log_received(mut events: EventStream) {
     }
 }
 
-/// Prints the measures of the last minute for each SIGUSR1. Go: `InmemSignal`.
+/// Prints the metrics of the last minute on each SIGUSR1. Go: `InmemSignal`.
 async fn dump_on_signal(mut signals: Signal, telemetry: Telemetry) {
     while signals.recv().await.is_some() {
         let text = telemetry.dump();
-        // A terminal that stands still must not hold the agent up.
+        // A stopped terminal must not block the agent.
         let _ = tokio::task::spawn_blocking(move || {
             std::io::stderr().lock().write_all(text.as_bytes())
         })
@@ -354,9 +366,11 @@ async fn dump_on_signal(mut signals: Signal, telemetry: Telemetry) {
     }
 }
 
+/// Go's first line once it has read the configuration.
+const STARTING: &str = "Starting Serf agent...";
 /// Longest leave after a signal.
 const LEAVE_MAX: Duration = Duration::from_secs(3);
-/// Events held for handlers that are slower than the cluster.
+/// Events queued for slow handlers.
 const HANDLER_QUEUE: usize = 4096;
 
 #[cfg(test)]

@@ -14,10 +14,14 @@ impl Agent {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let tags = local.tags.iter().map(|(name, value)| text(name, value.to_owned()));
         // Start-up handlers, as in Go; of several with one filter the last is shown.
-        let handlers =
-            self.settings.scripts.iter().map(|script| (script.filter.key(), script.script.clone()));
+        let handlers = self
+            .settings
+            .reloadable
+            .scripts
+            .iter()
+            .map(|script| (script.filter.key(), script.script.clone()));
         BTreeMap::from([
-            ("agent".to_owned(), BTreeMap::from([text("name", self.settings.node_name.clone())])),
+            ("agent".to_owned(), BTreeMap::from([text("name", self.settings.node.name.clone())])),
             (
                 "runtime".to_owned(),
                 BTreeMap::from([

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    FileConfig, Settings,
+    FileConfig, Notices, Settings,
     core::Agent,
     descriptors::Descriptors,
     log::{Level, LogHub},
@@ -18,10 +18,9 @@ pub(super) async fn agent(json: &str) -> Arc<Agent> {
 /// The same, with a node that is changed before it starts.
 pub(super) async fn agent_with(json: &str, change: impl FnOnce(&mut Config)) -> Arc<Agent> {
     let mut config = FileConfig::decode(json.as_bytes()).unwrap();
-    config.set_text("node_name", "n");
-    let (settings, _) = Settings::build(config).unwrap();
-    let mut config = settings.config().unwrap();
-    config.tags = settings.tags.clone();
+    config.node_name = Some("n".to_owned());
+    let settings = Settings::build(config, &mut Notices::default()).unwrap();
+    let mut config = settings.node.clone();
     change(&mut config);
     let serf = Serf::builder(config).bind(([127, 0, 0, 1], 0)).start().await.unwrap();
     Arc::new(Agent::new(serf, settings, LogHub::start(Level::Err, false), Descriptors::raise()))

@@ -5,6 +5,7 @@ pub mod go_base64;
 pub mod go_duration;
 pub mod go_json;
 pub mod go_net;
+pub mod go_number;
 mod hash;
 mod instant;
 #[cfg(test)]

@@ -25,7 +25,8 @@ pub(super) fn manual(commands: &[CommandSpec]) -> String {
     );
     for command in commands {
         let arguments = roff(command.arguments);
-        let _ = writeln!(out, ".SS serf {} {arguments}\n{}", command.name, roff(command.about));
+        let about = roff(command.about).replace("\n\n", "\n.PP\n");
+        let _ = writeln!(out, ".SS serf {} {arguments}\n{about}", command.name);
         for flag in command.flags.iter().copied().flatten() {
             let value = if flag.kind == Kind::Bool { "" } else { flag.value };
             let equals = if flag.kind == Kind::Bool { "" } else { "=" };
@@ -39,15 +40,15 @@ pub(super) fn manual(commands: &[CommandSpec]) -> String {
         }
     }
     out.push_str(
-        ".SH EXIT STATUS\n0: done. 1: failed. 127: no such command.\n.SH ENVIRONMENT\n.TP\n\
-         .B SERF_RPC_ADDR\nDefault of \\-rpc\\-addr, except for the agent.\n.TP\n\
+        ".SH EXIT STATUS\n0: success. 1: failure. 127: no such command.\n.SH ENVIRONMENT\n.TP\n\
+         .B SERF_RPC_ADDR\nDefault of \\-rpc\\-addr for all commands but the agent.\n.TP\n\
          .B SERF_RPC_AUTH\nDefault of \\-rpc\\-auth.\n",
     );
     out
 }
 
 fn roff(text: &str) -> String {
-    text.replace('\\', "\\e").replace('-', "\\-").replace('\n', " ")
+    text.replace('\\', "\\e").replace('-', "\\-")
 }
 
 fn flags(command: &CommandSpec) -> String {

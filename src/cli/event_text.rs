@@ -1,8 +1,10 @@
-//! Events as `serf monitor` shows them: for people, for scripts, and as Go's does.
+//! The formats of `serf monitor`: lines for terminals, JSON, and Go's for pipes.
 
-use std::sync::LazyLock;
+use std::{borrow::Cow, collections::BTreeMap, sync::LazyLock};
 
-use super::{commands::address as addr, output::Json};
+use serde::Serialize;
+
+use super::commands::address as addr;
 use crate::{
     base::go_net,
     client::EventRecord,
@@ -10,46 +12,60 @@ use crate::{
     serf::Regex,
 };
 
-/// One object an event; a payload is text, as far as it is UTF-8.
-pub(super) fn json(event: &EventRecord) -> Json {
-    let number = |n: u64| Json::Int(i64::try_from(n).unwrap_or(i64::MAX));
-    let payload = |bytes: &[u8]| Json::text(String::from_utf8_lossy(bytes));
-    match event {
-        EventRecord::Member(MemberEventRecord { event, members }) => {
-            let members = members.iter().map(|member| {
-                let tags = member.tags.iter().map(|(k, v)| (k.clone(), Json::text(v)));
-                Json::object([
-                    ("name", Json::text(&member.name)),
-                    ("addr", Json::text(addr(member))),
-                    ("port", Json::Int(i64::from(member.port))),
-                    ("status", Json::text(&member.status)),
-                    ("tags", Json::object(tags)),
-                ])
-            });
-            Json::object([("event", Json::text(event)), ("members", Json::List(members.collect()))])
-        }
-        EventRecord::User(UserEventRecord { event, l_time, name, payload: bytes, coalesce }) => {
-            Json::object([
-                ("event", Json::text(event)),
-                ("name", Json::text(name.lossy())),
-                ("ltime", number(*l_time)),
-                ("coalesce", Json::Bool(*coalesce)),
-                ("payload", payload(&bytes.0)),
-            ])
-        }
-        EventRecord::Query(QueryEventRecord { event, id, l_time, name, payload: bytes }) => {
-            Json::object([
-                ("event", Json::text(event)),
-                ("name", Json::text(name.lossy())),
-                ("ltime", number(*l_time)),
-                ("id", number(*id)),
-                ("payload", payload(&bytes.0)),
-            ])
+/// An event as a JSON object; a payload is text, with U+FFFD for what is not UTF-8.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(super) enum Json<'e> {
+    Member { event: &'e str, members: Vec<JsonMember<'e>> },
+    User { event: &'e str, name: Cow<'e, str>, ltime: u64, coalesce: bool, payload: Cow<'e, str> },
+    Query { event: &'e str, name: Cow<'e, str>, ltime: u64, id: u64, payload: Cow<'e, str> },
+}
+
+#[derive(Serialize)]
+pub(super) struct JsonMember<'e> {
+    name: &'e str,
+    addr: String,
+    port: u16,
+    status: &'e str,
+    tags: &'e BTreeMap<String, String>,
+}
+
+impl<'e> Json<'e> {
+    pub(super) fn of(event: &'e EventRecord) -> Self {
+        match event {
+            EventRecord::Member(MemberEventRecord { event, members }) => {
+                Self::Member { event, members: members.iter().map(JsonMember::of).collect() }
+            }
+            EventRecord::User(UserEventRecord { event, l_time, name, payload, coalesce }) => {
+                Self::User {
+                    event,
+                    name: name.lossy(),
+                    ltime: *l_time,
+                    coalesce: *coalesce,
+                    payload: String::from_utf8_lossy(&payload.0),
+                }
+            }
+            EventRecord::Query(QueryEventRecord { event, id, l_time, name, payload }) => {
+                Self::Query {
+                    event,
+                    name: name.lossy(),
+                    ltime: *l_time,
+                    id: *id,
+                    payload: String::from_utf8_lossy(&payload.0),
+                }
+            }
         }
     }
 }
 
-/// Lines like those of the log, with the time, what happened, and to whom. A member a line.
+impl<'e> JsonMember<'e> {
+    fn of(member: &'e Member) -> Self {
+        let Member { name, port, status, tags, .. } = member;
+        Self { name, addr: addr(member), port: *port, status, tags }
+    }
+}
+
+/// Lines like those of the log: time, event and subject. One line for each member.
 pub(super) fn readable(event: &EventRecord, time: &str) -> String {
     let payload = |bytes: &[u8]| match bytes {
         [] => String::new(),
@@ -78,7 +94,7 @@ pub(super) fn readable(event: &EventRecord, time: &str) -> String {
     }
 }
 
-/// One block an event, values as Go's `%#v` shows them.
+/// One block for each event, values as Go's `%#v` shows them.
 pub(super) fn as_go(event: &EventRecord) -> String {
     let fields = match event {
         EventRecord::Member(MemberEventRecord { event, members }) => {
@@ -178,13 +194,13 @@ fn is_printable(c: char) -> bool {
     matches!(c, ' '..='~') || PRINTABLE.as_ref().is_some_and(is)
 }
 
-/// As it is, unless it could be taken for something else or move the cursor.
+/// The text itself, or quoted where it would be ambiguous or move the cursor.
 fn shown(text: &str) -> String {
     let plain = !text.is_empty() && text.chars().all(|c| is_printable(c) && !" \"=\\".contains(c));
     if plain { text.to_owned() } else { go_quote(text) }
 }
 
-/// Text, if it is; else its bytes.
+/// Quoted text, or hexadecimal bytes if it is not UTF-8.
 fn payload_text(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) => go_quote(text),
@@ -194,7 +210,7 @@ fn payload_text(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::output::compact, *};
     use crate::rpc::protocol::Blob;
 
     fn member() -> EventRecord {
@@ -226,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn people_read_lines() {
+    fn terminals_get_lines() {
         assert_eq!(
             readable(&member(), "T"),
             "T [EVENT] member-join: \"n 2\" 10.0.0.2:7946 alive role=web"
@@ -242,12 +258,12 @@ mod tests {
 
     #[test]
     fn scripts_get_addresses() {
-        let text = json(&member()).compact();
+        let text = compact(&Json::of(&member()));
         assert!(text.contains("\"addr\":\"10.0.0.2\",\"port\":7946"), "{text}");
     }
 
     #[test]
-    fn pipes_get_what_go_prints() {
+    fn pipes_get_the_output_of_go() {
         assert_eq!(
             as_go(&member()),
             "Event Info:\n\tEvent: \"member-join\"\n\tMembers: []interface {}{map[interface {}]\

@@ -1,22 +1,22 @@
 //! Go's flag syntax over a table.
 //!
-//! `-name value`, `-name=value` and the same with two dashes are equal; booleans take a value
-//! only after `=`; parsing stops at the first argument that is no flag, or after `--`.
+//! `-name value`, `-name=value` and the same with two dashes are equal; booleans take a value only
+//! after `=`; parsing ends at the first argument that is not a flag, or after `--`.
 
 use std::collections::BTreeMap;
 
-use crate::base::{error_texts, go_duration};
+use crate::base::{error_texts, go_duration, go_number};
 
-/// One flag: what parses it, and what help, completions and man pages say of it.
+/// One flag, for the parser, the help text, the completions and the manual.
 #[derive(Clone, Copy, Debug)]
 pub struct Flag {
     /// Without dashes.
     pub name: &'static str,
     /// What it takes.
     pub kind: Kind,
-    /// What stands for its value in help.
+    /// Its default, or a placeholder for its value, in help texts.
     pub value: &'static str,
-    /// One sentence or more.
+    /// What it does, in a sentence or more.
     pub help: &'static str,
 }
 
@@ -31,30 +31,32 @@ pub enum Kind {
     List,
     /// An integer, in Go's notations.
     Int,
+    /// A decimal number.
+    Float,
     /// A Go duration.
     Duration,
 }
 
-/// Arguments that were parsed.
+/// Parsed arguments.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Parsed {
-    /// The positionals as they were given, which need not be UTF-8.
+    /// The positional arguments as given; they need not be UTF-8.
     pub raw: Vec<Vec<u8>>,
     values: BTreeMap<&'static str, Vec<String>>,
-    /// Flags and their values in the order in which they came.
+    /// Flags and their values, in the order given.
     pub order: Vec<(&'static str, String)>,
-    /// What is no flag.
+    /// The positional arguments as text.
     pub positionals: Vec<String>,
 }
 
 impl Parsed {
-    /// The first positional as it was given.
+    /// The first positional argument as given.
     pub fn raw_name(&self) -> &[u8] {
         self.raw.first().map(Vec::as_slice).unwrap_or_default()
     }
 }
 
-/// What is wrong with the arguments; the texts are Go's.
+/// Why arguments are refused; the texts are Go's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ParseError {
     /// No such flag.
@@ -79,7 +81,7 @@ pub enum ParseError {
     },
     /// Such as `---x` or `-=x`.
     Syntax(String),
-    /// Help was asked for behind the point where it is looked for first.
+    /// Help was requested after `--`, where the dispatcher does not look for it.
     Help,
 }
 
@@ -143,11 +145,12 @@ fn check(flag: &Flag, value: &str) -> Result<(), ParseError> {
         reason,
     };
     match flag.kind {
-        Kind::Bool => match go_bool(value) {
+        Kind::Bool => match go_number::parse_bool(value) {
             Some(_) => Ok(()),
             None => Err(ParseError::Boolean { value: value.into(), flag: flag.name.into() }),
         },
-        Kind::Int => go_int(value).map(drop).map_err(invalid),
+        Kind::Int => go_number::parse_int(value).map(drop).map_err(invalid),
+        Kind::Float => go_number::parse_float(value).map(drop).map_err(invalid),
         Kind::Duration => go_duration::parse(value).map(drop).map_err(|_| invalid("parse error")),
         Kind::Text | Kind::List => Ok(()),
     }
@@ -166,53 +169,23 @@ impl Parsed {
 
     /// A boolean that is false unless given.
     pub fn bool(&self, name: &str) -> bool {
-        self.text(name).and_then(go_bool).unwrap_or(false)
+        self.text(name).and_then(go_number::parse_bool).unwrap_or(false)
     }
 
     /// An integer.
     pub fn int(&self, name: &str) -> Option<i64> {
-        self.text(name).and_then(|text| go_int(text).ok())
+        self.text(name).and_then(|text| go_number::parse_int(text).ok())
+    }
+
+    /// A decimal number.
+    pub fn float(&self, name: &str) -> Option<f64> {
+        self.text(name).and_then(|text| go_number::parse_float(text).ok())
     }
 
     /// A duration in nanoseconds.
     pub fn duration(&self, name: &str) -> Option<i64> {
         self.text(name).and_then(|text| go_duration::parse(text).ok())
     }
-}
-
-/// `strconv.ParseBool`.
-pub(crate) fn go_bool(text: &str) -> Option<bool> {
-    match text {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
-        _ => None,
-    }
-}
-
-/// `strconv.ParseInt(text, 0, 64)`.
-fn go_int(text: &str) -> Result<i64, &'static str> {
-    let (negative, digits) = match text.strip_prefix('-') {
-        Some(digits) => (true, digits),
-        None => (false, text.strip_prefix('+').unwrap_or(text)),
-    };
-    let lower = digits.to_ascii_lowercase();
-    let (radix, body) = match lower.as_bytes() {
-        [b'0', b'x', ..] => (16, lower.get(2..)),
-        [b'0', b'o', ..] => (8, lower.get(2..)),
-        [b'0', b'b', ..] => (2, lower.get(2..)),
-        [b'0', _, ..] => (8, lower.get(1..)),
-        _ => (10, Some(lower.as_str())),
-    };
-    let body = body.unwrap_or_default();
-    let prefixed = body.len() < lower.len();
-    let bad_underscore =
-        (body.contains('_') && !prefixed) || body.ends_with('_') || body.contains("__");
-    let body = body.replace('_', "");
-    if body.is_empty() || bad_underscore || !body.chars().all(|c| c.is_digit(radix)) {
-        return Err("parse error");
-    }
-    let value = i128::from_str_radix(&body, radix).map_err(|_| "value out of range")?;
-    i64::try_from(if negative { -value } else { value }).map_err(|_| "value out of range")
 }
 
 #[cfg(test)]
@@ -253,19 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn integers_take_the_notations_of_go() {
-        for (text, value) in [("0x1F", 31), ("-0b11", -3), ("017", 15), ("1", 1), ("0x_1f", 31)] {
-            assert_eq!(go_int(text), Ok(value), "{text}");
-        }
-        for text in ["", "a", "08", "1_0_", "--1", "1_000"] {
-            assert_eq!(go_int(text), Err("parse error"), "{text}");
-        }
-        assert_eq!(go_int("9223372036854775808"), Err("value out of range"));
-        assert_eq!(go_int("-9223372036854775808"), Ok(i64::MIN));
-    }
-
-    #[test]
-    fn mistakes_are_told_in_the_words_of_go() {
+    fn mistakes_have_the_texts_of_go() {
         for (line, text) in [
             ("-bogus", "flag provided but not defined: -bogus"),
             ("--bogus=1", "flag provided but not defined: -bogus"),

@@ -7,19 +7,20 @@ use super::{Failure, Flag, Kind, Parsed, output};
 pub struct CommandSpec {
     /// Name.
     pub name: &'static str,
-    /// A few words for the list of commands.
+    /// Description in the list of commands.
     pub synopsis: &'static str,
     /// What follows the name on the usage line.
     pub arguments: &'static str,
-    /// What it does, in sentences.
+    /// What it is for, when to use it, and what its exit code means. Paragraphs are separated by an
+    /// empty line.
     pub about: &'static str,
     /// Its flags.
     pub flags: &'static [&'static [Flag]],
-    /// Whether mistakes in flags do not matter.
+    /// Whether it runs in spite of wrong flags.
     pub ignores_flags: bool,
-    /// Before its errors.
+    /// Prefix of its error messages.
     pub error_prefix: &'static str,
-    /// Does it.
+    /// Entry point.
     pub run: fn(&Parsed) -> Result<(), Failure>,
 }
 
@@ -32,7 +33,8 @@ pub(super) fn text(command: &CommandSpec) -> String {
     }
     out.push_str("\n\n");
     for line in wrap(command.about, 76) {
-        out.push_str(&format!("  {line}\n"));
+        out.push_str(format!("  {line}").trim_end());
+        out.push('\n');
     }
     let mut flags: Vec<_> = command.flags.iter().copied().flatten().collect();
     if flags.is_empty() {
@@ -43,12 +45,13 @@ pub(super) fn text(command: &CommandSpec) -> String {
     for flag in flags {
         let head = match flag.kind {
             Kind::Bool => format!("-{}", flag.name),
-            Kind::Text | Kind::List | Kind::Int | Kind::Duration => {
+            Kind::Text | Kind::List | Kind::Int | Kind::Float | Kind::Duration => {
                 format!("-{}={}", flag.name, flag.value)
             }
         };
         let mut head = head.as_str();
-        for line in wrap(flag.help, 50) {
+        let repeatable = if flag.kind == Kind::List { " Repeatable." } else { "" };
+        for line in wrap(&format!("{}{repeatable}", flag.help), 50) {
             out.push_str(&format!("  {head:<27} {line}\n"));
             head = "";
         }
@@ -59,9 +62,6 @@ pub(super) fn text(command: &CommandSpec) -> String {
 /// The list of commands, on stderr.
 pub(super) fn print_commands(commands: &[CommandSpec]) {
     let mut sorted: Vec<_> = commands.iter().map(|spec| (spec.name, spec.synopsis)).collect();
-    if cfg!(feature = "sim") {
-        sorted.push(("simulate", "Runs a cluster in virtual time, to size or to test one"));
-    }
     sorted.sort_unstable();
     let width = sorted.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     let mut out = String::from(

@@ -16,22 +16,22 @@ use std::{ffi::OsString, os::unix::ffi::OsStrExt as _, process::ExitCode};
 pub use flags::{Flag, Kind, ParseError, Parsed};
 pub use help::CommandSpec;
 
-/// How a command ended other than well.
+/// Why a command failed, and what is printed then.
 #[derive(Debug)]
 pub enum Failure {
-    /// Say this.
+    /// This message.
     Message(String),
-    /// Say this, and on stderr what the reason may be.
+    /// This message, and a hint at the likely reason on stderr.
     Hinted(String, &'static str),
-    /// Say this, then how the command is used.
+    /// This message and the help text.
     Usage(String),
-    /// Say how the command is used.
+    /// The help text.
     Help,
-    /// Everything was said.
+    /// Nothing more.
     Silent,
-    /// The flags are wrong: the parser's line on stderr, help on stdout.
+    /// The parser's error on stderr, the help text on stdout.
     Flags(ParseError),
-    /// The agent or an interrupt decided the code.
+    /// Nothing more; the exit code is given.
     Code(u8),
 }
 
@@ -46,19 +46,13 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
     ExitCode::from(dispatch(&args))
 }
 
-/// The exit code for each way to end; the only place that decides it.
+/// Runs a command; the only place that decides the exit code.
 fn dispatch(raw: &[OsString]) -> u8 {
     let texts: Vec<_> = raw.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
     let args = texts.as_slice();
     // Go's main looks for these two before anything else, wherever they are.
     if args.iter().any(|arg| arg == "-v" || arg == "--version") {
         return finish(commands::VERSION, (commands::VERSION.run)(&Parsed::default()));
-    }
-    #[cfg(feature = "sim")]
-    if let [first, rest @ ..] = args
-        && first == "simulate"
-    {
-        return simulate(rest);
     }
     let invocation = Invocation::of(args);
     let Some(name) = invocation.command else {
@@ -84,7 +78,7 @@ fn dispatch(raw: &[OsString]) -> u8 {
     }
     let result = match flags::parse(command.flags, invocation.rest) {
         Ok(mut parsed) => {
-            // What follows the flags is bytes to whom it matters.
+            // Positional arguments need not be UTF-8.
             let after = raw.len() - parsed.positionals.len();
             let bytes = raw.get(after..).unwrap_or_default().iter();
             parsed.raw = bytes.map(|arg| arg.as_bytes().to_vec()).collect();
@@ -96,7 +90,7 @@ fn dispatch(raw: &[OsString]) -> u8 {
     finish(*command, result)
 }
 
-/// Go's only prints the list.
+/// Printed after the list, which is all that Go prints.
 fn unknown_command(name: &str) -> String {
     let mut text = format!("Unknown command '{name}'.");
     let names = commands::ALL.iter().map(|command| command.name);
@@ -104,14 +98,6 @@ fn unknown_command(name: &str) -> String {
         text.push_str(&format!(" Did you mean '{near}'?"));
     }
     text
-}
-
-/// Its flags have the simulator's own syntax.
-#[cfg(feature = "sim")]
-fn simulate(args: &[String]) -> u8 {
-    let (mut out, mut err) = (std::io::stdout(), std::io::stderr());
-    crate::sim::command::run(args, &mut out, &mut err)
-        .map_or(1, |code| u8::try_from(code).unwrap_or(1))
 }
 
 fn finish(command: CommandSpec, result: Result<(), Failure>) -> u8 {
@@ -138,7 +124,7 @@ fn finish(command: CommandSpec, result: Result<(), Failure>) -> u8 {
             if let ParseError::Undefined(name) = error {
                 let names = command.flags.iter().copied().flatten().map(|flag| flag.name);
                 let near = similar::nearest(&name, names);
-                // The line above the help has scrolled away.
+                // The error above the help text has scrolled away.
                 if let Some(near) = near {
                     output::error_line(&format!("Unknown flag -{name}. Did you mean -{near}?"));
                 }
@@ -181,5 +167,6 @@ mod tests {
         assert_eq!(run(&["simulate", "--help"]), 0);
         assert_eq!(run(&["simulate", "--nodes", "10", "--minutes", "1"]), 0);
         assert_eq!(run(&["simulate", "--no-such-flag"]), 1);
+        assert_eq!(run(&["simulate", "-loss", "2"]), 1);
     }
 }

@@ -1,6 +1,6 @@
-//! What somebody may have meant.
+//! Suggestions for mistyped names.
 
-/// The name that is nearest to what was typed, if it is near enough for a slip.
+/// The name nearest to what was typed, if it is near enough for a typing error.
 pub(super) fn nearest<'n>(typed: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
     // Short names are all near to each other.
     let slips = (typed.chars().count() / 3).clamp(1, SLIPS_MAX);

@@ -8,8 +8,6 @@
 //! number of threads.
 
 mod cluster;
-#[doc(hidden)]
-pub mod command;
 mod dissemination;
 mod faults;
 mod forge;

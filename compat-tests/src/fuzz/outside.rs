@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use ruserf::{
-    agent::{FileConfig, Settings, mdns_hosts},
+    agent::{FileConfig, Notices, Settings, mdns_hosts},
     base::Instant,
     rpc::{self, FrameReader, RpcError, protocol},
     serf::{Config, Engine, QueryParams},
@@ -42,11 +42,10 @@ fn frames(input: &[u8], cut: usize) -> (Vec<Vec<u8>>, bool) {
     })
 }
 
-/// A configuration file is read or refused; what is read can be judged.
+/// A configuration file is decoded or refused, and what is decoded is valid or refused.
 pub fn config(input: &[u8]) {
     let Ok(config) = FileConfig::decode(input) else { return };
-    let Ok((settings, _)) = Settings::build(config) else { return };
-    let _ = settings.config();
+    let _ = Settings::build(config, &mut Notices::default());
 }
 
 /// A tag's expression in a query: compiled and matched, or refused.

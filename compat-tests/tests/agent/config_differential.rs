@@ -10,7 +10,7 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use compat_tests::{go::harness_dir, process::wait_in_time};
-use ruserf::agent::{FileConfig, KEYS, Key, Shape};
+use ruserf::agent::{FileConfig, KEYS, Key, Origin, Shape};
 use serde_json::{Map, Value, json};
 
 // parity: config: Odd files: null, bytes that are not UTF-8, surrogates, numbers, names
@@ -52,15 +52,8 @@ fn our_verdict(file: &[u8]) -> Verdict {
     let config = FileConfig::decode(file).map_err(|error| class(&error))?;
     let mut set = Map::new();
     for key in go_keys() {
-        let value = match key.shape {
-            Shape::Text => config.text(key.name).map(Value::from),
-            Shape::Flag | Shape::Switch => config.bool(key.name).filter(|on| *on).map(Value::from),
-            Shape::Int | Shape::Duration => config.number(key.name).map(Value::from),
-            // Go tells an empty list from none, and nobody sees it.
-            Shape::List => Some(config.list(key.name)).filter(|l| !l.is_empty()).map(|l| json!(l)),
-            Shape::Map => Some(&config.tags).filter(|tags| !tags.is_empty()).map(|t| json!(t)),
-            Shape::Ignored => None,
-        };
+        // Go's program leaves out what is false.
+        let value = config.value(key.name).filter(|value| *value != Value::Bool(false));
         set.extend(value.map(|value| (key.name.to_owned(), value)));
     }
     Ok(Value::Object(set))
@@ -114,7 +107,7 @@ fn class(error: &str) -> String {
 
 /// Those that Go has.
 fn go_keys() -> impl Iterator<Item = &'static Key> {
-    KEYS.iter().take_while(|key| key.name != "label")
+    KEYS.iter().filter(|key| key.origin == Origin::Go)
 }
 
 struct Random(u64);
@@ -184,9 +177,13 @@ impl Random {
 
     fn fitting(&mut self, shape: Shape) -> Value {
         match shape {
-            Shape::Text => json!(self.one(&["", "x", "M\u{fc}nchen", "a\nb", "\u{0}"])),
+            Shape::Text | Shape::Secret => {
+                json!(self.one(&["", "x", "M\u{fc}nchen", "a\nb", "\u{0}"]))
+            }
             Shape::Flag | Shape::Switch | Shape::Ignored => json!(self.below(2) == 0),
-            Shape::Int => serde_json::from_str(self.one(NUMBERS)).expect("a number"),
+            Shape::Int | Shape::Version => {
+                serde_json::from_str(self.one(NUMBERS)).expect("a number")
+            }
             Shape::Duration => json!(self.one(DURATIONS)),
             Shape::List => {
                 self.one(&[json!([]), json!(["a", "b"]), json!([null, "a"]), json!([""])])

@@ -181,18 +181,6 @@ fn cluster_logic_is_tested_on_the_virtual_network() {
     assert_eq!(out, run("cluster_test", &[]), "a run is the same each time");
 }
 
-#[test]
-fn simulation_of_a_small_cluster_reports_its_figures() {
-    let args = ["-scenario=updates", "-nodes=30", "-minutes=2", "-format=json"];
-    let report: Value = serde_json::from_str(&run("simulate", &args)).expect("JSON");
-    // One change a minute, which all the others must hear of.
-    assert_eq!((&report["nodes"], &report["news"]), (&json!(30), &json!(2)), "{report}");
-    let last = report["spread"].as_array().and_then(|spread| spread.last()).expect("a spread");
-    let seconds = last["measured_s"].as_f64().expect("seconds");
-    assert!(0.0 < seconds && seconds < 60.0, "{report}");
-    assert_eq!(report["false_failures"], 0, "{report}");
-}
-
 /// An example that serves HTTP.
 struct Service {
     process: Process,

@@ -10,6 +10,6 @@ mod server;
 mod session;
 mod stream;
 
-use super::{AgentError, Filter, core::Agent, log::Level};
+use super::{AgentError, Filter, core::Agent, log::Level, settings::RpcAddr};
 
 pub(super) use server::{Listener, serve};

@@ -15,7 +15,7 @@ use tokio::{
 use tracing::{info, warn};
 
 use super::{
-    Agent, AgentError,
+    Agent, AgentError, RpcAddr,
     admission::{Admission, Origin, origin},
     session,
 };
@@ -33,14 +33,13 @@ pub(in crate::agent) enum Listener {
 }
 
 impl Listener {
-    /// Binds `host:port` or `unix:PATH`; `off`: nothing.
-    pub(in crate::agent) async fn bind(addr: &str) -> Result<Self, AgentError> {
-        if addr == "off" {
-            return Ok(Self::Off);
-        }
-        if let Some(path) = addr.strip_prefix("unix:") {
-            return Self::bind_unix(path.strip_prefix("//").unwrap_or(path).into());
-        }
+    /// Binds an address.
+    pub(in crate::agent) async fn bind(addr: &RpcAddr) -> Result<Self, AgentError> {
+        let addr = match addr {
+            RpcAddr::Off => return Ok(Self::Off),
+            RpcAddr::Unix(path) => return Self::bind_unix(path.clone()),
+            RpcAddr::Tcp(addr) => addr,
+        };
         let found = transport::resolve_async(Network::Tcp, addr).await;
         let found = found.map_err(|reason| AgentError::Rpc(format!("listen tcp: {reason}")))?;
         let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, found.port));
@@ -62,11 +61,9 @@ impl Listener {
         }
     }
 
-    /// What can be said of an address without binding it.
-    pub(in crate::agent) fn check(addr: &str) -> Result<(), AgentError> {
-        if addr == "off" || addr.starts_with("unix:") {
-            return Ok(());
-        }
+    /// Checks an address without binding it.
+    pub(in crate::agent) fn check(addr: &RpcAddr) -> Result<(), AgentError> {
+        let RpcAddr::Tcp(addr) = addr else { return Ok(()) };
         let found = transport::resolve(Network::Tcp, addr);
         found.map(drop).map_err(|reason| AgentError::Rpc(format!("listen tcp: {reason}")))
     }

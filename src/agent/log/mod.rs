@@ -11,5 +11,5 @@ mod ui;
 
 pub(super) use hub::LogHub;
 pub(super) use level::{Level, VALID_LEVELS};
-pub(super) use syslog::Syslog;
+pub(super) use syslog::{Facility, Syslog};
 pub(super) use ui::Ui;

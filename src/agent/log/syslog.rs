@@ -19,40 +19,41 @@ const FACILITIES: [&str; 20] = [
 
 /// A connection to syslogd. Nothing waits for it: what it cannot take at once is lost.
 pub(in crate::agent) struct Syslog {
-    facility: u8,
+    facility: Facility,
     paths: Vec<PathBuf>,
     socket: Option<Socket>,
     /// After half a line, when a connection may be made again.
     pause_until: Option<Instant>,
 }
 
-fn index(facility: &str) -> Result<usize, String> {
-    let upper = facility.to_uppercase();
-    let index = FACILITIES.iter().position(|known| *known == upper);
-    index.ok_or_else(|| format!("invalid syslog facility: {facility}"))
+/// A syslog facility, by its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Facility(u8);
+
+impl Facility {
+    /// The facility of a name, in any case.
+    ///
+    /// # Errors
+    /// Go's text: there is no such facility.
+    pub(in crate::agent) fn from_name(name: &str) -> Result<Self, String> {
+        let upper = name.to_uppercase();
+        let index = FACILITIES.iter().position(|known| *known == upper);
+        let index = index.ok_or_else(|| format!("invalid syslog facility: {name}"))?;
+        // FTP is 11; the local ones begin at 16.
+        Ok(Self(if index >= 12 { index + 4 } else { index } as u8))
+    }
 }
 
 impl Syslog {
     /// Connects.
     ///
     /// # Errors
-    /// Go's texts: no such facility, or nobody listens.
-    pub(in crate::agent) fn open(facility: &str) -> Result<Self, String> {
+    /// Go's text: no syslogd listens.
+    pub(in crate::agent) fn open(facility: Facility) -> Result<Self, String> {
         Self::open_at(facility, &SOCKETS.map(Path::new))
     }
 
-    /// Whether there is such a facility.
-    ///
-    /// # Errors
-    /// There is none.
-    pub(in crate::agent) fn check(facility: &str) -> Result<(), String> {
-        index(facility).map(drop)
-    }
-
-    fn open_at(facility: &str, sockets: &[&Path]) -> Result<Self, String> {
-        let index = index(facility)?;
-        // FTP is 11; the local ones begin at 16.
-        let facility = if index >= 12 { index + 4 } else { index } as u8;
+    fn open_at(facility: Facility, sockets: &[&Path]) -> Result<Self, String> {
         let paths: Vec<PathBuf> = sockets.iter().map(|path| path.to_path_buf()).collect();
         let socket = Some(connect(&paths).ok_or("Unix syslog delivery error")?);
         Ok(Self { facility, paths, socket, pause_until: None })
@@ -67,7 +68,7 @@ impl Syslog {
             Level::Warn => 4,
             Level::Err => 3,
         };
-        let priority = self.facility * 8 + severity;
+        let priority = self.facility.0 * 8 + severity;
         let time = jiff::Zoned::now().strftime("%b %e %H:%M:%S");
         let line = format!("<{priority}>{time} serf[{}]: {text}\n", std::process::id());
         // One record is one line, also for a syslogd that reads a stream.
@@ -135,6 +136,8 @@ mod tests {
 
     use super::*;
 
+    const LOCAL0: Facility = Facility(16);
+
     // parity: agent-obs: syslog and facility
     #[test]
     fn lines_carry_facility_severity_and_process() {
@@ -150,6 +153,7 @@ mod tests {
             ("FTP", Level::Debug, 11 * 8 + 6),
             ("KERN", Level::Trace, 7),
         ] {
+            let facility = Facility::from_name(facility).unwrap();
             Syslog::open_at(facility, &sockets).unwrap().send(level, "serf: hello");
             let n = server.recv(&mut buf).unwrap();
             let line = std::str::from_utf8(&buf[..n]).unwrap();
@@ -163,10 +167,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told_as_by_go() {
-        let error = |facility| Syslog::open_at(facility, &[]).err().unwrap();
-        assert_eq!(error("NOPE"), "invalid syslog facility: NOPE");
-        assert_eq!(error("LOCAL0"), "Unix syslog delivery error");
+    fn errors_have_the_texts_of_go() {
+        let error = Facility::from_name("NOPE").unwrap_err();
+        assert_eq!(error, "invalid syslog facility: NOPE");
+        let error = Syslog::open_at(LOCAL0, &[]).err().unwrap();
+        assert_eq!(error, "Unix syslog delivery error");
     }
 
     /// Of both kinds, and of streams also one that does not even accept.
@@ -178,7 +183,7 @@ mod tests {
         let _listener = UnixListener::bind(&streams).unwrap();
         let begun = Instant::now();
         for path in [&datagrams, &streams] {
-            let mut syslog = Syslog::open_at("LOCAL0", &[path]).unwrap();
+            let mut syslog = Syslog::open_at(LOCAL0, &[path]).unwrap();
             for _ in 0..10_000 {
                 syslog.send(Level::Info, &format!("serf: {}", "more".repeat(20_000)));
             }
@@ -189,7 +194,7 @@ mod tests {
             assert!(queue.len() < 10_000, "the backlog has no end");
         }
         // Blocking it would wait for ever.
-        assert!(Syslog::open_at("LOCAL0", &[&streams]).is_err());
+        assert!(Syslog::open_at(LOCAL0, &[&streams]).is_err());
         assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
     }
 
@@ -198,7 +203,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("log");
         let listener = UnixListener::bind(&path).unwrap();
-        let mut syslog = Syslog::open_at("LOCAL0", &[&path]).unwrap();
+        let mut syslog = Syslog::open_at(LOCAL0, &[&path]).unwrap();
         let (mut server, _) = listener.accept().unwrap();
         while syslog.pause_until.is_none() {
             syslog.send(Level::Info, &format!("serf: {}", "y".repeat(100_001)));
@@ -221,7 +226,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("log");
         let server = UnixDatagram::bind(&path).unwrap();
-        let mut syslog = Syslog::open_at("LOCAL0", &[&path]).unwrap();
+        let mut syslog = Syslog::open_at(LOCAL0, &[&path]).unwrap();
         drop(server);
         std::fs::remove_file(&path).unwrap();
         syslog.send(Level::Info, "serf: lost");

@@ -8,11 +8,11 @@ use crate::agent::{
 async fn a_reload_that_fails_leaves_tags_to_be_deleted_by_the_next() {
     let agent = agent(r#"{"tags":{"old":"1","same":"1"}}"#).await;
     let ui = Ui { hub: LogHub::start(Level::Err, false) };
-    let mut flags = Reloadable::new(&agent.settings);
+    let mut current = agent.settings.reloadable.clone();
     let mut reload_with = async |tags: serde_json::Value| {
         let json = serde_json::json!({ "node_name": "n", "tags": tags }).to_string();
         let read = || Ok(FileConfig::decode(json.as_bytes()).unwrap());
-        reload(&agent, &ui, &mut flags, &read).await;
+        reload(&agent, &ui, &mut current, &read).await;
         let local = agent.serf.local_member().await;
         local.tags.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>()
     };
@@ -26,23 +26,23 @@ async fn a_reload_that_fails_leaves_tags_to_be_deleted_by_the_next() {
 async fn a_reload_with_a_wrong_level_keeps_the_old_one_and_does_the_rest() {
     let agent = agent("{}").await;
     let ui = Ui { hub: LogHub::start(Level::Err, false) };
-    let mut flags = Reloadable::new(&agent.settings);
+    let mut current = agent.settings.reloadable.clone();
     let json = r#"{"node_name":"n","log_level":"loud","leave_on_terminate":true}"#;
-    reload(&agent, &ui, &mut flags, &|| Ok(FileConfig::decode(json.as_bytes()).unwrap())).await;
-    assert!(flags.leave_on_terminate);
+    reload(&agent, &ui, &mut current, &|| Ok(FileConfig::decode(json.as_bytes()).unwrap())).await;
+    assert!(current.leave_on_terminate);
 }
 
 #[tokio::test]
-async fn a_reload_takes_over_whom_to_join_again_and_again() {
+async fn a_reload_changes_which_members_are_joined() {
     let agent = agent(r#"{"retry_join":["a"]}"#).await;
     let ui = Ui { hub: LogHub::start(Level::Err, false) };
-    let mut flags = Reloadable::new(&agent.settings);
+    let mut current = agent.settings.reloadable.clone();
     let mut changed = async |addrs: serde_json::Value| {
         let json = serde_json::json!({ "node_name": "n", "retry_join": addrs }).to_string();
-        let before = flags.retry.clone();
+        let before = current.retry.clone();
         let read = || Ok(FileConfig::decode(json.as_bytes()).unwrap());
-        reload(&agent, &ui, &mut flags, &read).await;
-        (flags.retry != before, flags.retry.adds_to(&before))
+        reload(&agent, &ui, &mut current, &read).await;
+        (current.retry != before, current.retry.adds_to(&before))
     };
     assert_eq!(changed(serde_json::json!(["a"])).await, (false, false));
     assert_eq!(changed(serde_json::json!(["a", "b"])).await, (true, true));

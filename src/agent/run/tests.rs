@@ -20,10 +20,12 @@ fn addresses_that_everybody_reaches_are_told_from_others() {
 
 #[tokio::test]
 async fn handlers_and_log_get_the_first_event_of_all() {
-    let mut config = FileConfig::default();
-    config.set_text("node_name", "n");
-    config.set_text("bind", "127.0.0.1:0");
-    let (settings, _) = Settings::build(config).unwrap();
+    let config = FileConfig {
+        node_name: Some("n".to_owned()),
+        bind: Some("127.0.0.1:0".to_owned()),
+        ..FileConfig::default()
+    };
+    let settings = Settings::build(config, &mut Notices::default()).unwrap();
     let (serf, mut handlers, mut log_events) =
         start(&settings, Descriptors::raise()).await.unwrap();
     for events in [&mut handlers, &mut log_events] {

@@ -1,10 +1,15 @@
 //! `serf keys`
 
-use std::io::{BufRead as _, Read as _};
+use std::{
+    collections::BTreeMap,
+    io::{BufRead as _, Read as _},
+};
+
+use serde::Serialize;
 
 use super::{
-    super::output::{Json, columns, line},
-    CommandSpec, FORMAT, Failure, Flag, Kind, Parsed, RPC, block_on, connect, failed, flag,
+    super::output::{columns, line, pretty},
+    CommandSpec, FORMAT, Failure, Flag, Kind, Parsed, RPC, SPEC, block_on, connect, failed, flag,
     missing, secret, wants_json,
 };
 use crate::{
@@ -17,12 +22,14 @@ pub(super) const KEYS: CommandSpec = CommandSpec {
     name: "keys",
     synopsis: "Manipulate the internal encryption keyring used by Serf",
     arguments: "[options]...",
-    about: "Lists and changes the keys that encrypt the traffic of the whole cluster. A rotation \
-            is an install, a use and a remove, each once the one before succeeded.",
+    about: "Lists and changes the keys that encrypt the traffic of the whole cluster. Use it to \
+            rotate a key without a restart: -install the new key, -use it, then -remove the old \
+            one, each step only after the previous one succeeded on all members.\n\n\
+            Exits with 0 if all members carried out the operation; with 1 otherwise, and then the \
+            output names the members that failed or did not answer.",
     flags: &[FLAGS, FORMAT, RPC],
-    ignores_flags: false,
-    error_prefix: "",
     run,
+    ..SPEC
 };
 
 const FLAGS: &[Flag] = &[
@@ -30,15 +37,15 @@ const FLAGS: &[Flag] = &[
         "install",
         Kind::Text,
         "<key>",
-        "Adds a key on all members; - reads one from the standard input, @FILE from a file, here \
-         and for the other flags.",
+        "Add a key on all members. Here and below - reads the key from the standard input, @FILE \
+         from a file.",
     ),
-    flag("list", Kind::Bool, "", "Lists the keys and how many members have each."),
-    flag("remove", Kind::Text, "<key>", "Removes a key on all members; not the primary."),
-    flag("use", Kind::Text, "<key>", "Makes an installed key the primary on all members."),
+    flag("list", Kind::Bool, "", "List the keys and how many members have each."),
+    flag("remove", Kind::Text, "<key>", "Remove a key on all members; the primary key is refused."),
+    flag("use", Kind::Text, "<key>", "Make an installed key the primary one on all members."),
 ];
 
-/// What each operation says.
+/// Go's lines for an operation.
 struct Words {
     begin: &'static str,
     done: &'static str,
@@ -109,7 +116,7 @@ fn run(args: &Parsed) -> Result<(), Failure> {
         };
         let mut result = result.map_err(failed(words.failed))?;
         let response = &mut result.response;
-        // Go's agent gives their number alone.
+        // Go's agent reports only how many.
         let unnamed = response.num_resp < response.num_nodes && response.missing.is_empty();
         let silence = if unnamed { "No answer to a ping from" } else { "No answer from" };
         if unnamed {
@@ -149,20 +156,16 @@ fn read_key(written: &str) -> Result<Secret, Failure> {
 fn report(words: &Words, result: KeyResult, silence: &str, json: bool) -> Result<(), Failure> {
     let KeyResult { response, error } = result;
     if json {
-        let messages =
-            response.messages.iter().map(|(node, text)| (node.clone(), Json::text(text)));
-        let keys = response.keys.iter().flatten().map(|(key, n)| (key.clone(), Json::Int(*n)));
         let failed = error.is_some();
-        let object = Json::object([
-            ("keys", Json::object(keys)),
-            ("messages", Json::object(messages)),
-            ("num_nodes", Json::Int(response.num_nodes)),
-            ("num_resp", Json::Int(response.num_resp)),
-            ("num_err", Json::Int(response.num_err)),
-            ("missing", Json::List(response.missing.iter().map(Json::text).collect())),
-            ("error", error.map_or(Json::Null, Json::Text)),
-        ]);
-        line(&object.pretty());
+        line(&pretty(&Outcome {
+            keys: response.keys.unwrap_or_default(),
+            messages: response.messages,
+            num_nodes: response.num_nodes,
+            num_resp: response.num_resp,
+            num_err: response.num_err,
+            missing: response.missing,
+            error,
+        }));
         return if failed { Err(Failure::Silent) } else { Ok(()) };
     }
     if let Some(error) = error {
@@ -184,6 +187,18 @@ fn report(words: &Words, result: KeyResult, silence: &str, json: bool) -> Result
         line(&columns(&rows));
     }
     Ok(())
+}
+
+/// What `-format json` prints.
+#[derive(Serialize)]
+struct Outcome {
+    keys: BTreeMap<String, i64>,
+    messages: BTreeMap<String, String>,
+    num_nodes: i64,
+    num_resp: i64,
+    num_err: i64,
+    missing: Vec<String>,
+    error: Option<String>,
 }
 
 /// Bytes of a key on the standard input.

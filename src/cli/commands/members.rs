@@ -1,11 +1,13 @@
 //! `serf members`
 
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
+
+use serde::Serialize;
 
 use super::{
-    super::output::{Json, columns, line},
-    CommandSpec, FORMAT, Failure, Flag, Kind, Parsed, RPC, block_on, connect, expression, failed,
-    flag, say_trimmed, tags,
+    super::output::{columns, line},
+    CommandSpec, FORMAT, Failure, Flag, Kind, Parsed, RPC, SPEC, block_on, connect, expression,
+    failed, flag, print, tags,
 };
 use crate::{base::go_net, client::MemberFilter, rpc::protocol::Member};
 
@@ -13,11 +15,13 @@ pub(super) const MEMBERS: CommandSpec = CommandSpec {
     name: "members",
     synopsis: "Lists the members of a Serf cluster",
     arguments: "[options]",
-    about: "Lists the members that an agent knows, with their addresses, status and tags.",
+    about: "Lists the members that an agent knows, with address, status (alive, leaving, left or \
+            failed) and tags. Use it to see who is in the cluster, or to select members by \
+            status, name or tags in a script.\n\n\
+            Exits with 0, also if no member matches, or with 1 if the agent does not answer.",
     flags: &[FLAGS, FORMAT, RPC],
-    ignores_flags: false,
-    error_prefix: "",
     run,
+    ..SPEC
 };
 
 const FLAGS: &[Flag] = &[
@@ -29,7 +33,7 @@ const FLAGS: &[Flag] = &[
         "tag",
         Kind::List,
         "<key>=<regexp>",
-        "Only members whose tag matches; can be repeated, and all must match.",
+        "Only members whose tag matches; all that are given must match.",
     ),
 ];
 
@@ -56,7 +60,10 @@ fn run(args: &Parsed) -> Result<(), Failure> {
         members.sort_by(|a, b| a.name.cmp(&b.name));
         let rows: Vec<_> =
             members.iter().map(|member| row(member, args.bool("detailed"))).collect();
-        say_trimmed(args, &columns(&rows), json(&members))
+        let members: Vec<_> = members.iter().map(Row::of).collect();
+        // Go's list is nil when it is empty.
+        let members = Some(members).filter(|members| !members.is_empty());
+        print(args, columns(&rows).trim(), &Listing { members })
     })
 }
 
@@ -72,28 +79,44 @@ fn row(member: &Member, detailed: bool) -> String {
     row
 }
 
-fn json(members: &[Member]) -> Json {
-    let number = |value: u8| Json::Int(i64::from(value));
-    let rows = members.iter().map(|member| {
-        let tags = member.tags.iter().map(|(name, value)| (name.clone(), Json::text(value)));
-        Json::object([
-            ("name", Json::text(&member.name)),
-            ("addr", Json::text(addr(member))),
-            ("port", Json::Int(i64::from(member.port))),
-            ("tags", Json::object(tags)),
-            ("status", Json::text(&member.status)),
-            (
-                "protocol",
-                Json::object([
-                    ("max", number(member.delegate_max)),
-                    ("min", number(member.delegate_min)),
-                    ("version", number(member.delegate_cur)),
-                ]),
-            ),
-        ])
-    });
-    let rows = if members.is_empty() { Json::Null } else { Json::List(rows.collect()) };
-    Json::object([("members", rows)])
+/// What `-format json` prints; the names are Go's.
+#[derive(Serialize)]
+struct Listing<'m> {
+    members: Option<Vec<Row<'m>>>,
+}
+
+#[derive(Serialize)]
+struct Row<'m> {
+    name: &'m str,
+    addr: String,
+    port: u16,
+    tags: &'m BTreeMap<String, String>,
+    status: &'m str,
+    protocol: Versions,
+}
+
+#[derive(Serialize)]
+struct Versions {
+    max: u8,
+    min: u8,
+    version: u8,
+}
+
+impl<'m> Row<'m> {
+    fn of(member: &'m Member) -> Self {
+        Self {
+            name: &member.name,
+            addr: addr(member),
+            port: member.port,
+            tags: &member.tags,
+            status: &member.status,
+            protocol: Versions {
+                max: member.delegate_max,
+                min: member.delegate_min,
+                version: member.delegate_cur,
+            },
+        }
+    }
 }
 
 fn addr(member: &Member) -> String {

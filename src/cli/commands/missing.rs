@@ -1,4 +1,5 @@
-//! Who has not answered: the agent's RPC does not tell, so that it is compared with the members.
+//! Members that did not answer a query: the RPC does not report them, so that the members that did
+//! are compared with the list of members.
 
 use std::collections::BTreeSet;
 
@@ -8,8 +9,8 @@ use crate::{
     rpc::protocol::Query,
 };
 
-/// The members that a query will be answered by if all is well: the live ones that its filters let
-/// through, and those that it names. `None` if the agent does not tell.
+/// The members that are expected to answer a query: the live ones that match its filters, and those
+/// that it names. `None` if the agent does not list members.
 pub(super) async fn expected(client: &Client, query: &Query) -> Option<BTreeSet<String>> {
     // The agent anchors its expressions, a query's are not.
     let tags = query.filter_tags.iter().flatten();
@@ -21,13 +22,13 @@ pub(super) async fn expected(client: &Client, query: &Query) -> Option<BTreeSet<
     let live: BTreeSet<String> = live.into_iter().map(|member| member.name).collect();
     Some(match &query.filter_nodes {
         None => live,
-        // Who is unknown or dead will not answer either.
+        // Named members that are unknown or dead will not answer either.
         Some(named) if any_tags => named.iter().cloned().collect(),
         Some(named) => named.iter().filter(|name| live.contains(*name)).cloned().collect(),
     })
 }
 
-/// Below the text that Go prints.
+/// Prints the list below Go's text.
 pub(super) fn print(what: &str, missing: &[String]) {
     if missing.is_empty() {
         return;

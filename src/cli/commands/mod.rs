@@ -1,21 +1,34 @@
 //! The commands.
 
 mod agent;
+mod completion;
+mod event;
+mod force_leave;
 mod info;
+mod join;
+mod keygen;
 mod keys;
-mod local;
+mod leave;
+mod man;
 mod members;
 mod missing;
 mod monitor;
 mod query;
 mod reachability;
-mod small;
+mod rtt;
+#[cfg(feature = "sim")]
+mod simulate;
+mod tags;
+mod validate;
+mod version;
 
 use std::{collections::BTreeMap, future::Future};
 
+use serde::Serialize;
 use tokio::{signal::unix::SignalKind, sync::oneshot};
 
 pub(super) use members::address;
+pub(super) use version::VERSION;
 
 use super::{CommandSpec, Failure, Flag, Kind, Parsed, output};
 use crate::{
@@ -27,27 +40,38 @@ use crate::{
 /// All commands.
 pub(super) const ALL: &[CommandSpec] = &[
     agent::AGENT,
-    local::COMPLETION,
-    small::EVENT,
-    small::FORCE_LEAVE,
+    completion::COMPLETION,
+    event::EVENT,
+    force_leave::FORCE_LEAVE,
     info::INFO,
-    small::JOIN,
-    small::KEYGEN,
+    join::JOIN,
+    keygen::KEYGEN,
     keys::KEYS,
-    small::LEAVE,
-    local::MAN,
+    leave::LEAVE,
+    man::MAN,
     members::MEMBERS,
     monitor::MONITOR,
     query::QUERY,
     reachability::REACHABILITY,
-    small::RTT,
-    small::TAGS,
-    local::VALIDATE,
+    rtt::RTT,
+    #[cfg(feature = "sim")]
+    simulate::SIMULATE,
+    tags::TAGS,
+    validate::VALIDATE,
     VERSION,
 ];
 
-/// Needed before commands are told apart.
-pub(super) const VERSION: CommandSpec = small::VERSION;
+/// What most commands have in common.
+const SPEC: CommandSpec = CommandSpec {
+    name: "",
+    synopsis: "",
+    arguments: "",
+    about: "",
+    flags: &[FORMAT, RPC],
+    ignores_flags: false,
+    error_prefix: "",
+    run: |_| Ok(()),
+};
 
 const fn flag(name: &'static str, kind: Kind, value: &'static str, help: &'static str) -> Flag {
     Flag { name, kind, value, help }
@@ -81,8 +105,8 @@ fn block_on(future: impl Future<Output = Result<(), Failure>>) -> Result<(), Fai
 
 /// Runs a command's future to its end, or until SIGINT, which gives `interrupted`.
 ///
-/// The future has a thread of its own: a terminal that stands still blocks it in the middle of a
-/// line, and the signal must end the command then too.
+/// The future has a thread of its own: a stopped terminal may block it in the middle of a line, and
+/// the signal must end the command then too.
 fn until_interrupt<F>(
     args: &Parsed,
     interrupted: Result<(), Failure>,
@@ -130,8 +154,8 @@ fn secret(what: &str, written: &str) -> Result<Secret, Failure> {
     crate::agent::resolve_secret(what, written).map_err(|error| Failure::Message(error.to_string()))
 }
 
-/// For `map_err`: Go's prefix before what went wrong, and behind it the likely reason where Go's
-/// words name none.
+/// For `map_err`: Go's prefix and the error, and a hint at the likely reason where Go's text has
+/// none.
 fn failed(what: &str) -> impl FnOnce(Error) -> Failure {
     let what = what.to_owned();
     move |error| {
@@ -146,8 +170,8 @@ fn failed(what: &str) -> impl FnOnce(Error) -> Failure {
     }
 }
 
-/// Refuses an expression that is none of Go's dialect: the agent would close the connection over
-/// it. Those about members it compiles anchored.
+/// Refuses an expression outside of Go's dialect, for which the agent would close the connection.
+/// The agent anchors those that filter members.
 fn expression(flag: &str, text: &str, anchored: bool) -> Result<(), Failure> {
     let whole = if anchored { format!("^{text}$") } else { text.to_owned() };
     let text = format!("Error: Invalid regular expression for -{flag}: '{text}'");
@@ -161,28 +185,19 @@ const AGENT_CLOSED: &str =
 const PEER_CLOSED: &str = "The member closed the connection: its label or its encryption key may \
     differ from this agent's, or the address is not one for gossip.";
 
-/// `k=v` flags.
-fn tags(args: &[String]) -> Result<BTreeMap<String, String>, Failure> {
-    let mut tags = BTreeMap::new();
-    for arg in args {
-        match arg.split_once('=') {
-            Some((name, value)) if !name.is_empty() => {
-                tags.insert(name.to_owned(), value.to_owned());
-            }
-            Some(_) | None => return Err(Failure::Message(format!("Error: Invalid tag: '{arg}'"))),
-        }
-    }
-    Ok(tags)
+/// The tags of a flag: `NAME=VALUE`.
+fn tags(given: &[String]) -> Result<BTreeMap<String, String>, Failure> {
+    crate::agent::parse_tags(given).map_err(Failure::Message)
 }
 
-/// Prints what a command that has only one thing to say says.
-fn say(args: &Parsed, text: &str, json: output::Json) -> Result<(), Failure> {
-    let line = if wants_json(args)? { json.pretty() } else { text.to_owned() };
+/// Prints the only result of a command.
+fn print(args: &Parsed, text: &str, json: &impl Serialize) -> Result<(), Failure> {
+    let line = if wants_json(args)? { output::pretty(json) } else { text.to_owned() };
     output::line(&line);
     Ok(())
 }
 
-/// Whether JSON is wanted. Commands that change something ask before they do.
+/// Whether JSON is wanted. Commands that change something check it before they do.
 fn wants_json(args: &Parsed) -> Result<bool, Failure> {
     match args.text("format").unwrap_or("text") {
         "text" => Ok(false),
@@ -193,9 +208,4 @@ fn wants_json(args: &Parsed) -> Result<bool, Failure> {
 
 fn bad_format(format: &str) -> Failure {
     Failure::Message(format!("Encoding error: Invalid output format {format:?}"))
-}
-
-/// Go trims what it encoded.
-fn say_trimmed(args: &Parsed, text: &str, json: output::Json) -> Result<(), Failure> {
-    say(args, text.trim(), json)
 }

@@ -2,32 +2,35 @@
 
 use std::io::IsTerminal as _;
 
+use serde_json::json;
+
 use super::{
     super::{
         event_text,
-        output::{Json, line},
+        output::{compact, line},
     },
-    CommandSpec, FORMAT, Failure, Flag, Kind, Parsed, RPC, connect, failed, flag, until_interrupt,
-    wants_json,
+    CommandSpec, FORMAT, Failure, Flag, Kind, Parsed, RPC, SPEC, connect, failed, flag,
+    until_interrupt, wants_json,
 };
 
 pub(super) const MONITOR: CommandSpec = CommandSpec {
     name: "monitor",
     synopsis: "Stream logs from a Serf agent",
     arguments: "[options]",
-    about: "Shows the last lines of an agent's log, then new lines and events as they come. Events are \
-            lines on a terminal, and as Go prints them elsewhere.",
+    about: "Shows the last lines of an agent's log, then new lines and events as they occur. Use it \
+            to watch a running agent at a more detailed level than its own log. Events are \
+            printed as lines on a terminal, and in the format of Go's Serf elsewhere.\n\n\
+            Runs until it is interrupted, then exits with 0; exits with 1 if the agent ends.",
     flags: &[FLAGS, FORMAT, RPC],
-    ignores_flags: false,
-    error_prefix: "",
     run,
+    ..SPEC
 };
 
 const FLAGS: &[Flag] =
     &[flag("log-level", Kind::Text, "info", "Least level: trace, debug, info, warn or err.")];
 
 fn run(args: &Parsed) -> Result<(), Failure> {
-    let json = wants_json(args)?;
+    let wants_json = wants_json(args)?;
     // Programs that read from a pipe expect what Go prints.
     let readable = std::io::stdout().is_terminal();
     until_interrupt(args, Ok(()), move |args| async move {
@@ -38,19 +41,19 @@ fn run(args: &Parsed) -> Result<(), Failure> {
         loop {
             tokio::select! {
                 record = log.recv() => match record? {
-                    Some(text) if json => line(&Json::object([("log", Json::text(text))]).compact()),
+                    Some(text) if wants_json => line(&compact(&json!({ "log": text }))),
                     Some(text) => line(&text),
                     None => break,
                 },
                 event = events.recv() => match event? {
-                    Some(event) if json => line(&event_text::json(&event).compact()),
+                    Some(event) if wants_json => line(&compact(&event_text::Json::of(&event))),
                     Some(event) if readable => line(&event_text::readable(&event, &now())),
                     Some(event) => line(&event_text::as_go(&event)),
                     None => break,
                 },
             }
         }
-        if !json {
+        if !wants_json {
             line("");
         }
         Err(Failure::Message(
@@ -61,7 +64,7 @@ fn run(args: &Parsed) -> Result<(), Failure> {
     })
 }
 
-/// As in lines of the log.
+/// The time, in the format of log lines.
 fn now() -> String {
     jiff::Zoned::now().strftime("%Y/%m/%d %H:%M:%S").to_string()
 }

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::Serialize;
+
 use super::{
-    super::output::{Json, bytes, line},
-    CommandSpec, FORMAT, Failure, Flag, Kind, Parsed, RPC, connect, expression, failed, flag,
-    missing,
-    small::name_and_payload,
-    tags, until_interrupt,
+    super::output::{bytes, line, pretty},
+    CommandSpec, FORMAT, Failure, Flag, Kind, Parsed, RPC, SPEC, connect,
+    event::name_and_payload,
+    expression, failed, flag, missing, tags, until_interrupt,
 };
 use crate::{
     client::{QueryEvent, QueryStream},
@@ -18,31 +19,38 @@ pub(super) const QUERY: CommandSpec = CommandSpec {
     name: "query",
     synopsis: "Send a query to the Serf cluster",
     arguments: "[options] name [payload]",
-    about: "Asks all members, or some, and shows their answers until all have answered or the time \
-            is over.",
+    about: "Sends a query to all members, or to those that match, and shows their acks and \
+            responses until all have answered or the timeout ends. Use it to ask what event \
+            handlers on the members answer, such as load or version.\n\n\
+            Exits with 0 if the query was sent, whoever answered, and with 1 otherwise or when it \
+            is interrupted.",
     flags: &[FLAGS, FORMAT, RPC],
-    ignores_flags: false,
-    error_prefix: "",
     run,
+    ..SPEC
 };
 
 const FLAGS: &[Flag] = &[
     flag("no-ack", Kind::Bool, "", "Do not ask for acks."),
-    flag("node", Kind::List, "<name>", "Only this member; can be repeated."),
+    flag("node", Kind::List, "<name>", "Ask only this member."),
     flag(
         "relay-factor",
         Kind::Int,
         "0",
-        "How many other members send each answer a second time; 0 to 255.",
+        "Number of other members that relay each response a second time; 0 to 255.",
     ),
-    flag("tag", Kind::List, "<key>=<regexp>", "Only members whose tag matches; can be repeated."),
+    flag("tag", Kind::List, "<key>=<regexp>", "Ask only members whose tag matches."),
     flag(
         "until-timeout",
         Kind::Bool,
         "",
-        "Wait until the time is over, also when all who were asked have answered.",
+        "Wait until the timeout even if all members have answered.",
     ),
-    flag("timeout", Kind::Duration, "15s", "How long to wait; by the cluster's size unless set."),
+    flag(
+        "timeout",
+        Kind::Duration,
+        "15s",
+        "Time to wait; depends on the size of the cluster unless set.",
+    ),
 ];
 
 fn run(args: &Parsed) -> Result<(), Failure> {
@@ -84,14 +92,16 @@ fn run(args: &Parsed) -> Result<(), Failure> {
     })
 }
 
-/// Who is to answer; nobody: that is not known.
+/// The members that are expected to answer.
 #[derive(Default)]
 struct Asked {
+    /// Whether they are known.
     known: bool,
-    /// Who has not acked, and who has not answered.
+    /// Members whose ack is missing.
     acks: BTreeSet<String>,
+    /// Members whose response is missing.
     responses: BTreeSet<String>,
-    /// Without acks, silence is no sign of trouble.
+    /// Without acks, a missing response is no sign of trouble.
     silence_is_fine: bool,
 }
 
@@ -105,7 +115,7 @@ impl Asked {
         }
     }
 
-    /// Takes what came.
+    /// Records an ack or a response.
     fn note(&mut self, event: &QueryEvent) {
         match event {
             QueryEvent::Ack(from) => self.acks.remove(from),
@@ -117,7 +127,7 @@ impl Asked {
         self.known && self.acks.is_empty() && self.responses.is_empty()
     }
 
-    /// Of whom nothing came.
+    /// Members that sent neither ack nor response.
     fn silent(&self) -> Vec<String> {
         if self.silence_is_fine {
             return Vec::new();
@@ -167,24 +177,28 @@ async fn print_json(mut stream: QueryStream, mut asked: Asked) -> Result<(), Fai
     while let Some(event) = stream.recv().await? {
         asked.note(&event);
         match event {
-            QueryEvent::Ack(from) => {
-                acks.push(Json::Text(from));
-            }
+            QueryEvent::Ack(from) => acks.push(from),
             QueryEvent::Response { from, payload } => {
-                responses.insert(from, Json::text(String::from_utf8_lossy(&payload)));
+                responses.insert(from, String::from_utf8_lossy(&payload).into_owned());
             }
         }
         if asked.all_answered() {
             break;
         }
     }
-    let acks = if acks.is_empty() { Json::Null } else { Json::List(acks) };
-    let mut fields = vec![("Acks", acks), ("Responses", Json::object(responses))];
-    let silent = asked.silent();
-    if !silent.is_empty() {
-        // Not in Go's output.
-        fields.push(("Missing", Json::List(silent.into_iter().map(Json::Text).collect())));
-    }
-    line(&Json::object(fields).pretty());
+    // Go's list is nil when it is empty.
+    let acks = Some(acks).filter(|acks| !acks.is_empty());
+    line(&pretty(&Answers { acks, responses, missing: asked.silent() }));
     Ok(())
+}
+
+/// What `-format json` prints; the names are Go's.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Answers {
+    acks: Option<Vec<String>>,
+    responses: BTreeMap<String, String>,
+    /// Not in Go's output.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    missing: Vec<String>,
 }

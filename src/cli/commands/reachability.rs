@@ -5,10 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde::Serialize;
+
 use super::{
-    super::output::{Json, line},
-    CommandSpec, FORMAT, Failure, Flag, Kind, Parsed, RPC, connect, failed, flag, until_interrupt,
-    wants_json,
+    super::output::{line, pretty},
+    CommandSpec, FORMAT, Failure, Flag, Kind, Parsed, RPC, SPEC, connect, failed, flag,
+    until_interrupt, wants_json,
 };
 use crate::{
     client::{QueryEvent, QueryStream},
@@ -19,11 +21,14 @@ pub(super) const REACHABILITY: CommandSpec = CommandSpec {
     name: "reachability",
     synopsis: "Test network reachability",
     arguments: "[options]",
-    about: "Asks every member for an ack and tells which live ones sent none.",
+    about: "Sends a query to all members and reports which live ones did not acknowledge it. Use \
+            it when members flap or seem unreachable: it tests whether gossip reaches each of \
+            them and their packets come back.\n\n\
+            Exits with 0 if every live member sent one ack; with 1 if acks are missing or \
+            duplicate, if the agent does not answer, or when it is interrupted.",
     flags: &[FLAGS, FORMAT, RPC],
-    ignores_flags: false,
-    error_prefix: "",
     run,
+    ..SPEC
 };
 
 const FLAGS: &[Flag] = &[flag("verbose", Kind::Bool, "", "Show each ack and the time taken.")];
@@ -58,9 +63,9 @@ fn run(args: &Parsed) -> Result<(), Failure> {
         }
         let acked = collect(acks, verbose, json).await?;
         if json {
-            return judge_json(&members, &live, &acked);
+            return report_json(&members, &live, &acked);
         }
-        judge(&members, &live, &acked, verbose)
+        report(&members, &live, &acked, verbose)
     })
 }
 
@@ -96,25 +101,32 @@ async fn collect(mut acks: QueryStream, verbose: bool, quiet: bool) -> Result<Ac
     Ok(acked)
 }
 
-/// One object; the exit code says what it says for text.
-fn judge_json(members: &[Member], live: &BTreeSet<&str>, acked: &Acked) -> Result<(), Failure> {
-    let names = |names: Vec<&str>| Json::List(names.into_iter().map(Json::text).collect());
-    let missing = live.iter().copied().filter(|name| !acked.names.contains(*name)).collect();
-    let count = |n: usize| Json::Int(i64::try_from(n).unwrap_or(i64::MAX));
-    let json = Json::object([
-        ("members", count(members.len())),
-        ("live", count(live.len())),
-        ("acked", names(acked.names.iter().map(String::as_str).collect())),
-        ("missing", names(missing)),
-        ("duplicates", Json::Bool(acked.duplicates)),
-        ("query_seconds", Json::Float(acked.took.as_secs_f64())),
-    ]);
-    line(&json.pretty());
+/// What `-format json` prints.
+#[derive(Serialize)]
+struct Report<'r> {
+    members: usize,
+    live: usize,
+    acked: &'r BTreeSet<String>,
+    missing: Vec<&'r str>,
+    duplicates: bool,
+    query_seconds: f64,
+}
+
+/// One object; the exit code is that of the text format.
+fn report_json(members: &[Member], live: &BTreeSet<&str>, acked: &Acked) -> Result<(), Failure> {
+    line(&pretty(&Report {
+        members: members.len(),
+        live: live.len(),
+        acked: &acked.names,
+        missing: live.iter().copied().filter(|name| !acked.names.contains(*name)).collect(),
+        duplicates: acked.duplicates,
+        query_seconds: acked.took.as_secs_f64(),
+    }));
     let fine = acked.names.len() == live.len() && !acked.duplicates;
     if fine { Ok(()) } else { Err(Failure::Silent) }
 }
 
-fn judge(
+fn report(
     members: &[Member],
     live: &BTreeSet<&str>,
     acked: &Acked,
@@ -141,7 +153,8 @@ fn judge(
             line(&format!("\t{name}"));
         }
         line(
-            "This could mean Serf is detecting false-failures due to a misconfiguration or network issue.",
+            "This could mean Serf is detecting false-failures due to a misconfiguration or \
+             network issue.",
         );
     } else {
         line("Received less acks than live nodes! Missing acks from:");
@@ -151,7 +164,8 @@ fn judge(
             }
         }
         line(
-            "This could mean Serf gossip packets are being lost due to a misconfiguration or network issue.",
+            "This could mean Serf gossip packets are being lost due to a misconfiguration or \
+             network issue.",
         );
     }
     Err(Failure::Message(TROUBLESHOOTING.to_owned()))

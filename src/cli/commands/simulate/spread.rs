@@ -5,11 +5,20 @@ use std::{
     time::{Duration, Instant as WallInstant},
 };
 
-use super::{args::Args, json_seconds, progress_line, quantile, seconds};
-use crate::sim::{
-    Experiment, Happening, Measured,
-    svg::{Curve, chart},
-    theory, theory_for,
+use serde_json::json;
+
+use super::{
+    args::Args,
+    command::{json_seconds, quantile, seconds},
+    parallel::progress_line,
+};
+use crate::{
+    cli::output::compact,
+    sim::{
+        Experiment, Happening, Measured,
+        svg::{Curve, chart},
+        theory, theory_for,
+    },
 };
 
 pub(super) fn run(
@@ -17,7 +26,7 @@ pub(super) fn run(
     happening: Happening,
     out: &mut dyn Write,
     err: &mut dyn Write,
-) -> io::Result<i32> {
+) -> io::Result<bool> {
     let experiment =
         Experiment { cluster: args.cluster(args.seed, args.threads), time: args.time, happening };
     let started = WallInstant::now();
@@ -44,7 +53,7 @@ pub(super) fn run(
     if let Some(path) = &args.svg {
         std::fs::write(path, plot(args, &experiment, &measured, &curve))?;
     }
-    Ok(0)
+    Ok(true)
 }
 
 /// Time until shares of the audience knew: median over the news.
@@ -128,36 +137,31 @@ fn print_json(
     measured: &Measured,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    let rows: Vec<String> = SHARES
-        .iter()
-        .map(|share| {
-            let theory = theory_for(&experiment.cluster, experiment.happening, *share);
-            format!(
-                "{{\"share\":{share},\"measured_s\":{},\"theory_s\":{}}}",
-                json_seconds(reached(measured, *share)),
-                json_seconds(Some(theory))
-            )
+    let spread = SHARES.iter().map(|share| {
+        let theory = theory_for(&experiment.cluster, experiment.happening, *share);
+        json!({
+            "share": share,
+            "measured_s": json_seconds(reached(measured, *share)),
+            "theory_s": json_seconds(Some(theory)),
         })
-        .collect();
+    });
     let (packets, streams) = measured.bytes_per_second();
-    writeln!(
-        out,
-        "{{\"scenario\":\"{}\",\"nodes\":{},\"seed\":{},\"virtual_s\":{},\"news\":{},\
-         \"false_failures\":{},\"spread\":[{}],\"first_s\":{},\"packet_bytes_per_s\":{packets:.1},\
-         \"stream_bytes_per_s\":{streams:.1},\"events\":{},\"wall_setup_s\":{:.3},\
-         \"wall_run_s\":{:.3}}}",
-        args.scenario_name,
-        measured.nodes,
-        args.seed,
-        measured.time.as_secs_f64(),
-        measured.news.len(),
-        measured.false_failures,
-        rows.join(","),
-        json_seconds(first(measured)),
-        measured.events,
-        measured.wall_setup.as_secs_f64(),
-        measured.wall_run.as_secs_f64()
-    )
+    let json = json!({
+        "scenario": args.scenario_name,
+        "nodes": measured.nodes,
+        "seed": args.seed,
+        "virtual_s": measured.time.as_secs_f64(),
+        "news": measured.news.len(),
+        "false_failures": measured.false_failures,
+        "spread": spread.collect::<Vec<_>>(),
+        "first_s": json_seconds(first(measured)),
+        "packet_bytes_per_s": packets,
+        "stream_bytes_per_s": streams,
+        "events": measured.events,
+        "wall_setup_s": json_seconds(Some(measured.wall_setup)),
+        "wall_run_s": json_seconds(Some(measured.wall_run)),
+    });
+    writeln!(out, "{}", compact(&json))
 }
 
 fn plot(args: &Args, experiment: &Experiment, measured: &Measured, curve: &[(f64, f64)]) -> String {
@@ -185,3 +189,27 @@ fn plot(args: &Args, experiment: &Experiment, measured: &Measured, curve: &[(f64
 }
 
 const SHARES: [f64; 6] = [0.01, 0.5, 0.9, 0.99, 0.999, 0.9999];
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::cli::{commands::simulate::SIMULATE, flags};
+
+    #[test]
+    fn simulation_of_a_small_cluster_reports_its_figures() {
+        let words = ["-scenario=updates", "-nodes=30", "-minutes=2", "-format=json"];
+        let parsed = flags::parse(SIMULATE.flags, &words.map(str::to_owned)).unwrap();
+        let args = Args::build(&parsed).unwrap();
+        let mut out = Vec::new();
+        assert!(run(&args, Happening::Updates, &mut out, &mut Vec::new()).unwrap());
+        let report: Value = serde_json::from_slice(&out).unwrap();
+        // One change a minute, which all other nodes must learn.
+        assert_eq!((&report["nodes"], &report["news"]), (&json!(30), &json!(2)), "{report}");
+        let last = report["spread"].as_array().unwrap().last().unwrap();
+        let seconds = last["measured_s"].as_f64().unwrap();
+        assert!(0.0 < seconds && seconds < 60.0, "{report}");
+        assert_eq!(report["false_failures"], 0, "{report}");
+    }
+}

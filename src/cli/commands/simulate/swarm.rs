@@ -1,16 +1,24 @@
 //! Scenario swarm.
 
-use std::io::{self, Write};
-use std::sync::Mutex;
+use std::{
+    io::{self, Write},
+    sync::Mutex,
+};
 
-use super::{args::Args, in_parallel, lock, progress_line, quantile, seconds};
-use crate::sim::Swarm;
+use serde_json::json;
+
+use super::{
+    args::Args,
+    command::{quantile, seconds},
+    parallel::{in_parallel, lock, progress_line},
+};
+use crate::{cli::output::compact, sim::Swarm};
 
 pub(super) fn run(
     args: &Args,
     out: &mut dyn Write,
     err: &mut (dyn Write + Send),
-) -> io::Result<i32> {
+) -> io::Result<bool> {
     let seeds: Vec<u64> = (args.seed..args.seed + args.seeds.max(1)).collect();
     // Many seeds: one thread each. One seed: all threads for it.
     let inner = if seeds.len() == 1 { args.threads } else { 1 };
@@ -38,17 +46,17 @@ pub(super) fn run(
     let mut recovery: Vec<_> = reports.iter().filter_map(|report| report.recovery).collect();
     recovery.sort_unstable();
     if args.json {
-        writeln!(
-            out,
-            "{{\"scenario\":\"swarm\",\"nodes\":{},\"seed\":{},\"seeds\":{},\"faults\":{},\
-             \"events\":{},\"broken\":{broken},\"queued_max\":{}}}",
-            args.nodes,
-            args.seed,
-            seeds.len(),
-            reports.iter().map(|report| report.faults).sum::<usize>(),
-            reports.iter().map(|report| report.events).sum::<u64>(),
-            reports.iter().map(|report| report.queued_max).max().unwrap_or_default(),
-        )?;
+        let json = json!({
+            "scenario": "swarm",
+            "nodes": args.nodes,
+            "seed": args.seed,
+            "seeds": seeds.len(),
+            "faults": reports.iter().map(|report| report.faults).sum::<usize>(),
+            "events": reports.iter().map(|report| report.events).sum::<u64>(),
+            "broken": broken,
+            "queued_max": reports.iter().map(|report| report.queued_max).max(),
+        });
+        writeln!(out, "{}", compact(&json))?;
     } else {
         for report in &reports {
             write!(out, "{report}")?;
@@ -61,5 +69,5 @@ pub(super) fn run(
             seconds(recovery.last().copied())
         )?;
     }
-    Ok(i32::from(broken > 0))
+    Ok(broken == 0)
 }

@@ -1,0 +1,269 @@
+//! The table of all settings. [`FileConfig`], its decoder, the flags of `serf agent` and the
+//! reference are made from it.
+
+use std::collections::BTreeMap;
+
+use super::field::Field;
+use crate::base::{Secret, go_duration::GoDuration};
+
+/// One setting of a configuration file.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    /// Its name; files may write it in any case.
+    pub name: &'static str,
+    /// What it takes.
+    pub shape: Shape,
+    /// Flag of `serf agent` that sets it, without dash; empty: none.
+    pub flag: &'static str,
+    /// Placeholder of its value in help texts; empty for switches.
+    pub value: &'static str,
+    /// Its default; empty: none, or not a constant.
+    pub default: &'static str,
+    /// Whether Go's agent has it.
+    pub origin: Origin,
+    /// What it does, in one or two sentences.
+    pub doc: &'static str,
+}
+
+/// Where a setting comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Go's agent has it too.
+    Go,
+    /// Only this agent has it, under memberlist's name where memberlist has one.
+    Ours,
+}
+
+/// What a setting takes, and with it how later sources change earlier ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// Text; a later one replaces it unless empty.
+    Text,
+    /// Text that is wiped and never shown; a later one replaces it unless empty.
+    Secret,
+    /// True is never undone by a later source.
+    Flag,
+    /// True or false; the last source counts. Its flag turns it off.
+    Switch,
+    /// Number; a later one replaces it unless zero.
+    Int,
+    /// Number; a later one replaces it if positive.
+    Version,
+    /// Duration in Go's form; a later one replaces it unless zero.
+    Duration,
+    /// List; a later one is appended.
+    List,
+    /// Names and values; merged by name.
+    Map,
+    /// Accepted as Go does, and without effect, as in Go.
+    Ignored,
+}
+
+impl Shape {
+    /// How a later source changes the value of an earlier one.
+    pub fn merge_rule(self) -> &'static str {
+        match self {
+            Self::Text | Self::Secret => "the last that is not empty",
+            Self::Flag => "true once any source says so",
+            Self::Switch => "the last",
+            Self::Int | Self::Duration => "the last that is not zero",
+            Self::Version => "the last that is positive",
+            Self::List => "appended",
+            Self::Map => "merged by name",
+            Self::Ignored => "no effect",
+        }
+    }
+}
+
+/// The type of a shape's values.
+macro_rules! value_type {
+    (Text) => { Option<String> };
+    (Secret) => { Option<Secret> };
+    (Flag) => { bool };
+    (Switch) => { Option<bool> };
+    (Int) => { Option<i64> };
+    (Version) => { Option<i64> };
+    (Duration) => { Option<GoDuration> };
+    (List) => { Vec<String> };
+    (Map) => { BTreeMap<String, String> };
+    (Ignored) => { () };
+}
+
+/// The name of a field in files: its own unless another is given.
+macro_rules! name {
+    ($field:ident) => {
+        stringify!($field)
+    };
+    ($field:ident $name:literal) => {
+        $name
+    };
+}
+
+/// A row: the doc sentence, then `field (= "name in files"): Shape, "flag" "placeholder", "default";`.
+macro_rules! keys {
+    ($($origin:ident {$(
+        $(#[doc = $doc:literal])+
+        $field:ident $(= $name:literal)?: $shape:ident, $flag:literal $value:literal, $default:literal;
+    )+})+) => {
+        /// Settings as they were written. Unset values are `None`, false or empty.
+        #[derive(Clone, Debug, Default, PartialEq, Eq)]
+        pub struct FileConfig {
+            $($($(#[doc = $doc])+ pub $field: value_type!($shape),)+)+
+        }
+
+        /// Everything a configuration file may set, in Go's order. `mdns.*` are fields of an
+        /// object `mdns`.
+        pub const KEYS: &[Key] = &[$($(Key {
+            name: name!($field $($name)?),
+            shape: Shape::$shape,
+            flag: $flag,
+            value: $value,
+            default: $default,
+            origin: Origin::$origin,
+            doc: concat!($($doc),+).trim_ascii(),
+        },)+)+];
+
+        impl FileConfig {
+            /// The values, in the order of [`KEYS`].
+            pub(super) fn fields(&self) -> [&dyn Field; KEYS.len()] {
+                [$($(&self.$field,)+)+]
+            }
+
+            pub(super) fn fields_mut(&mut self) -> [&mut dyn Field; KEYS.len()] {
+                [$($(&mut self.$field,)+)+]
+            }
+
+            /// Adds what a later source says, by the rule of each setting's shape.
+            pub fn merge(&mut self, later: Self) {
+                $($(Field::merge(&mut self.$field, Shape::$shape, later.$field);)+)+
+            }
+        }
+    };
+}
+
+keys! {
+    Go {
+        /// Name of the node, unique in the cluster; the host's name unless set.
+        node_name: Text, "node" "<name>", "";
+        /// Deprecated: the tag `role`. Use `tags`.
+        role: Text, "role" "<role>", "";
+        /// Do not maintain network coordinates, which `serf rtt` reads.
+        disable_coordinates: Flag, "" "", "false";
+        /// Tags of the node, names and values.
+        tags: Map, "tag" "<key>=<value>", "";
+        /// File that keeps tags across restarts; excludes `tags`.
+        tags_file: Text, "tags-file" "<file>", "";
+        /// Address to listen on for gossip, TCP and UDP.
+        bind: Text, "bind" "<addr>", "0.0.0.0:7946";
+        /// Address to announce to the other members; the bound one unless set.
+        advertise: Text, "advertise" "<addr>", "";
+        /// Key in base64 (16, 24 or 32 bytes) that encrypts gossip; or @FILE, or @credential:NAME.
+        encrypt_key: Secret, "encrypt" "<key>", "";
+        /// File of keys, rewritten when they change; excludes `encrypt_key`.
+        keyring_file: Text, "keyring-file" "<file>", "";
+        /// Least severe level of log lines: trace, debug, info, warn or err.
+        log_level: Text, "log-level" "<level>", "info";
+        /// Address of the RPC listener: host:port, unix:PATH, or off.
+        rpc_addr: Text, "rpc-addr" "<addr>", "127.0.0.1:7373";
+        /// Token that RPC clients must present; or @FILE, or @credential:NAME.
+        rpc_auth: Secret, "" "<token>", "";
+        /// Version of Serf's protocol to speak, 2 to 5.
+        protocol: Version, "protocol" "<version>", "5";
+        /// Deliver user events from before a join.
+        replay_on_join: Flag, "replay" "", "false";
+        /// Largest encoded response to a query, in bytes.
+        query_response_size_limit: Int, "" "<bytes>", "1024";
+        /// Largest encoded query, in bytes.
+        query_size_limit: Int, "" "<bytes>", "1024";
+        /// Largest user event, name and payload, in bytes; at most 9216.
+        user_event_size_limit: Int, "" "<bytes>", "512";
+        /// Address of a member to join at the start; the agent exits if none answers.
+        start_join: List, "join" "<addr>", "";
+        /// Script to run for events: [filter,...=]script.
+        event_handlers: List, "event-handler" "<spec>", "";
+        /// Timing preset: lan, wan or local.
+        profile: Text, "profile" "<name>", "lan";
+        /// File that remembers the cluster, so that a restarted agent rejoins it.
+        snapshot_path: Text, "snapshot" "<file>", "";
+        /// Leave the cluster gracefully on SIGTERM.
+        leave_on_terminate: Flag, "" "", "false";
+        /// Do not leave the cluster gracefully on SIGINT.
+        skip_leave_on_interrupt: Flag, "" "", "false";
+        /// Discover members by multicast DNS; agents with the same name join each other.
+        discover: Text, "discover" "<cluster>", "";
+        /// Network interface for multicast DNS; that of `interface` unless set.
+        mdns_interface = "mdns.interface": Text, "mdns-iface" "<name>", "";
+        /// Do not use multicast DNS over IPv4.
+        mdns_disable_ipv4 = "mdns.disable_ipv4": Flag, "mdns-disable-ipv4" "", "false";
+        /// Do not use multicast DNS over IPv6.
+        mdns_disable_ipv6 = "mdns.disable_ipv6": Flag, "mdns-disable-ipv6" "", "false";
+        /// Network interface whose address to bind.
+        interface: Text, "iface" "<name>", "";
+        /// Time between attempts to reach failed members.
+        reconnect_interval: Duration, "" "<time>", "30s";
+        /// Time after which a failed member is removed.
+        reconnect_timeout: Duration, "" "<time>", "24h";
+        /// Time after which a member that left is removed.
+        tombstone_timeout: Duration, "" "<time>", "24h";
+        /// Do not ask the cluster when another node claims this node's name.
+        disable_name_resolution: Flag, "" "", "false";
+        /// Also log to syslog.
+        enable_syslog: Flag, "syslog" "", "false";
+        /// Facility of lines in syslog: KERN to FTP, LOCAL0 to LOCAL7.
+        syslog_facility: Text, "" "<name>", "LOCAL0";
+        /// Address of a member to join, retried until one answers.
+        retry_join: List, "retry-join" "<addr>", "";
+        /// Retries of `retry_join` before the agent exits; 0: no limit.
+        retry_max_attempts: Int, "retry-max" "<n>", "0";
+        /// Time between attempts of `retry_join`; at least 1s.
+        retry_interval: Duration, "retry-interval" "<time>", "30s";
+        /// Rejoin the members of the snapshot even after a graceful leave.
+        rejoin_after_leave: Flag, "rejoin" "", "false";
+        /// Compress gossip; the flag turns it off.
+        enable_compression: Switch, "disable-compression" "", "true";
+        /// Address of a statsite server for metrics, host:port.
+        statsite_addr: Text, "" "<addr>", "";
+        /// Address of a statsd server for metrics, host:port.
+        statsd_addr: Text, "" "<addr>", "";
+        /// Longest wait for a broadcast to reach the cluster; at least 1s.
+        broadcast_timeout: Duration, "broadcast-timeout" "<time>", "5s";
+        /// Refuse node names outside [A-Za-z0-9.-]{1,128}.
+        validate_node_names: Flag, "" "", "false";
+        /// No effect, as in Go.
+        msgpackusenewtimeformat: Ignored, "" "", "false";
+    }
+    Ours {
+        /// Label that all nodes of the cluster share; others are not understood.
+        label: Text, "label" "<text>", "";
+        /// Time after which a dead node's name may be claimed from another address; 0: never.
+        dead_node_reclaim_time: Duration, "dead-node-reclaim-time" "<time>", "0s";
+        /// Network whose nodes are admitted; all networks unless one is given.
+        cidrs_allowed: List, "cidr-allowed" "<net>", "";
+        /// Time between gossip rounds.
+        gossip_interval: Duration, "gossip-interval" "<time>", "200ms";
+        /// Members that a gossip round sends to.
+        gossip_nodes: Int, "" "<n>", "3";
+        /// How long dead nodes are still sent gossip.
+        gossip_to_the_dead_time: Duration, "" "<time>", "30s";
+        /// Time between probes.
+        probe_interval: Duration, "probe-interval" "<time>", "1s";
+        /// Wait for a direct ack of a probe.
+        probe_timeout: Duration, "probe-timeout" "<time>", "500ms";
+        /// Time between full state syncs.
+        push_pull_interval: Duration, "push-pull-interval" "<time>", "30s";
+        /// Deadline of a stream exchange.
+        tcp_timeout: Duration, "" "<time>", "10s";
+        /// Members that are asked to ping a silent node.
+        indirect_checks: Int, "" "<n>", "3";
+        /// Factor of the number of times that a message is gossiped.
+        retransmit_mult: Int, "" "<n>", "4";
+        /// Factor of the suspicion timeout.
+        suspicion_mult: Int, "" "<n>", "4";
+        /// Log lines are JSON objects.
+        log_json: Flag, "log-json" "", "false";
+        /// Longest run of an event handler; 0: no limit.
+        handler_timeout: Duration, "handler-timeout" "<time>", "0s";
+        /// Event handlers that may run at the same time; 1 keeps Go's order.
+        handler_concurrency: Int, "handler-concurrency" "<n>", "1";
+    }
+}

@@ -1,0 +1,85 @@
+//! Settings of multicast DNS.
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    path::Path,
+};
+
+use super::address::{Interface, NETWORK_INTERFACES};
+use crate::agent::{AgentError, FileConfig};
+
+/// How agents on one network discover each other.
+#[derive(Clone, Debug)]
+pub struct Mdns {
+    /// Name that they share.
+    pub cluster: String,
+    /// Interface of questions and answers; the system's choice unless set.
+    pub interface: Option<MdnsInterface>,
+    /// Do not use IPv4.
+    pub disable_ipv4: bool,
+    /// Do not use IPv6.
+    pub disable_ipv6: bool,
+    /// Deliver user events from before a join.
+    pub replay: bool,
+}
+
+/// A network interface for multicasts.
+#[derive(Clone, Copy, Debug)]
+pub struct MdnsInterface {
+    /// Its number.
+    pub index: u32,
+    /// Its first IPv4 address.
+    pub ipv4: Option<Ipv4Addr>,
+}
+
+impl Mdns {
+    /// Go's checks, which it makes at each reload too.
+    pub(super) fn check(written: &FileConfig) -> Result<(), AgentError> {
+        let invalid = |text: &str| Err(AgentError::Invalid(text.to_owned()));
+        let Some(interface) = &written.mdns_interface else { return Ok(()) };
+        if written.discover.is_none() {
+            return invalid("mDNS interface specified without enabling mDNS discovery");
+        }
+        if Interface::find(interface).is_err() {
+            let text = "Invalid mDNS network interface: route ip+net: no such network interface";
+            return invalid(text);
+        }
+        if written.mdns_disable_ipv4 && written.mdns_disable_ipv6 {
+            return invalid("Invalid mDNS configuration: both IPv4 and IPv6 are disabled");
+        }
+        Ok(())
+    }
+
+    pub(super) fn build(written: &FileConfig) -> Option<Self> {
+        let interface = written.mdns_interface.as_ref().or(written.interface.as_ref());
+        Some(Self {
+            cluster: written.discover.clone()?,
+            interface: interface.and_then(|name| MdnsInterface::find(name)),
+            disable_ipv4: written.mdns_disable_ipv4,
+            disable_ipv6: written.mdns_disable_ipv6,
+            replay: written.replay_on_join,
+        })
+    }
+}
+
+impl MdnsInterface {
+    /// `None`: it has neither an address nor a number.
+    fn find(name: &str) -> Option<Self> {
+        let all = if_addrs::get_if_addrs().unwrap_or_default();
+        let mut addrs = all.iter().filter(|found| found.name == name);
+        let index = addrs.clone().find_map(|found| found.index).or_else(|| {
+            let path = Path::new(NETWORK_INTERFACES).join(name).join("ifindex");
+            std::fs::read_to_string(path).ok()?.trim().parse().ok()
+        })?;
+        let ipv4 = addrs.find_map(|found| match found.ip() {
+            IpAddr::V4(ip) => Some(ip),
+            IpAddr::V6(_) => None,
+        });
+        Some(Self { index, ipv4 })
+    }
+}
+
+/// The name of this machine.
+pub(in crate::agent) fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}

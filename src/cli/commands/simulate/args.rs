@@ -1,0 +1,199 @@
+//! The values of the flags.
+
+use std::{path::PathBuf, time::Duration};
+
+use crate::{
+    cli::{Failure, ParseError, Parsed, commands::wants_json},
+    sim::{ClusterSpec, Happening, Link, lifeguard::Anomaly},
+    swim::Config,
+};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scenario {
+    Spread(Happening),
+    Swarm,
+    Lifeguard,
+    Detection,
+}
+
+#[derive(Clone)]
+pub(super) struct Args {
+    pub(super) scenario: Scenario,
+    pub(super) scenario_name: String,
+    pub(super) nodes: u32,
+    pub(super) time: Duration,
+    profile: String,
+    config: Config,
+    loss: f64,
+    latency: Duration,
+    pub(super) seed: u64,
+    pub(super) seeds: u64,
+    pub(super) repeats: u64,
+    pub(super) anomaly: Anomaly,
+    pub(super) alpha: u32,
+    pub(super) threads: usize,
+    trace: usize,
+    pub(super) svg: Option<PathBuf>,
+    pub(super) json: bool,
+}
+
+impl Args {
+    /// Validates the flags.
+    ///
+    /// # Errors
+    /// The first value that is out of range.
+    pub(super) fn build(parsed: &Parsed) -> Result<Self, Failure> {
+        let given = Given(parsed);
+        let scenario_name = parsed.text("scenario").unwrap_or("updates").to_owned();
+        let scenario = match scenario_name.as_str() {
+            "steady" => Scenario::Spread(Happening::Steady),
+            "updates" => Scenario::Spread(Happening::Updates),
+            "crashes" => Scenario::Spread(Happening::Crashes),
+            "swarm" => Scenario::Swarm,
+            "lifeguard" => Scenario::Lifeguard,
+            "detection" => Scenario::Detection,
+            _ => return Err(given.invalid("scenario")),
+        };
+        let is_paper = matches!(scenario, Scenario::Lifeguard | Scenario::Detection);
+        let profile = parsed.text("profile").unwrap_or("lan").to_owned();
+        let config = match profile.as_str() {
+            "lan" => Config::lan("template"),
+            "wan" => Config::wan("template"),
+            "local" => Config::local("template"),
+            _ => return Err(given.invalid("profile")),
+        };
+        let anomaly = match parsed.text("anomaly").unwrap_or("blocked") {
+            "blocked" => Anomaly::BlockedIo,
+            "stopped" => Anomaly::Stopped,
+            _ => return Err(given.invalid("anomaly")),
+        };
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let latency = match parsed.duration("latency") {
+            None => Duration::from_micros(500),
+            Some(ns @ 0..=LATENCY_NS_MAX) => Duration::from_nanos(ns.unsigned_abs()),
+            Some(_) => return Err(given.invalid("latency")),
+        };
+        Ok(Self {
+            scenario,
+            scenario_name,
+            nodes: given.int("nodes", if is_paper { 128 } else { 1000 }, 2, NODES_MAX)? as u32,
+            time: Duration::from_secs_f64(given.float("minutes", 10.0, 1e6)? * 60.0),
+            profile,
+            config,
+            loss: given.float("loss", 0.0, 1.0)?,
+            latency,
+            seed: given.int("seed", 1, 0, i64::MAX)?,
+            seeds: given.int("seeds", 1, 1, i64::from(u32::MAX))?,
+            repeats: given.int("repeats", 1, 1, 1_000)?,
+            anomaly,
+            alpha: given.int("alpha", 5, 1, 100)? as u32,
+            threads: given.int("threads", processors.min(THREADS_MAX) as u64, 1, 64)? as usize,
+            trace: given.int("trace", 0, 0, i64::from(u32::MAX))? as usize,
+            svg: parsed.text("svg").map(PathBuf::from),
+            json: wants_json(parsed)?,
+        })
+    }
+
+    /// The cluster that the flags describe.
+    pub(super) fn cluster(&self, seed: u64, threads: usize) -> ClusterSpec {
+        ClusterSpec {
+            threads,
+            trace_lines: self.trace,
+            link: Link {
+                latency: self.latency,
+                jitter: self.latency / 5,
+                loss: self.loss,
+                ..Link::default()
+            },
+            ..ClusterSpec::with_config(self.nodes, seed, self.config.clone())
+        }
+    }
+
+    /// The command that gives the same result.
+    pub(super) fn replay(&self) -> String {
+        format!(
+            "serf simulate -scenario {} -nodes {} -minutes {} -profile {} -loss {} -latency {}us \
+             -seed {}",
+            self.scenario_name,
+            self.nodes,
+            self.time.as_secs_f64() / 60.0,
+            self.profile,
+            self.loss,
+            self.latency.as_micros(),
+            self.seed
+        )
+    }
+}
+
+/// Flags with a range.
+struct Given<'p>(&'p Parsed);
+
+impl Given<'_> {
+    fn int(&self, flag: &'static str, default: u64, min: i64, max: i64) -> Result<u64, Failure> {
+        match self.0.int(flag) {
+            None => Ok(default),
+            Some(value) if (min..=max).contains(&value) => Ok(value.unsigned_abs()),
+            Some(_) => Err(self.invalid(flag)),
+        }
+    }
+
+    fn float(&self, flag: &'static str, default: f64, max: f64) -> Result<f64, Failure> {
+        match self.0.float(flag) {
+            None => Ok(default),
+            Some(value) if (0.0..=max).contains(&value) => Ok(value),
+            Some(_) => Err(self.invalid(flag)),
+        }
+    }
+
+    fn invalid(&self, flag: &str) -> Failure {
+        let value = self.0.text(flag).unwrap_or_default().to_owned();
+        let flag = flag.to_owned();
+        Failure::Flags(ParseError::Invalid { value, flag, reason: "value out of range" })
+    }
+}
+
+const NODES_MAX: i64 = 1_000_000;
+const THREADS_MAX: usize = 64;
+/// Three hours.
+const LATENCY_NS_MAX: i64 = 10_000_000_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{commands::simulate::SIMULATE, flags};
+
+    fn args(line: &str) -> Result<Args, Failure> {
+        let words: Vec<_> = line.split_whitespace().map(str::to_owned).collect();
+        Args::build(&flags::parse(SIMULATE.flags, &words).map_err(Failure::Flags)?)
+    }
+
+    #[test]
+    fn flags_set_the_scenario() {
+        let given = args("-nodes 50 --minutes=0.5 --loss=0.05 -latency 2ms -format=json").unwrap();
+        assert_eq!((given.nodes, given.time), (50, Duration::from_secs(30)));
+        assert_eq!((given.loss, given.latency, given.json), (0.05, Duration::from_millis(2), true));
+        assert_eq!(args("--scenario lifeguard").unwrap().nodes, 128);
+    }
+
+    #[test]
+    fn values_out_of_range_are_refused() {
+        for line in [
+            "-nodes",
+            "-nodes x",
+            "-nodes 1",
+            "-loss 2",
+            "-loss NaN",
+            "-what 1",
+            "-scenario x",
+            "-minutes -1",
+            "-latency -1s",
+            "-profile x",
+            "-anomaly x",
+            "-alpha 0",
+            "-threads 65",
+            "-format x",
+        ] {
+            assert!(args(line).is_err(), "{line}");
+        }
+    }
+}

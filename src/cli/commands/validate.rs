@@ -1,0 +1,51 @@
+//! `serf validate`
+
+use serde::Serialize;
+
+use super::{
+    super::output::{line, pretty},
+    CommandSpec, FORMAT, Failure, Parsed, SPEC, wants_json,
+};
+use crate::agent::{self, AgentError, FileConfig, Notices, Settings};
+
+pub(super) const VALIDATE: CommandSpec = CommandSpec {
+    name: "validate",
+    synopsis: "Checks configuration files without starting an agent",
+    arguments: "[options] file-or-directory ...",
+    about: "Checks everything that an agent checks before it opens a socket, reports the first \
+            mistake with the agent's text, and lists what only a start can find out. Use it before \
+            a restart or a reload. It changes nothing.\n\n\
+            Exits with 0 if the configuration is valid, with 1 otherwise.",
+    flags: &[FORMAT],
+    run,
+    ..SPEC
+};
+
+/// What `-format json` prints.
+#[derive(Serialize)]
+struct Report {
+    valid: bool,
+    warnings: Vec<String>,
+    not_checked: Vec<String>,
+}
+
+fn run(args: &Parsed) -> Result<(), Failure> {
+    if args.positionals.is_empty() {
+        return Err(Failure::Usage("At least one file must be specified.".to_owned()));
+    }
+    let message = |error: AgentError| Failure::Message(error.to_string());
+    let config = FileConfig::read_all(&args.positionals).map_err(message)?;
+    let mut notices = Notices::default();
+    let settings = Settings::build(config, &mut notices).map_err(message)?;
+    let not_checked = agent::check(&settings).map_err(message)?;
+    if wants_json(args)? {
+        line(&pretty(&Report { valid: true, warnings: notices.warnings, not_checked }));
+        return Ok(());
+    }
+    notices.warnings.iter().for_each(|warning| line(warning));
+    line("Configuration is valid!");
+    for what in not_checked {
+        line(&format!("Not checked: {what}"));
+    }
+    Ok(())
+}
