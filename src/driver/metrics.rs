@@ -8,7 +8,16 @@ use crate::{
     swim::{self, Times},
 };
 
-/// Tells the `metrics` recorder what has changed since the last time.
+/// Exports the counters of a struct, each by the function before its group. A field that is missing
+/// here does not compile.
+macro_rules! export {
+    ($stats:path, $new:ident, $old:ident, {$($export:ident {$($field:ident: $name:literal,)+})+}) => {
+        let $stats { $($($field: _,)+)+ } = $new;
+        $($($export($name, $new.$field, $old.$field);)+)+
+    };
+}
+
+/// Reports to the `metrics` recorder what has changed since the last report.
 pub(super) struct Exporter {
     next: Instant,
     queues: Instant,
@@ -55,76 +64,79 @@ impl Exporter {
         histogram("memberlist.queue.broadcasts", engine.queued_broadcasts() as f64);
     }
 
-    /// Tells the counters, whatever the time.
+    /// Reports the counters, whatever the time.
     pub(super) fn export_counters(&mut self, engine: &mut Engine) {
         let (new, old) = (engine.counters(), std::mem::replace(&mut self.serf, engine.counters()));
-        for (name, new, old) in [
-            ("serf.member.join", new.member_join, old.member_join),
-            ("serf.member.failed", new.member_failed, old.member_failed),
-            ("serf.member.left", new.member_left, old.member_left),
-            ("serf.member.update", new.member_update, old.member_update),
-            ("serf.member.flap", new.member_flap, old.member_flap),
-            ("serf.events", new.events, old.events),
-            ("serf.queries", new.queries, old.queries),
-            ("serf.query_acks", new.query_acks, old.query_acks),
-            ("serf.query_duplicate_acks", new.query_duplicate_acks, old.query_duplicate_acks),
-            ("serf.query_responses", new.query_responses, old.query_responses),
-            (
-                "serf.query_duplicate_responses",
-                new.query_duplicate_responses,
-                old.query_duplicate_responses,
-            ),
-            ("serf.coordinate.rejected", new.coordinate_rejected, old.coordinate_rejected),
-            ("serf.coordinate.zero-rtt", new.coordinate_zero_rtt, old.coordinate_zero_rtt),
-            ("serf.dropped.malformed", new.dropped_malformed, old.dropped_malformed),
-            ("serf.dropped.implausible", new.dropped_implausible, old.dropped_implausible),
-            ("serf.refused.sizes", new.refused_sizes, old.refused_sizes),
-            ("serf.refused.names", new.refused_names, old.refused_names),
-            ("serf.refused.addresses", new.refused_addresses, old.refused_addresses),
-            ("serf.refused.filters", new.refused_filters, old.refused_filters),
-            ("serf.refused.key_queries", new.refused_key_queries, old.refused_key_queries),
-            ("serf.ignored.responses", new.ignored_responses, old.ignored_responses),
-            ("serf.dropped.queries", new.dropped_queries, old.dropped_queries),
-            ("serf.dropped.events", new.dropped_events, old.dropped_events),
-            ("serf.dropped.broadcasts", new.dropped_broadcasts, old.dropped_broadcasts),
-        ] {
-            count(name, new, old);
-        }
-        sizes("serf.msgs.received", new.msgs_received, old.msgs_received);
-        sizes("serf.msgs.sent", new.msgs_sent, old.msgs_sent);
-        times(
-            "serf.coordinate.adjustment-ms",
-            new.coordinate_adjustment,
-            old.coordinate_adjustment,
-        );
+        export!(serf::Stats, new, old, {
+            count {
+                member_join: "serf.member.join",
+                member_failed: "serf.member.failed",
+                member_left: "serf.member.left",
+                member_update: "serf.member.update",
+                member_flap: "serf.member.flap",
+                events: "serf.events",
+                queries: "serf.queries",
+                query_acks: "serf.query_acks",
+                query_duplicate_acks: "serf.query_duplicate_acks",
+                query_responses: "serf.query_responses",
+                query_duplicate_responses: "serf.query_duplicate_responses",
+                coordinate_rejected: "serf.coordinate.rejected",
+                coordinate_zero_rtt: "serf.coordinate.zero-rtt",
+                dropped_malformed: "serf.dropped.malformed",
+                dropped_implausible: "serf.dropped.implausible",
+                refused_sizes: "serf.refused.sizes",
+                refused_names: "serf.refused.names",
+                refused_addresses: "serf.refused.addresses",
+                refused_filters: "serf.refused.filters",
+                dropped_queries: "serf.dropped.queries",
+                dropped_events: "serf.dropped.events",
+                dropped_broadcasts: "serf.dropped.broadcasts",
+                refused_key_queries: "serf.refused.key_queries",
+                ignored_responses: "serf.ignored.responses",
+            }
+            sizes {
+                msgs_received: "serf.msgs.received",
+                msgs_sent: "serf.msgs.sent",
+            }
+            times {
+                coordinate_adjustment: "serf.coordinate.adjustment-ms",
+            }
+        });
         self.count_names(engine);
         let new = engine.swim_counters();
         let old = std::mem::replace(&mut self.swim, new);
-        for (name, new, old) in [
-            ("memberlist.udp.sent", new.udp_sent, old.udp_sent),
-            ("memberlist.udp.received", new.udp_received, old.udp_received),
-            ("memberlist.tcp.accept", new.tcp_accept, old.tcp_accept),
-            ("memberlist.tcp.connect", new.tcp_connect, old.tcp_connect),
-            ("memberlist.tcp.sent", new.tcp_sent, old.tcp_sent),
-            ("memberlist.msg.alive", new.msg_alive, old.msg_alive),
-            ("memberlist.msg.suspect", new.msg_suspect, old.msg_suspect),
-            ("memberlist.msg.dead", new.msg_dead, old.msg_dead),
-            ("memberlist.degraded.probe", new.degraded_probe, old.degraded_probe),
-            ("memberlist.degraded.timeout", new.degraded_timeout, old.degraded_timeout),
-            ("memberlist.probe.tcp_only", new.tcp_only_probes, old.tcp_only_probes),
-            ("memberlist.probe.failed", new.failed_probes, old.failed_probes),
-            ("memberlist.refute", new.refutes, old.refutes),
-            ("memberlist.dropped.malformed", new.dropped_malformed, old.dropped_malformed),
-            ("memberlist.dropped.inadmissible", new.dropped_inadmissible, old.dropped_inadmissible),
-            ("memberlist.dropped.queue_full", new.dropped_queue_full, old.dropped_queue_full),
-            ("memberlist.dropped.relays", new.dropped_relays, old.dropped_relays),
-            ("memberlist.dropped.answers", new.dropped_answers, old.dropped_answers),
-            ("memberlist.dropped.replays", new.dropped_replays, old.dropped_replays),
-        ] {
-            count(name, new, old);
-        }
-        times("memberlist.probeNode", new.probe_time, old.probe_time);
-        times("memberlist.pushPullNode", new.push_pull_time, old.push_pull_time);
+        export!(swim::Stats, new, old, {
+            count {
+                udp_sent: "memberlist.udp.sent",
+                udp_received: "memberlist.udp.received",
+                tcp_accept: "memberlist.tcp.accept",
+                tcp_connect: "memberlist.tcp.connect",
+                tcp_sent: "memberlist.tcp.sent",
+                msg_alive: "memberlist.msg.alive",
+                msg_suspect: "memberlist.msg.suspect",
+                msg_dead: "memberlist.msg.dead",
+                degraded_probe: "memberlist.degraded.probe",
+                degraded_timeout: "memberlist.degraded.timeout",
+                tcp_only_probes: "memberlist.probe.tcp_only",
+                failed_probes: "memberlist.probe.failed",
+                refutes: "memberlist.refute",
+                dropped_malformed: "memberlist.dropped.malformed",
+                dropped_inadmissible: "memberlist.dropped.inadmissible",
+                dropped_queue_full: "memberlist.dropped.queue_full",
+                dropped_relays: "memberlist.dropped.relays",
+                dropped_answers: "memberlist.dropped.answers",
+                dropped_replays: "memberlist.dropped.replays",
+            }
+            times {
+                probe_time: "memberlist.probeNode",
+                push_pull_time: "memberlist.pushPullNode",
+            }
+            // The gauge, and the number of samples of `memberlist.gossip`.
+            elsewhere {
+                local_state_bytes: "memberlist.size.local",
+                gossip_rounds: "memberlist.gossip",
+            }
+        });
     }
 
     /// Go counts each name of an event; names come from the network, so that their number is
@@ -147,12 +159,12 @@ impl Exporter {
     }
 }
 
-/// A gossip round from its begin to the last packet handed to the kernel.
+/// Duration of a gossip round, from its start to the last packet handed to the kernel.
 pub(super) fn gossip_round(began: Instant, end: Instant) {
     histogram("memberlist.gossip", millis(end.since(began)));
 }
 
-/// The bytes of a sealed stream that came in whole.
+/// Bytes of a sealed stream that was received completely.
 pub(super) fn remote_size(bytes: usize) {
     histogram("memberlist.size.remote", bytes as f64);
 }
@@ -166,6 +178,9 @@ pub(super) fn counter(name: &'static str, by: u64) {
 pub(super) fn histogram(name: &'static str, value: f64) {
     recorder::histogram(name, value, 1);
 }
+
+/// Reported by others.
+fn elsewhere(_: &'static str, _: u64, _: u64) {}
 
 fn count(name: &'static str, new: u64, old: u64) {
     if new > old {
@@ -221,7 +236,7 @@ mod recorder {
     }
 }
 
-/// Nobody wants to know.
+/// No-op recorder (feature `metrics` is off).
 #[cfg(not(feature = "metrics"))]
 mod recorder {
     use std::borrow::Cow;
