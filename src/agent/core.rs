@@ -19,9 +19,6 @@ use crate::{
     wire::limits::META_BYTES_MAX,
 };
 
-/// Longest time that a query may be asked for.
-const QUERY_TIMEOUT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
-
 /// A running agent.
 pub(super) struct Agent {
     pub(super) serf: Serf,
@@ -208,6 +205,9 @@ impl Agent {
         Err(AgentError::Driver(crate::serf::Error::Invalid(text).into()))
     }
 }
+
+/// Longest time that a query may be asked for.
+const QUERY_TIMEOUT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 #[cfg(test)]
 mod tests;

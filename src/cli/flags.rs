@@ -89,7 +89,8 @@ error_texts! {
     ParseError {
         Self::Undefined(text) => "flag provided but not defined: -{text}";
         Self::NeedsArgument(text) => "flag needs an argument: -{text}";
-        Self::Invalid { value, flag, reason } => "invalid value {value:?} for flag -{flag}: {reason}";
+        Self::Invalid { value, flag, reason } =>
+            "invalid value {value:?} for flag -{flag}: {reason}";
         Self::Boolean { value, flag } => "invalid boolean value {value:?} for -{flag}: parse error";
         Self::Syntax(text) => "bad flag syntax: {text}";
         Self::Help => "flag: help requested";

@@ -1,172 +1,19 @@
 //! Layer 7: the command line, with Go's flag syntax, streams and exit codes.
 //!
 //! Everything that a command prints, errors included, goes to stdout; stderr carries only what
-//! the flag parser says, help that was asked for, and the list of commands.
+//! the flag parser reports, help that was asked for, and the list of commands.
 
 mod commands;
 mod complete;
+mod dispatch;
 mod event_text;
+mod failure;
 mod flags;
 mod help;
 mod output;
 mod similar;
 
-use std::{ffi::OsString, os::unix::ffi::OsStrExt as _, process::ExitCode};
-
+pub use dispatch::run;
+pub use failure::Failure;
 pub use flags::{Flag, Kind, ParseError, Parsed};
 pub use help::CommandSpec;
-
-/// Why a command failed, and what is printed then.
-#[derive(Debug)]
-pub enum Failure {
-    /// This message.
-    Message(String),
-    /// This message, and a hint at the likely reason on stderr.
-    Hinted(String, &'static str),
-    /// This message and the help text.
-    Usage(String),
-    /// The help text.
-    Help,
-    /// Nothing more.
-    Silent,
-    /// The parser's error on stderr, the help text on stdout.
-    Flags(ParseError),
-    /// Nothing more; the exit code is given.
-    Code(u8),
-}
-
-impl From<crate::client::Error> for Failure {
-    fn from(error: crate::client::Error) -> Self {
-        Self::Message(error.to_string())
-    }
-}
-
-/// Runs the program with the arguments after its name.
-pub fn run(args: Vec<OsString>) -> ExitCode {
-    ExitCode::from(dispatch(&args))
-}
-
-/// Runs a command; the only place that decides the exit code.
-fn dispatch(raw: &[OsString]) -> u8 {
-    let texts: Vec<_> = raw.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
-    let args = texts.as_slice();
-    // Go's main looks for these two before anything else, wherever they are.
-    if args.iter().any(|arg| arg == "-v" || arg == "--version") {
-        return finish(commands::VERSION, (commands::VERSION.run)(&Parsed::default()));
-    }
-    let invocation = Invocation::of(args);
-    let Some(name) = invocation.command else {
-        help::print_commands(commands::ALL);
-        return if invocation.help { 0 } else { 127 };
-    };
-    let Some(command) = commands::ALL.iter().find(|command| command.name == name) else {
-        help::print_commands(commands::ALL);
-        output::error_line(&unknown_command(name));
-        return if invocation.help { 0 } else { 127 };
-    };
-    if invocation.help {
-        output::error_line(&help::text(command));
-        return 0;
-    }
-    if !invocation.flags_before.is_empty() {
-        output::error_line(
-            "Invalid flags before the subcommand. If these flags are for\n\
-             the subcommand, please put them after the subcommand.\n",
-        );
-        output::error_line(&help::text(command));
-        return 1;
-    }
-    let result = match flags::parse(command.flags, invocation.rest) {
-        Ok(mut parsed) => {
-            // Positional arguments need not be UTF-8.
-            let after = raw.len() - parsed.positionals.len();
-            let bytes = raw.get(after..).unwrap_or_default().iter();
-            parsed.raw = bytes.map(|arg| arg.as_bytes().to_vec()).collect();
-            (command.run)(&parsed)
-        }
-        Err(_) if command.ignores_flags => (command.run)(&Parsed::default()),
-        Err(error) => Err(Failure::Flags(error)),
-    };
-    finish(*command, result)
-}
-
-/// Printed after the list, which is all that Go prints.
-fn unknown_command(name: &str) -> String {
-    let mut text = format!("Unknown command '{name}'.");
-    let names = commands::ALL.iter().map(|command| command.name);
-    if let Some(near) = similar::nearest(name, names) {
-        text.push_str(&format!(" Did you mean '{near}'?"));
-    }
-    text
-}
-
-fn finish(command: CommandSpec, result: Result<(), Failure>) -> u8 {
-    let prefix = command.error_prefix;
-    match result {
-        Ok(()) => return 0,
-        Err(Failure::Code(code)) => return code,
-        Err(Failure::Silent) => {}
-        Err(Failure::Message(message)) => output::line(&format!("{prefix}{message}")),
-        Err(Failure::Hinted(message, hint)) => {
-            output::line(&format!("{prefix}{message}"));
-            output::error_line(hint);
-        }
-        Err(Failure::Usage(message)) => {
-            output::line(&format!("{message}\n\n{}", help::text(&command)));
-        }
-        Err(Failure::Help) => output::line(&help::text(&command)),
-        Err(Failure::Flags(ParseError::Help)) => {
-            output::line(&format!("{prefix}{}", help::text(&command)));
-        }
-        Err(Failure::Flags(error)) => {
-            output::error_line(&error.to_string());
-            output::line(&format!("{prefix}{}", help::text(&command)));
-            if let ParseError::Undefined(name) = error {
-                let names = command.flags.iter().copied().flatten().map(|flag| flag.name);
-                let near = similar::nearest(&name, names);
-                // The error above the help text has scrolled away.
-                if let Some(near) = near {
-                    output::error_line(&format!("Unknown flag -{name}. Did you mean -{near}?"));
-                }
-            }
-        }
-    }
-    1
-}
-
-/// The arguments as Go's CLI library takes them apart.
-struct Invocation<'a> {
-    command: Option<&'a str>,
-    help: bool,
-    flags_before: Vec<&'a str>,
-    rest: &'a [String],
-}
-
-impl<'a> Invocation<'a> {
-    fn of(args: &'a [String]) -> Self {
-        let at = args.iter().position(|arg| !arg.starts_with('-'));
-        let (before, rest) = args.split_at(at.unwrap_or(args.len()));
-        let is_help = |arg: &&String| ["-h", "-help", "--help"].contains(&arg.as_str());
-        let help = args.iter().take_while(|arg| *arg != "--").any(|arg| is_help(&arg));
-        Self {
-            command: rest.first().map(String::as_str),
-            help,
-            flags_before: before.iter().map(String::as_str).collect(),
-            rest: rest.get(1..).unwrap_or_default(),
-        }
-    }
-}
-
-#[cfg(all(test, feature = "sim"))]
-mod tests {
-    #[test]
-    fn the_simulator_is_a_command() {
-        let run = |args: &[&str]| {
-            super::dispatch(&args.iter().map(|arg| (*arg).into()).collect::<Vec<_>>())
-        };
-        assert_eq!(run(&["simulate", "--help"]), 0);
-        assert_eq!(run(&["simulate", "--nodes", "10", "--minutes", "1"]), 0);
-        assert_eq!(run(&["simulate", "--no-such-flag"]), 1);
-        assert_eq!(run(&["simulate", "-loss", "2"]), 1);
-    }
-}

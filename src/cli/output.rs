@@ -24,7 +24,7 @@ pub(super) fn error_line(text: &str) {
     end_if_unread(writeln!(io::stderr().lock(), "{text}"));
 }
 
-/// A closed pipe ends the program by SIGPIPE, as Go's runtime does for stdout and stderr; without it
+/// A closed pipe ends the program by SIGPIPE, as Go's runtime does for stdout and stderr; otherwise
 /// `serf monitor | head -1` would not end.
 fn end_if_unread(written: io::Result<()>) {
     if written.is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {

@@ -29,9 +29,6 @@ use crate::{
     transport::{self, Network},
 };
 
-/// Records held for whoever reads a stream; what comes beyond that is dropped and counted.
-const RECORDS_MAX: usize = 8192;
-
 pub(super) type Input = Box<dyn AsyncRead + Send + Unpin>;
 type Output = Box<dyn AsyncWrite + Send + Unpin>;
 
@@ -311,6 +308,9 @@ impl Shared {
         }
     }
 }
+
+/// Records held for whoever reads a stream; what comes beyond that is dropped and counted.
+const RECORDS_MAX: usize = 8192;
 
 #[cfg(test)]
 mod tests {

@@ -1,4 +1,5 @@
-//! Commands, bodies, records and error texts. Go: `client/const.go`, `cmd/serf/command/agent/ipc.go`.
+//! Commands, bodies, records and error texts.
+//! Go: `client/const.go`, `cmd/serf/command/agent/ipc.go`.
 //!
 //! Fields are declared in Go's order, which is what an array in place of a map means; on the wire
 //! the keys are sorted.

@@ -175,7 +175,7 @@ fn early_constants(code: &str) -> usize {
         let bare = line.strip_prefix("pub(crate) ").unwrap_or(line);
         let bare = bare.strip_prefix("pub(super) ").unwrap_or(bare);
         let is_function = bare.starts_with("const fn ");
-        if !is_function && (bare.starts_with("const ") || bare.starts_with("static ")) {
+        if !is_function && (line.starts_with("const ") || line.starts_with("static ")) {
             count += 1;
         } else if is_function
             || line.starts_with("pub const fn ")

@@ -1,5 +1,5 @@
-//! The agent's log: lines in Go's format to the console, to syslog, to monitors and to a ring of the
-//! last ones.
+//! The agent's log: lines in Go's format on the console, in syslog, for monitors, and the last ones
+//! in memory.
 
 mod console;
 mod hub;

@@ -10,13 +10,6 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::Level;
 
-/// Where syslogd listens, as Go looks for it.
-const SOCKETS: [&str; 3] = ["/dev/log", "/var/run/syslog", "/var/run/log"];
-const FACILITIES: [&str; 20] = [
-    "KERN", "USER", "MAIL", "DAEMON", "AUTH", "SYSLOG", "LPR", "NEWS", "UUCP", "CRON", "AUTHPRIV",
-    "FTP", "LOCAL0", "LOCAL1", "LOCAL2", "LOCAL3", "LOCAL4", "LOCAL5", "LOCAL6", "LOCAL7",
-];
-
 /// A connection to syslogd. Nothing waits for it: what it cannot take at once is lost.
 pub(in crate::agent) struct Syslog {
     facility: Facility,
@@ -124,6 +117,12 @@ fn connect(paths: &[PathBuf]) -> Option<Socket> {
     datagrams.or_else(|| paths.iter().find_map(|path| open(Type::STREAM, path)))
 }
 
+/// Where syslogd listens, as Go looks for it.
+const SOCKETS: [&str; 3] = ["/dev/log", "/var/run/syslog", "/var/run/log"];
+const FACILITIES: [&str; 20] = [
+    "KERN", "USER", "MAIL", "DAEMON", "AUTH", "SYSLOG", "LPR", "NEWS", "UUCP", "CRON", "AUTHPRIV",
+    "FTP", "LOCAL0", "LOCAL1", "LOCAL2", "LOCAL3", "LOCAL4", "LOCAL5", "LOCAL6", "LOCAL7",
+];
 /// Wait before a syslogd that took half a line is tried again.
 const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
 

@@ -1,4 +1,4 @@
-//! The measures of the last minute. Go: go-metrics, `InmemSink`.
+//! The metrics of the last minute. Go: go-metrics, `InmemSink`.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -7,14 +7,15 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use super::Kind;
+/// What a metric is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
+    Gauge,
+    Counter,
+    Sample,
+}
 
-const INTERVAL: Duration = Duration::from_secs(10);
-/// A minute, and the interval that is not over.
-const INTERVALS_MAX: usize = 7;
-/// Names in an interval; some are made of names from the network.
-const NAMES_MAX: usize = 4096;
-
+/// The metrics of the last intervals.
 pub(super) struct Memory {
     intervals: VecDeque<Interval>,
 }
@@ -41,7 +42,7 @@ impl Memory {
         memory
     }
 
-    /// A value that was measured so many times.
+    /// Records a value that was measured `times` times.
     pub(super) fn record(
         &mut self,
         now: SystemTime,
@@ -134,6 +135,12 @@ fn go_time(time: SystemTime, fraction: bool) -> String {
     let format = if fraction { "%Y-%m-%d %H:%M:%S%.f %z %Z" } else { "%Y-%m-%d %H:%M:%S %z %Z" };
     zoned.strftime(format).to_string()
 }
+
+const INTERVAL: Duration = Duration::from_secs(10);
+/// A minute, and the interval that is not over.
+const INTERVALS_MAX: usize = 7;
+/// Names in an interval; some are made of names from the network.
+const NAMES_MAX: usize = 4096;
 
 #[cfg(test)]
 mod tests {

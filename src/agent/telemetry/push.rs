@@ -10,18 +10,8 @@ use tokio::{
 };
 use tracing::warn;
 
-use super::Kind;
+use super::memory::Kind;
 use crate::transport::{self, Network};
-
-/// Lines that wait; more are dropped. Go: the channel of either sink.
-const QUEUE_MAX: usize = 4096;
-/// Go: `statsdMaxLen`.
-const PACKET_BYTES_MAX: usize = 1400;
-/// Go: `flushInterval`.
-const FLUSH_INTERVAL: Duration = Duration::from_millis(100);
-/// Go waits so long before it connects again.
-const RECONNECT_PAUSE: Duration = Duration::from_secs(5);
-const WRITE_MAX: Duration = Duration::from_secs(5);
 
 /// A queue to a task that sends.
 pub(super) struct Push(mpsc::Sender<String>);
@@ -39,7 +29,7 @@ impl Push {
         Self(send)
     }
 
-    /// Never waits: what does not fit into the queue is lost.
+    /// Never waits: what the queue cannot take is lost.
     pub(super) fn send(&self, kind: Kind, name: &str, value: f64) {
         let _ = self.0.try_send(line(kind, name, value));
     }
@@ -156,6 +146,16 @@ async fn run_statsite(addr: String, mut lines: mpsc::Receiver<String>) {
 fn drain(lines: &mut mpsc::Receiver<String>) {
     while lines.try_recv().is_ok() {}
 }
+
+/// Lines that wait; more are dropped. Go: the channel of either sink.
+const QUEUE_MAX: usize = 4096;
+/// Go: `statsdMaxLen`.
+const PACKET_BYTES_MAX: usize = 1400;
+/// Go: `flushInterval`.
+const FLUSH_INTERVAL: Duration = Duration::from_millis(100);
+/// Go waits so long before it connects again.
+const RECONNECT_PAUSE: Duration = Duration::from_secs(5);
+const WRITE_MAX: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {

@@ -7,31 +7,15 @@ pub(super) const AGENT: CommandSpec = CommandSpec {
     name: "agent",
     synopsis: "Runs a Serf agent",
     arguments: "[options]",
-    about: "Runs a member of the cluster until a signal or `serf leave` ends it. Settings come from \
-            configuration files and from flags; flags take precedence.",
+    about: "Runs a member of the cluster until a signal or `serf leave` ends it. Every machine \
+            that is to be a member runs one. Settings come from configuration files and from flags; \
+            flags take precedence. SIGHUP reloads the files.\n\n\
+            Exits with 0 after a graceful leave, and with 1 if it cannot start, if no address of \
+            -join answers, or if it ends without leaving.",
     flags: &[FILE_FLAGS, KEY_FLAGS],
     ignores_flags: false,
     error_prefix: "==> ",
     run,
-};
-
-const FILE_FLAGS: &[Flag] = &[
-    flag("config-dir", Kind::List, "<dir>", "Directory of .json files; repeatable."),
-    flag("config-file", Kind::List, "<file>", "Configuration in JSON; repeatable."),
-];
-
-/// The flags of the settings that have one.
-const KEY_FLAGS: &[Flag] = &{
-    let mut flags = [flag("", Kind::Bool, "", ""); count_flags()];
-    let (mut at, mut count) = (0, 0);
-    while at < KEYS.len() {
-        if !KEYS[at].flag.is_empty() {
-            flags[count] = flag_of(&KEYS[at]);
-            count += 1;
-        }
-        at += 1;
-    }
-    flags
 };
 
 const fn count_flags() -> usize {
@@ -72,3 +56,21 @@ fn read(args: &Parsed) -> Result<FileConfig, AgentError> {
     config.merge(flags);
     Ok(config)
 }
+
+const FILE_FLAGS: &[Flag] = &[
+    flag("config-dir", Kind::List, "<dir>", "Directory whose .json files are read, by name."),
+    flag("config-file", Kind::List, "<file>", "Configuration file in JSON."),
+];
+/// The flags of the settings that have one.
+const KEY_FLAGS: &[Flag] = &{
+    let mut flags = [flag("", Kind::Bool, "", ""); count_flags()];
+    let (mut at, mut count) = (0, 0);
+    while at < KEYS.len() {
+        if !KEYS[at].flag.is_empty() {
+            flags[count] = flag_of(&KEYS[at]);
+            count += 1;
+        }
+        at += 1;
+    }
+    flags
+};

@@ -21,14 +21,6 @@ pub(super) const EVENT: CommandSpec = CommandSpec {
     ..SPEC
 };
 
-const FLAGS: &[Flag] = &[flag(
-    "coalesce",
-    Kind::Bool,
-    "",
-    "Let receivers keep only the last of several events of this name that arrive within a short \
-     time; the default. -coalesce=false delivers each one.",
-)];
-
 /// What `-format json` prints.
 #[derive(Serialize)]
 struct Sent<'a> {
@@ -64,3 +56,11 @@ pub(super) fn name_and_payload<'a>(
         )),
     }
 }
+
+const FLAGS: &[Flag] = &[flag(
+    "coalesce",
+    Kind::Bool,
+    "",
+    "Let receivers keep only the last of several events of this name that arrive within a short \
+     time; the default. -coalesce=false delivers each one.",
+)];

@@ -23,9 +23,6 @@ pub(super) const FORCE_LEAVE: CommandSpec = CommandSpec {
     ..SPEC
 };
 
-const FLAGS: &[Flag] =
-    &[flag("prune", Kind::Bool, "", "Also remove the member from the lists of all members.")];
-
 /// What `-format json` prints.
 #[derive(Serialize)]
 struct Outcome<'a> {
@@ -55,3 +52,6 @@ fn run(args: &Parsed) -> Result<(), Failure> {
         Ok(())
     })
 }
+
+const FLAGS: &[Flag] =
+    &[flag("prune", Kind::Bool, "", "Also remove the member from the lists of all members.")];

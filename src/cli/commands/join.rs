@@ -21,9 +21,6 @@ pub(super) const JOIN: CommandSpec = CommandSpec {
     ..SPEC
 };
 
-const FLAGS: &[Flag] =
-    &[flag("replay", Kind::Bool, "", "Deliver user events from before the join.")];
-
 fn run(args: &Parsed) -> Result<(), Failure> {
     if args.positionals.is_empty() {
         let message = "At least one address to join must be specified.";
@@ -38,3 +35,6 @@ fn run(args: &Parsed) -> Result<(), Failure> {
         print(args, &text, &json!({ "contacted": count }))
     })
 }
+
+const FLAGS: &[Flag] =
+    &[flag("replay", Kind::Bool, "", "Deliver user events from before the join.")];

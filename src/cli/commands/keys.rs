@@ -32,46 +32,12 @@ pub(super) const KEYS: CommandSpec = CommandSpec {
     ..SPEC
 };
 
-const FLAGS: &[Flag] = &[
-    flag(
-        "install",
-        Kind::Text,
-        "<key>",
-        "Add a key on all members. Here and below - reads the key from the standard input, @FILE \
-         from a file.",
-    ),
-    flag("list", Kind::Bool, "", "List the keys and how many members have each."),
-    flag("remove", Kind::Text, "<key>", "Remove a key on all members; the primary key is refused."),
-    flag("use", Kind::Text, "<key>", "Make an installed key the primary one on all members."),
-];
-
 /// Go's lines for an operation.
 struct Words {
     begin: &'static str,
     done: &'static str,
     failed: &'static str,
 }
-
-const INSTALL: Words = Words {
-    begin: "Installing key on all members...",
-    done: "Successfully installed key!",
-    failed: "Error installing key",
-};
-const USE: Words = Words {
-    begin: "Changing primary key on all members...",
-    done: "Successfully changed primary key!",
-    failed: "Error changing primary key",
-};
-const REMOVE: Words = Words {
-    begin: "Removing key on all members...",
-    done: "Successfully removed key!",
-    failed: "Error removing key",
-};
-const LIST: Words = Words {
-    begin: "Asking all members for installed keys...",
-    done: "Keys gathered, listing cluster keys...",
-    failed: "Failed to gather member keys",
-};
 
 fn run(args: &Parsed) -> Result<(), Failure> {
     let key = |name| args.text(name).filter(|key| !key.is_empty());
@@ -201,5 +167,37 @@ struct Outcome {
     error: Option<String>,
 }
 
+const FLAGS: &[Flag] = &[
+    flag(
+        "install",
+        Kind::Text,
+        "<key>",
+        "Add a key on all members. Here and below - reads the key from the standard input, @FILE \
+         from a file.",
+    ),
+    flag("list", Kind::Bool, "", "List the keys and how many members have each."),
+    flag("remove", Kind::Text, "<key>", "Remove a key on all members; the primary key is refused."),
+    flag("use", Kind::Text, "<key>", "Make an installed key the primary one on all members."),
+];
+const INSTALL: Words = Words {
+    begin: "Installing key on all members...",
+    done: "Successfully installed key!",
+    failed: "Error installing key",
+};
+const USE: Words = Words {
+    begin: "Changing primary key on all members...",
+    done: "Successfully changed primary key!",
+    failed: "Error changing primary key",
+};
+const REMOVE: Words = Words {
+    begin: "Removing key on all members...",
+    done: "Successfully removed key!",
+    failed: "Error removing key",
+};
+const LIST: Words = Words {
+    begin: "Asking all members for installed keys...",
+    done: "Keys gathered, listing cluster keys...",
+    failed: "Failed to gather member keys",
+};
 /// Bytes of a key on the standard input.
 const KEY_BYTES_MAX: u64 = 1 << 10;

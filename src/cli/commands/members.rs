@@ -24,19 +24,6 @@ pub(super) const MEMBERS: CommandSpec = CommandSpec {
     ..SPEC
 };
 
-const FLAGS: &[Flag] = &[
-    flag("detailed", Kind::Bool, "", "Also show protocol versions (in text)."),
-    flag("name", Kind::Text, "<regexp>", "Only members whose whole name matches."),
-    flag("role", Kind::Text, "<regexp>", "Deprecated: use -tag role=<regexp>."),
-    flag("status", Kind::Text, "<regexp>", "Only members whose whole status matches."),
-    flag(
-        "tag",
-        Kind::List,
-        "<key>=<regexp>",
-        "Only members whose tag matches; all that are given must match.",
-    ),
-];
-
 fn run(args: &Parsed) -> Result<(), Failure> {
     let mut filter = MemberFilter {
         tags: tags(&args.list("tag"))?,
@@ -133,3 +120,16 @@ pub(in crate::cli) fn address(member: &Member) -> String {
         _ => format!("?{}", bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()),
     }
 }
+
+const FLAGS: &[Flag] = &[
+    flag("detailed", Kind::Bool, "", "Also show protocol versions (in text)."),
+    flag("name", Kind::Text, "<regexp>", "Only members whose whole name matches."),
+    flag("role", Kind::Text, "<regexp>", "Deprecated: use -tag role=<regexp>."),
+    flag("status", Kind::Text, "<regexp>", "Only members whose whole status matches."),
+    flag(
+        "tag",
+        Kind::List,
+        "<key>=<regexp>",
+        "Only members whose tag matches; all that are given must match.",
+    ),
+];

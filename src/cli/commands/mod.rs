@@ -1,6 +1,7 @@
 //! The commands.
 
 mod agent;
+mod common;
 mod completion;
 mod event;
 mod force_leave;
@@ -22,19 +23,13 @@ mod tags;
 mod validate;
 mod version;
 
-use std::{collections::BTreeMap, future::Future};
-
-use serde::Serialize;
-use tokio::{signal::unix::SignalKind, sync::oneshot};
-
 pub(super) use members::address;
 pub(super) use version::VERSION;
 
-use super::{CommandSpec, Failure, Flag, Kind, Parsed, output};
-use crate::{
-    base::Secret,
-    client::{Client, Config, Error},
-    serf::Regex,
+use super::{CommandSpec, Failure, Flag, Kind, Parsed};
+use common::{
+    FORMAT, RPC, SPEC, block_on, connect, expression, failed, flag, print, secret, tags,
+    until_interrupt, wants_json,
 };
 
 /// All commands.
@@ -60,152 +55,3 @@ pub(super) const ALL: &[CommandSpec] = &[
     validate::VALIDATE,
     VERSION,
 ];
-
-/// What most commands have in common.
-const SPEC: CommandSpec = CommandSpec {
-    name: "",
-    synopsis: "",
-    arguments: "",
-    about: "",
-    flags: &[FORMAT, RPC],
-    ignores_flags: false,
-    error_prefix: "",
-    run: |_| Ok(()),
-};
-
-const fn flag(name: &'static str, kind: Kind, value: &'static str, help: &'static str) -> Flag {
-    Flag { name, kind, value, help }
-}
-
-/// Flags of every command that talks to an agent.
-const RPC: &[Flag] = &[
-    flag(
-        "rpc-addr",
-        Kind::Text,
-        "127.0.0.1:7373",
-        "Address of the agent's RPC, host:port or unix:PATH. The environment variable \
-         SERF_RPC_ADDR sets another default.",
-    ),
-    flag(
-        "rpc-auth",
-        Kind::Text,
-        "\"\"",
-        "Token for the agent's RPC, or @FILE that holds it. The environment variable SERF_RPC_AUTH \
-         sets another default.",
-    ),
-];
-
-const FORMAT: &[Flag] =
-    &[flag("format", Kind::Text, "text", "Output format: text (the default) or json.")];
-
-/// Runs a command's future to its end.
-fn block_on(future: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
-    runtime()?.block_on(future)
-}
-
-/// Runs a command's future to its end, or until SIGINT, which gives `interrupted`.
-///
-/// The future has a thread of its own: a stopped terminal may block it in the middle of a line, and
-/// the signal must end the command then too.
-fn until_interrupt<F>(
-    args: &Parsed,
-    interrupted: Result<(), Failure>,
-    work: impl FnOnce(Parsed) -> F + Send + 'static,
-) -> Result<(), Failure>
-where
-    F: Future<Output = Result<(), Failure>>,
-{
-    let runtime = runtime()?;
-    runtime.block_on(async {
-        let interrupt = tokio::signal::unix::signal(SignalKind::interrupt());
-        let mut interrupt = interrupt.map_err(|error| Failure::Message(error.to_string()))?;
-        let (done, finished) = oneshot::channel();
-        let args = args.clone();
-        std::thread::spawn(move || done.send(block_on(work(args))));
-        tokio::select! {
-            result = finished => result.unwrap_or(Err(Failure::Silent)),
-            _ = interrupt.recv() => interrupted,
-        }
-    })
-}
-
-fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_err(|error| Failure::Message(error.to_string()))
-}
-
-async fn connect(args: &Parsed) -> Result<Client, Failure> {
-    let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let addr = args.text("rpc-addr").map(str::to_owned).or_else(|| variable("SERF_RPC_ADDR"));
-    let auth = args.text("rpc-auth").map(str::to_owned).or_else(|| variable("SERF_RPC_AUTH"));
-    let mut config = Config::new(addr.unwrap_or_else(|| "127.0.0.1:7373".to_owned()));
-    config.auth_key = secret("rpc-auth", &auth.unwrap_or_default())?;
-    Client::connect(config).await.map_err(|error| {
-        let text = format!("Error connecting to Serf agent: {error}");
-        match error {
-            Error::Closed => Failure::Hinted(text, NOT_AN_AGENT),
-            _ => Failure::Message(text),
-        }
-    })
-}
-
-/// A secret from the command line, or from the file that it names.
-fn secret(what: &str, written: &str) -> Result<Secret, Failure> {
-    crate::agent::resolve_secret(what, written).map_err(|error| Failure::Message(error.to_string()))
-}
-
-/// For `map_err`: Go's prefix and the error, and a hint at the likely reason where Go's text has
-/// none.
-fn failed(what: &str) -> impl FnOnce(Error) -> Failure {
-    let what = what.to_owned();
-    move |error| {
-        let text = format!("{what}: {error}");
-        match &error {
-            Error::Closed => Failure::Hinted(text, AGENT_CLOSED),
-            Error::Agent(reason) if reason.trim_end().ends_with("EOF") => {
-                Failure::Hinted(text, PEER_CLOSED)
-            }
-            _ => Failure::Message(text),
-        }
-    }
-}
-
-/// Refuses an expression outside of Go's dialect, for which the agent would close the connection.
-/// The agent anchors those that filter members.
-fn expression(flag: &str, text: &str, anchored: bool) -> Result<(), Failure> {
-    let whole = if anchored { format!("^{text}$") } else { text.to_owned() };
-    let text = format!("Error: Invalid regular expression for -{flag}: '{text}'");
-    Regex::compile(whole.as_bytes()).map(drop).ok_or(Failure::Message(text))
-}
-
-const NOT_AN_AGENT: &str = "The other side closed the connection at once: -rpc-addr must be the \
-    address of an agent's RPC (port 7373), not that of its gossip (port 7946).";
-const AGENT_CLOSED: &str =
-    "The agent closed the connection: it has stopped, or it refused the request.";
-const PEER_CLOSED: &str = "The member closed the connection: its label or its encryption key may \
-    differ from this agent's, or the address is not one for gossip.";
-
-/// The tags of a flag: `NAME=VALUE`.
-fn tags(given: &[String]) -> Result<BTreeMap<String, String>, Failure> {
-    crate::agent::parse_tags(given).map_err(Failure::Message)
-}
-
-/// Prints the only result of a command.
-fn print(args: &Parsed, text: &str, json: &impl Serialize) -> Result<(), Failure> {
-    let line = if wants_json(args)? { output::pretty(json) } else { text.to_owned() };
-    output::line(&line);
-    Ok(())
-}
-
-/// Whether JSON is wanted. Commands that change something check it before they do.
-fn wants_json(args: &Parsed) -> Result<bool, Failure> {
-    match args.text("format").unwrap_or("text") {
-        "text" => Ok(false),
-        "json" => Ok(true),
-        other => Err(bad_format(other)),
-    }
-}
-
-fn bad_format(format: &str) -> Failure {
-    Failure::Message(format!("Encoding error: Invalid output format {format:?}"))
-}

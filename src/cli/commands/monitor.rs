@@ -17,17 +17,14 @@ pub(super) const MONITOR: CommandSpec = CommandSpec {
     name: "monitor",
     synopsis: "Stream logs from a Serf agent",
     arguments: "[options]",
-    about: "Shows the last lines of an agent's log, then new lines and events as they occur. Use it \
-            to watch a running agent at a more detailed level than its own log. Events are \
+    about: "Shows the last lines of an agent's log, then new lines and events as they occur. Use \
+            it to watch a running agent at a more detailed level than its own log. Events are \
             printed as lines on a terminal, and in the format of Go's Serf elsewhere.\n\n\
             Runs until it is interrupted, then exits with 0; exits with 1 if the agent ends.",
     flags: &[FLAGS, FORMAT, RPC],
     run,
     ..SPEC
 };
-
-const FLAGS: &[Flag] =
-    &[flag("log-level", Kind::Text, "info", "Least level: trace, debug, info, warn or err.")];
 
 fn run(args: &Parsed) -> Result<(), Failure> {
     let wants_json = wants_json(args)?;
@@ -68,3 +65,6 @@ fn run(args: &Parsed) -> Result<(), Failure> {
 fn now() -> String {
     jiff::Zoned::now().strftime("%Y/%m/%d %H:%M:%S").to_string()
 }
+
+const FLAGS: &[Flag] =
+    &[flag("log-level", Kind::Text, "info", "Least level: trace, debug, info, warn or err.")];

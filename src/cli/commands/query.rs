@@ -29,30 +29,6 @@ pub(super) const QUERY: CommandSpec = CommandSpec {
     ..SPEC
 };
 
-const FLAGS: &[Flag] = &[
-    flag("no-ack", Kind::Bool, "", "Do not ask for acks."),
-    flag("node", Kind::List, "<name>", "Ask only this member."),
-    flag(
-        "relay-factor",
-        Kind::Int,
-        "0",
-        "Number of other members that relay each response a second time; 0 to 255.",
-    ),
-    flag("tag", Kind::List, "<key>=<regexp>", "Ask only members whose tag matches."),
-    flag(
-        "until-timeout",
-        Kind::Bool,
-        "",
-        "Wait until the timeout even if all members have answered.",
-    ),
-    flag(
-        "timeout",
-        Kind::Duration,
-        "15s",
-        "Time to wait; depends on the size of the cluster unless set.",
-    ),
-];
-
 fn run(args: &Parsed) -> Result<(), Failure> {
     let filter_tags = tags(&args.list("tag"))?;
     let (name, payload) = name_and_payload(args, "A query name must be specified.")?;
@@ -202,3 +178,27 @@ struct Answers {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     missing: Vec<String>,
 }
+
+const FLAGS: &[Flag] = &[
+    flag("no-ack", Kind::Bool, "", "Do not ask for acks."),
+    flag("node", Kind::List, "<name>", "Ask only this member."),
+    flag(
+        "relay-factor",
+        Kind::Int,
+        "0",
+        "Number of other members that relay each response a second time; 0 to 255.",
+    ),
+    flag("tag", Kind::List, "<key>=<regexp>", "Ask only members whose tag matches."),
+    flag(
+        "until-timeout",
+        Kind::Bool,
+        "",
+        "Wait until the timeout even if all members have answered.",
+    ),
+    flag(
+        "timeout",
+        Kind::Duration,
+        "15s",
+        "Time to wait; depends on the size of the cluster unless set.",
+    ),
+];

@@ -31,16 +31,6 @@ pub(super) const REACHABILITY: CommandSpec = CommandSpec {
     ..SPEC
 };
 
-const FLAGS: &[Flag] = &[flag("verbose", Kind::Bool, "", "Show each ack and the time taken.")];
-
-const TROUBLESHOOTING: &str = "\
-Troubleshooting tips:
-* Ensure that the bind addr:port is accessible by all other nodes
-* If an advertise address is set, ensure it routes to the bind address
-* Check that no nodes are behind a NAT
-* If nodes are behind firewalls or iptables, check that Serf traffic is permitted (UDP and TCP)
-* Verify networking equipment is functional";
-
 fn run(args: &Parsed) -> Result<(), Failure> {
     let json = wants_json(args)?;
     let verbose = args.bool("verbose") && !json;
@@ -170,3 +160,12 @@ fn report(
     }
     Err(Failure::Message(TROUBLESHOOTING.to_owned()))
 }
+
+const FLAGS: &[Flag] = &[flag("verbose", Kind::Bool, "", "Show each ack and the time taken.")];
+const TROUBLESHOOTING: &str = "\
+Troubleshooting tips:
+* Ensure that the bind addr:port is accessible by all other nodes
+* If an advertise address is set, ensure it routes to the bind address
+* Check that no nodes are behind a NAT
+* If nodes are behind firewalls or iptables, check that Serf traffic is permitted (UDP and TCP)
+* Verify networking equipment is functional";

@@ -21,11 +21,6 @@ pub(super) const TAGS: CommandSpec = CommandSpec {
     ..SPEC
 };
 
-const FLAGS: &[Flag] = &[
-    flag("delete", Kind::List, "<key>", "Tag to delete."),
-    flag("set", Kind::List, "<key>=<value>", "Tag to set."),
-];
-
 fn run(args: &Parsed) -> Result<(), Failure> {
     let (set, delete) = (args.list("set"), args.list("delete"));
     if set.is_empty() && delete.is_empty() {
@@ -39,3 +34,8 @@ fn run(args: &Parsed) -> Result<(), Failure> {
         print(args, "Successfully updated agent tags", &json!({ "updated": true }))
     })
 }
+
+const FLAGS: &[Flag] = &[
+    flag("delete", Kind::List, "<key>", "Tag to delete."),
+    flag("set", Kind::List, "<key>=<value>", "Tag to set."),
+];

@@ -30,6 +30,38 @@ pub(in crate::cli::commands) const SIMULATE: CommandSpec = CommandSpec {
     ..SPEC
 };
 
+fn run(parsed: &Parsed) -> Result<(), Failure> {
+    let args = Args::build(parsed)?;
+    let (mut out, mut err) = (Vec::new(), io::stderr());
+    let done = match args.scenario {
+        Scenario::Spread(happening) => spread::run(&args, happening, &mut out, &mut err),
+        Scenario::Swarm => swarm::run(&args, &mut out, &mut err),
+        Scenario::Lifeguard => lifeguard::run(&args, &mut out, &mut err),
+        Scenario::Detection => lifeguard::run_detection(&args, &mut out, &mut err),
+    };
+    output::bytes(&out);
+    match done {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Failure::Silent),
+        Err(error) => Err(Failure::Message(error.to_string())),
+    }
+}
+
+pub(super) fn seconds(time: Option<Duration>) -> String {
+    time.map_or_else(|| "-".to_owned(), |time| format!("{:.3}", time.as_secs_f64()))
+}
+
+/// Seconds with six decimals, for JSON.
+pub(super) fn json_seconds(time: Option<Duration>) -> Option<f64> {
+    time.map(|time| (time.as_secs_f64() * 1e6).round() / 1e6)
+}
+
+/// The value below which `share` of the sorted times lie.
+pub(super) fn quantile(sorted: &[Duration], share: f64) -> Option<Duration> {
+    let place = ((sorted.len() as f64 * share).ceil() as usize).clamp(1, sorted.len().max(1));
+    sorted.get(place - 1).copied()
+}
+
 const FLAGS: &[Flag] = &[
     flag(
         "alpha",
@@ -66,35 +98,3 @@ const FLAGS: &[Flag] = &[
     ),
     flag("trace", Kind::Int, "0", "For swarm: lines of trace to print when a rule is broken."),
 ];
-
-fn run(parsed: &Parsed) -> Result<(), Failure> {
-    let args = Args::build(parsed)?;
-    let (mut out, mut err) = (Vec::new(), io::stderr());
-    let done = match args.scenario {
-        Scenario::Spread(happening) => spread::run(&args, happening, &mut out, &mut err),
-        Scenario::Swarm => swarm::run(&args, &mut out, &mut err),
-        Scenario::Lifeguard => lifeguard::run(&args, &mut out, &mut err),
-        Scenario::Detection => lifeguard::run_detection(&args, &mut out, &mut err),
-    };
-    output::bytes(&out);
-    match done {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(Failure::Silent),
-        Err(error) => Err(Failure::Message(error.to_string())),
-    }
-}
-
-pub(super) fn seconds(time: Option<Duration>) -> String {
-    time.map_or_else(|| "-".to_owned(), |time| format!("{:.3}", time.as_secs_f64()))
-}
-
-/// Seconds with six decimals, for JSON.
-pub(super) fn json_seconds(time: Option<Duration>) -> Option<f64> {
-    time.map(|time| (time.as_secs_f64() * 1e6).round() / 1e6)
-}
-
-/// The value below which `share` of the sorted times lie.
-pub(super) fn quantile(sorted: &[Duration], share: f64) -> Option<Duration> {
-    let place = ((sorted.len() as f64 * share).ceil() as usize).clamp(1, sorted.len().max(1));
-    sorted.get(place - 1).copied()
-}

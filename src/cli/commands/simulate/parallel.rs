@@ -6,8 +6,8 @@ use std::{
     thread,
 };
 
-/// Runs jobs on threads; results come in the order of the jobs. `progress` is called with the number
-/// of finished jobs.
+/// Runs jobs on threads; results come in the order of the jobs. `progress` gets the number of
+/// finished jobs.
 pub(super) fn in_parallel<T: Sync, R: Send>(
     jobs: &[T],
     threads: usize,
