@@ -12,8 +12,8 @@ use crate::{
     serf,
 };
 
-/// Checks what the agent checks at its start, in its order and words, and changes nothing. Returns
-/// what only a start can find out.
+/// Checks what the agent checks at its start, in its order and with its errors, and changes
+/// nothing. Returns what only a start can find out.
 ///
 /// # Errors
 /// Why the agent would not start.

@@ -1,4 +1,4 @@
-//! What the agent can be asked to do, by its RPC and by its own start.
+//! Operations of the agent, for its RPC server and its own start.
 
 use std::{
     collections::BTreeMap,
@@ -25,10 +25,10 @@ pub(super) struct Agent {
     pub(super) settings: Settings,
     pub(super) hub: LogHub,
     pub(super) descriptors: Descriptors,
-    /// An RPC client made the node leave; the agent is to end.
+    /// Notified when an RPC client made the node leave, so that the agent exits.
     pub(super) left: Notify,
     scripts: Mutex<Arc<[EventScript]>>,
-    /// One change of tags at a time, or the file could get them in another order than the node.
+    /// Serializes changes of tags, so that the file and the node see the same order.
     tags: tokio::sync::Mutex<()>,
 }
 
@@ -48,7 +48,7 @@ impl Agent {
         Arc::clone(&self.scripts.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Used from the next event on.
+    /// Replaces the handlers, from the next event on.
     pub(super) fn set_scripts(&self, scripts: Vec<EventScript>) {
         *self.scripts.lock().unwrap_or_else(PoisonError::into_inner) = scripts.into();
     }
@@ -109,7 +109,7 @@ impl Agent {
         left
     }
 
-    /// Sends user events (name, payload, coalesce) in this order; one result each.
+    /// Sends user events (name, payload, coalesce) in this order; returns one result for each.
     pub(super) async fn user_events(
         &self,
         events: Vec<(Vec<u8>, Bytes, bool)>,
@@ -138,9 +138,9 @@ impl Agent {
         payload: Vec<u8>,
         mut params: QueryParams,
     ) -> Result<QueryHandle, String> {
-        // All nodes keep it so long.
+        // All nodes remember a query for its timeout.
         params.timeout = params.timeout.min(QUERY_TIMEOUT_MAX);
-        // Names of Serf's own are refused, but for the harmless one that reachability asks.
+        // Reserved names are refused, except for the harmless one that `serf reachability` uses.
         if name.starts_with(b"_serf_") && !(name == b"_serf_ping" && payload.is_empty()) {
             return Err(errors::QUERY_PREFIX.to_owned());
         }
@@ -154,7 +154,7 @@ impl Agent {
         })
     }
 
-    /// Changes some tags. Goes on when the caller no longer waits, so that file and node agree.
+    /// Changes some tags. Completes even if the caller is dropped, so that file and node agree.
     pub(super) async fn update_tags(
         self: &Arc<Self>,
         set: BTreeMap<String, String>,
@@ -173,13 +173,13 @@ impl Agent {
             tags.extend(set);
             agent.replace_tags(tags).await
         });
-        // The task ends early only with the whole program.
+        // The task ends early only if the program ends.
         changed.await.unwrap_or(Err(AgentError::Driver(Error::Shutdown)))
     }
 
     async fn replace_tags(&self, tags: BTreeMap<String, String>) -> Result<(), AgentError> {
         if let Some(path) = self.settings.tags_file.clone() {
-            // What the node would refuse must not be in the file at the next start.
+            // The file must not hold what the node would refuse at the next start.
             self.check_tags(&tags)?;
             let copy = tags.clone();
             let written = tokio::task::spawn_blocking(move || files::write_tags(&path, &copy));
@@ -194,7 +194,7 @@ impl Agent {
         Ok(self.serf.set_tags(tags).await?)
     }
 
-    /// Refuses tags that the node would refuse, in its words.
+    /// Refuses tags that the node would refuse, with its error.
     fn check_tags(&self, tags: &BTreeMap<String, String>) -> Result<(), AgentError> {
         let mut meta = Vec::new();
         MsgpackTransform.encode_tags(self.settings.node.protocol, &tags.clone().into(), &mut meta);
@@ -206,7 +206,7 @@ impl Agent {
     }
 }
 
-/// Longest time that a query may be asked for.
+/// Longest timeout of a query.
 const QUERY_TIMEOUT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 #[cfg(test)]

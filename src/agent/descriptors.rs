@@ -1,11 +1,11 @@
-//! How many files the process may have open, and what each part gets of them.
+//! The limit of open files, and its division among the parts of the agent.
 
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
 
 /// The limit of open files, raised as far as the system allows.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Descriptors {
-    /// What the process was started with, and what its children get back.
+    /// The limit at the start, which child processes get back.
     original: Rlimit,
     limit: u64,
 }
@@ -15,7 +15,7 @@ impl Descriptors {
     pub(super) fn raise() -> Self {
         let original = getrlimit(Resource::Nofile);
         let raised = Rlimit { current: original.maximum, maximum: original.maximum };
-        // Refused: what the process has must do.
+        // Refused: the present limit remains.
         let _ = setrlimit(Resource::Nofile, raised);
         let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
         Self { original, limit }
@@ -31,24 +31,24 @@ impl Descriptors {
         share(self.limit, crate::rpc::protocol::CLIENTS_MAX)
     }
 
-    /// Gives a child the limit that the agent was started with: programs that wait with `select`
-    /// fail where descriptors have large numbers.
+    /// Restores the original limit for a child process: programs that use `select` fail with large
+    /// descriptor numbers.
     pub(super) fn restore(self, child: Pid) {
         if self.original.current != Some(self.limit) {
-            // It may have ended.
+            // It may have exited.
             let _ = prlimit(Some(child), Resource::Nofile, self.original);
         }
     }
 }
 
-/// Half of what is left beside the reserve, at most `max`.
+/// Half of the descriptors beyond the reserve, at most `max`.
 fn share(limit: u64, max: usize) -> usize {
     let reserve = (limit / 4).min(RESERVE_MAX);
     let half = usize::try_from((limit - reserve) / 2).unwrap_or(usize::MAX);
     half.clamp(1, max)
 }
 
-/// Kept for pipes of handlers, files, dials, and connections that wait to be accepted.
+/// Reserved for pipes of handlers, files, dials, and connections that are not accepted yet.
 const RESERVE_MAX: u64 = 256;
 /// Streams between nodes, however many descriptors there are.
 const STREAMS_MAX: usize = 1_024;

@@ -74,7 +74,8 @@ mod tests {
         fs::write(&path, "").unwrap();
         assert_eq!(
             read_tags(&path).unwrap_err().to_string(),
-            "Failed to setup the Serf agent: Failed to decode tags file: unexpected end of JSON input"
+            "Failed to setup the Serf agent: Failed to decode tags file: \
+             unexpected end of JSON input"
         );
     }
 

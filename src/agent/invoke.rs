@@ -1,8 +1,8 @@
 //! Runs event handlers. Go: `cmd/serf/command/agent/invoke.go`.
 //!
-//! Handlers have their own queue of events, so that neither the node nor RPC streams ever wait
-//! for one. They run one after the other in the order of the events. If the configuration allows
-//! several at a time, each script still gets its events in order and one at a time.
+//! Handlers have a queue of events of their own, so that neither the node nor RPC streams wait for
+//! them. They run one after the other in the order of the events. If the configuration allows
+//! several at the same time, each script still gets its events in order and one at a time.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -133,7 +133,7 @@ async fn invoke(agent: &Agent, event: &Event, script: &str) -> Result<(), String
         let seconds = limit.unwrap_or_default().as_secs_f64();
         return Err(format!("killed after {seconds} seconds"));
     };
-    // A script need not read, and one that has ended cannot.
+    // A script need not read its input, and one that has exited cannot.
     if let (Err(error), Event::User(_) | Event::Query(_)) = (&fed, event)
         && error.kind() != io::ErrorKind::BrokenPipe
     {
@@ -143,7 +143,7 @@ async fn invoke(agent: &Agent, event: &Event, script: &str) -> Result<(), String
         .record(start.elapsed().as_secs_f64() * 1e3);
     let printed = output.take();
     if output.ended {
-        // Its output has ended: what may be left of the group is not killed with it.
+        // Its output is closed: processes left of the group are not killed.
         child.group = None;
     } else {
         let left = limit.map(|limit| limit.saturating_sub(start.elapsed()));
@@ -164,8 +164,8 @@ async fn invoke(agent: &Agent, event: &Event, script: &str) -> Result<(), String
     Ok(())
 }
 
-/// Waits for the script's end. What it started may keep its pipes open, which is waited for a
-/// moment only.
+/// Waits until the script exits. Processes that it started may keep its pipes open; they are waited
+/// for only briefly.
 async fn watch(
     child: &mut Running,
     output: &mut Output,
@@ -191,8 +191,8 @@ async fn watch(
     (fed.unwrap_or(Ok(())), status)
 }
 
-/// Reads on for processes that a script has left behind, or their next word would end them. With a
-/// limit they are ended as the script would have been.
+/// Keeps reading for processes that a script left behind, which a closed pipe would kill at their
+/// next write. With a time limit they are killed as the script would have been.
 async fn drain(child: Running, mut output: Output, limit: Option<Duration>) {
     let mut child = child;
     if tokio::time::timeout(limit.unwrap_or(Duration::MAX), output.read()).await.is_ok() {
@@ -209,25 +209,25 @@ async fn answer(query: &Query, output: Vec<u8>) {
     }
 }
 
-/// A handler; dropping it before its end ends its whole process group, if it has one.
+/// A handler; dropping it before it exits kills its process group, if it has one.
 struct Running {
     process: Child,
     pid: Option<Pid>,
-    /// Kept from the start: the shell may end before what it started.
+    /// Kept from the start: the shell may exit before its children.
     group: Option<Pid>,
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
         if let Some(group) = self.group {
-            // It may have ended just now, which is what we want.
+            // It may have exited just now, which is the goal.
             let _ = rustix::process::kill_process_group(group, Signal::KILL);
         }
     }
 }
 
 /// stdout and stderr share one pipe, so that their order is the script's. With `group`, the
-/// handler leads a process group of its own, so that all of it can be ended.
+/// handler leads a process group of its own, so that all of it can be killed.
 fn spawn(
     script: &str,
     environment: &[(String, OsString)],
@@ -245,7 +245,7 @@ fn spawn(
         .stdout(writer.try_clone()?)
         .stderr(writer)
         .spawn()?;
-    // Or this end would keep the pipe open.
+    // Otherwise this end would keep the pipe open.
     drop(command);
     let pid = process.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
     let running = Running { process, pid, group: pid.filter(|_| group) };
@@ -253,11 +253,11 @@ fn spawn(
     Ok((running, Output { pipe, kept: VecDeque::new(), ended: false }))
 }
 
-/// What a script prints: the last bytes of it.
+/// The last bytes of a script's output.
 struct Output {
     pipe: pipe::Receiver,
     kept: VecDeque<u8>,
-    /// The last process that held the pipe has closed it.
+    /// Every process has closed the pipe.
     ended: bool,
 }
 
@@ -278,7 +278,7 @@ impl Output {
     }
 }
 
-/// As Go's `exec.ExitError` words it.
+/// The text of Go's `exec.ExitError`.
 fn exit_text(status: ExitStatus) -> String {
     use std::os::unix::process::ExitStatusExt;
 
@@ -324,7 +324,7 @@ fn kind(event: &Event) -> String {
     }
 }
 
-/// What is added to the agent's own environment.
+/// The variables added to the agent's own environment.
 fn environment(local: &Member, event: &Event) -> Vec<(String, OsString)> {
     let clean = |text: &str| variable_value(text.as_bytes());
     let mut variables = vec![
@@ -349,20 +349,20 @@ fn environment(local: &Member, event: &Event) -> Vec<(String, OsString)> {
     variables
 }
 
-/// The system ends a variable at a zero byte and refuses one; a long one it refuses, too.
+/// Cuts a variable where the system would refuse it: at a zero byte, and if it is too long.
 fn variable_value(bytes: &[u8]) -> OsString {
     let mut value: Vec<u8> = bytes.iter().copied().filter(|byte| *byte != 0).collect();
     if value.len() > VARIABLE_BYTES_MAX {
         let (len, max) = (value.len(), VARIABLE_BYTES_MAX);
         warn!(target: "agent", "A name of {len} bytes is cut to {max} for event handlers");
-        // Not within a character, where it is text.
+        // Text is not cut inside a character.
         let start = (max.saturating_sub(3)..=max).rev().find(|at| value[*at] & 0xc0 != 0x80);
         value.truncate(start.unwrap_or(max));
     }
     OsString::from_vec(value)
 }
 
-/// Letter by letter, as Go: one whose upper case is several letters is none of the allowed.
+/// Letter by letter, as Go: a letter whose upper case is several letters is not allowed.
 fn variable_name(tag: &str) -> String {
     let upper = |c: char| {
         let mut letters = c.to_uppercase();
@@ -399,15 +399,15 @@ fn member_line(member: &Member) -> String {
     format!("{}\t{ip}\t{role}\t{}\n", escape(&member.name), escape(&tags.join(",")))
 }
 
-/// Bytes of a handler's output that are kept: the last ones.
+/// Last bytes of a handler's output that are kept.
 const OUTPUT_BYTES_MAX: usize = 8 << 10;
-/// Bytes of one variable; the system refuses 128 KiB, and with it the handler.
+/// Bytes of one variable; at 128 KiB the system refuses to start the handler.
 const VARIABLE_BYTES_MAX: usize = 64 << 10;
-/// Wait for the end of the output of a script that has ended itself.
+/// Wait for the end of the output after a script has exited.
 const OUTPUT_GRACE: Duration = Duration::from_millis(250);
-/// A handler that runs longer is warned about.
+/// Time after which a running handler is warned about.
 const SLOW: Duration = Duration::from_secs(1);
-/// Events that wait for one script where several may run at a time.
+/// Events queued for one script when several may run at the same time.
 const LANE_EVENTS_MAX: usize = 1024;
 const SHELL: &str = "/bin/sh";
 

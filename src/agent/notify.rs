@@ -1,4 +1,4 @@
-//! Tells systemd how the agent is: ready, reloading, stopping, alive. See sd_notify(3).
+//! Reports the agent's state to systemd: ready, reloading, stopping, alive. See sd_notify(3).
 
 use std::{
     ffi::{OsStr, OsString},
@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-/// The service manager; without one nothing is told.
+/// The service manager, if there is one.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Notify {
     socket: Option<OsString>,
@@ -31,25 +31,25 @@ impl Notify {
         }
     }
 
-    /// How often [`Notify::alive`] is wanted: twice within the time that systemd waits.
+    /// Time between calls of [`Notify::alive`]: half of systemd's timeout.
     pub(super) fn watchdog_interval(&self) -> Option<Duration> {
         self.socket.as_ref()?;
         self.watchdog.map(|limit| (limit / 2).max(Duration::from_millis(1)))
     }
 
-    /// The cluster can be joined, RPC answers.
+    /// The node runs and the RPC listens.
     pub(super) fn ready(&self) {
         self.tell("READY=1");
     }
 
-    /// The configuration is read again; [`Notify::ready`] ends it.
+    /// The configuration is being reloaded, until [`Notify::ready`].
     pub(super) fn reloading(&self) {
         let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
         let micros = i128::from(now.tv_sec) * 1_000_000 + i128::from(now.tv_nsec) / 1_000;
         self.tell(&format!("RELOADING=1\nMONOTONIC_USEC={micros}"));
     }
 
-    /// The end has begun.
+    /// The agent is stopping.
     pub(super) fn stopping(&self) {
         self.tell("STOPPING=1");
     }
@@ -59,7 +59,7 @@ impl Notify {
         self.tell("WATCHDOG=1");
     }
 
-    /// A manager that does not listen is no reason to fail.
+    /// A manager that does not listen is ignored.
     fn tell(&self, state: &str) {
         let Some(path) = &self.socket else { return };
         let Ok(socket) = UnixDatagram::unbound() else { return };

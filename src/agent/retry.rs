@@ -1,31 +1,9 @@
 //! Joining until a member answers.
 
-use std::time::Duration;
-
 use tracing::{error, info, warn};
 
-use super::core::Agent;
+use super::{core::Agent, settings::Retry};
 use crate::base::go_duration::GoDuration;
-
-/// A join that is retried.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Retry {
-    /// Addresses of which one must answer.
-    pub addrs: Vec<String>,
-    /// Time between attempts.
-    pub interval: Duration,
-    /// Retries before the agent exits; 0: no limit.
-    pub max: u64,
-    /// Deliver user events from before the join.
-    pub replay: bool,
-}
-
-impl Retry {
-    /// Whether it has an address that `before` did not have.
-    pub(super) fn adds_to(&self, before: &Self) -> bool {
-        self.addrs.iter().any(|addr| !before.addrs.contains(addr))
-    }
-}
 
 /// Tries until an address answers; false: `max` retries failed.
 pub(super) async fn retry_join(agent: &Agent, retry: Retry) -> bool {

@@ -10,7 +10,7 @@ use super::{
     core::Agent,
     descriptors::Descriptors,
     invoke, ipc,
-    log::{LogHub, Syslog, Ui},
+    log::{LogHub, Syslog, Ui, install},
     mdns,
     notify::Notify,
     reload::reload,
@@ -34,7 +34,7 @@ pub fn run(read: impl Fn() -> Result<FileConfig, AgentError>) -> u8 {
         Err(error) => return refuse(&notices, &error),
     };
     let hub = LogHub::start(settings.log_level, settings.log_json);
-    hub.install();
+    install(&hub);
     let ui = Ui { hub: hub.clone() };
     for warning in &notices.warnings {
         ui.output(warning);

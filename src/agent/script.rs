@@ -16,7 +16,7 @@ pub enum Filter {
     User(String),
     /// `query` or `query:NAME`; an empty name: all.
     Query(String),
-    /// Something else, which is a mistake.
+    /// An invalid filter.
     Unknown(String),
 }
 
@@ -52,7 +52,7 @@ impl Filter {
         !matches!(self, Self::Unknown(_))
     }
 
-    /// Whether it lets `event` through. Nothing lets [`Event::Lagged`] through.
+    /// Whether `event` matches. No filter matches [`Event::Lagged`].
     pub fn matches(&self, event: &Event) -> bool {
         let named = |wanted: &str, name: &str| wanted.is_empty() || wanted == name;
         match (self, event) {
@@ -65,7 +65,7 @@ impl Filter {
         }
     }
 
-    /// `EVENT` and `NAME` as Go keeps them apart.
+    /// `EVENT` and `NAME`, which Go keeps in two fields.
     fn parts(&self) -> (String, &str) {
         match self {
             Self::All => ("*".to_owned(), ""),
@@ -86,14 +86,14 @@ impl Filter {
 /// A script and the events that run it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventScript {
-    /// When.
+    /// Events that trigger the script.
     pub filter: Filter,
-    /// What, for the shell.
+    /// Shell command.
     pub script: String,
 }
 
 impl EventScript {
-    /// Takes `[FILTERS=]SCRIPT` apart, at the first `=`; one entry for each filter.
+    /// Splits `[FILTERS=]SCRIPT` at the first `=`; one entry for each filter.
     pub fn parse(spec: &str) -> Vec<Self> {
         let (filters, script) = spec.split_once('=').unwrap_or(("", spec));
         Filter::parse_list(filters)

@@ -1,4 +1,4 @@
-//! Secrets that stand in a file, so that no process list and no configuration shows them.
+//! Secrets from files, so that neither a process list nor a configuration shows them.
 
 use std::{fs::File, io::Read as _, path::PathBuf};
 
@@ -7,9 +7,8 @@ use zeroize::Zeroize as _;
 use super::AgentError;
 use crate::base::{Secret, go_net};
 
-/// The secret that a setting names: itself; the contents of a file for `@PATH`; those of a
-/// credential of systemd for `@credential:NAME`; what follows the first of two `@` for `@@…`.
-/// `what` is the setting, for errors.
+/// Resolves a secret: the text itself; the contents of a file for `@PATH`; a systemd credential for
+/// `@credential:NAME`; the text after the first `@` for `@@…`. `what` names the setting in errors.
 ///
 /// # Errors
 /// The file cannot be read, or holds no secret.
@@ -53,7 +52,7 @@ fn fail(what: &str, reason: &str) -> AgentError {
     AgentError::Invalid(format!("Invalid {what}: {reason}"))
 }
 
-/// Bytes of a file that are read.
+/// Bytes read from a file.
 const SECRET_BYTES_MAX: u64 = 64 << 10;
 
 #[cfg(test)]
@@ -61,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn secrets_come_from_files_and_stand_for_themselves() {
+    fn secrets_are_literal_or_come_from_files() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("token");
         let at = format!("@{}", path.display());

@@ -1,10 +1,10 @@
-//! Signals that the agent listens to.
+//! Signals that the agent handles.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::AgentError;
 
-/// A signal that came.
+/// A received signal.
 #[derive(Clone, Copy)]
 pub(super) enum Caught {
     Interrupt,
@@ -22,14 +22,14 @@ impl Caught {
     }
 }
 
-/// Those that end the agent or reload its configuration.
+/// The signals that end the agent or reload its configuration.
 pub(super) struct Signals {
     interrupt: Signal,
     terminate: Signal,
     hangup: Signal,
 }
 
-/// Catches a signal from now on.
+/// Installs a handler for a signal.
 pub(super) fn listen(kind: SignalKind) -> Result<Signal, AgentError> {
     signal(kind).map_err(|error| AgentError::Invalid(format!("signal handler: {error}")))
 }
@@ -51,7 +51,7 @@ impl Signals {
         }
     }
 
-    /// Those that end the agent.
+    /// The next signal that ends the agent.
     pub(super) async fn end(&mut self) -> Caught {
         tokio::select! {
             _ = self.interrupt.recv() => Caught::Interrupt,

@@ -1,4 +1,4 @@
-//! What `serf info` shows.
+//! The statistics of `serf info`.
 
 use std::collections::BTreeMap;
 

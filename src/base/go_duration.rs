@@ -85,6 +85,13 @@ pub fn parse(text: &str) -> Result<i64, ParseError> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GoDuration(pub i64);
 
+impl GoDuration {
+    /// The same as a duration of the standard library; a negative one is zero.
+    pub fn to_std(self) -> std::time::Duration {
+        std::time::Duration::from_nanos(u64::try_from(self.0).unwrap_or(0))
+    }
+}
+
 impl From<std::time::Duration> for GoDuration {
     fn from(duration: std::time::Duration) -> Self {
         Self(i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX))

@@ -97,7 +97,7 @@ fn finish(command: CommandSpec, result: Result<(), Failure>) -> u8 {
     1
 }
 
-/// The arguments as Go's CLI library takes them apart.
+/// The arguments, split as Go's CLI library does.
 struct Invocation<'a> {
     command: Option<&'a str>,
     help: bool,

@@ -12,7 +12,7 @@ use crate::base::{error_texts, go_duration, go_number};
 pub struct Flag {
     /// Without dashes.
     pub name: &'static str,
-    /// What it takes.
+    /// Type of its value.
     pub kind: Kind,
     /// Its default, or a placeholder for its value, in help texts.
     pub value: &'static str,
@@ -20,7 +20,7 @@ pub struct Flag {
     pub help: &'static str,
 }
 
-/// What a flag takes.
+/// Type of a flag's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Nothing, or `=true` and the like.

@@ -1,4 +1,4 @@
-//! Calls.
+//! The calls of the client.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -7,7 +7,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{
     Error, EventStream, LogStream, QueryStream,
     connection::{Connection, Reply},
-    stream::{self, header},
+    stream,
 };
 use crate::{
     base::Secret,
@@ -16,7 +16,8 @@ use crate::{
         protocol::{
             self, Auth, Blob, Command, Coordinate, CoordinateResponse, EventRequest, ForceLeave,
             GetCoordinate, Handshake, IPC_VERSION, Join, JoinResponse, Key, KeyResponse, Member,
-            MembersFiltered, MembersResponse, Monitor, Query, Respond, Stats, Stop, Stream, Tags,
+            MembersFiltered, MembersResponse, Monitor, Query, RequestHeader, Respond, Stats, Stop,
+            Stream, Tags,
         },
     },
 };
@@ -33,24 +34,24 @@ pub struct Config {
 }
 
 impl Config {
-    /// Without a token.
+    /// For an agent without a token.
     pub fn new(addr: impl Into<String>) -> Self {
         Self { addr: addr.into(), auth_key: Secret::default(), timeout: Duration::from_secs(10) }
     }
 }
 
-/// Which members to list: regular expressions, anchored by the agent; empty: any.
+/// Filter of members: regular expressions, anchored by the agent; an empty one matches all.
 #[derive(Clone, Debug, Default)]
 pub struct MemberFilter {
     /// Expressions by tag; a tag that a member lacks counts as empty.
     pub tags: BTreeMap<String, String>,
-    /// On the status.
+    /// For the status.
     pub status: String,
-    /// On the name.
+    /// For the name.
     pub name: String,
 }
 
-/// Outcome of a key command: the per-node results are there even if it failed.
+/// Outcome of a key command, with the results of each node even if it failed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct KeyResult {
     /// Per-node results.
@@ -69,7 +70,7 @@ impl Client {
     /// Connects, shakes hands and, with a token, authenticates.
     ///
     /// # Errors
-    /// Nobody listens, or the agent refuses the version or the token.
+    /// The connection fails, or the agent refuses the version or the token.
     pub async fn connect(config: Config) -> Result<Self, Error> {
         let connection = Connection::dial(&config.addr, config.timeout).await?;
         let client = Self { connection: Arc::new(connection) };
@@ -89,7 +90,7 @@ impl Client {
         Ok(response.members)
     }
 
-    /// Lists some members.
+    /// Lists the members that match a filter.
     ///
     /// # Errors
     /// [`Error::Closed`] for a bad expression.
@@ -100,10 +101,10 @@ impl Client {
         Ok(response.members)
     }
 
-    /// Joins through `addrs`; gives how many were contacted.
+    /// Joins through `addrs`; returns how many were contacted.
     ///
     /// # Errors
-    /// None was.
+    /// None could be contacted.
     pub async fn join(&self, addrs: Vec<String>, replay: bool) -> Result<i32, Error> {
         let body = Join { existing: Some(addrs), replay };
         let response: JoinResponse = self.ask(Command::Join, Some(&body)).await?;
@@ -118,7 +119,7 @@ impl Client {
         self.run(Command::ForceLeave, Some(&ForceLeave { node: node.to_owned(), prune })).await
     }
 
-    /// Makes the agent leave and end.
+    /// Makes the agent leave the cluster and exit.
     ///
     /// # Errors
     /// See [`Error`].
@@ -153,7 +154,7 @@ impl Client {
         self.run(Command::Tags, Some(&body)).await
     }
 
-    /// Asks about the agent.
+    /// Returns the agent's statistics.
     ///
     /// # Errors
     /// See [`Error`].
@@ -161,7 +162,7 @@ impl Client {
         self.ask(Command::Stats, None::<&()>).await
     }
 
-    /// The coordinate of a member; `None` if unknown.
+    /// Returns the coordinate of a member; `None` if it is unknown.
     ///
     /// # Errors
     /// See [`Error`].
@@ -171,15 +172,15 @@ impl Client {
         Ok(response.ok.then_some(response.coord))
     }
 
-    /// Adds a key (base64) everywhere.
+    /// Installs a key (base64) on all members.
     ///
     /// # Errors
-    /// The connection failed; what the agent says is in the result.
+    /// The connection failed; the agent's own error is in the result.
     pub async fn install_key(&self, key: &str) -> Result<KeyResult, Error> {
         self.key(Command::InstallKey, Some(key)).await
     }
 
-    /// Changes the primary key everywhere.
+    /// Changes the primary key of all members.
     ///
     /// # Errors
     /// See [`Self::install_key`].
@@ -187,7 +188,7 @@ impl Client {
         self.key(Command::UseKey, Some(key)).await
     }
 
-    /// Removes a key everywhere.
+    /// Removes a key from all members.
     ///
     /// # Errors
     /// See [`Self::install_key`].
@@ -195,7 +196,7 @@ impl Client {
         self.key(Command::RemoveKey, Some(key)).await
     }
 
-    /// Lists all keys with the number of their holders.
+    /// Lists all keys with the number of members that have each.
     ///
     /// # Errors
     /// See [`Self::install_key`].
@@ -203,15 +204,15 @@ impl Client {
         self.key(Command::ListKeys, None).await
     }
 
-    /// Answers a query of an [`EventStream`] of this connection.
+    /// Responds to a query of an [`EventStream`] of this connection.
     ///
     /// # Errors
-    /// Unknown or expired, answered before, or too large.
+    /// The query is unknown, expired or answered already, or the response is too large.
     pub async fn respond(&self, id: u64, payload: &[u8]) -> Result<(), Error> {
         self.run(Command::Respond, Some(&Respond { id, payload: Blob(payload.to_vec()) })).await
     }
 
-    /// Subscribes to events; `filter` is a comma list as of event handlers, empty: all.
+    /// Subscribes to events; `filter` is a comma-separated list as of event handlers; empty: all.
     ///
     /// # Errors
     /// The filter is invalid.
@@ -232,10 +233,10 @@ impl Client {
         Ok(LogStream { seq, records: self.connection.open(seq, &request, |_| false).await? })
     }
 
-    /// Asks a query.
+    /// Sends a query.
     ///
     /// # Errors
-    /// It is too large, or its name is Serf's own.
+    /// It is too large, or its name is reserved.
     pub async fn query(&self, query: Query) -> Result<QueryStream, Error> {
         let seq = self.connection.next_seq();
         let request = request(Command::Query, seq, Some(&query));
@@ -265,13 +266,13 @@ impl Client {
         Ok(KeyResult { response: body_of(&reply.body)?, error })
     }
 
-    /// A command without an answer's body.
+    /// Sends a command whose response has no body.
     async fn run<B: Serialize>(&self, command: Command, body: Option<&B>) -> Result<(), Error> {
         let reply = self.call(command, body, false).await?;
         if reply.error.is_empty() { Ok(()) } else { Err(Error::Agent(reply.error)) }
     }
 
-    /// A command with an answer's body.
+    /// Sends a command whose response has a body.
     async fn ask<B: Serialize, R: DeserializeOwned>(
         &self,
         command: Command,
@@ -297,7 +298,7 @@ impl Client {
 
 fn request<B: Serialize>(command: Command, seq: u64, body: Option<&B>) -> Vec<u8> {
     let mut out = Vec::new();
-    encode(&header(command.name(), seq), &mut out);
+    encode(&RequestHeader::new(command.name(), seq), &mut out);
     if let Some(body) = body {
         encode(body, &mut out);
     }

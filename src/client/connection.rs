@@ -1,4 +1,4 @@
-//! One connection: requests out, answers and records to whoever waits for them.
+//! One connection: sends requests, and delivers responses and records to their waiters.
 
 use std::{
     collections::HashMap,
@@ -32,7 +32,7 @@ use crate::{
 pub(super) type Input = Box<dyn AsyncRead + Send + Unpin>;
 type Output = Box<dyn AsyncWrite + Send + Unpin>;
 
-/// An answer: the error text, and the body if the command has one.
+/// A response: the error text, and the body if the command has one.
 pub(super) struct Reply {
     pub(super) error: String,
     pub(super) body: Vec<u8>,
@@ -44,7 +44,7 @@ pub(super) struct Records {
     pub(super) lost: Arc<AtomicU64>,
 }
 
-/// Who waits for a number.
+/// The waiter for a sequence number.
 enum Waiting {
     Reply {
         has_body: bool,
@@ -57,7 +57,7 @@ enum Waiting {
         /// Whether a record is the last one; a query has one.
         is_last: fn(&[u8]) -> bool,
     },
-    /// A stream that nobody reads any more; records that were under way still come.
+    /// A stopped stream; records already sent still arrive.
     Stopped,
 }
 
@@ -92,12 +92,12 @@ impl Connection {
         })
     }
 
-    /// A fresh request number.
+    /// An unused sequence number.
     pub(super) fn next_seq(&self) -> u64 {
         self.seq.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Sends an encoded request and waits for its answer.
+    /// Sends an encoded request and waits for its response.
     pub(super) async fn call(
         &self,
         seq: u64,
@@ -167,7 +167,7 @@ impl Connection {
     }
 }
 
-/// A request on its way out: what is left of it when its caller goes away.
+/// A request being sent; cleans up if its caller is dropped.
 struct Sending<'c> {
     connection: &'c Connection,
     seq: u64,
@@ -175,9 +175,9 @@ struct Sending<'c> {
 }
 
 enum SendState {
-    /// Others write.
+    /// Another request is being written.
     Waiting,
-    /// Part of it may be out: nothing can follow that the agent would understand.
+    /// Part of it may have been written: the agent would not understand anything after it.
     Writing,
     Done,
 }
@@ -206,7 +206,7 @@ impl Shared {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Everyone who waits hears that the connection is over.
+    /// Fails all waiters.
     fn close(&self) {
         self.closed.store(true, Ordering::SeqCst);
         self.lock().clear();
@@ -252,7 +252,7 @@ async fn dial_unix(path: &str) -> Result<(Input, Output), Error> {
 }
 
 async fn read(input: Input, shared: Arc<Shared>) {
-    // The reason is of no use to the callers: Go's client tells them no more either.
+    // Callers get `Error::Closed` whatever the reason, as from Go's client.
     let _ = dispatch(FrameReader::new(input), &shared).await;
     shared.close();
 }
@@ -280,7 +280,7 @@ impl Shared {
     fn deliver(&self, seq: u64, reply: Reply) {
         let mut waiting = self.lock();
         match waiting.remove(&seq) {
-            // Whoever asked may have gone; then nobody misses the answer.
+            // The caller may have been dropped; then the response is not needed.
             Some(Waiting::Reply { reply: sender, .. }) => drop(sender.send(reply)),
             Some(Waiting::Stream { started: Some(started), records, lost, is_last }) => {
                 if reply.error.is_empty() {
@@ -309,7 +309,7 @@ impl Shared {
     }
 }
 
-/// Records held for whoever reads a stream; what comes beyond that is dropped and counted.
+/// Records queued for the reader of a stream; further ones are dropped and counted.
 const RECORDS_MAX: usize = 8192;
 
 #[cfg(test)]
@@ -363,12 +363,12 @@ mod tests {
         let mut seen = [0; 6];
         agent.read_exact(&mut seen).await.unwrap();
         assert_eq!(&seen, b"second");
-        // It was sent, so its answer is still to come.
+        // It was sent, so its response is still expected.
         assert_eq!(connection.shared.lock().len(), 1);
     }
 
     #[tokio::test]
-    async fn streams_end_with_their_last_record_and_are_swallowed_when_nobody_reads() {
+    async fn streams_end_with_their_last_record_and_unread_records_are_dropped() {
         let (connection, mut agent) = pair().await;
         let is_last = |record: &[u8]| decode::<String>(record).is_ok_and(|record| record == "last");
         let (opened, ()) =

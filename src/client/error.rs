@@ -1,4 +1,4 @@
-//! Errors of the client; the texts are what Go's client shows.
+//! Errors of the client, with the texts of Go's client.
 
 use crate::base::error_texts;
 
@@ -8,11 +8,11 @@ use crate::base::error_texts;
 pub enum Error {
     /// There is no connection to the agent: Go's text, `dial tcp ...`.
     Dial(String),
-    /// The agent refused; its text. The connection can be used on.
+    /// The agent refused, with this text. The connection remains usable.
     Agent(String),
     /// The connection is over.
     Closed,
-    /// The agent's answer makes no sense.
+    /// The agent's response cannot be decoded.
     Decode(String),
 }
 

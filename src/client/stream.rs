@@ -1,13 +1,11 @@
-//! What streams deliver.
+//! Streams of events, log lines and query responses.
 
 use std::sync::atomic::Ordering;
 
 use super::{Error, connection::Records};
 use crate::rpc::{
     decode,
-    protocol::{
-        LogRecord, MemberEventRecord, QueryEventRecord, QueryRecord, RequestHeader, UserEventRecord,
-    },
+    protocol::{LogRecord, MemberEventRecord, QueryEventRecord, QueryRecord, UserEventRecord},
 };
 
 /// An event of the agent.
@@ -24,13 +22,13 @@ pub enum EventRecord {
 /// Progress of a query.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum QueryEvent {
-    /// A node has it.
+    /// A node acknowledged the query.
     Ack(String),
-    /// A node answered.
+    /// A node responded.
     Response {
-        /// Its name.
+        /// Name of the node.
         from: String,
-        /// The answer.
+        /// The response.
         payload: Vec<u8>,
     },
 }
@@ -49,7 +47,7 @@ macro_rules! streams {
                 self.seq
             }
 
-            /// Records dropped because nobody took them.
+            /// Records dropped because the stream was not read.
             pub fn lost(&self) -> u64 {
                 self.records.lost.load(Ordering::Relaxed)
             }
@@ -58,13 +56,13 @@ macro_rules! streams {
 }
 
 streams! {
-    /// Events; made by [`Client::stream`](super::Client::stream). The agent goes on sending after
-    /// it was dropped, until [`Client::stop`](super::Client::stop) or the end of the connection.
+    /// Events; returned by [`Client::stream`](super::Client::stream). Dropping it does not stop the
+    /// agent from sending; [`Client::stop`](super::Client::stop) or the end of the connection does.
     EventStream
-    /// Log lines; made by [`Client::monitor`](super::Client::monitor). The agent goes on sending
-    /// after it was dropped, as with events.
+    /// Log lines; returned by [`Client::monitor`](super::Client::monitor). Dropping it does not
+    /// stop the agent from sending, as with events.
     LogStream
-    /// Acks and answers; made by [`Client::query`](super::Client::query).
+    /// Acks and responses; returned by [`Client::query`](super::Client::query).
     QueryStream
 }
 
@@ -72,7 +70,7 @@ impl EventStream {
     /// The next event; `None` once the connection is over. Cancel-safe.
     ///
     /// # Errors
-    /// The agent sent what is no event.
+    /// The agent sent something that is not an event.
     pub async fn recv(&mut self) -> Result<Option<EventRecord>, Error> {
         let Some(record) = self.records.records.recv().await else { return Ok(None) };
         event(&record).map(Some).map_err(|error| Error::Decode(error.to_string()))
@@ -83,7 +81,7 @@ impl LogStream {
     /// The next line; `None` once the connection is over. Cancel-safe.
     ///
     /// # Errors
-    /// The agent sent what is no line.
+    /// The agent sent something that is not a log line.
     pub async fn recv(&mut self) -> Result<Option<String>, Error> {
         let Some(record) = self.records.records.recv().await else { return Ok(None) };
         let LogRecord { log } =
@@ -93,16 +91,16 @@ impl LogStream {
 }
 
 impl QueryStream {
-    /// The next ack or answer; `None` at the deadline. Cancel-safe.
+    /// The next ack or response; `None` at the deadline. Cancel-safe.
     ///
     /// # Errors
-    /// The connection is over, or the agent sent what belongs to no query.
+    /// The connection is over, or the agent sent something that is not a query record.
     pub async fn recv(&mut self) -> Result<Option<QueryEvent>, Error> {
         let record = self.records.records.recv().await.ok_or(Error::Closed)?;
         let QueryRecord { r#type: kind, from, payload } =
             decode(&record).map_err(|error| Error::Decode(error.to_string()))?;
-        // Go's agent may send any number of acks and answers of nobody once the time is over; the
-        // first one is the end for Go's clients.
+        // Go's agent may send any number of acks and responses with an empty `From` after the
+        // deadline; Go's clients stop at the first one.
         match kind.as_str() {
             "ack" | "response" if from.is_empty() => Ok(None),
             "ack" => Ok(Some(QueryEvent::Ack(from))),
@@ -131,11 +129,6 @@ fn event(record: &[u8]) -> Result<EventRecord, crate::rpc::RpcError> {
     })
 }
 
-/// Keeps the header type in one import for the API.
-pub(super) fn header(command: &str, seq: u64) -> RequestHeader {
-    RequestHeader { command: command.to_owned(), seq }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -146,7 +139,7 @@ mod tests {
     use crate::rpc::encode;
 
     #[tokio::test]
-    async fn query_is_over_with_the_first_ack_or_answer_of_nobody() {
+    async fn query_ends_at_the_first_ack_or_response_without_a_name() {
         for last in ["ack", "response", "done"] {
             let (sender, records) = mpsc::channel(8);
             let records = Records { records, lost: Arc::default() };

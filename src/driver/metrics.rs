@@ -11,7 +11,9 @@ use crate::{
 /// Exports the counters of a struct, each by the function before its group. A field that is missing
 /// here does not compile.
 macro_rules! export {
-    ($stats:path, $new:ident, $old:ident, {$($export:ident {$($field:ident: $name:literal,)+})+}) => {
+    ($stats:path, $new:ident, $old:ident, {
+        $($export:ident { $($field:ident: $name:literal,)+ })+
+    }) => {
         let $stats { $($($field: _,)+)+ } = $new;
         $($($export($name, $new.$field, $old.$field);)+)+
     };
@@ -103,6 +105,10 @@ impl Exporter {
             }
         });
         self.count_names(engine);
+        self.export_swim_counters(engine);
+    }
+
+    fn export_swim_counters(&mut self, engine: &Engine) {
         let new = engine.swim_counters();
         let old = std::mem::replace(&mut self.swim, new);
         export!(swim::Stats, new, old, {

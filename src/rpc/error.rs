@@ -7,7 +7,7 @@ use crate::msgpack;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum RpcError {
-    /// The peer sent something that is no value of the protocol.
+    /// The peer sent something that is not a value of the protocol.
     Decode(msgpack::Error),
     /// The peer sent a value larger than the limit.
     TooLarge {

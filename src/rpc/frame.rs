@@ -44,7 +44,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         }
     }
 
-    /// Whether the next value has yet to arrive in part or whole.
+    /// Whether the next value has not arrived completely.
     ///
     /// # Errors
     /// See [`Self::next`].
@@ -71,7 +71,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
 
     fn make_room(&mut self) {
         if self.start > 0 {
-            // Tokens and keys pass here.
+            // It may hold tokens and keys.
             self.buffer.get_mut(..self.start).unwrap_or_default().zeroize();
             self.buffer.drain(..self.start);
             self.start = 0;

@@ -1,8 +1,8 @@
 //! Commands, bodies, records and error texts.
 //! Go: `client/const.go`, `cmd/serf/command/agent/ipc.go`.
 //!
-//! Fields are declared in Go's order, which is what an array in place of a map means; on the wire
-//! the keys are sorted.
+//! Fields are declared in Go's order, which gives the meaning of an array in place of a map; on the
+//! wire the keys are sorted.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -12,21 +12,21 @@ use crate::{base::Secret, msgpack::as_bytes};
 
 /// The only version of the protocol.
 pub const IPC_VERSION: i32 = 1;
-/// Lines of log that a monitor is given when it begins.
+/// Log lines that a new monitor gets at once.
 pub const LOG_BACKLOG: usize = 512;
 /// Records held for a slow stream or monitor before new ones are dropped.
 pub const STREAM_QUEUE: usize = 512;
 /// Largest request of a client.
 pub const REQUEST_BYTES_MAX: usize = 1 << 20;
-/// Largest request of a client that has yet to authenticate.
+/// Largest request of a client that has not authenticated yet.
 pub const REQUEST_UNAUTHENTICATED_BYTES_MAX: usize = 64 << 10;
-/// Largest answer a client takes; about a million members.
+/// Largest response that a client accepts; about a million members.
 pub const RESPONSE_BYTES_MAX: usize = 512 << 20;
-/// Connections an agent serves at a time.
+/// Connections that an agent serves at the same time.
 pub const CLIENTS_MAX: usize = 4096;
 /// Streams of one connection, its monitor and running queries included.
 pub const STREAMS_PER_CLIENT_MAX: usize = 1024;
-/// Queries delivered to one connection that it may still answer.
+/// Delivered queries that one connection may still answer.
 pub const PENDING_QUERIES_MAX: usize = 4096;
 
 /// Error texts that clients compare.
@@ -51,13 +51,13 @@ pub mod errors {
     pub const AUTH_REQUIRED: &str = "Authentication required";
     /// A wrong token.
     pub const INVALID_AUTH_TOKEN: &str = "Invalid authentication token";
-    /// A query under a name of Serf's own.
+    /// A query with a reserved name.
     pub const QUERY_PREFIX: &str = "Queries cannot contain the '_serf_' prefix";
 }
 
 macro_rules! commands {
     ($($(#[$doc:meta])* $variant:ident = $name:literal),* $(,)?) => {
-        /// What a client can ask for.
+        /// The commands of the protocol.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Command {
             $($(#[$doc])* $variant,)*
@@ -88,7 +88,7 @@ macro_rules! commands {
 commands! {
     /// Agrees on the version; first on each connection.
     Handshake = "handshake",
-    /// Shows the token.
+    /// Presents the token.
     Auth = "auth",
     /// Sends a user event.
     Event = "event",
@@ -106,25 +106,25 @@ commands! {
     Monitor = "monitor",
     /// Ends a stream or the monitor.
     Stop = "stop",
-    /// Leaves and ends the agent.
+    /// Leaves the cluster and exits.
     Leave = "leave",
-    /// Asks a query.
+    /// Sends a query.
     Query = "query",
-    /// Answers a query.
+    /// Responds to a query.
     Respond = "respond",
-    /// Adds a key everywhere.
+    /// Installs a key on all members.
     InstallKey = "install-key",
-    /// Changes the primary key everywhere.
+    /// Changes the primary key of all members.
     UseKey = "use-key",
-    /// Removes a key everywhere.
+    /// Removes a key from all members.
     RemoveKey = "remove-key",
     /// Lists all keys.
     ListKeys = "list-keys",
     /// Changes tags.
     Tags = "tags",
-    /// Tells about the agent.
+    /// Returns the agent's statistics.
     Stats = "stats",
-    /// Tells a coordinate.
+    /// Returns a member's coordinate.
     GetCoordinate = "get-coordinate",
 }
 
@@ -135,7 +135,7 @@ impl Command {
     }
 }
 
-/// Go's `[]byte`, where empty goes out as nil.
+/// Go's `[]byte`; empty is encoded as nil.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Blob(pub Vec<u8>);
 
@@ -155,12 +155,12 @@ impl<'de> Deserialize<'de> for Blob {
     }
 }
 
-/// A text of a peer or a client, which may hold bytes that are not UTF-8.
+/// Text of a peer or a client, which may hold bytes that are not UTF-8.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Text(pub Vec<u8>);
 
 impl Text {
-    /// What is not UTF-8 is U+FFFD.
+    /// The text, with U+FFFD for bytes that are not UTF-8.
     pub fn lossy(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(&self.0)
     }
@@ -207,18 +207,18 @@ macro_rules! bodies {
 }
 
 bodies! {
-    /// Before each request.
+    /// Precedes each request. A map with neither key is a stray body, which the agent skips.
     RequestHeader {
         /// Name of the [`Command`].
-        command: String,
-        /// Chosen by the client, echoed in answers.
-        seq: u64,
+        command: Option<String>,
+        /// Chosen by the client, echoed in responses.
+        seq: Option<u64>,
     }
-    /// Before each answer and record.
+    /// Precedes each response and record.
     ResponseHeader {
-        /// The request's number.
+        /// Sequence number of the request.
         seq: u64,
-        /// Empty: it went well.
+        /// Error text; empty: success.
         error: String,
     }
     /// Body of `handshake`.
@@ -244,17 +244,17 @@ bodies! {
     ForceLeave {
         /// Name of the member.
         node: String,
-        /// Forget it.
+        /// Also remove the member.
         prune: bool,
     }
     /// Body of `join`.
     Join {
-        /// Addresses.
+        /// Addresses to contact.
         existing: Option<Vec<String>>,
         /// Whether to deliver events from before the join.
         replay: bool,
     }
-    /// Answer to `join`; also with an error.
+    /// Response to `join`; also with an error.
     JoinResponse {
         /// Nodes contacted.
         num: i32,
@@ -268,7 +268,7 @@ bodies! {
         /// Expression; empty: any.
         name: String,
     }
-    /// Answer to `members` and `members-filtered`.
+    /// Response to `members` and `members-filtered`.
     MembersResponse {
         /// The members.
         members: Vec<Member>,
@@ -280,7 +280,7 @@ bodies! {
     }
     /// Body of `monitor`.
     Monitor {
-        /// Least level.
+        /// Least severe level.
         log_level: String,
     }
     /// Record of a monitor.
@@ -295,13 +295,13 @@ bodies! {
     }
     /// Body of `query`.
     Query {
-        /// Only these nodes.
+        /// Names of the nodes to ask; nil: all.
         filter_nodes: Option<Vec<String>>,
         /// Expressions by tag.
         filter_tags: Option<BTreeMap<String, String>>,
         /// Whether acks are wanted.
         request_ack: bool,
-        /// Helpers.
+        /// Number of members that relay each response.
         relay_factor: u8,
         /// Nanoseconds; 0: the cluster's default.
         timeout: i64,
@@ -310,13 +310,13 @@ bodies! {
         /// Payload.
         payload: Blob,
     }
-    /// Record of a query that runs.
+    /// Record of a running query.
     QueryRecord {
         /// `ack`, `response` or `done`.
         r#type: String,
         /// Name of the node; empty at the end.
         from: String,
-        /// The answer.
+        /// The response.
         payload: Blob,
     }
     /// Body of `install-key`, `use-key`, `remove-key`.
@@ -324,11 +324,11 @@ bodies! {
         /// Base64.
         key: Secret,
     }
-    /// Answer to key commands; also with an error.
+    /// Response to key commands; also with an error.
     KeyResponse {
-        /// Texts by node.
+        /// Error texts by node.
         messages: BTreeMap<String, String>,
-        /// Holders by key; nil unless listed.
+        /// Number of nodes that have each key; nil unless listed.
         keys: Option<BTreeMap<String, i64>>,
         /// Nodes asked.
         num_nodes: i64,
@@ -336,16 +336,16 @@ bodies! {
         num_err: i64,
         /// Nodes that answered.
         num_resp: i64,
-        /// Nodes that were asked and have not answered. Go's agents do not send it, and its clients
-        /// skip it; it is left out if it is empty.
+        /// Nodes that were asked and did not answer. Go's agents do not send it and Go's clients
+        /// ignore it; left out if empty.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         missing: Vec<String>,
     }
     /// Body of `tags`.
     Tags {
-        /// To set.
+        /// Tags to set.
         tags: Option<BTreeMap<String, String>>,
-        /// To delete.
+        /// Tags to delete.
         delete_tags: Option<Vec<String>>,
     }
     /// Body of `get-coordinate`.
@@ -353,7 +353,7 @@ bodies! {
         /// Name of the member.
         node: String,
     }
-    /// Answer to `get-coordinate`.
+    /// Response to `get-coordinate`.
     CoordinateResponse {
         /// All zero if unknown.
         coord: Coordinate,
@@ -364,11 +364,11 @@ bodies! {
     Coordinate {
         /// 8 dimensions.
         vec: Option<Vec<f64>>,
-        /// Confidence.
+        /// Error of the estimate.
         error: f64,
-        /// Correction.
+        /// Adjustment term.
         adjustment: f64,
-        /// Access link.
+        /// Height: latency of the access link.
         height: f64,
     }
     /// A member.
@@ -383,17 +383,17 @@ bodies! {
         tags: BTreeMap<String, String>,
         /// Status.
         status: String,
-        /// Of memberlist.
+        /// Lowest version of memberlist's protocol.
         protocol_min: u8,
-        /// Of memberlist.
+        /// Highest version of memberlist's protocol.
         protocol_max: u8,
-        /// Of memberlist.
+        /// Current version of memberlist's protocol.
         protocol_cur: u8,
-        /// Of serf.
+        /// Lowest version of Serf's protocol.
         delegate_min: u8,
-        /// Of serf.
+        /// Highest version of Serf's protocol.
         delegate_max: u8,
-        /// Of serf.
+        /// Current version of Serf's protocol.
         delegate_cur: u8,
     }
     /// Record of member events.
@@ -419,14 +419,21 @@ bodies! {
     }
 }
 
+impl RequestHeader {
+    /// The header of a command.
+    pub fn new(command: &str, seq: u64) -> Self {
+        Self { command: Some(command.to_owned()), seq: Some(seq) }
+    }
+}
+
 /// Body of `respond`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub struct Respond {
-    /// From the record of the query.
+    /// Id from the record of the query.
     #[serde(rename = "ID")]
     pub id: u64,
-    /// The answer.
+    /// The response.
     pub payload: Blob,
 }
 
@@ -436,7 +443,7 @@ pub struct Respond {
 pub struct QueryEventRecord {
     /// `query`
     pub event: String,
-    /// For the answer; counts per connection.
+    /// Id for the response; unique in the connection.
     #[serde(rename = "ID")]
     pub id: u64,
     /// Query time.
@@ -448,5 +455,5 @@ pub struct QueryEventRecord {
     pub payload: Blob,
 }
 
-/// Answer to `stats`: groups of keys and values.
+/// Response to `stats`: groups of keys and values.
 pub type Stats = BTreeMap<String, BTreeMap<String, String>>;

@@ -5,10 +5,10 @@ use std::time::Duration;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 
-/// Small requests go out at once, and a peer that vanished is noticed. Go: `net.ListenConfig` and
-/// `net.Dialer` by default.
+/// Sends small requests at once, and detects vanished peers. Go: defaults of `net.ListenConfig` and
+/// `net.Dialer`.
 pub(crate) fn tune(stream: &TcpStream) {
-    // Latency and the end of a vanished peer are all that a refusal costs.
+    // If the system refuses, only latency and the detection of vanished peers suffer.
     let _ = stream.set_nodelay(true);
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);
     let _ = SockRef::from(stream).set_tcp_keepalive(&keepalive);

@@ -34,7 +34,7 @@ fn every_head_vector_is_encoded_byte_for_byte() {
         "get-coordinate",
     ]) {
         assert!(Command::from_name(command).is_some(), "{command}");
-        check.value(command, "header", RequestHeader { command: command.into(), seq });
+        check.value(command, "header", RequestHeader::new(command, seq));
     }
     check.value("handshake", "body", Handshake { version: 1 });
     check.value("auth", "body", Auth { auth_key: "s3cret".into() });
@@ -169,7 +169,7 @@ fn bodies_are_read_leniently() {
     assert_eq!(nil, EventRequest::default());
     let header: RequestHeader =
         read("83a3536571cf0000000000000007a158c0c407436f6d6d616e64c4046a6f696e");
-    assert_eq!(header, RequestHeader { command: "join".into(), seq: 7 });
+    assert_eq!(header, RequestHeader::new("join", 7));
     // Keys are case-sensitive.
     let header: RequestHeader = read("82a3736571 07a7636f6d6d616e64a46a6f696e");
     assert_eq!(header, RequestHeader::default());
@@ -181,7 +181,7 @@ fn bodies_are_read_leniently() {
 #[tokio::test]
 async fn values_are_cut_from_pieces_and_limits_hold() {
     let mut bytes = Vec::new();
-    encode(&RequestHeader { command: "join".into(), seq: 300 }, &mut bytes);
+    encode(&RequestHeader::new("join", 300), &mut bytes);
     let one = bytes.len();
     bytes.extend_from_within(..);
     for piece in 1..bytes.len() {

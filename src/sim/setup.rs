@@ -33,6 +33,17 @@ impl ClusterSpec {
         Self::with_config(nodes, seed, Config::lan("template"))
     }
 
+    /// The settings of a profile: lan, wan or local.
+    pub fn with_profile(nodes: u32, seed: u64, profile: &str) -> Option<Self> {
+        let config = match profile {
+            "lan" => Config::lan("template"),
+            "wan" => Config::wan("template"),
+            "local" => Config::local("template"),
+            _ => return None,
+        };
+        Some(Self::with_config(nodes, seed, config))
+    }
+
     /// The given settings, but without compression.
     pub fn with_config(nodes: u32, seed: u64, mut config: Config) -> Self {
         config.codec.compression = Compression::None;

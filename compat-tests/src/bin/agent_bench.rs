@@ -122,7 +122,7 @@ fn free_addr() -> SocketAddr {
 
 fn request<T: serde::Serialize>(command: &str, seq: u64, body: &T) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let header = protocol::RequestHeader { command: command.into(), seq };
+    let header = protocol::RequestHeader::new(command, seq);
     ruserf::rpc::encode(&header, &mut bytes);
     ruserf::rpc::encode(body, &mut bytes);
     bytes
@@ -324,7 +324,7 @@ fn crowd(program: &str) {
     let bytes = members_answer_bytes(&mut stream);
     for seq in 0..15 {
         let mut header = Vec::new();
-        let request = protocol::RequestHeader { command: "members".into(), seq: 100 + seq };
+        let request = protocol::RequestHeader::new("members", 100 + seq);
         ruserf::rpc::encode(&request, &mut header);
         let began = Instant::now();
         stream.write_all(&header).unwrap();
@@ -356,10 +356,7 @@ fn crowd(program: &str) {
 /// How long the answer is: sequence numbers of 100 to 114 all take one byte.
 fn members_answer_bytes(stream: &mut TcpStream) -> usize {
     let mut header = Vec::new();
-    ruserf::rpc::encode(
-        &protocol::RequestHeader { command: "members".into(), seq: 99 },
-        &mut header,
-    );
+    ruserf::rpc::encode(&protocol::RequestHeader::new("members", 99), &mut header);
     stream.write_all(&header).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
     let (mut total, mut buf) = (0, vec![0; 1 << 20]);

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::{Key, Shape, mistakes::Mistakes};
+use super::{
+    key::{Key, Shape},
+    mistakes::Mistakes,
+};
 use crate::{
     agent::AgentError,
     base::{
@@ -16,14 +19,14 @@ use crate::{
 
 /// A value of [`super::FileConfig`].
 pub(super) trait Field {
-    /// Takes the value that a file gives.
+    /// Decodes the value in a file.
     fn decode(&mut self, key: &Key, value: Value, mistakes: &mut Mistakes);
 
-    /// Takes what a flag was given, once or more often. The command line has checked the syntax of
+    /// Sets the values of a flag, which may be repeated. The command line has checked the syntax of
     /// numbers and booleans.
     fn set(&mut self, key: &Key, given: &[String]) -> Result<(), AgentError>;
 
-    /// Takes what a later source says.
+    /// Merges the value of a later source.
     fn merge(&mut self, shape: Shape, later: Self)
     where
         Self: Sized;
@@ -135,14 +138,14 @@ impl Field for Option<i64> {
     }
 
     fn set(&mut self, _: &Key, given: &[String]) -> Result<(), AgentError> {
-        // Go's -1 stands for "not given".
+        // Go's -1 means "not given".
         let number = given.last().and_then(|text| go_number::parse_int(text).ok());
         *self = number.filter(|number| *number > 0);
         Ok(())
     }
 
     fn merge(&mut self, shape: Shape, later: Self) {
-        // Go takes a negative protocol for none; other negative numbers count.
+        // Go ignores a negative protocol; other negative numbers count.
         let later = later.filter(|number| *number > 0 || shape != Shape::Version);
         *self = later.or(*self);
     }

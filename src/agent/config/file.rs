@@ -51,7 +51,7 @@ impl FileConfig {
             Err(error) => return Err(error.to_string()),
         };
         let mut config = Self::default();
-        let mut mistakes = Mistakes::default();
+        let mut mistakes = Mistakes::new(KEYS);
         match value {
             Value::Null => {}
             Value::Object(fields) => config.object("", fields, &mut mistakes),
@@ -85,8 +85,8 @@ impl FileConfig {
         values.find(|(key, _)| key.name == name)?.1.value()
     }
 
-    /// Each setting takes the field of its very name, else one that differs in case alone; a
-    /// second one is as unknown as any other. Go: mapstructure's `decodeStructFromMap`.
+    /// Each setting uses the field with exactly its name, else one that differs only in case; any
+    /// other is unknown. Go: mapstructure's `decodeStructFromMap`.
     fn object(&mut self, prefix: &str, mut fields: Map<String, Value>, mistakes: &mut Mistakes) {
         let mut take = |name: &str| {
             fields.remove(name).or_else(|| {
@@ -99,7 +99,7 @@ impl FileConfig {
             if name.contains('.') {
                 continue;
             }
-            // Null is as good as nothing.
+            // Null means unset.
             if let Some(value) = take(name).filter(|value| !value.is_null()) {
                 field.decode(key, value, mistakes);
             }
@@ -202,27 +202,33 @@ mod tests {
             (r#"{"retry_interval":"abc"}"#, "time: invalid duration \"abc\""),
             (
                 r#"{"zzz":1,"bogus_key":1}"#,
-                "decoding failed due to the following error(s):\n\n'agent.Config' has invalid keys: bogus_key, zzz",
+                "decoding failed due to the following error(s):\n\n\
+                 'agent.Config' has invalid keys: bogus_key, zzz",
             ),
             (
                 r#"{"node_name":5}"#,
-                "decoding failed due to the following error(s):\n\n'node_name' expected type 'string', got unconvertible type 'float64'",
+                "decoding failed due to the following error(s):\n\n\
+                 'node_name' expected type 'string', got unconvertible type 'float64'",
             ),
             (
                 r#"{"leave_on_terminate":"true"}"#,
-                "decoding failed due to the following error(s):\n\n'leave_on_terminate' expected type 'bool', got unconvertible type 'string'",
+                "decoding failed due to the following error(s):\n\n\
+                 'leave_on_terminate' expected type 'bool', got unconvertible type 'string'",
             ),
             (
                 r#"{"tags":{"a":1}}"#,
-                "decoding failed due to the following error(s):\n\n'tags[a]' expected type 'string', got unconvertible type 'float64'",
+                "decoding failed due to the following error(s):\n\n\
+                 'tags[a]' expected type 'string', got unconvertible type 'float64'",
             ),
             (
                 r#"{"event_handlers":"x"}"#,
-                "decoding failed due to the following error(s):\n\n'event_handlers' source data must be an array or slice, got string",
+                "decoding failed due to the following error(s):\n\n\
+                 'event_handlers' source data must be an array or slice, got string",
             ),
             (
                 r#"{"mdns":{"x":1}}"#,
-                "decoding failed due to the following error(s):\n\n'mdns' has invalid keys: x",
+                "decoding failed due to the following error(s):\n\n\
+                 'mdns' has invalid keys: x",
             ),
         ] {
             assert_eq!(decode(text).unwrap_err(), message);

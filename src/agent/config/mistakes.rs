@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{KEYS, Key};
+use super::key::Key;
 
-/// All mistakes of a file are reported at once, in the order of [`KEYS`], as Go does.
-#[derive(Default)]
+/// All mistakes of a file are reported at once, in the order of the table, as Go does.
 pub(super) struct Mistakes {
-    /// With the position of the setting in [`KEYS`].
+    keys: &'static [Key],
+    /// With the position of the setting in the table.
     wrong: Vec<(usize, String)>,
     unknown: BTreeMap<String, Vec<String>>,
     /// Go parses durations after everything else was accepted.
@@ -17,6 +17,10 @@ pub(super) struct Mistakes {
 }
 
 impl Mistakes {
+    pub(super) fn new(keys: &'static [Key]) -> Self {
+        Self { keys, wrong: Vec::new(), unknown: BTreeMap::new(), durations: Vec::new() }
+    }
+
     /// A value of the wrong type.
     pub(super) fn shape(&mut self, name: &str, expected: &str, got: &Value) {
         let kind = go_type(got);
@@ -37,7 +41,7 @@ impl Mistakes {
     }
 
     pub(super) fn duration(&mut self, name: &str, text: String) {
-        let at = KEYS.iter().position(|key| key.name == name);
+        let at = self.keys.iter().position(|key| key.name == name);
         self.durations.push((at.unwrap_or(usize::MAX), text));
     }
 
@@ -49,7 +53,7 @@ impl Mistakes {
         let setting = name.split('[').next().unwrap_or_default();
         let is_it =
             |key: &Key| key.name.eq_ignore_ascii_case(setting) || key.name.starts_with(name);
-        let at = KEYS.iter().position(is_it);
+        let at = self.keys.iter().position(is_it);
         self.wrong.push((at.unwrap_or(usize::MAX), text));
     }
 
@@ -61,7 +65,7 @@ impl Mistakes {
             let (at, shown) = match place.as_str() {
                 "" => (usize::MAX, "agent.Config"),
                 place => {
-                    let at = KEYS.iter().rposition(|key| key.name.starts_with(place));
+                    let at = self.keys.iter().rposition(|key| key.name.starts_with(place));
                     (at.unwrap_or(usize::MAX), place)
                 }
             };

@@ -1,10 +1,12 @@
-//! What configuration files and flags say, before it is validated.
+//! Configuration files and flags, before validation.
 //! Go: `cmd/serf/command/agent/config.go`.
 
 mod field;
 mod file;
+mod key;
 mod mistakes;
 mod table;
 
 pub use field::parse_tags;
-pub use table::{FileConfig, KEYS, Key, Origin, Shape};
+pub use key::{Key, Origin, Shape};
+pub use table::{FileConfig, KEYS};

@@ -3,77 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use super::field::Field;
+use super::{
+    field::Field,
+    key::{Key, Origin, Shape},
+};
 use crate::base::{Secret, go_duration::GoDuration};
-
-/// One setting of a configuration file.
-#[derive(Clone, Copy, Debug)]
-pub struct Key {
-    /// Its name; files may write it in any case.
-    pub name: &'static str,
-    /// What it takes.
-    pub shape: Shape,
-    /// Flag of `serf agent` that sets it, without dash; empty: none.
-    pub flag: &'static str,
-    /// Placeholder of its value in help texts; empty for switches.
-    pub value: &'static str,
-    /// Its default; empty: none, or not a constant.
-    pub default: &'static str,
-    /// Whether Go's agent has it.
-    pub origin: Origin,
-    /// What it does, in one or two sentences.
-    pub doc: &'static str,
-}
-
-/// Where a setting comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// Go's agent has it too.
-    Go,
-    /// Only this agent has it, under memberlist's name where memberlist has one.
-    Ours,
-}
-
-/// What a setting takes, and with it how later sources change earlier ones.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shape {
-    /// Text; a later one replaces it unless empty.
-    Text,
-    /// Text that is wiped and never shown; a later one replaces it unless empty.
-    Secret,
-    /// True is never undone by a later source.
-    Flag,
-    /// True or false; the last source counts. Its flag turns it off.
-    Switch,
-    /// Number; a later one replaces it unless zero.
-    Int,
-    /// Number; a later one replaces it if positive.
-    Version,
-    /// Duration in Go's form; a later one replaces it unless zero.
-    Duration,
-    /// List; a later one is appended.
-    List,
-    /// Names and values; merged by name.
-    Map,
-    /// Accepted as Go does, and without effect, as in Go.
-    Ignored,
-}
-
-impl Shape {
-    /// How a later source changes the value of an earlier one.
-    pub fn merge_rule(self) -> &'static str {
-        match self {
-            Self::Text | Self::Secret => "the last that is not empty",
-            Self::Flag => "true once any source says so",
-            Self::Switch => "the last",
-            Self::Int | Self::Duration => "the last that is not zero",
-            Self::Version => "the last that is positive",
-            Self::List => "appended",
-            Self::Map => "merged by name",
-            Self::Ignored => "no effect",
-        }
-    }
-}
 
 /// The type of a shape's values.
 macro_rules! value_type {
@@ -99,11 +33,13 @@ macro_rules! name {
     };
 }
 
-/// A row: the doc sentence, then `field (= "name in files"): Shape, "flag" "placeholder", "default";`.
+/// A row: the documentation, then
+/// `field (= "name in files"): Shape, "flag" "placeholder", "default";`.
 macro_rules! keys {
     ($($origin:ident {$(
         $(#[doc = $doc:literal])+
-        $field:ident $(= $name:literal)?: $shape:ident, $flag:literal $value:literal, $default:literal;
+        $field:ident $(= $name:literal)?: $shape:ident,
+        $flag:literal $value:literal, $default:literal;
     )+})+) => {
         /// Settings as they were written. Unset values are `None`, false or empty.
         #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -133,7 +69,7 @@ macro_rules! keys {
                 [$($(&mut self.$field,)+)+]
             }
 
-            /// Adds what a later source says, by the rule of each setting's shape.
+            /// Merges a later source, by the rule of each setting's shape.
             pub fn merge(&mut self, later: Self) {
                 $($(Field::merge(&mut self.$field, Shape::$shape, later.$field);)+)+
             }
@@ -265,5 +201,28 @@ keys! {
         handler_timeout: Duration, "handler-timeout" "<time>", "0s";
         /// Event handlers that may run at the same time; 1 keeps Go's order.
         handler_concurrency: Int, "handler-concurrency" "<n>", "1";
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// The help of `serf agent` and the reference are made from the table.
+    #[test]
+    fn every_key_is_described() {
+        let (mut names, mut flags) = (BTreeSet::new(), BTreeSet::new());
+        for key in KEYS {
+            let name = key.name;
+            assert!(names.insert(name), "{name} twice");
+            assert!(key.flag.is_empty() || flags.insert(key.flag), "-{} twice", key.flag);
+            assert!(key.doc.ends_with('.') && key.doc.len() > 10, "{name}: {:?}", key.doc);
+            assert!(!key.shape.merge_rule().is_empty(), "{name}");
+            let is_switch = matches!(key.shape, Shape::Flag | Shape::Switch | Shape::Ignored);
+            assert_eq!(key.value.is_empty(), is_switch, "{name}: {:?}", key.value);
+            assert!(!is_switch || ["true", "false"].contains(&key.default), "{name}");
+        }
     }
 }

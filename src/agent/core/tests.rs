@@ -32,7 +32,7 @@ async fn tags_that_the_node_refuses_do_not_reach_the_file() {
         let long = "x".repeat(len);
         let refused = agent.update_tags(tags(&[("a", &long)]), Vec::new()).await.unwrap_err();
         assert_eq!(refused.to_string(), "Encoded length of tags exceeds limit of 512 bytes");
-        // Nor does the node itself take one more byte than we do.
+        // The node's own limit is the same.
         let own = agent.serf.set_tags(tags(&[("a", &long)])).await.unwrap_err();
         assert_eq!(own.to_string(), refused.to_string());
         assert_eq!(fs::read_to_string(&path).unwrap(), written);
@@ -49,7 +49,7 @@ async fn a_change_of_tags_that_nobody_waits_for_reaches_file_and_node() {
     let path = dir.path().join("tags");
     let agent = with_file(&path).await;
     let update = agent.update_tags(tags(&[("a", "1")]), Vec::new());
-    // Begun, and given up at its first wait.
+    // Started, and dropped at its first await.
     tokio::select! {
         biased;
         _ = update => {}

@@ -1,5 +1,5 @@
-//! Who may connect: a bound on clients, on those that have yet to show who they are, and on how
-//! fast tokens can be guessed.
+//! Admission of clients: bounds the number of clients, of those that have not authenticated yet
+//! (strangers), and the rate at which tokens can be guessed.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -12,8 +12,7 @@ use tokio::sync::oneshot;
 
 use super::{answers::Answers, member_list::MemberLists};
 
-/// Where a client comes from: all of one address, or of one IPv6 network, are taken for one.
-/// `None`: the Unix socket.
+/// The origin of a client: its address, or its IPv6 network. `None`: the Unix socket.
 pub(super) type Origin = Option<IpAddr>;
 
 /// The origin of an address.
@@ -29,7 +28,7 @@ pub(super) struct Admission {
     state: Mutex<State>,
     clients_max: usize,
     strangers_max: usize,
-    /// What all clients share.
+    /// State shared by all clients.
     pub(super) answers: Arc<Answers>,
     member_lists: MemberLists,
 }
@@ -38,7 +37,7 @@ pub(super) struct Admission {
 struct State {
     clients: usize,
     last: u64,
-    /// Clients that have yet to shake hands and, where there is a token, to show it.
+    /// Clients that have not finished the handshake and, with a token, authentication.
     strangers: BTreeMap<u64, Stranger>,
     wrong: HashMap<Origin, Wrong>,
 }
@@ -46,7 +45,7 @@ struct State {
 struct Stranger {
     origin: Origin,
     since: Instant,
-    /// Dropped to end it.
+    /// Dropped to disconnect it.
     _stay: oneshot::Sender<()>,
 }
 
@@ -68,17 +67,17 @@ impl Admission {
         })
     }
 
-    /// A place for a new client; `None`: all are taken by clients that are known.
+    /// A place for a new client; `None`: all are taken by authenticated clients.
     pub(super) fn admit(self: &Arc<Self>, origin: Origin, now: Instant) -> Option<Pass> {
         let mut state = self.lock();
         let mut same = state.strangers.values().filter(|other| other.origin == origin);
-        // Many processes that begin together are no attack: they do not stay strangers.
+        // Many processes that start together are no attack: they do not stay strangers.
         let oldest = same.next().is_some_and(|oldest| now - oldest.since >= STRANGER_GRACE);
         if oldest && same.count() + 1 >= STRANGERS_PER_ORIGIN_MAX {
             state.evict(Some(origin));
         }
         let full = state.strangers.len() >= self.strangers_max;
-        // Who was ended gives its place back a little later.
+        // An evicted client releases its place a little later.
         let made_room = full && state.evict(None);
         if state.clients >= self.clients_max && !made_room && !state.evict(None) {
             return None;
@@ -92,7 +91,7 @@ impl Admission {
         Some(Pass { admission: Arc::clone(self), id, origin, evicted: Some(evicted) })
     }
 
-    /// Ends a client that has yet to show who it is. Whether there was one.
+    /// Evicts a stranger; returns whether there was one.
     pub(super) fn evict(&self) -> bool {
         self.lock().evict(None)
     }
@@ -103,7 +102,7 @@ impl Admission {
 }
 
 impl State {
-    /// Ends the oldest stranger of an origin: of the one with most of them unless given.
+    /// Evicts the oldest stranger of an origin: by default of the one with the most strangers.
     fn evict(&mut self, origin: Option<Origin>) -> bool {
         let origin = origin.or_else(|| {
             let mut counts = HashMap::new();
@@ -112,7 +111,7 @@ impl State {
             }
             counts.into_iter().max_by_key(|(_, count)| *count).map(|(origin, _)| origin)
         });
-        // Numbers grow with time.
+        // Ids increase with time.
         let oldest = self.strangers.iter().find(|(_, other)| Some(other.origin) == origin);
         let Some(id) = oldest.map(|(id, _)| *id) else { return false };
         metrics::counter!("agent.ipc.evicted").increment(1);
@@ -120,7 +119,7 @@ impl State {
     }
 }
 
-/// A client's place, given back when it is dropped.
+/// A client's place, released when it is dropped.
 pub(super) struct Pass {
     admission: Arc<Admission>,
     id: u64,
@@ -129,7 +128,7 @@ pub(super) struct Pass {
 }
 
 impl Pass {
-    /// Resolves when a stranger has to make room. Asked for once.
+    /// Resolves when the stranger is evicted. Taken once.
     pub(super) fn evicted(&mut self) -> impl Future<Output = ()> + use<> {
         let evicted = self.evicted.take();
         async {
@@ -140,12 +139,12 @@ impl Pass {
         }
     }
 
-    /// The client has shown who it is, and keeps its place.
+    /// Marks the client as authenticated; it keeps its place.
     pub(super) fn known(&self) {
         self.admission.lock().strangers.remove(&self.id);
     }
 
-    /// Room for large answers of all clients.
+    /// Room for large responses of all clients.
     pub(super) fn answers(&self) -> Arc<Answers> {
         Arc::clone(&self.admission.answers)
     }
@@ -155,8 +154,8 @@ impl Pass {
         &self.admission.member_lists
     }
 
-    /// How long to wait before a token of this origin is compared. Whether it is right or wrong,
-    /// so that giving up early reveals nothing.
+    /// Delay before a token of this origin is compared; the same for right and wrong tokens, so
+    /// that giving up early reveals nothing.
     pub(super) fn pause(&self, now: Instant) -> Duration {
         let state = self.admission.lock();
         let Some(wrong) = state.wrong.get(&self.origin) else { return Duration::ZERO };
@@ -167,7 +166,7 @@ impl Pass {
         PAUSE_MIN.saturating_mul(doubled).min(PAUSE_MAX)
     }
 
-    /// Notes a wrong token; gives how many came from this origin in a row.
+    /// Counts a wrong token; returns how many this origin sent in a row.
     pub(super) fn wrong_token(&self, now: Instant) -> u32 {
         let mut state = self.admission.lock();
         state.wrong.retain(|_, wrong| now - wrong.last < WRONG_FORGOTTEN);
@@ -192,21 +191,21 @@ impl Drop for Pass {
     }
 }
 
-/// Clients of one origin that have yet to show who they are; the oldest then make room.
+/// Strangers of one origin; beyond that the oldest are evicted.
 const STRANGERS_PER_ORIGIN_MAX: usize = 32;
-/// Clients that have yet to show who they are, at most; a quarter of all where that is less.
+/// Strangers altogether; or a quarter of all clients if that is less.
 const STRANGERS_MAX: usize = 1_024;
-/// Time that a stranger has before others of its origin take its place.
+/// Time that a stranger has before a new one of its origin evicts it.
 const STRANGER_GRACE: Duration = Duration::from_secs(2);
-/// Wait before a token is compared after a first wrong one; doubled by each further one.
+/// Delay of the next token after a first wrong one; doubled by each further one.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
-/// Less than [`STRANGER_GRACE`], or who waits would be the first to go.
+/// Less than [`STRANGER_GRACE`], or delayed clients would be evicted first.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
-/// After this time without a wrong token an origin begins anew.
+/// Time without a wrong token after which an origin's count is reset.
 const WRONG_FORGOTTEN: Duration = Duration::from_secs(60);
 /// Origins whose wrong tokens are counted.
 const WRONG_ORIGINS_MAX: usize = 1_024;
-/// What one subscriber of IPv6 commonly has: a network of 2^64 addresses.
+/// The network that one IPv6 subscriber commonly has: 2^64 addresses.
 const IPV6_NETWORK: u128 = u128::MAX << 64;
 
 #[cfg(test)]
@@ -246,7 +245,7 @@ mod tests {
         let mut now = Instant::now();
         let admission = Admission::new(4_096);
         let mut others = admission.admit(from(9), now).unwrap();
-        // As many as begin together.
+        // As many as start together.
         let mut burst: Vec<_> = (0..200).map(|_| admission.admit(from(1), now).unwrap()).collect();
         assert!(burst.iter_mut().all(|pass| !is_evicted(pass)));
         now += STRANGER_GRACE;

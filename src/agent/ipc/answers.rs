@@ -1,17 +1,18 @@
-//! Room for large answers, which all clients share.
+//! Room for large responses, which all clients share.
 
 use std::{sync::Arc, time::Duration};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-/// Memory for large answers that clients have yet to read, asked for before it is taken.
+/// Bounds the memory of large responses that clients have not read yet; acquired before it is
+/// allocated.
 pub(super) struct Answers {
     room: Arc<Semaphore>,
-    /// How many wait for room.
+    /// Number of waiters for room.
     waiting: watch::Sender<usize>,
 }
 
-/// A part of the room; given back when it is dropped.
+/// A share of the room; released when it is dropped.
 pub(super) struct Share {
     waiting: watch::Receiver<usize>,
     _room: OwnedSemaphorePermit,
@@ -23,13 +24,13 @@ impl Answers {
         Arc::new(Self { room, waiting: watch::Sender::default() })
     }
 
-    /// Room for an answer, if there is some now.
+    /// Room for a response, if there is some now.
     pub(super) fn try_share(&self, bytes: usize) -> Option<Share> {
         let room = Arc::clone(&self.room).try_acquire_many_owned(permits(bytes)).ok()?;
         Some(Share { waiting: self.waiting.subscribe(), _room: room })
     }
 
-    /// Waits for room: those who hold some and do not read lose it after [`HOLD`].
+    /// Waits for room: clients that hold some without reading lose it after [`HOLD`].
     pub(super) async fn share(&self, bytes: usize) -> Share {
         let _waiting = Waiting::new(&self.waiting);
         let room = Arc::clone(&self.room).acquire_many_owned(permits(bytes)).await;
@@ -42,14 +43,14 @@ impl Share {
     /// Resolves once a client has had [`HOLD`] to read and others wait for room.
     pub(super) async fn overdue(&self) {
         tokio::time::sleep(HOLD).await;
-        // An error: nobody is left who could wait.
+        // An error: there is no waiter any more.
         if self.waiting.clone().wait_for(|waiting| *waiting > 0).await.is_err() {
             std::future::pending().await
         }
     }
 }
 
-/// Counts whoever waits.
+/// Counts a waiter.
 struct Waiting<'a>(&'a watch::Sender<usize>);
 
 impl<'a> Waiting<'a> {
@@ -65,12 +66,12 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// One answer may be larger than the room: it then has all of it.
+/// A response that is larger than the room occupies all of it.
 fn permits(bytes: usize) -> u32 {
     u32::try_from(bytes.min(ANSWERS_BYTES_MAX)).unwrap_or(u32::MAX)
 }
 
-/// Bytes of large answers that clients may leave unread, all together.
+/// Bytes of large responses that all clients together may leave unread.
 pub(super) const ANSWERS_BYTES_MAX: usize = 32 << 20;
-/// Time that a client has to read a large answer while others wait for room.
+/// Time that a client has to read a large response while others wait for room.
 pub(super) const HOLD: Duration = Duration::from_secs(3);

@@ -1,4 +1,4 @@
-//! What each command does. Go: `cmd/serf/command/agent/ipc.go`.
+//! The commands. Go: `cmd/serf/command/agent/ipc.go`.
 
 use std::{
     collections::BTreeMap,
@@ -56,7 +56,7 @@ impl Session {
         }
         if !self.authenticated {
             let count = self.pass.wrong_token(Instant::now());
-            // At the first, and then ever less often.
+            // Logged at the first, and then less and less often.
             if count.is_power_of_two() {
                 let client = &self.client;
                 warn!(target: "agent.ipc", "Wrong auth token of client: {client} ({count} times)");
@@ -65,7 +65,7 @@ impl Session {
         self.respond(seq, errors::INVALID_AUTH_TOKEN);
     }
 
-    /// Sends the user events that were put together, and answers each.
+    /// Sends the collected user events, and answers each request.
     pub(super) async fn send_events(&mut self) {
         if self.events.is_empty() {
             return;
@@ -118,7 +118,7 @@ impl Session {
             listing.encode(&mut self.answers);
             return;
         }
-        // Nothing is held while the client has yet to read what came before.
+        // No list is held while the client has earlier answers to read.
         drop(listing);
         self.flush().await;
         let room = self.out.whole_room().await;
@@ -156,7 +156,7 @@ impl Session {
         }
         let options = Subscribe { capacity: STREAM_QUEUE, policy: LagPolicy::DropNewest };
         let events = self.agent.serf.subscribe(options);
-        // The answer comes before any record.
+        // The response precedes all records.
         self.respond(seq, "");
         self.flush().await;
         let (out, pending) = (self.out.clone(), Arc::clone(&self.pending));
@@ -196,7 +196,7 @@ impl Session {
         let (ending, ended) = oneshot::channel();
         self.leaving = Some(ending);
         let agent = Arc::clone(&self.agent);
-        // Goes on when the client does not wait for it.
+        // Continues if the client does not wait for it.
         let left = tokio::spawn(async move {
             let left = agent.leave().await;
             if let Err(error) = &left {
@@ -225,7 +225,7 @@ impl Session {
             relay_factor: request.relay_factor,
             timeout: query_timeout(request.timeout),
         };
-        // Without acks, silence is no sign of trouble.
+        // Without acks, a missing response is no sign of trouble.
         let acked = request.request_ack.then(|| request.name.lossy().into_owned());
         self.take_turn().await;
         match self.agent.query(&request.name.0, request.payload.0, params).await {
@@ -300,7 +300,7 @@ impl Session {
     }
 }
 
-/// Zero stands for the default; a query of less time than none is over at once, as with Go.
+/// Zero means the default; a negative timeout ends the query at once, as in Go.
 fn query_timeout(nanos: i64) -> Duration {
     Duration::from_nanos(u64::try_from(nanos).unwrap_or(1))
 }
@@ -310,7 +310,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn query_of_less_time_than_none_is_over_at_once() {
+    fn query_with_a_negative_timeout_ends_at_once() {
         assert_eq!(query_timeout(0), Duration::ZERO);
         assert_eq!(query_timeout(i64::MIN), Duration::from_nanos(1));
         assert_eq!(query_timeout(5), Duration::from_nanos(5));

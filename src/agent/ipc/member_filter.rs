@@ -1,4 +1,4 @@
-//! Which members a client asks for.
+//! Filter of members.
 
 use crate::{
     rpc::protocol::MembersFiltered,

@@ -1,5 +1,5 @@
-//! The members as clients get them: one list for all who ask while nothing changes, encoded in
-//! pieces as each client reads.
+//! Lists of members for clients: one list is shared while nothing changes, and encoded in pieces
+//! as each client reads.
 
 use std::sync::{
     Arc, Weak,
@@ -20,15 +20,15 @@ use crate::{
     serf::Member,
 };
 
-/// The lists that clients have. A list is kept while somebody reads it; lists that differ share
-/// the room for large answers.
+/// The lists in use. A list is kept while a client reads it; different lists share the room for
+/// large responses.
 pub(super) struct MemberLists {
     answers: Arc<Answers>,
     last: Mutex<Weak<MemberList>>,
     requests: AtomicU64,
 }
 
-/// Where the members come from.
+/// The source of the members.
 pub(super) trait Source {
     /// The members and their generation, unless it is `known`.
     fn members_unless(
@@ -50,7 +50,7 @@ impl Source for Serf {
 struct MemberList {
     members: Vec<Arc<Member>>,
     generation: u64,
-    /// Requests that had come before it was made.
+    /// Number of requests before it was made.
     requests: u64,
     /// Room for its records, which it may keep alive longer than the node does. None is needed
     /// for a short list.
@@ -100,7 +100,7 @@ impl MemberLists {
             share = self.answers.try_share(bytes);
         }
         if bytes > OWN_BYTES_MAX && share.is_none() {
-            // Nothing is held meanwhile, and who comes meanwhile is served by what comes of it.
+            // Nothing is held meanwhile; requests that arrive meanwhile share the result.
             drop(members);
             share = Some(self.answers.share(bytes).await);
             requests = self.requests.load(Ordering::Relaxed);
@@ -117,7 +117,7 @@ pub(super) struct Listing {
     count: usize,
     bytes: usize,
     begun: bool,
-    /// The first member that was not looked at.
+    /// Index of the first member that was not examined.
     next: usize,
 }
 
@@ -137,12 +137,12 @@ impl Listing {
         Self { count, bytes, ..listing }
     }
 
-    /// The most that its encoding takes.
+    /// Upper bound of its encoded size.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// The room that its list takes.
+    /// Room that its list occupies.
     pub(super) fn share(&self) -> Option<Arc<Share>> {
         self.list.share.clone()
     }
@@ -180,9 +180,9 @@ impl Listing {
     }
 }
 
-/// Members that are looked at before other tasks get their turn.
+/// Members examined before other tasks get a turn.
 const MEMBERS_AT_ONCE: usize = 64;
-/// What is encoded before a client has read what came before; one more member may follow.
+/// Bytes encoded ahead of a client's reading, and one more member.
 const PIECE_BYTES: usize = OWN_BYTES_MAX - (2 << 10);
 
 #[cfg(test)]
@@ -258,7 +258,7 @@ mod tests {
         node.changed();
         let changed = lists.get(&node, None).await;
         assert!(!Arc::ptr_eq(&first.list, &changed.list));
-        // What nobody reads is not kept.
+        // An unread list is not kept.
         let list = Arc::downgrade(&changed.list);
         drop(changed);
         assert!(list.upgrade().is_none());

@@ -1,4 +1,4 @@
-//! What goes out to a client, bounded in bytes.
+//! The output queue of a client, bounded in bytes.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,21 +17,21 @@ use super::{
 
 /// Encoded frames on their way to a client's socket. Clones share it.
 ///
-/// Each client may leave [`OWN_BYTES_MAX`] unread. A larger answer takes a share of what all
-/// clients have together, and has to be read within a time.
+/// Each client may leave [`OWN_BYTES_MAX`] unread. A larger response takes a share of the room that
+/// all clients have together, and must be read within a time.
 #[derive(Clone)]
 pub(super) struct Outbox {
     frames: mpsc::UnboundedSender<Frame>,
     own: Arc<Semaphore>,
     answers: Arc<Answers>,
-    /// Held by a request until its answer is on its way: records that it causes come later.
+    /// Held by a request until its response is queued: records that it causes come later.
     turn: Arc<RwLock<()>>,
 }
 
 /// The receiving end.
 pub(super) type Frames = mpsc::UnboundedReceiver<Frame>;
 
-/// Bytes to write, and what they take of the bounds until they are written.
+/// Bytes to write, and their share of the bounds until they are written.
 pub(super) struct Frame {
     bytes: Vec<u8>,
     /// What follows them.
@@ -47,7 +47,7 @@ impl Frame {
     }
 }
 
-/// All that a client may leave unread.
+/// Permits for all bytes that a client may leave unread.
 pub(super) struct WholeRoom(OwnedSemaphorePermit);
 
 /// Room for a record.
@@ -56,18 +56,18 @@ pub(super) struct Place {
     own: OwnedSemaphorePermit,
 }
 
-/// No record goes out while it is held.
+/// No record is queued while it is held.
 pub(super) type Turn = OwnedRwLockWriteGuard<()>;
 
 impl Outbox {
-    /// An outbox, and what a writer takes from it.
+    /// An outbox, and the receiving end for its writer.
     pub(super) fn new(answers: Arc<Answers>) -> (Self, Frames) {
         let (frames, written) = mpsc::unbounded_channel();
         let own = Arc::new(Semaphore::new(OWN_BYTES_MAX));
         (Self { frames, own, answers, turn: Arc::default() }, written)
     }
 
-    /// Keeps records back until the turn is dropped.
+    /// Holds records back until the turn is dropped.
     pub(super) async fn turn(&self) -> Turn {
         Arc::clone(&self.turn).write_owned().await
     }
@@ -75,17 +75,17 @@ impl Outbox {
     /// Waits until there is room for a record and no request has the turn; what is to be sent is
     /// encoded only then. Cancel-safe.
     pub(super) async fn place(&self, bytes: usize) -> Place {
-        // In this order, or the record would keep room from an answer that it waits for.
+        // In this order, or the record would hold room that the response it waits for needs.
         let turn = Arc::clone(&self.turn).read_owned().await;
         Place { _turn: turn, own: self.room(bytes).await }
     }
 
-    /// Sends a record. False: the client is gone.
+    /// Sends a record. False: the client has disconnected.
     pub(super) fn record(&self, place: Place, record: Vec<u8>) -> bool {
         self.put(Frame { bytes: record, listing: None, own: place.own, share: None })
     }
 
-    /// Sends answers; they go before any record that has not been sent. False: the client is gone.
+    /// Sends responses, before any record not sent yet. False: the client has disconnected.
     pub(super) async fn answer(&self, bytes: Vec<u8>) -> bool {
         let own = self.room(bytes.len()).await;
         let mut share = None;
@@ -95,12 +95,12 @@ impl Outbox {
         self.put(Frame { bytes, listing: None, own, share })
     }
 
-    /// Waits until all that was sent to this client is out.
+    /// Waits until everything sent to this client is written.
     pub(super) async fn whole_room(&self) -> WholeRoom {
         WholeRoom(self.room(OWN_BYTES_MAX).await)
     }
 
-    /// Sends an answer with members. False: the client is gone.
+    /// Sends a response with members. False: the client has disconnected.
     pub(super) fn listing(&self, room: WholeRoom, head: Vec<u8>, listing: Listing) -> bool {
         let share = listing.share();
         self.put(Frame { bytes: head, listing: Some(listing), own: room.0, share })
@@ -121,13 +121,13 @@ async fn acquire(semaphore: &Arc<Semaphore>, bytes: usize) -> OwnedSemaphorePerm
     permit.expect("these semaphores are never closed")
 }
 
-/// Writes until the session ends or the client does not read. Everything that is ready goes out in
-/// one write.
+/// Writes until the session ends or the client does not read. Everything that is queued is written
+/// at once.
 pub(super) async fn write(mut output: Box<dyn AsyncWrite + Send + Unpin>, mut frames: Frames) {
     while let Some(first) = frames.recv().await {
         let Frame { mut bytes, listing, own, share } = first;
         let written = if listing.is_some() || share.is_some() {
-            // Alone: nothing else of this client had room.
+            // Alone: nothing else of this client has room.
             write_large(&mut output, bytes, listing, share).await
         } else {
             let mut held = vec![own];
@@ -141,11 +141,11 @@ pub(super) async fn write(mut output: Box<dyn AsyncWrite + Send + Unpin>, mut fr
             return;
         }
     }
-    // Closing is all that is left to do with it.
+    // The socket can only be closed.
     let _ = output.shutdown().await;
 }
 
-/// Writes a large answer while the client reads it in time. Whether it did.
+/// Writes a large response while the client reads it in time; returns whether it did.
 async fn write_large(
     output: &mut (dyn AsyncWrite + Send + Unpin),
     mut bytes: Vec<u8>,
@@ -178,9 +178,9 @@ async fn write_large(
     }
 }
 
-/// Bytes that a client may leave unread before its requests wait, and its records.
+/// Bytes that a client may leave unread before its requests and records wait.
 pub(super) const OWN_BYTES_MAX: usize = 16 << 10;
-/// What a frame costs beside its bytes.
+/// Overhead of a frame.
 const FRAME_BYTES: usize = 64;
-/// Time that a client has to read a large answer, and a second more for each MiB.
+/// Time that a client has to read a large response, plus a second for each MiB.
 const ANSWER_WRITE_MIN: Duration = Duration::from_secs(10);

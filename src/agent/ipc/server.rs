@@ -53,7 +53,7 @@ impl Listener {
         })
     }
 
-    /// Where it listens for TCP.
+    /// The TCP address it listens on.
     pub(in crate::agent) fn tcp_addr(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(listener) => listener.local_addr().ok(),
@@ -75,7 +75,7 @@ impl Listener {
             let text = go_net::error_text(&error);
             AgentError::Rpc(format!("listen unix {}: bind: {text}", path.display()))
         };
-        // A socket that nobody listens on is left over from an agent that was killed.
+        // A socket without a listener is left over from an agent that was killed.
         let stale = std::fs::metadata(&path).is_ok_and(|found| found.file_type().is_socket())
             && std::os::unix::net::UnixStream::connect(&path).is_err();
         if stale {
@@ -83,7 +83,7 @@ impl Listener {
         }
         let listener = UnixListener::bind(&path).map_err(fail)?;
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).map_err(fail)?;
-        // The owner of the file we just made is who we are.
+        // The owner of the new file is the user of this process.
         let uid = std::fs::metadata(&path).map_err(fail)?.uid();
         Ok(Self::Unix { listener, path, uid })
     }
@@ -92,7 +92,7 @@ impl Listener {
 impl Drop for Listener {
     fn drop(&mut self) {
         if let Self::Unix { path, .. } = self {
-            // Someone may have removed it before.
+            // It may have been removed already.
             let _ = std::fs::remove_file(path);
         }
     }
@@ -110,7 +110,7 @@ pub(in crate::agent) async fn serve(agent: Arc<Agent>, listener: Listener) {
             Err(error) => {
                 let error = go_net::error_text(&error);
                 warn!(target: "agent.ipc", "Failed to accept client: {error}");
-                // Out of descriptors: trying again at once would only burn the processor.
+                // Out of descriptors: retrying at once would only consume the processor.
                 admission.evict();
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
@@ -170,5 +170,5 @@ async fn accept(listener: &Listener) -> std::io::Result<Accepted> {
     }
 }
 
-/// Wait after a client could not be accepted.
+/// Wait after a failed accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

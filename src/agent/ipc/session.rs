@@ -1,9 +1,9 @@
-//! One RPC client: its requests one after the other, answers in their order.
+//! One RPC client: requests are processed one after the other, and answered in order.
 //! Go: `cmd/serf/command/agent/ipc.go`.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::oneshot,
@@ -23,13 +23,13 @@ use crate::{
         FrameReader, RpcError, decode, encode,
         protocol::{
             Command, EventRequest, Key, REQUEST_BYTES_MAX, REQUEST_UNAUTHENTICATED_BYTES_MAX,
-            ResponseHeader, errors,
+            RequestHeader, ResponseHeader, errors,
         },
     },
     serf::KeyOp,
 };
 
-/// Serves one client until it goes or misbehaves.
+/// Serves one client until it disconnects or misbehaves.
 pub(super) async fn run(
     agent: Arc<Agent>,
     client: Arc<str>,
@@ -58,10 +58,10 @@ pub(super) async fn run(
     };
     let ended = tokio::select! {
         ended = session.live(FrameReader::new(input)) => ended,
-        // The socket is broken, or a large answer stayed unread: nobody would read another.
+        // The socket is broken, or a large response was not read: no other would be.
         _ = &mut writer.0 => return,
     };
-    // The agent may end once the last answer is out.
+    // The agent may exit once the last response is written.
     let _leaving = session.leaving.take();
     match ended {
         Ok(()) | Err(End::Refused | End::Left) => {}
@@ -78,19 +78,19 @@ pub(super) async fn run(
         drop(session);
         let _ = (&mut writer.0).await;
     };
-    // A client that does not read loses the rest, and its socket.
+    // A client that does not read loses the rest, and is closed.
     let _ = tokio::time::timeout(DRAIN_MAX, drained).await;
 }
 
-/// Why a connection is closed by us.
+/// Why the agent closes a connection.
 pub(super) enum End {
-    /// No header.
+    /// Something other than a header arrived.
     Header(RpcError),
     /// A request that cannot be answered.
     Request(String),
-    /// Told the client.
+    /// Refused with an error response.
     Refused,
-    /// The node has left, and the client is to hear it before the agent ends.
+    /// The node has left; the client must get the response before the agent exits.
     Left,
 }
 
@@ -100,20 +100,20 @@ pub(super) struct Session {
     pub(super) pass: Pass,
     pub(super) version: Option<i32>,
     pub(super) authenticated: bool,
-    /// Commands that came before the token.
+    /// Number of commands before authentication.
     pub(super) refused: u64,
-    /// Answers to requests that arrived together.
+    /// Responses to requests that arrived together.
     pub(super) answers: Vec<u8>,
     /// Held from an event or query on until it is answered.
     pub(super) turn: Option<Turn>,
-    /// User events that arrived one after the other; they are sent in one go.
+    /// Consecutive user events, which are sent together.
     pub(super) events: Vec<(u64, EventRequest)>,
     pub(super) out: Outbox,
     pub(super) streams: HashMap<u64, Task>,
     pub(super) monitor: Option<(u64, Task)>,
     pub(super) queries: Vec<Task>,
     pub(super) pending: Arc<PendingQueries>,
-    /// Dropped when the client has heard that the node has left.
+    /// Dropped when the client has got the response to `leave`.
     pub(super) leaving: Option<oneshot::Sender<()>>,
 }
 
@@ -134,14 +134,6 @@ impl Task {
     }
 }
 
-/// A header records which of its keys were present: a map with neither is a stray body.
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
-struct Header {
-    command: Option<String>,
-    seq: Option<u64>,
-}
-
 type Frames = FrameReader<Box<dyn AsyncRead + Send + Unpin>>;
 
 impl Session {
@@ -156,7 +148,7 @@ impl Session {
         self.serve(&mut frames, false).await
     }
 
-    /// Serves until the client goes; a stranger until it is known.
+    /// Serves until the client disconnects; a stranger until it has authenticated.
     async fn serve(&mut self, frames: &mut Frames, stranger: bool) -> Result<(), End> {
         while let Some(header) = self.next_header(frames).await? {
             self.request(frames, header).await?;
@@ -167,7 +159,7 @@ impl Session {
         Ok(())
     }
 
-    async fn request(&mut self, frames: &mut Frames, header: Header) -> Result<(), End> {
+    async fn request(&mut self, frames: &mut Frames, header: RequestHeader) -> Result<(), End> {
         let seq = header.seq.unwrap_or(0);
         let name = header.command.unwrap_or_default();
         let command = Command::from_name(&name);
@@ -181,7 +173,7 @@ impl Session {
         }
         if !self.is_open() && !matches!(command, Some(Command::Auth | Command::Handshake)) {
             self.refused += 1;
-            // A client that goes on does not fill the log.
+            // A client that continues does not fill the log.
             if self.refused.is_power_of_two() {
                 let client = &self.client;
                 warn!(target: "agent.ipc", "Client sending commands before auth: {client}");
@@ -201,13 +193,13 @@ impl Session {
         self.dispatch(command, seq, &body).await
     }
 
-    /// Whether commands are taken.
+    /// Whether commands are accepted.
     fn is_open(&self) -> bool {
         self.authenticated || self.agent.settings.rpc_auth.is_empty()
     }
 
-    /// The next header; answers go out before waiting for one, and when there are many.
-    async fn next_header(&mut self, frames: &mut Frames) -> Result<Option<Header>, End> {
+    /// The next header; responses are flushed before waiting for it, and when there are many.
+    async fn next_header(&mut self, frames: &mut Frames) -> Result<Option<RequestHeader>, End> {
         let max = self.request_bytes_max();
         loop {
             if frames.is_next_missing(max).map_err(End::Header)? {
@@ -221,7 +213,7 @@ impl Session {
                 Ok(None) | Err(RpcError::Io(_) | RpcError::Truncated) => return Ok(None),
                 Err(error) => return Err(End::Header(error)),
             };
-            let header: Header = decode(value).map_err(End::Header)?;
+            let header: RequestHeader = decode(value).map_err(End::Header)?;
             if header.command.is_some() || header.seq.is_some() || self.version.is_none() {
                 return Ok(Some(header));
             }
@@ -295,7 +287,7 @@ impl Session {
         encode(body, &mut self.answers);
     }
 
-    /// Sends what was answered, and lets records through again.
+    /// Sends the responses, and releases the turn of records.
     pub(super) async fn flush(&mut self) {
         if !self.answers.is_empty() {
             let answers = std::mem::take(&mut self.answers);
@@ -305,7 +297,7 @@ impl Session {
         self.turn = None;
     }
 
-    /// Keeps records back until the next answers are on their way.
+    /// Holds records back until the next responses are queued.
     pub(super) async fn take_turn(&mut self) {
         if self.turn.is_none() {
             self.turn = Some(self.out.turn().await);
@@ -321,11 +313,11 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, End> {
     decode(body).map_err(|error| End::Request(error.to_string()))
 }
 
-/// User events sent in one go.
+/// User events sent together.
 const EVENTS_AT_ONCE_MAX: usize = 256;
-/// Time that a client has to shake hands and, where there is a token, to show it.
+/// Time that a client has for the handshake and, with a token, for authentication.
 const STRANGER_TIME: Duration = Duration::from_secs(10);
-/// How long the last answers may take to reach a client that was refused or has gone.
+/// Longest wait for the last responses to a client that was refused or has disconnected.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
 
 #[cfg(test)]

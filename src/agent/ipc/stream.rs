@@ -1,4 +1,4 @@
-//! What flows to an RPC client by itself: events, log lines and a query's progress.
+//! Streams to an RPC client: events, log lines and the progress of queries.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -26,7 +26,7 @@ use crate::{
     serf::{Member, MemberEvent, QueryUpdate},
 };
 
-/// Queries delivered to one connection that it may still answer.
+/// Delivered queries that one connection may still answer.
 #[derive(Default)]
 pub(super) struct PendingQueries {
     state: Mutex<Pending>,
@@ -39,7 +39,7 @@ struct Pending {
 }
 
 impl PendingQueries {
-    /// Remembers a query under a number of its own. What is over and the oldest make room.
+    /// Remembers a query under a new id. Expired queries, then the oldest, are evicted.
     fn add(&self, query: &Query) -> u64 {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.last += 1;
@@ -56,7 +56,7 @@ impl PendingQueries {
         id
     }
 
-    /// A query that is not over yet.
+    /// A query that has not expired.
     pub(super) fn get(&self, id: u64) -> Option<Query> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.queries.get(&id).filter(|query| !query.time_left().is_zero()).cloned()
@@ -67,8 +67,8 @@ impl PendingQueries {
     }
 }
 
-/// Delivers events that pass one of `filters` until the client or the node is gone. A client that
-/// does not read loses the newest, which is logged once for each time it falls behind.
+/// Delivers events that match one of `filters` until the client disconnects or the node stops. A
+/// client that does not read loses the newest; this is logged once each time it falls behind.
 pub(super) async fn events(
     mut events: EventStream,
     filters: Vec<Filter>,
@@ -82,7 +82,7 @@ pub(super) async fn events(
         let next = waiting.next();
         let room = next.map_or(0, |part| part.bytes);
         tokio::select! {
-            // While the client reads, what waits goes first, so that nothing is lost in a flood.
+            // While the client reads, the queue is served first, so that a flood loses nothing.
             biased;
             place = out.place(room), if next.is_some() => {
                 let frame = waiting.take(next.unwrap_or_default(), seq, &pending);
@@ -92,9 +92,9 @@ pub(super) async fn events(
             }
             event = events.recv() => match event {
                 Some(Event::Lagged(lost)) => waiting.lose(lost),
-                // Serf's own queries are answered by the node.
+                // The node answers internal queries.
                 Some(Event::Query(query)) if query.name().starts_with("_serf_") => {}
-                // One record for the stream, however many filters let the event through.
+                // One record for the stream, however many filters match.
                 Some(event) if filters.iter().any(|filter| filter.matches(&event)) => {
                     waiting.push(event);
                 }
@@ -111,12 +111,12 @@ pub(super) async fn events(
     }
 }
 
-/// Events that a client has yet to take.
+/// Events queued for a client.
 struct Waiting {
     events: VecDeque<Event>,
     /// Members of the first event that are sent already.
     begun: usize,
-    /// Since all was well.
+    /// Since the client last kept up.
     lost: u64,
     client: Arc<str>,
 }
@@ -159,7 +159,7 @@ impl Waiting {
         Some(Part { bytes: bytes + RECORD_BYTES, members })
     }
 
-    /// The record of that part.
+    /// Encodes that part as a record.
     fn take(&mut self, part: Part, seq: u64, pending: &PendingQueries) -> Vec<u8> {
         let mut out = record(seq);
         let Some(event) = self.events.front() else { return out };
@@ -184,14 +184,14 @@ impl Waiting {
     }
 }
 
-/// Of an event: what one record says, in bytes at most.
+/// Upper bound of the size of a record.
 #[derive(Clone, Copy, Default)]
 struct Part {
     bytes: usize,
     members: usize,
 }
 
-/// Appends an event; of a change of members these.
+/// Appends an event; of a member event only these members.
 fn encode_event(
     event: &Event,
     members: &[Arc<Member>],
@@ -259,9 +259,9 @@ fn log_frame(line: &str, seq: u64) -> Vec<u8> {
     out
 }
 
-/// Delivers acks and answers, and `done` at the deadline.
+/// Delivers acks and responses, and `done` at the deadline.
 ///
-/// `acked` is the name of a query that all are to acknowledge.
+/// `acked` is the name of a query that all members should acknowledge.
 pub(super) async fn query(mut query: QueryHandle, acked: Option<String>, seq: u64, out: Outbox) {
     while let Some(update) = query.recv().await {
         let (kind, from, payload) = match update {
@@ -287,7 +287,7 @@ pub(super) async fn query(mut query: QueryHandle, acked: Option<String>, seq: u6
     let place = out.place(RECORD_BYTES).await;
     let mut frame = record(seq);
     encode(&QueryRecord { r#type: "done".to_owned(), ..QueryRecord::default() }, &mut frame);
-    // The client may be gone, and nobody else asked.
+    // The client may have disconnected.
     let _ = out.record(place, frame);
 }
 
@@ -297,7 +297,7 @@ fn record(seq: u64) -> Vec<u8> {
     out
 }
 
-/// Bytes of a record beside its names, payload or members.
+/// Bytes of a record without names, payload and members.
 const RECORD_BYTES: usize = 256;
 
 #[cfg(test)]

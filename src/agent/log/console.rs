@@ -1,4 +1,4 @@
-//! The thread that writes to the terminal, so that nobody else waits for it.
+//! The thread that writes to the terminal, so that nothing else waits for it.
 
 use std::{
     io::{self, Write as _},
@@ -11,19 +11,19 @@ use std::{
 
 use super::line::lost_line;
 
-/// What waits for the terminal, and what it missed.
+/// The queue of the terminal, and how many lines it dropped.
 #[derive(Default)]
 pub(super) struct Backlog {
-    /// Bytes that wait.
+    /// Bytes in the queue.
     pub(super) bytes: AtomicUsize,
-    /// Lines that were dropped and not reported yet.
+    /// Lines dropped and not yet reported.
     pub(super) lost: AtomicU64,
 }
 
 /// Something to print.
 pub(super) enum Console {
     Line(Arc<str>),
-    /// Those of before the gate was opened.
+    /// Lines from before the gate was opened.
     Held(Vec<Arc<str>>),
     Raw(String),
     Flush(mpsc::Sender<()>),
@@ -48,14 +48,14 @@ impl Console {
     }
 }
 
-/// Prints what comes until the hub is gone.
+/// Prints the queue until the hub is dropped.
 pub(super) fn write_console(
     out: impl io::Write,
     lines: &mpsc::Receiver<Console>,
     backlog: &Backlog,
     json: bool,
 ) {
-    // A console that is gone must not end the agent.
+    // A closed console must not end the agent.
     let mut out = io::BufWriter::new(out);
     while let Ok(first) = lines.recv() {
         let mut next = Some(first);
@@ -76,7 +76,7 @@ pub(super) fn write_console(
             next = lines.try_recv().ok();
         }
         let _ = out.flush();
-        // Nothing waits: what was lost came after what is out, and no later line may come.
+        // The queue is empty: report the dropped lines now, as no further line may follow.
         let lost = backlog.lost.swap(0, Ordering::Relaxed);
         if lost > 0 {
             let _ = writeln!(out, "    {}", lost_line(json, lost));

@@ -1,4 +1,4 @@
-//! Where all lines meet: the console, syslog, monitors and a ring of the last lines.
+//! Distributes log lines to the console, syslog, monitors and a ring of the last lines.
 
 use std::{
     collections::VecDeque,
@@ -9,17 +9,15 @@ use std::{
 };
 
 use tokio::sync::mpsc;
-use tracing_subscriber::prelude::*;
 
 use super::{
     Level, Syslog,
     console::{Backlog, Console, write_console},
-    layer::AgentLayer,
     line::{format_line, lost_line},
 };
 use crate::rpc::protocol::{LOG_BACKLOG, STREAM_QUEUE};
 
-/// Where all lines go. Clones share it.
+/// Distributes log lines. Clones share it.
 #[derive(Clone)]
 pub(in crate::agent) struct LogHub {
     shared: Arc<Shared>,
@@ -37,7 +35,7 @@ struct State {
     ring: Ring,
     /// Lines held back until the start is over.
     gate: Option<Vec<Arc<str>>>,
-    /// Bytes of these.
+    /// Their bytes.
     held_bytes: usize,
     monitors: Vec<Monitor>,
     syslog: Option<Syslog>,
@@ -77,19 +75,12 @@ impl LogHub {
         self.lock().syslog = Some(syslog);
     }
 
-    /// Makes this the process's log.
-    pub(in crate::agent) fn install(&self) {
-        let layer = tracing_subscriber::registry().with(AgentLayer { hub: self.clone() });
-        // A second agent in one process logs to the first one's console.
-        let _ = tracing::subscriber::set_global_default(layer);
-    }
-
-    /// Prints a line that is no log line.
+    /// Prints a line that is not a log line.
     pub(in crate::agent) fn print(&self, text: &str) {
         self.shared.show(Console::Raw(format!("{text}\n")));
     }
 
-    /// Ends the holding back.
+    /// Prints the lines held back, and all later ones at once.
     pub(in crate::agent) fn open_gate(&self) {
         // Under the lock, or lines of other threads would overtake those that were held.
         let mut state = self.lock();
@@ -98,7 +89,7 @@ impl LogHub {
         }
     }
 
-    /// Changes the console's least level.
+    /// Changes the least severe level of the console.
     pub(in crate::agent) fn set_level(&self, level: Level) {
         self.lock().level = level;
     }
@@ -108,7 +99,7 @@ impl LogHub {
         let deadline = Instant::now() + FLUSH_MAX;
         let (done, wait) = sync_mpsc::channel();
         let mut next = Console::Flush(done);
-        // A terminal that stands still must not keep the agent from ending.
+        // A stopped terminal must not prevent the agent from exiting.
         while let Err(refused) = self.shared.console.try_send(next) {
             match refused {
                 sync_mpsc::TrySendError::Full(back) if Instant::now() < deadline => next = back,
@@ -177,7 +168,7 @@ impl LogHub {
         }
     }
 
-    /// The console's least level.
+    /// The least severe level of the console.
     pub(super) fn level(&self) -> Level {
         self.lock().level
     }
@@ -188,7 +179,7 @@ impl LogHub {
 }
 
 impl Shared {
-    /// Never waits. Reports what a terminal that does not read has missed where it is missing.
+    /// Never waits. Lines that a slow terminal missed are reported at the point of loss.
     fn show(&self, item: Console) {
         let lost = self.backlog.lost.swap(0, Ordering::Relaxed);
         if lost > 0 && self.queue(Console::Line(lost_line(self.json, lost))).is_err() {
@@ -222,7 +213,7 @@ impl Shared {
     }
 }
 
-/// The last lines, for monitors that begin.
+/// The last lines, for new monitors.
 #[derive(Default)]
 struct Ring {
     lines: VecDeque<(Level, Arc<str>)>,
@@ -247,11 +238,11 @@ impl Ring {
 
 /// Bytes of the last lines.
 const RING_BYTES_MAX: usize = 1 << 20;
-/// Bytes that wait for a slow terminal.
+/// Bytes queued for a slow terminal.
 const CONSOLE_BYTES_MAX: usize = 8 << 20;
-/// Lines that wait for a slow terminal; beyond that they are counted and dropped.
+/// Lines queued for a slow terminal; further ones are dropped and counted.
 const CONSOLE_LINES_MAX: usize = 16 << 10;
-/// Longest wait for a terminal at the end.
+/// Longest wait for the terminal at exit.
 const FLUSH_MAX: Duration = Duration::from_secs(1);
 
 #[cfg(test)]

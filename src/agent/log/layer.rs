@@ -1,15 +1,25 @@
-//! Where events of `tracing` become log lines.
+//! From events of `tracing` to log lines.
 
 use std::fmt::{self, Write as _};
 
 use tracing::{Event, Metadata, Subscriber, field::Visit, subscriber::Interest};
-use tracing_subscriber::{Layer, layer::Context};
+use tracing_subscriber::{
+    Layer,
+    layer::{Context, SubscriberExt as _},
+};
 
 use super::{Level, LogHub, line};
 
-/// Passes events of `tracing` on.
-pub(super) struct AgentLayer {
-    pub(super) hub: LogHub,
+/// Makes a hub the log of this process. A second agent in one process logs to the first one's
+/// console.
+pub(in crate::agent) fn install(hub: &LogHub) {
+    let layer = tracing_subscriber::registry().with(AgentLayer { hub: hub.clone() });
+    let _ = tracing::subscriber::set_global_default(layer);
+}
+
+/// The layer that forwards events of `tracing` to the hub.
+struct AgentLayer {
+    hub: LogHub,
 }
 
 impl<S: Subscriber> Layer<S> for AgentLayer {
@@ -38,7 +48,7 @@ impl<S: Subscriber> Layer<S> for AgentLayer {
     }
 }
 
-/// Go's name of the part that logs; `None`: not ours.
+/// Go's name of the component that logs; `None`: another crate.
 fn component(target: &str) -> Option<&str> {
     if ["agent", "agent.ipc", "agent.mdns", "serf", "memberlist"].contains(&target) {
         return Some(target);
@@ -65,8 +75,8 @@ struct Text {
 
 impl Text {
     fn record(&mut self, name: &str, value: &dyn fmt::Display) {
-        // Every text that is logged passes here: what a peer chose is made harmless at this place,
-        // whatever the caller has done.
+        // All logged text passes here, so that text from peers is escaped here, whatever the caller
+        // has done.
         let _ = match name {
             "message" => write!(self.message, "{}", line::one_line(value)),
             "tail" => write!(self.tail, "{}", line::one_line(value)),

@@ -5,17 +5,17 @@
 pub enum Level {
     /// Each message.
     Trace,
-    /// Odd things.
+    /// Dropped and unusual messages.
     Debug,
     /// Membership and lifecycle.
     Info,
-    /// Degraded.
+    /// Degraded operation that heals itself.
     Warn,
     /// An operator must act.
     Err,
 }
 
-/// As messages list them.
+/// The list in error messages.
 pub(in crate::agent) const VALID_LEVELS: &str = "[TRACE DEBUG INFO WARN ERR]";
 
 impl Level {

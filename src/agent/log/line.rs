@@ -5,8 +5,8 @@ use std::{fmt::Display, sync::Arc};
 use super::Level;
 use crate::base::printable_text;
 
-/// A value's text in one line, cut and escaped: whoever chose a part of it can neither begin a
-/// line of the log nor repaint a terminal.
+/// A value's text in one line, cut and escaped, so that text from the network can neither start a
+/// log line nor control a terminal.
 pub(super) fn one_line<D: Display + ?Sized>(value: &D) -> impl Display + '_ {
     printable_text(value, LINE_BYTES_MAX)
 }
@@ -24,7 +24,7 @@ pub(super) fn list(text: &str) -> String {
     list + breaks
 }
 
-/// A line in the form that was configured.
+/// A line in the configured format.
 pub(super) fn format_line(json: bool, level: Level, component: &str, message: &str) -> Arc<str> {
     if json {
         let time = jiff::Timestamp::now().to_string();

@@ -10,6 +10,7 @@ mod syslog;
 mod ui;
 
 pub(super) use hub::LogHub;
+pub(super) use layer::install;
 pub(super) use level::{Level, VALID_LEVELS};
 pub(super) use syslog::{Facility, Syslog};
 pub(super) use ui::Ui;

@@ -10,12 +10,12 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::Level;
 
-/// A connection to syslogd. Nothing waits for it: what it cannot take at once is lost.
+/// A connection to syslogd. It never blocks: lines that it cannot take at once are lost.
 pub(in crate::agent) struct Syslog {
     facility: Facility,
     paths: Vec<PathBuf>,
     socket: Option<Socket>,
-    /// After half a line, when a connection may be made again.
+    /// After a partial write, the time of the next attempt to connect.
     pause_until: Option<Instant>,
 }
 
@@ -67,7 +67,7 @@ impl Syslog {
         // One record is one line, also for a syslogd that reads a stream.
         let line = line.trim_end().replace('\n', "\\n") + "\n";
         if self.deliver(line.as_bytes()) == Delivery::Broken {
-            // A syslogd that was started again has a new socket.
+            // A restarted syslogd has a new socket.
             self.socket = connect(&self.paths);
             self.deliver(line.as_bytes());
         }
@@ -97,7 +97,7 @@ impl Syslog {
     }
 }
 
-/// What became of a line.
+/// The result of sending a line.
 #[derive(PartialEq)]
 enum Delivery {
     Done,
@@ -105,7 +105,7 @@ enum Delivery {
     Broken,
 }
 
-/// The first that takes datagrams, or else streams. Waits neither to connect nor to send.
+/// Connects to the first socket that takes datagrams, or else streams. Never blocks.
 fn connect(paths: &[PathBuf]) -> Option<Socket> {
     let open = |kind, path: &PathBuf| {
         let socket = Socket::new(Domain::UNIX, kind, None).ok()?;
@@ -117,13 +117,13 @@ fn connect(paths: &[PathBuf]) -> Option<Socket> {
     datagrams.or_else(|| paths.iter().find_map(|path| open(Type::STREAM, path)))
 }
 
-/// Where syslogd listens, as Go looks for it.
+/// Sockets of syslogd, in Go's order.
 const SOCKETS: [&str; 3] = ["/dev/log", "/var/run/syslog", "/var/run/log"];
 const FACILITIES: [&str; 20] = [
     "KERN", "USER", "MAIL", "DAEMON", "AUTH", "SYSLOG", "LPR", "NEWS", "UUCP", "CRON", "AUTHPRIV",
     "FTP", "LOCAL0", "LOCAL1", "LOCAL2", "LOCAL3", "LOCAL4", "LOCAL5", "LOCAL6", "LOCAL7",
 ];
-/// Wait before a syslogd that took half a line is tried again.
+/// Wait before connecting again after a partial write.
 const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
@@ -192,7 +192,7 @@ mod tests {
             queue.push(socket);
             assert!(queue.len() < 10_000, "the backlog has no end");
         }
-        // Blocking it would wait for ever.
+        // A blocking socket would hang here.
         assert!(Syslog::open_at(LOCAL0, &[&streams]).is_err());
         assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
     }

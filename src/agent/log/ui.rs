@@ -1,8 +1,8 @@
-//! Lines for the person at the terminal.
+//! Lines for the operator at the terminal.
 
 use super::{LogHub, line::list};
 
-/// Prints with Go's prefixes. What others chose in a text begins no line.
+/// Prints with Go's prefixes. Text from the network cannot start a line of its own.
 #[derive(Clone)]
 pub(in crate::agent) struct Ui {
     pub(in crate::agent) hub: LogHub,

@@ -1,4 +1,4 @@
-//! What a node answers about itself, and what an answer says about others.
+//! The answers about this node, and the decoding of those about others.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -52,8 +52,8 @@ impl Service {
         })
     }
 
-    /// Datagrams for the sender of these bytes; none if they ask for something else or are malformed.
-    /// Questions that ask for it are answered under the query's id, the others under 0, as Go does.
+    /// Datagrams for the sender of these bytes; none if they ask for something else or do not
+    /// decode. Questions that want it are answered under the query's id, others under 0, as by Go.
     pub(super) fn answers(&self, query: &[u8]) -> Vec<Vec<u8>> {
         let Some(query) = parse(query) else { return Vec::new() };
         let odd = query.opcode() != OPCODE::StandardQuery
@@ -172,8 +172,8 @@ pub fn hosts(cluster: &str, answer: &[u8]) -> Vec<SocketAddr> {
     found
 }
 
-/// Decodes a datagram, unless its header counts more records than such a datagram has reason to hold:
-/// the decoder allocates by these counts.
+/// Decodes a datagram, unless its header counts more records than such a datagram needs: the decoder
+/// allocates by these counts.
 fn parse(datagram: &[u8]) -> Option<Packet<'_>> {
     let header: &[u8; 12] = datagram.first_chunk()?;
     let (_, counts) = header.split_at_checked(4)?;

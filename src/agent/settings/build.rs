@@ -6,7 +6,7 @@ use super::{
     address::{self, Bind, Interface, RpcAddr},
     discovery::{Mdns, host_name},
     node::{self, Profile},
-    reloadable::Reloadable,
+    reloadable::{Notices, Reloadable},
 };
 use crate::{
     agent::{
@@ -65,15 +65,6 @@ pub struct Settings {
     pub reloadable: Reloadable,
 }
 
-/// What to print about a configuration, in this order, as far as it was validated.
-#[derive(Clone, Debug, Default)]
-pub struct Notices {
-    /// Go's warnings.
-    pub warnings: Vec<String>,
-    /// Which interface gave the address to bind.
-    pub interface: Option<String>,
-}
-
 impl Settings {
     /// Validates a configuration, in Go's order.
     ///
@@ -120,7 +111,7 @@ impl Settings {
             syslog,
             statsite_addr: written.statsite_addr,
             statsd_addr: written.statsd_addr,
-            handler_timeout: written.handler_timeout.map(duration),
+            handler_timeout: written.handler_timeout.map(GoDuration::to_std),
             handler_concurrency: handlers(written.handler_concurrency),
             start_join: written.start_join,
             replay: written.replay_on_join,
@@ -139,11 +130,6 @@ pub(in crate::agent) fn level(written: &FileConfig) -> Result<Level, AgentError>
     Level::from_name(&name).ok_or(AgentError::LogLevel(name))
 }
 
-/// A duration without its sign; negative ones are zero.
-pub(super) fn duration(written: GoDuration) -> Duration {
-    Duration::from_nanos(u64::try_from(written.0).unwrap_or(0))
-}
-
 fn facility(written: &FileConfig) -> Result<Facility, AgentError> {
     let name = written.syslog_facility.as_deref().unwrap_or("LOCAL0");
     Facility::from_name(name)
@@ -155,8 +141,7 @@ fn handlers(written: Option<i64>) -> usize {
     written.clamp(1, HANDLERS_MAX)
 }
 
-/// A negative number or time of our own settings would be taken for none, or for the largest.
-/// Those of Go do what they do there.
+/// Refuses negative values of settings that Go does not have. Those of Go have Go's effect.
 fn refuse_negative(written: &FileConfig) -> Result<(), AgentError> {
     for key in KEYS.iter().filter(|key| key.origin == Origin::Ours) {
         let value = written.value(key.name);
@@ -168,7 +153,7 @@ fn refuse_negative(written: &FileConfig) -> Result<(), AgentError> {
     Ok(())
 }
 
-/// Tags and keys come from the configuration or from a file, not from both.
+/// Refuses tags and keys in both the configuration and a file.
 fn refuse_two_sources(written: &FileConfig, reloadable: &Reloadable) -> Result<(), AgentError> {
     let refuse = |text: &str| Err(AgentError::Setup(text.to_owned()));
     if written.tags_file.is_some() && !reloadable.tags.is_empty() {

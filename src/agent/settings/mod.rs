@@ -7,7 +7,8 @@ mod node;
 mod reloadable;
 
 pub(super) use address::RpcAddr;
+pub use build::Settings;
 pub(super) use build::level;
-pub use build::{Notices, Settings};
 pub(super) use discovery::{Mdns, host_name};
-pub(super) use reloadable::Reloadable;
+pub use reloadable::Notices;
+pub(super) use reloadable::{Reloadable, Retry};

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use super::build::duration;
 use crate::{
     agent::{AgentError, FileConfig, secrets},
     base::{Secret, go_base64, go_duration::GoDuration},
@@ -96,7 +95,7 @@ pub(super) fn apply(written: &FileConfig, config: &mut Config) {
 
 fn apply_timing(written: &FileConfig, timing: &mut Timing) {
     let set = |target: &mut Duration, written: Option<GoDuration>| {
-        *target = written.map_or(*target, duration);
+        *target = written.map_or(*target, GoDuration::to_std);
     };
     set(&mut timing.dead_node_reclaim_time, written.dead_node_reclaim_time);
     set(&mut timing.gossip_interval, written.gossip_interval);

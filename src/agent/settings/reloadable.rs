@@ -2,11 +2,40 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{address::Interface, build::Notices, build::duration, discovery::Mdns};
+use super::{address::Interface, discovery::Mdns};
 use crate::{
-    agent::{AgentError, EventScript, FileConfig, retry::Retry},
+    agent::{AgentError, EventScript, FileConfig},
     base::go_duration::GoDuration,
 };
+
+/// What to print about a configuration, in this order, as far as it was validated.
+#[derive(Clone, Debug, Default)]
+pub struct Notices {
+    /// Go's warnings.
+    pub warnings: Vec<String>,
+    /// Which interface gave the address to bind.
+    pub interface: Option<String>,
+}
+
+/// A join that is retried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// Addresses of which one must answer.
+    pub addrs: Vec<String>,
+    /// Time between attempts.
+    pub interval: Duration,
+    /// Retries before the agent exits; 0: no limit.
+    pub max: u64,
+    /// Deliver user events from before the join.
+    pub replay: bool,
+}
+
+impl Retry {
+    /// Whether it has an address that `before` did not have.
+    pub(in crate::agent) fn adds_to(&self, before: &Self) -> bool {
+        self.addrs.iter().any(|addr| !before.addrs.contains(addr))
+    }
+}
 
 /// Settings that a reload changes, beside the log level.
 #[derive(Clone, Debug)]
@@ -47,7 +76,7 @@ impl Reloadable {
         if written.rejoin_after_leave && written.snapshot_path.is_none() {
             warn("Warning: 'RejoinAfterLeave' enabled without snapshot file");
         }
-        let interval = written.retry_interval.map_or(RETRY_INTERVAL, duration);
+        let interval = written.retry_interval.map_or(RETRY_INTERVAL, GoDuration::to_std);
         Ok(Self {
             scripts,
             tags,
@@ -64,7 +93,7 @@ impl Reloadable {
 }
 
 fn is_too_low(written: Option<GoDuration>) -> bool {
-    written.is_some_and(|time| duration(time) < Duration::from_secs(1))
+    written.is_some_and(|time| time.to_std() < Duration::from_secs(1))
 }
 
 fn scripts(written: &[String]) -> Result<Vec<EventScript>, AgentError> {

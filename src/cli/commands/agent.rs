@@ -8,8 +8,8 @@ pub(super) const AGENT: CommandSpec = CommandSpec {
     synopsis: "Runs a Serf agent",
     arguments: "[options]",
     about: "Runs a member of the cluster until a signal or `serf leave` ends it. Every machine \
-            that is to be a member runs one. Settings come from configuration files and from flags; \
-            flags take precedence. SIGHUP reloads the files.\n\n\
+            that is to be a member runs one. Settings come from configuration files and from \
+            flags; flags take precedence. SIGHUP reloads the files.\n\n\
             Exits with 0 after a graceful leave, and with 1 if it cannot start, if no address of \
             -join answers, or if it ends without leaving.",
     flags: &[FILE_FLAGS, KEY_FLAGS],
@@ -30,7 +30,7 @@ const fn count_flags() -> usize {
 const fn flag_of(key: &Key) -> Flag {
     let kind = match key.shape {
         Shape::Flag | Shape::Switch => Kind::Bool,
-        // Go takes durations as text, and refuses them with a text of its own.
+        // Go reads durations as text, and refuses them later with another error.
         Shape::Text | Shape::Secret | Shape::Duration | Shape::Ignored => Kind::Text,
         Shape::Int | Shape::Version => Kind::Int,
         Shape::List | Shape::Map => Kind::List,

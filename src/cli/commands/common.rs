@@ -59,7 +59,7 @@ pub(super) fn block_on(future: impl Future<Output = Result<(), Failure>>) -> Res
     runtime()?.block_on(future)
 }
 
-/// Runs a command's future to its end, or until SIGINT, which gives `interrupted`.
+/// Runs a command's future to its end, or until SIGINT, when it returns `interrupted`.
 ///
 /// The future has a thread of its own: a stopped terminal may block it in the middle of a line, and
 /// the signal must end the command then too.

@@ -5,7 +5,6 @@ use std::{path::PathBuf, time::Duration};
 use crate::{
     cli::{Failure, ParseError, Parsed, commands::wants_json},
     sim::{ClusterSpec, Happening, Link, lifeguard::Anomaly},
-    swim::Config,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +22,6 @@ pub(super) struct Args {
     pub(super) nodes: u32,
     pub(super) time: Duration,
     profile: String,
-    config: Config,
     loss: f64,
     latency: Duration,
     pub(super) seed: u64,
@@ -56,12 +54,9 @@ impl Args {
         };
         let is_paper = matches!(scenario, Scenario::Lifeguard | Scenario::Detection);
         let profile = parsed.text("profile").unwrap_or("lan").to_owned();
-        let config = match profile.as_str() {
-            "lan" => Config::lan("template"),
-            "wan" => Config::wan("template"),
-            "local" => Config::local("template"),
-            _ => return Err(given.invalid("profile")),
-        };
+        if ClusterSpec::with_profile(0, 0, &profile).is_none() {
+            return Err(given.invalid("profile"));
+        }
         let anomaly = match parsed.text("anomaly").unwrap_or("blocked") {
             "blocked" => Anomaly::BlockedIo,
             "stopped" => Anomaly::Stopped,
@@ -79,7 +74,6 @@ impl Args {
             nodes: given.int("nodes", if is_paper { 128 } else { 1000 }, 2, NODES_MAX)? as u32,
             time: Duration::from_secs_f64(given.float("minutes", 10.0, 1e6)? * 60.0),
             profile,
-            config,
             loss: given.float("loss", 0.0, 1.0)?,
             latency,
             seed: given.int("seed", 1, 0, i64::MAX)?,
@@ -96,6 +90,7 @@ impl Args {
 
     /// The cluster that the flags describe.
     pub(super) fn cluster(&self, seed: u64, threads: usize) -> ClusterSpec {
+        let template = ClusterSpec::with_profile(self.nodes, seed, &self.profile);
         ClusterSpec {
             threads,
             trace_lines: self.trace,
@@ -105,7 +100,7 @@ impl Args {
                 loss: self.loss,
                 ..Link::default()
             },
-            ..ClusterSpec::with_config(self.nodes, seed, self.config.clone())
+            ..template.unwrap_or_else(|| ClusterSpec::lan(self.nodes, seed))
         }
     }
 

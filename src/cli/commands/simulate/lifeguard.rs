@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     args::Args,
-    command::{quantile, seconds},
+    figures::{quantile, seconds},
     parallel::{in_parallel, lock, progress_line},
 };
 use crate::sim::{
@@ -212,21 +212,21 @@ pub(super) fn run_detection(
         let sick: u32 = of().map(|(job, _)| job.count).sum();
         let firsts = sorted(&|outcome| &outcome.first_detection);
         let fulls = sorted(&|outcome| &outcome.full_detection);
-        let cells = |times: &[Duration]| {
-            [0.5, 0.99, 0.999]
-                .map(|share| format!(" {} |", seconds(quantile(times, share))))
-                .concat()
-        };
         writeln!(
             out,
             "| {} | {} of {sick} |{}{}",
             extensions.name(),
             firsts.len(),
-            cells(&firsts),
-            cells(&fulls)
+            quantiles(&firsts),
+            quantiles(&fulls)
         )?;
     }
     Ok(true)
+}
+
+/// Cells of a table.
+fn quantiles(sorted: &[Duration]) -> String {
+    [0.5, 0.99, 0.999].map(|share| format!(" {} |", seconds(quantile(sorted, share)))).concat()
 }
 
 fn run_jobs(

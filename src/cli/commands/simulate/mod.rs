@@ -2,6 +2,7 @@
 
 mod args;
 mod command;
+mod figures;
 mod lifeguard;
 mod parallel;
 mod spread;

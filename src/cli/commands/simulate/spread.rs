@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::{
     args::Args,
-    command::{json_seconds, quantile, seconds},
+    figures::{json_seconds, quantile, seconds},
     parallel::progress_line,
 };
 use crate::{

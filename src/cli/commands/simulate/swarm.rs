@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::{
     args::Args,
-    command::{quantile, seconds},
+    figures::{quantile, seconds},
     parallel::{in_parallel, lock, progress_line},
 };
 use crate::{cli::output::compact, sim::Swarm};
