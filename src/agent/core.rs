@@ -84,14 +84,14 @@ impl Agent {
 
     /// Changes or lists the keys of all members.
     pub(super) async fn keys(&self, op: KeyOp) -> Result<KeyResponse, Error> {
-        let begun = match &op {
+        let operation = match &op {
             KeyOp::Install(_) => "installation",
             KeyOp::Use(_) => "primary key change",
             KeyOp::Remove(_) => "removal",
             KeyOp::List => "listing",
         };
         let key = if matches!(op, KeyOp::Use(_)) { "" } else { "key " };
-        info!(target: "agent", "Initiating {key}{begun}");
+        info!(target: "agent", "Initiating {key}{operation}");
         self.serf.key_manager().run(op).await
     }
 

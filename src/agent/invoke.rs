@@ -516,9 +516,9 @@ mod tests {
         let script =
             format!("echo now; (sleep 1; echo late && touch {}) & cat >/dev/null", done.display());
         let (mut child, mut output) = spawn(&script, &[], false).unwrap();
-        let begun = Instant::now();
+        let started = Instant::now();
         let (_, status) = watch(&mut child, &mut output, vec![b'x'; 100_000]).await;
-        assert!(begun.elapsed() < Duration::from_millis(900), "{:?}", begun.elapsed());
+        assert!(started.elapsed() < Duration::from_millis(900), "{:?}", started.elapsed());
         assert!(status.unwrap().success() && !output.ended);
         assert_eq!(output.take(), b"now\n");
         drain(child, output, None).await;

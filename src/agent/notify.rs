@@ -39,28 +39,28 @@ impl Notify {
 
     /// The node runs and the RPC listens.
     pub(super) fn ready(&self) {
-        self.tell("READY=1");
+        self.send("READY=1");
     }
 
     /// The configuration is being reloaded, until [`Notify::ready`].
     pub(super) fn reloading(&self) {
         let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
         let micros = i128::from(now.tv_sec) * 1_000_000 + i128::from(now.tv_nsec) / 1_000;
-        self.tell(&format!("RELOADING=1\nMONOTONIC_USEC={micros}"));
+        self.send(&format!("RELOADING=1\nMONOTONIC_USEC={micros}"));
     }
 
     /// The agent is stopping.
     pub(super) fn stopping(&self) {
-        self.tell("STOPPING=1");
+        self.send("STOPPING=1");
     }
 
     /// The engine answers.
     pub(super) fn alive(&self) {
-        self.tell("WATCHDOG=1");
+        self.send("WATCHDOG=1");
     }
 
     /// A manager that does not listen is ignored.
-    fn tell(&self, state: &str) {
+    fn send(&self, state: &str) {
         let Some(path) = &self.socket else { return };
         let Ok(socket) = UnixDatagram::unbound() else { return };
         let _ = socket.set_nonblocking(true);

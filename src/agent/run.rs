@@ -224,7 +224,7 @@ async fn warn_of_exposure(agent: &Agent, listener: &ipc::Listener) {
     if let Some(addr) = listener.tcp_addr().filter(|addr| !token && !addr.ip().is_loopback()) {
         warn!(
             target: "agent",
-            "The RPC listens on {addr} without rpc_auth: whoever reaches it controls the agent"
+            "The RPC listens on {addr} without rpc_auth: anyone who reaches it controls the agent"
         );
     }
     let announced = agent.serf.addresses().advertised.ip();

@@ -329,8 +329,8 @@ mod tests {
 
     /// Runs a call for a moment and drops it.
     async fn begin(call: impl Future<Output = Result<Reply, Error>>) {
-        let begun = tokio::time::timeout(Duration::from_millis(50), call).await;
-        assert!(begun.is_err(), "it cannot have ended");
+        let pending = tokio::time::timeout(Duration::from_millis(50), call).await;
+        assert!(pending.is_err(), "it cannot have ended");
     }
 
     async fn answer(agent: &mut TcpStream, seq: u64, body: &str) {

@@ -195,7 +195,7 @@ async fn values_are_cut_from_pieces_and_limits_hold() {
     assert!(matches!(io.next(100).await, Err(RpcError::Truncated)));
     let mut io = FrameReader::new(&bytes[..]);
     assert!(matches!(io.next(one - 1).await, Err(RpcError::TooLarge { .. })));
-    // A length that nobody will send is refused at its header.
+    // A length beyond the limit is refused at its header.
     let mut io = FrameReader::new(&b"\xdb\xff\xff\xff\xff"[..]);
     assert!(matches!(io.next(1000).await, Err(RpcError::TooLarge { .. })));
 }

@@ -116,14 +116,14 @@ pub(super) struct Listing {
     filter: Option<Arc<MemberFilter>>,
     count: usize,
     bytes: usize,
-    begun: bool,
+    started: bool,
     /// Index of the first member that was not examined.
     next: usize,
 }
 
 impl Listing {
     async fn new(list: Arc<MemberList>, filter: Option<Arc<MemberFilter>>) -> Self {
-        let listing = Self { list, filter, count: 0, bytes: 0, begun: false, next: 0 };
+        let listing = Self { list, filter, count: 0, bytes: 0, started: false, next: 0 };
         let (mut count, mut bytes) = (0, 0);
         for members in listing.list.members.chunks(MEMBERS_AT_ONCE) {
             for member in members.iter().filter(|member| listing.wants(member)) {
@@ -154,7 +154,7 @@ impl Listing {
 
     /// Appends the next piece; false: there are no more.
     pub(super) fn encode_next(&mut self, out: &mut Vec<u8>) -> bool {
-        if !std::mem::replace(&mut self.begun, true) {
+        if !std::mem::replace(&mut self.started, true) {
             let mut writer = Writer::with_dialect(out, Dialect::Rpc);
             writer.map(1);
             writer.str("Members");
@@ -301,9 +301,9 @@ mod tests {
         let rest = answers.try_share(ANSWERS_BYTES_MAX - bytes);
         assert!(rest.is_some());
         assert!(out.listing(out.whole_room().await, Vec::new(), listing));
-        let begun = Instant::now();
+        let started = Instant::now();
         let room = tokio::time::timeout(3 * HOLD, answers.share(bytes / 2)).await;
-        assert!(room.is_ok() && begun.elapsed() >= HOLD - Duration::from_millis(100));
+        assert!(room.is_ok() && started.elapsed() >= HOLD - Duration::from_millis(100));
         assert!(writer.await.is_ok());
     }
 

@@ -77,7 +77,7 @@ pub(super) async fn events(
     pending: Arc<PendingQueries>,
     client: Arc<str>,
 ) {
-    let mut waiting = Waiting { events: VecDeque::new(), begun: 0, lost: 0, client };
+    let mut waiting = Waiting { events: VecDeque::new(), sent: 0, lost: 0, client };
     loop {
         let next = waiting.next();
         let room = next.map_or(0, |part| part.bytes);
@@ -115,7 +115,7 @@ pub(super) async fn events(
 struct Waiting {
     events: VecDeque<Event>,
     /// Members of the first event that are sent already.
-    begun: usize,
+    sent: usize,
     /// Since the client last kept up.
     lost: u64,
     client: Arc<str>,
@@ -143,7 +143,7 @@ impl Waiting {
         let (bytes, members) = match self.events.front()? {
             Event::Member(MemberEvent { members, .. }) => {
                 let (mut bytes, mut count) = (0, 0);
-                for member in members.get(self.begun..).unwrap_or_default() {
+                for member in members.get(self.sent..).unwrap_or_default() {
                     let more = members_bytes_max(std::iter::once(&**member));
                     if count > 0 && bytes + more > OWN_BYTES_MAX - RECORD_BYTES {
                         break;
@@ -163,17 +163,17 @@ impl Waiting {
     fn take(&mut self, part: Part, seq: u64, pending: &PendingQueries) -> Vec<u8> {
         let mut out = record(seq);
         let Some(event) = self.events.front() else { return out };
-        let end = self.begun + part.members;
+        let end = self.sent + part.members;
         let (whole, members) = match event {
             Event::Member(MemberEvent { members, .. }) => {
-                (end >= members.len(), members.get(self.begun..end).unwrap_or_default())
+                (end >= members.len(), members.get(self.sent..end).unwrap_or_default())
             }
             Event::User(_) | Event::Query(_) | Event::Lagged(_) => (true, Default::default()),
         };
         encode_event(event, members, pending, &mut out);
-        self.begun = end;
+        self.sent = end;
         if whole {
-            self.begun = 0;
+            self.sent = 0;
             self.events.pop_front();
         }
         if self.events.is_empty() && self.lost > 0 {
@@ -321,8 +321,7 @@ mod tests {
             })
         };
         let members = (0..MEMBERS).map(member).collect();
-        let mut waiting =
-            Waiting { events: VecDeque::new(), begun: 0, lost: 0, client: "c".into() };
+        let mut waiting = Waiting { events: VecDeque::new(), sent: 0, lost: 0, client: "c".into() };
         waiting.push(Event::Member(MemberEvent { kind: MemberEventKind::Join, members }));
         let (mut count, mut records) = (0, 0);
         while let Some(part) = waiting.next() {

@@ -180,7 +180,7 @@ mod tests {
         let (datagrams, streams) = (dir.path().join("datagrams"), dir.path().join("streams"));
         let _server = UnixDatagram::bind(&datagrams).unwrap();
         let _listener = UnixListener::bind(&streams).unwrap();
-        let begun = Instant::now();
+        let started = Instant::now();
         for path in [&datagrams, &streams] {
             let mut syslog = Syslog::open_at(LOCAL0, &[path]).unwrap();
             for _ in 0..10_000 {
@@ -194,7 +194,7 @@ mod tests {
         }
         // A blocking socket would hang here.
         assert!(Syslog::open_at(LOCAL0, &[&streams]).is_err());
-        assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+        assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
     }
 
     #[test]
@@ -231,9 +231,9 @@ mod tests {
         syslog.send(Level::Info, "serf: lost");
         let server = UnixDatagram::bind(&path).unwrap();
         server.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
-        syslog.send(Level::Info, "serf: told");
+        syslog.send(Level::Info, "serf: again");
         let mut buf = [0; 256];
         let n = server.recv(&mut buf).unwrap();
-        assert!(std::str::from_utf8(&buf[..n]).unwrap().ends_with("serf: told\n"));
+        assert!(std::str::from_utf8(&buf[..n]).unwrap().ends_with("serf: again\n"));
     }
 }

@@ -36,7 +36,7 @@ async fn handlers_and_log_get_the_first_event_of_all() {
     serf.shutdown().await;
 }
 
-/// Whoever restarts the agent when it fails has to see that it did.
+/// A service manager must see the failure to restart the agent.
 #[tokio::test]
 async fn a_panic_of_the_engine_ends_the_agent_with_code_1_and_a_shutdown_with_0() {
     /// Panics when it sees `b`, on the engine's thread.

@@ -71,7 +71,7 @@ async fn run_statsd(addr: String, mut lines: mpsc::Receiver<String>) {
     }
 }
 
-/// Sends packets until a tick; false when nobody will send any more.
+/// Sends packets until a tick; false when all senders are dropped.
 async fn gather(
     lines: &mut mpsc::Receiver<String>,
     packet: &mut String,
@@ -142,7 +142,7 @@ async fn run_statsite(addr: String, mut lines: mpsc::Receiver<String>) {
     }
 }
 
-/// What waited while nobody listened is old.
+/// Lines queued while the server was down are outdated.
 fn drain(lines: &mut mpsc::Receiver<String>) {
     while lines.try_recv().is_ok() {}
 }

@@ -22,8 +22,8 @@ pub(super) const QUERY: CommandSpec = CommandSpec {
     about: "Sends a query to all members, or to those that match, and shows their acks and \
             responses until all have answered or the timeout ends. Use it to ask what event \
             handlers on the members answer, such as load or version.\n\n\
-            Exits with 0 if the query was sent, whoever answered, and with 1 otherwise or when it \
-            is interrupted.",
+            Exits with 0 if the query was sent, even if no member answered, and with 1 otherwise \
+            or when it is interrupted.",
     flags: &[FLAGS, FORMAT, RPC],
     run,
     ..SPEC

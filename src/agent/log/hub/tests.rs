@@ -36,7 +36,7 @@ fn a_slow_monitor_loses_lines_and_is_told_of_once() {
     assert!(lines.try_recv().is_err());
 }
 
-/// A terminal that stands still until its gate is dropped.
+/// A stopped terminal, until its gate is dropped.
 struct Terminal {
     gate: Arc<Mutex<()>>,
     shown: Arc<Mutex<Vec<u8>>>,
@@ -85,16 +85,16 @@ fn a_console_that_nobody_reads_holds_nobody_up_and_is_told_what_it_missed() {
     drop(still);
     // It is reported though nothing more is printed.
     let lines = shown();
-    let told: Vec<usize> = lines
+    let reported: Vec<usize> = lines
         .iter()
         .filter_map(|line| line.split_once("[WARN] agent: Dropped "))
         .map(|(_, rest)| rest.strip_suffix(" lines to the console").unwrap().parse().unwrap())
         .collect();
-    assert_eq!(told[0], 5, "{told:?}");
-    let lost: usize = told.iter().sum();
+    assert_eq!(reported[0], 5, "{reported:?}");
+    let lost: usize = reported.iter().sum();
     let made = 3 * CONSOLE_LINES_MAX + 2_005;
-    assert_eq!(lines.len() - told.len() + lost, made, "{told:?}");
-    assert!(lost > CONSOLE_LINES_MAX, "{told:?}");
+    assert_eq!(lines.len() - reported.len() + lost, made, "{reported:?}");
+    assert!(lost > CONSOLE_LINES_MAX, "{reported:?}");
     hub.print("the end");
     let lines = shown();
     assert!(lines.ends_with(&["the end".to_owned()]), "{:?}", lines.last());

@@ -199,14 +199,14 @@ mod tests {
 
     #[test]
     fn simulation_of_a_small_cluster_reports_its_figures() {
-        let words = ["-scenario=updates", "-nodes=30", "-minutes=2", "-format=json"];
+        let words = ["-scenario=updates", "-nodes=12", "-minutes=2", "-format=json"];
         let parsed = flags::parse(SIMULATE.flags, &words.map(str::to_owned)).unwrap();
         let args = Args::build(&parsed).unwrap();
         let mut out = Vec::new();
         assert!(run(&args, Happening::Updates, &mut out, &mut Vec::new()).unwrap());
         let report: Value = serde_json::from_slice(&out).unwrap();
         // One change a minute, which all other nodes must learn.
-        assert_eq!((&report["nodes"], &report["news"]), (&json!(30), &json!(2)), "{report}");
+        assert_eq!((&report["nodes"], &report["news"]), (&json!(12), &json!(2)), "{report}");
         let last = report["spread"].as_array().unwrap().last().unwrap();
         let seconds = last["measured_s"].as_f64().unwrap();
         assert!(0.0 < seconds && seconds < 60.0, "{report}");
