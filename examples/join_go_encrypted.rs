@@ -48,8 +48,7 @@ async fn print_changes(mut watch: MemberWatch) {
 
 fn print_members(members: &[Arc<Member>]) {
     for member in members {
-        // `vsn` ends with the Serf protocol a member speaks.
-        let [.., protocol] = member.vsn;
+        let protocol = member.vsn.delegate();
         println!("{} {} protocol {protocol}", member.name, member.status);
     }
 }

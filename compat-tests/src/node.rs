@@ -501,7 +501,7 @@ fn rust_row(member: &ruserf::serf::Member) -> Row {
         status: member.status.to_string(),
         addr: member.socket_addr().map(|addr| addr.to_string()).unwrap_or_default(),
         tags: tags.collect(),
-        versions: member.vsn.map(u64::from),
+        versions: member.vsn.0.map(u64::from),
     }
 }
 

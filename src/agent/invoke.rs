@@ -424,7 +424,7 @@ mod tests {
             port: 7946,
             tags: tags.collect::<BTreeMap<_, _>>().into(),
             status: MemberStatus::Alive,
-            vsn: [1, 5, 2, 2, 5, 5],
+            vsn: crate::wire::Vsn([1, 5, 2, 2, 5, 5]),
         }
     }
 

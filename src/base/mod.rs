@@ -15,6 +15,7 @@ mod mutation;
 mod printable;
 mod rng;
 mod secret;
+mod timers;
 
 pub(crate) use error_texts::error_texts;
 pub(crate) use hash::SeededHash;
@@ -28,3 +29,4 @@ pub(crate) use mutation::mutated;
 pub(crate) use printable::{PRINTABLE_BYTES_MAX, printable, printable_text, short_list};
 pub use rng::Rng;
 pub use secret::Secret;
+pub(crate) use timers::Timers;

@@ -19,11 +19,7 @@ use tokio::{
 
 use super::{
     Address, Addresses, Config, Error, EventStream, Resolver, Serf, Subscribe, SystemResolver,
-    address, clock,
-    handle::Shared,
-    node::Node,
-    subscribers::Hub,
-    task::{self, Inbox},
+    address, clock, inbox::Inbox, node::Node, shared::Shared, subscribers::Hub, task,
     writer::Writer,
 };
 use crate::{

@@ -5,7 +5,7 @@ use std::{fmt, net::SocketAddr, time::Duration};
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Error, clock, node::Node, task::Command};
+use super::{Error, clock, command::Command};
 use crate::serf::{self, LamportTime, MemberEvent, QueryId, UserEvent};
 
 /// One event. Own user events and queries are delivered too.
@@ -81,10 +81,7 @@ impl Query {
         let (id, payload) = (self.asked.id, payload.into());
         let commands = self.commands.upgrade().ok_or(Error::Shutdown)?;
         let (reply, answer) = oneshot::channel();
-        let command: Command = Box::new(move |node: &mut Node| {
-            // A caller that went away needs no reply.
-            let _ = reply.send(node.engine.respond(clock::now(), id, &payload));
-        });
+        let command = Command::Respond(id, payload, reply);
         commands.send(command).await.map_err(|_| Error::Shutdown)?;
         drop(commands);
         Ok(answer.await.map_err(|_| Error::Shutdown)??)

@@ -1,26 +1,17 @@
 //! The public handle.
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
-    Builder, Config, Error, EventStream, JoinError, KeyManager, MemberWatch, QueryHandle,
-    StopReason, Subscribe, clock,
-    node::{Node, Outcome},
-    subscribers::Hub,
-    task::Command,
+    Addresses, Builder, Config, Counters, Error, EventStream, JoinError, KeyManager, MemberWatch,
+    QueryHandle, StopReason, Subscribe, UserEventSpec,
+    command::{Command, Operation, Question, Read},
+    shared::Shared,
 };
-use crate::{
-    serf::{self, Completion, Coordinate, Member, QueryId, QueryParams, SerfState, Tags},
-    swim,
-};
+use crate::serf::{self, Completion, Coordinate, Member, QueryId, QueryParams, SerfState, Tags};
 
 /// Handle of a running node: cheap to clone (a few reference counts), safe to share. The node
 /// stops when the last one is dropped: its tasks end, its sockets are free, its files are written.
@@ -37,74 +28,6 @@ pub struct Serf {
     pub(super) stopped: watch::Receiver<Option<StopReason>>,
     /// Grows with each change of the members.
     pub(super) members: watch::Receiver<u64>,
-}
-
-/// Where a node is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Addresses {
-    /// What others are given.
-    pub advertised: SocketAddr,
-    /// What the sockets are bound to.
-    pub bound: SocketAddr,
-}
-
-/// Counters of both engines since the start.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Counters {
-    /// Of Serf's engine.
-    pub serf: serf::Stats,
-    /// Of the membership engine.
-    pub swim: swim::Stats,
-}
-
-/// A user event to send.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[must_use]
-pub struct UserEventSpec {
-    name: Vec<u8>,
-    payload: Bytes,
-    coalesce: bool,
-}
-
-impl UserEventSpec {
-    /// An event that is always delivered. Names are text, but any bytes are taken.
-    pub fn new(name: impl AsRef<[u8]>, payload: impl Into<Bytes>) -> Self {
-        Self { name: name.as_ref().to_owned(), payload: payload.into(), coalesce: false }
-    }
-
-    /// Lets receivers that coalesce deliver only the newest event of this name.
-    pub fn coalesce(mut self, coalesce: bool) -> Self {
-        self.coalesce = coalesce;
-        self
-    }
-}
-
-/// What handles may look at without asking the engine.
-pub(super) struct Shared {
-    pub(super) hub: Arc<Hub>,
-    state: watch::Sender<SerfState>,
-    name: Arc<str>,
-    addresses: Addresses,
-    /// Our record at the start, and then at the end.
-    local: Mutex<Arc<Member>>,
-}
-
-impl Shared {
-    pub(super) fn new(hub: Arc<Hub>, addresses: Addresses, local: Arc<Member>) -> Self {
-        let (state, _) = watch::channel(SerfState::Alive);
-        let name = Arc::clone(&local.name);
-        Self { hub, name, state, addresses, local: Mutex::new(local) }
-    }
-
-    pub(super) fn set_state(&self, state: SerfState) {
-        self.state.send_if_modified(|old| std::mem::replace(old, state) != state);
-    }
-
-    pub(super) fn local(&self) -> MutexGuard<'_, Arc<Member>> {
-        self.local.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Serf {
@@ -150,12 +73,8 @@ impl Serf {
     where
         I: IntoIterator<Item: AsRef<str>>,
     {
-        let entries: Vec<_> = entries.into_iter().map(|entry| entry.as_ref().to_owned()).collect();
-        let joined = self.operation(move |node, reply| {
-            let started = node.engine.start_join(clock::now(), &entries, ignore_old);
-            node.wait_for(started, reply);
-        });
-        match joined.await {
+        let entries = entries.into_iter().map(|entry| entry.as_ref().to_owned()).collect();
+        match self.operation(Operation::Join { entries, ignore_old }).await {
             Ok(Completion::Joined { contacted }) => Ok(contacted),
             Ok(Completion::Done | Completion::Keys { .. }) => Ok(0),
             Err(Error::Serf(serf::Error::Join(errors))) => Err(JoinError::Unreachable(errors)),
@@ -181,12 +100,7 @@ impl Serf {
     /// # Errors
     /// A leave is under way, or the node was shut down.
     pub async fn leave(&self) -> Result<(), Error> {
-        self.operation(|node, reply| {
-            let started = node.engine.start_leave(clock::now());
-            node.wait_for(started, reply);
-        })
-        .await
-        .map(drop)
+        self.operation(Operation::Leave).await.map(drop)
     }
 
     /// Stops the node; returns when the sockets are closed and the files written. Does not leave:
@@ -194,7 +108,7 @@ impl Serf {
     /// clones at once. Go: `serf/serf.go:Shutdown`.
     pub async fn shutdown(&self) {
         // An error: it has stopped already.
-        let _ = self.commands.send(Box::new(|node| node.stop(StopReason::Shutdown))).await;
+        let _ = self.commands.send(Command::Stop).await;
         self.stopped().await;
     }
 
@@ -228,10 +142,7 @@ impl Serf {
     /// # Errors
     /// As [`Serf::user_event`].
     pub async fn send_event(&self, event: UserEventSpec) -> Result<(), Error> {
-        let UserEventSpec { name, payload, coalesce } = event;
-        let sent =
-            self.call(move |node| node.engine.user_event(clock::now(), &name, payload, coalesce));
-        Ok(sent.await??)
+        self.user_events([event]).await?.into_iter().collect()
     }
 
     /// Sends several user events at once, in this order; one result each.
@@ -243,15 +154,8 @@ impl Serf {
         events: impl IntoIterator<Item = UserEventSpec>,
     ) -> Result<Vec<Result<(), Error>>, Error> {
         let events: Vec<_> = events.into_iter().collect();
-        self.call(move |node| {
-            let now = clock::now();
-            let send = |event: UserEventSpec| {
-                let UserEventSpec { name, payload, coalesce } = event;
-                Ok(node.engine.user_event(now, &name, payload, coalesce)?)
-            };
-            events.into_iter().map(send).collect()
-        })
-        .await
+        let sent = self.command(|reply| Command::SendEvents(events, reply)).await?;
+        Ok(sent.into_iter().map(|sent| Ok(sent?)).collect())
     }
 
     /// Asks a query of all members that its filters match, ourselves included. The handle gives
@@ -267,13 +171,8 @@ impl Serf {
         params: QueryParams,
     ) -> Result<QueryHandle, Error> {
         let (name, payload) = (name.as_ref().to_owned(), payload.into());
-        let commands = self.commands.downgrade();
-        let asked = self.call(move |node| {
-            let (id, updates, timeout) = node.query(&name, payload, &params)?;
-            // Made here, so that it ends the query even if the caller goes away meanwhile.
-            Ok::<_, Error>(QueryHandle { id, updates, timeout, commands })
-        });
-        asked.await?
+        let question = Question { name, payload, params };
+        self.command(|reply| Command::Query(question, reply)).await?
     }
 
     /// Answers a query by its identity, as [`Query::respond`](super::Query::respond) does.
@@ -286,7 +185,7 @@ impl Serf {
         payload: impl Into<Bytes> + Send,
     ) -> Result<(), Error> {
         let payload = payload.into();
-        Ok(self.call(move |node| node.engine.respond(clock::now(), id, &payload)).await??)
+        Ok(self.command(|reply| Command::Respond(id, payload, reply)).await??)
     }
 
     /// Replaces all tags; returns when the change is sent out. Go: `serf/serf.go:SetTags`.
@@ -297,13 +196,7 @@ impl Serf {
     /// sent later), or shut down.
     #[doc(alias = "SetTags")]
     pub async fn set_tags(&self, tags: impl Into<Tags>) -> Result<(), Error> {
-        let tags = tags.into().into();
-        self.operation(|node, reply| {
-            let started = node.engine.start_set_tags(clock::now(), tags);
-            node.wait_for(started, reply);
-        })
-        .await
-        .map(drop)
+        self.operation(Operation::SetTags(tags.into().into())).await.map(drop)
     }
 
     /// Changes some tags. Runs in the engine's turn, so that two callers lose no update of each
@@ -315,14 +208,7 @@ impl Serf {
         &self,
         change: impl FnOnce(&mut BTreeMap<String, String>) + Send + 'static,
     ) -> Result<(), Error> {
-        self.operation(|node, reply| {
-            let mut tags = node.engine.local_member().tags.clone().into();
-            change(&mut tags);
-            let started = node.engine.start_set_tags(clock::now(), tags);
-            node.wait_for(started, reply);
-        })
-        .await
-        .map(drop)
+        self.operation(Operation::UpdateTags(Box::new(change))).await.map(drop)
     }
 
     /// Declares a failed member left, on all nodes. A member that is alive refutes it. An unknown
@@ -347,12 +233,7 @@ impl Serf {
 
     async fn remove(&self, name: &str, prune: bool) -> Result<(), Error> {
         let name = name.to_owned();
-        self.operation(move |node, reply| {
-            let op = node.engine.start_force_leave(clock::now(), &name, prune);
-            node.wait_for(Ok(op), reply);
-        })
-        .await
-        .map(drop)
+        self.operation(Operation::ForceLeave { name, prune }).await.map(drop)
     }
 
     /// For key operations; a handle like this one, which keeps the node running. Go: `serf/serf.go:KeyManager`.
@@ -363,7 +244,7 @@ impl Serf {
     /// All members, the gone included, sorted by name. Empty after the shutdown.
     /// Go: `serf/serf.go:Members`.
     pub async fn members(&self) -> Vec<Arc<Member>> {
-        self.call(|node| node.engine.members().cloned().collect()).await.unwrap_or_default()
+        self.read(Read::Members).await.unwrap_or_default()
     }
 
     /// The members as by [`Serf::members`] and their generation, unless that is `known`. Of a node
@@ -373,11 +254,7 @@ impl Serf {
         &self,
         known: Option<u64>,
     ) -> Option<(u64, Vec<Arc<Member>>)> {
-        let asked = self.call(move |node| {
-            let generation = node.engine.members_generation();
-            let changed = known != Some(generation);
-            changed.then(|| (generation, node.engine.members().cloned().collect()))
-        });
+        let asked = self.read(|reply| Read::MembersUnless(known, reply));
         asked.await.unwrap_or_else(|_| Some((0, Vec::new())))
     }
 
@@ -386,22 +263,20 @@ impl Serf {
         &self,
         is_wanted: impl Fn(&Member) -> bool + Send + 'static,
     ) -> Vec<Arc<Member>> {
-        let wanted = self.call(move |node| {
-            node.engine.members().filter(|member| is_wanted(member)).cloned().collect()
-        });
-        wanted.await.unwrap_or_default()
+        let wanted = Box::new(is_wanted);
+        self.read(|reply| Read::MembersWhere(wanted, reply)).await.unwrap_or_default()
     }
 
     /// A member by name; `None` also after the shutdown.
     pub async fn member(&self, name: &str) -> Option<Arc<Member>> {
         let name = name.to_owned();
-        self.call(move |node| node.engine.member(&name).cloned()).await.ok().flatten()
+        self.read(|reply| Read::Member(name, reply)).await.ok().flatten()
     }
 
     /// Our own record; after the shutdown the last one.
     pub async fn local_member(&self) -> Arc<Member> {
-        let asked = self.call(|node| Arc::clone(node.engine.local_member())).await;
-        asked.unwrap_or_else(|_| Arc::clone(&self.shared.local()))
+        let local = self.read(Read::LocalMember).await;
+        local.unwrap_or_else(|_| Arc::clone(&self.shared.local()))
     }
 
     /// Tells when the members have changed. Does not keep the node running.
@@ -412,7 +287,7 @@ impl Serf {
     /// Figures under Go's keys, for operators. Empty after the shutdown.
     /// Go: `serf/serf.go:Stats`.
     pub async fn stats(&self) -> BTreeMap<String, String> {
-        let stats = self.call(|node| node.engine.stats()).await.unwrap_or_default();
+        let stats = self.read(Read::Stats).await.unwrap_or_default();
         stats.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
     }
 
@@ -420,7 +295,7 @@ impl Serf {
     /// Go: `GetCachedCoordinate`.
     pub async fn coordinate(&self, name: &str) -> Option<Coordinate> {
         let name = name.to_owned();
-        self.call(move |node| node.engine.coordinate(&name).cloned()).await.ok().flatten()
+        self.read(|reply| Read::Coordinate(name, reply)).await.ok().flatten()
     }
 
     /// Counters of both engines since the start.
@@ -428,11 +303,7 @@ impl Serf {
     /// # Errors
     /// Shut down.
     pub async fn counters(&self) -> Result<Counters, Error> {
-        self.call(|node| Counters {
-            serf: node.engine.counters(),
-            swim: node.engine.swim_counters(),
-        })
-        .await
+        self.read(Read::Counters).await
     }
 
     /// The name of the node.
@@ -447,7 +318,7 @@ impl Serf {
 
     /// Whether there is a keyring with keys. Go: `EncryptionEnabled`.
     pub async fn encryption_enabled(&self) -> bool {
-        self.call(|node| !node.engine.keyring().is_empty()).await.unwrap_or_default()
+        self.read(Read::Encrypted).await.unwrap_or_default()
     }
 
     /// All events from now on, with the default queue of [`Subscribe`].
@@ -467,30 +338,22 @@ impl Serf {
         self.shared.addresses
     }
 
-    /// Runs `work` on the engine's task.
-    pub(super) async fn call<R: Send + 'static>(
-        &self,
-        work: impl FnOnce(&mut Node) -> R + Send + 'static,
-    ) -> Result<R, Error> {
-        // A caller that went away does not care.
-        self.ask_engine(|node, reply| drop(reply.send(work(node)))).await
+    /// Starts an operation and waits for its end.
+    pub(super) async fn operation(&self, operation: Operation) -> Result<Completion, Error> {
+        Ok(self.command(|reply| Command::Start(operation, reply)).await??)
     }
 
-    pub(super) async fn operation(
-        &self,
-        start: impl FnOnce(&mut Node, oneshot::Sender<Outcome>) + Send + 'static,
-    ) -> Result<Completion, Error> {
-        Ok(self.ask_engine(start).await??)
+    async fn read<R>(&self, what: impl FnOnce(oneshot::Sender<R>) -> Read) -> Result<R, Error> {
+        self.command(|reply| Command::Read(what(reply))).await
     }
 
-    /// Runs `work` on the engine's task and waits for the reply.
-    async fn ask_engine<R: Send + 'static>(
+    /// Sends a command to the engine's task and waits for the reply.
+    pub(super) async fn command<R>(
         &self,
-        work: impl FnOnce(&mut Node, oneshot::Sender<R>) + Send + 'static,
+        command: impl FnOnce(oneshot::Sender<R>) -> Command,
     ) -> Result<R, Error> {
         let (reply, answer) = oneshot::channel();
-        let command = Box::new(|node: &mut Node| work(node, reply));
-        self.commands.send(command).await.map_err(|_| Error::Shutdown)?;
+        self.commands.send(command(reply)).await.map_err(|_| Error::Shutdown)?;
         answer.await.map_err(|_| Error::Shutdown)
     }
 }

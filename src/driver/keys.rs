@@ -1,6 +1,6 @@
 //! Keys of the whole cluster, as operations that succeed or fail.
 
-use super::{Error, Serf, clock};
+use super::{Error, Serf, command::Operation};
 use crate::{
     base::error_texts,
     serf::{Completion, KeyOp, KeyResponse},
@@ -104,11 +104,7 @@ impl KeyManager {
     /// As [`KeyManager::install`].
     pub async fn run(&self, op: KeyOp) -> Result<KeyResponse, Error> {
         let relay_factor = self.relay_factor;
-        let done = self.serf.operation(move |node, reply| {
-            let started = node.engine.start_key_op(clock::now(), &op, relay_factor);
-            node.wait_for(started, reply);
-        });
-        match done.await? {
+        match self.serf.operation(Operation::Keys { op, relay_factor }).await? {
             Completion::Keys { response, error: None } => Ok(response),
             Completion::Keys { response, error: Some(summary) } => {
                 Err(Error::Keys(Box::new(KeyFailure { response, summary })))

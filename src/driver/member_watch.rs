@@ -14,7 +14,7 @@ use tokio::{
     task,
 };
 
-use super::{node::Node, task::Command};
+use super::command::{Command, Read};
 use crate::serf::Member;
 
 /// Reports changes of the members, also as a [`Stream`]. Does not keep the node running.
@@ -72,10 +72,7 @@ async fn next_report(
 ) -> Option<(Members, watch::Receiver<u64>)> {
     changes.changed().await.ok()?;
     let (reply, answer) = oneshot::channel();
-    let mut command: Command = Box::new(|node: &mut Node| {
-        // A caller that went away does not care.
-        let _ = reply.send(node.engine.members().cloned().collect());
-    });
+    let mut command = Command::Read(Read::Members(reply));
     // Holds no sender while it waits, since nobody may ever poll it again: the node would not stop.
     while let Err(refused) = commands.upgrade()?.try_send(command) {
         command = match refused {

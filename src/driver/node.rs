@@ -9,20 +9,18 @@ use tokio::{
 };
 
 use super::{
-    Event, Resolver, StopReason, clock,
-    handle::Shared,
+    Counters, Event, QueryHandle, Resolver, StopReason, UserEventSpec, clock,
+    command::{Command, Operation, Outcome, Question, Read},
+    inbox::Internal,
     join,
     queue::{LagPolicy, Queue},
-    task::{Command, Internal},
+    shared::Shared,
     writer::Writer,
 };
 use crate::{
-    serf::{self, Completion, Engine, Error, Output, QueryId, QueryParams, QueryUpdate, SerfState},
+    serf::{self, Engine, QueryId, QueryUpdate, SerfState, SnapshotOp},
     swim::OpId,
 };
-
-/// How an operation ended.
-pub(super) type Outcome = Result<Completion, Error>;
 
 /// One node, without its sockets.
 pub(super) struct Node {
@@ -50,35 +48,99 @@ pub(super) struct Node {
 }
 
 impl Node {
-    /// Lets a caller wait for an operation that was started.
-    pub(super) fn wait_for(
-        &mut self,
-        started: Result<OpId, Error>,
-        reply: oneshot::Sender<Outcome>,
-    ) {
-        match started {
-            Ok(op) => {
-                self.ops.insert(op, reply);
+    /// Carries out what a handle asks.
+    pub(super) fn on_command(&mut self, command: Command) {
+        // A caller that went away needs no reply: none of the sends can fail otherwise.
+        match command {
+            Command::Start(operation, reply) => self.start(operation, reply),
+            Command::Read(what) => self.read(what),
+            Command::SendEvents(events, reply) => {
+                let now = clock::now();
+                let send = |event: UserEventSpec| {
+                    let UserEventSpec { name, payload, coalesce } = event;
+                    self.engine.user_event(now, &name, payload, coalesce)
+                };
+                let _ = reply.send(events.into_iter().map(send).collect());
             }
-            // A caller that went away does not care.
+            Command::Query(question, reply) => drop(reply.send(self.query(question))),
+            Command::Respond(id, payload, reply) => {
+                let _ = reply.send(self.engine.respond(clock::now(), id, &payload));
+            }
+            Command::CloseQuery(id) => self.close_query(id),
+            Command::Stop => self.stop(StopReason::Shutdown),
+            #[cfg(test)]
+            Command::Inspect(look) => look(self),
+        }
+    }
+
+    fn start(&mut self, operation: Operation, reply: oneshot::Sender<Outcome>) {
+        let (now, engine) = (clock::now(), &mut self.engine);
+        let started = match operation {
+            Operation::Join { entries, ignore_old } => engine.start_join(now, &entries, ignore_old),
+            Operation::Leave => engine.start_leave(now),
+            Operation::SetTags(tags) => engine.start_set_tags(now, tags),
+            Operation::UpdateTags(change) => {
+                let mut tags = engine.local_member().tags.clone().into();
+                change(&mut tags);
+                engine.start_set_tags(now, tags)
+            }
+            Operation::ForceLeave { name, prune } => {
+                Ok(engine.start_force_leave(now, &name, prune))
+            }
+            Operation::Keys { op, relay_factor } => engine.start_key_op(now, &op, relay_factor),
+        };
+        match started {
+            Ok(op) => drop(self.ops.insert(op, reply)),
             Err(error) => drop(reply.send(Err(error))),
         }
     }
 
-    pub(super) fn query(
-        &mut self,
-        name: &[u8],
-        payload: bytes::Bytes,
-        params: &QueryParams,
-    ) -> Result<(QueryId, Arc<Queue<QueryUpdate>>, Duration), Error> {
+    fn read(&self, what: Read) {
+        let engine = &self.engine;
+        match what {
+            Read::Members(reply) => drop(reply.send(engine.members().cloned().collect())),
+            #[cfg(feature = "agent")]
+            Read::MembersUnless(known, reply) => {
+                let generation = engine.members_generation();
+                let changed = known != Some(generation);
+                let members = || (generation, engine.members().cloned().collect());
+                let _ = reply.send(changed.then(members));
+            }
+            Read::MembersWhere(is_wanted, reply) => {
+                let wanted = engine.members().filter(|member| is_wanted(member));
+                let _ = reply.send(wanted.cloned().collect());
+            }
+            Read::Member(name, reply) => drop(reply.send(engine.member(&name).cloned())),
+            Read::LocalMember(reply) => drop(reply.send(Arc::clone(engine.local_member()))),
+            Read::Stats(reply) => drop(reply.send(engine.stats())),
+            Read::Coordinate(name, reply) => drop(reply.send(engine.coordinate(&name).cloned())),
+            Read::Counters(reply) => {
+                let (serf, swim) = (engine.counters(), engine.swim_counters());
+                let _ = reply.send(Counters { serf, swim });
+            }
+            Read::Encrypted(reply) => drop(reply.send(!engine.keyring().is_empty())),
+        }
+    }
+
+    /// Asks a query. Its handle is made here, so that it ends the query even if the caller has
+    /// gone away meanwhile.
+    fn query(&mut self, question: Question) -> Result<QueryHandle, super::Error> {
         let now = clock::now();
-        let id = self.engine.query(now, name, payload, params)?;
+        let Question { name, payload, params } = question;
+        let id = self.engine.query(now, name, payload, &params)?;
         let timeout = self.engine.query_deadline(id).map_or(Duration::ZERO, |end| end.since(now));
         // Each node acks once and answers once.
         let capacity = (2 * self.engine.members().count() + 2).min(QUERY_UPDATES_MAX);
-        let queue = Arc::new(Queue::new(capacity, LagPolicy::DropNewest, |_| None));
-        self.queries.insert(id, Arc::clone(&queue));
-        Ok((id, queue, timeout))
+        let updates = Arc::new(Queue::new(capacity, LagPolicy::DropNewest, |_| None));
+        self.queries.insert(id, Arc::clone(&updates));
+        let commands = self.commands.clone();
+        let close = Box::new(move |id| {
+            if let Some(commands) = commands.upgrade() {
+                // If no command fits now, the next ack or answer ends it.
+                let _ = commands.try_send(Command::CloseQuery(id));
+            }
+        });
+        Ok(QueryHandle { id, updates, timeout, close })
     }
 
     /// Runs a task that ends with the node.
@@ -87,7 +149,7 @@ impl Node {
     }
 
     /// Has the addresses of a host name looked up for a join.
-    fn resolve(&mut self, op: OpId, host: String) {
+    pub(super) fn resolve(&mut self, op: OpId, host: String) {
         let (resolver, engine) = (Arc::clone(&self.resolver), self.internal.clone());
         self.spawn(async move {
             let result = join::resolve(&host, &*resolver).await;
@@ -96,34 +158,25 @@ impl Node {
         });
     }
 
-    /// An effect that is not for the sockets.
-    pub(super) fn on_output(&mut self, output: Output) {
-        match output {
-            // Performed by the caller.
-            Output::Swim(_) => {}
-            Output::Event(event) => self.on_event(event),
-            Output::Query { id, update } => self.on_query(id, update),
-            Output::Done { op, result } => {
-                if let Some(reply) = self.ops.remove(&op) {
-                    // A caller that went away does not care.
-                    let _ = reply.send(result);
-                }
-            }
-            Output::Snapshot(op) => {
-                if let Some(writer) = &mut self.writer
-                    && writer.snapshot(op)
-                {
-                    self.engine.rewrite_snapshot();
-                }
-            }
-            Output::KeyringChanged { op } => self.store_keyring(op),
-            Output::Resolve { op, host } => self.resolve(op, host),
-            Output::ShutDown => self.stop(StopReason::NameConflict),
+    /// An operation ended.
+    pub(super) fn on_done(&mut self, op: OpId, result: Outcome) {
+        if let Some(reply) = self.ops.remove(&op) {
+            // A caller that went away does not care.
+            let _ = reply.send(result);
+        }
+    }
+
+    /// Passes work for the snapshot file to its writer.
+    pub(super) fn on_snapshot(&mut self, op: SnapshotOp) {
+        if let Some(writer) = &mut self.writer
+            && writer.snapshot(op)
+        {
+            self.engine.rewrite_snapshot();
         }
     }
 
     /// Writes the keyring file; the engine hears how that ended.
-    fn store_keyring(&mut self, op: OpId) {
+    pub(super) fn store_keyring(&mut self, op: OpId) {
         let Some(writer) = &mut self.writer else { return };
         let stored = writer.keyring(self.engine.keyring());
         let internal = self.internal.clone();
@@ -136,14 +189,14 @@ impl Node {
         });
     }
 
-    fn on_event(&mut self, event: serf::Event) {
+    pub(super) fn on_event(&mut self, event: serf::Event) {
         if let serf::Event::Member(_) = event {
             self.members.send_modify(|generation| *generation += 1);
         }
         self.shared.hub.publish(Event::new(event, &self.commands));
     }
 
-    fn on_query(&mut self, id: QueryId, update: QueryUpdate) {
+    pub(super) fn on_query(&mut self, id: QueryId, update: QueryUpdate) {
         if matches!(update, QueryUpdate::Finished { .. }) {
             if let Some(queue) = self.queries.remove(&id) {
                 queue.push_last(update);
@@ -156,8 +209,8 @@ impl Node {
         }
     }
 
-    /// Nobody waits for the answers any more.
-    pub(super) fn close_query(&mut self, id: QueryId) {
+    /// The handle of a query was dropped: its answers are no longer taken.
+    fn close_query(&mut self, id: QueryId) {
         if self.queries.remove(&id).is_some() {
             self.engine.close_query(clock::now(), id);
         }
@@ -168,7 +221,7 @@ impl Node {
         self.stop.get_or_insert(reason);
     }
 
-    /// Tells what changed and forgets tasks that ended.
+    /// Publishes the state and reaps finished tasks.
     pub(super) fn end_turn(&mut self) {
         while self.tasks.try_join_next().is_some() {}
         self.shared.set_state(self.engine.state());

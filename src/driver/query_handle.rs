@@ -11,13 +11,8 @@ use std::{
 
 use bytes::Bytes;
 use futures_core::Stream;
-use tokio::sync::mpsc;
 
-use super::{
-    node::Node,
-    queue::{Next, Queue},
-    task::Command,
-};
+use super::queue::{Next, Queue};
 use crate::serf::{QueryId, QueryUpdate};
 
 /// A query we asked: acks and answers as they come, and a summary at the deadline; also as a
@@ -29,7 +24,8 @@ pub struct QueryHandle {
     pub(super) id: QueryId,
     pub(super) updates: Arc<Queue<QueryUpdate>>,
     pub(super) timeout: Duration,
-    pub(super) commands: mpsc::WeakSender<Command>,
+    /// Ends the query in the engine.
+    pub(super) close: Box<dyn Fn(QueryId) + Send + Sync>,
 }
 
 /// An answer to a query. With the feature `payload`, a method reads its payload as a value.
@@ -99,10 +95,6 @@ impl fmt::Debug for QueryHandle {
 impl Drop for QueryHandle {
     fn drop(&mut self) {
         self.updates.abandon();
-        let id = self.id;
-        if let Some(commands) = self.commands.upgrade() {
-            // If no command fits now, the next ack or answer ends it.
-            let _ = commands.try_send(Box::new(move |node: &mut Node| node.close_query(id)));
-        }
+        (self.close)(self.id);
     }
 }

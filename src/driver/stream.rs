@@ -10,9 +10,9 @@ use tokio::{
 
 use super::{
     budget::{SMALL_BYTES_MAX, Share},
+    inbox::Internal,
     metrics,
     outbound::Outgoing,
-    task::Internal,
 };
 use crate::{
     base::Rng,

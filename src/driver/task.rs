@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     future::{Future, pending, poll_fn},
     io,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     pin::{Pin, pin},
     sync::Arc,
     task::Poll,
@@ -24,42 +24,20 @@ use super::{
     budget::Budget,
     caught::unless_it_panics,
     clock,
+    command::Command,
+    inbox::{Inbox, Internal},
     metrics::{self, Exporter},
     node::Node,
     outbound::{Outbound, Outgoing},
     stream::{Reply, StreamTask},
-    writer::Stored,
 };
 use crate::{
     base::{Instant, Rng},
     serf::Output,
-    swim::{self, OpId, StreamId, StreamInput},
+    swim::{self, StreamId, StreamInput},
     transport::Transport,
     wire::{Role, limits::DATAGRAM_BYTES_MAX},
 };
-
-/// Work that a handle sends; it runs on the engine's task and never waits.
-pub(super) type Command = Box<dyn FnOnce(&mut Node) + Send>;
-
-/// What the driver's own tasks tell.
-pub(super) enum Internal {
-    /// Something happened on a stream.
-    Stream { id: StreamId, input: StreamInput },
-    /// The keyring file was written, or could not be.
-    KeyringStored { op: OpId, stored: Stored },
-    /// A stream that lingered after its last message is closed.
-    Closed { id: StreamId },
-    /// The addresses of a host name that a join needs.
-    Resolved { op: OpId, result: Result<Vec<IpAddr>, String> },
-    /// No stream can be accepted: the process may have too many files open.
-    NotAccepted,
-}
-
-/// The receiving ends of the engine's task.
-pub(super) struct Inbox {
-    pub(super) commands: mpsc::Receiver<Command>,
-    pub(super) internal: mpsc::Receiver<Internal>,
-}
 
 /// Streams and packets of one node.
 struct Io<T: Transport> {
@@ -137,7 +115,7 @@ pub(super) async fn run<T: Transport>(
                 debug!(target: "memberlist", "Error reading UDP packet: {error}");
                 io.deaf_until = Some(clock::now() + DEAF);
             }
-            Wake::Command(command) => command(&mut node),
+            Wake::Command(command) => node.on_command(command),
             Wake::Homeless => node.stop(StopReason::Aborted),
             Wake::Abandoned => node.stop(StopReason::Shutdown),
             Wake::Internal(message) => io.on_internal(&mut node, message),
@@ -242,7 +220,7 @@ impl<T: Transport> Io<T> {
         let end = clock::now() + TURN;
         for _ in 0..MESSAGES_PER_TURN {
             let Ok(command) = inbox.commands.try_recv() else { break };
-            command(node);
+            node.on_command(command);
             if clock::now() >= end {
                 break;
             }
@@ -276,7 +254,13 @@ impl<T: Transport> Io<T> {
         while let Some(output) = node.engine.poll_output() {
             match output {
                 Output::Swim(output) => self.perform(node, output),
-                output => node.on_output(output),
+                Output::Event(event) => node.on_event(event),
+                Output::Query { id, update } => node.on_query(id, update),
+                Output::Done { op, result } => node.on_done(op, result),
+                Output::Snapshot(op) => node.on_snapshot(op),
+                Output::KeyringChanged { op } => node.store_keyring(op),
+                Output::Resolve { op, host } => node.resolve(op, host),
+                Output::ShutDown => node.stop(StopReason::NameConflict),
             }
         }
     }
@@ -315,7 +299,6 @@ impl<T: Transport> Io<T> {
                     open.task.abort();
                 }
             }
-            swim::Output::Done { .. } => {}
         }
     }
 

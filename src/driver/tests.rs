@@ -14,7 +14,9 @@ mod measured;
 mod streams;
 mod thread;
 
-use super::{Builder, Config, Event, EventStream, Serf, Subscribe};
+use super::{
+    Builder, Config, Error, Event, EventStream, Serf, Subscribe, command::Command, node::Node,
+};
 use crate::{
     serf::{KeyOp, MemberEventKind, MemberStatus, QueryParams, QueryUpdate, SerfState},
     wire::Keyring,
@@ -31,6 +33,21 @@ fn builder(name: &str) -> Builder {
     // On the thread of the test, so that calls and what comes of them alternate.
     builder.own_thread = false;
     builder
+}
+
+impl Serf {
+    /// Looks at the node from its own task.
+    async fn inspect<R: Send + 'static>(
+        &self,
+        look: impl FnOnce(&mut Node) -> R + Send + 'static,
+    ) -> Result<R, Error> {
+        let inspect = |reply: tokio::sync::oneshot::Sender<R>| {
+            Command::Inspect(Box::new(move |node| {
+                let _ = reply.send(look(node.downcast_mut().expect("is the node")));
+            }))
+        };
+        self.command(inspect).await
+    }
 }
 
 async fn start(name: &str) -> Serf {

@@ -121,7 +121,7 @@ pub fn encode_members<'m>(
 /// Appends one member record, keys in bytewise order.
 pub(crate) fn encode_member(member: &serf::Member, out: &mut Vec<u8>) {
     let mut writer = Writer::with_dialect(out, Dialect::Rpc);
-    let [p_min, p_max, p_cur, d_min, d_max, d_cur] = member.vsn;
+    let [p_min, p_max, p_cur, d_min, d_max, d_cur] = member.vsn.0;
     writer.map(11);
     writer.str("Addr");
     match member.socket_addr().map(|addr| addr.ip()) {

@@ -146,7 +146,7 @@ fn members_are_written_from_their_records_as_go_writes_them() {
         port: 7946,
         tags: BTreeMap::from([("role".to_owned(), "web".to_owned())]).into(),
         status: serf::MemberStatus::Alive,
-        vsn: [1, 5, 2, 2, 5, 5],
+        vsn: crate::wire::Vsn([1, 5, 2, 2, 5, 5]),
     };
     let mapped = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 2];
     for addr in [&[127, 0, 0, 2][..], &mapped] {

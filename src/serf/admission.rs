@@ -6,7 +6,9 @@
 //! the payloads of internal queries and their answers.
 
 use super::{
-    Message, TransformDelegate, TransformError, message, user_event::USER_EVENT_BYTES_MAX,
+    Message, TransformDelegate, TransformError,
+    message::{self, kind},
+    user_event::USER_EVENT_BYTES_MAX,
 };
 use crate::{base::error_texts, swim::check_name, wire::limits::META_BYTES_MAX};
 
@@ -41,8 +43,8 @@ pub(crate) fn read<'a>(
     raw: &'a [u8],
 ) -> Result<Message<'a>, Refusal> {
     let bytes_max = match raw.first() {
-        Some(&PUSH_PULL) => usize::MAX, // bounded by its stream
-        Some(&USER_EVENT) => USER_EVENT_BYTES_MAX,
+        Some(&kind::PUSH_PULL) => usize::MAX, // bounded by its stream
+        Some(&kind::USER_EVENT) => USER_EVENT_BYTES_MAX,
         Some(_) | None => MESSAGE_BYTES_MAX,
     };
     if raw.len() > bytes_max {
@@ -120,9 +122,6 @@ fn bytes_at_most(bytes: &[u8], max: usize) -> Result<(), Refusal> {
     if bytes.len() > max { Err(Refusal::Size) } else { Ok(()) }
 }
 
-/// Type bytes with a bound of their own.
-const PUSH_PULL: u8 = 2;
-const USER_EVENT: u8 = 3;
 /// Largest message but push/pulls and events: what a datagram carries. Go's defaults are 1024
 /// bytes for queries and answers, which the sender may raise.
 const MESSAGE_BYTES_MAX: usize = 65_507;

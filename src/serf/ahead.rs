@@ -105,11 +105,9 @@ impl State {
             members.get(name).is_some_and(|entry| entry.member.status == MemberStatus::Alive)
         };
         self.ahead.members.retain(|name, _| alive(name));
-        if self.ahead.members.len() < MEMBERS_MAX {
-            let since = *self.ahead.members.entry(name.clone()).or_insert(now);
-            if since == now {
-                self.timers.insert((now + CONSISTENT, Timer::AskClocks(name.clone())));
-            }
+        if !self.ahead.members.contains_key(&name) && self.ahead.members.len() < MEMBERS_MAX {
+            self.ahead.members.insert(name.clone(), now);
+            self.timers.set(now + CONSISTENT, Timer::AskClocks(name.clone()));
         }
         let others = self.members.alive_count().saturating_sub(1);
         let long = |since: &Instant| now.since(*since) >= CONSISTENT;

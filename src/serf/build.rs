@@ -17,14 +17,17 @@ use super::{
     logs::Logs,
     membership::Members,
     query::Asked,
-    queue::BroadcastQueue,
     received::{QueryRing, Received},
     regex::{RegexCache, WorkBucket},
     snapshot::{Replay, Snapshot},
     state::{State, Timer},
     user_event::{EventRing, USER_EVENT_BYTES_MAX},
 };
-use crate::base::{Instant, Rng, mutated};
+use crate::{
+    base::{Instant, Rng, Timers, mutated},
+    swim::BroadcastQueue,
+    wire::Vsn,
+};
 
 /// Checks the configuration, in Go's order, and makes the state. Go: `serf/serf.go:Create`.
 pub(crate) fn build_state(
@@ -70,7 +73,7 @@ pub(crate) fn build_state(
         port: config.swim.advertise_port,
         tags: tags.clone(),
         status: MemberStatus::Alive,
-        vsn: [1, 5, SWIM_PROTOCOL, PROTOCOL_MIN, PROTOCOL_MAX, version],
+        vsn: Vsn([1, 5, SWIM_PROTOCOL, PROTOCOL_MIN, PROTOCOL_MAX, version]),
     };
     let mut state = State {
         now,
@@ -116,7 +119,7 @@ pub(crate) fn build_state(
         finished: Vec::new(),
         outputs: VecDeque::new(),
         actions: VecDeque::new(),
-        timers: std::collections::BTreeSet::new(),
+        timers: Timers::default(),
         stats: Stats::default(),
         logs: Logs::default(),
         named: std::collections::BTreeMap::new(),
@@ -166,7 +169,7 @@ fn start_timers(state: &mut State) {
         }
     }
     if let Some(snapshot) = &state.snapshot {
-        state.timers.insert((snapshot.next(), Timer::Snapshot));
+        state.timers.set(snapshot.next(), Timer::Snapshot);
         info!(target: "serf", clock = state.clock.time().0, "snapshot replayed");
     }
 }

@@ -1,15 +1,21 @@
 //! Two nodes claim one name: ours asks the others, and the minority shuts down.
 //! Go: `serf/serf.go:resolveNodeConflict`.
 
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::{
-    Message, Output, QueryParams,
-    internal_query::PREFIX,
+    Message, Output, QueryId, QueryParams,
+    internal_query::InternalQuery,
+    message,
     query::{Asker, socket_addr},
     state::{Action, State},
 };
-use crate::{base::Instant, swim::NodeView};
+use crate::{
+    base::{Instant, printable},
+    msgpack::Bin,
+    swim::NodeView,
+    wire::Vsn,
+};
 
 /// The vote over our name, if one is under way.
 #[derive(Default)]
@@ -63,7 +69,7 @@ impl State {
     /// Asks the others at which address they know us.
     pub(crate) fn start_vote(&mut self, now: Instant, nodes: usize) {
         let name = self.name.clone();
-        let query = format!("{PREFIX}conflict");
+        let query = InternalQuery::Conflict.name();
         let params = QueryParams::default();
         let asked = self.ask(now, nodes, &query, name.as_bytes(), &params, Asker::Vote);
         if let Err(error) = asked {
@@ -113,5 +119,49 @@ impl State {
             "minority in name conflict resolution, quiting [{matching} / {responses}]"
         );
         self.outputs.push_back(Output::ShutDown);
+    }
+
+    /// Answers with the record of the node whose name is contested, unless it is our own.
+    pub(crate) fn answer_conflict(&mut self, now: Instant, id: QueryId, name: &[u8]) {
+        if name == self.name.as_bytes() {
+            return;
+        }
+        if self.logs.details.admit(now) {
+            debug!(target: "serf", "Got conflict resolution query for '{}'", printable(name));
+        }
+        let member = std::str::from_utf8(name).ok().and_then(|name| self.members.get(name));
+        let member = member.map(|entry| entry.member.clone());
+        let record = member.as_deref().map(|member| {
+            let Vsn(
+                [
+                    protocol_min,
+                    protocol_max,
+                    protocol_cur,
+                    delegate_min,
+                    delegate_max,
+                    delegate_cur,
+                ],
+            ) = member.vsn;
+            message::MemberRecord {
+                name: member.name.as_bytes(),
+                addr: Bin::from(&*member.addr),
+                port: member.port,
+                tags: member.tags.iter().map(|(k, v)| (k.as_bytes(), v.as_bytes())).collect(),
+                status: i64::from(member.status.number()),
+                protocol_min,
+                protocol_max,
+                protocol_cur,
+                delegate_min,
+                delegate_max,
+                delegate_cur,
+            }
+        });
+        let mut payload = Vec::new();
+        self.config.transform.encode_message(&Message::ConflictResponse(record), &mut payload);
+        if let Err(error) = self.respond(now, id, &payload)
+            && self.logs.answers.admit(now)
+        {
+            error!(target: "serf", "Failed to respond to conflict query: {error}");
+        }
     }
 }

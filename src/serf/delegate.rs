@@ -190,7 +190,7 @@ mod tests {
             port: 1,
             tags: crate::serf::Tags::default(),
             status: crate::serf::MemberStatus::Alive,
-            vsn: [1, 5, 2, 2, 5, 4],
+            vsn: crate::wire::Vsn([1, 5, 2, 2, 5, 4]),
         }
     }
 

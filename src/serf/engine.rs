@@ -12,13 +12,12 @@ use super::{
     engine::{join::Joins, rejoin::Rejoin},
     message,
     query::Asker,
-    queue::Author,
     snapshot::Replay,
     state::{Action, QueueKind, State, Timer},
 };
 use crate::{
     base::{Instant, Rng},
-    swim::{self, NodeStateKind, OpId, StreamId, StreamInput, Swim},
+    swim::{self, Author, NodeStateKind, OpId, StreamId, StreamInput, Swim},
     wire::{Keyring, StreamCodec},
 };
 
@@ -102,14 +101,14 @@ impl Engine {
         join.is_some_and(|op| self.joins.ignores_old(op))
     }
 
-    /// Works off what the packets of a batch left in the hand-off queues.
+    /// Drains what the packets of a batch left in the hand-off queues.
     pub fn handle_queued(&mut self, now: Instant) {
         self.state.now = now;
         self.swim.handle_queued(now, &mut self.state);
         self.settle();
     }
 
-    /// Time has come.
+    /// Fires all timers due at `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.state.now = now;
         if self.swim.poll_timeout().is_some_and(|at| at <= now) {
@@ -119,11 +118,7 @@ impl Engine {
         }
         self.state.flush_coalescers(now);
         self.state.logs.report(now);
-        while let Some((at, timer)) = self.state.timers.pop_first() {
-            if at > now {
-                self.state.timers.insert((at, timer));
-                break;
-            }
+        while let Some((_, timer)) = self.state.timers.pop_due(now) {
             self.fire(now, timer);
         }
         self.settle();
@@ -131,21 +126,8 @@ impl Engine {
 
     /// The next effect, oldest first.
     pub fn poll_output(&mut self) -> Option<Output> {
-        loop {
-            if let Some(output) = self.state.outputs.pop_front() {
-                return Some(output);
-            }
-            match self.swim.poll_output()? {
-                swim::Output::Done { op, result } => {
-                    self.swim_done(op, result);
-                    self.settle();
-                }
-                output @ (swim::Output::Packet { .. }
-                | swim::Output::Open { .. }
-                | swim::Output::Reply { .. }
-                | swim::Output::Close { .. }) => return Some(Output::Swim(output)),
-            }
-        }
+        let own = self.state.outputs.pop_front();
+        own.or_else(|| self.swim.poll_output().map(Output::Swim))
     }
 
     /// When [`Engine::handle_timeout`] wants to be called.
@@ -153,7 +135,7 @@ impl Engine {
         [self.swim.poll_timeout(), self.state.next_timeout()].into_iter().flatten().min()
     }
 
-    /// Names a stream the driver is about to accept.
+    /// Allocates the id of a stream that the driver is about to accept.
     pub fn accept_stream(&mut self) -> StreamId {
         self.swim.accept_stream()
     }
@@ -321,7 +303,6 @@ impl Engine {
             self.wait(op, Step::ForceLeave, self.state.config.broadcast_timeout);
             self.state.broadcast(QueueKind::Intent, raw, Author::Own(Some(op)));
         } else {
-            // Nobody to tell.
             self.state.complete(op, Ok(Completion::Done));
         }
         self.settle();

@@ -9,14 +9,13 @@ use super::{
     LamportTime, Member, MemberStatus, Message,
     admission::{self, Refusal, node_name},
     intents::IntentKind,
-    internal_query::is_key_query,
-    message,
-    queue::Author,
+    internal_query::InternalQuery,
+    message::{self, kind},
     state::{Action, QueueKind, State},
 };
 use crate::{
     base::{Instant, PRINTABLE_BYTES_MAX, mutated, printable_text},
-    swim::{Exchange, Host, NodeStateKind, NodeView, Origin, Seal},
+    swim::{Author, Exchange, Host, NodeStateKind, NodeView, Origin, Seal},
 };
 
 impl Host for State {
@@ -31,13 +30,14 @@ impl Host for State {
         let Some(&kind) = message.first() else { return };
         self.stats.msgs_received.count(message.len());
         let what = match kind {
-            0 => "leave",
-            1 => "join",
-            3 => "user event",
-            4 => "query",
-            5 => "query response",
-            9 => "relay",
-            2 | 6..=8 | 10.. => {
+            kind::LEAVE => "leave",
+            kind::JOIN => "join",
+            kind::USER_EVENT => "user event",
+            kind::QUERY => "query",
+            kind::QUERY_RESPONSE => "query response",
+            kind::RELAY => "relay",
+            // Parts of others, which do not come by themselves, and unknown ones.
+            _ => {
                 if self.logs.messages.admit(self.now) {
                     warn!(target: "serf", "Received message of unknown type: {kind}");
                 }
@@ -49,7 +49,7 @@ impl Host for State {
             Err(Refusal::Malformed(_)) if !self.logs.messages.admit(now) => {}
             Err(Refusal::Malformed(error)) => {
                 let error = printable_text(&error, 2 * PRINTABLE_BYTES_MAX);
-                if kind == 9 {
+                if kind == kind::RELAY {
                     error!(target: "serf", "Error decoding relay header: {error}");
                 } else {
                     error!(target: "serf", "Error decoding {what} message: {error}");
@@ -68,7 +68,7 @@ impl Host for State {
     }
 
     fn has_broadcasts(&self) -> bool {
-        [&self.intent_queue, &self.query_queue, &self.event_queue].iter().any(|q| q.len() > 0)
+        [&self.intent_queue, &self.query_queue, &self.event_queue].iter().any(|q| !q.is_empty())
     }
 
     fn local_state(&mut self, _join: bool, out: &mut Vec<u8>) {
@@ -175,7 +175,7 @@ impl State {
         }
         if let Message::Query(query) = message
             && origin.seal == Seal::Clear
-            && is_key_query(query.name)
+            && let Some(Ok(InternalQuery::Key(_))) = InternalQuery::parse(query.name)
         {
             self.stats.refused_key_queries += 1;
             if self.logs.keys.admit(now) {
@@ -243,7 +243,7 @@ impl State {
                 }
                 return;
             }
-            Some(2) => {}
+            Some(&kind::PUSH_PULL) => {}
             Some(kind) => {
                 if self.logs.states.admit(self.now) {
                     error!(target: "serf", "Remote state has bad type prefix: {kind}");

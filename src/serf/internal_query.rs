@@ -1,117 +1,97 @@
-//! Queries that members ask each other behind the application's back.
-//! Go: `serf/internal_query.go`.
+//! Queries that members ask each other, unseen by the application. Go: `serf/internal_query.go`.
 
 use std::fmt;
 
 use bytes::Bytes;
-use tracing::{debug, error, warn};
 
-use super::{Message, Query, QueryId, message, state::State};
-use crate::{
-    base::{Instant, printable},
-    msgpack::Bin,
-    wire::Keyring,
-};
+use super::QueryId;
 
-/// A `_serf_` query that reached us.
-pub(crate) struct InternalQuery {
+/// A query whose name begins with `_serf_`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum InternalQuery {
+    /// Whether the node is there: its ack is the whole answer.
+    Ping,
+    /// What is known of the node whose name is contested.
+    Conflict,
+    /// A look at the keyring or a change of it.
+    Key(KeyVerb),
+}
+
+/// What a key query does with the keyring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KeyVerb {
+    Install,
+    Use,
+    Remove,
+    List,
+}
+
+/// An internal query that arrived.
+pub(crate) struct InternalRequest {
     pub(crate) id: QueryId,
-    /// Name without the prefix.
-    name: String,
-    payload: Bytes,
+    pub(crate) kind: InternalQuery,
+    pub(crate) payload: Bytes,
 }
 
 /// Without the payload, which may hold a key.
-impl fmt::Debug for InternalQuery {
+impl fmt::Debug for InternalRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("InternalQuery").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("InternalRequest").field("kind", &self.kind).finish_non_exhaustive()
     }
 }
 
 impl InternalQuery {
-    /// The internal query that `query` is, if it is one.
-    pub(crate) fn of(query: &Query) -> Option<Self> {
-        let name = query.name.strip_prefix(PREFIX)?.to_owned();
-        Some(Self { id: query.id, name, payload: query.payload.clone() })
-    }
-}
-
-impl State {
-    /// Answers an internal query; gives the new keyring if it changed.
-    pub(crate) fn handle_internal(
-        &mut self,
-        now: Instant,
-        query: &InternalQuery,
-        keyring: &Keyring,
-    ) -> Option<Keyring> {
-        match query.name.as_str() {
-            // The ack said it all.
-            "ping" => None,
-            "conflict" => {
-                self.answer_conflict(now, query.id, &query.payload);
-                None
-            }
-            name @ ("install-key" | "use-key" | "remove-key" | "list-keys") => {
-                self.answer_keys(now, query.id, name, &query.payload, keyring)
-            }
-            _ => {
-                if self.logs.old.admit(self.now) {
-                    let name = printable(&*query.name);
-                    warn!(target: "serf", "Unhandled internal query '{PREFIX}{name}'");
-                }
-                None
-            }
-        }
+    /// The internal query of this name: `None` if the name is the application's, and an error (its
+    /// rest) if no internal query is called so.
+    pub(crate) fn parse(name: &[u8]) -> Option<Result<Self, &[u8]>> {
+        let name = name.strip_prefix(PREFIX.as_bytes())?;
+        let known = ALL.into_iter().find(|query| query.rest().as_bytes() == name);
+        Some(known.ok_or(name))
     }
 
-    /// Tells what we know about the node whose name is contested, unless it is our own.
-    fn answer_conflict(&mut self, now: Instant, id: QueryId, name: &[u8]) {
-        if name == self.name.as_bytes() {
-            return;
-        }
-        if self.logs.details.admit(now) {
-            debug!(target: "serf", "Got conflict resolution query for '{}'", printable(name));
-        }
-        let member = std::str::from_utf8(name).ok().and_then(|name| self.members.get(name));
-        let member = member.map(|entry| entry.member.clone());
-        let record = member.as_deref().map(|member| {
-            let [
-                protocol_min,
-                protocol_max,
-                protocol_cur,
-                delegate_min,
-                delegate_max,
-                delegate_cur,
-            ] = member.vsn;
-            message::MemberRecord {
-                name: member.name.as_bytes(),
-                addr: Bin::from(&*member.addr),
-                port: member.port,
-                tags: member.tags.iter().map(|(k, v)| (k.as_bytes(), v.as_bytes())).collect(),
-                status: i64::from(member.status.number()),
-                protocol_min,
-                protocol_max,
-                protocol_cur,
-                delegate_min,
-                delegate_max,
-                delegate_cur,
-            }
-        });
-        let mut payload = Vec::new();
-        self.config.transform.encode_message(&Message::ConflictResponse(record), &mut payload);
-        if let Err(error) = self.respond(now, id, &payload)
-            && self.logs.answers.admit(now)
-        {
-            error!(target: "serf", "Failed to respond to conflict query: {error}");
+    /// The whole name.
+    pub(crate) fn name(self) -> String {
+        format!("{PREFIX}{}", self.rest())
+    }
+
+    /// The name without the prefix.
+    pub(crate) fn rest(self) -> &'static str {
+        match self {
+            Self::Ping => "ping",
+            Self::Conflict => "conflict",
+            Self::Key(KeyVerb::Install) => "install-key",
+            Self::Key(KeyVerb::Use) => "use-key",
+            Self::Key(KeyVerb::Remove) => "remove-key",
+            Self::Key(KeyVerb::List) => "list-keys",
         }
     }
 }
 
-/// Whether a query of this name shows or changes keys.
-pub(crate) fn is_key_query(name: &[u8]) -> bool {
-    let name = name.strip_prefix(PREFIX.as_bytes());
-    matches!(name, Some(b"install-key" | b"use-key" | b"remove-key" | b"list-keys"))
-}
-
+const ALL: [InternalQuery; 6] = [
+    InternalQuery::Ping,
+    InternalQuery::Conflict,
+    InternalQuery::Key(KeyVerb::Install),
+    InternalQuery::Key(KeyVerb::Use),
+    InternalQuery::Key(KeyVerb::Remove),
+    InternalQuery::Key(KeyVerb::List),
+];
 /// What internal names begin with. Go: `InternalQueryPrefix`.
 pub(crate) const PREFIX: &str = "_serf_";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_name_is_parsed_back_and_no_other_is_taken() {
+        for query in ALL {
+            assert_eq!(InternalQuery::parse(query.name().as_bytes()), Some(Ok(query)));
+        }
+        for unknown in ["", "remove", "remove-keys", "Install-key", "ping "] {
+            let name = format!("{PREFIX}{unknown}");
+            let parsed = InternalQuery::parse(name.as_bytes());
+            assert_eq!(parsed, Some(Err(unknown.as_bytes())), "{unknown}");
+        }
+        assert_eq!(InternalQuery::parse(b"serf_ping"), None);
+    }
+}

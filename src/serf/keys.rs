@@ -11,7 +11,7 @@ use tracing::{error, info, warn};
 
 use super::{
     Completion, Error, KeyOp, KeyResponse, Message, Output, QueryId, QueryParams,
-    internal_query::PREFIX,
+    internal_query::{InternalQuery, InternalRequest, KeyVerb},
     message,
     query::Asker,
     state::{State, Timer},
@@ -19,7 +19,7 @@ use super::{
 use crate::{
     base::{Instant, PRINTABLE_BYTES_MAX, go_base64, printable_text, short_list},
     swim::OpId,
-    wire::Keyring,
+    wire::{Keyring, KeyringError},
 };
 
 /// Key operations under way: the first runs, the others wait for it.
@@ -33,7 +33,7 @@ pub(crate) struct KeyOps {
 
 struct Waiting {
     op: OpId,
-    name: &'static str,
+    verb: KeyVerb,
     key: Vec<u8>,
     relay_factor: u8,
 }
@@ -55,17 +55,17 @@ impl State {
         what: &KeyOp,
         relay_factor: u8,
     ) -> Result<(), Error> {
-        let (name, key) = match what {
-            KeyOp::Install(key) => ("install-key", decode_key(key)?),
-            KeyOp::Use(key) => ("use-key", decode_key(key)?),
-            KeyOp::Remove(key) => ("remove-key", decode_key(key)?),
-            KeyOp::List => ("list-keys", Vec::new()),
+        let (verb, key) = match what {
+            KeyOp::Install(key) => (KeyVerb::Install, decode_key(key)?),
+            KeyOp::Use(key) => (KeyVerb::Use, decode_key(key)?),
+            KeyOp::Remove(key) => (KeyVerb::Remove, decode_key(key)?),
+            KeyOp::List => (KeyVerb::List, Vec::new()),
         };
-        self.keys.waiting.push_back(Waiting { op, name, key, relay_factor });
+        self.keys.waiting.push_back(Waiting { op, verb, key, relay_factor });
         Ok(())
     }
 
-    /// Starts the next operation if none runs; `nodes` are alive. Gives whether it did.
+    /// Starts the next operation if none runs; `nodes` are alive. Returns whether it did.
     pub(crate) fn start_key_op(&mut self, now: Instant, nodes: usize) -> bool {
         if !self.keys.running.is_empty() {
             return false;
@@ -76,14 +76,14 @@ impl State {
     }
 
     fn start_key_query(&mut self, now: Instant, nodes: usize, waiting: Waiting) {
-        let Waiting { op, name, key, relay_factor } = waiting;
+        let Waiting { op, verb, key, relay_factor } = waiting;
         let mut payload = Vec::new();
         let request = message::KeyRequest { key: key.as_slice().into() };
         self.config.transform.encode_message(&Message::KeyRequest(request), &mut payload);
         let params = QueryParams { relay_factor, ..QueryParams::default() };
         let response = KeyResponse { num_nodes: nodes, ..KeyResponse::default() };
         self.keys.running.insert(op, Running { response, query: None });
-        let name = format!("{PREFIX}{name}");
+        let name = InternalQuery::Key(verb).name();
         match self.ask(now, nodes, &name, &payload, &params, Asker::Keys(op)) {
             Ok(id) => {
                 if let Some(running) = self.keys.running.get_mut(&op) {
@@ -100,14 +100,17 @@ impl State {
     /// A node answered. Go: `KeyManager.streamKeyResp`.
     pub(crate) fn handle_key_response(&mut self, op: OpId, from: &str, payload: &[u8]) {
         let decoded = match payload.first() {
-            Some(8) => self.admit(payload).map_err(|_| "Failed to decode key query"),
-            _ => Err("Invalid key query"),
+            Some(&message::kind::KEY_RESPONSE) => match self.admit(payload) {
+                Ok(Message::KeyResponse(response)) => Ok(response),
+                Ok(_) | Err(_) => Err("Failed to decode key query response"),
+            },
+            Some(_) | None => Err("Invalid key query response type"),
         };
         let Some(running) = self.keys.running.get_mut(&op) else { return };
         let response = &mut running.response;
         response.num_resp += 1;
         match decoded {
-            Ok(Message::KeyResponse(node)) => {
+            Ok(node) => {
                 let text = printable_text(&lossy(node.message), usize::MAX).to_string();
                 if !node.result {
                     response.messages.insert(from.to_owned(), text);
@@ -125,11 +128,7 @@ impl State {
                 }
                 *response.primary_keys.entry(lossy(node.primary_key)).or_default() += 1;
             }
-            Ok(_) | Err(_) => {
-                let what = match decoded {
-                    Err("Invalid key query") => "Invalid key query response type",
-                    _ => "Failed to decode key query response",
-                };
+            Err(what) => {
                 let bytes = payload.iter().take(PAYLOAD_BYTES_SHOWN);
                 let bytes = bytes.map(u8::to_string).collect::<Vec<_>>().join(" ");
                 response.messages.insert(from.to_owned(), format!("{what}: [{bytes}]"));
@@ -163,23 +162,45 @@ impl State {
         self.complete(op, Ok(Completion::Keys { response, error }));
     }
 
-    /// Does what a key query asks. Gives the new keyring if it changed: then
-    /// [`State::keyring_changed`] answers the query, and otherwise this has.
-    pub(crate) fn answer_keys(
+    /// Answers an internal query; returns the new keyring if it changed: then
+    /// [`State::keyring_changed`] answers the query.
+    pub(crate) fn handle_internal(
+        &mut self,
+        now: Instant,
+        request: &InternalRequest,
+        keyring: &Keyring,
+    ) -> Option<Keyring> {
+        let InternalRequest { id, kind, payload } = request;
+        match kind {
+            // The ack says it all.
+            InternalQuery::Ping => {}
+            InternalQuery::Conflict => self.answer_conflict(now, *id, payload),
+            InternalQuery::Key(KeyVerb::List) => self.answer_list(now, *id, keyring),
+            InternalQuery::Key(KeyVerb::Install) => {
+                return self.change_keys(now, *id, &INSTALL, payload, keyring);
+            }
+            InternalQuery::Key(KeyVerb::Use) => {
+                return self.change_keys(now, *id, &USE, payload, keyring);
+            }
+            InternalQuery::Key(KeyVerb::Remove) => {
+                return self.change_keys(now, *id, &REMOVE, payload, keyring);
+            }
+        }
+        None
+    }
+
+    /// Makes the keyring that a key query asks for; answers the query if that fails.
+    fn change_keys(
         &mut self,
         now: Instant,
         id: QueryId,
-        name: &str,
+        change: &Change,
         payload: &[u8],
         keyring: &Keyring,
     ) -> Option<Keyring> {
-        if name == "list-keys" {
-            self.answer_list(now, id, keyring);
-            return None;
-        }
         let text = match self.admit(payload) {
             Ok(Message::KeyRequest(_)) if keyring.is_empty() => {
-                if self.logs.keys.admit(self.now) {
+                if self.logs.keys.admit(now) {
                     error!(target: "serf", "{NO_KEYRING}");
                 }
                 NO_KEYRING.to_owned()
@@ -191,33 +212,21 @@ impl State {
                 format!("{NOT_STORED}: too many changes wait for it")
             }
             Ok(Message::KeyRequest(request)) => {
-                if self.logs.keys.admit(self.now) {
+                if self.logs.keys.admit(now) {
+                    let name = InternalQuery::Key(change.verb).rest();
                     info!(target: "serf", "Received {name} query");
                 }
-                let key = request.key.as_slice();
                 let mut ring = keyring.clone();
-                let done = match name {
-                    "install-key" => ring.add_key(key),
-                    "use-key" => ring.use_key(key),
-                    _ => ring.remove_key(key),
+                let Err(error) = (change.apply)(&mut ring, request.key.as_slice()) else {
+                    return Some(ring);
                 };
-                match done {
-                    Ok(()) => return Some(ring),
-                    Err(error) => {
-                        let what = match name {
-                            "install-key" => "install key",
-                            "use-key" => "change primary key",
-                            _ => "remove key",
-                        };
-                        if self.logs.keys.admit(self.now) {
-                            error!(target: "serf", "Failed to {what}: {error}");
-                        }
-                        error.to_string()
-                    }
+                if self.logs.keys.admit(now) {
+                    error!(target: "serf", "Failed to {}: {error}", change.text);
                 }
+                error.to_string()
             }
             Ok(_) | Err(_) => {
-                if self.logs.keys.admit(self.now) {
+                if self.logs.keys.admit(now) {
                     error!(target: "serf", "Failed to decode key request");
                 }
                 String::new()
@@ -238,7 +247,7 @@ impl State {
         let left = self.received_deadline(id).map_or(Duration::ZERO, |end| end.since(now));
         let wait = (left / 2).min(STORING_TIME_MAX);
         self.keys.storing.insert(op, id);
-        self.timers.insert((now + wait, Timer::Storing(op)));
+        self.timers.set(now + wait, Timer::Storing(op));
     }
 
     /// The keyring file was written, or could not be, or it takes too long.
@@ -337,6 +346,21 @@ impl State {
         }
     }
 }
+
+/// A change of a keyring.
+struct Change {
+    verb: KeyVerb,
+    /// For the log.
+    text: &'static str,
+    apply: fn(&mut Keyring, &[u8]) -> Result<(), KeyringError>,
+}
+
+const INSTALL: Change =
+    Change { verb: KeyVerb::Install, text: "install key", apply: Keyring::add_key };
+const USE: Change =
+    Change { verb: KeyVerb::Use, text: "change primary key", apply: Keyring::use_key };
+const REMOVE: Change =
+    Change { verb: KeyVerb::Remove, text: "remove key", apply: Keyring::remove_key };
 
 fn decode_key(text: &str) -> Result<Vec<u8>, Error> {
     go_base64::decode(text).map_err(Error::Invalid)

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, fmt, net::SocketAddr, sync::Arc};
 
-use crate::{base::error_texts, wire::Vsn};
+use crate::{
+    base::error_texts,
+    wire::{RawAddr, Vsn},
+};
 
 /// A Lamport time; clocks start at 1 and saturate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -242,12 +245,7 @@ impl Member {
 
     /// The address as a socket address, v4-mapped ones as IPv4; `None` if it is malformed.
     pub fn socket_addr(&self) -> Option<SocketAddr> {
-        let ip = match self.addr.len() {
-            4 => std::net::IpAddr::from(<[u8; 4]>::try_from(&*self.addr).ok()?),
-            16 => std::net::IpAddr::from(<[u8; 16]>::try_from(&*self.addr).ok()?).to_canonical(),
-            _ => return None,
-        };
-        Some(SocketAddr::new(ip, self.port))
+        RawAddr::from_wire(&self.addr)?.socket_addr(self.port)
     }
 }
 

@@ -324,7 +324,7 @@ impl State {
         if entry.member.status == MemberStatus::Leaving {
             let wait = self.config.broadcast_timeout + self.config.leave_propagate_delay;
             let name = entry.member.name.clone();
-            self.timers.insert((now + wait, Timer::Prune(name)));
+            self.timers.set(now + wait, Timer::Prune(name));
             return;
         }
         self.finish_prune(now, name);

@@ -8,25 +8,39 @@ pub use crate::msgpack::Bin;
 #[repr(u8)]
 pub enum Message<'a> {
     /// 0: a member announces that it, or another, leaves. Gossiped.
-    Leave(Leave<'a>) = 0,
+    Leave(Leave<'a>) = kind::LEAVE,
     /// 1: a member announces that it joined. Gossiped.
-    Join(Join<'a>) = 1,
+    Join(Join<'a>) = kind::JOIN,
     /// 2: the user state of a push/pull.
-    PushPull(PushPull<'a>) = 2,
+    PushPull(PushPull<'a>) = kind::PUSH_PULL,
     /// 3: a user event. Gossiped.
-    UserEvent(UserEvent<'a>) = 3,
+    UserEvent(UserEvent<'a>) = kind::USER_EVENT,
     /// 4: a query. Gossiped.
-    Query(Query<'a>) = 4,
+    Query(Query<'a>) = kind::QUERY,
     /// 5: an ack or an answer, sent to the asker.
-    QueryResponse(QueryResponse<'a>) = 5,
+    QueryResponse(QueryResponse<'a>) = kind::QUERY_RESPONSE,
     /// 6: payload of the answer to a name conflict query; `None`: unknown name.
-    ConflictResponse(Option<MemberRecord<'a>>) = 6,
+    ConflictResponse(Option<MemberRecord<'a>>) = kind::CONFLICT_RESPONSE,
     /// 7: payload of a key query.
-    KeyRequest(KeyRequest<'a>) = 7,
+    KeyRequest(KeyRequest<'a>) = kind::KEY_REQUEST,
     /// 8: payload of the answer to a key query.
-    KeyResponse(NodeKeyResponse<'a>) = 8,
+    KeyResponse(NodeKeyResponse<'a>) = kind::KEY_RESPONSE,
     /// 9: a message to be forwarded.
-    Relay(Relay<'a>) = 9,
+    Relay(Relay<'a>) = kind::RELAY,
+}
+
+/// First byte of every message. Go: `serf/messages.go`, `messageType`.
+pub(crate) mod kind {
+    pub(crate) const LEAVE: u8 = 0;
+    pub(crate) const JOIN: u8 = 1;
+    pub(crate) const PUSH_PULL: u8 = 2;
+    pub(crate) const USER_EVENT: u8 = 3;
+    pub(crate) const QUERY: u8 = 4;
+    pub(crate) const QUERY_RESPONSE: u8 = 5;
+    pub(crate) const CONFLICT_RESPONSE: u8 = 6;
+    pub(crate) const KEY_REQUEST: u8 = 7;
+    pub(crate) const KEY_RESPONSE: u8 = 8;
+    pub(crate) const RELAY: u8 = 9;
 }
 
 /// See [`Message::Leave`]. Go: `messageLeave`.

@@ -28,7 +28,6 @@ mod output;
 #[cfg(feature = "payload")]
 mod payload;
 mod query;
-mod queue;
 mod reap;
 mod received;
 mod regex;

@@ -15,7 +15,6 @@ use super::{
     QueryUpdate,
     membership::Entry,
     message,
-    queue::Author,
     received::{ReceivedQuery, Target},
     regex::Allowance,
     state::{QueueKind, State, Timer},
@@ -24,7 +23,8 @@ use super::{
 use crate::{
     base::{Instant, mutated, printable},
     msgpack::Bin,
-    swim::{OpId, Origin, Seal},
+    swim::{Author, OpId, Origin, Seal},
+    wire::RawAddr,
 };
 
 /// Who gets the answers to a query that we asked.
@@ -108,7 +108,7 @@ impl State {
             Asker::Vote => Vec::new(),
         };
         let deadline = now + timeout;
-        self.timers.insert((deadline, Timer::Query(id)));
+        self.start_query_timer(now, deadline, id);
         let asked = AskedQuery {
             asker,
             deadline,
@@ -305,7 +305,7 @@ impl State {
     }
 
     /// The time of a query that we asked is over.
-    pub(crate) fn finish_query(&mut self, id: QueryId) {
+    fn finish_query(&mut self, id: QueryId) {
         let Some(query) = self.asked.queries.remove(&id) else { return };
         let silent =
             |name: &Arc<str>| !query.acks.contains(name) && !query.responses.contains(name);
@@ -329,10 +329,21 @@ impl State {
         query.expected = Vec::new();
         query.acks.clear();
         query.responses.clear();
-        let end = query.deadline.min(self.now + CLOSED_QUERY_TIME);
-        self.timers.remove(&(query.deadline, Timer::Query(id)));
-        self.timers.insert((end, Timer::Query(id)));
-        query.deadline = end;
+        query.deadline = query.deadline.min(self.now + CLOSED_QUERY_TIME);
+    }
+
+    /// A timer of a query fired: ends it at its deadline, which closing brings nearer. Each query
+    /// has one timer at a time, so that those of closed ones do not add up.
+    pub(crate) fn query_timeout(&mut self, now: Instant, id: QueryId) {
+        match self.query_deadline(id) {
+            Some(deadline) if deadline > now => self.start_query_timer(now, deadline, id),
+            Some(_) => self.finish_query(id),
+            None => {}
+        }
+    }
+
+    fn start_query_timer(&mut self, now: Instant, deadline: Instant, id: QueryId) {
+        self.timers.set(deadline.min(now + CLOSED_QUERY_TIME), Timer::Query(id));
     }
 
     /// Time left of a query that we asked.
@@ -406,9 +417,8 @@ impl State {
             }
             let Some(entry) = self.members.at(self.rng.below(members)) else { break };
             let member = &entry.member;
-            let [_, protocol_max, ..] = member.vsn;
             let usable = member.status == MemberStatus::Alive
-                && protocol_max >= RELAY_PROTOCOL_MIN
+                && member.vsn.max() >= RELAY_PROTOCOL_MIN
                 && *member.name != *self.name
                 && !relays.iter().any(|(_, name)| *name == member.name);
             if let (true, Some(addr)) = (usable, member.socket_addr()) {
@@ -505,12 +515,7 @@ fn speaks(entry: &Entry, origin: Origin) -> bool {
 
 /// A raw address of 4 or 16 bytes.
 pub(crate) fn socket_addr(addr: &[u8], port: u16) -> Option<SocketAddr> {
-    let ip = match addr.len() {
-        4 => std::net::IpAddr::from(<[u8; 4]>::try_from(addr).ok()?),
-        16 => std::net::IpAddr::from(<[u8; 16]>::try_from(addr).ok()?).to_canonical(),
-        _ => return None,
-    };
-    Some(SocketAddr::new(ip, port))
+    RawAddr::from_wire(addr)?.socket_addr(port)
 }
 
 /// Lowest memberlist protocol of a relay. Go: `serf/query.go:relayResponse`.

@@ -62,7 +62,7 @@ fields! {
         addr: &member.socket_addr(),
         tags: &member.tags,
         status: &member.status,
-        vsn: &member.vsn,
+        vsn: &member.vsn.0,
     }
 }
 
@@ -138,7 +138,7 @@ mod tests {
             port: 7946,
             tags: Tags::from_pairs([("role".to_owned(), "web".to_owned())]),
             status: MemberStatus::Alive,
-            vsn: [1, 5, 2, 2, 5, 4],
+            vsn: crate::wire::Vsn([1, 5, 2, 2, 5, 4]),
         };
         let members = vec![Arc::new(member)];
         let event = MemberEvent { kind: MemberEventKind::Join, members };

@@ -1,7 +1,7 @@
 //! Everything the engine knows except the layer below, which it is the host of.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     net::SocketAddr,
     sync::Arc,
     time::Duration,
@@ -20,13 +20,12 @@ use super::{
     coordinate::Vivaldi,
     heal::Remembered,
     intents::RecentIntents,
-    internal_query::InternalQuery,
+    internal_query::{InternalQuery, InternalRequest, PREFIX},
     keys::KeyOps,
     lamport::LamportClock,
     logs::Logs,
     membership::Members,
     query::Asked,
-    queue::{Author, BroadcastQueue, Fate, Order},
     received::{QueryRing, Received},
     regex::{RegexCache, WorkBucket},
     snapshot::Snapshot,
@@ -34,8 +33,8 @@ use super::{
     user_event::EventRing,
 };
 use crate::{
-    base::{Instant, Rng, mutated},
-    swim::{OpId, retransmit_limit},
+    base::{Instant, Rng, Timers, mutated, printable},
+    swim::{Author, BroadcastQueue, Fate, OpId, Order, retransmit_limit},
 };
 
 /// The engine's own state.
@@ -94,7 +93,7 @@ pub(crate) struct State {
     pub(crate) outputs: VecDeque<Output>,
     /// What is to be asked of the layer below after the call under way.
     pub(crate) actions: VecDeque<Action>,
-    pub(crate) timers: BTreeSet<(Instant, Timer)>,
+    pub(crate) timers: Timers<Timer>,
     pub(crate) stats: Stats,
     pub(crate) logs: Logs,
     /// User events and queries by name since the driver last asked.
@@ -113,7 +112,7 @@ pub(crate) enum Action {
     /// A user message to ourselves.
     Loopback(Vec<u8>),
     /// A `_serf_` query arrived.
-    Internal(InternalQuery),
+    Internal(InternalRequest),
     /// Somebody claims our name: ask the others.
     Vote,
     /// Try to reach a peer again.
@@ -215,13 +214,20 @@ impl State {
             snapshot.on_event(&event, self.clock.time());
         }
         let event = match event {
-            Event::Query(query) => {
-                if let Some(query) = InternalQuery::of(&query) {
-                    self.actions.push_back(Action::Internal(query));
+            Event::Query(query) => match InternalQuery::parse(query.name.as_bytes()) {
+                Some(Ok(kind)) => {
+                    let request = InternalRequest { id: query.id, kind, payload: query.payload };
+                    return self.actions.push_back(Action::Internal(request));
+                }
+                Some(Err(rest)) => {
+                    if self.logs.old.admit(now) {
+                        let rest = printable(rest);
+                        warn!(target: "serf", "Unhandled internal query '{PREFIX}{rest}'");
+                    }
                     return;
                 }
-                Event::Query(query)
-            }
+                None => Event::Query(query),
+            },
             Event::User(event) if event.coalesce => match &mut self.user_coalescer {
                 Some(coalescer) => return coalescer.hold(now, event),
                 None => Event::User(event),
@@ -368,7 +374,7 @@ impl State {
 
     /// Next time that something of ours happens.
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
-        let timer = self.timers.first().map(|(at, _)| *at);
+        let timer = self.timers.next();
         let member = self.member_coalescer.as_ref().and_then(MemberCoalescer::deadline);
         let user = self.user_coalescer.as_ref().and_then(UserCoalescer::deadline);
         [timer, member, user].into_iter().flatten().min()
@@ -402,7 +408,7 @@ impl State {
     }
 
     pub(crate) fn start_timer(&mut self, after: Duration, timer: Timer) {
-        self.timers.insert((self.now + after, timer));
+        self.timers.set(self.now + after, timer);
     }
 }
 

@@ -7,12 +7,12 @@ use tracing::warn;
 
 use super::{
     Error, Event, EventName, LamportTime, Message, UserEvent, message,
-    queue::Author,
     state::{QueueKind, State},
 };
 use crate::{
     base::{Instant, SeededHash, mutated, printable},
     msgpack::Bin,
+    swim::Author,
 };
 
 /// Recent events by event time modulo the length. Go: `eventBuffer`, whose slots are unbounded.

@@ -19,6 +19,7 @@ mod network;
 mod node;
 mod oracle;
 mod parallel;
+mod post;
 mod queue;
 mod serf_swarm;
 mod setup;

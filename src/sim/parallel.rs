@@ -12,12 +12,7 @@ use std::{
     thread,
 };
 
-use super::{
-    network::Network,
-    node::Node,
-    queue::Event,
-    shard::{Kind, Shard},
-};
+use super::{network::Network, node::Node, post::Kind, queue::Event, shard::Shard};
 
 /// What the threads share. Two sets, used in turn: a set is written again only after every thread
 /// has passed the next meeting, so one meeting per window is enough.

@@ -8,8 +8,8 @@ use std::{
 use super::{
     network::{Fate, Network, address_of, node_at},
     node::{Node, Observation},
+    post::{Kind, Post, Step, StreamKey},
     queue::Event,
-    shard::{Kind, Post, Step, StreamKey},
     trace::What,
 };
 use crate::{
@@ -189,8 +189,6 @@ impl<N: Node> Slot<N> {
                     self.send_step(now, key.dialer, key, Step::Fin, post, network);
                 }
             }
-            // Nodes keep results to themselves.
-            Output::Done { .. } => {}
         }
     }
 

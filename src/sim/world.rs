@@ -6,7 +6,8 @@ use super::{
     network::Network,
     node::{Node, Observation},
     parallel,
-    shard::{Kind, Shard},
+    post::Kind,
+    shard::Shard,
     slot::{Counters, Run, Slot},
     trace::{Trace, What},
 };

@@ -103,6 +103,11 @@ impl Budget {
         self.dropped >= DROPPED_MAX
     }
 
+    /// Whether a part of the datagram was not handled.
+    pub(super) fn has_dropped(&self) -> bool {
+        self.dropped > 0
+    }
+
     /// The first reason, and how many parts were not handled, if any.
     pub(super) fn take_dropped(&mut self) -> Option<(Dropped, usize)> {
         let first = self.first.take()?;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    Config, Error, Host, NodeStateKind, NodeView, OpId, Output, Seal, StreamId, Times,
+    Config, Done, Error, Host, NodeView, OpId, Output, Seal, StreamId, Times,
     answers::Answers,
     awareness::Awareness,
     budget::Budget,
@@ -16,21 +16,21 @@ use super::{
     logs::Logs,
     merge::Merge,
     packets::PacketBuilder,
-    ping::Handler,
-    probe::Probe,
+    ping::Relay,
+    probes::Probes,
     push_pull::push_pull_scale,
     queue::BroadcastQueue,
     relays::Relays,
     replay::ReplayFilter,
     streams::Stream,
     suspicion::Suspicion,
-    table::{RawAddr, Table},
-    timer::{Timer, Timers},
+    table::Table,
+    timer::Timer,
 };
 use crate::{
-    base::{Instant, Rng},
+    base::{Instant, Rng, Timers},
     wire::{
-        Alive, Incarnation, Keyring, PacketCodec, SeqNo, StreamCodec, Vsn,
+        Alive, Incarnation, Keyring, PacketCodec, RawAddr, SeqNo, StreamCodec, Vsn,
         limits::{LABEL_BYTES_MAX, META_BYTES_MAX},
     },
 };
@@ -41,17 +41,17 @@ pub struct Swim {
     pub(super) rng: Rng,
     pub(super) codec: PacketCodec,
     pub(super) table: Table,
-    pub(super) timers: Timers,
+    pub(super) timers: Timers<Timer>,
     pub(super) outputs: VecDeque<Output>,
+    pub(super) done: VecDeque<Done>,
     pub(super) queue: BroadcastQueue,
     pub(super) handoff: Handoff,
     pub(super) awareness: Awareness,
     pub(super) suspicions: BTreeMap<u32, Suspicion>,
-    pub(super) handlers: BTreeMap<SeqNo, Handler>,
+    /// Pings under way for peers.
+    pub(super) relayed: BTreeMap<SeqNo, Relay>,
     pub(super) relays: Relays,
-    pub(super) probe: Option<Probe>,
-    pub(super) probe_at: usize,
-    pub(super) probe_pending: bool,
+    pub(super) probes: Probes,
     pub(super) streams: BTreeMap<StreamId, Stream>,
     pub(super) inbound_push_pulls: usize,
     /// States of peers that are not taken over to their end.
@@ -173,15 +173,14 @@ impl Swim {
             rng,
             timers: Timers::default(),
             outputs: VecDeque::new(),
+            done: VecDeque::new(),
             queue: BroadcastQueue::default(),
             handoff: Handoff::new(config.handoff_queue_depth),
             awareness: Awareness::new(config.awareness_max_multiplier),
             suspicions: BTreeMap::new(),
-            handlers: BTreeMap::new(),
+            relayed: BTreeMap::new(),
             relays: Relays::new(hash_seed),
-            probe: None,
-            probe_at: 0,
-            probe_pending: false,
+            probes: Probes::default(),
             streams: BTreeMap::new(),
             inbound_push_pulls: 0,
             merges: VecDeque::new(),
@@ -210,7 +209,7 @@ impl Swim {
         Ok(swim)
     }
 
-    /// Time has come: call at or after [`Swim::poll_timeout`], after the socket was drained, so
+    /// Fires all timers due at `now`. Call at or after [`Swim::poll_timeout`], after the socket was drained, so
     /// that an answer which has already arrived counts.
     pub fn handle_timeout(&mut self, now: Instant, host: &mut dyn Host) {
         self.handle_queued(now, host);
@@ -219,7 +218,7 @@ impl Swim {
                 Timer::ProbeTick => self.probe_tick(now, at, host),
                 Timer::ProbeAck(seq_no) => self.probe_indirectly(now, seq_no, host),
                 Timer::ProbeEnd(seq_no) => self.end_probe(now, seq_no, host),
-                Timer::Handler(seq_no) => self.expire_handler(seq_no, host),
+                Timer::Relay(seq_no) => self.expire_relay(seq_no, host),
                 Timer::Gossip => self.gossip_tick(now, host),
                 Timer::PushPull => self.push_pull_tick(now, host),
                 Timer::Suspicion(slot) => self.expire_suspicion(now, slot, host),
@@ -236,19 +235,25 @@ impl Swim {
         self.outputs.pop_front()
     }
 
+    /// The next operation that ended, oldest first.
+    pub fn poll_done(&mut self) -> Option<Done> {
+        self.done.pop_front()
+    }
+
     /// When [`Swim::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.timers.next()
     }
 
     /// Stops probing, gossip and push/pull for good; what runs already ends, suspicions run on and
-    /// messages are answered. For hosts that pace the cycles themselves. Go: `deschedule`.
+    /// messages are answered. For tests that pace the cycles themselves. Go: `deschedule`.
+    #[cfg(any(test, feature = "sim"))]
     pub fn deschedule(&mut self) {
         self.timers
             .retain(|timer| !matches!(timer, Timer::ProbeTick | Timer::Gossip | Timer::PushPull));
     }
 
-    /// Names a stream the driver is about to accept.
+    /// Allocates the id of a stream that the driver is about to accept.
     pub fn accept_stream(&mut self) -> StreamId {
         let id = StreamId(self.next_stream | 1);
         self.next_stream += 2;
@@ -273,7 +278,7 @@ impl Swim {
         let (name, incarnation) = (Arc::clone(&row.record.name), row.incarnation);
         let notify = self.has_live_others().then_some(op);
         self.dead(now, &name, incarnation, &name, notify, Source::Own, host);
-        self.tell_few_of_leave();
+        self.send_leave_to_few();
         if notify.is_none() {
             self.done(op, Ok(()));
         }
@@ -371,9 +376,9 @@ impl Swim {
         self.stats
     }
 
-    /// The driver's own lateness: how long after a deadline it got to run. More than a probe
-    /// timeout feeds the health score and gives the running probe that time back, so that a
-    /// starved or stopped process does not accuse others.
+    /// Reports the driver's own lateness: how long after a deadline it got to run. More than a
+    /// probe timeout raises the health score and gives the running probe that time back, so that
+    /// a starved or stopped process does not accuse others.
     pub fn note_lateness(&mut self, now: Instant, late: Duration) {
         if late < self.config.probe_timeout || self.config.probe_timeout.is_zero() {
             return;
@@ -386,10 +391,7 @@ impl Swim {
 
     /// Whether somebody besides us is neither dead nor left.
     pub(super) fn has_live_others(&self) -> bool {
-        let me_live = self
-            .table
-            .get(self.me)
-            .is_some_and(|row| matches!(row.state, NodeStateKind::Alive | NodeStateKind::Suspect));
+        let me_live = self.table.get(self.me).is_some_and(|row| row.state.is_live());
         self.table.live_len() > usize::from(me_live)
     }
 
@@ -399,8 +401,7 @@ impl Swim {
     }
 
     pub(super) fn done(&mut self, op: OpId, result: Result<(), Error>) {
-        let result = result.map(|()| super::OpResult::Completed);
-        self.outputs.push_back(Output::Done { op, result });
+        self.done.push_back(Done { op, result });
     }
 
     pub(super) fn open_stream(&mut self) -> StreamId {
@@ -476,11 +477,11 @@ fn random_start(mut seed: [u8; 32]) -> u32 {
     Rng::from_seed(seed).u32()
 }
 
-/// The six version bytes that a node announces.
+/// The versions that a node announces.
 pub(super) fn versions(config: &Config) -> Vsn {
     let [delegate_min, delegate_max, delegate_now] = config.delegate_protocol;
     let version = config.protocol_version;
-    [PROTOCOL_MIN, PROTOCOL_MAX, version, delegate_min, delegate_max, delegate_now]
+    Vsn([PROTOCOL_MIN, PROTOCOL_MAX, version, delegate_min, delegate_max, delegate_now])
 }
 
 /// Versions that every engine here understands. Go: `ProtocolVersionMin`, `ProtocolVersionMax`.

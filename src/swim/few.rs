@@ -1,26 +1,26 @@
-//! What the few nodes of a small cluster are told one by one.
+//! Joins and leaves in a small cluster are sent to each node directly.
 //!
-//! Gossip sends a message a fixed number of times to random nodes, the lately dead among them. Of
-//! a few nodes it misses one now and then: that one takes a leave for a failure, or hears of a
-//! join only at the next push/pull.
+//! Gossip sends a message a fixed number of times to random nodes, recently dead ones included. In
+//! a small cluster it sometimes misses one, which then takes a leave for a failure or learns of a
+//! join only by the next push/pull.
 
 use std::{net::SocketAddr, sync::Arc};
 
-use super::{NodeStateKind, Swim, packets::USER};
-use crate::wire::Dead;
+use super::Swim;
+use crate::wire::{Dead, kind};
 
 impl Swim {
     /// Sends a user message to each live node, if there are only a few.
     pub fn send_user_to_few(&mut self, message: &[u8]) {
         let mut framed = self.builder.take_scratch();
-        framed.push(USER);
+        framed.push(kind::USER);
         framed.extend_from_slice(message);
         self.send_to_few(&framed);
         self.builder.put_scratch(framed);
     }
 
-    /// We have joined.
-    pub(super) fn tell_few_of_us(&mut self) {
+    /// Announces our join.
+    pub(super) fn send_alive_to_few(&mut self) {
         let Some(row) = self.table.get(self.me) else { return };
         let (record, incarnation) = (Arc::clone(&row.record), row.incarnation);
         let mut message = self.builder.take_scratch();
@@ -29,8 +29,8 @@ impl Swim {
         self.builder.put_scratch(message);
     }
 
-    /// We leave.
-    pub(super) fn tell_few_of_leave(&mut self) {
+    /// Announces our leave.
+    pub(super) fn send_leave_to_few(&mut self) {
         let Some(row) = self.table.get(self.me) else { return };
         let (record, incarnation) = (Arc::clone(&row.record), row.incarnation);
         let mut message = self.builder.take_scratch();
@@ -55,8 +55,7 @@ impl Swim {
     }
 
     fn live_others(&self) -> Vec<(SocketAddr, bool)> {
-        let live = |state| matches!(state, NodeStateKind::Alive | NodeStateKind::Suspect);
-        let others = self.table.rows().filter(|row| live(row.state));
+        let others = self.table.rows().filter(|row| row.state.is_live());
         let others = others.filter(|row| row.record.name != self.config.name);
         others.filter_map(|row| Some((row.socket_addr()?, row.record.checks_crc()))).collect()
     }

@@ -2,8 +2,14 @@
 
 use super::Origin;
 
-/// Bytes a queue may hold besides its message count.
-const BYTES_MAX: usize = 4 * 1024 * 1024;
+/// What waits: the kind of a message, whose body lies beside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Queued {
+    Alive,
+    Suspect,
+    Dead,
+    User,
+}
 
 /// Two bounded stacks: alive messages before the rest, the newest first. Go: `net.go`,
 /// `handleCommand` and `packetHandler`.
@@ -19,13 +25,17 @@ impl Handoff {
         Self { high: stack(), low: stack() }
     }
 
-    /// Keeps a copy of a message; `false` if the queue is full and the message is lost.
-    pub(super) fn push(&mut self, message: &[u8], high: bool, origin: Origin) -> bool {
-        if high { self.high.push(message, origin) } else { self.low.push(message, origin) }
+    /// Keeps a copy of a body; `false` if the queue is full and the message is lost.
+    pub(super) fn push(&mut self, kind: Queued, body: &[u8], origin: Origin) -> bool {
+        let queue = match kind {
+            Queued::Alive => &mut self.high,
+            Queued::Suspect | Queued::Dead | Queued::User => &mut self.low,
+        };
+        queue.push(kind, body, origin)
     }
 
-    /// Moves the next message into `out`, if there is one.
-    pub(super) fn pop(&mut self, out: &mut Vec<u8>) -> Option<Origin> {
+    /// Moves the next body into `out`, if there is one.
+    pub(super) fn pop(&mut self, out: &mut Vec<u8>) -> Option<(Queued, Origin)> {
         self.high.pop(out).or_else(|| self.low.pop(out))
     }
 
@@ -34,33 +44,36 @@ impl Handoff {
     }
 }
 
-/// The messages lie behind each other in one buffer, so that a push allocates nothing.
+/// The bodies lie behind each other in one buffer, so that a push allocates nothing.
 #[derive(Debug)]
 struct Stack {
     bytes: Vec<u8>,
-    starts: Vec<(usize, Origin)>,
+    starts: Vec<(usize, Queued, Origin)>,
     depth_max: usize,
 }
 
 impl Stack {
-    fn push(&mut self, message: &[u8], origin: Origin) -> bool {
+    fn push(&mut self, kind: Queued, body: &[u8], origin: Origin) -> bool {
         let fits = self.starts.len() < self.depth_max
-            && self.bytes.len().saturating_add(message.len()) <= BYTES_MAX;
+            && self.bytes.len().saturating_add(body.len()) <= BYTES_MAX;
         if fits {
-            self.starts.push((self.bytes.len(), origin));
-            self.bytes.extend_from_slice(message);
+            self.starts.push((self.bytes.len(), kind, origin));
+            self.bytes.extend_from_slice(body);
         }
         fits
     }
 
-    fn pop(&mut self, out: &mut Vec<u8>) -> Option<Origin> {
-        let (start, origin) = self.starts.pop()?;
+    fn pop(&mut self, out: &mut Vec<u8>) -> Option<(Queued, Origin)> {
+        let (start, kind, origin) = self.starts.pop()?;
         out.clear();
         out.extend_from_slice(self.bytes.get(start..).unwrap_or_default());
         self.bytes.truncate(start);
-        Some(origin)
+        Some((kind, origin))
     }
 }
+
+/// Bytes a queue may hold besides its message count.
+const BYTES_MAX: usize = 4 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -74,8 +87,9 @@ mod tests {
     #[test]
     fn alive_comes_before_the_rest_and_the_newest_first() {
         let mut queue = Handoff::new(8);
-        for (message, high) in [("s1", false), ("a1", true), ("s2", false), ("a2", true)] {
-            assert!(queue.push(message.as_bytes(), high, origin()));
+        use Queued::{Alive, Dead, Suspect};
+        for (body, kind) in [("s1", Suspect), ("a1", Alive), ("s2", Dead), ("a2", Alive)] {
+            assert!(queue.push(kind, body.as_bytes(), origin()));
         }
         let mut order = Vec::new();
         let mut message = Vec::new();
@@ -89,8 +103,10 @@ mod tests {
     #[test]
     fn a_full_queue_refuses_the_newest() {
         let mut queue = Handoff::new(2);
-        assert!(queue.push(b"1", false, origin()) && queue.push(b"2", false, origin()));
-        assert!(!queue.push(b"3", false, origin()));
-        assert!(queue.push(b"4", true, origin()), "the other queue has room");
+        assert!(
+            queue.push(Queued::User, b"1", origin()) && queue.push(Queued::User, b"2", origin())
+        );
+        assert!(!queue.push(Queued::Dead, b"3", origin()));
+        assert!(queue.push(Queued::Alive, b"4", origin()), "the other queue has room");
     }
 }

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use crate::{
     base::Instant,
-    wire::{Incarnation, Vsn},
+    wire::{Incarnation, NodeStateKind, Vsn},
 };
 
 /// A node as the engine knows it, lent for one call.
@@ -18,26 +18,12 @@ pub struct NodeView<'a> {
     pub port: u16,
     /// Encoded tags; clone the `Arc` to share the memory.
     pub meta: &'a Arc<[u8]>,
-    /// The six version bytes.
+    /// Its versions.
     pub vsn: Vsn,
     /// Incarnation.
     pub incarnation: Incarnation,
     /// The true state (Go's delegates always see "alive" here, except the merge delegate).
     pub state: NodeStateKind,
-}
-
-/// State of a node on the wire and in the table.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum NodeStateKind {
-    /// 0
-    #[default]
-    Alive,
-    /// 1
-    Suspect,
-    /// 2
-    Dead,
-    /// 3
-    Left,
 }
 
 /// How a user message came.

@@ -16,14 +16,10 @@ use std::{net::SocketAddr, time::Duration};
 
 use tracing::{debug, warn};
 
-use super::{
-    Host, NodeStateKind, Swim,
-    table::{RawAddr, Row},
-    timer::Timer,
-};
+use super::{Host, NodeStateKind, Swim, table::Row, timer::Timer};
 use crate::{
     base::Instant,
-    wire::{Alive, Incarnation},
+    wire::{Alive, Incarnation, RawAddr},
 };
 
 /// Where a claim about a node comes from.
@@ -88,8 +84,8 @@ impl Swim {
         reclaims: bool,
     ) -> Worth {
         let (stored, got) = (row.incarnation, alive.incarnation);
-        let at = RawAddr::from_wire(alive.addr.as_slice()).and_then(|addr| addr.ip());
-        let first_hand = source.is_first_hand(at.map(|ip| SocketAddr::new(ip, alive.port)));
+        let addr = RawAddr::from_wire(alive.addr.as_slice());
+        let first_hand = source.is_first_hand(addr.and_then(|addr| addr.socket_addr(alive.port)));
         let worth = |is_news: bool| match (is_news, first_hand) {
             (true, _) => Worth::News,
             (false, true) => Worth::News,
@@ -100,7 +96,7 @@ impl Swim {
         }
         let differs = row.state != NodeStateKind::Alive
             || *row.record.meta != *alive.meta.as_slice()
-            || alive.vsn.as_slice() != row.record.vsn;
+            || alive.vsn.as_slice() != row.record.vsn.as_slice();
         if got == stored && !refutable(got) && differs {
             return worth(false);
         }

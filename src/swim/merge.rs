@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use super::{Error, Exchange, Host, OpId, Swim, incarnation::Source, timer::Timer};
 use crate::{
     base::{Instant, mutated},
-    wire::{Alive, NodeState, PushPull},
+    wire::{Alive, NodeState, NodeStateKind, PushPull},
 };
 
 /// A peer's state, and how far it is taken over.
@@ -82,7 +82,7 @@ impl Swim {
             host.merge_remote_state(now, &state.user_state, exchange);
         }
         if exchange.ours && exchange.join {
-            self.tell_few_of_us();
+            self.send_alive_to_few();
         }
         if let Some(op) = op {
             self.done(op, Ok(()));
@@ -101,8 +101,9 @@ impl Swim {
             return;
         }
         let name = std::str::from_utf8(row.name).unwrap_or_default();
-        match row.state {
-            0 => {
+        let Some(state) = NodeStateKind::from_wire(row.state) else { return };
+        match state {
+            NodeStateKind::Alive => {
                 let alive = Alive {
                     incarnation: row.incarnation,
                     node: row.name,
@@ -114,9 +115,10 @@ impl Swim {
                 self.alive(now, &alive, None, source, host);
             }
             // Dead is not taken on trust: the node gets its chance to refute.
-            1 | 2 => self.suspect(now, name, row.incarnation, me, source),
-            3 => self.dead(now, name, row.incarnation, name, None, source, host),
-            _ => {}
+            NodeStateKind::Suspect | NodeStateKind::Dead => {
+                self.suspect(now, name, row.incarnation, me, source);
+            }
+            NodeStateKind::Left => self.dead(now, name, row.incarnation, name, None, source, host),
         }
     }
 }

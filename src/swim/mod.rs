@@ -25,6 +25,7 @@ mod ping;
 #[cfg(feature = "sim")]
 mod preload;
 mod probe;
+mod probes;
 mod push_pull;
 mod queue;
 mod relays;
@@ -41,13 +42,16 @@ mod times;
 pub use config::{Cidr, Config};
 pub use engine::{Stats, Swim};
 pub use error::Error;
-pub use host::{Exchange, Host, NodeStateKind, NodeView, Origin, Seal};
+pub use host::{Exchange, Host, NodeView, Origin, Seal};
 pub use join::{JoinEntry, JoinErrors, JoinFailure};
-pub use output::{OpId, OpResult, Output, StreamId, StreamInput};
+pub use output::{Done, OpId, Output, StreamId, StreamInput};
 #[cfg(feature = "sim")]
 pub use preload::Cast;
 pub use push_pull::push_pull_scale;
 pub use queue::retransmit_limit;
+pub(crate) use queue::{Author, BroadcastQueue, Fate, Order};
 pub(crate) use state::check_name;
 pub use suspicion::suspicion_timeout;
 pub use times::Times;
+
+pub use crate::wire::NodeStateKind;

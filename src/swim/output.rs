@@ -1,6 +1,6 @@
 //! What goes out of the engine, and what comes back from streams.
 
-use std::{net::SocketAddr, time::Duration};
+use std::net::SocketAddr;
 
 use bytes::Bytes;
 
@@ -14,7 +14,7 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamId(pub u64);
 
-/// Names an operation that ends later with [`Output::Done`].
+/// Names an operation that ends later, with a [`Done`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OpId(pub u64);
 
@@ -52,27 +52,21 @@ pub enum Output {
         /// End of the exchange.
         deadline: Instant,
     },
-    /// Close a stream without a word.
+    /// Close a stream without sending anything.
     Close {
         /// Either kind.
         id: StreamId,
     },
-    /// An operation ended.
-    Done {
-        /// Given when it began.
-        op: OpId,
-        /// How it ended.
-        result: Result<OpResult, Error>,
-    },
 }
 
-/// What a successful operation gives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OpResult {
-    /// A push/pull was merged, a broadcast reached its transmit limit, a message was sent.
-    Completed,
-    /// A ping was answered after this time.
-    Rtt(Duration),
+/// An operation that ended: a push/pull was merged, a broadcast reached its transmit limit, a
+/// message was sent.
+#[derive(Debug)]
+pub struct Done {
+    /// Given when it began.
+    pub op: OpId,
+    /// How it ended.
+    pub result: Result<(), Error>,
 }
 
 /// What happened on a stream.

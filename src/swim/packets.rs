@@ -5,30 +5,19 @@ use std::net::SocketAddr;
 use tracing::{debug, error, warn};
 
 use super::{
-    Host, Origin, Output, Seal, Swim,
+    Done, Host, Order, Origin, Output, Seal, Swim,
     budget::{Budget, Dropped},
+    handoff::Queued,
     incarnation::Source,
     queue::retransmit_limit,
-    table::RawAddr,
 };
 use crate::{
     base::{Instant, mutated},
     wire::{
-        CompoundParts, DecodeError, Message,
+        Alive, CompoundParts, Dead, DecodeError, Kind, RawAddr, Suspect, decode_body, kind,
         limits::{COMPOUND_PARTS_MAX, PACKET_DEPTH_MAX},
     },
 };
-
-/// Bytes a part costs in a compound besides itself. Go: `compoundOverhead`.
-const COMPOUND_OVERHEAD: usize = 2;
-/// The same for a user message, with its type byte. Go: `userMsgOverhead`.
-const USER_OVERHEAD: usize = COMPOUND_OVERHEAD + 1;
-/// Bytes at the front of a compound. Go: `compoundHeaderOverhead`.
-const COMPOUND_HEADER: usize = 2;
-/// Type byte of a compound.
-const COMPOUND: u8 = 7;
-/// Type byte of a user message.
-pub(super) const USER: u8 = 8;
 
 impl Swim {
     /// A datagram arrived; `now` is the time it was read. Pings, acks and nacks are handled at
@@ -60,20 +49,31 @@ impl Swim {
         self.log_dropped(now, from);
     }
 
-    /// Works off the hand-off queues: alive messages first, the newest first. To be called after
-    /// each batch of datagrams. Go: `packetHandler`.
+    /// Drains the hand-off queues: alive messages first, the newest first. To be called after each
+    /// batch of datagrams. Go: `packetHandler`.
     pub fn handle_queued(&mut self, now: Instant, host: &mut dyn Host) {
         if self.handoff.is_empty() {
             return;
         }
-        let mut message = self.builder.take_scratch();
-        while let Some(origin) = self.handoff.pop(&mut message) {
-            self.handle_handed_off(now, &message, origin, host);
+        let mut body = self.builder.take_scratch();
+        let (mut first, mut count) = (None, 0_usize);
+        while let Some((kind, origin)) = self.handoff.pop(&mut body) {
+            if let Err(error) = self.handle_handed_off(now, kind, &body, origin, host) {
+                first.get_or_insert((Dropped::from(error), origin.from));
+                count += 1;
+            }
         }
-        self.builder.put_scratch(message);
+        self.builder.put_scratch(body);
+        if let Some((reason, from)) = first {
+            self.stats.dropped_malformed += count as u64;
+            // The line of the datagram that most of them came in tells enough.
+            if !self.budget.has_dropped() {
+                self.log_malformed(now, &reason, from, count - 1);
+            }
+        }
     }
 
-    /// Go: `handleCommand`.
+    /// Handles a message of a datagram, which may hold others. Go: `handleCommand`.
     fn dispatch(
         &mut self,
         now: Instant,
@@ -88,68 +88,79 @@ impl Swim {
         if depth > PACKET_DEPTH_MAX {
             return self.malformed(Dropped::TooDeep);
         }
-        match Message::decode(message) {
-            Ok(Message::Ping(ping)) => self.handle_ping(from, &ping, host),
-            Ok(Message::IndirectPing(ping)) => self.handle_indirect_ping(now, from, &ping, host),
-            Ok(Message::Ack(ack)) => self.handle_ack(now, &ack, host),
-            Ok(Message::Nack(nack)) => self.handle_nack(nack),
-            Ok(Message::Alive(_)) => {
-                // Decided here, where the sender is known. Go: `handleAlive`.
-                let source = RawAddr::from_wire(&match from.ip() {
-                    std::net::IpAddr::V4(ip) => ip.octets().to_vec(),
-                    std::net::IpAddr::V6(ip) => ip.octets().to_vec(),
-                });
-                let allowed = self.config.cidrs_allowed.is_empty()
-                    || source.is_some_and(|addr| self.addr_allowed(addr));
-                if !allowed {
-                    if self.logs.details.admit(now) {
-                        debug!(target: "memberlist", "Blocked alive message from {from}");
-                    }
-                    return;
-                }
-                self.hand_off(now, message, true, from);
-            }
-            Ok(Message::Suspect(_) | Message::Dead(_) | Message::User(_)) => {
-                self.hand_off(now, message, false, from);
-            }
-            Ok(Message::Compound(body)) => match CompoundParts::parse(body) {
-                Ok(parts) => {
-                    for part in parts {
-                        match part {
-                            Ok(part) => self.dispatch(now, from, part, depth + 1, host),
-                            Err(error) => self.malformed(error),
-                        }
-                        if self.budget.is_spent() {
-                            break;
-                        }
-                    }
-                }
-                Err(error) => self.malformed(error),
-            },
-            Ok(Message::Compress(body)) => {
-                let mut plain = self.builder.take_scratch();
-                if self.budget.unpacked == 0 {
-                    self.malformed(Dropped::UnpacksToTooMuch);
-                } else {
-                    match self.codec.decompress(body, &mut plain) {
-                        Ok(()) => {
-                            self.budget.unpacked = self.budget.unpacked.saturating_sub(plain.len());
-                            self.dispatch(now, from, &plain, depth + 1, host);
-                        }
-                        Err(error) => {
-                            self.budget.unpacked = 0; // broken data costs as much as whole data
-                            self.malformed(error);
-                        }
-                    }
-                }
-                self.builder.put_scratch(plain);
-            }
-            Err(error) => self.malformed(error),
+        if let Err(error) = self.dispatch_part(now, from, message, depth, host) {
+            self.malformed(error);
         }
     }
 
-    fn hand_off(&mut self, now: Instant, message: &[u8], high: bool, from: SocketAddr) {
-        if !self.handoff.push(message, high, Origin { from, seal: self.seal }) {
+    fn dispatch_part(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        message: &[u8],
+        depth: usize,
+        host: &mut dyn Host,
+    ) -> Result<(), DecodeError> {
+        let (kind, body) = Kind::split(message)?;
+        match kind {
+            Kind::Ping => self.handle_ping(from, &decode_body(body)?, host),
+            Kind::IndirectPing => self.handle_indirect_ping(now, from, &decode_body(body)?, host),
+            Kind::Ack => self.handle_ack(now, &decode_body(body)?, host),
+            Kind::Nack => self.handle_nack(decode_body(body)?),
+            Kind::Alive => {
+                // Decided here, where the sender is known. Go: `handleAlive`.
+                if self.addr_allowed(RawAddr::from(from.ip())) {
+                    self.hand_off(now, Queued::Alive, body, from);
+                } else if self.logs.details.admit(now) {
+                    debug!(target: "memberlist", "Blocked alive message from {from}");
+                }
+            }
+            Kind::Suspect => self.hand_off(now, Queued::Suspect, body, from),
+            Kind::Dead => self.hand_off(now, Queued::Dead, body, from),
+            Kind::User => self.hand_off(now, Queued::User, body, from),
+            Kind::Compound => {
+                for part in CompoundParts::parse(body)? {
+                    match part {
+                        Ok(part) => self.dispatch(now, from, part, depth + 1, host),
+                        Err(error) => self.malformed(error),
+                    }
+                    if self.budget.is_spent() {
+                        break;
+                    }
+                }
+            }
+            Kind::Compress => self.unpack(now, from, body, depth, host),
+        }
+        Ok(())
+    }
+
+    fn unpack(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        body: &[u8],
+        depth: usize,
+        host: &mut dyn Host,
+    ) {
+        if self.budget.unpacked == 0 {
+            return self.malformed(Dropped::UnpacksToTooMuch);
+        }
+        let mut plain = self.builder.take_scratch();
+        match self.codec.decompress(body, &mut plain) {
+            Ok(()) => {
+                self.budget.unpacked = self.budget.unpacked.saturating_sub(plain.len());
+                self.dispatch(now, from, &plain, depth + 1, host);
+            }
+            Err(error) => {
+                self.budget.unpacked = 0; // broken data costs as much as whole data
+                self.malformed(error);
+            }
+        }
+        self.builder.put_scratch(plain);
+    }
+
+    fn hand_off(&mut self, now: Instant, kind: Queued, body: &[u8], from: SocketAddr) {
+        if !self.handoff.push(kind, body, Origin { from, seal: self.seal }) {
             self.stats.dropped_queue_full += 1;
             if self.logs.handoff.admit(now) {
                 warn!(target: "memberlist", "handler queue full, dropping message from={from}");
@@ -160,36 +171,30 @@ impl Swim {
     fn handle_handed_off(
         &mut self,
         now: Instant,
-        message: &[u8],
+        kind: Queued,
+        body: &[u8],
         origin: Origin,
         host: &mut dyn Host,
-    ) {
-        // Names are text below here; others were never admitted, so they name nobody.
+    ) -> Result<(), DecodeError> {
+        // Names in the table are text: one that is not text is in no table.
         let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
-        match Message::decode(message) {
-            Ok(Message::Alive(mut alive)) => {
+        match kind {
+            Queued::Alive => {
+                let mut alive: Alive<'_> = decode_body(body)?;
                 alive.port = self.fix_port(alive.port);
                 self.alive(now, &alive, None, Source::Anybody, host);
             }
-            Ok(Message::Suspect(suspect)) => {
-                let (node, from) = (text(suspect.node), text(suspect.from));
-                self.suspect(now, node, suspect.incarnation, from, Source::Anybody);
+            Queued::Suspect => {
+                let Suspect { incarnation, node, from } = decode_body(body)?;
+                self.suspect(now, text(node), incarnation, text(from), Source::Anybody);
             }
-            Ok(Message::Dead(dead)) => {
-                let (node, from) = (text(dead.node), text(dead.from));
-                self.dead(now, node, dead.incarnation, from, None, Source::Anybody, host);
+            Queued::Dead => {
+                let Dead { incarnation, node, from } = decode_body(body)?;
+                self.dead(now, text(node), incarnation, text(from), None, Source::Anybody, host);
             }
-            Ok(Message::User(body)) => host.on_user_message(now, body, origin),
-            Ok(
-                Message::Ping(_)
-                | Message::IndirectPing(_)
-                | Message::Ack(_)
-                | Message::Nack(_)
-                | Message::Compound(_)
-                | Message::Compress(_),
-            )
-            | Err(_) => debug_assert!(false, "only state and user messages are handed off"),
+            Queued::User => host.on_user_message(now, body, origin),
         }
+        Ok(())
     }
 
     /// What protected a message that was, or was not, opened by a key.
@@ -209,16 +214,20 @@ impl Swim {
     /// One line for all that was wrong with the datagram.
     fn log_dropped(&mut self, now: Instant, from: SocketAddr) {
         let Some((reason, parts)) = self.budget.take_dropped() else { return };
+        self.log_malformed(now, &reason, from, parts.saturating_sub(1));
+    }
+
+    fn log_malformed(&mut self, now: Instant, reason: &Dropped, from: SocketAddr, more: usize) {
         if !self.logs.packets.admit(now) {
             return;
         }
-        match parts.saturating_sub(1) {
+        match more {
             0 if matches!(reason, Dropped::Undecodable(DecodeError::Crypto(_))) => {
                 error!(target: "memberlist", "Decrypt packet failed: {reason} from={from}");
             }
             0 => warn!(target: "memberlist", "{reason} from={from}"),
             more => {
-                warn!(target: "memberlist", "{reason} from={from} and {more} more in the packet")
+                warn!(target: "memberlist", "{reason} from={from} and {more} more")
             }
         }
     }
@@ -244,7 +253,7 @@ impl Swim {
     /// Sends a user message in one packet of its own to an address. Go: `SendToAddress`.
     pub fn send_user(&mut self, to: SocketAddr, message: &[u8]) {
         let mut packet = self.builder.take_scratch();
-        packet.push(USER);
+        packet.push(kind::USER);
         packet.extend_from_slice(message);
         self.send_compound(to, &[&packet], false);
         self.builder.put_scratch(packet);
@@ -267,15 +276,16 @@ impl Swim {
             false => retransmit_limit(self.config.retransmit_mult, self.table.len()),
             true => u32::MAX,
         };
-        let mut finished = Vec::new();
-        let used =
-            self.queue.take(COMPOUND_OVERHEAD, limit, transmits, &mut finished, &mut |message| {
-                builder.push(message)
-            });
-        for op in finished {
-            self.done(op, Ok(()));
-        }
+        let emit = &mut |message: &[u8]| builder.push(message);
+        let used = self.queue.take(Order::Longest, COMPOUND_OVERHEAD, limit, transmits, emit);
+        self.end_broadcasts();
         self.fill_from_host(builder, limit.saturating_sub(used), host);
+    }
+
+    /// Ends the operations whose message was sent for the last time, or replaced.
+    pub(super) fn end_broadcasts(&mut self) {
+        let Self { queue, done, .. } = self;
+        done.extend(queue.take_ended().map(|(op, _)| Done { op, result: Ok(()) }));
     }
 
     pub(super) fn fill_from_host(
@@ -318,7 +328,7 @@ impl PacketBuilder {
     }
 
     fn push_user(&mut self, message: &[u8]) {
-        self.bodies.push(USER);
+        self.bodies.push(kind::USER);
         self.push(message);
     }
 
@@ -346,7 +356,7 @@ impl PacketBuilder {
             self.packet.extend_from_slice(bodies);
             return Some(&self.packet);
         }
-        self.packet.extend_from_slice(&[COMPOUND, count as u8]);
+        self.packet.extend_from_slice(&[kind::COMPOUND, count as u8]);
         let mut begin = start;
         for end in ends {
             debug_assert!(end - begin <= usize::from(u16::MAX), "part too long for a compound");
@@ -375,6 +385,13 @@ impl PacketBuilder {
         }
     }
 }
+
+/// Bytes a part costs in a compound besides itself. Go: `compoundOverhead`.
+const COMPOUND_OVERHEAD: usize = 2;
+/// The same for a user message, with its type byte. Go: `userMsgOverhead`.
+const USER_OVERHEAD: usize = COMPOUND_OVERHEAD + 1;
+/// Bytes at the front of a compound. Go: `compoundHeaderOverhead`.
+const COMPOUND_HEADER: usize = 2;
 
 #[cfg(test)]
 mod tests {

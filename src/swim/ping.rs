@@ -1,46 +1,31 @@
-//! Pings answered, relayed, and asked through the API. Go: `net.go`, `handlePing` and on.
+//! Pings: answered, and relayed for peers. Go: `net.go`, `handlePing` and on.
 
 use std::net::SocketAddr;
 
 use tracing::debug;
 
 use super::{
-    Error, Host, OpId, OpResult, Output, Swim,
+    Host, Swim,
     budget::{Budget, Dropped},
     relays::{Requester, Share},
-    table::RawAddr,
     timer::Timer,
 };
 use crate::{
     base::{Instant, printable},
-    wire::{Ack, Bin, IndirectPing, Nack, Ping, SeqNo},
+    wire::{Ack, Bin, IndirectPing, Nack, Ping, RawAddr, SeqNo},
 };
 
-/// Who waits for an ack.
+/// A ping for another node.
 #[derive(Debug)]
-pub(super) enum Handler {
-    /// The running probe.
-    Probe,
-    /// A ping for somebody else.
-    Relay {
-        /// Where the answer goes.
-        route: Route,
-        /// To be given back.
-        share: Share,
-        /// Of the request.
-        seq_no: SeqNo,
-        /// Whether a nack is wanted.
-        nack: bool,
-    },
-    /// [`Swim::start_ping`].
-    Api {
-        /// Of the caller.
-        op: OpId,
-        /// Whom.
-        name: String,
-        /// When the ping went out.
-        sent: Instant,
-    },
+pub(super) struct Relay {
+    /// Where the answer goes.
+    route: Route,
+    /// Returned when the ping ends.
+    share: Share,
+    /// Of the request.
+    seq_no: SeqNo,
+    /// Whether a nack is wanted.
+    nack: bool,
 }
 
 /// An address that an answer goes to.
@@ -52,23 +37,6 @@ pub(super) struct Route {
 }
 
 impl Swim {
-    /// Pings an address; done with the round-trip time, or after a probe timeout with an error.
-    /// Changes neither state nor health. Go: `Ping`.
-    pub fn start_ping(
-        &mut self,
-        now: Instant,
-        to: SocketAddr,
-        name: &str,
-        host: &mut dyn Host,
-    ) -> OpId {
-        let op = self.op();
-        let seq_no = self.next_seq_no();
-        self.handlers.insert(seq_no, Handler::Api { op, name: name.to_owned(), sent: now });
-        self.timers.set(now + self.config.probe_timeout, Timer::Handler(seq_no));
-        self.send_ping(to, seq_no, name.as_bytes(), host);
-        op
-    }
-
     pub(super) fn send_ping(
         &mut self,
         to: SocketAddr,
@@ -202,8 +170,8 @@ impl Swim {
         }
         if self.budget.take_echo(echo) {
             let (asked, nack) = (request.seq_no, request.nack);
-            self.handlers.insert(seq_no, Handler::Relay { route, share, seq_no: asked, nack });
-            self.timers.set(now + self.config.probe_timeout, Timer::Handler(seq_no));
+            self.relayed.insert(seq_no, Relay { route, share, seq_no: asked, nack });
+            self.timers.set(now + self.config.probe_timeout, Timer::Relay(seq_no));
             self.answer(target, &ping, host);
         } else {
             self.relays.end(share);
@@ -212,61 +180,43 @@ impl Swim {
         self.builder.put_scratch(ping);
     }
 
-    /// Whoever waits for this ack gets it; the sender does not matter. Go: `handleAck`.
+    /// Passes an ack to the probe or relay that waits for it, whoever sent it. Go: `handleAck`.
     pub(super) fn handle_ack(&mut self, now: Instant, ack: &Ack<'_>, host: &mut dyn Host) {
-        match self.handlers.remove(&ack.seq_no) {
-            Some(Handler::Probe) => self.probe_acked(now, ack.payload.as_slice(), host),
-            Some(Handler::Relay { route, share, seq_no, .. }) => {
-                self.relays.end(share);
-                let mut message = self.builder.take_scratch();
-                match route.member {
-                    true => Ack { seq_no, payload: Bin::NIL }.encode(&mut message),
-                    false => Ack::encode_bare(seq_no, &mut message),
-                }
-                self.answer(route, &message, host);
-                self.builder.put_scratch(message);
-            }
-            Some(Handler::Api { op, sent, .. }) => {
-                let result = Ok(OpResult::Rtt(now - sent));
-                self.outputs.push_back(Output::Done { op, result });
-            }
-            None if self.logs.details.admit(now) => {
+        if let Some(probe) = self.probes.take_acked(ack.seq_no) {
+            return self.probe_acked(now, &probe, ack.payload.as_slice(), host);
+        }
+        let Some(Relay { route, share, seq_no, .. }) = self.relayed.remove(&ack.seq_no) else {
+            if self.logs.details.admit(now) {
                 debug!(target: "memberlist", seq_no = ack.seq_no.0, "no ping waits for this ack");
             }
-            None => {}
+            return;
+        };
+        self.relays.end(share);
+        let mut message = self.builder.take_scratch();
+        match route.member {
+            true => Ack { seq_no, payload: Bin::NIL }.encode(&mut message),
+            false => Ack::encode_bare(seq_no, &mut message),
         }
+        self.answer(route, &message, host);
+        self.builder.put_scratch(message);
     }
 
-    /// A helper got no answer either; it is itself alive, though. Go: `handleNack`.
+    /// Go: `handleNack`.
     pub(super) fn handle_nack(&mut self, nack: Nack) {
-        if matches!(self.handlers.get(&nack.seq_no), Some(Handler::Probe))
-            && let Some(probe) = &mut self.probe
-        {
-            probe.nacks = (probe.nacks + 1).min(probe.expected_nacks);
-        }
+        self.probes.count_nack(nack.seq_no);
     }
 
-    /// The time for an ack to a relayed or API ping is over.
-    pub(super) fn expire_handler(&mut self, seq_no: SeqNo, host: &mut dyn Host) {
-        match self.handlers.remove(&seq_no) {
-            Some(Handler::Relay { route, share, seq_no, nack }) => {
-                self.relays.end(share);
-                if nack {
-                    let mut message = self.builder.take_scratch();
-                    Nack { seq_no }.encode(&mut message);
-                    self.budget = Budget::new(0); // no datagram is at hand
-                    self.answer(route, &message, host);
-                    self.builder.put_scratch(message);
-                }
-            }
-            Some(Handler::Api { op, name, .. }) => {
-                let error = Error::Peer(format!("No response from node {name}"));
-                self.outputs.push_back(Output::Done { op, result: Err(error) });
-            }
-            Some(Handler::Probe) => {
-                self.handlers.insert(seq_no, Handler::Probe); // its own timers end it
-            }
-            None => {}
+    /// The time for an ack to a relayed ping is over.
+    pub(super) fn expire_relay(&mut self, seq_no: SeqNo, host: &mut dyn Host) {
+        let Some(relay) = self.relayed.remove(&seq_no) else { return };
+        let Relay { route, share, seq_no, nack } = relay;
+        self.relays.end(share);
+        if nack {
+            let mut message = self.builder.take_scratch();
+            Nack { seq_no }.encode(&mut message);
+            self.budget = Budget::new(0); // no datagram is at hand
+            self.answer(route, &message, host);
+            self.builder.put_scratch(message);
         }
     }
 }

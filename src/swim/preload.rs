@@ -5,12 +5,12 @@ use std::sync::Arc;
 use super::{
     Config, NodeStateKind, Swim,
     queue::BroadcastQueue,
-    table::{RawAddr, Record, Table},
-    timer::{Timer, Timers},
+    table::{Record, Table},
+    timer::Timer,
 };
 use crate::{
-    base::{Instant, Rng},
-    wire::Incarnation,
+    base::{Instant, Rng, Timers},
+    wire::{Incarnation, RawAddr},
 };
 
 /// The table of a formed cluster, made once and copied into each engine: the copies share all

@@ -9,12 +9,12 @@ use super::{
     answers::{Answer, State, too_large},
     host::NodeView,
     streams::Stream,
-    table::{RawAddr, Row},
+    table::Row,
     timer::Timer,
 };
 use crate::{
     base::{Instant, printable},
-    wire::{Incompatible, NodeState, PushPull, Versions, Vsn},
+    wire::{Incompatible, NodeState, PushPull, RawAddr, Versions, Vsn},
 };
 
 /// Bytes of a row besides its name and meta, at least and at most, and of what stands before.
@@ -143,7 +143,7 @@ impl Swim {
     /// that one odd row anywhere ends all joins.
     pub(super) fn verify_peer(&self, state: &PushPull, exchange: Exchange) -> Result<(), Error> {
         let mut versions = state.versions.clone();
-        versions.add(true, &self.vsn);
+        versions.add(true, self.vsn.as_slice());
         if versions.compatible() {
             return Ok(());
         }
@@ -153,8 +153,8 @@ impl Swim {
             if row.name == self.config.name.as_bytes() {
                 continue;
             }
-            let vsn = row.vsn.as_slice().first_chunk().copied().unwrap_or_default();
-            let fits = self.understands(vsn);
+            let vsn = Vsn::from_wire(row.vsn.as_slice()).unwrap_or_default();
+            let fits = self.vsn.fits(vsn);
             let addr = RawAddr::from_wire(row.addr.as_slice()).and_then(|addr| addr.ip());
             let is_peer = addr == Some(exchange.peer.ip().to_canonical())
                 && (!exchange.ours || self.fix_port(row.port) == exchange.peer.port());
@@ -170,20 +170,10 @@ impl Swim {
         }
         let Some((name, vsn)) = peer.or(first.filter(|_| !some_fit)) else { return Ok(()) };
         let mut pair = Versions::default();
-        pair.add(true, &vsn);
-        pair.add(true, &self.vsn);
+        pair.add(true, vsn.as_slice());
+        pair.add(true, self.vsn.as_slice());
         understood(&pair, &name, vsn)?;
         understood(&pair, self.config.name.as_bytes(), self.vsn)
-    }
-
-    /// Whether a node of these versions and we understand each other.
-    pub(super) fn understands(&self, vsn: Vsn) -> bool {
-        let [min, max, now, delegate_min, delegate_max, delegate_now] = vsn;
-        let [my_min, my_max, mine, my_delegate_min, my_delegate_max, my_delegate] = self.vsn;
-        (min..=max).contains(&mine)
-            && (my_min..=my_max).contains(&now)
-            && (delegate_min..=delegate_max).contains(&my_delegate)
-            && (my_delegate_min..=my_delegate_max).contains(&delegate_now)
     }
 
     pub(super) fn check_merge(&self, state: &PushPull, host: &mut dyn Host) -> Result<(), Error> {
@@ -209,14 +199,10 @@ impl Swim {
                 addr: owned.addr.as_slice(),
                 port: self.fix_port(row.port),
                 meta: &owned.meta,
-                vsn: row.vsn.as_slice().first_chunk().copied().unwrap_or_default(),
+                vsn: Vsn::from_wire(row.vsn.as_slice()).unwrap_or_default(),
                 incarnation: row.incarnation,
-                state: match row.state {
-                    0 => NodeStateKind::Alive,
-                    1 => NodeStateKind::Suspect,
-                    3 => NodeStateKind::Left,
-                    _ => NodeStateKind::Dead,
-                },
+                // A number without a meaning is shown as a node that is gone.
+                state: NodeStateKind::from_wire(row.state).unwrap_or(NodeStateKind::Dead),
             })
             .collect();
         host.check_merge(&views).map_err(|reason| {
@@ -244,12 +230,7 @@ impl<'a, I: Iterator<Item = &'a Row>> Iterator for Rows<'a, I> {
             port: row.record.port,
             meta: (&*row.record.meta).into(),
             incarnation: row.incarnation,
-            state: match row.state {
-                NodeStateKind::Alive => 0,
-                NodeStateKind::Suspect => 1,
-                NodeStateKind::Dead => 2,
-                NodeStateKind::Left => 3,
-            },
+            state: row.state.to_wire(),
             vsn: row.record.vsn.as_slice().into(),
         })
     }

@@ -1,6 +1,12 @@
-//! Broadcasts waiting to be piggybacked. Go: `queue.go`, `TransmitLimitedQueue`.
+//! Messages waiting to be piggybacked: a node's own queue, and those of the layer above.
+//! Go: `queue.go`, `TransmitLimitedQueue`.
+//!
+//! Messages of this node are kept apart from those it relays: what peers send in excess delays
+//! and displaces only the latter.
 
-use std::{cmp::Reverse, collections::BTreeMap, ops::Bound, sync::Arc};
+use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
+
+use bytes::Bytes;
 
 use super::OpId;
 
@@ -10,181 +16,289 @@ pub fn retransmit_limit(mult: u32, n: usize) -> u32 {
     mult.saturating_mul(scale as u32)
 }
 
-/// Served first: fewest transmits, then the longest, then the newest.
-type Key = (u32, Reverse<usize>, Reverse<u64>);
-
-/// One broadcast per node: a newer one about the same node replaces the queued one.
+/// A queue whose items leave after a number of transmits that grows with the cluster.
 #[derive(Debug, Default)]
-pub(super) struct BroadcastQueue {
-    items: BTreeMap<Key, Item>,
-    by_name: BTreeMap<Arc<str>, Key>,
-    pushed: u64,
-    resent: Vec<(Key, Item)>,
+pub(crate) struct BroadcastQueue {
+    own: Tiers,
+    relayed: Tiers,
+    /// Own items that can be displaced, by number, which is their age.
+    own_by_age: BTreeMap<u64, Key>,
+    /// Items with a topic.
+    by_topic: BTreeMap<Arc<str>, Key>,
+    last_id: u64,
+    again: Vec<(Key, Item)>,
+    /// Memory of all items.
+    bytes: usize,
+    /// Operations whose message was sent for the last time, or dropped.
+    ended: Vec<(OpId, Fate)>,
 }
+
+type Tiers = BTreeMap<Key, Item>;
+
+/// Served first: fewest transmits, then longest, then newest. Go: `limitedBroadcast.Less`.
+type Key = (u32, Reverse<usize>, Reverse<u64>);
 
 #[derive(Debug)]
 struct Item {
-    name: Arc<str>,
-    message: Box<[u8]>,
-    notify: Option<OpId>,
+    message: Bytes,
+    author: Author,
+    topic: Option<Arc<str>>,
+}
+
+/// Where a message came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Author {
+    /// Ours; with the operation that waits for the last transmit.
+    Own(Option<OpId>),
+    /// A peer's.
+    Peer,
+}
+
+/// How a broadcast ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// Sent as often as it should be, or replaced by a newer message.
+    Sent,
+    /// Dropped before, as too much waits.
+    Dropped,
+}
+
+/// In which order a packet is filled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// Go's: the longest first, of any origin.
+    Longest,
+    /// Own messages alone, in Go's order.
+    Own,
+    /// The shortest and oldest first.
+    Shortest,
+}
+
+impl Item {
+    fn bytes(&self) -> usize {
+        self.message.len() + ITEM_OVERHEAD
+    }
 }
 
 impl BroadcastQueue {
-    /// Queues a message about `name`; what it replaces is finished: its `notify` is returned.
-    pub(super) fn push(
-        &mut self,
-        name: Arc<str>,
-        message: &[u8],
-        notify: Option<OpId>,
-    ) -> Option<OpId> {
-        let replaced = self.by_name.get(&name).and_then(|key| self.items.remove(key));
-        if self.items.is_empty() {
-            self.pushed = 0;
-        }
-        self.pushed += 1;
-        let key = (0, Reverse(message.len()), Reverse(self.pushed));
-        self.by_name.insert(Arc::clone(&name), key);
-        self.items.insert(key, Item { name, message: message.into(), notify });
-        replaced.and_then(|item| item.notify)
+    /// Queues a message.
+    pub(crate) fn push(&mut self, message: Bytes, author: Author) {
+        self.add(Item { message, author, topic: None });
     }
 
-    /// Takes messages whose lengths plus `overhead` each fit into `limit`, and gives what it used.
-    /// `finished` receives the operations whose message has now been sent `transmits` times.
-    pub(super) fn take(
+    /// Queues a message that replaces the one of the same topic, which ends. It is never dropped:
+    /// topics are bounded by whoever names them.
+    pub(crate) fn push_about(&mut self, topic: Arc<str>, message: Bytes, author: Author) {
+        if let Some(key) = self.by_topic.get(&topic).copied()
+            && let Some(item) = self.remove(&key)
+        {
+            self.end(&key, &item, Fate::Sent);
+        }
+        self.add(Item { message, author, topic: Some(topic) });
+    }
+
+    fn add(&mut self, item: Item) {
+        if self.is_empty() {
+            self.last_id = 0;
+        }
+        self.last_id += 1;
+        let key = (0, Reverse(item.message.len()), Reverse(self.last_id));
+        self.bytes += item.bytes();
+        if let Some(topic) = &item.topic {
+            self.by_topic.insert(Arc::clone(topic), key);
+        }
+        self.insert(key, item);
+    }
+
+    fn insert(&mut self, key: Key, item: Item) {
+        match item.author {
+            Author::Own(_) => {
+                if item.topic.is_none() {
+                    self.own_by_age.insert(key.2.0, key);
+                }
+                self.own.insert(key, item);
+            }
+            Author::Peer => {
+                self.relayed.insert(key, item);
+            }
+        }
+    }
+
+    fn remove(&mut self, key: &Key) -> Option<Item> {
+        self.own.remove(key).or_else(|| self.relayed.remove(key))
+    }
+
+    /// Ends an item that was taken out of its tier.
+    fn end(&mut self, key: &Key, item: &Item, fate: Fate) {
+        self.bytes -= item.bytes();
+        if let Some(topic) = &item.topic {
+            self.by_topic.remove(topic);
+        }
+        if let Author::Own(op) = item.author {
+            self.own_by_age.remove(&key.2.0);
+            self.ended.extend(op.map(|op| (op, fate)));
+        }
+    }
+
+    /// Operations whose message ended since the last call.
+    pub(crate) fn take_ended(&mut self) -> impl Iterator<Item = (OpId, Fate)> + '_ {
+        self.ended.drain(..)
+    }
+
+    /// Drops items while all take more than their share of memory; returns how many. Those of
+    /// peers go first, the largest before others, so that giants never displace small messages;
+    /// own ones go from the oldest on. Go looks at the number alone, and every half a minute.
+    pub(crate) fn shed(&mut self) -> u64 {
+        let mut dropped = 0;
+        while self.bytes > BYTES_MAX {
+            let largest = tiers(&self.relayed).filter_map(|tier| largest(&self.relayed, tier));
+            let largest = largest.max_by_key(|key| (key.1.0, key.0));
+            let Some(key) = largest.or_else(|| self.oldest_own()) else { break };
+            self.drop_item(&key);
+            dropped += 1;
+        }
+        dropped
+    }
+
+    /// Drops items until `len_max` remain: those of peers first, the most transmitted before
+    /// others, and of these the largest.
+    pub(crate) fn prune(&mut self, len_max: usize) {
+        while self.len() > len_max {
+            let last = self.relayed.keys().next_back().map(|key| key.0);
+            let key = last.and_then(|tier| largest(&self.relayed, tier));
+            let Some(key) = key.or_else(|| self.oldest_own()) else { break };
+            self.drop_item(&key);
+        }
+    }
+
+    fn oldest_own(&self) -> Option<Key> {
+        self.own_by_age.values().next().copied()
+    }
+
+    fn drop_item(&mut self, key: &Key) {
+        if let Some(item) = self.remove(key) {
+            self.end(key, &item, Fate::Dropped);
+        }
+    }
+
+    /// Emits messages whose length plus `overhead` fit together in `limit`; returns the bytes used.
+    pub(crate) fn take(
         &mut self,
+        order: Order,
         overhead: usize,
         limit: usize,
-        transmits: u32,
-        finished: &mut Vec<OpId>,
+        transmits_max: u32,
         emit: &mut dyn FnMut(&[u8]),
     ) -> usize {
-        let mut used = 0_usize;
-        let Some(mut tier) = self.items.first_key_value().map(|(key, _)| key.0) else { return 0 };
-        loop {
-            let free = limit.saturating_sub(used).saturating_sub(overhead);
-            if free == 0 {
-                break;
-            }
-            // The first of this tier that is short enough, else the first of a later tier.
-            let from = (tier, Reverse(free), Reverse(u64::MAX));
-            let next = self.items.range((Bound::Included(from), Bound::Unbounded)).next();
-            let Some(&key) = next.map(|(key, _)| key) else { break };
-            if key.0 != tier {
-                tier = key.0;
-                continue;
-            }
-            let Some(item) = self.items.remove(&key) else { break };
+        let mut used = 0;
+        let mut tier = 0;
+        while let Some(free) = limit.checked_sub(used + overhead).filter(|free| *free > 0) {
+            let Some(key) = self.next(order, tier, free) else { break };
+            tier = key.0;
+            let Some(item) = self.remove(&key) else { break };
             emit(&item.message);
             used += overhead + item.message.len();
-            let sent = key.0 + 1;
-            if sent >= transmits {
-                self.by_name.remove(&item.name);
-                finished.extend(item.notify);
+            if tier + 1 >= transmits_max {
+                self.end(&key, &item, Fate::Sent);
             } else {
-                // Back only after the pass, so that no message stands in a packet twice.
-                self.resent.push(((sent, key.1, key.2), item));
+                // Back only after the pass, so that no message is twice in a packet.
+                self.again.push(((tier + 1, key.1, key.2), item));
             }
         }
-        for (key, item) in self.resent.drain(..) {
-            if let Some(known) = self.by_name.get_mut(&item.name) {
+        let mut again = std::mem::take(&mut self.again);
+        for (key, item) in again.drain(..) {
+            if let Some(known) = item.topic.as_ref().and_then(|topic| self.by_topic.get_mut(topic))
+            {
                 *known = key;
             }
-            self.items.insert(key, item);
+            self.insert(key, item);
         }
+        self.again = again;
         used
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.items.is_empty()
+    /// The next item of at most `free` bytes, in `tier` or a later one.
+    fn next(&self, order: Order, tier: u32, free: usize) -> Option<Key> {
+        match order {
+            Order::Own => longest(&self.own, tier, free),
+            Order::Longest => {
+                let candidates = [&self.own, &self.relayed].map(|t| longest(t, tier, free));
+                candidates.into_iter().flatten().min()
+            }
+            Order::Shortest => {
+                let candidates = [&self.own, &self.relayed].map(|t| shortest(t, tier, free));
+                candidates.into_iter().flatten().min_by_key(|key| (key.0, key.1.0, key.2.0))
+            }
+        }
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.items.len()
+    pub(crate) fn len(&self) -> usize {
+        self.own.len() + self.relayed.len()
     }
 
-    /// Transmits and message, in the order they are served.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &[u8])> {
-        self.items.iter().map(|(key, item)| (key.0, &*item.message))
+    pub(crate) fn is_empty(&self) -> bool {
+        self.own.is_empty() && self.relayed.is_empty()
+    }
+
+    /// Bytes of all messages, each with `overhead`.
+    pub(crate) fn message_bytes(&self, overhead: usize) -> usize {
+        (self.bytes + self.len() * overhead).saturating_sub(self.len() * ITEM_OVERHEAD)
+    }
+
+    /// Transmits and message of all items, in Go's order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &[u8])> {
+        let mut items: Vec<_> = self.own.iter().chain(&self.relayed).collect();
+        items.sort_unstable_by_key(|(key, _)| **key);
+        items.into_iter().map(|(key, item)| (key.0, &*item.message))
     }
 }
+
+/// The tiers that hold something.
+fn tiers(items: &Tiers) -> impl Iterator<Item = u32> + '_ {
+    let mut next = items.keys().next().map(|key| key.0);
+    std::iter::from_fn(move || {
+        let tier = next?;
+        next = items.range(start_of(tier + 1)..).next().map(|(key, _)| key.0);
+        Some(tier)
+    })
+}
+
+/// The first item that fits, from `tier` on.
+fn longest(items: &Tiers, mut tier: u32, free: usize) -> Option<Key> {
+    loop {
+        let from = (tier, Reverse(free), Reverse(u64::MAX));
+        let (key, _) = items.range(from..).next()?;
+        if key.0 == tier {
+            return Some(*key);
+        }
+        tier = key.0;
+        if key.1.0 <= free {
+            return Some(*key);
+        }
+    }
+}
+
+/// The shortest item of the first tier in which one fits.
+fn shortest(items: &Tiers, tier: u32, free: usize) -> Option<Key> {
+    let first = longest(items, tier, free)?;
+    items.range(first..start_of(first.0 + 1)).next_back().map(|(key, _)| *key)
+}
+
+/// The largest item of a tier, the oldest of these.
+fn largest(items: &Tiers, tier: u32) -> Option<Key> {
+    let (first, _) = items.range(start_of(tier)..start_of(tier + 1)).next()?;
+    let end = (tier, first.1, Reverse(0));
+    items.range(*first..=end).next_back().map(|(key, _)| *key)
+}
+
+fn start_of(tier: u32) -> Key {
+    (tier, Reverse(usize::MAX), Reverse(u64::MAX))
+}
+
+/// Most memory of one queue.
+const BYTES_MAX: usize = 8 * 1024 * 1024;
+/// What an item takes beside its message, about.
+const ITEM_OVERHEAD: usize = 128;
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn taken(queue: &mut BroadcastQueue, overhead: usize, limit: usize, times: u32) -> Vec<String> {
-        let mut parts = Vec::new();
-        queue.take(overhead, limit, times, &mut Vec::new(), &mut |message| {
-            parts.push(String::from_utf8_lossy(message).into_owned());
-        });
-        parts
-    }
-
-    #[test]
-    fn order_is_fewest_transmits_then_longest_then_newest() {
-        // Goal: the sequence that Go printed for the same pushes and limits.
-        let mut queue = BroadcastQueue::default();
-        for message in ["aaaa", "bbbbbbbb", "cc", "dddd"] {
-            queue.push(message.into(), message.as_bytes(), None);
-        }
-        assert_eq!(taken(&mut queue, 2, 14, 10), ["bbbbbbbb", "cc"]);
-        assert_eq!(taken(&mut queue, 2, 14, 10), ["dddd", "aaaa"]);
-        assert_eq!(taken(&mut queue, 2, 14, 10), ["bbbbbbbb", "cc"]);
-    }
-
-    #[test]
-    fn a_newer_message_about_a_node_replaces_the_queued_one() {
-        let mut queue = BroadcastQueue::default();
-        assert_eq!(queue.push("n".into(), b"old", Some(OpId(1))), None);
-        assert_eq!(queue.push("n".into(), b"new", None), Some(OpId(1)));
-        assert_eq!(taken(&mut queue, 0, 100, 1), ["new"]);
-        assert_eq!(queue.len(), 0);
-    }
-
-    #[test]
-    fn a_message_is_finished_at_its_transmit_limit() {
-        let mut queue = BroadcastQueue::default();
-        queue.push("n".into(), b"x", Some(OpId(7)));
-        let mut finished = Vec::new();
-        for round in 1..=3 {
-            queue.take(2, 100, 3, &mut finished, &mut |_| {});
-            assert_eq!(finished.is_empty(), round < 3);
-        }
-        assert_eq!(finished, [OpId(7)]);
-    }
-
-    #[test]
-    fn transmit_limit_is_go_s() {
-        let table = [(0, 0), (1, 4), (9, 4), (10, 8), (99, 8), (100, 12), (999, 12), (1000, 16)];
-        for (n, limit) in table {
-            assert_eq!(retransmit_limit(4, n), limit, "n = {n}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn nothing_exceeds_the_limit_and_everything_is_sent_often_enough(
-            lengths in prop::collection::vec(1_usize..60, 1..40),
-            limit in 70_usize..200,
-            transmits in 1_u32..5,
-        ) {
-            let mut queue = BroadcastQueue::default();
-            for (index, len) in lengths.iter().enumerate() {
-                queue.push(index.to_string().into(), &vec![index as u8; *len], None);
-            }
-            let mut sent = vec![0; lengths.len()];
-            for _ in 0..lengths.len() * transmits as usize {
-                let mut total = 0;
-                queue.take(2, limit, transmits, &mut Vec::new(), &mut |message| {
-                    total += message.len() + 2;
-                    sent[usize::from(message[0])] += 1;
-                });
-                prop_assert!(total <= limit);
-            }
-            prop_assert!(sent.iter().all(|times| *times == transmits));
-            prop_assert_eq!(queue.len(), 0);
-        }
-    }
-}
+mod tests;

@@ -2,20 +2,21 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use tracing::{debug, error, info, warn};
 
 use super::{
-    Error, Host, NodeStateKind, OpId, Swim,
+    Author, Host, NodeStateKind, OpId, Swim,
     host::NodeView,
     incarnation::{Source, Worth},
     suspicion::{Suspicion, suspicion_timeout},
-    table::{RawAddr, Record},
+    table::Record,
     timer::Timer,
 };
 use crate::{
     base::{Instant, mutated, printable},
     wire::{
-        Alive, Dead, Incarnation, Suspect, Vsn,
+        Alive, Dead, Incarnation, RawAddr, Suspect, Vsn,
         limits::{META_BYTES_MAX, PUSH_PULL_ROWS_MAX},
     },
 };
@@ -66,8 +67,8 @@ impl Swim {
             }
             return;
         }
-        let full_vsn: Option<Vsn> = vsn.first_chunk().copied();
-        if !mine && !self.understands(full_vsn.unwrap_or_default()) {
+        let full_vsn = Vsn::from_wire(vsn);
+        if !mine && !self.vsn.fits(full_vsn.unwrap_or_default()) {
             self.stats.dropped_inadmissible += 1;
             if self.logs.details.admit(now) {
                 debug!(target: "memberlist", "Ignoring {name}: its versions are not ours");
@@ -118,7 +119,7 @@ impl Swim {
         if mine && source != Source::Own {
             let same = alive.incarnation == row.incarnation
                 && alive.meta.as_slice() == &*row.record.meta
-                && vsn == row.record.vsn;
+                && vsn == row.record.vsn.as_slice();
             if alive.incarnation >= row.incarnation && !same {
                 let what = format_args!("an alive message for '{name}'");
                 self.outbid(now, alive.incarnation, source, what);
@@ -366,7 +367,7 @@ impl Swim {
             error!(
                 target: "memberlist",
                 "Conflicting address for {name}. Mine: {}:{} Theirs: {}:{} Old state: {}",
-                record.addr, record.port, addr, alive.port, row.state as u8
+                record.addr, record.port, addr, alive.port, row.state.to_wire()
             );
         }
         let meta = Arc::from(alive.meta.as_slice());
@@ -375,7 +376,7 @@ impl Swim {
             addr: addr.as_slice(),
             port: alive.port,
             meta: &meta,
-            vsn: alive.vsn.as_slice().first_chunk().copied().unwrap_or_default(),
+            vsn: Vsn::from_wire(alive.vsn.as_slice()).unwrap_or_default(),
             incarnation: alive.incarnation,
             state: NodeStateKind::Alive,
         };
@@ -465,10 +466,8 @@ impl Swim {
             false => name,
             true => format!("{name} {}", self.rng.u64()).into(),
         };
-        let replaced = self.queue.push(name, &message, notify);
+        self.queue.push_about(name, Bytes::copy_from_slice(&message), Author::Own(notify));
         self.builder.put_scratch(message);
-        if let Some(op) = replaced {
-            self.done(op, Ok::<(), Error>(()));
-        }
+        self.end_broadcasts();
     }
 }

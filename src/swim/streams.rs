@@ -14,9 +14,6 @@ use crate::{
     wire::{Ack, Bin, ErrorReply, PushPull, SeqNo, StreamError, StreamMessage, UserHeader},
 };
 
-/// Inbound push/pulls in flight at most; one more is closed. Go: `maxPushPullRequests`.
-const INBOUND_PUSH_PULLS_MAX: usize = 127;
-
 /// A stream that is open.
 #[derive(Debug)]
 pub(super) enum Stream {
@@ -64,7 +61,7 @@ impl Swim {
                     input,
                     StreamInput::Message(StreamMessage::Ack { seq_no: acked }) if acked == seq_no
                 );
-                self.tcp_ping_done(seq_no, contacted);
+                self.probes.set_tcp_contacted(seq_no, contacted);
             }
             Some(Stream::User { op, to }) => {
                 let result = match input {
@@ -256,7 +253,7 @@ impl Swim {
         }
     }
 
-    /// Tells the peer why its request failed.
+    /// Replies with the reason why a request failed.
     fn refuse(&mut self, now: Instant, id: StreamId, from: SocketAddr, reason: &str) {
         let mut message = Vec::new();
         ErrorReply { error: reason.as_bytes() }.encode(&mut message);
@@ -296,3 +293,6 @@ impl Swim {
         self.outputs.push_back(Output::Close { id });
     }
 }
+
+/// Inbound push/pulls in flight at most; one more is closed. Go: `maxPushPullRequests`.
+const INBOUND_PUSH_PULLS_MAX: usize = 127;

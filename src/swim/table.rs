@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    fmt,
     hash::BuildHasher as _,
     net::{IpAddr, SocketAddr},
     sync::Arc,
@@ -13,7 +12,7 @@ use hashbrown::HashTable;
 use super::{NodeStateKind, NodeView};
 use crate::{
     base::{Instant, Rng, SeededHash},
-    wire::{Alive, Incarnation, Vsn},
+    wire::{Alive, Incarnation, RawAddr, Vsn},
 };
 
 /// What a node says about itself. Immutable and shared: a change makes a new record.
@@ -45,50 +44,7 @@ impl Record {
 
     /// Whether the node checks the CRC of packets.
     pub(super) fn checks_crc(&self) -> bool {
-        self.vsn.get(1).is_some_and(|max| *max >= CRC_VERSION)
-    }
-}
-
-/// An address as it came over the wire: 0, 4 or 16 bytes, compared byte by byte.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct RawAddr {
-    bytes: [u8; 16],
-    len: u8,
-}
-
-impl RawAddr {
-    /// `None` for a length that no address has.
-    pub(super) fn from_wire(raw: &[u8]) -> Option<Self> {
-        if !matches!(raw.len(), 0 | 4 | 16) {
-            return None;
-        }
-        let mut bytes = [0; 16];
-        bytes.iter_mut().zip(raw).for_each(|(to, from)| *to = *from);
-        Some(Self { bytes, len: raw.len() as u8 })
-    }
-
-    pub(super) fn as_slice(&self) -> &[u8] {
-        self.bytes.get(..usize::from(self.len)).unwrap_or_default()
-    }
-
-    /// The address to talk to; v4-mapped ones as IPv4. `None` for the empty address.
-    pub(super) fn ip(&self) -> Option<IpAddr> {
-        let [a, b, c, d, ..] = self.bytes;
-        match self.len {
-            4 => Some(IpAddr::from([a, b, c, d])),
-            16 => Some(IpAddr::from(self.bytes).to_canonical()),
-            _ => None,
-        }
-    }
-}
-
-/// As Go shows a `net.IP`.
-impl fmt::Display for RawAddr {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.ip() {
-            Some(ip) => ip.fmt(f),
-            None => f.write_str("<nil>"),
-        }
+        self.vsn.max() >= CRC_VERSION
     }
 }
 
@@ -118,7 +74,7 @@ impl Row {
     }
 
     pub(super) fn socket_addr(&self) -> Option<SocketAddr> {
-        self.record.addr.ip().map(|ip| SocketAddr::new(ip, self.record.port))
+        self.record.addr.socket_addr(self.record.port)
     }
 }
 
@@ -462,7 +418,7 @@ mod tests {
 
     fn record(name: &str) -> Arc<Record> {
         let addr = RawAddr::from_wire(&[127, 0, 0, 1]).unwrap();
-        Arc::new(Record { name: name.into(), addr, port: 1, meta: [].into(), vsn: [0; 6] })
+        Arc::new(Record { name: name.into(), addr, port: 1, meta: [].into(), vsn: Vsn::default() })
     }
 
     fn table(n: usize, rng: &mut Rng) -> Table {

@@ -10,7 +10,7 @@ mod rules;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use super::{
-    Config, Exchange, Host, NodeStateKind, NodeView, OpResult, Origin, Output, Seal, StreamInput,
+    Config, Done, Exchange, Host, NodeStateKind, NodeView, OpId, Origin, Output, Seal, StreamInput,
     Swim,
 };
 use crate::{
@@ -198,6 +198,12 @@ impl Node {
 
     fn outputs(&mut self) -> Vec<Output> {
         std::iter::from_fn(|| self.swim.poll_output()).collect()
+    }
+
+    /// Operations that ended since the last call, and how.
+    fn done(&mut self) -> Vec<(OpId, Result<(), String>)> {
+        let done = std::iter::from_fn(|| self.swim.poll_done());
+        done.map(|Done { op, result }| (op, result.map_err(|error| error.to_string()))).collect()
     }
 
     /// Debug texts of every message in the packets sent since the last call, one a line.

@@ -1,9 +1,7 @@
-//! All deadlines of one engine in one heap.
-
-use std::{cmp::Reverse, collections::BinaryHeap};
+//! What the engine's deadlines are for.
 
 use super::StreamId;
-use crate::{base::Instant, wire::SeqNo};
+use crate::wire::SeqNo;
 
 /// What a deadline is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -14,8 +12,8 @@ pub(super) enum Timer {
     ProbeAck(SeqNo),
     /// The running probe is over.
     ProbeEnd(SeqNo),
-    /// A relayed ping or an API ping got no answer.
-    Handler(SeqNo),
+    /// A relayed ping got no answer.
+    Relay(SeqNo),
     /// A gossip round.
     Gossip,
     /// A push/pull with a random node.
@@ -24,40 +22,8 @@ pub(super) enum Timer {
     Suspicion(u32),
     /// A node is asked about a claim that goes too far to be believed.
     Check,
-    /// The reply on an accepted stream should be out: whoever holds it up frees its place.
+    /// The reply on an accepted stream is overdue: its place is freed.
     Reply(StreamId),
     /// The next rows of a peer's state are due.
     Merge,
-}
-
-/// A heap of deadlines. Nothing is cancelled: whoever set a timer checks when it fires whether it
-/// still matters, which is cheaper than finding it.
-#[derive(Debug, Default)]
-pub(super) struct Timers {
-    heap: BinaryHeap<Reverse<(Instant, u64, Timer)>>,
-    set: u64,
-}
-
-impl Timers {
-    pub(super) fn set(&mut self, at: Instant, timer: Timer) {
-        self.set += 1;
-        self.heap.push(Reverse((at, self.set, timer)));
-    }
-
-    pub(super) fn next(&self) -> Option<Instant> {
-        self.heap.peek().map(|Reverse((at, ..))| *at)
-    }
-
-    /// Drops the timers that `keep` refuses.
-    pub(super) fn retain(&mut self, keep: impl Fn(Timer) -> bool) {
-        self.heap.retain(|Reverse((.., timer))| keep(*timer));
-    }
-
-    /// The earliest timer that is due; those of one instant in the order they were set.
-    pub(super) fn pop_due(&mut self, now: Instant) -> Option<(Instant, Timer)> {
-        if self.next()? > now {
-            return None;
-        }
-        self.heap.pop().map(|Reverse((at, _, timer))| (at, timer))
-    }
 }

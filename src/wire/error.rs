@@ -75,8 +75,6 @@ pub enum DecodeError {
         /// The peer's label; empty: none.
         got: Vec<u8>,
     },
-    /// A label header where the transport already removed one.
-    DoubleLabel,
     /// A compression algorithm that is not known here.
     UnknownAlgorithm(u8),
     /// Broken or foreign encryption.
@@ -112,7 +110,6 @@ error_texts! {
         Self::TooLarge { what, got } => "{what} is larger than limit ({got})";
         Self::DecompressedTooLarge { limit } => "decompressed message is larger than limit ({limit})";
         Self::ForeignLabel { got } => "discarding input with unacceptable label {:?}", String::from_utf8_lossy(got);
-        Self::DoubleLabel => "unexpected double label header";
         Self::UnknownAlgorithm(algo) => "cannot decompress unknown algorithm {algo}";
         Self::Crypto(error) => "{error}";
         Self::ForeignProtocol(protocol) => "this is {protocol}, not gossip: something is misdirected to the gossip port";

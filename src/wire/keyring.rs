@@ -115,7 +115,8 @@ impl Keyring {
     }
 
     /// The key that seals.
-    pub fn primary(&self) -> Option<&[u8]> {
+    #[cfg(test)]
+    pub(crate) fn primary(&self) -> Option<&[u8]> {
         self.keys().next()
     }
 

@@ -29,18 +29,12 @@ pub(super) fn split(input: &[u8]) -> Result<(&[u8], &[u8]), DecodeError> {
     rest.split_at_checked(len.into()).ok_or(DecodeError::TruncatedLabel)
 }
 
-/// Judges the label that a peer sent. `skip` says that the transport has already checked one and
-/// taken it off.
+/// Checks the label that a peer sent.
 ///
 /// # Errors
-/// Another label, or one too many.
-pub(super) fn check(ours: &[u8], got: &[u8], skip: bool) -> Result<(), DecodeError> {
-    match (skip, got) {
-        (true, []) => Ok(()),
-        (true, _) => Err(DecodeError::DoubleLabel),
-        (false, got) if got == ours => Ok(()),
-        (false, got) => Err(DecodeError::ForeignLabel { got: got.to_vec() }),
-    }
+/// It is not ours.
+pub(super) fn check(ours: &[u8], got: &[u8]) -> Result<(), DecodeError> {
+    if got == ours { Ok(()) } else { Err(DecodeError::ForeignLabel { got: got.to_vec() }) }
 }
 
 /// # Errors

@@ -11,9 +11,6 @@ pub struct Incarnation(pub u32);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SeqNo(pub u32);
 
-/// The six version bytes of a node: `[PMin, PMax, PCur, DMin, DMax, DCur]`.
-pub type Vsn = [u8; 6];
-
 /// Asks `node` for an [`Ack`]. On a stream it is the fallback for blocked UDP.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ping<'a> {
@@ -108,7 +105,7 @@ pub struct Alive<'a> {
     pub port: u16,
     /// At most [`super::limits::META_BYTES_MAX`] bytes from honest peers.
     pub meta: Bin<'a>,
-    /// [`Vsn`], or fewer bytes from broken peers.
+    /// A [`Vsn`](super::Vsn), or fewer bytes from broken peers.
     pub vsn: Bin<'a>,
 }
 
@@ -152,17 +149,54 @@ pub struct NodeState<'a> {
     pub meta: Bin<'a>,
     /// Incarnation.
     pub incarnation: Incarnation,
-    /// 0 alive, 1 suspect, 2 dead, 3 left (a Go `int`); others are ignored by the merge.
+    /// Number of the [`NodeStateKind`] (a Go `int`); others are ignored by the merge.
     pub state: i64,
     /// Versions.
     pub vsn: Bin<'a>,
 }
 
 impl NodeState<'_> {
-    /// Whether the sender holds the node for alive.
+    /// Whether the node is alive for the sender.
     #[inline]
     pub fn is_alive(&self) -> bool {
-        self.state == 0
+        self.state == NodeStateKind::Alive.to_wire()
+    }
+}
+
+/// State of a node, in the table and in a row of a push/pull.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum NodeStateKind {
+    /// 0
+    #[default]
+    Alive,
+    /// 1
+    Suspect,
+    /// 2
+    Dead,
+    /// 3
+    Left,
+}
+
+impl NodeStateKind {
+    /// The state of this number, if it is one.
+    pub fn from_wire(number: i64) -> Option<Self> {
+        match number {
+            0 => Some(Self::Alive),
+            1 => Some(Self::Suspect),
+            2 => Some(Self::Dead),
+            3 => Some(Self::Left),
+            _ => None,
+        }
+    }
+
+    /// Its number.
+    pub fn to_wire(self) -> i64 {
+        self as i64
+    }
+
+    /// Whether the node counts as a member: alive or suspect.
+    pub fn is_live(self) -> bool {
+        matches!(self, Self::Alive | Self::Suspect)
     }
 }
 
@@ -192,7 +226,7 @@ pub enum Message<'a> {
 }
 
 /// First byte of every message. Go: `net.go`, `messageType`.
-pub(super) mod kind {
+pub(crate) mod kind {
     pub(crate) const PING: u8 = 0;
     pub(crate) const INDIRECT_PING: u8 = 1;
     pub(crate) const ACK: u8 = 2;
@@ -210,26 +244,78 @@ pub(super) mod kind {
     pub(crate) const HAS_LABEL: u8 = 244;
 }
 
+/// Type of a message that may come in a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// See [`Ping`].
+    Ping,
+    /// See [`IndirectPing`].
+    IndirectPing,
+    /// See [`Ack`].
+    Ack,
+    /// See [`Suspect`].
+    Suspect,
+    /// See [`Alive`].
+    Alive,
+    /// See [`Dead`].
+    Dead,
+    /// See [`Message::Compound`].
+    Compound,
+    /// See [`Message::User`].
+    User,
+    /// See [`Message::Compress`].
+    Compress,
+    /// See [`Nack`].
+    Nack,
+}
+
+impl Kind {
+    /// Splits a message into its type and its body, which is not looked at.
+    ///
+    /// # Errors
+    /// An empty input, or a type that does not come in packets.
+    pub fn split(message: &[u8]) -> Result<(Self, &[u8]), DecodeError> {
+        let (&kind, body) = message.split_first().ok_or(DecodeError::Empty)?;
+        let kind = match kind {
+            kind::PING => Self::Ping,
+            kind::INDIRECT_PING => Self::IndirectPing,
+            kind::ACK => Self::Ack,
+            kind::SUSPECT => Self::Suspect,
+            kind::ALIVE => Self::Alive,
+            kind::DEAD => Self::Dead,
+            kind::COMPOUND => Self::Compound,
+            kind::USER => Self::User,
+            kind::COMPRESS => Self::Compress,
+            kind::NACK => Self::Nack,
+            kind => return Err(DecodeError::unsupported(kind)),
+        };
+        Ok((kind, body))
+    }
+}
+
+/// Decodes what follows a type byte. Trailing bytes are ignored, as in Go.
+pub(crate) fn decode_body<'a, T: Value<'a>>(body: &'a [u8]) -> Result<T, DecodeError> {
+    Ok(Value::decode(&mut Reader::new(body))?)
+}
+
 impl<'a> Message<'a> {
     /// Decodes one complete message, type byte included. Trailing bytes are ignored, as in Go.
     ///
     /// # Errors
-    /// An empty input, a type that may not stand in a packet, or a malformed body.
+    /// An empty input, a type that does not come in packets, or a malformed body.
     pub fn decode(input: &'a [u8]) -> Result<Self, DecodeError> {
-        let (&kind, body) = input.split_first().ok_or(DecodeError::Empty)?;
-        let mut reader = Reader::new(body);
+        let (kind, body) = Kind::split(input)?;
         Ok(match kind {
-            kind::PING => Self::Ping(Value::decode(&mut reader)?),
-            kind::INDIRECT_PING => Self::IndirectPing(Value::decode(&mut reader)?),
-            kind::ACK => Self::Ack(Value::decode(&mut reader)?),
-            kind::SUSPECT => Self::Suspect(Value::decode(&mut reader)?),
-            kind::ALIVE => Self::Alive(Value::decode(&mut reader)?),
-            kind::DEAD => Self::Dead(Value::decode(&mut reader)?),
-            kind::COMPOUND => Self::Compound(body),
-            kind::USER => Self::User(body),
-            kind::COMPRESS => Self::Compress(body),
-            kind::NACK => Self::Nack(Value::decode(&mut reader)?),
-            kind => return Err(DecodeError::unsupported(kind)),
+            Kind::Ping => Self::Ping(decode_body(body)?),
+            Kind::IndirectPing => Self::IndirectPing(decode_body(body)?),
+            Kind::Ack => Self::Ack(decode_body(body)?),
+            Kind::Suspect => Self::Suspect(decode_body(body)?),
+            Kind::Alive => Self::Alive(decode_body(body)?),
+            Kind::Dead => Self::Dead(decode_body(body)?),
+            Kind::Compound => Self::Compound(body),
+            Kind::User => Self::User(body),
+            Kind::Compress => Self::Compress(body),
+            Kind::Nack => Self::Nack(decode_body(body)?),
         })
     }
 }

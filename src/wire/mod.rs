@@ -2,6 +2,7 @@
 
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
 
+mod addr;
 mod cipher;
 mod compound;
 mod compress;
@@ -16,18 +17,20 @@ mod packet;
 mod stream;
 mod versions;
 
+pub use addr::RawAddr;
 pub use compound::{CompoundParts, encode_compound};
 pub use compress::Compression;
 pub(crate) use crypto::Seal;
 pub use error::{CryptoError, DecodeError, ForeignProtocol};
 pub use keyring::{Keyring, KeyringError};
 pub use message::{
-    Ack, Alive, Compress, Dead, ErrorReply, Incarnation, IndirectPing, Message, Nack, NodeState,
-    Ping, PushPullHeader, SeqNo, Suspect, UserHeader, Vsn,
+    Ack, Alive, Compress, Dead, ErrorReply, Incarnation, IndirectPing, Kind, Message, Nack,
+    NodeState, NodeStateKind, Ping, PushPullHeader, SeqNo, Suspect, UserHeader,
 };
+pub(crate) use message::{decode_body, kind};
 pub use packet::{CodecConfig, PacketCodec};
 pub use stream::{Decoded, PushPull, Role, StreamCodec, StreamDecoder, StreamError, StreamMessage};
-pub use versions::{Incompatible, Versions};
+pub use versions::{Incompatible, Versions, Vsn};
 
 pub use crate::msgpack::Bin;
 

@@ -18,8 +18,6 @@ use crate::base::Rng;
 pub struct CodecConfig {
     /// Cluster label, at most 255 bytes; empty: none.
     pub label: Vec<u8>,
-    /// Whether a transport already strips the label of what arrives.
-    pub skip_inbound_label_check: bool,
     /// Keys; empty: no encryption.
     pub keyring: Keyring,
     /// Refuse plaintext while keys exist. Go: `GossipVerifyIncoming`, default true.
@@ -75,7 +73,7 @@ impl PacketCodec {
     ) -> Result<(&'a [u8], Option<Seal>), DecodeError> {
         let config = &*self.config;
         let (got, payload) = label::split(datagram)?;
-        label::check(&config.label, got, config.skip_inbound_label_check)?;
+        label::check(&config.label, got)?;
         if config.keyring.is_empty() {
             return Ok((check_crc(payload)?, None));
         }

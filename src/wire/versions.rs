@@ -3,7 +3,45 @@
 
 use std::ops::RangeInclusive;
 
-use super::Vsn;
+/// The versions of one node as six bytes: lowest, highest and current one of memberlist's
+/// protocol, then of the delegate's (Serf's). The default is of a node that says nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Vsn(pub [u8; 6]);
+
+impl Vsn {
+    /// The first six bytes; `None` if there are fewer, as broken peers send.
+    pub fn from_wire(raw: &[u8]) -> Option<Self> {
+        raw.first_chunk().copied().map(Self)
+    }
+
+    /// The bytes as they go on the wire.
+    pub fn as_slice(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Highest protocol of memberlist that the node understands.
+    pub fn max(self) -> u8 {
+        let [_, max, ..] = self.0;
+        max
+    }
+
+    /// Protocol of the delegate that the node speaks.
+    pub fn delegate(self) -> u8 {
+        let [.., delegate] = self.0;
+        delegate
+    }
+
+    /// Whether two nodes understand each other.
+    pub fn fits(self, other: Self) -> bool {
+        self.understands(other) && other.understands(self)
+    }
+
+    fn understands(self, other: Self) -> bool {
+        let [min, max, _, delegate_min, delegate_max, _] = self.0;
+        let [_, _, spoken, _, _, delegate] = other.0;
+        (min..=max).contains(&spoken) && (delegate_min..=delegate_max).contains(&delegate)
+    }
+}
 
 /// The versions of many nodes together: those that every live one understands, and those that any
 /// one speaks; of the protocol, then of the delegate. The default is of no node.
@@ -33,7 +71,7 @@ impl Default for Versions {
 
 impl Versions {
     /// Adds a node by its bytes: lowest, highest, current version of the protocol, then of the
-    /// delegate. What a broken peer leaves out limits nobody and counts as version zero.
+    /// delegate. What a broken peer leaves out restricts no other node and counts as version zero.
     #[inline]
     pub fn add(&mut self, alive: bool, vsn: &[u8]) {
         if alive && let Some(&[min, max, _, delegate_min, delegate_max]) = vsn.first_chunk() {
@@ -41,8 +79,7 @@ impl Versions {
             *protocol = min.max(*protocol.start())..=max.min(*protocol.end());
             *delegate = delegate_min.max(*delegate.start())..=delegate_max.min(*delegate.end());
         }
-        let vsn: Vsn = vsn.first_chunk().copied().unwrap_or_default();
-        let [_, _, now, _, _, delegate_now] = vsn;
+        let Vsn([_, _, now, _, _, delegate_now]) = Vsn::from_wire(vsn).unwrap_or_default();
         let [protocol, delegate] = &mut self.spoken;
         *protocol = now.min(*protocol.start())..=now.max(*protocol.end());
         *delegate = delegate_now.min(*delegate.start())..=delegate_now.max(*delegate.end());
@@ -61,7 +98,7 @@ impl Versions {
     /// # Errors
     /// Some live node does not understand it.
     pub fn check(&self, vsn: Vsn) -> Result<(), Incompatible> {
-        let [_, _, now, _, _, delegate_now] = vsn;
+        let Vsn([_, _, now, _, _, delegate_now]) = vsn;
         let [protocol, delegate] = &self.understood;
         for (delegate, spoken, understood) in
             [(false, now, protocol), (true, delegate_now, delegate)]
@@ -99,9 +136,9 @@ mod tests {
         }
         let versions = of(&[(true, &[1, 3, 2, 2, 5, 4]), (false, &[1, 5, 4, 2, 5, 6])]);
         assert!(!versions.compatible());
-        let wrong = versions.check([1, 5, 4, 2, 5, 6]).unwrap_err();
+        let wrong = versions.check(Vsn([1, 5, 4, 2, 5, 6])).unwrap_err();
         assert_eq!(wrong, Incompatible { delegate: false, spoken: 4, understood: 1..=3 });
-        let wrong = versions.check([1, 5, 3, 2, 5, 6]).unwrap_err();
+        let wrong = versions.check(Vsn([1, 5, 3, 2, 5, 6])).unwrap_err();
         assert_eq!(wrong, Incompatible { delegate: true, spoken: 6, understood: 2..=5 });
     }
 

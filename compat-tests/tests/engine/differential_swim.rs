@@ -12,12 +12,12 @@ use ruserf::{
     swim::{Config, Exchange, Host, NodeStateKind, NodeView, Origin, Output, StreamInput, Swim},
     wire::{
         Alive, CompoundParts, Dead, Incarnation, Message, NodeState, PacketCodec, Role,
-        StreamDecoder, StreamMessage, Suspect, Vsn, encode_compound,
+        StreamDecoder, StreamMessage, Suspect, encode_compound,
     },
 };
 use serde_json::{Value, json};
 
-const VSN: Vsn = [1, 5, 2, 2, 5, 4];
+const VSN: [u8; 6] = [1, 5, 2, 2, 5, 4];
 const PEER: &str = "10.0.0.9:7946";
 /// Go forgets the incarnation of evidence that comes late (a suspect of a suspected node, a dead of
 /// a dead one); ours remembers it, so that an older alive cannot undo it.
@@ -37,7 +37,7 @@ impl Notes {
     fn node(&mut self, what: &str, node: &NodeView<'_>) {
         let addr = addr_text(node.addr);
         let text =
-            format!("{what} {}", node_text(node.name, &addr, node.port, node.meta, node.vsn));
+            format!("{what} {}", node_text(node.name, &addr, node.port, node.meta, node.vsn.0));
         self.events.push(text);
     }
 }
@@ -51,7 +51,7 @@ fn addr_text(addr: &[u8]) -> String {
     format!("{}/{}", ip.unwrap_or_else(|_| "<nil>".into()), addr.len())
 }
 
-fn node_text(name: &str, addr: &str, port: u16, meta: &[u8], vsn: Vsn) -> String {
+fn node_text(name: &str, addr: &str, port: u16, meta: &[u8], vsn: [u8; 6]) -> String {
     format!("{name} {addr}:{port} meta={} vsn={vsn:?}", hex::encode(meta))
 }
 
@@ -387,7 +387,7 @@ impl Pair {
             .ours
             .nodes()
             .map(|node| {
-                let rest = node_text("", &addr_text(node.addr), node.port, node.meta, node.vsn);
+                let rest = node_text("", &addr_text(node.addr), node.port, node.meta, node.vsn.0);
                 (node.name.to_string(), state_text(node.state), node.incarnation.0, rest)
             })
             .collect();
@@ -473,7 +473,8 @@ fn go_view(answer: &Value) -> View {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let number = |value: &Value| u32::try_from(value.as_u64().expect("a number")).unwrap();
     let unhex = |value: &Value| hex::decode(text(value)).expect("hex");
-    let vsn = |value: &Value| -> Vsn { serde_json::from_value(value.clone()).expect("versions") };
+    let vsn =
+        |value: &Value| -> [u8; 6] { serde_json::from_value(value.clone()).expect("versions") };
     let mut rows: Vec<_> = answer["table"]
         .as_array()
         .unwrap()

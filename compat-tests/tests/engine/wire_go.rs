@@ -127,7 +127,6 @@ fn configs() -> Vec<Config> {
                         verify_outgoing: true,
                         compression: compression.into(),
                         protocol_version,
-                        ..CodecConfig::default()
                     };
                     list.push(Config { codec, keys });
                 }

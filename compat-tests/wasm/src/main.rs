@@ -66,9 +66,7 @@ impl Pair {
                     swim::Output::Open { id, to, message, reply, .. } => {
                         self.exchange(from, id, index(to), &message, reply);
                     }
-                    swim::Output::Reply { .. }
-                    | swim::Output::Close { .. }
-                    | swim::Output::Done { .. } => {}
+                    swim::Output::Reply { .. } | swim::Output::Close { .. } => {}
                 }
             }
         }

@@ -212,7 +212,7 @@ mod tests {
                 port: 7946,
                 tags: [("tag", "v".repeat(i % 200))].into_iter().collect(),
                 status: MemberStatus::Alive,
-                vsn: [1, 5, 2, 2, 5, 5],
+                vsn: crate::wire::Vsn([1, 5, 2, 2, 5, 5]),
             })
         };
         (0..count).map(member).collect()

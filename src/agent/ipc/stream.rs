@@ -317,7 +317,7 @@ mod tests {
                 port: 7946,
                 tags: [("tag", "v".repeat(200))].into_iter().collect(),
                 status: MemberStatus::Alive,
-                vsn: [1, 5, 2, 2, 5, 5],
+                vsn: crate::wire::Vsn([1, 5, 2, 2, 5, 5]),
             })
         };
         let members = (0..MEMBERS).map(member).collect();

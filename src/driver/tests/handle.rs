@@ -274,13 +274,13 @@ async fn dropping_a_query_ends_it() {
     let query = a.query("load", "", params).await.unwrap();
     let id = query.id();
     let time_left = async || {
-        let end = a.call(move |node| node.engine.query_deadline(id)).await.unwrap();
+        let end = a.inspect(move |node| node.engine.query_deadline(id)).await.unwrap();
         end.map(|end| end.since(now()))
     };
     assert!(time_left().await.unwrap() > Duration::from_secs(1 << 29));
     drop(query);
     assert!(time_left().await.unwrap() <= Duration::from_secs(60));
-    assert!(a.call(|node| node.queries.is_empty()).await.unwrap());
+    assert!(a.inspect(|node| node.queries.is_empty()).await.unwrap());
 }
 
 #[tokio::test]
@@ -443,7 +443,7 @@ async fn panic_of_a_delegate_ends_the_node_and_is_seen() {
 #[tokio::test]
 async fn lost_name_vote_is_the_reason_of_the_stop() {
     let a = start("a").await;
-    a.call(|node| node.on_output(crate::serf::Output::ShutDown)).await.unwrap();
+    a.inspect(|node| node.stop(StopReason::NameConflict)).await.unwrap();
     assert_eq!(within(a.stopped()).await, StopReason::NameConflict);
     // A call afterwards does not change it.
     within(a.shutdown()).await;

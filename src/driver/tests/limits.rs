@@ -8,7 +8,7 @@ use tokio::{
 };
 
 use super::{
-    super::task::Internal,
+    super::inbox::Internal,
     super::{budget::Budget, stream::StreamTask},
     measured::Told,
     *,
@@ -273,7 +273,7 @@ async fn lingering_streams_count_until_they_are_closed() {
         lingering.push(stream);
     }
     is_answered(&mut open(&streams, [10, 0, 0, 3]).await).await;
-    let tasks = node.call(|node| node.tasks.len()).await.unwrap();
+    let tasks = node.inspect(|node| node.tasks.len()).await.unwrap();
     // The one that accepts is another.
     assert!(tasks <= 1_024 + 1, "{tasks} tasks");
 }

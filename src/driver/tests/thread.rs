@@ -97,7 +97,7 @@ fn node_ends_with_the_runtime_that_it_was_started_in() {
 #[tokio::test]
 async fn panic_on_the_thread_is_the_reason_of_the_stop() {
     let a = threaded("a").start().await.unwrap();
-    let _ = a.call(|_| panic!("a bug")).await;
+    let _ = a.inspect(|_| panic!("a bug")).await;
     assert_eq!(within(a.stopped()).await, StopReason::Panic);
 }
 

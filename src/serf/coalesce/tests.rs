@@ -94,7 +94,7 @@ fn event(kind: MemberEventKind, name: &str) -> MemberEvent {
         port: 1,
         tags: Tags::default(),
         status: MemberStatus::Alive,
-        vsn: [0; 6],
+        vsn: Default::default(),
     };
     MemberEvent { kind, members: vec![Arc::new(member)] }
 }

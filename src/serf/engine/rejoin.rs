@@ -106,7 +106,7 @@ impl Engine {
             self.rejoin.more -= 1;
             let jitter = self.state.rng.below(STRANGER_JITTER_MILLIS) as u64;
             let pause = STRANGER_PAUSE + Duration::from_millis(jitter);
-            self.state.timers.insert((self.state.now + pause, Timer::Rejoin));
+            self.state.timers.set(self.state.now + pause, Timer::Rejoin);
         } else {
             self.rejoin = Rejoin::default();
         }

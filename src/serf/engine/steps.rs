@@ -4,7 +4,7 @@ use bytes::Bytes;
 use tracing::{debug, warn};
 
 use super::*;
-use crate::serf::queue::Fate;
+use crate::swim::{Done, Fate};
 
 impl Engine {
     pub(super) fn new_op(&mut self) -> OpId {
@@ -12,14 +12,14 @@ impl Engine {
         OpId(self.next_op)
     }
 
-    /// Lets an operation wait until it is told, or for `time` at most.
+    /// Registers `op` as pending; it fails after `time`.
     pub(super) fn wait(&mut self, op: OpId, step: Step, time: std::time::Duration) {
         let deadline = self.state.now + time;
         self.ops.insert(op, Op { step, deadline });
-        self.state.timers.insert((deadline, Timer::Op(op)));
+        self.state.timers.set(deadline, Timer::Op(op));
     }
 
-    /// Does what the last call left to do with the layer below.
+    /// Performs what the last call left to do with the layer below.
     pub(super) fn settle(&mut self) {
         let now = self.state.now;
         loop {
@@ -27,6 +27,8 @@ impl Engine {
                 self.act(now, action);
             } else if let Some((op, fate)) = self.state.finished.pop() {
                 self.broadcast_done(op, fate);
+            } else if let Some(done) = self.swim.poll_done() {
+                self.swim_done(done);
             } else if !self.state.start_key_op(now, self.swim.member_count()) {
                 break;
             }
@@ -43,12 +45,12 @@ impl Engine {
             }
             Action::Send { to, message } => self.swim.send_user(to, &message),
             Action::Loopback(message) => self.state.on_own_message(now, &message),
-            Action::Internal(query) => {
-                let changed = self.state.handle_internal(now, &query, self.swim.keyring());
+            Action::Internal(request) => {
+                let changed = self.state.handle_internal(now, &request, self.swim.keyring());
                 if let Some(keyring) = changed {
                     self.swim.set_keyring(keyring);
                     let op = self.new_op();
-                    self.state.keyring_changed(now, query.id, op);
+                    self.state.keyring_changed(now, request.id, op);
                 }
             }
             Action::Vote => self.state.start_vote(now, self.swim.member_count()),
@@ -95,10 +97,10 @@ impl Engine {
                     (self.state.clock.time(), self.swim.kept_incarnation().0);
                 if let Some(snapshot) = &mut self.state.snapshot {
                     snapshot.on_timer(now, clock, incarnation);
-                    self.state.timers.insert((snapshot.next(), Timer::Snapshot));
+                    self.state.timers.set(snapshot.next(), Timer::Snapshot);
                 }
             }
-            Timer::Query(id) => self.state.finish_query(id),
+            Timer::Query(id) => self.state.query_timeout(now, id),
             Timer::Prune(name) => self.state.finish_prune(now, &name),
             Timer::AskClocks(name) => self.state.ask_clocks(&name),
             Timer::Op(op) => self.op_timeout(now, op),
@@ -183,7 +185,7 @@ impl Engine {
     }
 
     /// An operation of the layer below ended.
-    pub(super) fn swim_done(&mut self, swim_op: OpId, result: Result<swim::OpResult, swim::Error>) {
+    fn swim_done(&mut self, Done { op: swim_op, result }: Done) {
         if self.rejoin_done(swim_op, result.as_ref().err()) {
             return;
         }
@@ -203,7 +205,7 @@ impl Engine {
                     self.leave_pause(op);
                 }
                 Some(Step::SetTags) => {
-                    let result = result.map(|_| Completion::Done).map_err(Error::from);
+                    let result = result.map(|()| Completion::Done).map_err(Error::from);
                     self.finish_op(op, result);
                 }
                 Some(Step::LeaveIntent | Step::LeavePause | Step::ForceLeave) | None => {}

@@ -291,7 +291,6 @@ impl Net {
                     self.send(hop, Cargo::Failed { to, id });
                 }
             }
-            swim::Output::Done { .. } => panic!("never comes out"),
         }
     }
 

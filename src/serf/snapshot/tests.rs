@@ -275,7 +275,7 @@ fn member_event(snapshot: &mut Snapshot, kind: MemberEventKind, name: &str, cloc
         port: 5000,
         tags: crate::serf::Tags::default(),
         status: MemberStatus::Alive,
-        vsn: [0; 6],
+        vsn: Default::default(),
     };
     let event = Event::Member(MemberEvent { kind, members: vec![Arc::new(member)] });
     snapshot.on_event(&event, LamportTime(clock));

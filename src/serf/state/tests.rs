@@ -83,7 +83,7 @@ impl Node {
             addr: &addr.octets(),
             port: address(name).port(),
             meta: &meta,
-            vsn: [1, 5, 2, 2, 5, 5],
+            vsn: crate::wire::Vsn([1, 5, 2, 2, 5, 5]),
             incarnation: Incarnation(1),
             state: NodeStateKind::Alive,
         };
@@ -165,10 +165,7 @@ impl Node {
             self.now = at;
             self.state.now = at;
             self.state.flush_coalescers(at);
-            let due = self.state.timers.range(..=(at, Timer::Prune("\u{10ffff}".into())));
-            let due: Vec<_> = due.cloned().collect();
-            for (at, timer) in due {
-                self.state.timers.remove(&(at, timer.clone()));
+            while let Some((_, timer)) = self.state.timers.pop_due(at) {
                 self.fire(timer);
             }
         }
@@ -197,9 +194,9 @@ impl Node {
                 let snapshot = self.state.snapshot.as_mut().unwrap();
                 snapshot.on_timer(now, clock, 1);
                 let next = snapshot.next();
-                self.state.timers.insert((next, timer));
+                self.state.timers.set(next, timer);
             }
-            Timer::Query(id) => self.state.finish_query(id),
+            Timer::Query(id) => self.state.query_timeout(now, id),
             Timer::Prune(name) => self.state.finish_prune(now, &name),
             Timer::AskClocks(name) => self.state.ask_clocks(&name),
             Timer::Op(_) | Timer::Storing(_) | Timer::Rejoin => {}

@@ -119,7 +119,7 @@ impl View {
                     rows[observer * nodes + subject] = Some(Row {
                         state: row.state,
                         incarnation: row.incarnation.0,
-                        digest: digest(&[row.addr, &row.port.to_be_bytes(), row.meta, &row.vsn]),
+                        digest: digest(&[row.addr, &row.port.to_be_bytes(), row.meta, &row.vsn.0]),
                         addr: <[u8; 4]>::try_from(row.addr).ok().map(|ip| (ip, row.port).into()),
                     });
                 } else {

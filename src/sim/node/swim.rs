@@ -6,8 +6,8 @@ use super::Node;
 use crate::{
     base::Instant,
     swim::{
-        Cast, Config, Error, Exchange, Host, NodeStateKind, NodeView, OpId, OpResult, Origin,
-        Output, StreamId, StreamInput, Swim,
+        Cast, Config, Error, Exchange, Host, NodeStateKind, NodeView, OpId, Origin, Output,
+        StreamId, StreamInput, Swim,
     },
     wire::StreamCodec,
 };
@@ -51,7 +51,7 @@ pub enum ObservationKind {
 pub struct SwimNode {
     engine: Swim,
     host: NotingHost,
-    done: Vec<(OpId, Result<OpResult, Error>)>,
+    done: Vec<(OpId, Result<(), Error>)>,
 }
 
 struct NotingHost {
@@ -128,7 +128,7 @@ impl SwimNode {
     }
 
     /// Operations that ended since the last call.
-    pub fn take_done(&mut self) -> Vec<(OpId, Result<OpResult, Error>)> {
+    pub fn take_done(&mut self) -> Vec<(OpId, Result<(), Error>)> {
         std::mem::take(&mut self.done)
     }
 
@@ -161,12 +161,9 @@ impl Node for SwimNode {
     }
 
     fn poll_output(&mut self, _now: Instant) -> Option<Output> {
-        loop {
-            match self.engine.poll_output()? {
-                Output::Done { op, result } => self.done.push((op, result)),
-                output => return Some(output),
-            }
-        }
+        let done = std::iter::from_fn(|| self.engine.poll_done());
+        self.done.extend(done.map(|done| (done.op, done.result)));
+        self.engine.poll_output()
     }
 
     fn poll_timeout(&self) -> Option<Instant> {

@@ -81,7 +81,6 @@ impl Cluster {
                 let Node { swim, host, .. } = &mut self.nodes[from];
                 swim.handle_stream(now, id, input, host);
             }
-            Output::Done { .. } => {}
             Output::Reply { .. } | Output::Close { .. } => panic!("outside of an exchange"),
         }
     }

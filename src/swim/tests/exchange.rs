@@ -101,12 +101,10 @@ fn a_peer_that_is_not_understood_is_refused_as_by_go() {
         bad.vsn = vsn.into();
         bad.addr = [10, 0, 0, 2].as_slice().into();
         let rows = [row("a", 1, 0), bad];
-        let outputs = answer(&mut me, push_pull(&rows, true, b"x"));
-        let failed = outputs.iter().find_map(|output| match output {
-            Output::Done { op: done, result: Err(error) } if *done == op => Some(error.to_string()),
-            _ => None,
-        });
-        let text = failed.expect("the join fails");
+        answer(&mut me, push_pull(&rows, true, b"x"));
+        let done = me.done();
+        let [(ended, Err(text))] = &done[..] else { panic!("the join fails: {done:?}") };
+        assert_eq!(*ended, op);
         assert!(text.starts_with("Node '") && text.contains("is incompatible: ["), "{text}");
         assert!(me.row("a").is_none() && me.host.merged.is_empty(), "{vsn:?}");
     }
@@ -166,7 +164,8 @@ fn joining_without_a_node_name_is_refused_where_names_are_required() {
         me.swim.start_push_pull(me.now, peer(), name, true, &mut me.host);
         let outputs = me.outputs();
         let dialled = outputs.iter().any(|output| matches!(output, Output::Open { .. }));
-        let failed = outputs.iter().any(|output| matches!(output, Output::Done { result: Err(error), .. } if error.to_string().contains("node names are required")));
+        let refused = |text: &str| text.contains("node names are required");
+        let failed = me.done().iter().any(|(_, end)| end.as_ref().is_err_and(|e| refused(e)));
         assert_eq!((dialled, failed), (opened, !opened), "{required} {name:?}");
     }
 }
@@ -335,9 +334,7 @@ fn a_state_that_peers_would_refuse_is_not_sent() {
     let text = String::from_utf8_lossy(&answer).into_owned();
     assert!(text.contains("user state of 20971521 bytes is larger"), "{text}");
     me.swim.start_push_pull(me.now, peer(), "", true, &mut me.host);
-    let failed =
-        me.outputs().iter().any(|output| matches!(output, Output::Done { result: Err(_), .. }));
-    assert!(failed);
+    assert!(matches!(&me.done()[..], [(_, Err(_))]));
     me.host.state.pop();
     assert_eq!(asked(&mut me, false).1.first(), Some(&6));
 }
@@ -377,7 +374,7 @@ fn a_large_state_is_taken_over_some_rows_at_a_time() {
         let mut me = Node::new(quiet());
         let message = push_pull(&rows, ours, b"state");
         let op = ours.then(|| me.swim.start_push_pull(me.now, peer(), "", true, &mut me.host));
-        let mut outputs = match ours {
+        match ours {
             false => accept(&mut me, StreamInput::Message(message)),
             true => answer(&mut me, message),
         };
@@ -388,20 +385,16 @@ fn a_large_state_is_taken_over_some_rows_at_a_time() {
         let mut left = ROWS - ROWS_AT_ONCE;
         while left > 0 {
             assert_eq!(me.swim.node_count(), ROWS + 2 - left);
-            assert!(me.host.merged.is_empty() && !outputs.iter().any(is_done));
+            assert!(me.host.merged.is_empty() && me.done().is_empty());
             left -= left.min(ROWS_AT_ONCE);
             me.wait(Duration::from_millis(1));
-            outputs.extend(me.outputs());
         }
         assert_eq!(me.swim.node_count(), ROWS + 2);
         assert_eq!(me.host.merged, [b"state"]);
-        assert_eq!(outputs.iter().filter(|output| is_done(output)).count(), usize::from(ours));
+        let done: Vec<_> = op.map(|op| (op, Ok(()))).into_iter().collect();
+        assert_eq!(me.done(), done);
         assert_eq!(me.swim.merging(), None);
     }
-}
-
-fn is_done(output: &Output) -> bool {
-    matches!(output, Output::Done { result: Ok(_), .. })
 }
 
 /// Several that are large take turns.

@@ -129,31 +129,6 @@ fn relays_under_way_for_one_host_are_bounded() {
 }
 
 #[test]
-fn an_api_ping_ends_with_the_round_trip_or_an_error() {
-    let mut me = silent();
-    let Node { swim, host, now } = &mut me;
-    let op = swim.start_ping(*now, peer(), "a", host);
-    let [Output::Packet { to, data }] = &me.outputs()[..] else { panic!("one ping") };
-    assert_eq!(*to, peer());
-    let Ok(Message::Ping(Ping { seq_no, node: b"a", .. })) = Message::decode(data) else {
-        panic!("a ping: {data:?}")
-    };
-    me.wait(Duration::from_millis(30));
-    me.send(|out| Ack { seq_no, payload: (&b""[..]).into() }.encode(out));
-    let ended = me.outputs();
-    let rtt = Duration::from_millis(30);
-    let expected = Output::Done { op, result: Ok(OpResult::Rtt(rtt)) };
-    assert_eq!(format!("{ended:?}"), format!("{:?}", [expected]));
-
-    let Node { swim, host, now } = &mut me;
-    swim.start_ping(*now, peer(), "a", host);
-    me.wait(Duration::from_millis(500));
-    let failed = |output: &Output| matches!(output, Output::Done { result: Err(error), .. } if error.to_string() == "No response from node a");
-    assert!(me.outputs().iter().any(failed));
-    assert_eq!(me.swim.health_score(), 0, "an API ping says nothing about us");
-}
-
-#[test]
 fn own_lateness_lowers_our_health_and_gives_the_probe_more_time() {
     let mut me = Node::new(quiet());
     me.alive("a", 1);

@@ -236,8 +236,7 @@ impl StreamDecoder {
             Err(error) => return Err(StreamError::Close(error)),
         };
         let config = &*self.codec.config;
-        label::check(&config.label, label, config.skip_inbound_label_check)
-            .map_err(StreamError::Close)?;
+        label::check(&config.label, label).map_err(StreamError::Close)?;
         self.taken = self.buf.len() - rest.len();
         Ok(Step::Next(Stage::Outer))
     }

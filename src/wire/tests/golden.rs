@@ -401,7 +401,6 @@ fn codec(input: &Json) -> PacketCodec {
         verify_outgoing: true,
         compression: input["enable_compression"].as_bool().unwrap_or_default().into(),
         protocol_version: input["protocol_version"].as_u64().unwrap_or(2) as u8,
-        ..CodecConfig::default()
     })
     .unwrap()
 }

@@ -4,24 +4,18 @@ use crate::{base::Rng, wire::*};
 
 #[test]
 fn label_must_be_ours_exactly() {
-    type Case = (&'static [u8], bool, &'static [u8], Result<&'static [u8], DecodeError>);
-    let cases: [Case; 9] = [
-        (b"dc1", false, b"\xf4\x03dc1\x0b\x80", Ok(b"\x0b\x80")),
-        (b"", false, b"\x0b\x80", Ok(b"\x0b\x80")),
-        (b"dc1", true, b"\x0b\x80", Ok(b"\x0b\x80")),
-        (b"dc1", true, b"\xf4\x03dc1\x0b\x80", Err(DecodeError::DoubleLabel)),
-        (b"dc1", false, b"\x0b\x80", Err(DecodeError::ForeignLabel { got: vec![] })),
-        (b"", false, b"\xf4\x01a\x0b\x80", Err(DecodeError::ForeignLabel { got: b"a".into() })),
-        (b"dc1", false, b"\xf4\x00\x0b\x80", Err(DecodeError::EmptyLabel)),
-        (b"dc1", false, b"\xf4\x04dc1", Err(DecodeError::TruncatedLabel)),
-        (b"dc1", false, b"\xf4", Err(DecodeError::TruncatedLabel)),
+    type Case = (&'static [u8], &'static [u8], Result<&'static [u8], DecodeError>);
+    let cases: [Case; 7] = [
+        (b"dc1", b"\xf4\x03dc1\x0b\x80", Ok(b"\x0b\x80")),
+        (b"", b"\x0b\x80", Ok(b"\x0b\x80")),
+        (b"dc1", b"\x0b\x80", Err(DecodeError::ForeignLabel { got: vec![] })),
+        (b"", b"\xf4\x01a\x0b\x80", Err(DecodeError::ForeignLabel { got: b"a".into() })),
+        (b"dc1", b"\xf4\x00\x0b\x80", Err(DecodeError::EmptyLabel)),
+        (b"dc1", b"\xf4\x04dc1", Err(DecodeError::TruncatedLabel)),
+        (b"dc1", b"\xf4", Err(DecodeError::TruncatedLabel)),
     ];
-    for (label, skip, datagram, expected) in cases {
-        let config = CodecConfig {
-            label: label.into(),
-            skip_inbound_label_check: skip,
-            ..CodecConfig::default()
-        };
+    for (label, datagram, expected) in cases {
+        let config = CodecConfig { label: label.into(), ..CodecConfig::default() };
         let mut buf = Vec::new();
         let got = PacketCodec::build(config).unwrap().open(datagram, &mut buf).map(<[u8]>::to_vec);
         assert_eq!(got, expected.map(<[u8]>::to_vec), "{datagram:02x?}");

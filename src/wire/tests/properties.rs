@@ -141,7 +141,6 @@ fn config() -> impl Strategy<Value = CodecConfig> {
             verify_outgoing: true,
             compression,
             protocol_version,
-            ..CodecConfig::default()
         }
     })
 }

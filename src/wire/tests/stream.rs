@@ -244,7 +244,6 @@ impl Setup {
             verify_outgoing: true,
             compression: self.compression.into(),
             protocol_version: 5,
-            ..CodecConfig::default()
         })
         .unwrap()
         .stream_codec()

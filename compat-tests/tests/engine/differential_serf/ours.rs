@@ -286,7 +286,7 @@ impl Ours {
                 self.reply = Some(message.to_vec());
                 self.streams.push_back((id, StreamInput::Sent));
             }
-            Output::Swim(SwimOutput::Close { .. } | SwimOutput::Done { .. }) => {}
+            Output::Swim(SwimOutput::Close { .. }) => {}
             Output::Event(event) => self.note_event(&event),
             Output::Query { id, update } => self.note_update(id, update),
             Output::Done { op, result } => self.note_done(op, result),
@@ -403,7 +403,7 @@ impl ReconnectDelegate for Overrides {
 /// A member as the Go harness shows it.
 pub(crate) fn show_member(member: &Member) -> Value {
     let [protocol_min, protocol_max, protocol_cur, delegate_min, delegate_max, delegate_cur] =
-        member.vsn;
+        member.vsn.0;
     json!({
         "name": *member.name, "port": member.port, "status": member.status.to_string(),
         "addr": member.socket_addr().map(|addr| addr.ip().to_string()),

@@ -1,5 +1,7 @@
 //! Order, fairness and bounds of a broadcast queue.
 
+use proptest::prelude::*;
+
 use super::*;
 
 const TRANSMITS: u32 = 3;
@@ -22,6 +24,11 @@ fn take(queue: &mut BroadcastQueue, order: Order, overhead: usize, limit: usize)
     sent
 }
 
+fn about(queue: &mut BroadcastQueue, topic: &str, message: &'static str, op: Option<u64>) {
+    let author = Author::Own(op.map(OpId));
+    queue.push_about(topic.into(), Bytes::from_static(message.as_bytes()), author);
+}
+
 fn ended(queue: &mut BroadcastQueue) -> Vec<(u64, Fate)> {
     queue.take_ended().map(|(op, fate)| (op.0, fate)).collect()
 }
@@ -30,7 +37,12 @@ fn ended(queue: &mut BroadcastQueue) -> Vec<(u64, Fate)> {
 fn assert_counts(queue: &BroadcastQueue) {
     let items = queue.own.values().chain(queue.relayed.values());
     assert_eq!(queue.bytes, items.map(Item::bytes).sum::<usize>());
-    assert_eq!(queue.own_by_age.len(), queue.own.len());
+    let displaceable = queue.own.values().filter(|item| item.topic.is_none());
+    assert_eq!(queue.own_by_age.len(), displaceable.count());
+    for (key, item) in &queue.own {
+        let known = item.topic.as_ref().map(|topic| queue.by_topic.get(topic));
+        assert!(known.is_none_or(|known| known == Some(key)));
+    }
     assert!(queue.own_by_age.values().all(|key| queue.own.contains_key(key)));
 }
 
@@ -61,7 +73,7 @@ fn the_other_orders_serve_own_messages_and_the_shortest() {
 }
 
 #[test]
-fn waiting_operation_is_told_at_the_last_transmit() {
+fn waiting_operation_ends_at_the_last_transmit() {
     let mut queue = BroadcastQueue::default();
     own(&mut queue, "x", 7);
     for round in 1..=3 {
@@ -133,4 +145,62 @@ fn too_many_bytes_drop_the_largest_of_peers_and_the_oldest_of_ours() {
     let numbers: Vec<_> = [1].into_iter().chain(100..100 + ended.len() as u64 - 1).collect();
     assert_eq!(ended.iter().map(|(op, _)| *op).collect::<Vec<_>>(), numbers);
     assert!(ended.iter().all(|(_, fate)| *fate == Fate::Dropped));
+}
+
+#[test]
+fn a_newer_message_about_a_node_replaces_the_queued_one() {
+    let mut queue = BroadcastQueue::default();
+    about(&mut queue, "n", "old", Some(1));
+    take(&mut queue, Order::Longest, 0, 100);
+    about(&mut queue, "n", "new", None);
+    about(&mut queue, "m", "other", Some(2));
+    assert_eq!(ended(&mut queue), [(1, Fate::Sent)]);
+    assert_counts(&queue);
+    assert_eq!(take(&mut queue, Order::Longest, 0, 100), ["other", "new"]);
+    let waiting: Vec<_> = queue.iter().collect();
+    assert_eq!(waiting, [(1, &b"other"[..]), (1, b"new")]);
+    // It is bounded by its topics, and never dropped.
+    queue.prune(0);
+    assert_eq!(queue.len(), 2);
+    take(&mut queue, Order::Longest, 0, 100);
+    take(&mut queue, Order::Longest, 0, 100);
+    assert!(queue.is_empty() && queue.by_topic.is_empty());
+}
+
+#[test]
+fn transmit_limit_is_go_s() {
+    let table = [(0, 0), (1, 4), (9, 4), (10, 8), (99, 8), (100, 12), (999, 12), (1000, 16)];
+    for (n, limit) in table {
+        assert_eq!(retransmit_limit(4, n), limit, "n = {n}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn nothing_exceeds_the_limit_and_everything_is_sent_often_enough(
+        lengths in prop::collection::vec(1_usize..60, 1..40),
+        limit in 70_usize..200,
+        transmits in 1_u32..5,
+        topics in any::<bool>(),
+    ) {
+        let mut queue = BroadcastQueue::default();
+        for (index, len) in lengths.iter().enumerate() {
+            let message = vec![index as u8; *len].into();
+            match topics {
+                true => queue.push_about(index.to_string().into(), message, Author::Own(None)),
+                false => queue.push(message, Author::Peer),
+            }
+        }
+        let mut sent = vec![0; lengths.len()];
+        for _ in 0..lengths.len() * transmits as usize {
+            let mut total = 0;
+            queue.take(Order::Longest, 2, limit, transmits, &mut |message| {
+                total += message.len() + 2;
+                sent[usize::from(message[0])] += 1;
+            });
+            prop_assert!(total <= limit);
+        }
+        prop_assert!(sent.iter().all(|times| *times == transmits));
+        prop_assert_eq!(queue.len(), 0);
+    }
 }

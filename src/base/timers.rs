@@ -1,0 +1,69 @@
+//! All deadlines of one engine in one heap.
+
+use std::{cmp::Reverse, collections::BinaryHeap};
+
+use super::Instant;
+
+/// A heap of deadlines. Nothing is cancelled: whoever set a timer checks when it fires whether it
+/// still matters, which is cheaper than finding it.
+#[derive(Debug)]
+pub(crate) struct Timers<T> {
+    heap: BinaryHeap<Reverse<(Instant, u64, T)>>,
+    set: u64,
+}
+
+impl<T: Ord> Default for Timers<T> {
+    fn default() -> Self {
+        Self { heap: BinaryHeap::new(), set: 0 }
+    }
+}
+
+impl<T: Ord> Timers<T> {
+    pub(crate) fn set(&mut self, at: Instant, timer: T) {
+        self.set += 1;
+        self.heap.push(Reverse((at, self.set, timer)));
+    }
+
+    pub(crate) fn next(&self) -> Option<Instant> {
+        self.heap.peek().map(|Reverse((at, ..))| *at)
+    }
+
+    /// The earliest timer that is due; those of one instant in the order they were set.
+    pub(crate) fn pop_due(&mut self, now: Instant) -> Option<(Instant, T)> {
+        if self.next()? > now {
+            return None;
+        }
+        self.heap.pop().map(|Reverse((at, _, timer))| (at, timer))
+    }
+
+    /// Drops the timers that `keep` refuses.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn retain(&mut self, keep: impl Fn(&T) -> bool) {
+        self.heap.retain(|Reverse((.., timer))| keep(timer));
+    }
+
+    /// Every timer, in no order.
+    #[cfg(test)]
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Instant, &T)> {
+        self.heap.iter().map(|Reverse((at, _, timer))| (*at, timer))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timers_fire_by_time_and_then_in_the_order_they_were_set() {
+        let mut timers = Timers::default();
+        for (at, name) in [(2, "c"), (1, "b"), (1, "a"), (3, "d")] {
+            timers.set(Instant::from_nanos(at), name);
+        }
+        assert_eq!(timers.next(), Some(Instant::from_nanos(1)));
+        let now = Instant::from_nanos(2);
+        let fired: Vec<_> = std::iter::from_fn(|| timers.pop_due(now)).collect();
+        let at = Instant::from_nanos;
+        assert_eq!(fired, [(at(1), "b"), (at(1), "a"), (at(2), "c")]);
+        assert_eq!(timers.iter().collect::<Vec<_>>(), [(at(3), &"d")]);
+    }
+}

@@ -1,0 +1,229 @@
+//! The probe under way, and which node is next: the part of the failure detector that needs
+//! neither the table nor the network.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use super::table::Record;
+use crate::{
+    base::Instant,
+    wire::{Incarnation, SeqNo},
+};
+
+/// Probes of one node: at most one is under way.
+#[derive(Debug, Default)]
+pub(super) struct Probes {
+    current: Option<Probe>,
+    /// Place in the probe order of the table.
+    pub(super) next_place: usize,
+    /// A tick came while a probe was under way.
+    held_back: bool,
+}
+
+/// A probe.
+#[derive(Debug)]
+pub(super) struct Probe {
+    pub(super) seq_no: SeqNo,
+    pub(super) target: Arc<Record>,
+    pub(super) incarnation: Incarnation,
+    pub(super) addr: SocketAddr,
+    pub(super) sent: Instant,
+    /// The direct ack should be here.
+    pub(super) ack_by: Instant,
+    /// An ack at all should be here.
+    pub(super) end: Instant,
+    /// The helpers were asked.
+    indirect: bool,
+    expected_nacks: usize,
+    nacks: usize,
+    tcp_contacted: bool,
+    extended: bool,
+}
+
+/// The new deadlines of a probe.
+pub(super) struct Extended {
+    pub(super) seq_no: SeqNo,
+    /// If a direct ack is still waited for.
+    pub(super) ack_by: Option<Instant>,
+    pub(super) end: Instant,
+}
+
+impl Probe {
+    pub(super) fn new(
+        seq_no: SeqNo,
+        target: Arc<Record>,
+        incarnation: Incarnation,
+        addr: SocketAddr,
+        sent: Instant,
+        ack_by: Instant,
+        end: Instant,
+    ) -> Self {
+        Self {
+            seq_no,
+            target,
+            incarnation,
+            addr,
+            sent,
+            ack_by,
+            end,
+            indirect: false,
+            expected_nacks: 0,
+            nacks: 0,
+            tcp_contacted: false,
+            extended: false,
+        }
+    }
+
+    pub(super) fn is_indirect(&self) -> bool {
+        self.indirect
+    }
+
+    /// Whether the target answered on a stream.
+    pub(super) fn is_tcp_contacted(&self) -> bool {
+        self.tcp_contacted
+    }
+
+    /// What the probe adds to the health score if nothing was heard of the target: a helper that
+    /// sent a nack shows that our own network works. Lifeguard, local health multiplier.
+    pub(super) fn failure_delta(&self) -> i64 {
+        match self.expected_nacks {
+            0 => 1,
+            expected => expected.saturating_sub(self.nacks) as i64,
+        }
+    }
+}
+
+impl Probes {
+    /// Whether a probe is under way; then the next one is to follow it at once.
+    pub(super) fn hold_back(&mut self) -> bool {
+        self.held_back |= self.current.is_some();
+        self.current.is_some()
+    }
+
+    /// Whether a tick was held back.
+    pub(super) fn take_held_back(&mut self) -> bool {
+        std::mem::take(&mut self.held_back)
+    }
+
+    pub(super) fn begin(&mut self, probe: Probe) {
+        debug_assert!(self.current.is_none(), "one probe at a time");
+        self.current = Some(probe);
+    }
+
+    /// Ends the probe that this ack is for, if it is the one under way.
+    pub(super) fn take_acked(&mut self, seq_no: SeqNo) -> Option<Probe> {
+        self.current.take_if(|probe| probe.seq_no == seq_no)
+    }
+
+    /// Ends the probe if its time is over; a timer set before the time was extended ends nothing.
+    pub(super) fn take_over(&mut self, now: Instant, seq_no: SeqNo) -> Option<Probe> {
+        self.current.take_if(|probe| probe.seq_no == seq_no && now >= probe.end)
+    }
+
+    /// The probe, if helpers are to be asked now.
+    pub(super) fn go_indirect(&mut self, now: Instant, seq_no: SeqNo) -> Option<&Probe> {
+        let probe = self.current.as_mut()?;
+        if probe.seq_no != seq_no || now < probe.ack_by || probe.indirect {
+            return None;
+        }
+        probe.indirect = true;
+        Some(probe)
+    }
+
+    /// A helper that sends nacks was asked.
+    pub(super) fn expect_nack(&mut self) {
+        if let Some(probe) = &mut self.current {
+            probe.expected_nacks += 1;
+        }
+    }
+
+    /// A helper got no answer either; it is itself alive, though.
+    pub(super) fn count_nack(&mut self, seq_no: SeqNo) {
+        if let Some(probe) = self.current.as_mut().filter(|probe| probe.seq_no == seq_no) {
+            probe.nacks = (probe.nacks + 1).min(probe.expected_nacks);
+        }
+    }
+
+    /// The ping on a stream was answered, or not.
+    pub(super) fn set_tcp_contacted(&mut self, seq_no: SeqNo, contacted: bool) {
+        if let Some(probe) = self.current.as_mut().filter(|probe| probe.seq_no == seq_no) {
+            probe.tcp_contacted = contacted;
+        }
+    }
+
+    /// Moves the deadlines of the probe, once: the direct ack has `grace` from now, and any ack
+    /// twice that.
+    pub(super) fn extend(&mut self, now: Instant, grace: Duration) -> Option<Extended> {
+        let probe = self.current.as_mut().filter(|probe| !probe.extended)?;
+        probe.extended = true;
+        let awaits_ack = !probe.indirect && probe.ack_by < probe.end;
+        if awaits_ack {
+            probe.ack_by = probe.ack_by.max(now + grace);
+        }
+        probe.end = probe.end.max(now + grace.saturating_mul(2));
+        let ack_by = awaits_ack.then_some(probe.ack_by);
+        Some(Extended { seq_no: probe.seq_no, ack_by, end: probe.end })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{RawAddr, Vsn};
+
+    fn at(millis: u64) -> Instant {
+        Instant::ZERO + Duration::from_millis(millis)
+    }
+
+    fn begun() -> Probes {
+        let target = Record {
+            name: "a".into(),
+            addr: RawAddr::default(),
+            port: 1,
+            meta: [].into(),
+            vsn: Vsn::default(),
+        };
+        let addr = "10.0.0.1:1".parse().unwrap();
+        let (target, incarnation) = (Arc::new(target), Incarnation(1));
+        let mut probes = Probes::default();
+        assert!(!probes.hold_back());
+        let probe = Probe::new(SeqNo(7), target, incarnation, addr, at(0), at(500), at(1_000));
+        probes.begin(probe);
+        probes
+    }
+
+    #[test]
+    fn deadlines_are_moved_once_and_older_timers_do_nothing() {
+        let mut probes = begun();
+        assert!(probes.extend(at(900), Duration::from_millis(500)).is_some());
+        assert!(probes.extend(at(950), Duration::from_millis(500)).is_none());
+        assert!(probes.go_indirect(at(500), SeqNo(7)).is_none());
+        assert!(probes.take_over(at(1_000), SeqNo(7)).is_none());
+        assert!(probes.go_indirect(at(1_400), SeqNo(7)).is_some());
+        assert!(probes.go_indirect(at(1_400), SeqNo(7)).is_none(), "helpers are asked once");
+        assert!(probes.take_over(at(1_900), SeqNo(6)).is_none(), "of another probe");
+        assert!(probes.take_over(at(1_900), SeqNo(7)).is_some());
+    }
+
+    #[test]
+    fn missing_nacks_are_what_a_failure_costs() {
+        let mut probes = begun();
+        probes.count_nack(SeqNo(7));
+        assert_eq!(probes.current.as_ref().unwrap().failure_delta(), 1, "none was expected");
+        (0..3).for_each(|_| probes.expect_nack());
+        probes.count_nack(SeqNo(7));
+        probes.count_nack(SeqNo(8));
+        assert_eq!(probes.current.as_ref().unwrap().failure_delta(), 2);
+        (0..9).for_each(|_| probes.count_nack(SeqNo(7)));
+        assert_eq!(probes.take_acked(SeqNo(7)).unwrap().failure_delta(), 0);
+    }
+
+    #[test]
+    fn a_tick_during_a_probe_is_held_back_once() {
+        let mut probes = begun();
+        assert!(probes.hold_back() && probes.hold_back());
+        assert!(probes.take_acked(SeqNo(1)).is_none());
+        assert!(probes.take_acked(SeqNo(7)).is_some());
+        assert!(probes.take_held_back());
+        assert!(!probes.take_held_back());
+    }
+}
