@@ -377,9 +377,9 @@ pub fn bytes(field: &Value) -> Vec<u8> {
     STANDARD.decode(field.as_str().expect("a base64 string")).expect("base64")
 }
 
-/// Lets Go read captures: objects of `hex`, `kind` (packet, stream, reply, message, serf, payload), `label`
-/// and `keys` (base64). One answer for each, in order; `readable` says that Go understood every
-/// message and encodes it to the same bytes again.
+/// Lets Go read captures: objects of `hex`, `kind` (packet, stream, reply, message, serf, payload),
+/// `label` and `keys` (base64). One answer for each, in order; `readable` says that Go understood
+/// every message and encodes it to the same bytes again.
 ///
 /// # Panics
 /// When the program does not run or does not answer every capture.

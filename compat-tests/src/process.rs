@@ -215,7 +215,7 @@ pub fn signal(pid: u32, name: &str) {
 /// Where `CI` is set.
 #[track_caller]
 pub fn not_run(why: &str) {
-    assert!(std::env::var_os("CI").is_none(), "not run: {why}");
+    assert!(std::env::var_os("CI").is_none_or(|set| set.is_empty()), "not run: {why}");
     eprintln!("NOT RUN: {why}");
 }
 

@@ -83,7 +83,8 @@ impl Node {
                 })),
                 Event::Query(query) => {
                     say(&json!({
-                        "event": "query", "name": query.name(), "payload": base64(query.payload_bytes()),
+                        "event": "query", "name": query.name(),
+                        "payload": base64(query.payload_bytes()),
                         "source": query.source(),
                     }));
                     let handler = self.handler.lock().expect("no panic").clone();

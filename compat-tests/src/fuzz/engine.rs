@@ -13,8 +13,8 @@ use ruserf::{
 use super::laws::{self, Price};
 
 /// The first byte chooses the configuration; then steps of an operation (one byte), a length (two)
-/// and that much data. What peers send has its price in packets, broadcasts and memory; no cause has more
-/// than ten log lines a second.
+/// and that much data. What peers send has its price in packets, broadcasts and memory; no
+/// cause has more than ten log lines a second.
 pub fn engine(input: &[u8]) {
     let Some((&flags, mut rest)) = input.split_first() else { return };
     let Some(mut run) = Run::new(flags) else { return };

@@ -5,7 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use compat_tests::go::{self, GoPeer};
+use compat_tests::{
+    alone::one_at_a_time,
+    go::{self, GoPeer},
+    process::not_run,
+    wait::{PATIENCE, poll},
+};
 use ruserf::{
     Config, Event, EventStream, Keyring, MemberStatus, QueryParams, QueryUpdate, Serf, Subscribe,
     UserEventSpec,
@@ -18,6 +23,7 @@ const SOON: Duration = Duration::from_secs(40);
 const LISTED_WITHIN: Duration = Duration::from_secs(5);
 /// How long an idle pair is watched.
 const IDLE: Duration = Duration::from_secs(60);
+const IDLE_PARTS: u32 = 6;
 /// A probe waits half a second for its ack.
 const STALL_MAX: Duration = Duration::from_millis(200);
 
@@ -72,10 +78,11 @@ fn setups() -> Vec<Setup> {
 }
 
 /// Goal: every way to be configured forms a cluster in either direction, and it stays calm.
-/// Method: all pairs at once, joined, checked, and left idle for a minute; then both sides' own
-/// counters must show no suspicion, no failure and no flap.
+/// Method: all pairs at once, joined, checked, and left idle for a minute; both sides' own counters
+/// must show no suspicion, no failure and no flap.
 #[test]
 fn every_configuration_joins_both_ways_and_idles_without_a_suspicion() {
+    let _alone = one_at_a_time();
     runtime().block_on(async {
         let mut pairs = JoinSet::new();
         for setup in setups() {
@@ -84,19 +91,25 @@ fn every_configuration_joins_both_ways_and_idles_without_a_suspicion() {
                 pairs.spawn(async move { idle_pair(&setup, go_joins).await });
             }
         }
+        let (parts, mut judged) = (pairs.len() * IDLE_PARTS as usize, 0);
         let mut failures = Vec::new();
         while let Some(result) = pairs.join_next().await {
             match result {
-                Ok(Ok(())) => {}
+                Ok(Ok(calm)) => judged += calm,
                 Ok(Err(failure)) => failures.push(failure),
                 Err(panic) => failures.push(panic.to_string()),
             }
         }
         assert!(failures.is_empty(), "{} pairs failed:\n{}", failures.len(), failures.join("\n"));
+        println!("the machine kept up in {judged} of {parts} parts of the idle time");
+        if judged == 0 {
+            not_run("no pair could be judged: the machine never kept up");
+        }
     });
 }
 
-async fn idle_pair(setup: &Setup, go_joins: bool) -> Result<(), String> {
+/// Gives in how many parts of its idle time the pair could be judged.
+async fn idle_pair(setup: &Setup, go_joins: bool) -> Result<usize, String> {
     let what = format!("{} ({} joins)", setup.title, if go_joins { "Go" } else { "Rust" });
     let fail = |text: String| format!("{what}: {text}");
     let go = start_go(setup, "go", json!({"tags": {"role": "web"}})).await;
@@ -134,35 +147,53 @@ async fn idle_pair(setup: &Setup, go_joins: bool) -> Result<(), String> {
         return Err(fail(format!("tags of Rust seen as {seen}")));
     }
 
-    let stalled = longest_stall(IDLE).await;
-
+    let (go, judged) = watch_idle(&rust, go).await.map_err(&fail)?;
     let swim = rust.counters().await.expect("a running node").swim;
-    // A node that does not get the processor in time is late with its acks, whoever wrote it.
-    let doubts = swim.msg_suspect + swim.refutes + swim.failed_probes;
-    if swim.msg_dead > 0 || (doubts > 0 && stalled < STALL_MAX) {
+    if swim.msg_dead > 0 {
         return Err(fail(format!("Rust was not calm: {swim:?}")));
     }
     if swim.dropped_malformed + swim.dropped_inadmissible > 0 {
         return Err(fail(format!("Rust did not understand everything: {swim:?}")));
     }
-    let (go, (doubts, deaths)) = blocking(go, |go| {
+    let (go, deaths) = blocking(go, |go| {
         let deaths = ["memberlist.msg.dead", "serf.member.failed", "serf.member.flap"];
-        let deaths = deaths.map(|name| go.counter(name)).iter().sum::<f64>();
-        (go.counter("memberlist.msg.suspect"), deaths)
+        deaths.map(|name| go.counter(name)).iter().sum::<f64>()
     })
     .await;
-    if deaths != 0.0 || (doubts != 0.0 && stalled < STALL_MAX) {
+    if deaths != 0.0 {
         return Err(fail(format!("Go was not calm: {}", go.logs().join("\n"))));
     }
-    let complaints = |line: &&String| line.contains("[ERR]") || line.contains("[WARN]");
-    // Without a key Go warns about its own public address, which says nothing about us.
-    let about_us = |line: &&String| !line.contains("Binding to public address");
-    let logs: Vec<_> = go.logs().into_iter().collect();
-    let logs: Vec<_> = logs.iter().filter(complaints).filter(about_us).collect();
-    if !logs.is_empty() && stalled < STALL_MAX {
-        return Err(fail(format!("Go complained: {logs:?}")));
+    Ok(judged)
+}
+
+/// Leaves a pair idle; gives in how many parts of the time the machine kept up, in which neither
+/// side may doubt the other or complain. A node that does not get the processor in time is late
+/// with its acks, whoever wrote it, and what comes of that can come in the next part as well.
+async fn watch_idle(rust: &Serf, mut go: GoPeer) -> Result<(GoPeer, usize), String> {
+    let (mut judged, mut last, mut stalled_before) = (0, (0, 0, 0), Duration::ZERO);
+    for _ in 0..IDLE_PARTS {
+        let stalled = longest_stall(IDLE / IDLE_PARTS).await;
+        let swim = rust.counters().await.expect("a running node").swim;
+        let (peer, (suspects, complaints)) = blocking(go, |go| {
+            let complains = |line: &&String| line.contains("[ERR]") || line.contains("[WARN]");
+            // Without a key Go warns about its own public address, which says nothing about us.
+            let about_us = |line: &&String| !line.contains("Binding to public address");
+            let complaints = go.logs().iter().filter(complains).filter(about_us).count();
+            (go.counter("memberlist.msg.suspect") as u64, complaints)
+        })
+        .await;
+        go = peer;
+        let now = (swim.msg_suspect + swim.refutes + swim.failed_probes, suspects, complaints);
+        if stalled.max(stalled_before) < STALL_MAX {
+            judged += 1;
+            if now != last {
+                let logs = go.logs().join("\n");
+                return Err(format!("not calm: {last:?}, then {now:?}: {swim:?}\n{logs}"));
+            }
+        }
+        (last, stalled_before) = (now, stalled);
     }
-    Ok(())
+    Ok((go, judged))
 }
 
 /// Waits, and tells by how much the processor was once late for a thread that wanted it.
@@ -400,17 +431,9 @@ async fn wait_status(serf: &Serf, name: &str, status: MemberStatus) -> Result<()
 }
 
 fn wait_go_status(go: &GoPeer, name: &str, status: &str) -> Result<(), String> {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    loop {
-        let members = go.members();
-        if members.iter().any(|(n, s)| n == name && s == status) {
-            return Ok(());
-        }
-        if Instant::now() > deadline {
-            return Err(format!("Go does not list {name} as {status}: {members:?}"));
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    let listed = || go.members().iter().any(|(n, s)| n == name && s == status).then_some(());
+    poll(PATIENCE, listed)
+        .ok_or_else(|| format!("Go does not list {name} as {status}: {:?}", go.members()))
 }
 
 fn go_member(go: &GoPeer, name: &str) -> Value {

@@ -179,6 +179,27 @@ fn differences_name_tests_that_exist() {
     assert!(found.is_empty(), "docs/differences.md:\n{}", found.join("\n"));
 }
 
+#[test]
+fn files_that_contributors_are_sent_to_exist() {
+    let mut named = 0;
+    let mut missing = Vec::new();
+    for document in ["CONTRIBUTING.md", "RELEASING.md", "README.md", ".github/workflows/ci.yml"] {
+        let text = read(&root().join(document));
+        let is_part = |c: char| c.is_alphanumeric() || "/._-".contains(c);
+        for path in text.split(|c| !is_part(c)).map(|path| path.trim_end_matches('.')) {
+            let tops = ["src/", "compat-tests/", "scripts/", "docs/", "examples/"];
+            if tops.iter().any(|top| path.starts_with(top)) {
+                named += 1;
+                if !root().join(path).exists() {
+                    missing.push(format!("{document}: {path}"));
+                }
+            }
+        }
+    }
+    assert!(named > 40, "{named} files");
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
+}
+
 /// Goal: the hints of `scripts/run` fit its flags, and its own `-bind` stands back.
 /// Method: the script with a cargo that builds nothing and a `serf` that prints its arguments.
 #[cfg(unix)]

@@ -71,6 +71,8 @@ fn permits(bytes: usize) -> u32 {
     u32::try_from(bytes.min(ANSWERS_BYTES_MAX)).unwrap_or(u32::MAX)
 }
 
+/// Bytes that a client may leave unread before its requests and records wait.
+pub(super) const OWN_BYTES_MAX: usize = 16 << 10;
 /// Bytes of large responses that all clients together may leave unread.
 pub(super) const ANSWERS_BYTES_MAX: usize = 32 << 20;
 /// Time that a client has to read a large response while others wait for room.

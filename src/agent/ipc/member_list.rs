@@ -9,9 +9,8 @@ use std::sync::{
 use tokio::sync::Mutex;
 
 use super::{
-    answers::{Answers, Share},
+    answers::{Answers, OWN_BYTES_MAX, Share},
     member_filter::MemberFilter,
-    outbox::OWN_BYTES_MAX,
 };
 use crate::{
     driver::Serf,

@@ -10,6 +10,7 @@ use tokio::{
     time::timeout,
 };
 
+pub(super) use super::answers::OWN_BYTES_MAX;
 use super::{
     answers::{Answers, Share},
     member_list::Listing,
@@ -178,8 +179,6 @@ async fn write_large(
     }
 }
 
-/// Bytes that a client may leave unread before its requests and records wait.
-pub(super) const OWN_BYTES_MAX: usize = 16 << 10;
 /// Overhead of a frame.
 const FRAME_BYTES: usize = 64;
 /// Time that a client has to read a large response, plus a second for each MiB.
