@@ -355,13 +355,6 @@ struct Change {
     apply: fn(&mut Keyring, &[u8]) -> Result<(), KeyringError>,
 }
 
-const INSTALL: Change =
-    Change { verb: KeyVerb::Install, text: "install key", apply: Keyring::add_key };
-const USE: Change =
-    Change { verb: KeyVerb::Use, text: "change primary key", apply: Keyring::use_key };
-const REMOVE: Change =
-    Change { verb: KeyVerb::Remove, text: "remove key", apply: Keyring::remove_key };
-
 fn decode_key(text: &str) -> Result<Vec<u8>, Error> {
     go_base64::decode(text).map_err(Error::Invalid)
 }
@@ -370,6 +363,12 @@ fn lossy(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
+const INSTALL: Change =
+    Change { verb: KeyVerb::Install, text: "install key", apply: Keyring::add_key };
+const USE: Change =
+    Change { verb: KeyVerb::Use, text: "change primary key", apply: Keyring::use_key };
+const REMOVE: Change =
+    Change { verb: KeyVerb::Remove, text: "remove key", apply: Keyring::remove_key };
 /// Go: `writeKeyringFile`.
 const NOT_STORED: &str = "Failed to write keyring file";
 /// Most requests that wait for the keyring file, and the longest time of one.

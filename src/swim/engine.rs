@@ -209,8 +209,8 @@ impl Swim {
         Ok(swim)
     }
 
-    /// Fires all timers due at `now`. Call at or after [`Swim::poll_timeout`], after the socket was drained, so
-    /// that an answer which has already arrived counts.
+    /// Fires all timers due at `now`. Call at or after [`Swim::poll_timeout`], after the socket was
+    /// drained, so that an answer which has already arrived counts.
     pub fn handle_timeout(&mut self, now: Instant, host: &mut dyn Host) {
         self.handle_queued(now, host);
         while let Some((at, timer)) = self.timers.pop_due(now) {

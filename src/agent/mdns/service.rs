@@ -172,8 +172,8 @@ pub fn hosts(cluster: &str, answer: &[u8]) -> Vec<SocketAddr> {
     found
 }
 
-/// Decodes a datagram, unless its header counts more records than such a datagram needs: the decoder
-/// allocates by these counts.
+/// Decodes a datagram, unless its header counts more records than such a datagram needs: the
+/// decoder allocates by these counts.
 fn parse(datagram: &[u8]) -> Option<Packet<'_>> {
     let header: &[u8; 12] = datagram.first_chunk()?;
     let (_, counts) = header.split_at_checked(4)?;
