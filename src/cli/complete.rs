@@ -35,7 +35,7 @@ pub(super) fn manual(commands: &[CommandSpec]) -> String {
                 ".TP\n.B \\-{}{equals}{}\n{}",
                 roff(flag.name),
                 roff(value),
-                roff(flag.help)
+                roff(&flag.about())
             );
         }
     }
@@ -89,9 +89,41 @@ fn fish(commands: &[CommandSpec]) -> String {
                 "complete -c serf -n '__fish_seen_subcommand_from {}' -o {}{value} -d '{}'",
                 command.name,
                 flag.name,
-                quote(flag.help)
+                quote(&flag.about())
             );
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{commands::ALL, help},
+        *,
+    };
+
+    #[test]
+    fn every_command_and_flag_is_documented_everywhere() {
+        let manual = manual(ALL);
+        let [bash, fish] = ["bash", "fish"].map(|shell| script(shell, ALL).unwrap());
+        for command in ALL {
+            let name = command.name;
+            let help = help::text(command);
+            assert!(command.about.contains("xit"), "{name}: no exit code");
+            assert!(manual.contains(&format!(".SS serf {name} ")), "{name}");
+            assert!(bash.contains(&format!("    {name}) words=")), "{name}");
+            assert!(fish.contains(&format!("-a {name} -d ")), "{name}");
+            let words = flags(command);
+            for flag in command.flags.iter().copied().flatten() {
+                let of = format!("{name} -{}", flag.name);
+                assert!(flag.help.ends_with('.'), "{of}: {:?}", flag.help);
+                assert!(help.contains(&format!("\n  -{}", flag.name)), "{of}\n{help}");
+                assert!(manual.contains(&format!(".B \\-{}", roff(flag.name))), "{of}");
+                assert!(words.split(' ').any(|word| word[1..] == *flag.name), "{of}");
+                let completed = format!("from {name}' -o {} ", flag.name);
+                assert!(fish.contains(&completed), "{of}");
+            }
+        }
+    }
 }

@@ -49,6 +49,14 @@ pub struct Parsed {
     pub positionals: Vec<String>,
 }
 
+impl Flag {
+    /// What it does, and whether it may be repeated.
+    pub(super) fn about(&self) -> String {
+        let repeatable = if self.kind == Kind::List { " Repeatable." } else { "" };
+        format!("{}{repeatable}", self.help)
+    }
+}
+
 impl Parsed {
     /// The first positional argument as given.
     pub fn raw_name(&self) -> &[u8] {

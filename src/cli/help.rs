@@ -50,8 +50,7 @@ pub(super) fn text(command: &CommandSpec) -> String {
             }
         };
         let mut head = head.as_str();
-        let repeatable = if flag.kind == Kind::List { " Repeatable." } else { "" };
-        for line in wrap(&format!("{}{repeatable}", flag.help), 50) {
+        for line in wrap(&flag.about(), 50) {
             out.push_str(&format!("  {head:<27} {line}\n"));
             head = "";
         }

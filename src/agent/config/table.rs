@@ -155,7 +155,7 @@ keys! {
         retry_interval: Duration, "retry-interval" "<time>", "30s";
         /// Rejoin the members of the snapshot even after a graceful leave.
         rejoin_after_leave: Flag, "rejoin" "", "false";
-        /// Compress gossip; the flag turns it off.
+        /// Compress gossip.
         enable_compression: Switch, "disable-compression" "", "true";
         /// Address of a statsite server for metrics, host:port.
         statsite_addr: Text, "" "<addr>", "";

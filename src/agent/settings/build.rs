@@ -277,6 +277,14 @@ mod tests {
     }
 
     #[test]
+    fn handlers_at_the_same_time_are_bounded() {
+        let handlers = |json: &str| build(json).unwrap().0.handler_concurrency;
+        assert_eq!(handlers("{}"), 1);
+        assert_eq!(handlers(r#"{"handler_concurrency":8}"#), 8);
+        assert_eq!(handlers(r#"{"handler_concurrency":1e9}"#), HANDLERS_MAX);
+    }
+
+    #[test]
     fn settings_of_our_own_are_not_negative() {
         let ours = KEYS.iter().filter(|key| key.origin == Origin::Ours);
         let numbers = ours.filter(|key| matches!(key.shape, Shape::Int | Shape::Duration));

@@ -12,7 +12,7 @@ pub(super) const AGENT: CommandSpec = CommandSpec {
             flags; flags take precedence. SIGHUP reloads the files.\n\n\
             Exits with 0 after a graceful leave, and with 1 if it cannot start, if no address of \
             -join answers, or if it ends without leaving.",
-    flags: &[FILE_FLAGS, KEY_FLAGS],
+    flags: &[FILE_FLAGS, OFF_FLAGS, KEY_FLAGS],
     ignores_flags: false,
     error_prefix: "==> ",
     run,
@@ -21,10 +21,15 @@ pub(super) const AGENT: CommandSpec = CommandSpec {
 const fn count_flags() -> usize {
     let (mut at, mut count) = (0, 0);
     while at < KEYS.len() {
-        count += !KEYS[at].flag.is_empty() as usize;
+        count += has_flag(&KEYS[at]) as usize;
         at += 1;
     }
     count
+}
+
+/// The flag of a switch says the opposite of its setting, and is described in [`OFF_FLAGS`].
+const fn has_flag(key: &Key) -> bool {
+    !key.flag.is_empty() && !matches!(key.shape, Shape::Switch)
 }
 
 const fn flag_of(key: &Key) -> Flag {
@@ -61,12 +66,15 @@ const FILE_FLAGS: &[Flag] = &[
     flag("config-dir", Kind::List, "<dir>", "Directory whose .json files are read, by name."),
     flag("config-file", Kind::List, "<file>", "Configuration file in JSON."),
 ];
+/// Flags that turn a setting off.
+const OFF_FLAGS: &[Flag] =
+    &[flag("disable-compression", Kind::Bool, "", "Do not compress gossip.")];
 /// The flags of the settings that have one.
 const KEY_FLAGS: &[Flag] = &{
     let mut flags = [flag("", Kind::Bool, "", ""); count_flags()];
     let (mut at, mut count) = (0, 0);
     while at < KEYS.len() {
-        if !KEYS[at].flag.is_empty() {
+        if has_flag(&KEYS[at]) {
             flags[count] = flag_of(&KEYS[at]);
             count += 1;
         }
