@@ -218,24 +218,37 @@
 //!
 //! | feature | what it adds |
 //! |---|---|
-//! | `agent` (default) | the program `serf` and its RPC server; brings the next three |
+//! | `agent` (default) | the program `serf` and its RPC server; brings the next four |
+//! | `tokio` | a node, [`Serf`], over the runtime tokio |
 //! | `client` | `client`: for the RPC of an agent, Go's or ours; without the agent |
 //! | `metrics` | counters and timings under Go's names, for any recorder of the `metrics` crate |
 //! | `serde` | serializable members and events |
+//! | `smol` | a node over the runtime smol |
+//! | `driver` | a node over a [runtime](runtime::Runtime) of your own; `tokio` and `smol` bring it |
 //! | `payload` | typed payloads: values of serde types, as MessagePack that other languages read |
 //! | `sim` | the virtual network, and the check for transforms |
 //! | `tls` | `transport::TlsTransport`: streams under TLS, with rustls |
 //! | `quic` | `transport::QuicTransport`: everything over QUIC, with quinn; brings `tls` |
 //! | `lz4` | `Compression::Lz4`, for clusters of Rust nodes |
 //! | `ring` | AES-GCM by ring: about twice as fast, but its key schedules are not wiped |
-//! | `memberlist` | `transport::MemberlistTransport`: the transports of the crate memberlist, on tokio or smol |
+//! | `memberlist` | `transport::MemberlistTransport`: the transports of the crate memberlist |
 //!
 //! Go nodes speak plain UDP and TCP, the default; the rest is for clusters of Rust nodes.
 //! A transport is given to [`Builder::start_on`].
 //!
-//! Libraries take `default-features = false`. Without tokio, or where there are no sockets (wasm32),
-//! [`engine`] has the node as a plain value: it is fed packets and the time, and gives packets and
-//! events.
+//! Libraries take `default-features = false` and `tokio` or `smol`. A program with both gets tokio's
+//! where it starts a node in it, and else smol's. The channels of the node are those of the crate tokio
+//! either way, which need no runtime; with neither feature there is no tokio in the tree. There is
+//! no async-std, which is discontinued; and no native-tls, since rustls serves everywhere.
+//!
+//! Without a runtime, or where there are no sockets (wasm32), [`engine`] has the node as a plain
+//! value: it is fed packets and the time, and gives packets and events.
+//!
+//! Names of nodes are strings and addresses are [`SocketAddr`](std::net::SocketAddr)s, not type
+//! parameters: Go's messages have texts and IP addresses there, so that no other type could be sent.
+
+// What only the agent uses, which needs Unix.
+#![cfg_attr(all(feature = "agent", not(unix)), allow(dead_code, unused_imports))]
 
 // What is hidden may change at any time: it is there for the tests and benchmarks beside this crate.
 #[doc(hidden)]
@@ -251,10 +264,12 @@ pub mod wire;
 
 pub mod engine;
 
-#[cfg(not(target_family = "wasm"))]
+#[cfg(all(feature = "driver", not(target_family = "wasm")))]
 #[doc(hidden)]
 pub mod driver;
-#[cfg(not(target_family = "wasm"))]
+#[cfg(all(feature = "driver", not(target_family = "wasm")))]
+pub mod runtime;
+#[cfg(all(feature = "driver", not(target_family = "wasm")))]
 pub mod transport;
 
 #[cfg(all(feature = "sim", not(target_family = "wasm")))]
@@ -266,14 +281,14 @@ pub mod client;
 #[doc(hidden)]
 pub mod rpc;
 
-#[cfg(all(feature = "agent", not(target_family = "wasm")))]
+#[cfg(all(feature = "agent", unix))]
 #[doc(hidden)]
 pub mod agent;
-#[cfg(all(feature = "agent", not(target_family = "wasm")))]
+#[cfg(all(feature = "agent", unix))]
 #[doc(hidden)]
 pub mod cli;
 
-#[cfg(not(target_family = "wasm"))]
+#[cfg(all(feature = "driver", not(target_family = "wasm")))]
 pub use driver::{
     Address, Addresses, Builder, Config, Counters, Error, Event, EventStream, JoinError,
     KeyFailure, KeyManager, KeyringFileError, LagPolicy, Limits, MemberWatch, Query, QueryHandle,
@@ -292,5 +307,5 @@ pub use swim::{Cidr, JoinFailure};
 pub use wire::{Compression, Keyring, KeyringError};
 
 /// A result with [`Error`] unless said otherwise.
-#[cfg(not(target_family = "wasm"))]
+#[cfg(all(feature = "driver", not(target_family = "wasm")))]
 pub type Result<T, E = Error> = std::result::Result<T, E>;

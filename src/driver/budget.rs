@@ -7,17 +7,17 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant as TokioInstant, timeout_at},
-};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::metrics;
-use crate::swim::StreamInput;
+use crate::{
+    runtime::{Runtime, timeout_at},
+    swim::StreamInput,
+};
 
 /// Memory that streams hold together, asked for before it is taken. What a stream needs decides:
 ///
@@ -32,6 +32,7 @@ use crate::swim::StreamInput;
 pub(super) struct Budget {
     small: Arc<Pool>,
     large: Arc<Pool>,
+    runtime: Arc<dyn Runtime>,
 }
 
 struct Pool {
@@ -40,12 +41,12 @@ struct Pool {
 }
 
 impl Budget {
-    pub(super) fn new() -> Self {
-        Self::of_kib(SMALL_KIB)
+    pub(super) fn new(runtime: Arc<dyn Runtime>) -> Self {
+        Self::of_kib(SMALL_KIB, runtime)
     }
 
-    pub(super) fn of_kib(small: usize) -> Self {
-        Self { small: Pool::new(small), large: Pool::new(1) }
+    pub(super) fn of_kib(small: usize, runtime: Arc<dyn Runtime>) -> Self {
+        Self { small: Pool::new(small), large: Pool::new(1), runtime }
     }
 
     pub(super) fn share(&self) -> Share {
@@ -99,7 +100,7 @@ pub(super) struct Share {
     budget: Budget,
     held: Option<Held>,
     /// When it is looked at whether others wait for what is held.
-    look_at: Option<TokioInstant>,
+    look_at: Option<Instant>,
 }
 
 struct Held {
@@ -110,7 +111,7 @@ struct Held {
 impl Share {
     /// Waits until the stream may hold `bytes`; false if that was refused, or not before the
     /// deadline.
-    pub(super) async fn grow_to(&mut self, bytes: usize, deadline: TokioInstant) -> bool {
+    pub(super) async fn grow_to(&mut self, bytes: usize, deadline: Instant) -> bool {
         if bytes <= self.bytes_max() {
             return true;
         }
@@ -134,7 +135,7 @@ impl Share {
             Some(held) if small => held.permit.merge(permit),
             held => *held = Some(Held { pool, permit }),
         }
-        self.look_at = Some(TokioInstant::now() + HOLD);
+        self.look_at = Some(Instant::now() + HOLD);
         true
     }
 
@@ -180,7 +181,7 @@ impl Share {
     /// what is held.
     pub(super) async fn within<F: Future>(
         &mut self,
-        deadline: TokioInstant,
+        deadline: Instant,
         future: F,
     ) -> Option<F::Output> {
         self.unless_wanted(deadline, 0, future).await
@@ -189,19 +190,19 @@ impl Share {
     /// The same; `own` of those who wait are ourselves.
     async fn unless_wanted<F: Future>(
         &mut self,
-        deadline: TokioInstant,
+        deadline: Instant,
         own: usize,
         future: F,
     ) -> Option<F::Output> {
         let mut future = pin!(future);
         loop {
             let until = self.look_at.map_or(deadline, |at| at.min(deadline));
-            match timeout_at(until, future.as_mut()).await {
-                Ok(output) => return Some(output),
-                Err(_) if until < deadline && self.waiting() <= own => {
-                    self.look_at = Some(TokioInstant::now() + HOLD);
+            match timeout_at(&*self.budget.runtime, until, future.as_mut()).await {
+                Some(output) => return Some(output),
+                None if until < deadline && self.waiting() <= own => {
+                    self.look_at = Some(Instant::now() + HOLD);
                 }
-                Err(_) => return None,
+                None => return None,
             }
         }
     }

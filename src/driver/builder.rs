@@ -11,19 +11,16 @@ use std::{
     thread,
 };
 
-use tokio::{
-    runtime::{self, Handle},
-    sync::{mpsc, oneshot, watch},
-    task::JoinSet,
-};
+use tokio::sync::{mpsc, watch};
 
 use super::{
     Address, Addresses, Config, Error, EventStream, Resolver, Serf, Subscribe, SystemResolver,
-    address, clock, inbox::Inbox, node::Node, shared::Shared, subscribers::Hub, task,
+    address, clock, inbox::Inbox, node::Node, shared::Shared, subscribers::Hub, task, tasks::Tasks,
     writer::Writer,
 };
 use crate::{
     base::{Rng, go_net},
+    runtime::{self, Runtime, blocking},
     serf::{Engine, MergeDelegate},
     transport::{BindError, NetTransport, SocketKind, Transport},
     wire::Keyring,
@@ -39,6 +36,7 @@ pub struct Builder {
     pub(super) snapshot: Option<PathBuf>,
     pub(super) keyring_file: Option<PathBuf>,
     pub(super) resolver: Arc<dyn Resolver>,
+    runtime: Option<Arc<dyn Runtime>>,
     /// Whether the engine and its datagrams get a thread of their own.
     pub(super) own_thread: bool,
     /// Streams at a time.
@@ -55,6 +53,7 @@ impl Builder {
             snapshot: None,
             keyring_file: None,
             resolver: Arc::new(SystemResolver),
+            runtime: None,
             own_thread: true,
             streams_max: task::STREAMS_MAX,
             hub: Arc::new(Hub::default()),
@@ -94,6 +93,13 @@ impl Builder {
         self
     }
 
+    /// Runtime in which the node's streams live. By default the one of tokio in which the node is
+    /// started (feature `tokio`), else that of smol (feature `smol`).
+    pub fn runtime(mut self, runtime: impl Runtime) -> Self {
+        self.runtime = Some(Arc::new(runtime));
+        self
+    }
+
     /// Sets the delegate that may veto joins; as [`Config::merge_delegate`].
     pub fn merge_delegate(mut self, delegate: impl MergeDelegate + 'static) -> Self {
         self.config = self.config.merge_delegate(delegate);
@@ -130,44 +136,46 @@ impl Builder {
         self.subscribe(Subscribe::default())
     }
 
-    /// Binds the sockets, replays the snapshot and starts the node. Needs a tokio runtime, in
-    /// which the node's streams live from then on; when it ends, so does the node.
+    /// Binds the sockets, replays the snapshot and starts the node in its
+    /// [runtime](Builder::runtime); when that ends, so does the node.
     ///
     /// # Errors
-    /// A bad configuration, an address in use, an unreadable snapshot or keyring file, no tokio
-    /// runtime.
+    /// A bad configuration, an address in use, an unreadable snapshot or keyring file, no runtime.
     pub async fn start(mut self) -> Result<Serf, Error> {
         let bind = self.bind.resolve(PORT).await?;
         self.bind = bind.into();
-        self.launch(move || NetTransport::bind(bind).map_err(bind_error)).await
+        let bind_on = move |runtime| NetTransport::bind_on(bind, runtime).map_err(bind_error);
+        self.launch(bind_on).await
     }
 
     /// Starts the node on sockets of another kind. `bind` only says whether the address to
     /// announce has to be looked for.
     ///
     /// # Errors
-    /// A bad configuration, an unreadable snapshot or keyring file, no tokio runtime.
+    /// A bad configuration, an unreadable snapshot or keyring file, no runtime.
     pub async fn start_on<T: Transport>(self, transport: T) -> Result<Serf, Error> {
-        self.launch(|| Ok(transport)).await
+        self.launch(|_| Ok(transport)).await
     }
 
     /// Runs the node on a thread of its own, if wanted, which also binds the sockets: they belong
     /// to the runtime that they are bound in.
     async fn launch<T: Transport>(
         self,
-        transport: impl FnOnce() -> Result<T, Error> + Send + 'static,
+        transport: impl FnOnce(Arc<dyn Runtime>) -> Result<T, Error> + Send + 'static,
     ) -> Result<Serf, Error> {
-        let home = Handle::try_current().map_err(|_| Error::NoRuntime)?;
+        let home = self.runtime.clone().or_else(runtime::current).ok_or(Error::NoRuntime)?;
         if !self.own_thread {
-            let (serf, node) = self.build(transport()?, home).await?;
-            tokio::spawn(node);
+            let (serf, node) = self.build(transport(home.clone())?, home.clone()).await?;
+            home.spawn(Box::pin(node));
             return Ok(serf);
         }
         let thread_error = |source| Error::Io { context: "no thread for the node".into(), source };
-        let (started, result) = oneshot::channel();
-        let engine = async move |started: oneshot::Sender<_>| {
-            let built = match transport() {
-                Ok(transport) => self.build(transport, home).await,
+        let (started, mut result) = mpsc::channel(1);
+        let not_started = started.clone();
+        let (runtime, node_runtime) = (home.clone(), home);
+        let engine = async move {
+            let built = match transport(node_runtime.clone()) {
+                Ok(transport) => self.build(transport, node_runtime).await,
                 Err(error) => Err(error),
             };
             let (built, node) = match built {
@@ -175,26 +183,28 @@ impl Builder {
                 Err(error) => (Err(error), None),
             };
             // A caller that went away drops the handle, and so ends the node.
-            let _ = started.send(built);
+            let _ = started.try_send(built);
+            drop(started);
             if let Some(node) = node {
                 node.await;
             }
         };
-        let run = move || match runtime::Builder::new_current_thread().enable_all().build() {
-            Ok(runtime) => runtime.block_on(engine(started)),
-            Err(error) => drop(started.send(Err(thread_error(error)))),
+        let run = move || {
+            if let Err(error) = runtime.block_on(Box::pin(engine)) {
+                drop(not_started.try_send(Err(thread_error(error))));
+            }
         };
         let thread = thread::Builder::new().name("serf-engine".to_owned());
         thread.spawn(run).map_err(thread_error)?;
-        // An error: a delegate panicked while the engine was made.
-        result.await.unwrap_or(Err(Error::Shutdown))
+        // Nothing: a delegate panicked while the engine was made.
+        result.recv().await.unwrap_or(Err(Error::Shutdown))
     }
 
     /// The handle, and the node to be run.
     async fn build<T: Transport>(
         mut self,
         transport: T,
-        home: Handle,
+        home: Arc<dyn Runtime>,
     ) -> Result<(Serf, impl Future<Output = ()> + Send + 'static), Error> {
         let bound = transport.local_addr();
         let bind = self.bind.resolve(PORT).await?;
@@ -237,8 +247,7 @@ impl Builder {
         let mut node = Node {
             engine,
             stop: None,
-            tasks: JoinSet::new(),
-            home,
+            tasks: Tasks::new(home),
             tcp_timeout,
             shared: Arc::clone(&shared),
             stopped: stop,
@@ -259,7 +268,7 @@ impl Builder {
     /// The keys of the keyring file, if it is there.
     async fn load_keyring(&mut self) -> Result<(), Error> {
         let Some(path) = self.keyring_file.clone() else { return Ok(()) };
-        let loaded = tokio::task::spawn_blocking(move || Keyring::load(path)).await;
+        let loaded = blocking(move || Keyring::load(path)).await;
         match loaded.map_err(|_| Error::Shutdown)? {
             Ok(keyring) => self.config.keyring = keyring,
             Err(error) if error.is_not_found() && !self.config.keyring.is_empty() => {}
@@ -309,8 +318,7 @@ impl fmt::Debug for Builder {
 /// The whole file; one that is not there is empty.
 async fn read_snapshot(path: &Path) -> Result<Vec<u8>, Error> {
     let path = path.to_owned();
-    let read = tokio::task::spawn_blocking(move || std::fs::read(path)).await;
-    match read.unwrap_or_else(|_| Err(io::Error::other("the reader was stopped"))) {
+    match blocking(move || std::fs::read(path)).await.and_then(|read| read) {
         Ok(bytes) => Ok(bytes),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(Error::Snapshot(error)),

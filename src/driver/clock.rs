@@ -9,10 +9,9 @@ pub fn now() -> Instant {
     Instant::ZERO + start().elapsed()
 }
 
-/// The same moment on tokio's clock. One too far away becomes a month from now.
-pub(super) fn to_tokio(at: Instant) -> tokio::time::Instant {
-    let since_start = at.since(Instant::ZERO).min(start().elapsed() + FAR);
-    tokio::time::Instant::from_std(start() + since_start)
+/// The same moment on the system's clock. One too far away becomes a month from now.
+pub(super) fn to_system(at: Instant) -> StdInstant {
+    start() + at.since(Instant::ZERO).min(start().elapsed() + FAR)
 }
 
 fn start() -> StdInstant {

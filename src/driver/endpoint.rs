@@ -2,10 +2,11 @@
 
 use std::{
     io,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, SocketAddr, ToSocketAddrs as _},
 };
 
 use super::Error;
+use crate::runtime::blocking;
 
 /// An address to bind or to announce: a socket address, or a text such as `10.0.0.1:7946`,
 /// `10.0.0.1`, `[::1]:7946` or `host.example:7946`. A text is looked at when the node is started;
@@ -34,7 +35,8 @@ impl Address {
         }
         let failed = |source| Error::Io { context: format!("lookup {text}"), source };
         let with_port = if text.contains(':') { text.clone() } else { format!("{text}:{port}") };
-        let found: Vec<_> = tokio::net::lookup_host(with_port).await.map_err(failed)?.collect();
+        let look_up = move || with_port.to_socket_addrs().map(Iterator::collect::<Vec<_>>);
+        let found = blocking(look_up).await.and_then(|found| found).map_err(failed)?;
         let best = found.iter().find(|addr| addr.is_ipv4()).or(found.first());
         best.copied().ok_or_else(|| failed(io::Error::other("no such host")))
     }

@@ -18,7 +18,7 @@ pub enum Error {
     Join(JoinError),
     /// Some nodes refused a key operation or did not answer it; the others have done it.
     Keys(Box<KeyFailure>),
-    /// The node was not started within a tokio runtime: the caller's fault.
+    /// The node was not started within a runtime: the caller's fault.
     NoRuntime,
     /// A value cannot be a payload: the caller's fault.
     #[cfg(feature = "payload")]
@@ -43,7 +43,7 @@ error_texts! {
         Self::Serf(error) => "{error}";
         Self::Join(error) => "{error}";
         Self::Keys(failure) => "{failure}";
-        Self::NoRuntime => "a node must be started within a tokio runtime";
+        Self::NoRuntime => "a node must be started within a tokio runtime, or be given another";
         #[cfg(feature = "payload")]
         Self::Payload(error) => "{error}";
         Self::Keyring(error) => "{error}";

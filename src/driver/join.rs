@@ -1,9 +1,18 @@
 //! From host names to addresses. Go: `memberlist.go: resolveAddr`.
 
-use std::{future::Future, io, net::IpAddr, pin::Pin, time::Duration};
+use std::{
+    future::Future,
+    io,
+    net::IpAddr,
+    pin::Pin,
+    time::{Duration, Instant},
+};
 
 use super::caught::unless_it_panics;
-use crate::transport;
+use crate::{
+    runtime::{Runtime, timeout_at},
+    transport,
+};
 
 /// Finds the addresses behind a host name.
 pub trait Resolver: Send + Sync {
@@ -34,18 +43,22 @@ impl Resolver for SystemResolver {
 ///
 /// # Errors
 /// The reason, for operators.
-pub(super) async fn resolve(host: &str, resolver: &dyn Resolver) -> Result<Vec<IpAddr>, String> {
+pub(super) async fn resolve(
+    host: &str,
+    resolver: &dyn Resolver,
+    runtime: &dyn Runtime,
+) -> Result<Vec<IpAddr>, String> {
     let lookup = unless_it_panics(async { resolver.resolve(host).await });
     let lookup = async { lookup.await.unwrap_or_else(|| Err(io::Error::other("it panicked"))) };
-    let lookup = tokio::time::timeout(RESOLVE_TIMEOUT, lookup);
+    let lookup = timeout_at(runtime, Instant::now() + RESOLVE_TIMEOUT, lookup);
     let reason = match lookup.await {
-        Ok(Ok(ips)) if ips.is_empty() => "no such host".to_owned(),
-        Ok(Ok(mut ips)) => {
+        Some(Ok(ips)) if ips.is_empty() => "no such host".to_owned(),
+        Some(Ok(mut ips)) => {
             ips.truncate(ADDRESSES_MAX);
             return Ok(ips);
         }
-        Ok(Err(error)) => go_text(&error),
-        Err(_) => "i/o timeout".to_owned(),
+        Some(Err(error)) => go_text(&error),
+        None => "i/o timeout".to_owned(),
     };
     Err(format!("lookup {host}: {reason}"))
 }

@@ -9,13 +9,10 @@ use std::{
 };
 
 use futures_core::Stream;
-use tokio::{
-    sync::{mpsc, mpsc::error::TrySendError, oneshot, watch},
-    task,
-};
+use tokio::sync::{mpsc, mpsc::error::TrySendError, oneshot, watch};
 
 use super::command::{Command, Read};
-use crate::serf::Member;
+use crate::{runtime::yield_now, serf::Member};
 
 /// Reports changes of the members, also as a [`Stream`]. Does not keep the node running.
 #[must_use = "a watch reports only to who asks it"]
@@ -79,7 +76,7 @@ async fn next_report(
             TrySendError::Full(command) => command,
             TrySendError::Closed(_) => return None,
         };
-        task::yield_now().await;
+        yield_now().await;
     }
     Some((answer.await.ok()?, changes))
 }

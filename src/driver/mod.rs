@@ -1,4 +1,4 @@
-//! Layer 4: tokio. One task owns the engine, on a thread of its own; handles send it commands.
+//! Layer 4: one task owns the engine, on a thread of its own; handles send it commands.
 //!
 //! Nothing that an application, a peer or a disk does makes that task wait: streams have a task
 //! each, files a thread, and every queue is bounded with a stated policy.
@@ -33,7 +33,8 @@ mod shared;
 mod stream;
 mod subscribers;
 mod task;
-#[cfg(test)]
+mod tasks;
+#[cfg(all(test, feature = "tokio"))]
 mod tests;
 mod user_event;
 mod writer;

@@ -1,12 +1,12 @@
 //! What the engine's task keeps beside the engine: who waits for what.
 
-use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
-
-use tokio::{
-    runtime::Handle,
-    sync::{mpsc, oneshot, watch},
-    task::{AbortHandle, JoinSet},
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
 };
+
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     Counters, Event, QueryHandle, Resolver, StopReason, UserEventSpec, clock,
@@ -15,9 +15,11 @@ use super::{
     join,
     queue::{LagPolicy, Queue},
     shared::Shared,
+    tasks::Tasks,
     writer::Writer,
 };
 use crate::{
+    runtime::timeout_at,
     serf::{self, Engine, QueryId, QueryUpdate, SerfState, SnapshotOp},
     swim::OpId,
 };
@@ -28,9 +30,7 @@ pub(super) struct Node {
     /// Set: the task ends after this turn.
     pub(super) stop: Option<StopReason>,
     /// Streams, lookups; all end with the node.
-    pub(super) tasks: JoinSet<()>,
-    /// The runtime that they live in.
-    pub(super) home: Handle,
+    pub(super) tasks: Tasks,
     pub(super) tcp_timeout: Duration,
     pub(super) shared: Arc<Shared>,
     /// Set at the very end.
@@ -143,16 +143,12 @@ impl Node {
         Ok(QueryHandle { id, updates, timeout, close })
     }
 
-    /// Runs a task that ends with the node.
-    pub(super) fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
-        self.tasks.spawn_on(task, &self.home)
-    }
-
     /// Has the addresses of a host name looked up for a join.
     pub(super) fn resolve(&mut self, op: OpId, host: String) {
         let (resolver, engine) = (Arc::clone(&self.resolver), self.internal.clone());
-        self.spawn(async move {
-            let result = join::resolve(&host, &*resolver).await;
+        let runtime = Arc::clone(self.tasks.runtime());
+        self.tasks.spawn(async move {
+            let result = join::resolve(&host, &*resolver, &*runtime).await;
             // An engine that has stopped has no use for it.
             let _ = engine.send(Internal::Resolved { op, result }).await;
         });
@@ -179,10 +175,11 @@ impl Node {
     pub(super) fn store_keyring(&mut self, op: OpId) {
         let Some(writer) = &mut self.writer else { return };
         let stored = writer.keyring(self.engine.keyring());
-        let internal = self.internal.clone();
-        self.spawn(async move {
+        let (internal, runtime) = (self.internal.clone(), Arc::clone(self.tasks.runtime()));
+        self.tasks.spawn(async move {
             // The engine has given up before: a disk that hangs keeps no task waiting.
-            if let Ok(Ok(stored)) = tokio::time::timeout(STORING_TIMEOUT, stored).await {
+            let limit = Instant::now() + STORING_TIMEOUT;
+            if let Some(Ok(stored)) = timeout_at(&*runtime, limit, stored).await {
                 // A node that has stopped answers nobody.
                 let _ = internal.send(Internal::KeyringStored { op, stored }).await;
             }
@@ -221,9 +218,8 @@ impl Node {
         self.stop.get_or_insert(reason);
     }
 
-    /// Publishes the state and reaps finished tasks.
+    /// Publishes the state.
     pub(super) fn end_turn(&mut self) {
-        while self.tasks.try_join_next().is_some() {}
         self.shared.set_state(self.engine.state());
     }
 
@@ -235,7 +231,8 @@ impl Node {
         self.end_streams();
         if let Some(writer) = self.writer.take() {
             // The thread always ends; a disk that hangs must not hang us.
-            let _ = tokio::time::timeout(WRITER_TIMEOUT, writer.finish()).await;
+            let limit = Instant::now() + WRITER_TIMEOUT;
+            let _ = timeout_at(&**self.tasks.runtime(), limit, writer.finish()).await;
         }
         self.set_stopped(self.stop.unwrap_or(StopReason::Shutdown));
     }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Error, Query, QueryHandle, Response, Serf, UserEventSpec};
-use crate::serf::{PayloadError, QueryParams, decode_payload, encode_payload};
+use crate::serf::{PayloadError, QueryParams, from_payload, to_payload};
 
 /// Typed payloads: MessagePack, structs as maps with the names of their fields.
 ///
@@ -72,7 +72,7 @@ impl Serf {
     where
         T: Serialize + Sync + ?Sized,
     {
-        self.query(name, encode_payload(value)?, params).await
+        self.query(name, to_payload(value)?, params).await
     }
 }
 
@@ -85,7 +85,7 @@ impl UserEventSpec {
     where
         T: Serialize + ?Sized,
     {
-        Ok(Self::new(name, encode_payload(value)?))
+        Ok(Self::new(name, to_payload(value)?))
     }
 }
 
@@ -95,7 +95,7 @@ impl Query {
     /// # Errors
     /// It is no such value.
     pub fn payload<'a, T: Deserialize<'a>>(&'a self) -> Result<T, PayloadError> {
-        decode_payload(self.payload_bytes())
+        from_payload(self.payload_bytes())
     }
 
     /// Answers with a value, as [`Query::respond`] does with bytes.
@@ -106,7 +106,7 @@ impl Query {
     where
         T: Serialize + Sync + ?Sized,
     {
-        self.respond(encode_payload(value)?).await
+        self.respond(to_payload(value)?).await
     }
 }
 
@@ -116,7 +116,7 @@ impl Response {
     /// # Errors
     /// It is no such value.
     pub fn payload<'a, T: Deserialize<'a>>(&'a self) -> Result<T, PayloadError> {
-        decode_payload(&self.payload)
+        from_payload(&self.payload)
     }
 }
 

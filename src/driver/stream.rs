@@ -1,11 +1,10 @@
 //! One task per TCP stream: it waits for the peer, so that the engine's task never does.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc, time::Instant};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     sync::{mpsc, oneshot},
-    time::{Instant as TokioInstant, timeout_at},
 };
 
 use super::{
@@ -16,6 +15,7 @@ use super::{
 };
 use crate::{
     base::Rng,
+    runtime::{Runtime, timeout_at},
     swim::{StreamId, StreamInput},
     transport::{Connection, Transport},
     wire::{Decoded, Role, StreamCodec, StreamDecoder, StreamError},
@@ -28,14 +28,15 @@ pub(super) struct StreamTask {
     /// For the nonces.
     pub(super) rng: Rng,
     /// End of the whole exchange, unless the engine's reply sets a later one.
-    pub(super) deadline: TokioInstant,
+    pub(super) deadline: Instant,
     pub(super) engine: mpsc::Sender<Internal>,
+    pub(super) runtime: Arc<dyn Runtime>,
 }
 
 /// The engine's answer on an accepted stream.
 pub(super) struct Reply {
     pub(super) message: Arc<Outgoing>,
-    pub(super) deadline: TokioInstant,
+    pub(super) deadline: Instant,
 }
 
 impl StreamTask {
@@ -53,16 +54,16 @@ impl StreamTask {
             return;
         }
         // The engine answers at once or closes, which ends this task.
-        let end = match timeout_at(self.deadline, reply).await {
-            Ok(Ok(reply)) => {
+        let end = match timeout_at(&*self.runtime, self.deadline, reply).await {
+            Some(Ok(reply)) => {
                 self.deadline = reply.deadline;
                 match self.send(&mut stream, &reply.message).await {
                     Ok(()) => StreamInput::Sent,
                     Err(error) => failure(true, &error),
                 }
             }
-            Ok(Err(_)) => return,
-            Err(_) => StreamInput::Failed { connected: true, error: TIMEOUT.to_owned() },
+            Some(Err(_)) => return,
+            None => StreamInput::Failed { connected: true, error: TIMEOUT.to_owned() },
         };
         let sent = matches!(end, StreamInput::Sent);
         self.hand_over(end).await;
@@ -79,17 +80,18 @@ impl StreamTask {
         message: Arc<Outgoing>,
         reply: Option<Share>,
     ) {
-        let mut stream = match timeout_at(self.deadline, transport.connect(to)).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => {
-                let error = format!("dial tcp {to}: connect: {}", text(&error));
-                return self.hand_over(StreamInput::Failed { connected: false, error }).await;
-            }
-            Err(_) => {
-                let error = format!("dial tcp {to}: {TIMEOUT}");
-                return self.hand_over(StreamInput::Failed { connected: false, error }).await;
-            }
-        };
+        let mut stream =
+            match timeout_at(&*self.runtime, self.deadline, transport.connect(to)).await {
+                Some(Ok(stream)) => stream,
+                Some(Err(error)) => {
+                    let error = format!("dial tcp {to}: connect: {}", text(&error));
+                    return self.hand_over(StreamInput::Failed { connected: false, error }).await;
+                }
+                None => {
+                    let error = format!("dial tcp {to}: {TIMEOUT}");
+                    return self.hand_over(StreamInput::Failed { connected: false, error }).await;
+                }
+            };
         drop(transport);
         let input = match (self.send(&mut stream, &message).await, reply) {
             (Err(error), _) => failure(true, &error),
@@ -178,17 +180,17 @@ impl StreamTask {
             stream.write_all(message.sealed(&mut self.rng).await).await?;
             stream.flush().await
         };
-        match timeout_at(self.deadline, sending).await {
-            Ok(result) => result,
-            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, TIMEOUT)),
+        match timeout_at(&*self.runtime, self.deadline, sending).await {
+            Some(result) => result,
+            None => Err(io::Error::new(io::ErrorKind::TimedOut, TIMEOUT)),
         }
     }
 
     /// Closes without destroying what the peer has not read yet: closing a socket with unread input
     /// resets the connection.
     async fn linger<S: Connection>(&self, mut stream: S) {
-        let deadline = self.deadline.min(TokioInstant::now() + LINGER);
-        let _ = timeout_at(deadline, async {
+        let deadline = self.deadline.min(Instant::now() + LINGER);
+        let _ = timeout_at(&*self.runtime, deadline, async {
             stream.shutdown().await?;
             let mut buf = [0; 1024];
             let mut left = LINGER_BYTES_MAX;

@@ -12,11 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::{
-    sync::{mpsc, oneshot},
-    task::AbortHandle,
-    time::{Sleep, sleep_until},
-};
+use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, warn};
 
 use super::{
@@ -30,9 +26,11 @@ use super::{
     node::Node,
     outbound::{Outbound, Outgoing},
     stream::{Reply, StreamTask},
+    tasks::Abort,
 };
 use crate::{
     base::{Instant, Rng},
+    runtime::{Runtime, Timer, sleep, yield_now},
     serf::Output,
     swim::{self, StreamId, StreamInput},
     transport::Transport,
@@ -58,7 +56,7 @@ struct Io<T: Transport> {
 
 /// A stream that is open.
 struct Open {
-    task: AbortHandle,
+    task: Abort,
     /// The engine is done with it; what the peer has not read yet is still there.
     lingers: bool,
     /// Accepted, and the request is not there yet.
@@ -80,14 +78,16 @@ pub(super) async fn run<T: Transport>(
 ) {
     let transport = Arc::new(transport);
     let (accepted, mut connections) = mpsc::channel(ACCEPTED_MAX);
-    node.spawn(accept(Arc::clone(&transport), accepted, internal.clone()));
+    let runtime = Arc::clone(node.tasks.runtime());
+    let accepting = accept(Arc::clone(&transport), accepted, internal.clone(), runtime.clone());
+    node.tasks.spawn(accepting);
     let timeout = node.tcp_timeout;
     let mut io = Io {
         transport,
         internal,
         streams: BTreeMap::new(),
-        accepted: Budget::new(),
-        opened: Budget::new(),
+        accepted: Budget::new(runtime.clone()),
+        opened: Budget::new(runtime.clone()),
         outbound: Outbound::new(),
         rng,
         streams_max,
@@ -97,18 +97,21 @@ pub(super) async fn run<T: Transport>(
     let mut exporter = Exporter::new(clock::now());
     let mut buf = vec![0; DATAGRAM_BYTES_MAX];
     io.pump(&mut node);
-    let mut sleep = pin!(sleep_until(clock::to_tokio(clock::now())));
+    let mut due = clock::to_system(clock::now());
+    // The engine's own, which outlives each wait: no allocation a turn.
+    let mut timer = runtime.timer(due);
     while node.stop.is_none() {
         let now = clock::now();
         io.deaf_until.take_if(|until| *until <= now);
         let wake = node.engine.poll_timeout().unwrap_or(Instant::FAR_FUTURE).min(exporter.next());
         let wake = io.deaf_until.map_or(wake, |until| until.min(wake));
-        let wake = clock::to_tokio(wake);
-        if sleep.deadline() != wake {
-            sleep.as_mut().reset(wake);
+        let wake = clock::to_system(wake);
+        if due != wake {
+            due = wake;
+            timer.as_mut().reset(wake);
         }
         let socket = io.deaf_until.is_none().then_some(&*io.transport);
-        let wake = next(socket, &mut inbox, &mut connections, sleep.as_mut()).await;
+        let wake = next(socket, &mut inbox, &mut connections, timer.as_mut()).await;
         match wake {
             Wake::Readable(Ok(())) | Wake::Time => {}
             Wake::Readable(Err(error)) => {
@@ -128,7 +131,7 @@ pub(super) async fn run<T: Transport>(
         exporter.export(clock::now(), &mut node.engine);
         node.end_turn();
         if !drained {
-            tokio::task::yield_now().await;
+            yield_now().await;
         }
     }
     node.engine.shut_down(clock::now());
@@ -136,7 +139,7 @@ pub(super) async fn run<T: Transport>(
     exporter.export_counters(&mut node.engine);
     inbox.commands.close();
     // The sockets are free once no task holds them.
-    node.tasks.shutdown().await;
+    node.tasks.end().await;
     drop((io, connections));
     node.finish().await;
 }
@@ -160,7 +163,7 @@ async fn next<T: Transport>(
     socket: Option<&T>,
     inbox: &mut Inbox,
     connections: &mut mpsc::Receiver<(T::Stream, SocketAddr)>,
-    mut sleep: Pin<&mut Sleep>,
+    mut timer: Pin<&mut dyn Timer>,
 ) -> Wake<T::Stream> {
     let mut readable = pin!(async {
         match socket {
@@ -182,7 +185,7 @@ async fn next<T: Transport>(
         if let Poll::Ready(result) = readable.as_mut().poll(cx) {
             return Poll::Ready(Wake::Readable(result));
         }
-        sleep.as_mut().poll(cx).map(|()| Wake::Time)
+        timer.as_mut().poll(cx).map(|()| Wake::Time)
     })
     .await
 }
@@ -277,11 +280,12 @@ impl<T: Transport> Io<T> {
                 let Some(message) = self.admit(node, message, Role::Dialer) else {
                     return self.fail(node, id, false);
                 };
-                let task = self.task(node, id, clock::to_tokio(deadline));
+                let task = self.task(node, id, clock::to_system(deadline));
                 let transport = Arc::clone(&self.transport);
                 let share = reply.then(|| self.opened.share());
                 let dial = task.dial(transport, to, message, share);
-                let task = node.spawn(told_if_it_panics(self.internal.clone(), id, dial));
+                let dial = told_if_it_panics(self.internal.clone(), id, dial);
+                let task = node.tasks.spawn_abortable(dial);
                 let open = Open { task, lingers: false, reading_from: None, reply: None };
                 self.streams.insert(id, open);
             }
@@ -292,7 +296,7 @@ impl<T: Transport> Io<T> {
                     return self.fail(node, id, true);
                 };
                 // A task that has ended tells its failure itself.
-                let _ = reply.send(Reply { message, deadline: clock::to_tokio(deadline) });
+                let _ = reply.send(Reply { message, deadline: clock::to_system(deadline) });
             }
             swim::Output::Close { id } => {
                 if let Some(open) = self.streams.remove(&id) {
@@ -326,10 +330,11 @@ impl<T: Transport> Io<T> {
         let now = clock::now();
         let id = node.engine.accept_stream();
         node.engine.handle_stream(now, id, StreamInput::Accepted { from });
-        let task = self.task(node, id, clock::to_tokio(now + self.timeout));
+        let task = self.task(node, id, clock::to_system(now + self.timeout));
         let (reply, answer) = oneshot::channel();
         let serve = task.serve(stream, self.accepted.share(), answer);
-        let task = node.spawn(told_if_it_panics(self.internal.clone(), id, serve));
+        let serve = told_if_it_panics(self.internal.clone(), id, serve);
+        let task = node.tasks.spawn_abortable(serve);
         let open = Open { task, lingers: false, reading_from: Some(from), reply: Some(reply) };
         self.streams.insert(id, open);
     }
@@ -393,7 +398,7 @@ impl<T: Transport> Io<T> {
         node.engine.handle_stream(clock::now(), id, input);
     }
 
-    fn task(&mut self, node: &Node, id: StreamId, deadline: tokio::time::Instant) -> StreamTask {
+    fn task(&mut self, node: &Node, id: StreamId, deadline: std::time::Instant) -> StreamTask {
         let mut seed = [0; 32];
         self.rng.fill(&mut seed);
         StreamTask {
@@ -402,6 +407,7 @@ impl<T: Transport> Io<T> {
             rng: Rng::from_seed(seed),
             deadline,
             engine: self.internal.clone(),
+            runtime: Arc::clone(node.tasks.runtime()),
         }
     }
 }
@@ -426,6 +432,7 @@ async fn accept<T: Transport>(
     transport: Arc<T>,
     accepted: mpsc::Sender<(T::Stream, SocketAddr)>,
     internal: mpsc::Sender<Internal>,
+    runtime: Arc<dyn Runtime>,
 ) {
     let mut pause = Duration::ZERO;
     loop {
@@ -442,7 +449,7 @@ async fn accept<T: Transport>(
                 warn!(target: "memberlist", "Error accepting TCP connection: {error}");
                 // An engine that has stopped has no use for it.
                 let _ = internal.send(Internal::NotAccepted).await;
-                tokio::time::sleep(pause).await;
+                sleep(&*runtime, pause).await;
             }
         }
     }

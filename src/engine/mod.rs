@@ -122,6 +122,8 @@
 //! }
 //! ```
 
+#[cfg(feature = "payload")]
+pub use crate::serf::{from_payload, to_payload};
 pub use crate::{
     base::{Instant, Rng},
     serf::{

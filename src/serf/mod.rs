@@ -53,9 +53,7 @@ pub use output::{
     Completion, KeyOp, KeyResponse, Output, QueryParams, QueryUpdate, SerfState, SnapshotOp,
 };
 #[cfg(feature = "payload")]
-pub use payload::PayloadError;
-#[cfg(feature = "payload")]
-pub(crate) use payload::{decode as decode_payload, encode as encode_payload};
+pub use payload::{PayloadError, from_payload, to_payload};
 #[cfg(feature = "agent")]
 pub(crate) use regex::Regex;
 pub use state::NameCounts;

@@ -41,8 +41,11 @@ error_texts! {
 
 impl std::error::Error for PayloadError {}
 
-/// The payload that stands for `value`.
-pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Bytes, PayloadError> {
+/// The payload that stands for a value: MessagePack, structs as maps with the names of their fields.
+///
+/// # Errors
+/// The value cannot be encoded, or is nested more than 16 levels deep.
+pub fn to_payload<T: Serialize + ?Sized>(value: &T) -> Result<Bytes, PayloadError> {
     let failed = |reason| PayloadError::Encode { ty: type_name::<T>(), reason };
     let bytes = rmp_serde::to_vec_named(value).map_err(|error| failed(error.to_string()))?;
     is_one_value(&bytes).map_err(failed)?;
@@ -50,7 +53,10 @@ pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Bytes, PayloadE
 }
 
 /// The value that a payload stands for.
-pub(crate) fn decode<'a, T: Deserialize<'a>>(payload: &'a [u8]) -> Result<T, PayloadError> {
+///
+/// # Errors
+/// It is no such value.
+pub fn from_payload<'a, T: Deserialize<'a>>(payload: &'a [u8]) -> Result<T, PayloadError> {
     let failed = |reason| PayloadError::Decode { ty: type_name::<T>(), reason };
     // Peers choose the bytes: after this rmp-serde neither nests deeply nor stops half way.
     is_one_value(payload).map_err(failed)?;
@@ -75,7 +81,7 @@ impl UserEvent {
     /// # Errors
     /// It is no such value.
     pub fn payload<'a, T: Deserialize<'a>>(&'a self) -> Result<T, PayloadError> {
-        decode(&self.payload)
+        from_payload(&self.payload)
     }
 }
 
@@ -85,7 +91,7 @@ impl Query {
     /// # Errors
     /// It is no such value.
     pub fn payload<'a, T: Deserialize<'a>>(&'a self) -> Result<T, PayloadError> {
-        decode(&self.payload)
+        from_payload(&self.payload)
     }
 }
 
@@ -120,16 +126,16 @@ mod tests {
     fn values_come_back_and_text_is_borrowed() {
         for stage in [Stage::Plan, Stage::Run { percent: 5 }] {
             let value = deploy(stage);
-            let payload = encode(&value).unwrap();
-            assert_eq!(decode::<Deploy<'_>>(&payload).unwrap(), value);
+            let payload = to_payload(&value).unwrap();
+            assert_eq!(from_payload::<Deploy<'_>>(&payload).unwrap(), value);
         }
     }
 
     #[test]
     fn fields_have_names_for_other_languages() {
-        let payload = encode(&BTreeMap::from([("a", 1)])).unwrap();
+        let payload = to_payload(&BTreeMap::from([("a", 1)])).unwrap();
         assert_eq!(&*payload, b"\x81\xa1a\x01");
-        let payload = encode(&deploy(Stage::Plan)).unwrap();
+        let payload = to_payload(&deploy(Stage::Plan)).unwrap();
         assert!(
             payload.starts_with(b"\x84\xa7version\xa2v2\xa5hosts\x92\xa1a\xa1b"),
             "{payload:?}"
@@ -138,7 +144,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_says_what_is_wrong() {
-        let reason = |payload: &[u8]| decode::<Deploy<'_>>(payload).unwrap_err().to_string();
+        let reason = |payload: &[u8]| from_payload::<Deploy<'_>>(payload).unwrap_err().to_string();
         let start = format!("the payload is not of type {}: ", type_name::<Deploy<'_>>());
         for (payload, end) in [
             (&b"v2"[..], "more follows the value"),
@@ -158,7 +164,7 @@ mod tests {
         for _ in 0..=DEPTH_MAX {
             nested = Nested(vec![nested]);
         }
-        let error = encode(&nested).unwrap_err();
+        let error = to_payload(&nested).unwrap_err();
         assert!(matches!(error, PayloadError::Encode { .. }));
         assert!(error.to_string().ends_with("cannot be sent: nested more than 16 levels deep"));
     }

@@ -1,5 +1,6 @@
 //! Transports of the crate `memberlist`, carrying our bytes: what is written for it works here, on
-//! whatever runtime it uses. [`NetTransport`](super::NetTransport) costs less.
+//! whatever runtime it uses itself; the node around it is on tokio.
+//! [`NetTransport`](super::NetTransport) costs less.
 //!
 //! The crate logs whole datagrams at level trace: give its targets (`memberlist_net`, `memberlist_quic`)
 //! a higher level.

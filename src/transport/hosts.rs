@@ -5,6 +5,8 @@ use std::{
     net::{IpAddr, SocketAddr, ToSocketAddrs},
 };
 
+use crate::runtime::blocking;
+
 /// All addresses of a host, best first; IPv4 is never in its mapped form.
 ///
 /// # Errors
@@ -47,8 +49,7 @@ fn is_short_form(host: &str) -> bool {
 /// There is none.
 pub(crate) async fn host_ips(host: &str) -> io::Result<Vec<IpAddr>> {
     let owned = host.to_owned();
-    let found = tokio::task::spawn_blocking(move || host_addrs(&owned, 0)).await;
-    let addrs = found.map_err(io::Error::other)?;
+    let addrs = blocking(move || host_addrs(&owned, 0)).await?;
     // The caller names the host.
     let addrs = addrs.map_err(|_| io::Error::other("no such host"))?;
     Ok(addrs.into_iter().map(|addr| addr.ip()).collect())

@@ -15,8 +15,7 @@ mod tls;
 
 use std::{future::Future, io, net::SocketAddr};
 
-use tokio::io::{AsyncRead, AsyncWrite};
-
+pub use crate::runtime::{Connection, NetStream};
 #[cfg(feature = "memberlist")]
 pub use crate_memberlist::{MemberlistStream, MemberlistTransport};
 pub(crate) use hosts::host_ips;
@@ -34,11 +33,6 @@ pub use tls::TlsTransport;
 /// What the transports are configured with.
 #[cfg(feature = "tls")]
 pub use tokio_rustls::rustls;
-
-/// A connection.
-pub trait Connection: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Connection for T {}
 
 /// Datagrams and streams of one node. Byte-transparent: everything Serf is above it.
 ///

@@ -1,26 +1,28 @@
 //! Plain UDP and TCP, as Go nodes speak. Go: `memberlist/net_transport.go`.
 
 use std::{
-    fmt, io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket as StdUdpSocket},
-    time::Duration,
+    fmt,
+    future::poll_fn,
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket},
+    sync::Arc,
 };
 
-use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
-use tokio::{
-    io::Interest,
-    net::{TcpListener, TcpStream, UdpSocket},
-};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use super::Transport;
-use crate::base::error_texts;
+use super::{NetStream, Transport};
+use crate::{
+    base::error_texts,
+    runtime::{self, Datagrams, Listener, Runtime},
+};
 
 /// One UDP and one TCP socket on the same port.
 pub struct NetTransport {
-    tcp: TcpListener,
-    udp: UdpSocket,
+    tcp: Box<dyn Listener>,
+    udp: Box<dyn Datagrams>,
     /// The same socket: reads and writes that do not wait for the runtime to notice readiness.
-    direct: StdUdpSocket,
+    direct: UdpSocket,
+    runtime: Arc<dyn Runtime>,
     local: SocketAddr,
     /// The sockets are of IPv6, which serve IPv4 too where they are bound to no address.
     is_ipv6: bool,
@@ -72,14 +74,24 @@ impl NetTransport {
     /// Binds both sockets. With port 0 the system picks one for TCP, and UDP gets the same; a port
     /// whose UDP side is taken is given back, up to ten times.
     ///
-    /// Must run inside a tokio runtime.
+    /// Must run inside a tokio runtime, or with the feature `smol`.
+    ///
+    /// # Errors
+    /// The address is not ours, the port is taken, or there is no runtime.
+    pub fn bind(addr: SocketAddr) -> Result<Self, BindError> {
+        let no_runtime = || io::Error::other("there is no runtime");
+        let runtime = runtime::current().ok_or_else(no_runtime);
+        Self::bind_on(addr, runtime.map_err(failed(SocketKind::Tcp, addr))?)
+    }
+
+    /// As [`NetTransport::bind`], on sockets of a given runtime.
     ///
     /// # Errors
     /// The address is not ours, or the port is taken.
-    pub fn bind(addr: SocketAddr) -> Result<Self, BindError> {
+    pub fn bind_on(addr: SocketAddr, runtime: Arc<dyn Runtime>) -> Result<Self, BindError> {
         let mut attempt = 1;
         loop {
-            match Self::bind_once(addr) {
+            match Self::bind_once(addr, &runtime) {
                 Err(error)
                     if addr.port() == 0
                         && error.kind == SocketKind::Udp
@@ -93,17 +105,15 @@ impl NetTransport {
         }
     }
 
-    fn bind_once(addr: SocketAddr) -> Result<Self, BindError> {
-        let tcp =
-            bind_tcp(addr).map_err(|source| BindError { kind: SocketKind::Tcp, addr, source })?;
-        let local =
-            tcp.local_addr().map_err(|source| BindError { kind: SocketKind::Tcp, addr, source })?;
+    fn bind_once(addr: SocketAddr, runtime: &Arc<dyn Runtime>) -> Result<Self, BindError> {
+        let tcp = bind_tcp(addr).and_then(|tcp| Ok((tcp.local_addr()?, runtime.listener(tcp)?)));
+        let (local, tcp) = tcp.map_err(failed(SocketKind::Tcp, addr))?;
         let is_ipv6 = local.is_ipv6();
         let addr = SocketAddr::new(addr.ip(), local.port());
-        let (udp, direct) =
-            bind_udp(addr).map_err(|source| BindError { kind: SocketKind::Udp, addr, source })?;
+        let udp = bind_udp(addr).and_then(|udp| Ok((runtime.datagrams(udp.try_clone()?)?, udp)));
+        let (udp, direct) = udp.map_err(failed(SocketKind::Udp, addr))?;
         // As it was asked for: `0.0.0.0` stays what it is called.
-        Ok(Self { tcp, udp, direct, local: addr, is_ipv6 })
+        Ok(Self { tcp, udp, direct, runtime: runtime.clone(), local: addr, is_ipv6 })
     }
 
     /// The address in the form the socket wants: an IPv6 socket takes IPv4 only mapped.
@@ -118,7 +128,7 @@ impl NetTransport {
 }
 
 impl Transport for NetTransport {
-    type Stream = TcpStream;
+    type Stream = NetStream;
 
     fn local_addr(&self) -> SocketAddr {
         self.local
@@ -129,49 +139,40 @@ impl Transport for NetTransport {
     }
 
     async fn readable(&self) -> io::Result<()> {
-        self.udp.readable().await
+        poll_fn(|cx| self.udp.poll_readable(cx)).await
     }
 
     fn try_recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         let (len, from) = match self.direct.recv_from(buf) {
             // Through the runtime, so that it forgets its notion of readiness.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.udp.try_io(Interest::READABLE, || self.direct.recv_from(buf))?
+                self.udp.try_recv_from(buf)?
             }
             result => result?,
         };
         Ok((len, SocketAddr::new(from.ip().to_canonical(), from.port())))
     }
 
-    async fn connect(&self, to: SocketAddr) -> io::Result<TcpStream> {
+    async fn connect(&self, to: SocketAddr) -> io::Result<NetStream> {
         // Go dials this machine by IPv4 then, the system the one of the family.
         let here = SocketAddr::from((Ipv4Addr::LOCALHOST, to.port()));
-        let stream = TcpStream::connect(if to.ip().is_unspecified() { here } else { to }).await?;
-        stream.set_nodelay(true)?;
-        keep_alive(&stream);
-        Ok(stream)
+        self.runtime.connect(if to.ip().is_unspecified() { here } else { to }).await
     }
 
-    async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let (stream, from) = self.tcp.accept().await?;
-        // A peer that is gone already is found out by the first read.
-        let _ = stream.set_nodelay(true);
-        keep_alive(&stream);
+    async fn accept(&self) -> io::Result<(NetStream, SocketAddr)> {
+        let (stream, from) = poll_fn(|cx| self.tcp.poll_accept(cx)).await?;
         Ok((stream, SocketAddr::new(from.ip().to_canonical(), from.port())))
     }
 }
 
-/// Go's dialers and listeners do so by default. A peer that vanished frees its stream without it,
-/// only later.
-fn keep_alive(stream: &TcpStream) {
-    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);
-    let _ = SockRef::from(stream).set_tcp_keepalive(&keepalive);
+fn failed(kind: SocketKind, addr: SocketAddr) -> impl Fn(io::Error) -> BindError {
+    move |source| BindError { kind, addr, source }
 }
 
 /// Listens for streams. An address that is unspecified, of either family, means both.
 #[cfg(feature = "agent")]
-pub(crate) fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
-    bind_tcp(addr)
+pub(crate) fn listen(addr: SocketAddr) -> io::Result<tokio::net::TcpListener> {
+    tokio::net::TcpListener::from_std(bind_tcp(addr)?)
 }
 
 fn bind_tcp(addr: SocketAddr) -> io::Result<TcpListener> {
@@ -187,12 +188,11 @@ fn bind_tcp_as_is(addr: SocketAddr) -> io::Result<TcpListener> {
     socket.bind(&addr.into())?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
-    TcpListener::from_std(socket.into())
+    Ok(socket.into())
 }
 
-fn bind_udp(addr: SocketAddr) -> io::Result<(UdpSocket, StdUdpSocket)> {
-    let direct: StdUdpSocket = on_both_families(addr, datagram_socket)?.into();
-    Ok((UdpSocket::from_std(direct.try_clone()?)?, direct))
+fn bind_udp(addr: SocketAddr) -> io::Result<UdpSocket> {
+    Ok(on_both_families(addr, datagram_socket)?.into())
 }
 
 /// Bound, with room for bursts, and never waiting.
@@ -240,14 +240,12 @@ fn widen(socket: &Socket) {
 
 /// Go: `udpRecvBufSize`.
 const RECEIVE_BUFFER_BYTES: usize = 2 * 1024 * 1024;
-/// Go: `defaultTCPKeepAliveIdle`.
-const KEEPALIVE: Duration = Duration::from_secs(15);
 /// Go: the limit in `memberlist.go: newMemberlist`.
 const BIND_ATTEMPTS_MAX: u32 = 10;
 /// Connections the kernel holds until they are accepted.
 const BACKLOG: i32 = 1024;
 
-#[cfg(test)]
+#[cfg(all(test, feature = "tokio"))]
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -261,7 +259,8 @@ mod tests {
     async fn both_sockets_get_the_port_that_the_system_picked() {
         let transport = bind("127.0.0.1:0");
         assert_ne!(transport.local_addr().port(), 0);
-        assert_eq!(transport.udp.local_addr().unwrap(), transport.tcp.local_addr().unwrap());
+        assert_eq!(transport.direct.local_addr().unwrap(), transport.local_addr());
+        assert!(std::net::TcpStream::connect(transport.local_addr()).is_ok());
     }
 
     #[tokio::test]
@@ -335,10 +334,6 @@ mod tests {
         let (a, b) = (bind("127.0.0.1:0"), bind("127.0.0.1:0"));
         let (dialled, accepted) = tokio::join!(b.connect(a.local_addr()), a.accept());
         let (mut dialled, (mut accepted, _)) = (dialled.unwrap(), accepted.unwrap());
-        assert!(dialled.nodelay().unwrap() && accepted.nodelay().unwrap());
-        for stream in [&dialled, &accepted] {
-            assert_eq!(SockRef::from(stream).tcp_keepalive_time().unwrap(), KEEPALIVE);
-        }
         dialled.write_all(b"ask").await.unwrap();
         let mut buf = [0; 3];
         accepted.read_exact(&mut buf).await.unwrap();

@@ -6,10 +6,10 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use tokio::{net::TcpStream, sync::Mutex, task::JoinSet, time::timeout};
+use tokio::{sync::Mutex, task::JoinSet, time::timeout};
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
-use super::{BindError, NetTransport, Transport, rustls};
+use super::{BindError, NetStream, NetTransport, Transport, rustls};
 
 /// [`NetTransport`] with TLS over its streams.
 ///
@@ -34,7 +34,7 @@ pub struct TlsTransport {
     handshakes: Mutex<JoinSet<Option<Accepted>>>,
 }
 
-type Accepted = (TlsStream<TcpStream>, SocketAddr);
+type Accepted = (TlsStream<NetStream>, SocketAddr);
 
 impl TlsTransport {
     /// Binds both sockets as [`NetTransport::bind`] does. `server_name` stands in the certificates
@@ -61,7 +61,7 @@ impl TlsTransport {
 }
 
 impl Transport for TlsTransport {
-    type Stream = TlsStream<TcpStream>;
+    type Stream = TlsStream<NetStream>;
 
     fn local_addr(&self) -> SocketAddr {
         self.net.local_addr()

@@ -134,6 +134,11 @@ fn typed_payloads_are_read_and_what_is_wrong_is_said() {
 }
 
 #[test]
+fn node_runs_on_smol() {
+    assert_eq!(run("smol", &[]), "b joined 1 node\na heard greeting: from b\n");
+}
+
+#[test]
 fn keys_are_rotated_on_all_nodes() {
     let out = run("rotate_keys", &[]);
     let (old, new) = (STANDARD.encode([1; 32]), STANDARD.encode([2; 32]));

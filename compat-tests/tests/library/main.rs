@@ -3,5 +3,6 @@
 mod examples;
 mod metrics;
 mod payloads;
+mod runtimes;
 mod streams;
 mod transports;

@@ -1,6 +1,6 @@
 //! Layers, leftovers, and what documents and scripts claim.
 
-use std::{fs, process::Command};
+use std::{collections::BTreeSet, fs, process::Command};
 
 use compat_tests::process::InTime as _;
 
@@ -48,20 +48,29 @@ fn modules_are_found_in_every_form_of_an_import() {
     assert_eq!(used, ["base", "serf", "wire", "msgpack", "rpc"]);
 }
 
-/// What an embedder builds: the library without its default features.
+/// What an embedder builds: the library without its default features, and a runtime.
 #[test]
 fn the_library_alone_brings_few_crates() {
-    let output = Command::new(env!("CARGO"))
-        .args(["tree", "--offline", "--package=ruserf", "--no-default-features"])
-        .args(["--edges=normal,build", "--prefix=none", "--format={p}"])
-        .current_dir(root())
-        .output_in_time();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let tree = String::from_utf8(output.stdout).unwrap();
-    let crates: std::collections::BTreeSet<_> =
-        tree.lines().filter_map(|line| line.split_whitespace().next()).collect();
-    assert!(crates.contains("ruserf") && crates.contains("tokio"), "{crates:?}");
-    assert!(crates.len() <= CRATES_MAX, "{} crates: {crates:?}", crates.len());
+    for (features, max) in CRATES_MAX {
+        let crates = crates_with(features);
+        assert!(crates.contains("ruserf"), "{crates:?}");
+        assert!(crates.len() <= max, "{features}: {} crates: {crates:?}", crates.len());
+    }
+}
+
+#[test]
+fn only_what_needs_tokio_brings_it() {
+    for features in ["", "metrics", "serde", "payload", "lz4", "sim"] {
+        let crates = crates_with(features);
+        for crate_of_a_runtime in ["tokio", "mio", "smol", "async-io"] {
+            assert!(!crates.contains(crate_of_a_runtime), "{features}: {crate_of_a_runtime}");
+        }
+    }
+    // The channels of the crate tokio, but not its reactor.
+    let crates = crates_with("smol");
+    assert!(crates.contains("tokio") && !crates.contains("mio"), "{crates:?}");
+    let crates = crates_with("tokio");
+    assert!(crates.contains("mio") && !crates.contains("smol"), "{crates:?}");
 }
 
 #[test]
@@ -267,15 +276,28 @@ fn first_word(text: &str) -> &str {
     text.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default()
 }
 
+/// The crates of the library with these of its features.
+fn crates_with(features: &str) -> BTreeSet<String> {
+    let output = Command::new(env!("CARGO"))
+        .args(["tree", "--offline", "--package=ruserf", "--no-default-features"])
+        .arg(format!("--features={features}"))
+        .args(["--edges=normal,build", "--prefix=none", "--format={p}"])
+        .current_dir(root())
+        .output_in_time();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let tree = String::from_utf8(output.stdout).unwrap();
+    tree.lines().filter_map(|line| Some(line.split_whitespace().next()?.to_owned())).collect()
+}
+
 /// Code of a module's files without comments and tests.
 fn code_of(module: &str) -> Vec<(String, String)> {
     let files = sources(&[&format!("src/{module}")]).into_iter().filter(|file| !file.is_test());
     files.map(|file| (file.path.clone(), file.code())).collect()
 }
 
-/// Crates in the tree of the library without default features, itself included: with the five of
-/// serde_json, which reads keyring files.
-const CRATES_MAX: usize = 45;
+/// Crates in the tree of the library, itself included: the engine alone; a node on tokio, with the
+/// five of serde_json, which reads keyring files; a node on smol.
+const CRATES_MAX: [(&str, usize); 3] = [("", 32), ("tokio", 42), ("smol", 70)];
 
 /// Modules below the driver: no I/O, no clock, no global randomness.
 const CORE: [&str; 5] = ["base", "msgpack", "wire", "swim", "serf"];
@@ -295,15 +317,16 @@ const CORE_FORBIDDEN: [&str; 10] = [
 ];
 
 /// `(module, what it may use)`: arrows point down.
-const LAYERS: [(&str, &[&str]); 13] = [
+const LAYERS: [(&str, &[&str]); 14] = [
     ("base", &[]),
     ("msgpack", &["base"]),
     ("wire", &["base", "msgpack"]),
     ("swim", &["base", "msgpack", "wire"]),
     ("serf", &["base", "msgpack", "wire", "swim"]),
     ("engine", &["base", "swim", "serf", "wire"]),
-    ("transport", &["base"]),
-    ("driver", &["base", "msgpack", "wire", "swim", "serf", "transport"]),
+    ("runtime", &[]),
+    ("transport", &["base", "runtime"]),
+    ("driver", &["base", "msgpack", "wire", "swim", "serf", "runtime", "transport"]),
     ("sim", &["base", "msgpack", "wire", "swim", "serf"]),
     ("rpc", &["base", "msgpack", "serf"]),
     ("client", &["base", "msgpack", "transport", "rpc"]),

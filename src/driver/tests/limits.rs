@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     base::Rng,
+    runtime::{self, Runtime},
     swim::{StreamId, StreamInput},
     transport::Transport,
     wire::{CodecConfig, PacketCodec, Ping, PushPull, Role, SeqNo, UserHeader},
@@ -132,14 +133,19 @@ async fn stream_that_dribbles_ends_at_the_timeout() {
     is_answered(&mut open(&streams, [10, 0, 0, 2]).await).await;
 }
 
+fn here() -> Arc<dyn Runtime> {
+    runtime::current().unwrap()
+}
+
 /// A task that reads a request under a budget; what it tells comes out of the channel.
 fn serve(id: u64, budget: &Budget) -> (DuplexStream, mpsc::Receiver<Internal>) {
     let (ours, theirs) = duplex(1024 * 1024);
     let (engine, told) = mpsc::channel(4);
     let codec = PacketCodec::build(CodecConfig::default()).unwrap().stream_codec();
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(600);
+    let deadline = Instant::now() + Duration::from_secs(600);
     let rng = Rng::from_u64(id);
-    let task = StreamTask { id: StreamId(id), codec, rng, deadline, engine };
+    let runtime = here();
+    let task = StreamTask { id: StreamId(id), codec, rng, deadline, engine, runtime };
     let (_reply, answer) = tokio::sync::oneshot::channel();
     tokio::spawn(task.serve(theirs, budget.share(), answer));
     (ours, told)
@@ -149,7 +155,7 @@ fn serve(id: u64, budget: &Budget) -> (DuplexStream, mpsc::Receiver<Internal>) {
 async fn streams_share_one_budget_and_small_ones_pass() {
     // Goal: memory of inbound streams is bounded together. Method: the first stream takes most of
     // the budget and keeps it while its message waits for the engine; the second must wait.
-    let budget = Budget::of_kib(640);
+    let budget = Budget::of_kib(640, here());
     let mut sync = Vec::new();
     PushPull::encode(false, std::iter::empty(), &vec![2; 400 * 1024], &mut sync);
     let (mut first, mut first_told) = serve(1, &budget);
@@ -191,7 +197,7 @@ fn bomb(bytes: usize) -> Vec<u8> {
 async fn what_unpacks_to_more_than_a_small_stream_holds_waits_for_its_turn() {
     // Goal: compressed streams are charged by what they unpack to, also while their message waits
     // for the engine. Method: several large ones at once; only one may be unpacked at a time.
-    let budget = Budget::of_kib(8 * 1024);
+    let budget = Budget::of_kib(8 * 1024, here());
     let packed = bomb(4 * 1024 * 1024);
     assert!(packed.len() < 200 * 1024, "{}", packed.len());
     let (mut first, mut first_told) = serve(1, &budget);
@@ -223,7 +229,7 @@ async fn memory_is_asked_for_before_the_buffer_grows() {
     // Goal: bytes of streams without an end (as of one sealed with an unknown key) take no more
     // than the budget. Method: many streams that never finish; those that got no share are not
     // read from.
-    let budget = Budget::of_kib(256);
+    let budget = Budget::of_kib(256, here());
     let mut header = Vec::new();
     UserHeader { user_msg_len: 20 * 1024 * 1024 }.encode(&mut header);
     let mut streams = Vec::new();
@@ -247,7 +253,7 @@ async fn memory_is_asked_for_before_the_buffer_grows() {
 
 #[tokio::test]
 async fn share_that_others_wait_for_is_not_held_for_long() {
-    let budget = Budget::of_kib(600);
+    let budget = Budget::of_kib(600, here());
     let mut sync = Vec::new();
     PushPull::encode(false, std::iter::empty(), &vec![2; 400 * 1024], &mut sync);
     // It stops in the middle, and nobody minds as long as nobody waits.
@@ -273,7 +279,7 @@ async fn lingering_streams_count_until_they_are_closed() {
         lingering.push(stream);
     }
     is_answered(&mut open(&streams, [10, 0, 0, 3]).await).await;
-    let tasks = node.inspect(|node| node.tasks.len()).await.unwrap();
+    let tasks = node.inspect(|node| node.tasks.count()).await.unwrap();
     // The one that accepts is another.
     assert!(tasks <= 1_024 + 1, "{tasks} tasks");
 }

@@ -1,0 +1,88 @@
+//! The tasks of a node.
+
+use std::{
+    future::{Future, pending, poll_fn},
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+};
+
+use tokio::sync::{oneshot, watch};
+
+use super::caught::unless_it_panics;
+use crate::runtime::Runtime;
+
+/// Runs tasks that end with the node: when [`Tasks::end`] is called, or this is dropped.
+pub(super) struct Tasks {
+    runtime: Arc<dyn Runtime>,
+    /// True: they end. Each task has a receiver as long as it exists.
+    end: watch::Sender<bool>,
+}
+
+/// Ends a single task. To drop it changes nothing.
+pub(super) struct Abort(oneshot::Sender<()>);
+
+impl Tasks {
+    pub(super) fn new(runtime: Arc<dyn Runtime>) -> Self {
+        let (end, _) = watch::channel(false);
+        Self { runtime, end }
+    }
+
+    pub(super) fn runtime(&self) -> &Arc<dyn Runtime> {
+        &self.runtime
+    }
+
+    /// Runs a task until it is done.
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut end = self.end.subscribe();
+        self.runtime.spawn(Box::pin(async move {
+            // An error: the node is gone.
+            until(task, async { drop(end.wait_for(|end| *end).await) }).await;
+            // Only now: the task and what it held are gone.
+            drop(end);
+        }));
+    }
+
+    /// Runs a task until it is done or aborted.
+    pub(super) fn spawn_abortable(&self, task: impl Future<Output = ()> + Send + 'static) -> Abort {
+        let (abort, aborted) = oneshot::channel();
+        let aborted = async {
+            // An error: nobody will abort it any more.
+            if aborted.await.is_err() {
+                pending::<()>().await;
+            }
+        };
+        self.spawn(until(task, aborted));
+        Abort(abort)
+    }
+
+    /// Tasks that are not done.
+    #[cfg(test)]
+    pub(super) fn count(&self) -> usize {
+        self.end.receiver_count()
+    }
+
+    /// Ends all tasks, and waits for that.
+    pub(super) async fn end(&mut self) {
+        self.end.send_replace(true);
+        self.end.closed().await;
+    }
+}
+
+impl Abort {
+    pub(super) fn abort(self) {
+        // An error: the task is done.
+        let _ = self.0.send(());
+    }
+}
+
+/// Runs `task` until it is done, or `end` is.
+async fn until(task: impl Future<Output = ()>, end: impl Future<Output = ()>) {
+    let mut task = pin!(unless_it_panics(task));
+    let mut end = pin!(end);
+    poll_fn(|cx| match task.as_mut().poll(cx) {
+        Poll::Ready(_) => Poll::Ready(()),
+        Poll::Pending => end.as_mut().poll(cx),
+    })
+    .await;
+}

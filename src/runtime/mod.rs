@@ -1,0 +1,28 @@
+//! Layer 1: what a node needs of the runtime it lives in, behind one small trait.
+//!
+//! [`TokioRuntime`] and [`SmolRuntime`] come with the features of their names. async-std has none:
+//! it is discontinued in favour of smol. For another runtime implement [`Runtime`] and give it to
+//! [`Builder::runtime`](crate::Builder::runtime).
+//!
+//! Files need nothing here: they are written by a thread of the node's own, since no system has
+//! files that do not block.
+
+mod blocking;
+mod current;
+#[cfg(any(feature = "smol", feature = "tokio"))]
+mod options;
+#[cfg(feature = "smol")]
+mod smol;
+mod timing;
+#[cfg(feature = "tokio")]
+mod tokio;
+mod traits;
+
+pub(crate) use blocking::blocking;
+pub(crate) use current::current;
+#[cfg(feature = "smol")]
+pub use smol::SmolRuntime;
+pub(crate) use timing::{sleep, timeout_at, yield_now};
+#[cfg(feature = "tokio")]
+pub use tokio::TokioRuntime;
+pub use traits::{Connecting, Connection, Datagrams, Listener, NetStream, Runtime, Task, Timer};

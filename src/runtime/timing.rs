@@ -1,0 +1,46 @@
+//! Waiting, with whatever timer a runtime has.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+    task::Poll,
+    time::{Duration, Instant},
+};
+
+use super::Runtime;
+
+/// What `future` gives, or `None` if the time comes first. A future that is ready costs no timer.
+pub(crate) async fn timeout_at<F: Future>(
+    runtime: &dyn Runtime,
+    at: Instant,
+    future: F,
+) -> Option<F::Output> {
+    let mut future = pin!(future);
+    let mut timer = None;
+    poll_fn(|cx| {
+        if let Poll::Ready(output) = future.as_mut().poll(cx) {
+            return Poll::Ready(Some(output));
+        }
+        let timer = timer.get_or_insert_with(|| runtime.timer(at));
+        timer.as_mut().poll(cx).map(|()| None)
+    })
+    .await
+}
+
+/// Waits for a time.
+pub(crate) async fn sleep(runtime: &dyn Runtime, time: Duration) {
+    runtime.timer(Instant::now() + time).await;
+}
+
+/// Lets others have their turn.
+pub(crate) async fn yield_now() {
+    let mut yielded = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
