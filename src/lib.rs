@@ -236,16 +236,17 @@
 //! Go nodes speak plain UDP and TCP, the default; the rest is for clusters of Rust nodes.
 //! A transport is given to [`Builder::start_on`].
 //!
-//! Libraries take `default-features = false` and `tokio` or `smol`. A program with both gets tokio's
-//! where it starts a node in it, and else smol's. The channels of the node are those of the crate tokio
-//! either way, which need no runtime; with neither feature there is no tokio in the tree. There is
-//! no async-std, which is discontinued; and no native-tls, since rustls serves everywhere.
+//! Libraries take `default-features = false` and `tokio` or `smol`. With both features a node lives
+//! in tokio if it is started there, and otherwise in smol. The channels of the node are those of the
+//! crate tokio either way, which need no runtime; with neither feature there is no tokio in the
+//! tree. There is no async-std, which is discontinued, and no native-tls, since rustls serves
+//! everywhere.
 //!
 //! Without a runtime, or where there are no sockets (wasm32), [`engine`] has the node as a plain
 //! value: it is fed packets and the time, and gives packets and events.
 //!
 //! Names of nodes are strings and addresses are [`SocketAddr`](std::net::SocketAddr)s, not type
-//! parameters: Go's messages have texts and IP addresses there, so that no other type could be sent.
+//! parameters: Go's messages have texts and IP addresses there, so no other type could be sent.
 
 // What only the agent uses, which needs Unix.
 #![cfg_attr(all(feature = "agent", not(unix)), allow(dead_code, unused_imports))]

@@ -1,6 +1,6 @@
 //! The limit of open files, and its division among the parts of the agent.
 
-use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, setrlimit};
 
 /// The limit of open files, raised as far as the system allows.
 #[derive(Clone, Copy, Debug)]
@@ -32,11 +32,14 @@ impl Descriptors {
     }
 
     /// Restores the original limit for a child process: programs that use `select` fail with large
-    /// descriptor numbers.
+    /// descriptor numbers. Only Linux changes the limits of other processes.
     pub(super) fn restore(self, child: Pid) {
+        #[cfg(not(target_os = "linux"))]
+        let _ = (self.original, child);
+        #[cfg(target_os = "linux")]
         if self.original.current != Some(self.limit) {
             // It may have exited.
-            let _ = prlimit(Some(child), Resource::Nofile, self.original);
+            let _ = rustix::process::prlimit(Some(child), Resource::Nofile, self.original);
         }
     }
 }

@@ -2,13 +2,7 @@
 
 use std::{
     ffi::{OsStr, OsString},
-    os::{
-        linux::net::SocketAddrExt as _,
-        unix::{
-            ffi::OsStrExt as _,
-            net::{SocketAddr, UnixDatagram},
-        },
-    },
+    os::unix::net::{SocketAddr, UnixDatagram},
     time::Duration,
 };
 
@@ -70,15 +64,25 @@ impl Notify {
     }
 }
 
+#[cfg(target_os = "linux")]
 fn address(path: &OsStr) -> Option<SocketAddr> {
+    use std::os::{linux::net::SocketAddrExt as _, unix::ffi::OsStrExt as _};
     match path.as_bytes().strip_prefix(b"@") {
         Some(name) => SocketAddr::from_abstract_name(name).ok(),
         None => SocketAddr::from_pathname(path).ok(),
     }
 }
 
-#[cfg(test)]
+/// systemd is Linux's; what imitates it elsewhere has files.
+#[cfg(not(target_os = "linux"))]
+fn address(path: &OsStr) -> Option<SocketAddr> {
+    SocketAddr::from_pathname(path).ok()
+}
+
+#[cfg(all(test, target_os = "linux"))]
 mod tests {
+    use std::os::linux::net::SocketAddrExt as _;
+
     use super::*;
 
     #[test]

@@ -215,7 +215,7 @@ impl Disk for System {
         }
         #[cfg(not(unix))]
         {
-            drop(metadata);
+            let _ = metadata;
             Some(1)
         }
     }
@@ -284,6 +284,7 @@ fn unless_unsupported(synced: io::Result<()>) -> io::Result<()> {
 
 /// Options of a file that only its owner may read.
 fn private() -> OpenOptions {
+    #[cfg_attr(not(unix), expect(unused_mut, reason = "other systems have no modes"))]
     let mut options = OpenOptions::new();
     #[cfg(unix)]
     {

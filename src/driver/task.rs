@@ -81,7 +81,6 @@ pub(super) async fn run<T: Transport>(
     let runtime = Arc::clone(node.tasks.runtime());
     let accepting = accept(Arc::clone(&transport), accepted, internal.clone(), runtime.clone());
     node.tasks.spawn(accepting);
-    let timeout = node.tcp_timeout;
     let mut io = Io {
         transport,
         internal,
@@ -91,7 +90,7 @@ pub(super) async fn run<T: Transport>(
         outbound: Outbound::new(),
         rng,
         streams_max,
-        timeout,
+        timeout: node.tcp_timeout,
         deaf_until: None,
     };
     let mut exporter = Exporter::new(clock::now());
@@ -101,11 +100,7 @@ pub(super) async fn run<T: Transport>(
     // The engine's own, which outlives each wait: no allocation a turn.
     let mut timer = runtime.timer(due);
     while node.stop.is_none() {
-        let now = clock::now();
-        io.deaf_until.take_if(|until| *until <= now);
-        let wake = node.engine.poll_timeout().unwrap_or(Instant::FAR_FUTURE).min(exporter.next());
-        let wake = io.deaf_until.map_or(wake, |until| until.min(wake));
-        let wake = clock::to_system(wake);
+        let wake = io.wake_at(&node, &exporter);
         if due != wake {
             due = wake;
             timer.as_mut().reset(wake);
@@ -191,6 +186,13 @@ async fn next<T: Transport>(
 }
 
 impl<T: Transport> Io<T> {
+    /// When the engine's task has to wake if nothing else wakes it.
+    fn wake_at(&mut self, node: &Node, exporter: &Exporter) -> std::time::Instant {
+        self.deaf_until.take_if(|until| *until <= clock::now());
+        let wake = node.engine.poll_timeout().unwrap_or(Instant::FAR_FUTURE).min(exporter.next());
+        clock::to_system(self.deaf_until.map_or(wake, |until| until.min(wake)))
+    }
+
     /// Reads what the socket holds. Whether that was all.
     fn receive(&mut self, node: &mut Node, buf: &mut [u8]) -> bool {
         let mut now = None;

@@ -99,7 +99,7 @@ impl Listener for Async<TcpListener> {
     }
 }
 
-/// A stream of smol behind the traits of tokio, which are those of [`Connection`](super::Connection).
+/// A stream of smol behind the traits of tokio, which [`Connection`](super::Connection) has.
 struct SmolStream(Async<TcpStream>);
 
 impl AsyncRead for SmolStream {

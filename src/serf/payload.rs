@@ -41,7 +41,7 @@ error_texts! {
 
 impl std::error::Error for PayloadError {}
 
-/// The payload that stands for a value: MessagePack, structs as maps with the names of their fields.
+/// The payload that stands for a value: MessagePack, structs as maps with the names of fields.
 ///
 /// # Errors
 /// The value cannot be encoded, or is nested more than 16 levels deep.

@@ -1,37 +1,50 @@
-//! Two engines in one wasm32 module: b joins a, and each probes the other for ten seconds.
+//! Two engines in one wasm32 module: b joins a, each probes the other for ten seconds, and a value
+//! goes from one to the other.
 //!
-//! The target has no clock, no sockets and no entropy; the engines ask for none. A failed check
-//! traps, which the script that runs this sees as an exception.
+//! The targets' clocks, sockets and entropy are not asked for. A failed check traps, which the script
+//! that runs this sees as an exception.
 
 use std::{net::SocketAddr, time::Duration};
 
 use ruserf::{
-    base::{Instant, Rng},
-    serf::{Config, Engine, MemberStatus, Output},
-    swim::{self, StreamId, StreamInput},
-    wire::{Role, StreamDecoder},
+    MemberStatus, UserEvent,
+    engine::{
+        Config, Engine, Event, Instant, Output, Rng, Role, StreamDecoder, StreamId, StreamInput,
+        SwimOutput, to_payload,
+    },
 };
 
 const A: usize = 0;
 const B: usize = 1;
 
 fn main() {
-    let mut pair = Pair { nodes: [node("a", 1), node("b", 2)], now: Instant::ZERO, packets: 0 };
-    pair.nodes[B].start_push_pull(pair.now, addr(A), "a");
+    let nodes = [node("a", 1), node("b", 2)];
+    let mut pair = Pair { nodes, now: Instant::ZERO, packets: 0, events: Vec::new() };
+    let joined = pair.nodes[B].start_join(pair.now, &[addr(A).to_string()], true);
+    joined.expect("b is alive");
     pair.run_for(Duration::from_secs(10));
-
     for engine in &pair.nodes {
         assert_eq!(engine.members().count(), 2, "each lists both");
         assert!(engine.members().all(|member| member.status == MemberStatus::Alive));
-        assert_eq!(engine.stats()["health_score"], "0", "every probe was answered");
+        assert_eq!(engine.health_score(), 0, "every probe was answered");
     }
     assert!(pair.packets >= 20, "pings and acks flowed");
+
+    let payload = to_payload(&("v2", 5)).expect("a value");
+    pair.nodes[A].user_event(pair.now, b"deploy", payload, false).expect("it is small");
+    pair.run_for(Duration::from_secs(1));
+    let heard: Vec<_> = pair.events.iter().map(|(node, _)| *node).collect();
+    assert_eq!(heard, [A, B], "each node hears it once");
+    for (_, event) in &pair.events {
+        assert_eq!(event.payload::<(String, u8)>(), Ok(("v2".to_owned(), 5)));
+    }
 }
 
 struct Pair {
     nodes: [Engine; 2],
     now: Instant,
     packets: usize,
+    events: Vec<(usize, UserEvent)>,
 }
 
 impl Pair {
@@ -55,18 +68,18 @@ impl Pair {
     fn deliver(&mut self) {
         for from in [A, B, A, B] {
             while let Some(output) = self.nodes[from].poll_output() {
-                let Output::Swim(output) = output else { continue };
                 match output {
-                    swim::Output::Packet { to, data } => {
+                    Output::Event(Event::User(event)) => self.events.push((from, event)),
+                    Output::Swim(SwimOutput::Packet { to, data }) => {
                         self.packets += 1;
                         let target = &mut self.nodes[index(to)];
                         target.handle_packet(self.now, addr(from), &data);
                         target.handle_queued(self.now);
                     }
-                    swim::Output::Open { id, to, message, reply, .. } => {
+                    Output::Swim(SwimOutput::Open { id, to, message, reply, .. }) => {
                         self.exchange(from, id, index(to), &message, reply);
                     }
-                    swim::Output::Reply { .. } | swim::Output::Close { .. } => {}
+                    _ => {}
                 }
             }
         }
@@ -89,14 +102,14 @@ impl Pair {
         let mut others = Vec::new();
         while let Some(output) = self.nodes[to].poll_output() {
             match output {
-                Output::Swim(swim::Output::Reply { id: answered, message, .. })
+                Output::Swim(SwimOutput::Reply { id: answered, message, .. })
                     if answered == accepted =>
                 {
                     let answer = self.carry(to, from, Role::Acceptor, &message);
                     self.nodes[to].handle_stream(self.now, accepted, StreamInput::Sent);
                     self.nodes[from].handle_stream(self.now, id, answer);
                 }
-                Output::Swim(swim::Output::Packet { data, .. }) => others.push(data),
+                Output::Swim(SwimOutput::Packet { data, .. }) => others.push(data),
                 _ => {}
             }
         }
