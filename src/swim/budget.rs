@@ -115,6 +115,31 @@ impl Budget {
     }
 }
 
+/// What messages of the layer above to addresses that are not a member's may cost: about as many
+/// bytes as came in, so that nobody is hit harder through us.
+#[derive(Debug)]
+pub(super) struct Credit(usize);
+
+impl Default for Credit {
+    fn default() -> Self {
+        Self(CREDIT_BYTES_MAX)
+    }
+}
+
+impl Credit {
+    /// A datagram of so many bytes came in.
+    pub(super) fn earn(&mut self, bytes: usize) {
+        self.0 = self.0.saturating_add(bytes).min(CREDIT_BYTES_MAX);
+    }
+
+    /// Whether a packet of so many bytes may go out.
+    pub(super) fn spend(&mut self, bytes: usize) -> bool {
+        let left = self.0.checked_sub(bytes + CREDIT_PACKET_BYTES);
+        self.0 = left.unwrap_or(self.0);
+        left.is_some()
+    }
+}
+
 /// Bytes that all compressed messages of one datagram may unpack to.
 const UNPACKED_BYTES_MAX: usize = 4 * DATAGRAM_BYTES_MAX;
 /// Messages in one datagram, the compounds around them included. Go sends at most 255 in one.
@@ -123,3 +148,7 @@ const PARTS_MAX: usize = 512;
 const ANSWERS_MAX: usize = 4;
 /// Parts that could not be handled, after which the rest of a datagram is dropped.
 const DROPPED_MAX: usize = 16;
+/// Credit that is kept while nobody asks: a dozen acks of queries.
+const CREDIT_BYTES_MAX: usize = 2 * 1024;
+/// What a packet costs beside its bytes.
+const CREDIT_PACKET_BYTES: usize = 128;

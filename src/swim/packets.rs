@@ -31,6 +31,7 @@ impl Swim {
     ) {
         self.stats.udp_received += datagram.len() as u64;
         self.budget = Budget::new(datagram.len());
+        self.credit.earn(datagram.len());
         let mut buf = self.builder.take_scratch();
         match self.codec.open_sealed(datagram, &mut buf) {
             Ok((_, Some(seal))) if self.config.drop_replays && !self.replays.admit(now, &seal) => {
@@ -250,8 +251,14 @@ impl Swim {
         self.builder = builder;
     }
 
-    /// Sends a user message in one packet of its own to an address. Go: `SendToAddress`.
+    /// Sends a user message in one packet of its own to an address; to one that is not a member's
+    /// only what about as many bytes that came in pay for. Go: `SendToAddress`.
     pub fn send_user(&mut self, to: SocketAddr, message: &[u8]) {
+        let bytes = self.codec.sealed_len(message.len() + 1);
+        if !self.table.has_addr(to, b"") && !self.credit.spend(bytes) {
+            self.stats.dropped_answers += 1;
+            return;
+        }
         let mut packet = self.builder.take_scratch();
         packet.push(kind::USER);
         packet.extend_from_slice(message);

@@ -407,3 +407,37 @@ fn a_claim_to_an_address_does_not_end_its_owners() {
     me.alive_at("x", 2, &VICTIM, b"");
     assert!(whole(&mut me));
 }
+
+/// Goal: acks, answers and relays of the layer above, which go to whatever address a message names,
+/// hit nobody harder than whoever sent it could.
+#[test]
+fn messages_of_the_layer_above_to_strangers_are_no_more_bytes_than_came_in() {
+    let stranger: SocketAddr = "192.0.2.1:9".parse().unwrap();
+    let sent = |me: &mut Node, to: SocketAddr, bytes: usize| {
+        for _ in 0..2_000 {
+            me.swim.send_user(to, &vec![7; bytes]);
+        }
+        let packets = me.outputs().into_iter().filter_map(|output| match output {
+            Output::Packet { data, .. } => Some(data.len()),
+            _ => None,
+        });
+        packets.fold((0, 0), |(count, sum), len| (count + 1, sum + len))
+    };
+    for config in wrappings() {
+        let mut me = Node::new(config.clone());
+        let mut message = Vec::new();
+        alive("a", 1, &[10, 0, 0, 9], &[0; 400]).encode(&mut message);
+        me.packet(&wrapped(&config, false, 0, &message));
+        let member: SocketAddr = "10.0.0.9:7946".parse().unwrap();
+        assert_eq!(sent(&mut me, member, 40).0, 2_000);
+        let (packets, bytes) = sent(&mut me, stranger, 40);
+        assert!((5..=20).contains(&packets) && bytes <= 2_048, "{packets} packets, {bytes} bytes");
+        for seed in 1..10 {
+            let datagram = wrapped(&config, false, seed, &message);
+            me.packet(&datagram);
+            let (packets, bytes) = sent(&mut me, stranger, 40);
+            assert!(packets <= 4 && bytes <= datagram.len(), "{packets} packets, {bytes} bytes");
+        }
+        assert!(me.swim.stats().dropped_answers > 1_000);
+    }
+}
