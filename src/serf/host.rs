@@ -262,7 +262,6 @@ impl State {
                 return;
             }
         };
-        let jump_max = self.config.lamport_jump_max;
         let adopted = self.adopt_clocks(now, &remote, exchange);
         if mutated!(self.config.swim, ClockFallsBack) {
             self.event_clock = super::lamport::LamportClock::restore(remote.event_ltime);
@@ -271,12 +270,21 @@ impl State {
         if exchange.join && self.join_ignores_old && adopted.event_clock {
             self.event_min_time = self.event_min_time.max(remote.event_ltime);
         }
-        for slot in remote.events.iter().flatten() {
+        self.merge_events(now, &remote.events);
+    }
+
+    /// The recent events of a peer.
+    fn merge_events(&mut self, now: Instant, slots: &[Option<message::UserEvents<'_>>]) {
+        let jump_max = self.config.lamport_jump_max;
+        let mut left = EVENTS_MAX;
+        for slot in slots.iter().flatten() {
             if !self.event_clock.is_plausible(slot.ltime, jump_max) {
                 self.stats.dropped_implausible += 1;
                 continue;
             }
-            for event in &slot.events {
+            self.stats.dropped_events += slot.events.len().saturating_sub(left) as u64;
+            for event in slot.events.iter().take(left) {
+                left -= 1;
                 let admitted = admission::check_event(event.name, event.payload.as_slice());
                 if admitted.inspect_err(|refusal| self.refuse(refusal)).is_err() {
                     continue;
@@ -373,3 +381,6 @@ impl State {
 /// Most names in a push/pull beyond twice the members that we know: those that are gone, and
 /// those that are new.
 const STRANGERS_MAX: usize = 65_536;
+/// Most events of one push/pull that are looked at: some ten milliseconds of work. An honest ring
+/// holds a few thousand.
+pub(super) const EVENTS_MAX: usize = 16_384;

@@ -55,7 +55,7 @@ pub use output::{
 #[cfg(feature = "payload")]
 pub use payload::{PayloadError, from_payload, to_payload};
 #[cfg(feature = "agent")]
-pub(crate) use regex::Regex;
+pub(crate) use regex::{Allowance, Regex};
 pub use state::NameCounts;
 pub use stats::{Sizes, Stats};
 #[cfg(any(test, feature = "sim"))]

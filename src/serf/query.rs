@@ -411,7 +411,8 @@ impl State {
     fn relays(&mut self, count: usize) -> Vec<SocketAddr> {
         let mut relays: Vec<(SocketAddr, Arc<str>)> = Vec::new();
         let members = self.members.len();
-        for _ in 0..3 * members {
+        // In a table of members that are gone it is no use to try each.
+        for _ in 0..(3 * members).min(RELAY_TRIES_MAX) {
             if relays.len() == count {
                 break;
             }
@@ -518,6 +519,8 @@ pub(crate) fn socket_addr(addr: &[u8], port: u16) -> Option<SocketAddr> {
     RawAddr::from_wire(addr)?.socket_addr(port)
 }
 
+/// Members that are looked at to find relays.
+const RELAY_TRIES_MAX: usize = 1_024;
 /// Lowest memberlist protocol of a relay. Go: `serf/query.go:relayResponse`.
 const RELAY_PROTOCOL_MIN: u8 = 5;
 /// Longest time for the answers to a query of a peer: a day, in nanoseconds.

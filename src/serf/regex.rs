@@ -27,7 +27,12 @@ pub(crate) struct Regex(Arc<Program>);
 impl Regex {
     /// Compiles an expression of our own side; `None` if Go would not compile it.
     pub(crate) fn compile(expr: &[u8]) -> Option<Self> {
-        compile(expr, &mut Allowance(u64::MAX)).ok()
+        Self::compile_within(expr, &mut Allowance(u64::MAX))
+    }
+
+    /// The same; `None` also if the work exceeds the allowance.
+    pub(crate) fn compile_within(expr: &[u8], work: &mut Allowance) -> Option<Self> {
+        compile(expr, work).ok()
     }
 
     /// Whether it matches anywhere in `text`.

@@ -1,6 +1,7 @@
 //! Push/pull state.
 
 use super::*;
+use crate::serf::host::EVENTS_MAX;
 
 fn state_of(node: &mut Node) -> Vec<u8> {
     let mut out = Vec::new();
@@ -188,4 +189,28 @@ fn names_that_come_many_times_are_looked_up_once() {
     let looked_up =
         node.state.actions.iter().filter(|action| matches!(action, Action::Recheck(_))).count();
     assert_eq!(looked_up, 1);
+}
+
+/// However many recent events a peer claims, some are looked at: each is work, also if it is known.
+#[test]
+fn events_of_a_push_pull_are_bounded() {
+    let mut node = Node::new("me");
+    let names: Vec<_> = (0..2 * EVENTS_MAX).map(|i| format!("event-{i}")).collect();
+    let slots = names.chunks(1_000).zip(1..);
+    let events = slots.map(|(names, time)| {
+        let event = |name: &'_ String| message::RecentEvent {
+            name: name.clone().leak().as_bytes(),
+            payload: Default::default(),
+        };
+        Some(UserEvents { ltime: LamportTime(time), events: names.iter().map(event).collect() })
+    });
+    let state = PushPull { events: events.collect(), ..PushPull::default() };
+    node.events();
+    merge(&mut node, &state, false);
+    assert_eq!(node.events().len(), EVENTS_MAX);
+    assert_eq!(node.state.stats.dropped_events, EVENTS_MAX as u64);
+    // Known ones count, too.
+    merge(&mut node, &state, false);
+    assert!(node.events().is_empty());
+    assert_eq!(node.state.stats.dropped_events, 2 * EVENTS_MAX as u64);
 }
