@@ -32,9 +32,18 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     /// # Errors
     /// The value is malformed, larger than `max` bytes or incomplete, or the socket failed.
     pub async fn next(&mut self, max: usize) -> Result<Option<&[u8]>, RpcError> {
+        Ok(match self.arrive(max).await? {
+            Some(len) => Some(self.take(len)),
+            None => None,
+        })
+    }
+
+    /// Waits for the next value without taking it; gives its length. After
+    /// [`RpcError::TooLarge`] it can be waited for with another `max`.
+    pub(crate) async fn arrive(&mut self, max: usize) -> Result<Option<usize>, RpcError> {
         loop {
             if let Some(len) = self.buffered(max)? {
-                return Ok(Some(self.take(len)));
+                return Ok(Some(len));
             }
             self.make_room();
             if self.input.read_buf(&mut self.buffer).await? == 0 {
@@ -76,10 +85,10 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             self.buffer.drain(..self.start);
             self.start = 0;
         }
-        if self.buffer.is_empty() && self.buffer.capacity() > 1 << 20 {
-            self.buffer = Vec::new();
+        if self.buffer.len() <= ROOM && self.buffer.capacity() > 4 * ROOM {
+            self.buffer.shrink_to(ROOM);
         }
-        self.buffer.reserve(16 << 10);
+        self.buffer.reserve(ROOM);
     }
 }
 
@@ -155,3 +164,5 @@ pub(crate) fn encode_member(member: &serf::Member, out: &mut Vec<u8>) {
 
 /// Keys, numbers, status and the heads of all values of a member record.
 const MEMBER_BYTES: usize = 176;
+/// Room for what is read at a time; a buffer that was much larger once shrinks again.
+const ROOM: usize = 16 << 10;

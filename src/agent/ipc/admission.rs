@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::{answers::Answers, member_list::MemberLists};
 
@@ -31,6 +31,8 @@ pub(super) struct Admission {
     /// State shared by all clients.
     pub(super) answers: Arc<Answers>,
     member_lists: MemberLists,
+    /// Large requests that may be on their way.
+    large_requests: Arc<Semaphore>,
 }
 
 #[derive(Default)]
@@ -63,6 +65,7 @@ impl Admission {
             clients_max,
             strangers_max: (clients_max / 4).clamp(1, STRANGERS_MAX),
             member_lists: MemberLists::new(Arc::clone(&answers)),
+            large_requests: Arc::new(Semaphore::new(LARGE_REQUESTS_MAX)),
             answers,
         })
     }
@@ -149,6 +152,12 @@ impl Pass {
         Arc::clone(&self.admission.answers)
     }
 
+    /// Waits for the turn of a large request.
+    pub(super) async fn large_request(&self) -> OwnedSemaphorePermit {
+        let permit = Arc::clone(&self.admission.large_requests).acquire_owned().await;
+        permit.expect("the semaphore is never closed")
+    }
+
     /// The lists of members that clients share.
     pub(super) fn member_lists(&self) -> &MemberLists {
         &self.admission.member_lists
@@ -191,7 +200,9 @@ impl Drop for Pass {
     }
 }
 
-/// Strangers of one origin; beyond that the oldest are evicted.
+/// Large requests of all clients that are read or carried out at a time: some 4 MiB each.
+pub(super) const LARGE_REQUESTS_MAX: usize = 8;
+/// Clients of one origin that have yet to show who they are; the oldest then make room.
 const STRANGERS_PER_ORIGIN_MAX: usize = 32;
 /// Strangers altogether; or a quarter of all clients if that is less.
 const STRANGERS_MAX: usize = 1_024;

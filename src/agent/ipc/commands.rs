@@ -19,10 +19,10 @@ use super::{
     stream,
 };
 use crate::{
-    driver::{self, LagPolicy, Subscribe},
+    driver,
     rpc::protocol::{
         Auth, Coordinate, CoordinateResponse, ForceLeave, GetCoordinate, Handshake, IPC_VERSION,
-        Join, JoinResponse, KeyResponse, MembersFiltered, Monitor, Query, Respond, STREAM_QUEUE,
+        Join, JoinResponse, KeyResponse, MembersFiltered, Monitor, Query, Respond,
         STREAMS_PER_CLIENT_MAX, Stop, Stream, Tags, errors,
     },
     serf::{self, KeyOp, QueryParams},
@@ -144,6 +144,10 @@ impl Session {
     }
 
     pub(super) async fn stream(&mut self, seq: u64, request: &Stream) {
+        let few = request.r#type.split(',').count() <= FILTERS_MAX;
+        if !few || request.r#type.len() > FILTER_BYTES_MAX {
+            return self.respond(seq, "Too many filters");
+        }
         let filters = Filter::parse_list(&request.r#type);
         if !filters.iter().all(Filter::is_valid) {
             return self.respond(seq, errors::INVALID_FILTER);
@@ -151,17 +155,22 @@ impl Session {
         if self.streams.contains_key(&seq) {
             return self.respond(seq, errors::STREAM_EXISTS);
         }
-        if self.streams.len() >= STREAMS_PER_CLIENT_MAX {
+        let further = (!self.streams.is_empty()).then(|| self.node_events.further());
+        if self.streams.len() >= STREAMS_PER_CLIENT_MAX || matches!(further, Some(None)) {
             return self.respond(seq, "Too many streams");
         }
-        let options = Subscribe { capacity: STREAM_QUEUE, policy: LagPolicy::DropNewest };
-        let events = self.agent.serf.subscribe(options);
-        // The response precedes all records.
+        let Some(events) = self.node_events.begin().await else {
+            return self.respond(seq, &driver::Error::Shutdown.to_string());
+        };
+        // The answer comes before any record.
         self.respond(seq, "");
         self.flush().await;
         let (out, pending) = (self.out.clone(), Arc::clone(&self.pending));
         let client = Arc::clone(&self.client);
-        let task = tokio::spawn(stream::events(events, filters, seq, out, pending, client));
+        let task = tokio::spawn(async move {
+            stream::events(events, filters, seq, out, pending, client).await;
+            drop(further);
+        });
         self.streams.insert(seq, Task(task));
     }
 
@@ -304,6 +313,10 @@ impl Session {
 fn query_timeout(nanos: i64) -> Duration {
     Duration::from_nanos(u64::try_from(nanos).unwrap_or(1))
 }
+
+/// Filters of one stream, and their length together.
+const FILTERS_MAX: usize = 64;
+const FILTER_BYTES_MAX: usize = 8 << 10;
 
 #[cfg(test)]
 mod tests {

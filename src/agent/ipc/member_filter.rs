@@ -2,7 +2,7 @@
 
 use crate::{
     rpc::protocol::MembersFiltered,
-    serf::{Member, Regex},
+    serf::{Allowance, Member, Regex},
 };
 
 /// Expressions on members, anchored without grouping, as Go does.
@@ -14,14 +14,18 @@ pub(super) struct MemberFilter {
 
 impl MemberFilter {
     pub(super) fn compile(request: &MembersFiltered) -> Result<Self, String> {
-        let compile = |expr: &str| {
-            let compiled = Regex::compile(format!("^{expr}$").as_bytes());
+        let mut work = Allowance(WORK_MAX);
+        let mut compile = |expr: &str| {
+            let compiled = Regex::compile_within(format!("^{expr}$").as_bytes(), &mut work);
             compiled.ok_or_else(|| format!("Failed to compile regex: {expr}"))
         };
-        let optional = |expr: &str| {
+        let mut optional = |expr: &str| {
             if expr.is_empty() { Ok(None) } else { compile(expr).map(Some) }
         };
         let (name, status) = (optional(&request.name)?, optional(&request.status)?);
+        if request.tags.as_ref().is_some_and(|tags| tags.len() > TAGS_MAX) {
+            return Err(format!("More than {TAGS_MAX} tags"));
+        }
         let mut tags = Vec::new();
         for (tag, expr) in request.tags.iter().flatten() {
             tags.push((tag.clone(), compile(expr)?));
@@ -38,5 +42,32 @@ impl MemberFilter {
                 .tags
                 .iter()
                 .all(|(tag, expr)| expr.is_match(member.tags.get(tag).unwrap_or_default()))
+    }
+}
+
+/// Tags of one request.
+const TAGS_MAX: usize = 64;
+/// Work to compile all expressions of a request: some 6 ms.
+const WORK_MAX: u64 = 1_200_000;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn a_request_has_few_expressions_and_they_cost_little() {
+        let compiles = |tags: BTreeMap<String, String>| {
+            MemberFilter::compile(&MembersFiltered { tags: Some(tags), ..Default::default() })
+        };
+        let tags = |count: usize, expr: &str| {
+            (0..count).map(|i| (format!("tag-{i}"), expr.to_owned())).collect()
+        };
+        assert!(compiles(tags(TAGS_MAX, "web|db-[0-9]+")).is_ok());
+        assert_eq!(compiles(tags(TAGS_MAX + 1, "a")).err().as_deref(), Some("More than 64 tags"));
+        assert!(compiles(tags(1, r"\pL{0,20}")).is_ok());
+        let costly = compiles(tags(TAGS_MAX, r"\pL{0,200}")).err();
+        assert_eq!(costly.as_deref(), Some(r"Failed to compile regex: \pL{0,200}"));
     }
 }

@@ -1,9 +1,12 @@
 //! Lists of members for clients: one list is shared while nothing changes, and encoded in pieces
 //! as each client reads.
 
-use std::sync::{
-    Arc, Weak,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use tokio::sync::Mutex;
@@ -124,13 +127,15 @@ impl Listing {
     async fn new(list: Arc<MemberList>, filter: Option<Arc<MemberFilter>>) -> Self {
         let listing = Self { list, filter, count: 0, bytes: 0, started: false, next: 0 };
         let (mut count, mut bytes) = (0, 0);
-        for members in listing.list.members.chunks(MEMBERS_AT_ONCE) {
-            for member in members.iter().filter(|member| listing.wants(member)) {
+        let mut begun = Instant::now();
+        for member in &listing.list.members {
+            if listing.wants(member) {
                 count += 1;
                 bytes += members_bytes_max(std::iter::once(&**member));
             }
-            if listing.filter.is_some() {
+            if listing.filter.is_some() && begun.elapsed() >= TURN {
                 tokio::task::yield_now().await;
+                begun = Instant::now();
             }
         }
         Self { count, bytes, ..listing }
@@ -179,17 +184,16 @@ impl Listing {
     }
 }
 
-/// Members examined before other tasks get a turn.
+/// Members that are looked at for one piece.
 const MEMBERS_AT_ONCE: usize = 64;
-/// Bytes encoded ahead of a client's reading, and one more member.
+/// Time for a filter before other tasks get theirs.
+const TURN: Duration = Duration::from_millis(1);
+/// What is encoded before a client has read what came before; one more member may follow.
 const PIECE_BYTES: usize = OWN_BYTES_MAX - (2 << 10);
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        sync::atomic::AtomicUsize,
-        time::{Duration, Instant},
-    };
+    use std::sync::atomic::AtomicUsize;
 
     use tokio::task::JoinSet;
 

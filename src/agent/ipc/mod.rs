@@ -3,6 +3,7 @@
 mod admission;
 mod answers;
 mod commands;
+mod events;
 mod member_filter;
 mod member_list;
 mod outbox;

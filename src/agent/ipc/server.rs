@@ -17,6 +17,7 @@ use tracing::{info, warn};
 use super::{
     Agent, AgentError, RpcAddr,
     admission::{Admission, Origin, origin},
+    events::Events,
     session,
 };
 use crate::{
@@ -101,6 +102,7 @@ impl Drop for Listener {
 /// Serves clients until it is dropped.
 pub(in crate::agent) async fn serve(agent: Arc<Agent>, listener: Listener) {
     let admission = Admission::new(agent.descriptors.clients());
+    let events = Arc::new(Events::start(&agent.serf));
     let mut clients = JoinSet::new();
     let mut refused = 0_u64;
     loop {
@@ -129,8 +131,8 @@ pub(in crate::agent) async fn serve(agent: Arc<Agent>, listener: Listener) {
         refused = 0;
         info!(target: "agent.ipc", "Accepted client: {name}");
         metrics::counter!("agent.ipc.accept").increment(1);
-        let agent = Arc::clone(&agent);
-        clients.spawn(session::run(agent, name.into(), pass, input, output));
+        let (agent, events) = (Arc::clone(&agent), Arc::clone(&events));
+        clients.spawn(session::run(agent, events, name.into(), pass, input, output));
     }
 }
 

@@ -6,8 +6,9 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    sync::oneshot,
+    sync::{OwnedSemaphorePermit, oneshot},
     task::JoinHandle,
+    time::timeout,
 };
 use tracing::{error, warn};
 use zeroize::Zeroizing;
@@ -15,6 +16,7 @@ use zeroize::Zeroizing;
 use super::{
     Agent,
     admission::Pass,
+    events::Events,
     outbox::{OWN_BYTES_MAX, Outbox, Turn, write},
     stream::PendingQueries,
 };
@@ -32,6 +34,7 @@ use crate::{
 /// Serves one client until it disconnects or misbehaves.
 pub(super) async fn run(
     agent: Arc<Agent>,
+    events: Arc<Events>,
     client: Arc<str>,
     pass: Pass,
     input: Box<dyn AsyncRead + Send + Unpin>,
@@ -41,11 +44,13 @@ pub(super) async fn run(
     let mut writer = Task(tokio::spawn(write(output, frames)));
     let mut session = Session {
         agent,
+        node_events: events,
         client,
         pass,
         version: None,
         authenticated: false,
         refused: 0,
+        large_request: None,
         answers: Vec::new(),
         turn: None,
         events: Vec::new(),
@@ -96,13 +101,16 @@ pub(super) enum End {
 
 pub(super) struct Session {
     pub(super) agent: Arc<Agent>,
+    pub(super) node_events: Arc<Events>,
     pub(super) client: Arc<str>,
     pub(super) pass: Pass,
     pub(super) version: Option<i32>,
     pub(super) authenticated: bool,
     /// Number of commands before authentication.
     pub(super) refused: u64,
-    /// Responses to requests that arrived together.
+    /// The turn of a large request.
+    pub(super) large_request: Option<OwnedSemaphorePermit>,
+    /// Answers to requests that arrived together.
     pub(super) answers: Vec<u8>,
     /// Held from an event or query on until it is answered.
     pub(super) turn: Option<Turn>,
@@ -190,7 +198,12 @@ impl Session {
             true => self.next_body(frames).await?,
             false => Vec::new(),
         });
-        self.dispatch(command, seq, &body).await
+        let done = self.dispatch(command, seq, &body).await;
+        if self.large_request.is_some() {
+            drop(body);
+            self.large_request = None;
+        }
+        done
     }
 
     /// Whether commands are accepted.
@@ -208,7 +221,7 @@ impl Session {
             } else if self.answers.len() >= OWN_BYTES_MAX {
                 self.flush().await;
             }
-            let value = match frames.next(max).await {
+            let value = match self.next_value(frames, max).await {
                 Ok(Some(value)) => value,
                 Ok(None) | Err(RpcError::Io(_) | RpcError::Truncated) => return Ok(None),
                 Err(error) => return Err(End::Header(error)),
@@ -226,9 +239,30 @@ impl Session {
             self.send_events().await;
             self.flush().await;
         }
-        let body = frames.next(max).await;
+        let body = self.next_value(frames, max).await;
         let body = body.map_err(|error| End::Request(error.to_string()))?;
         Ok(body.ok_or_else(|| End::Request("decode failed: EOF".to_owned()))?.to_vec())
+    }
+
+    /// The next value. A large one of a client that is known waits for its turn, and has then to
+    /// come in time: what has come of it is held.
+    async fn next_value<'f>(
+        &mut self,
+        frames: &'f mut Frames,
+        max: usize,
+    ) -> Result<Option<&'f [u8]>, RpcError> {
+        let small = if self.is_open() { max.min(SMALL_REQUEST_BYTES_MAX) } else { max };
+        match frames.arrive(small).await {
+            Err(RpcError::TooLarge { .. }) if small < max => {
+                if self.large_request.is_none() {
+                    self.large_request = Some(self.pass.large_request().await);
+                }
+                let arrived = timeout(LARGE_REQUEST_TIME, frames.arrive(max)).await;
+                arrived.unwrap_or(Err(RpcError::Truncated))?;
+            }
+            arrived => drop(arrived?),
+        }
+        frames.next(max).await
     }
 
     fn request_bytes_max(&self) -> usize {
@@ -315,7 +349,11 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, End> {
 
 /// User events sent together.
 const EVENTS_AT_ONCE_MAX: usize = 256;
-/// Time that a client has for the handshake and, with a token, for authentication.
+/// Requests up to this size are read whenever they come.
+const SMALL_REQUEST_BYTES_MAX: usize = 16 << 10;
+/// Time that a larger one has to come.
+const LARGE_REQUEST_TIME: Duration = Duration::from_secs(10);
+/// Time that a client has to shake hands and, where there is a token, to show it.
 const STRANGER_TIME: Duration = Duration::from_secs(10);
 /// Longest wait for the last responses to a client that was refused or has disconnected.
 const DRAIN_MAX: Duration = Duration::from_secs(5);

@@ -1,26 +1,32 @@
 //! Streams to an RPC client: events, log lines and the progress of queries.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
+    pin::pin,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
-use tokio::sync::mpsc;
+use tokio::sync::{
+    broadcast::{Receiver, error::RecvError},
+    mpsc,
+};
 use tracing::{info, warn};
 
 use super::{
     Filter,
-    outbox::{OWN_BYTES_MAX, Outbox},
+    events::RING_EVENTS,
+    outbox::{OWN_BYTES_MAX, Outbox, Place},
 };
 use crate::{
     base::{printable, short_list},
-    driver::{Event, EventStream, Query, QueryHandle},
+    driver::{Event, Query, QueryHandle},
     msgpack::{Dialect, Writer},
     rpc::{
         encode, encode_members, members_bytes_max,
         protocol::{
             Blob, LogRecord, PENDING_QUERIES_MAX, QueryEventRecord, QueryRecord, ResponseHeader,
-            STREAM_QUEUE, UserEventRecord,
+            UserEventRecord,
         },
     },
     serf::{Member, MemberEvent, QueryUpdate},
@@ -67,83 +73,106 @@ impl PendingQueries {
     }
 }
 
-/// Delivers events that match one of `filters` until the client disconnects or the node stops. A
-/// client that does not read loses the newest; this is logged once each time it falls behind.
+/// Delivers events that pass one of `filters` until the client or the node is gone. A client that
+/// does not read loses the oldest, which is logged once for each time it falls behind.
 pub(super) async fn events(
-    mut events: EventStream,
+    events: Receiver<Arc<Event>>,
     filters: Vec<Filter>,
     seq: u64,
     out: Outbox,
     pending: Arc<PendingQueries>,
     client: Arc<str>,
 ) {
-    let mut waiting = Waiting { events: VecDeque::new(), sent: 0, lost: 0, client };
-    loop {
-        let next = waiting.next();
-        let room = next.map_or(0, |part| part.bytes);
-        tokio::select! {
-            // While the client reads, the queue is served first, so that a flood loses nothing.
-            biased;
-            place = out.place(room), if next.is_some() => {
-                let frame = waiting.take(next.unwrap_or_default(), seq, &pending);
-                if !out.record(place, frame) {
-                    return;
-                }
-            }
-            event = events.recv() => match event {
-                Some(Event::Lagged(lost)) => waiting.lose(lost),
-                // The node answers internal queries.
-                Some(Event::Query(query)) if query.name().starts_with("_serf_") => {}
-                // One record for the stream, however many filters match.
-                Some(event) if filters.iter().any(|filter| filter.matches(&event)) => {
-                    waiting.push(event);
-                }
-                Some(_) => {}
-                None => break,
-            },
+    let mut waiting = Waiting { events, behind: false, lost: 0, client };
+    while let Some(event) = waiting.next().await {
+        // One record for the stream, however many filters let the event through. Serf's own
+        // queries are answered by the node.
+        let own = matches!(&*event, Event::Query(query) if query.name().starts_with("_serf_"));
+        if own || !filters.iter().any(|filter| filter.matches(&event)) {
+            continue;
         }
-    }
-    while let Some(part) = waiting.next() {
-        let place = out.place(part.bytes).await;
-        if !out.record(place, waiting.take(part, seq, &pending)) {
-            return;
+        let mut begun = 0;
+        while let Some(part) = Part::of(&event, begun) {
+            let place = waiting.place(&out, part.bytes).await;
+            let mut frame = record(seq);
+            encode_event(&event, part.members(&event, begun), &pending, &mut frame);
+            if !out.record(place, frame) {
+                return;
+            }
+            begun += part.count.max(1);
         }
     }
 }
 
 /// Events queued for a client.
 struct Waiting {
-    events: VecDeque<Event>,
-    /// Members of the first event that are sent already.
-    sent: usize,
-    /// Since the client last kept up.
+    events: Receiver<Arc<Event>>,
+    /// Whether some were lost since all was well, and how many as far as is known.
+    behind: bool,
     lost: u64,
     client: Arc<str>,
 }
 
 impl Waiting {
-    fn push(&mut self, event: Event) {
-        if self.events.len() < STREAM_QUEUE {
-            self.events.push_back(event);
-        } else {
-            self.lose(1);
+    async fn next(&mut self) -> Option<Arc<Event>> {
+        loop {
+            match self.events.recv().await {
+                Ok(event) => {
+                    if let Event::Lagged(lost) = *event {
+                        self.lose(lost);
+                        continue;
+                    }
+                    if self.behind && self.events.is_empty() {
+                        self.behind = false;
+                        let (client, lost) = (&self.client, std::mem::take(&mut self.lost));
+                        warn!(target: "agent.ipc", "Dropped {lost} events to ipc.client: {client}");
+                    }
+                    return Some(event);
+                }
+                Err(RecvError::Lagged(lost)) => self.lose(lost),
+                Err(RecvError::Closed) => return None,
+            }
+        }
+    }
+
+    /// Waits for room, and tells meanwhile that events are lost.
+    async fn place(&mut self, out: &Outbox, bytes: usize) -> Place {
+        let mut place = pin!(out.place(bytes));
+        loop {
+            if let Ok(place) = tokio::time::timeout(LOOK_PERIOD, place.as_mut()).await {
+                return place;
+            }
+            if self.events.len() > RING_EVENTS {
+                self.lose(0);
+            }
         }
     }
 
     fn lose(&mut self, count: u64) {
-        if self.lost == 0 {
+        if !std::mem::replace(&mut self.behind, true) {
             warn!(target: "agent.ipc", "Dropping event to ipc.client: {}", self.client);
         }
         self.lost = self.lost.saturating_add(count);
     }
+}
 
-    /// What the next record holds: an event, or as many of its members as a client may leave
-    /// unread.
-    fn next(&self) -> Option<Part> {
-        let (bytes, members) = match self.events.front()? {
+/// What one record says of an event: all of it, or as many of its members as a client may leave
+/// unread.
+#[derive(Clone, Copy)]
+struct Part {
+    /// At most.
+    bytes: usize,
+    /// Members.
+    count: usize,
+}
+
+impl Part {
+    /// The part behind so many members; `None`: that was all.
+    fn of(event: &Event, begun: usize) -> Option<Self> {
+        let (bytes, count) = match event {
             Event::Member(MemberEvent { members, .. }) => {
                 let (mut bytes, mut count) = (0, 0);
-                for member in members.get(self.sent..).unwrap_or_default() {
+                for member in members.get(begun..).unwrap_or_default() {
                     let more = members_bytes_max(std::iter::once(&**member));
                     if count > 0 && bytes + more > OWN_BYTES_MAX - RECORD_BYTES {
                         break;
@@ -154,44 +183,24 @@ impl Waiting {
             }
             Event::User(event) => (event.name.len() + event.payload.len(), 0),
             Event::Query(query) => (query.name().len() + query.payload_bytes().len(), 0),
-            Event::Lagged(_) => (0, 0),
+            Event::Lagged(_) => return None,
         };
-        Some(Part { bytes: bytes + RECORD_BYTES, members })
+        let all = begun > 0 && count == 0;
+        (!all).then_some(Self { bytes: bytes + RECORD_BYTES, count })
     }
 
-    /// Encodes that part as a record.
-    fn take(&mut self, part: Part, seq: u64, pending: &PendingQueries) -> Vec<u8> {
-        let mut out = record(seq);
-        let Some(event) = self.events.front() else { return out };
-        let end = self.sent + part.members;
-        let (whole, members) = match event {
+    /// Its members, of an event about members.
+    fn members(self, event: &Event, begun: usize) -> &[Arc<Member>] {
+        match event {
             Event::Member(MemberEvent { members, .. }) => {
-                (end >= members.len(), members.get(self.sent..end).unwrap_or_default())
+                members.get(begun..begun + self.count).unwrap_or_default()
             }
-            Event::User(_) | Event::Query(_) | Event::Lagged(_) => (true, Default::default()),
-        };
-        encode_event(event, members, pending, &mut out);
-        self.sent = end;
-        if whole {
-            self.sent = 0;
-            self.events.pop_front();
+            Event::User(_) | Event::Query(_) | Event::Lagged(_) => &[],
         }
-        if self.events.is_empty() && self.lost > 0 {
-            let (client, lost) = (&self.client, std::mem::take(&mut self.lost));
-            warn!(target: "agent.ipc", "Dropped {lost} events to ipc.client: {client}");
-        }
-        out
     }
 }
 
-/// Upper bound of the size of a record.
-#[derive(Clone, Copy, Default)]
-struct Part {
-    bytes: usize,
-    members: usize,
-}
-
-/// Appends an event; of a member event only these members.
+/// Appends an event; of a change of members these.
 fn encode_event(
     event: &Event,
     members: &[Arc<Member>],
@@ -297,7 +306,9 @@ fn record(seq: u64) -> Vec<u8> {
     out
 }
 
-/// Bytes of a record without names, payload and members.
+/// How often a stream whose client does not read looks whether it loses events.
+const LOOK_PERIOD: Duration = Duration::from_secs(1);
+/// Bytes of a record beside its names, payload or members.
 const RECORD_BYTES: usize = 256;
 
 #[cfg(test)]
@@ -321,14 +332,15 @@ mod tests {
             })
         };
         let members = (0..MEMBERS).map(member).collect();
-        let mut waiting = Waiting { events: VecDeque::new(), sent: 0, lost: 0, client: "c".into() };
-        waiting.push(Event::Member(MemberEvent { kind: MemberEventKind::Join, members }));
+        let event = Event::Member(MemberEvent { kind: MemberEventKind::Join, members });
         let (mut count, mut records) = (0, 0);
-        while let Some(part) = waiting.next() {
-            count += part.members;
+        while let Some(part) = Part::of(&event, count) {
+            let mut frame = record(7);
+            let members = part.members(&event, count);
+            encode_event(&event, members, &PendingQueries::default(), &mut frame);
+            assert!(frame.len() <= part.bytes && part.bytes <= OWN_BYTES_MAX, "{}", frame.len());
+            count += part.count;
             records += 1;
-            let record = waiting.take(part, 7, &PendingQueries::default());
-            assert!(record.len() <= part.bytes && part.bytes <= OWN_BYTES_MAX, "{}", record.len());
         }
         assert_eq!(count, MEMBERS);
         assert!((10..200).contains(&records), "{records}");

@@ -121,6 +121,8 @@ impl LogHub {
         let (sender, lines) = mpsc::channel(STREAM_QUEUE);
         let mut state = self.lock();
         let backlog = state.ring.at_least(level);
+        // Nothing may be logged for long while clients come and go.
+        state.monitors.retain(|monitor| !monitor.lines.is_closed());
         state.monitors.push(Monitor { level, lines: sender, client, losing: false });
         (backlog, lines)
     }

@@ -8,12 +8,18 @@ use std::{
     task::{Context, Poll},
 };
 
-use tokio::io::ReadBuf;
+use tokio::{
+    io::{AsyncWriteExt as _, ReadBuf},
+    task::JoinSet,
+};
 
 use super::*;
 use crate::{
     agent::{
-        ipc::{admission::Admission, answers::ANSWERS_BYTES_MAX},
+        ipc::{
+            admission::{Admission, LARGE_REQUESTS_MAX},
+            answers::ANSWERS_BYTES_MAX,
+        },
         testing::agent,
     },
     rpc::protocol::{Blob, Handshake},
@@ -104,7 +110,15 @@ async fn many_answers_to_pipelined_requests_go_out_in_parts() {
     }
     let input = Input { bytes: io::Cursor::new(bytes), taken: Arc::default() };
     let output = Output { takes: true, ..Output::default() };
-    run(agent, "c".into(), pass(), Box::new(input), Box::new(output.clone())).await;
+    run(
+        agent.clone(),
+        Arc::new(Events::start(&agent.serf)),
+        "c".into(),
+        pass(),
+        Box::new(input),
+        Box::new(output.clone()),
+    )
+    .await;
     let writes = output.writes.lock().unwrap();
     assert!(writes.iter().sum::<usize>() > REQUESTS * 100, "{writes:?}");
     let largest = writes.iter().max().unwrap();
@@ -163,7 +177,14 @@ async fn who_does_not_read_answers_is_asked_for_no_more_requests() {
     }
     let (all, taken) = (bytes.len(), Arc::new(AtomicUsize::new(0)));
     let input = Input { bytes: io::Cursor::new(bytes), taken: Arc::clone(&taken) };
-    let session = run(agent, "c".into(), pass(), Box::new(input), Box::new(Output::default()));
+    let session = run(
+        agent.clone(),
+        Arc::new(Events::start(&agent.serf)),
+        "c".into(),
+        pass(),
+        Box::new(input),
+        Box::new(Output::default()),
+    );
     let session = tokio::spawn(session);
     let mut before = 0;
     loop {
@@ -176,4 +197,55 @@ async fn who_does_not_read_answers_is_asked_for_no_more_requests() {
     }
     session.abort();
     assert!(before < 128 << 10, "{before} of {all} bytes of requests were taken");
+}
+
+/// Goal: what clients have sent of large requests is held for a few of them at a time; the others
+/// and their small requests wait for nobody, or for their turn.
+#[tokio::test]
+async fn large_requests_are_read_a_few_at_a_time() {
+    let agent = agent("{}").await;
+    let (events, admission) = (Arc::new(Events::start(&agent.serf)), Admission::new(64));
+    let large = EventRequest { payload: Blob(vec![0; 900 << 10]), ..EventRequest::default() };
+    let mut half = handshake();
+    half.extend(&request("event", 1, Some(&large))[..600 << 10]);
+    let (mut clients, mut sent) = (Vec::new(), JoinSet::new());
+    for _ in 0..LARGE_REQUESTS_MAX + 1 {
+        let (ours, theirs) = tokio::io::duplex(8 << 10);
+        let (input, output) = tokio::io::split(theirs);
+        let pass = admission.admit(None, std::time::Instant::now()).unwrap();
+        let (agent, events) = (Arc::clone(&agent), Arc::clone(&events));
+        let session = run(agent, events, "c".into(), pass, Box::new(input), Box::new(output));
+        clients.push(Task(tokio::spawn(session)));
+        let (_, mut ours) = tokio::io::split(ours);
+        let half = half.clone();
+        sent.spawn(async move { ours.write_all(&half).await.map(|()| ours) });
+    }
+    let mut first = Vec::new();
+    while first.len() < LARGE_REQUESTS_MAX {
+        first.push(sent.join_next().await.unwrap().unwrap().unwrap());
+    }
+    assert!(timeout(Duration::from_millis(300), sent.join_next()).await.is_err());
+    assert!(answer_to_members(&agent, &events, &admission).await > 100);
+    // One goes: the last one's turn has come.
+    first.pop();
+    let last = timeout(Duration::from_secs(20), sent.join_next()).await;
+    assert!(matches!(last, Ok(Some(Ok(Ok(_))))));
+    drop(clients);
+}
+
+/// Asks once, and gives the size of the answer.
+async fn answer_to_members(
+    agent: &Arc<Agent>,
+    events: &Arc<Events>,
+    admission: &Arc<Admission>,
+) -> usize {
+    let mut bytes = handshake();
+    bytes.extend(request("members", 2, None::<&()>));
+    let input = Input { bytes: io::Cursor::new(bytes), taken: Arc::default() };
+    let output = Output { takes: true, ..Output::default() };
+    let pass = admission.admit(None, std::time::Instant::now()).unwrap();
+    let (agent, events) = (Arc::clone(agent), Arc::clone(events));
+    let (input, written) = (Box::new(input), Box::new(output.clone()));
+    run(agent, events, "c".into(), pass, input, written).await;
+    output.writes.lock().unwrap().iter().sum()
 }

@@ -145,3 +145,14 @@ fn lines_that_are_kept_are_bounded_in_bytes() {
     assert!(lines.iter().any(|line| line.ends_with(" lines to the console")));
     assert_eq!(hub.shared.backlog.bytes.load(Ordering::Relaxed), 0);
 }
+
+/// Clients may come and go for long while nothing is logged.
+#[test]
+fn monitors_that_have_gone_are_not_kept() {
+    let hub = LogHub::start(Level::Err, false);
+    for _ in 0..1_000 {
+        drop(hub.monitor(Level::Debug, "c".into()));
+    }
+    let (_, _lines) = hub.monitor(Level::Debug, "d".into());
+    assert_eq!(hub.lock().monitors.len(), 1);
+}

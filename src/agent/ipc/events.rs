@@ -1,0 +1,120 @@
+//! The node's events for all streams of all clients: one subscription and one ring, so that
+//! neither the engine's work nor memory grows with the number of streams.
+
+use std::sync::Arc;
+
+use tokio::sync::{
+    OwnedSemaphorePermit, Semaphore,
+    broadcast::{Receiver, Sender},
+    mpsc, oneshot,
+};
+
+use crate::{
+    driver::{Event, EventStream, LagPolicy, Serf, Subscribe},
+    rpc::protocol::STREAM_QUEUE,
+};
+
+/// Where clients begin streams.
+pub(super) struct Events {
+    beginning: mpsc::Sender<oneshot::Sender<Receiver<Arc<Event>>>>,
+    /// Further streams of clients that have one.
+    further: Arc<Semaphore>,
+}
+
+impl Events {
+    /// Subscribes to the node's events, which end with this value.
+    pub(super) fn start(serf: &Serf) -> Self {
+        let options = Subscribe { capacity: NODE_QUEUE, policy: LagPolicy::DropNewest };
+        let (beginning, begun) = mpsc::channel(1);
+        tokio::spawn(forward(serf.subscribe(options), begun));
+        Self { beginning, further: Arc::new(Semaphore::new(FURTHER_STREAMS_MAX)) }
+    }
+
+    /// The events from now on; `None` after the end of the node.
+    pub(super) async fn begin(&self) -> Option<Receiver<Arc<Event>>> {
+        let (begin, begun) = oneshot::channel();
+        self.beginning.send(begin).await.ok()?;
+        begun.await.ok()
+    }
+
+    /// A place for a stream of a client that has one already, if there is one left.
+    pub(super) fn further(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.further).try_acquire_owned().ok()
+    }
+}
+
+async fn forward(
+    mut events: EventStream,
+    mut begun: mpsc::Receiver<oneshot::Sender<Receiver<Arc<Event>>>>,
+) {
+    let ring = Sender::new(RING_EVENTS);
+    let mut in_a_row = 0;
+    loop {
+        tokio::select! {
+            biased;
+            // What a client did before it began a stream is not for that stream.
+            event = events.recv(), if in_a_row < NODE_QUEUE => match event {
+                // An error: there are no streams.
+                Some(event) => drop(ring.send(Arc::new(event))),
+                None => return,
+            },
+            stream = begun.recv() => match stream {
+                // The client may have gone.
+                Some(stream) => drop(stream.send(ring.subscribe())),
+                None => return,
+            },
+            () = std::future::ready(()), if in_a_row >= NODE_QUEUE => {}
+        }
+        in_a_row = (in_a_row + 1) % (NODE_QUEUE + 1);
+    }
+}
+
+/// Events that all streams share; a stream that is further behind loses the oldest.
+pub(super) const RING_EVENTS: usize = 2 * STREAM_QUEUE;
+/// Events of the node that wait to be put into the ring.
+const NODE_QUEUE: usize = 4_096;
+/// Streams of all clients beside the first of each.
+const FURTHER_STREAMS_MAX: usize = 2_048;
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::broadcast::error::RecvError;
+
+    use super::*;
+    use crate::agent::testing::agent;
+
+    fn name(event: &Event) -> &str {
+        let Event::User(event) = event else { return "" };
+        &event.name
+    }
+
+    #[tokio::test]
+    async fn a_stream_has_the_events_from_its_beginning_on_and_counts_those_it_lost() {
+        let agent = agent("{}").await;
+        let events = Events::start(&agent.serf);
+        agent.serf.user_event("before", "").await.unwrap();
+        let mut stream = events.begin().await.unwrap();
+        let mut idle = events.begin().await.unwrap();
+        for i in 0..2 * RING_EVENTS {
+            agent.serf.user_event(&format!("event-{i}"), "").await.unwrap();
+            assert_eq!(name(&stream.recv().await.unwrap()), format!("event-{i}"));
+        }
+        assert_eq!(idle.recv().await, Err(RecvError::Lagged(RING_EVENTS as u64)));
+        let next = idle.recv().await.unwrap();
+        assert_eq!(name(&next), format!("event-{RING_EVENTS}"));
+        agent.serf.shutdown().await;
+        while stream.recv().await.is_ok() {}
+        assert!(events.begin().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn streams_of_all_clients_are_bounded() {
+        let agent = agent("{}").await;
+        let events = Events::start(&agent.serf);
+        let taken: Vec<_> = (0..FURTHER_STREAMS_MAX).map_while(|_| events.further()).collect();
+        assert_eq!(taken.len(), FURTHER_STREAMS_MAX);
+        assert!(events.further().is_none());
+        drop(taken);
+        assert!(events.further().is_some());
+    }
+}
