@@ -6,6 +6,7 @@ mod cli_cross;
 mod cli_words;
 mod config;
 mod config_differential;
+mod descriptors;
 mod files;
 mod handlers;
 mod life;

@@ -480,6 +480,8 @@ fn node() -> Option<Value> {
 fn a_client_that_stops_reading_loses_records_and_nobody_else_does() {
     let (net, dir) = (Net::new(), tempfile::tempdir().unwrap());
     let agent = Peer::start_in(Kind::Ours, "a", &net.ip(2), &[], dir.path());
+    // What is lost is counted whether the stream wants it or not: here all is wanted.
+    agent.wait_for_line("Received event: member-join");
     let user = || Some(Value::map([("Type", "user".into())]));
     let mut slow = Client::ready(&agent.rpc);
     for seq in 0..STREAMS {

@@ -48,6 +48,25 @@ fn modules_are_found_in_every_form_of_an_import() {
     assert_eq!(used, ["base", "serf", "wire", "msgpack", "rpc"]);
 }
 
+/// Counters of what is refused or dropped are for operators, who have to find what they mean.
+#[test]
+fn counters_of_what_is_dropped_are_in_the_docs() {
+    let docs = read(&root().join("docs/metrics.md"));
+    let mut names = Vec::new();
+    for source in sources(&["src"]).iter().filter(|source| !source.is_test()) {
+        for text in source.code().split('"').skip(1).step_by(2) {
+            let dotted = text.split('.').count() >= 3 && !text.contains(char::is_whitespace);
+            let words = ["dropped", "refused", "ignored", "evicted", "failed"];
+            if dotted && text.split('.').any(|word| words.contains(&word)) {
+                names.push(text.to_owned());
+            }
+        }
+    }
+    assert!(names.len() > 18, "{names:?}");
+    names.retain(|name| name != "serf.member.failed" && !docs.contains(&format!("`{name}`")));
+    assert!(names.is_empty(), "not in docs/metrics.md: {names:?}");
+}
+
 /// What an embedder builds: the library without its default features, and a runtime.
 #[test]
 fn the_library_alone_brings_few_crates() {
