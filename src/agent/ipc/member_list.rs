@@ -52,8 +52,10 @@ impl Source for Serf {
 struct MemberList {
     members: Vec<Arc<Member>>,
     generation: u64,
-    /// Number of requests before it was made.
-    requests: u64,
+    /// Requests that had come before it was made, or before it was seen to be still true.
+    requests: AtomicU64,
+    /// The most that the encoding of all of them takes.
+    bytes: usize,
     /// Room for its records, which it may keep alive longer than the node does. None is needed
     /// for a short list.
     share: Option<Arc<Share>>,
@@ -76,7 +78,7 @@ impl MemberLists {
         let request = self.requests.fetch_add(1, Ordering::Relaxed);
         let list = {
             let mut last = self.last.lock().await;
-            match last.upgrade().filter(|list| list.requests > request) {
+            match last.upgrade().filter(|list| list.requests.load(Ordering::Relaxed) > request) {
                 Some(list) => list,
                 None => {
                     let list = self.make(source, last.upgrade()).await;
@@ -93,10 +95,13 @@ impl MemberLists {
         let known = last.as_ref().map(|list| list.generation);
         let (mut generation, mut members) = match (source.members_unless(known).await, last) {
             (Some(made), _) => made,
-            (None, Some(last)) => return last,
+            (None, Some(last)) => {
+                last.requests.store(requests, Ordering::Relaxed);
+                return last;
+            }
             (None, None) => Default::default(),
         };
-        let bytes = members_bytes_max(members.iter().map(|member| &**member));
+        let mut bytes = bytes_of(&members);
         let mut share = None;
         if bytes > OWN_BYTES_MAX {
             share = self.answers.try_share(bytes);
@@ -107,9 +112,15 @@ impl MemberLists {
             share = Some(self.answers.share(bytes).await);
             requests = self.requests.load(Ordering::Relaxed);
             (generation, members) = source.members_unless(None).await.unwrap_or_default();
+            bytes = bytes_of(&members);
         }
-        Arc::new(MemberList { members, generation, requests, share: share.map(Arc::new) })
+        let (requests, share) = (AtomicU64::new(requests), share.map(Arc::new));
+        Arc::new(MemberList { members, generation, requests, bytes, share })
     }
+}
+
+fn bytes_of(members: &[Arc<Member>]) -> usize {
+    members_bytes_max(members.iter().map(|member| &**member))
 }
 
 /// Some members of a list, encoded piece by piece.
@@ -125,7 +136,11 @@ pub(super) struct Listing {
 
 impl Listing {
     async fn new(list: Arc<MemberList>, filter: Option<Arc<MemberFilter>>) -> Self {
-        let listing = Self { list, filter, count: 0, bytes: 0, started: false, next: 0 };
+        let (count, bytes) = (list.members.len(), list.bytes);
+        let listing = Self { list, filter, count, bytes, started: false, next: 0 };
+        if listing.filter.is_none() {
+            return listing;
+        }
         let (mut count, mut bytes) = (0, 0);
         let mut begun = Instant::now();
         for member in &listing.list.members {
@@ -133,7 +148,7 @@ impl Listing {
                 count += 1;
                 bytes += members_bytes_max(std::iter::once(&**member));
             }
-            if listing.filter.is_some() && begun.elapsed() >= TURN {
+            if begun.elapsed() >= TURN {
                 tokio::task::yield_now().await;
                 begun = Instant::now();
             }
