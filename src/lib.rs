@@ -305,7 +305,7 @@ pub use serf::{
     TransformDelegate, TransformError, UnknownStatus, UserEvent,
 };
 pub use swim::{Cidr, JoinFailure};
-pub use wire::{Compression, Keyring, KeyringError};
+pub use wire::{Compression, Keyring, KeyringError, Vsn};
 
 /// A result with [`Error`] unless said otherwise.
 #[cfg(all(feature = "driver", not(target_family = "wasm")))]

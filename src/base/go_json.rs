@@ -14,7 +14,7 @@ pub fn readable(bytes: &[u8]) -> Vec<u8> {
 fn without_lone_surrogates(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
-    // Backslashes stand in strings alone, or the text is malformed.
+    // Backslashes occur only in strings, or the text is malformed.
     while let Some((before, after)) = rest.split_once('\\') {
         out.push_str(before);
         rest = after;
@@ -45,7 +45,7 @@ fn without_lone_surrogates(text: &str) -> String {
     out
 }
 
-/// The half of a pair that `u` and four digits stand for.
+/// The half of a surrogate pair that `u` and four digits encode.
 fn surrogate(text: &str) -> Option<u16> {
     let digits = text.strip_prefix('u')?.get(..4)?;
     let hex = digits.bytes().all(|byte| byte.is_ascii_hexdigit());

@@ -4,7 +4,7 @@ use std::{cmp::Reverse, collections::BinaryHeap};
 
 use super::Instant;
 
-/// A heap of deadlines. Nothing is cancelled: whoever set a timer checks when it fires whether it
+/// A heap of deadlines. Timers are not cancelled: the code that a timer fires checks whether it
 /// still matters, which is cheaper than finding it.
 #[derive(Debug)]
 pub(crate) struct Timers<T> {

@@ -1,4 +1,4 @@
-//! Code of others that panics must not take more along than itself.
+//! Contains panics of user-supplied futures (resolvers, transports).
 
 use std::{
     future::{Future, poll_fn},
@@ -8,7 +8,7 @@ use std::{
 };
 
 /// What `future` gives, or `None` if it panics.
-pub(super) async fn unless_it_panics<F: Future>(future: F) -> Option<F::Output> {
+pub(super) async fn catch_panic<F: Future>(future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     // A future that panicked is not polled again, so nobody sees it half done.
     poll_fn(move |cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {

@@ -1,4 +1,4 @@
-//! What an application hears from its node.
+//! Events of a node, for its application.
 
 use std::{fmt, net::SocketAddr, time::Duration};
 

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::caught::unless_it_panics;
+use super::caught::catch_panic;
 use crate::{
     runtime::{Runtime, timeout_at},
     transport,
@@ -48,7 +48,7 @@ pub(super) async fn resolve(
     resolver: &dyn Resolver,
     runtime: &dyn Runtime,
 ) -> Result<Vec<IpAddr>, String> {
-    let lookup = unless_it_panics(async { resolver.resolve(host).await });
+    let lookup = catch_panic(async { resolver.resolve(host).await });
     let lookup = async { lookup.await.unwrap_or_else(|| Err(io::Error::other("it panicked"))) };
     let lookup = timeout_at(runtime, Instant::now() + RESOLVE_TIMEOUT, lookup);
     let reason = match lookup.await {

@@ -1,4 +1,4 @@
-//! What the engine's task keeps beside the engine: who waits for what.
+//! What the engine's task keeps beside the engine: callers that wait, and their queries.
 
 use std::{
     collections::BTreeMap,
@@ -171,7 +171,7 @@ impl Node {
         }
     }
 
-    /// Writes the keyring file; the engine hears how that ended.
+    /// Writes the keyring file; the result is reported to the engine.
     pub(super) fn store_keyring(&mut self, op: OpId) {
         let Some(writer) = &mut self.writer else { return };
         let stored = writer.keyring(self.engine.keyring());
@@ -180,7 +180,7 @@ impl Node {
             // The engine has given up before: a disk that hangs keeps no task waiting.
             let limit = Instant::now() + STORING_TIMEOUT;
             if let Some(Ok(stored)) = timeout_at(&*runtime, limit, stored).await {
-                // A node that has stopped answers nobody.
+                // A node that has stopped answers no more.
                 let _ = internal.send(Internal::KeyringStored { op, stored }).await;
             }
         });
@@ -251,8 +251,8 @@ impl Node {
 }
 
 impl Drop for Node {
-    /// A delegate that panics and a runtime that ends skip the last steps; still, nobody may wait
-    /// for a node that is gone.
+    /// A delegate that panics and a runtime that ends skip the last steps; still, no caller may
+    /// wait for a node that is gone.
     fn drop(&mut self) {
         self.end_streams();
         if self.stopped.borrow().is_none() {

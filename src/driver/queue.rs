@@ -12,15 +12,15 @@ use crate::serf::EventName;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LagPolicy {
-    /// Drop the oldest event and tell the count as [`super::Event::Lagged`] before the next
+    /// Drop the oldest event and report the count as [`super::Event::Lagged`] before the next
     /// one.
     #[default]
     DropOldest,
-    /// Drop the newest event, and tell likewise once those before it were taken.
+    /// Drop the newest event, and report the count once those before it were taken.
     DropNewest,
     /// Drop the waiting event that the new one makes obsolete: of a member event of one member the
     /// last one of that member, of a user event that may be coalesced the last one of that name. If
-    /// none waits, as [`LagPolicy::DropOldest`]; and the count is told as there.
+    /// none waits, as [`LagPolicy::DropOldest`]; and the count is reported as there.
     Coalesce,
 }
 
@@ -40,7 +40,7 @@ struct Inner<T> {
     waiting: Waiting<T>,
     capacity: usize,
     policy: LagPolicy,
-    /// Dropped since the last time it was told.
+    /// Dropped since the count was last reported.
     untold: u64,
     /// Dropped since the start.
     lost: u64,

@@ -18,7 +18,7 @@ use tracing::{debug, warn};
 use super::{
     StopReason,
     budget::Budget,
-    caught::unless_it_panics,
+    caught::catch_panic,
     clock,
     command::Command,
     inbox::{Inbox, Internal},
@@ -64,9 +64,9 @@ struct Open {
     reply: Option<oneshot::Sender<Reply>>,
 }
 
-/// Runs a node until it is told to stop or its last handle is dropped.
+/// Runs a node until it is stopped or its last handle is dropped.
 ///
-/// Each turn drains the socket before it judges a timeout: an answer that waits in the kernel is
+/// Each turn drains the socket before it fires timers: an answer that waits in the kernel is
 /// not late.
 pub(super) async fn run<T: Transport>(
     mut node: Node,
@@ -193,7 +193,7 @@ impl<T: Transport> Io<T> {
         clock::to_system(self.deaf_until.map_or(wake, |until| until.min(wake)))
     }
 
-    /// Reads what the socket holds. Whether that was all.
+    /// Drains the socket, at most [`DATAGRAMS_PER_TURN`]; returns whether it is empty.
     fn receive(&mut self, node: &mut Node, buf: &mut [u8]) -> bool {
         let mut now = None;
         let mut drained = false;
@@ -209,7 +209,7 @@ impl<T: Transport> Io<T> {
                     drained = true;
                     break;
                 }
-                // An unreachable peer, told by ICMP on some systems: not ours to judge.
+                // An unreachable peer, reported by ICMP on some systems: left to the probes.
                 Err(error) => debug!(target: "memberlist", "Error reading UDP packet: {error}"),
             }
         }
@@ -286,7 +286,7 @@ impl<T: Transport> Io<T> {
                 let transport = Arc::clone(&self.transport);
                 let share = reply.then(|| self.opened.share());
                 let dial = task.dial(transport, to, message, share);
-                let dial = told_if_it_panics(self.internal.clone(), id, dial);
+                let dial = report_panic(self.internal.clone(), id, dial);
                 let task = node.tasks.spawn_abortable(dial);
                 let open = Open { task, lingers: false, reading_from: None, reply: None };
                 self.streams.insert(id, open);
@@ -297,7 +297,7 @@ impl<T: Transport> Io<T> {
                 let Some(message) = self.admit(node, message, Role::Acceptor) else {
                     return self.fail(node, id, true);
                 };
-                // A task that has ended tells its failure itself.
+                // A task that has ended reports its failure itself.
                 let _ = reply.send(Reply { message, deadline: clock::to_system(deadline) });
             }
             swim::Output::Close { id } => {
@@ -335,7 +335,7 @@ impl<T: Transport> Io<T> {
         let task = self.task(node, id, clock::to_system(now + self.timeout));
         let (reply, answer) = oneshot::channel();
         let serve = task.serve(stream, self.accepted.share(), answer);
-        let serve = told_if_it_panics(self.internal.clone(), id, serve);
+        let serve = report_panic(self.internal.clone(), id, serve);
         let task = node.tasks.spawn_abortable(serve);
         let open = Open { task, lingers: false, reading_from: Some(from), reply: Some(reply) };
         self.streams.insert(id, open);
@@ -414,13 +414,13 @@ impl<T: Transport> Io<T> {
     }
 }
 
-/// A stream whose task panics, such as in a transport of others, has failed.
-async fn told_if_it_panics(
+/// Reports a stream whose task panics, e.g. in a third-party transport, as failed.
+async fn report_panic(
     internal: mpsc::Sender<Internal>,
     id: StreamId,
     task: impl Future<Output = ()>,
 ) {
-    if unless_it_panics(task).await.is_none() {
+    if catch_panic(task).await.is_none() {
         let error = "its task panicked".to_owned();
         let input = StreamInput::Failed { connected: true, error };
         // An engine that has stopped has no use for it.
@@ -439,7 +439,7 @@ async fn accept<T: Transport>(
     let mut pause = Duration::ZERO;
     loop {
         let panicked = || Err(io::Error::other("the transport panicked"));
-        match unless_it_panics(transport.accept()).await.unwrap_or_else(panicked) {
+        match catch_panic(transport.accept()).await.unwrap_or_else(panicked) {
             Ok(connection) => {
                 pause = Duration::ZERO;
                 if accepted.send(connection).await.is_err() {

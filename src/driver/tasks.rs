@@ -9,7 +9,7 @@ use std::{
 
 use tokio::sync::{oneshot, watch};
 
-use super::caught::unless_it_panics;
+use super::caught::catch_panic;
 use crate::runtime::Runtime;
 
 /// Runs tasks that end with the node: when [`Tasks::end`] is called, or this is dropped.
@@ -78,7 +78,7 @@ impl Abort {
 
 /// Runs `task` until it is done, or `end` is.
 async fn until(task: impl Future<Output = ()>, end: impl Future<Output = ()>) {
-    let mut task = pin!(unless_it_panics(task));
+    let mut task = pin!(catch_panic(task));
     let mut end = pin!(end);
     poll_fn(|cx| match task.as_mut().poll(cx) {
         Poll::Ready(_) => Poll::Ready(()),

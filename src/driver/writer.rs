@@ -1,4 +1,4 @@
-//! The thread that writes the snapshot and the keyring file: a slow disk delays nobody else.
+//! The thread that writes the snapshot and the keyring file: a slow disk delays no other work.
 
 use std::{
     io::{self, Write},
@@ -69,7 +69,7 @@ impl Writer {
         let files = Files { snapshot, keyring, unwritten: None, queue: Arc::clone(&queue) };
         thread::Builder::new().name("serf-files".to_owned()).spawn(move || {
             files.serve();
-            // Nobody may be waiting any more.
+            // The receiver may be gone.
             let _ = finished.send(());
         })?;
         Ok(Self { queue: OpenQueue(queue), done, dropping: false, repaired: None })
@@ -113,7 +113,7 @@ impl Writer {
         stored
     }
 
-    /// Ends the thread once everything is on the disk; the receiver hears of it.
+    /// Ends the thread once everything is on the disk; the receiver is notified.
     pub(super) fn finish(self) -> oneshot::Receiver<()> {
         self.done
     }

@@ -226,7 +226,7 @@ impl<'r, 'a> Deserializer<'r, 'a> {
 struct Items<'r, 'a> {
     nested: Deserializer<'r, 'a>,
     left: u32,
-    /// Fields of the struct that the array stands for; surplus items are skipped.
+    /// Fields of the struct that the array encodes; surplus items are skipped.
     fields: Option<usize>,
 }
 

@@ -1,4 +1,4 @@
-//! Types that stand for one encoded value.
+//! Types that encode as one value.
 
 use std::borrow::Cow;
 
@@ -59,7 +59,7 @@ impl<'a> Value<'a> for Bin<'a> {
     }
 }
 
-/// Go's `string`: bytes that nobody has checked for UTF-8.
+/// Go's `string`: bytes not checked for UTF-8.
 impl<'a> Value<'a> for &'a [u8] {
     #[inline]
     fn decode(reader: &mut Reader<'a>) -> Result<Self, Error> {

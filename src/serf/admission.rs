@@ -1,5 +1,4 @@
-//! The gate that every message of Serf's passes before anything of it is kept, passed on, logged
-//! or delivered.
+//! Validates every message of Serf's before any of it is stored, forwarded, logged or delivered.
 //!
 //! Each bound is above what the program of any real sender can produce, so that only forged
 //! messages meet it. It holds on every path: packets, streams, push/pulls, relayed messages, and
@@ -8,7 +7,6 @@
 use super::{
     Message, TransformDelegate, TransformError,
     message::{self, kind},
-    user_event::USER_EVENT_BYTES_MAX,
 };
 use crate::{base::error_texts, swim::check_name, wire::limits::META_BYTES_MAX};
 
@@ -122,6 +120,8 @@ fn bytes_at_most(bytes: &[u8], max: usize) -> Result<(), Refusal> {
     if bytes.len() > max { Err(Refusal::Size) } else { Ok(()) }
 }
 
+/// Largest user event that can be configured. Go: `UserEventSizeLimit`.
+pub(crate) const USER_EVENT_BYTES_MAX: usize = 9 * 1024;
 /// Largest message but push/pulls and events: what a datagram carries. Go's defaults are 1024
 /// bytes for queries and answers, which the sender may raise.
 const MESSAGE_BYTES_MAX: usize = 65_507;

@@ -1,8 +1,9 @@
 //! Peers whose Lamport clocks are so far ahead that their messages are dropped: whether to follow.
 //!
-//! A forged time must not make the clocks useless, so a leap is not believed. But Go believes any,
-//! and a Go node that was lied to stamps all it says with such times: whoever does not follow is
-//! deaf to it for good. So members are asked, and followed if it is true.
+//! A forged time must not make the clocks useless, so a leap is not adopted at once. But Go adopts
+//! any time, and a Go node that received a forged one stamps all its messages with such times: a
+//! node that does not follow drops all of them from then on. So members are asked for their
+//! clocks, and followed if these are really ahead.
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -10,8 +11,10 @@ use tracing::{debug, warn};
 
 use super::{
     LamportTime, MemberStatus,
+    context::Context,
+    effects::{Action, Timer},
+    members::Members,
     message::PushPull,
-    state::{Action, State, Timer},
 };
 use crate::{base::Instant, swim::Exchange};
 
@@ -21,106 +24,90 @@ pub(crate) struct Ahead {
     /// Since when, by name.
     members: BTreeMap<Arc<str>, Instant>,
     next_asking: Instant,
-    /// Whether following was announced.
-    said: bool,
+    /// Whether following was logged.
+    logged: bool,
 }
 
-/// What of a peer's clocks was taken over.
+/// Which of a peer's clocks were adopted.
 pub(crate) struct Adopted {
     pub(crate) event_clock: bool,
 }
 
-impl State {
+impl Ahead {
     /// A message from the far future was dropped: some members are asked for their clocks.
-    pub(crate) fn note_implausible(&mut self, now: Instant, ltime: LamportTime) {
-        self.stats.dropped_implausible += 1;
+    pub(crate) fn note_implausible(
+        &mut self,
+        cx: &mut Context,
+        members: &Members,
+        ltime: LamportTime,
+    ) {
+        cx.stats.dropped_implausible += 1;
         debug!(target: "serf", ltime = ltime.0, "dropping message from the far future");
-        if now < self.ahead.next_asking {
+        if cx.now < self.next_asking {
             return;
         }
-        self.ahead.next_asking = now + ASKING_PAUSE;
+        self.next_asking = cx.now + ASKING_PAUSE;
         let mut asked = Vec::new();
         for _ in 0..ASKED * 3 {
-            let members = self.members.len();
-            let Some(entry) = self.members.at(self.rng.below(members)) else { break };
+            let Some(entry) = members.at(cx.rng.below(members.len())) else { break };
             let name = entry.member.name.clone();
             if asked.len() < ASKED && !asked.contains(&name) {
-                self.ask_clocks(&name);
+                ask_clocks(cx, members, &name);
                 asked.push(name);
             }
         }
     }
 
-    /// Asks a member for its clocks.
-    pub(crate) fn ask_clocks(&mut self, name: &Arc<str>) {
-        let Some(entry) = self.members.get(name) else { return };
-        let to = entry.member.socket_addr();
-        let other = entry.member.status == MemberStatus::Alive && *name != self.name;
-        if let (Some(to), true) = (to, other) {
-            self.actions.push_back(Action::Sync { to, node: name.clone() });
-        }
-    }
-
-    /// Takes over the clocks that came with a push/pull, as far as they are believed.
+    /// Adopts the clocks that came with a push/pull, as far as they are plausible.
     pub(crate) fn adopt_clocks(
         &mut self,
-        now: Instant,
+        cx: &mut Context,
+        members: &Members,
         remote: &PushPull<'_>,
         exchange: Exchange,
     ) -> Adopted {
-        let jump_max = self.config.lamport_jump_max;
+        let jump_max = cx.config.lamport_jump_max;
         let clocks = [
-            (self.clock, remote.ltime),
-            (self.event_clock, remote.event_ltime),
-            (self.query_clock, remote.query_ltime),
+            (cx.clocks.member, remote.ltime),
+            (cx.clocks.event, remote.event_ltime),
+            (cx.clocks.query, remote.query_ltime),
         ];
         let leap = clocks.iter().find(|(clock, time)| !clock.is_plausible(*time, jump_max));
         let follow_max = match leap {
             None => 0,
             Some(_) if exchange.ours && exchange.join => JOINED_MAX,
-            Some(_) if exchange.ours && self.is_ahead(now, exchange.peer) => FOLLOWED_MAX,
+            Some(_) if exchange.ours && self.is_ahead(cx, members, exchange.peer) => FOLLOWED_MAX,
             Some((_, time)) => {
-                self.note_implausible(now, *time);
+                self.note_implausible(cx, members, *time);
                 0
             }
         };
         if let Some((clock, time)) = leap {
             self.log_leap(clock.time(), *time, exchange, follow_max);
-        } else if exchange.ours && !self.ahead.members.is_empty() {
-            let name = self.name_of(exchange.peer);
-            name.map(|name| self.ahead.members.remove(&name));
+        } else if exchange.ours && !self.members.is_empty() {
+            name_of(members, exchange.peer).map(|name| self.members.remove(&name));
         }
-        self.clock.adopt(remote.ltime, jump_max, follow_max);
-        self.query_clock.adopt(remote.query_ltime, jump_max, follow_max);
-        let event_clock = self.event_clock.adopt(remote.event_ltime, jump_max, follow_max);
+        cx.clocks.member.adopt(remote.ltime, jump_max, follow_max);
+        cx.clocks.query.adopt(remote.query_ltime, jump_max, follow_max);
+        let event_clock = cx.clocks.event.adopt(remote.event_ltime, jump_max, follow_max);
         Adopted { event_clock }
     }
 
-    /// Notes that a member is ahead; gives whether that is enough to follow: another one is, too,
+    /// Notes that a member is ahead; returns whether that is enough to follow: another one is, too,
     /// or it has been for a while, or there is no other.
-    fn is_ahead(&mut self, now: Instant, peer: SocketAddr) -> bool {
-        let Some(name) = self.name_of(peer) else { return false };
-        let members = &self.members;
+    fn is_ahead(&mut self, cx: &mut Context, members: &Members, peer: SocketAddr) -> bool {
+        let Some(name) = name_of(members, peer) else { return false };
         let alive = |name: &Arc<str>| {
             members.get(name).is_some_and(|entry| entry.member.status == MemberStatus::Alive)
         };
-        self.ahead.members.retain(|name, _| alive(name));
-        if !self.ahead.members.contains_key(&name) && self.ahead.members.len() < MEMBERS_MAX {
-            self.ahead.members.insert(name.clone(), now);
-            self.timers.set(now + CONSISTENT, Timer::AskClocks(name.clone()));
+        self.members.retain(|name, _| alive(name));
+        if !self.members.contains_key(&name) && self.members.len() < MEMBERS_MAX {
+            self.members.insert(name.clone(), cx.now);
+            cx.start_timer(CONSISTENT, Timer::AskClocks(name.clone()));
         }
-        let others = self.members.alive_count().saturating_sub(1);
-        let long = |since: &Instant| now.since(*since) >= CONSISTENT;
-        self.ahead.members.len() >= others.min(2) || self.ahead.members.get(&name).is_some_and(long)
-    }
-
-    fn name_of(&self, peer: SocketAddr) -> Option<Arc<str>> {
-        let mut members = self.members.iter().map(|entry| &entry.member);
-        members
-            .find(|member| {
-                member.status == MemberStatus::Alive && member.socket_addr() == Some(peer)
-            })
-            .map(|member| member.name.clone())
+        let others = members.alive_count().saturating_sub(1);
+        let long = |since: &Instant| cx.now.since(*since) >= CONSISTENT;
+        self.members.len() >= others.min(2) || self.members.get(&name).is_some_and(long)
     }
 
     fn log_leap(&mut self, ours: LamportTime, time: LamportTime, from: Exchange, follow_max: u64) {
@@ -129,7 +116,7 @@ impl State {
             if follow_max > 0 || !from.ours {
                 debug!(target: "serf", "refusing a Lamport time of {peer}: {time}, ours is {ours}");
             }
-        } else if ours > 1 && !std::mem::replace(&mut self.ahead.said, true) {
+        } else if ours > 1 && !std::mem::replace(&mut self.logged, true) {
             warn!(
                 target: "serf",
                 "The Lamport clock of {peer} is far ahead ({time}, ours is {ours}): following it. \
@@ -138,6 +125,23 @@ impl State {
             );
         }
     }
+}
+
+/// Asks a member for its clocks.
+pub(crate) fn ask_clocks(cx: &mut Context, members: &Members, name: &Arc<str>) {
+    let Some(entry) = members.get(name) else { return };
+    let to = entry.member.socket_addr();
+    let other = entry.member.status == MemberStatus::Alive && *name != cx.name;
+    if let (Some(to), true) = (to, other) {
+        cx.effects.act(Action::Sync { to, node: name.clone() });
+    }
+}
+
+fn name_of(members: &Members, peer: SocketAddr) -> Option<Arc<str>> {
+    let mut members = members.iter().map(|entry| &entry.member);
+    members
+        .find(|member| member.is_alive() && member.socket_addr() == Some(peer))
+        .map(|member| member.name.clone())
 }
 
 /// Members asked at a time.

@@ -1,31 +1,32 @@
 //! From a configuration to a state. Go: `serf/serf.go:Create`.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::sync::Arc;
 
 use tracing::info;
 
 use super::{
     Config, Error, LamportTime, Member, MemberStatus, SerfState, Stats, Tags,
+    admission::USER_EVENT_BYTES_MAX,
     ahead::Ahead,
+    broadcasts::Broadcasts,
     coalesce::{MemberCoalescer, UserCoalescer},
     conflict::Conflict,
-    coordinate::Vivaldi,
-    heal::Remembered,
-    intents::RecentIntents,
+    context::{Clocks, Context, Names, encode_tags},
+    coordinates::Coordinates,
+    delivery::Delivery,
+    effects::{Effects, Timer},
     keys::KeyOps,
     lamport::LamportClock,
     logs::Logs,
-    membership::Members,
-    query::Asked,
-    received::{QueryRing, Received},
-    regex::{RegexCache, WorkBucket},
+    membership::Membership,
+    query::Queries,
+    received::QueryRing,
     snapshot::{Replay, Snapshot},
-    state::{State, Timer},
-    user_event::{EventRing, USER_EVENT_BYTES_MAX},
+    state::State,
+    user_event::{EventRing, UserEvents},
 };
 use crate::{
-    base::{Instant, Rng, Timers, mutated},
-    swim::BroadcastQueue,
+    base::{Instant, Rng, mutated},
     wire::Vsn,
 };
 
@@ -51,12 +52,14 @@ pub(crate) fn build_state(
     // One beyond half of the range was never raised by this node: peers drove it there.
     let previous = Some(replay.incarnation).filter(|last| *last < u32::MAX / 2).unwrap_or(0);
     config.swim.incarnation_min.0 = config.swim.incarnation_min.0.max(previous);
-    let after = |time: LamportTime| match snapshot {
-        Some(_) => LamportTime(time.0.saturating_add(1)),
-        None => LamportTime(0),
+    let kept = snapshot.is_some();
+    let after = |time: LamportTime| match kept {
+        true => LamportTime(time.0.saturating_add(1)),
+        false => LamportTime(0),
     };
+    let clock_lost = mutated!(config.swim, ClockLost);
     let restore = |time: LamportTime| {
-        LamportClock::restore(match mutated!(config.swim, ClockLost) {
+        LamportClock::restore(match clock_lost {
             false => time,
             true => LamportTime(0),
         })
@@ -65,9 +68,8 @@ pub(crate) fn build_state(
     // Another stream of numbers than the layer below draws from.
     seed.iter_mut().for_each(|byte| *byte ^= 0x5f);
     let hash_seed = Rng::from_seed(seed.map(|byte| !byte)).u64();
-    let vivaldi = (!config.disable_coordinates).then(Vivaldi::new);
-    let coordinates = vivaldi.iter().map(|own| (name.clone(), own.coordinate().clone()));
-    let unannounced = Member {
+    let coordinates = Coordinates::new(&name, !config.disable_coordinates);
+    let own = Member {
         name: name.clone(),
         addr: config.swim.advertise_addr.clone().into(),
         port: config.swim.advertise_port,
@@ -75,59 +77,48 @@ pub(crate) fn build_state(
         status: MemberStatus::Alive,
         vsn: Vsn([1, 5, SWIM_PROTOCOL, PROTOCOL_MIN, PROTOCOL_MAX, version]),
     };
-    let mut state = State {
-        now,
-        rng: Rng::from_seed(seed),
-        life: SerfState::Alive,
-        tags,
-        meta,
-        unannounced: Arc::new(unannounced),
-        clock: restore(replay.clock),
-        event_clock: restore(replay.event_clock),
-        query_clock: restore(replay.query_clock),
-        ahead: Ahead::default(),
-        event_min_time: after(replay.event_clock),
-        query_min_time: after(replay.query_clock),
-        join_ignores_old: false,
-        refuting: false,
-        members: Members::default(),
-        intents: RecentIntents::default(),
-        events: EventRing::new(config.event_buffer, hash_seed),
-        queries: QueryRing::new(config.query_buffer),
-        asked: Asked::default(),
-        received: Received::default(),
-        regexes: RegexCache::default(),
-        filter_work: WorkBucket::new(now),
-        conflict: Conflict::default(),
-        keys: KeyOps::default(),
-        coordinates: coordinates.collect(),
-        vivaldi,
+    let snapshot = snapshot
+        .map(|file| Snapshot::new(replay.clone(), file.len(), config.rejoin_after_leave, now));
+    let delivery = Delivery {
+        snapshot,
         member_coalescer: MemberCoalescer::new(config.coalesce_period, config.quiescent_period),
         user_coalescer: UserCoalescer::new(
             config.user_coalesce_period,
             config.user_quiescent_period,
         ),
-        snapshot: snapshot
-            .map(|file| Snapshot::new(replay.clone(), file.len(), config.rejoin_after_leave, now)),
-        remembered: Remembered::default(),
-        intent_queue: BroadcastQueue::default(),
-        query_queue: BroadcastQueue::default(),
-        event_queue: BroadcastQueue::default(),
-        // The layer below knows better as soon as it is built.
-        broadcast_bytes_max: config.swim.udp_buffer_size,
-        others_turn: false,
-        finished: Vec::new(),
-        outputs: VecDeque::new(),
-        actions: VecDeque::new(),
-        timers: Timers::default(),
-        stats: Stats::default(),
-        logs: Logs::default(),
-        named: std::collections::BTreeMap::new(),
-        last_tags: None,
-        name,
-        config,
     };
-    start_timers(&mut state);
+    let ring = EventRing::new(config.event_buffer, hash_seed);
+    let seen = QueryRing::new(config.query_buffer);
+    let mut state = State {
+        members: Membership::new(own, coordinates),
+        events: UserEvents::new(after(replay.event_clock), ring),
+        queries: Queries::new(after(replay.query_clock), seen, now),
+        // The layer below knows the size as soon as it is built.
+        broadcasts: Broadcasts::new(config.swim.udp_buffer_size),
+        ahead: Ahead::default(),
+        keys: KeyOps::default(),
+        conflict: Conflict::default(),
+        cx: Context {
+            name,
+            tags,
+            meta,
+            life: SerfState::Alive,
+            now,
+            rng: Rng::from_seed(seed),
+            clocks: Clocks {
+                member: restore(replay.clock),
+                event: restore(replay.event_clock),
+                query: restore(replay.query_clock),
+            },
+            delivery,
+            effects: Effects::default(),
+            stats: Stats::default(),
+            logs: Logs::default(),
+            names: Names::default(),
+            config,
+        },
+    };
+    start_timers(&mut state.cx);
     Ok((state, replay))
 }
 
@@ -147,7 +138,7 @@ fn check(config: &Config, tags: &Tags) -> Result<Arc<[u8]>, Error> {
         )));
     }
     let name = &config.swim.name;
-    let meta = State::encode_tags(config, tags)?;
+    let meta = encode_tags(config, tags)?;
     if config.validate_node_names {
         validate_name(name).map_err(Error::Config)?;
     }
@@ -157,20 +148,20 @@ fn check(config: &Config, tags: &Tags) -> Result<Arc<[u8]>, Error> {
     Ok(meta)
 }
 
-fn start_timers(state: &mut State) {
+fn start_timers(cx: &mut Context) {
     for (interval, timer) in [
-        (state.config.reap_interval, Timer::Reap),
-        (state.config.reconnect_interval, Timer::Reconnect),
-        (state.config.queue_check_interval, Timer::QueueCheck),
+        (cx.config.reap_interval, Timer::Reap),
+        (cx.config.reconnect_interval, Timer::Reconnect),
+        (cx.config.queue_check_interval, Timer::QueueCheck),
     ] {
         // Go spins on a zero.
         if !interval.is_zero() {
-            state.start_timer(interval, timer);
+            cx.start_timer(interval, timer);
         }
     }
-    if let Some(snapshot) = &state.snapshot {
-        state.timers.set(snapshot.next(), Timer::Snapshot);
-        info!(target: "serf", clock = state.clock.time().0, "snapshot replayed");
+    if let Some(snapshot) = &cx.delivery.snapshot {
+        cx.effects.timers.set(snapshot.next(), Timer::Snapshot);
+        info!(target: "serf", clock = cx.clocks.member.time().0, "snapshot replayed");
     }
 }
 

@@ -1,11 +1,11 @@
-//! Holding events back, so that a burst becomes few events. Go: `serf/coalesce*.go`.
+//! Coalescers: hold events back, so that a burst becomes few events. Go: `serf/coalesce*.go`.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{EventName, LamportTime, Member, MemberEvent, MemberEventKind, UserEvent};
 use crate::base::Instant;
 
-/// When what is held must go: at the end of the period, or earlier when it is quiet.
+/// When held events are delivered: at the end of the period, or earlier after a quiet time.
 #[derive(Clone, Copy, Debug)]
 struct Window {
     period: Duration,
@@ -26,7 +26,7 @@ impl Window {
         self.open = Some((end, now + self.quiet));
     }
 
-    /// Lets what is held go at once.
+    /// Ends the window at once.
     fn end(&mut self, now: Instant) {
         self.open = Some((now, now));
     }
@@ -36,11 +36,11 @@ impl Window {
     }
 }
 
-/// Keeps the last event of each member, and drops it if it says again what was said last.
+/// Keeps the last event of each member, and drops it if it repeats the one delivered last.
 pub(crate) struct MemberCoalescer {
     window: Window,
     held: BTreeMap<Arc<str>, (MemberEventKind, Arc<Member>)>,
-    /// What was last said about a member; nothing about those that are gone for good.
+    /// The kind delivered last for each member, unless it was reaped.
     said: BTreeMap<Arc<str>, MemberEventKind>,
 }
 
@@ -61,7 +61,7 @@ impl MemberCoalescer {
         }
     }
 
-    /// At most one event of each kind. What was flushed is forgotten; Go keeps it and tells
+    /// At most one event of each kind. Flushed events are dropped; Go keeps them and delivers
     /// updates again and again.
     pub(crate) fn flush(&mut self) -> Vec<MemberEvent> {
         self.window.open = None;

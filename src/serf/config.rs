@@ -18,7 +18,7 @@ pub struct Config {
     pub broadcast_timeout: Duration,
     /// Pause at the end of a leave; 1 s.
     pub leave_propagate_delay: Duration,
-    /// Longest time member events are held back, to tell only the last of a member and many
+    /// Longest time member events are held back, to deliver only the last of a member and many
     /// members at once; zero, the default: not coalesced.
     pub coalesce_period: Duration,
     /// Time without a member event that ends the holding back early; zero: not coalesced.
@@ -70,9 +70,9 @@ pub struct Config {
     pub validate_node_names: bool,
     /// Lamport times further ahead than this are ignored; 2^32.
     pub lamport_jump_max: u64,
-    /// Answer a request to change keys once [`Engine::handle_keyring_stored`] tells how the keyring
-    /// file was written, and with a failure if that takes more than half the query's time or 10 s;
-    /// false: at once. The driver sets it if it has such a file.
+    /// Answer a request to change keys once [`Engine::handle_keyring_stored`] reports the result
+    /// for the keyring file, and with a failure if that takes more than half the query's time or
+    /// 10 s; false: at once. The driver sets it if it has such a file.
     ///
     /// [`Engine::handle_keyring_stored`]: super::Engine::handle_keyring_stored
     pub keyring_stored: bool,

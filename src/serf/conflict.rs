@@ -4,17 +4,14 @@
 use tracing::{debug, error, info, warn};
 
 use super::{
-    Message, Output, QueryId, QueryParams,
-    internal_query::InternalQuery,
-    message,
-    query::{Asker, socket_addr},
-    state::{Action, State},
+    Member, Message, Output, QueryId, QueryParams, asked::Asker, context::Context, effects::Action,
+    internal_query::InternalQuery, membership::Membership, message, query_parts::QueryParts,
 };
 use crate::{
-    base::{Instant, printable},
+    base::printable,
     msgpack::Bin,
     swim::NodeView,
-    wire::Vsn,
+    wire::{RawAddr, Vsn},
 };
 
 /// The vote over our name, if one is under way.
@@ -29,20 +26,24 @@ struct Votes {
     matching: usize,
 }
 
-impl State {
+impl Conflict {
     /// Go: `serf/serf.go:handleNodeConflict`.
-    pub(crate) fn handle_conflict(&mut self, existing: &NodeView<'_>, other: &NodeView<'_>) {
-        let text = |addr: &[u8]| {
-            socket_addr(addr, 0).map_or_else(|| "<nil>".to_owned(), |addr| addr.ip().to_string())
-        };
+    pub(crate) fn handle(
+        &mut self,
+        cx: &mut Context,
+        members: &mut Membership,
+        existing: &NodeView<'_>,
+        other: &NodeView<'_>,
+    ) {
+        let text = |addr: &[u8]| RawAddr::from_wire(addr).unwrap_or_default();
         let name = existing.name;
-        let ours = **name == *self.name;
-        if let Some(hook) = self.config.delegates.conflict.clone() {
-            let (known, claimed) = (self.member_of(existing), self.member_of(other));
+        let ours = **name == *cx.name;
+        if let Some(hook) = cx.config.delegates.conflict.clone() {
+            let (known, claimed) = (members.member_of(cx, existing), members.member_of(cx, other));
             hook.on_conflict(&known, &claimed);
         }
         if !ours {
-            if self.logs.conflicts.admit(self.now) {
+            if cx.logs.conflicts.admit(cx.now) {
                 warn!(
                     target: "serf",
                     "Name conflict for '{name}' both {}:{} and {}:{} are claiming",
@@ -51,8 +52,8 @@ impl State {
             }
             return;
         }
-        let enabled = self.config.enable_name_conflict_resolution;
-        if self.logs.conflicts.admit(self.now) {
+        let enabled = cx.config.enable_name_conflict_resolution;
+        if cx.logs.conflicts.admit(cx.now) {
             error!(
                 target: "serf",
                 "Node name conflicts with another node at {}:{}. Names must be unique! \
@@ -60,47 +61,49 @@ impl State {
                 text(other.addr), other.port
             );
         }
-        if enabled && self.conflict.votes.is_none() {
-            self.conflict.votes = Some(Votes::default());
-            self.actions.push_back(Action::Vote);
+        if enabled && self.votes.is_none() {
+            self.votes = Some(Votes::default());
+            cx.effects.act(Action::Vote);
         }
     }
 
     /// Asks the others at which address they know us.
-    pub(crate) fn start_vote(&mut self, now: Instant, nodes: usize) {
-        let name = self.name.clone();
-        let query = InternalQuery::Conflict.name();
-        let params = QueryParams::default();
-        let asked = self.ask(now, nodes, &query, name.as_bytes(), &params, Asker::Vote);
+    pub(crate) fn start_vote(&mut self, parts: &mut QueryParts<'_>, nodes: usize) {
+        let own = parts.cx.name.clone();
+        let (name, params) = (InternalQuery::Conflict.name(), QueryParams::default());
+        let asked = parts.ask(Asker::Vote, nodes, name.as_bytes(), own.as_bytes(), &params);
         if let Err(error) = asked {
             error!(target: "serf", "Failed to start name resolution query: {error}");
-            self.conflict.votes = None;
+            self.votes = None;
         }
     }
 
-    pub(crate) fn handle_vote(&mut self, payload: &[u8]) {
-        let record = match self.admit(payload) {
+    /// Counts a vote: whether it names our address; `local` is our own record.
+    pub(crate) fn count_vote(&mut self, cx: &mut Context, local: &Member, payload: &[u8]) {
+        let record = match cx.admit(payload) {
             Ok(Message::ConflictResponse(record)) => record,
             Ok(_) | Err(_) => {
-                if self.logs.conflicts.admit(self.now) {
+                if cx.logs.conflicts.admit(cx.now) {
                     error!(target: "serf", "Invalid conflict query response type or encoding");
                 }
                 return;
             }
         };
-        let local = self.local_member().clone();
         let matches = record.is_some_and(|record| {
             record.port == local.port
-                && socket_addr(record.addr.as_slice(), record.port) == local.socket_addr()
+                && RawAddr::from_wire(record.addr.as_slice())
+                    .and_then(|addr| addr.socket_addr(record.port))
+                    == local.socket_addr()
         });
-        if let Some(votes) = &mut self.conflict.votes {
+        if let Some(votes) = &mut self.votes {
             votes.responses += 1;
             votes.matching += usize::from(matches);
         }
     }
 
-    pub(crate) fn finish_vote(&mut self) {
-        let Some(Votes { responses, matching }) = self.conflict.votes.take() else { return };
+    /// Ends the vote; the minority shuts down.
+    pub(crate) fn finish_vote(&mut self, cx: &mut Context) {
+        let Some(Votes { responses, matching }) = self.votes.take() else { return };
         // Go takes silence for a lost vote, so that both of two nodes shut down.
         if responses == 0 {
             warn!(target: "serf", "nobody voted in name conflict resolution, staying");
@@ -118,50 +121,42 @@ impl State {
             target: "serf",
             "minority in name conflict resolution, quiting [{matching} / {responses}]"
         );
-        self.outputs.push_back(Output::ShutDown);
+        cx.effects.output(Output::ShutDown);
     }
+}
 
-    /// Answers with the record of the node whose name is contested, unless it is our own.
-    pub(crate) fn answer_conflict(&mut self, now: Instant, id: QueryId, name: &[u8]) {
-        if name == self.name.as_bytes() {
-            return;
+/// Answers with the record of the node whose name is contested, unless it is our own.
+pub(crate) fn answer_conflict(parts: &mut QueryParts<'_>, id: QueryId, name: &[u8]) {
+    if name == parts.cx.name.as_bytes() {
+        return;
+    }
+    if parts.cx.logs.details.admit(parts.cx.now) {
+        debug!(target: "serf", "Got conflict resolution query for '{}'", printable(name));
+    }
+    let member = std::str::from_utf8(name).ok().and_then(|name| parts.members.table.get(name));
+    let member = member.map(|entry| entry.member.clone());
+    let record = member.as_deref().map(|member| {
+        let Vsn(
+            [protocol_min, protocol_max, protocol_cur, delegate_min, delegate_max, delegate_cur],
+        ) = member.vsn;
+        message::MemberRecord {
+            name: member.name.as_bytes(),
+            addr: Bin::from(&*member.addr),
+            port: member.port,
+            tags: member.tags.iter().map(|(k, v)| (k.as_bytes(), v.as_bytes())).collect(),
+            status: i64::from(member.status.number()),
+            protocol_min,
+            protocol_max,
+            protocol_cur,
+            delegate_min,
+            delegate_max,
+            delegate_cur,
         }
-        if self.logs.details.admit(now) {
-            debug!(target: "serf", "Got conflict resolution query for '{}'", printable(name));
-        }
-        let member = std::str::from_utf8(name).ok().and_then(|name| self.members.get(name));
-        let member = member.map(|entry| entry.member.clone());
-        let record = member.as_deref().map(|member| {
-            let Vsn(
-                [
-                    protocol_min,
-                    protocol_max,
-                    protocol_cur,
-                    delegate_min,
-                    delegate_max,
-                    delegate_cur,
-                ],
-            ) = member.vsn;
-            message::MemberRecord {
-                name: member.name.as_bytes(),
-                addr: Bin::from(&*member.addr),
-                port: member.port,
-                tags: member.tags.iter().map(|(k, v)| (k.as_bytes(), v.as_bytes())).collect(),
-                status: i64::from(member.status.number()),
-                protocol_min,
-                protocol_max,
-                protocol_cur,
-                delegate_min,
-                delegate_max,
-                delegate_cur,
-            }
-        });
-        let mut payload = Vec::new();
-        self.config.transform.encode_message(&Message::ConflictResponse(record), &mut payload);
-        if let Err(error) = self.respond(now, id, &payload)
-            && self.logs.answers.admit(now)
-        {
-            error!(target: "serf", "Failed to respond to conflict query: {error}");
-        }
+    });
+    let payload = parts.cx.encode(&Message::ConflictResponse(record));
+    if let Err(error) = parts.respond(id, &payload)
+        && parts.cx.logs.answers.admit(parts.cx.now)
+    {
+        error!(target: "serf", "Failed to respond to conflict query: {error}");
     }
 }

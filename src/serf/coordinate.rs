@@ -2,9 +2,6 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use tracing::{error, trace};
-
-use super::{TransformError, state::State};
 use crate::base::{Rng, error_texts};
 
 /// A point in the latency space; seconds. Go: `coordinate.Coordinate`.
@@ -80,7 +77,7 @@ impl Coordinate {
 
 /// Our coordinate and what moves it. Go: `coordinate.Client` with `DefaultConfig`.
 pub(crate) struct Vivaldi {
-    coordinate: Coordinate,
+    pub(crate) coordinate: Coordinate,
     adjustment_index: usize,
     adjustment_samples: [f64; ADJUSTMENT_WINDOW],
     latencies: BTreeMap<Arc<str>, Vec<f64>>,
@@ -115,10 +112,6 @@ impl Vivaldi {
             latencies: BTreeMap::new(),
             resets: 0,
         }
-    }
-
-    pub(crate) fn coordinate(&self) -> &Coordinate {
-        &self.coordinate
     }
 
     /// Learns from one measured round trip to `node` at `other`. Go: `Client.Update`.
@@ -195,53 +188,6 @@ impl Vivaldi {
         let distance = origin.distance(&self.coordinate);
         let force = -(distance / GRAVITY_RHO).powi(2);
         self.coordinate.apply_force(rng, force, &origin);
-    }
-}
-
-impl State {
-    /// A direct probe was answered with a coordinate. Go: `serf/ping_delegate.go`.
-    pub(crate) fn handle_ping_complete(&mut self, node: &Arc<str>, rtt: Duration, payload: &[u8]) {
-        let Some(vivaldi) = &mut self.vivaldi else { return };
-        if payload.is_empty() {
-            return;
-        }
-        let other = match self.config.transform.decode_coordinate(payload) {
-            Ok(other) => other,
-            Err(error @ TransformError::Version(_)) => {
-                if self.logs.messages.admit(self.now) {
-                    error!(target: "serf", "{error}");
-                }
-                return;
-            }
-            Err(error) => {
-                if self.logs.messages.admit(self.now) {
-                    error!(target: "serf", "Failed to decode coordinate from ping: {error}");
-                }
-                return;
-            }
-        };
-        let before = vivaldi.coordinate.clone();
-        match vivaldi.update(&mut self.rng, node, &other, rtt) {
-            Ok(()) => {
-                self.stats.coordinate_zero_rtt += u64::from(rtt.is_zero());
-                let own = vivaldi.coordinate.clone();
-                let moved = before.distance_to(&own).unwrap_or_default();
-                self.stats.coordinate_adjustment.add(moved);
-                self.coordinates.insert(node.clone(), other);
-                self.coordinates.insert(self.name.clone(), own);
-            }
-            Err(error) => {
-                self.stats.coordinate_rejected += 1;
-                trace!(target: "serf", "Rejected coordinate from {node}: {error}");
-            }
-        }
-    }
-
-    pub(crate) fn forget_coordinate(&mut self, name: &str) {
-        if let Some(vivaldi) = &mut self.vivaldi {
-            vivaldi.forget(name);
-            self.coordinates.remove(name);
-        }
     }
 }
 

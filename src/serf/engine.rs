@@ -6,18 +6,20 @@ use bytes::Bytes;
 use tracing::warn;
 
 use super::{
-    Completion, Config, Coordinate, Error, KeyOp, Member, Message, NameCounts, Output, QueryId,
-    QueryParams, SerfState, Stats, Tags,
+    Completion, Config, Coordinate, Error, KeyOp, Member, NameCounts, Output, QueryId, QueryParams,
+    SerfState, Stats, Tags,
+    asked::Asker,
+    broadcasts::QueueKind,
     build::build_state,
+    context::encode_tags,
+    effects::{Action, Timer},
     engine::{join::Joins, rejoin::Rejoin},
-    message,
-    query::Asker,
     snapshot::Replay,
-    state::{Action, QueueKind, State, Timer},
+    state::State,
 };
 use crate::{
     base::{Instant, Rng},
-    swim::{self, Author, NodeStateKind, OpId, StreamId, StreamInput, Swim},
+    swim::{self, Author, OpId, StreamId, StreamInput, Swim},
     wire::{Keyring, StreamCodec},
 };
 
@@ -26,7 +28,7 @@ pub struct Engine {
     swim: Swim,
     state: State,
     ops: BTreeMap<OpId, Op>,
-    /// Operations of the layer below that ours wait for; `None`: nobody waits.
+    /// Operations of the layer below, and which of ours waits for each, if any.
     waiting: BTreeMap<OpId, Option<OpId>>,
     joins: Joins,
     next_op: u64,
@@ -62,9 +64,9 @@ impl Engine {
     /// A configuration that cannot work, with Go's texts.
     pub fn build(config: Config, now: Instant, snapshot: Option<&[u8]>) -> Result<Self, Error> {
         let (mut state, previous) = build_state(config, now, snapshot)?;
-        let swim = Swim::build(state.config.swim.clone(), now, &mut state)?;
-        state.broadcast_bytes_max = swim.broadcast_bytes_max();
-        let rejoin = Rejoin::new(previous, &state.name, &mut state.rng);
+        let swim = Swim::build(state.cx.config.swim.clone(), now, &mut state)?;
+        state.broadcasts.bytes_max = swim.broadcast_bytes_max();
+        let rejoin = Rejoin::new(previous, &state.cx.name, &mut state.cx.rng);
         let mut engine = Self {
             swim,
             state,
@@ -81,17 +83,17 @@ impl Engine {
 
     /// A datagram arrived.
     pub fn handle_packet(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
-        self.state.now = now;
+        self.begin(now);
         self.swim.handle_packet(now, from, datagram, &mut self.state);
         self.settle();
     }
 
     /// Something happened on a stream.
     pub fn handle_stream(&mut self, now: Instant, id: StreamId, input: StreamInput) {
-        self.state.now = now;
-        self.state.join_ignores_old = self.ignores_old(self.swim.stream_op(id));
+        self.begin(now);
+        self.state.events.join_ignores_old = self.ignores_old(self.swim.stream_op(id));
         self.swim.handle_stream(now, id, input, &mut self.state);
-        self.state.join_ignores_old = false;
+        self.state.events.join_ignores_old = false;
         self.settle();
     }
 
@@ -103,36 +105,36 @@ impl Engine {
 
     /// Drains what the packets of a batch left in the hand-off queues.
     pub fn handle_queued(&mut self, now: Instant) {
-        self.state.now = now;
+        self.begin(now);
         self.swim.handle_queued(now, &mut self.state);
         self.settle();
     }
 
     /// Fires all timers due at `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
-        self.state.now = now;
+        self.begin(now);
         if self.swim.poll_timeout().is_some_and(|at| at <= now) {
-            self.state.join_ignores_old = self.ignores_old(self.swim.merging());
+            self.state.events.join_ignores_old = self.ignores_old(self.swim.merging());
             self.swim.handle_timeout(now, &mut self.state);
-            self.state.join_ignores_old = false;
+            self.state.events.join_ignores_old = false;
         }
-        self.state.flush_coalescers(now);
-        self.state.logs.report(now);
-        while let Some((_, timer)) = self.state.timers.pop_due(now) {
-            self.fire(now, timer);
+        self.state.cx.flush_coalescers(now);
+        self.state.cx.logs.report(now);
+        while let Some((_, timer)) = self.state.cx.effects.timers.pop_due(now) {
+            self.fire(timer);
         }
         self.settle();
     }
 
     /// The next effect, oldest first.
     pub fn poll_output(&mut self) -> Option<Output> {
-        let own = self.state.outputs.pop_front();
+        let own = self.state.cx.effects.outputs.pop_front();
         own.or_else(|| self.swim.poll_output().map(Output::Swim))
     }
 
     /// When [`Engine::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        [self.swim.poll_timeout(), self.state.next_timeout()].into_iter().flatten().min()
+        [self.swim.poll_timeout(), self.state.cx.next_timeout()].into_iter().flatten().min()
     }
 
     /// Allocates the id of a stream that the driver is about to accept.
@@ -156,27 +158,27 @@ impl Engine {
     /// # Errors
     /// Already leaving, or shut down.
     pub fn start_leave(&mut self, now: Instant) -> Result<OpId, Error> {
-        match self.state.life {
+        match self.state.cx.life {
             SerfState::Alive => {}
             SerfState::Leaving => return Err(Error::State("Leave already in progress")),
             SerfState::Shutdown => return Err(Error::State("Leave called after Shutdown")),
             SerfState::Left => {
                 let op = self.new_op();
-                self.state.complete(op, Ok(Completion::Done));
+                self.state.cx.effects.complete(op, Ok(Completion::Done));
                 return Ok(op);
             }
         }
-        self.state.now = now;
+        self.begin(now);
         // Before the intent: otherwise we would refute it.
-        self.state.life = SerfState::Leaving;
-        if let Some(snapshot) = &mut self.state.snapshot {
+        self.state.cx.life = SerfState::Leaving;
+        if let Some(snapshot) = &mut self.state.cx.delivery.snapshot {
             snapshot.leave();
         }
         let op = self.new_op();
-        let name = self.state.name.clone();
-        let raw = self.state.leave_intent(now, &name, false);
-        if self.state.has_alive_members() {
-            self.wait(op, Step::LeaveIntent, self.state.config.broadcast_timeout);
+        let name = self.state.cx.name.clone();
+        let raw = self.state.leave_intent(&name, false);
+        if self.state.members.has_alive_others() {
+            self.wait(op, Step::LeaveIntent, self.state.cx.config.broadcast_timeout);
             self.swim.send_user_to_few(&raw);
             self.state.broadcast(QueueKind::Intent, raw, Author::Own(Some(op)));
         } else {
@@ -188,7 +190,7 @@ impl Engine {
 
     /// The driver lost snapshot lines: the whole file comes out anew, if one is kept.
     pub fn rewrite_snapshot(&mut self) {
-        if let Some(snapshot) = &mut self.state.snapshot {
+        if let Some(snapshot) = &mut self.state.cx.delivery.snapshot {
             snapshot.compact();
         }
         self.settle();
@@ -196,18 +198,18 @@ impl Engine {
 
     /// The driver is about to stop: state becomes Shutdown, a last snapshot line comes out.
     pub fn shut_down(&mut self, now: Instant) {
-        self.state.now = now;
-        if self.state.life == SerfState::Shutdown {
+        self.begin(now);
+        if self.state.cx.life == SerfState::Shutdown {
             return;
         }
-        if self.state.life != SerfState::Left {
+        if self.state.cx.life != SerfState::Left {
             warn!(target: "serf", "Shutdown without a Leave");
         }
-        self.state.life = SerfState::Shutdown;
-        self.state.flush_coalescers(Instant::FAR_FUTURE);
+        self.state.cx.life = SerfState::Shutdown;
+        self.state.cx.flush_coalescers(Instant::FAR_FUTURE);
         let incarnation = self.swim.kept_incarnation().0;
-        let clock = self.state.clock.time();
-        if let Some(snapshot) = &mut self.state.snapshot {
+        let clock = self.state.cx.clocks.member.time();
+        if let Some(snapshot) = &mut self.state.cx.delivery.snapshot {
             snapshot.note_incarnation(incarnation);
             snapshot.finish(clock);
         }
@@ -225,8 +227,8 @@ impl Engine {
         payload: Bytes,
         coalesce: bool,
     ) -> Result<(), Error> {
-        self.state.now = now;
-        self.state.user_event(now, name, &payload, coalesce)?;
+        self.begin(now);
+        self.state.user_event(name, &payload, coalesce)?;
         self.settle();
         Ok(())
     }
@@ -242,22 +244,22 @@ impl Engine {
         payload: Bytes,
         params: &QueryParams,
     ) -> Result<QueryId, Error> {
-        self.state.now = now;
+        self.begin(now);
         let nodes = self.swim.member_count();
-        let id = self.state.ask(now, nodes, name, &payload, params, Asker::User)?;
+        let id = self.state.ask(nodes, name, &payload, params, Asker::User)?;
         self.settle();
         Ok(id)
     }
 
     /// End of the time for answers to a query we asked; `None` once it is over.
     pub fn query_deadline(&self, id: QueryId) -> Option<Instant> {
-        self.state.query_deadline(id)
+        self.state.queries.asked.deadline(id)
     }
 
-    /// Ends a query we asked before its time. Nothing more is heard of it.
+    /// Ends a query we asked before its deadline. No more updates follow.
     pub fn close_query(&mut self, now: Instant, id: QueryId) {
-        self.state.now = now;
-        self.state.close_query(id);
+        self.begin(now);
+        self.state.queries.asked.close(now, id);
     }
 
     /// Answers a query that was delivered as an event.
@@ -265,8 +267,8 @@ impl Engine {
     /// # Errors
     /// Already answered, past the deadline, too large; Go's texts.
     pub fn respond(&mut self, now: Instant, id: QueryId, payload: &[u8]) -> Result<(), Error> {
-        self.state.now = now;
-        let result = self.state.respond(now, id, payload);
+        self.begin(now);
+        let result = self.state.respond(id, payload);
         self.settle();
         result
     }
@@ -281,29 +283,29 @@ impl Engine {
         tags: BTreeMap<String, String>,
     ) -> Result<OpId, Error> {
         let encoded = Tags::from(tags.clone());
-        let meta = State::encode_tags(&self.state.config, &encoded)?;
-        self.state.now = now;
-        self.state.meta = meta;
-        self.state.tags = encoded;
-        self.state.config.tags = tags;
+        let meta = encode_tags(&self.state.cx.config, &encoded)?;
+        self.begin(now);
+        self.state.cx.meta = meta;
+        self.state.cx.tags = encoded;
+        self.state.cx.config.tags = tags;
         let op = self.new_op();
         let waits_for = self.swim.start_update(now, &mut self.state);
         self.waiting.insert(waits_for, Some(op));
-        self.wait(op, Step::SetTags, self.state.config.broadcast_timeout);
+        self.wait(op, Step::SetTags, self.state.cx.config.broadcast_timeout);
         self.settle();
         Ok(op)
     }
 
     /// Declares a failed member left, or with `prune` forgets it.
     pub fn start_force_leave(&mut self, now: Instant, name: &str, prune: bool) -> OpId {
-        self.state.now = now;
+        self.begin(now);
         let op = self.new_op();
-        let raw = self.state.leave_intent(now, name, prune);
-        if self.state.has_alive_members() {
-            self.wait(op, Step::ForceLeave, self.state.config.broadcast_timeout);
+        let raw = self.state.leave_intent(name, prune);
+        if self.state.members.has_alive_others() {
+            self.wait(op, Step::ForceLeave, self.state.cx.config.broadcast_timeout);
             self.state.broadcast(QueueKind::Intent, raw, Author::Own(Some(op)));
         } else {
-            self.state.complete(op, Ok(Completion::Done));
+            self.state.cx.effects.complete(op, Ok(Completion::Done));
         }
         self.settle();
         op
@@ -319,7 +321,7 @@ impl Engine {
         op: &KeyOp,
         relay_factor: u8,
     ) -> Result<OpId, Error> {
-        self.state.now = now;
+        self.begin(now);
         let id = self.new_op();
         self.state.queue_key_op(id, op, relay_factor)?;
         self.settle();
@@ -329,62 +331,62 @@ impl Engine {
     /// The keyring file was written after [`Output::KeyringChanged`], or could not be (Go's text).
     /// Answers the request that waits for it, if [`Config::keyring_stored`] is set.
     pub fn handle_keyring_stored(&mut self, now: Instant, op: OpId, stored: Result<(), String>) {
-        self.state.now = now;
-        self.state.keyring_stored(now, op, stored);
+        self.begin(now);
+        self.state.keyring_stored(op, stored);
         self.settle();
     }
 
     /// Every member, ourselves and the gone included, by name.
     pub fn members(&self) -> impl Iterator<Item = &Arc<Member>> {
-        self.state.members.iter().map(|entry| &entry.member)
+        self.state.members.table.iter().map(|entry| &entry.member)
     }
 
     /// Grows with each change of the members.
     #[cfg(feature = "agent")]
     pub(crate) fn members_generation(&self) -> u64 {
-        self.state.members.generation()
+        self.state.members.table.generation()
     }
 
     /// A member by name.
     pub fn member(&self, name: &str) -> Option<&Arc<Member>> {
-        self.state.members.get(name).map(|entry| &entry.member)
+        self.state.members.table.get(name).map(|entry| &entry.member)
     }
 
     /// Our own record.
     pub fn local_member(&self) -> &Arc<Member> {
-        self.state.local_member()
+        self.state.members.local()
     }
 
     /// Go's `Stats` keys, sorted.
     pub fn stats(&self) -> BTreeMap<&'static str, String> {
         let state = &self.state;
         let mut stats = BTreeMap::from([
-            ("members", state.members.len().to_string()),
-            ("failed", state.members.failed().len().to_string()),
-            ("left", state.members.left().len().to_string()),
+            ("members", state.members.table.len().to_string()),
+            ("failed", state.members.table.failed().len().to_string()),
+            ("left", state.members.table.left().len().to_string()),
             ("health_score", self.swim.health_score().to_string()),
-            ("member_time", state.clock.time().0.to_string()),
-            ("event_time", state.event_clock.time().0.to_string()),
-            ("query_time", state.query_clock.time().0.to_string()),
-            ("intent_queue", state.intent_queue.len().to_string()),
-            ("event_queue", state.event_queue.len().to_string()),
-            ("query_queue", state.query_queue.len().to_string()),
+            ("member_time", state.cx.clocks.member.time().0.to_string()),
+            ("event_time", state.cx.clocks.event.time().0.to_string()),
+            ("query_time", state.cx.clocks.query.time().0.to_string()),
+            ("intent_queue", state.broadcasts.intents.len().to_string()),
+            ("event_queue", state.broadcasts.events.len().to_string()),
+            ("query_queue", state.broadcasts.queries.len().to_string()),
             ("encrypted", (!self.swim.keyring().is_empty()).to_string()),
         ]);
-        if let Some(vivaldi) = &state.vivaldi {
-            stats.insert("coordinate_resets", vivaldi.resets.to_string());
+        if let Some(resets) = state.members.coordinates.resets() {
+            stats.insert("coordinate_resets", resets.to_string());
         }
         stats
     }
 
     /// Counters of this layer.
     pub fn counters(&self) -> Stats {
-        self.state.stats
+        self.state.cx.stats
     }
 
     /// User events and queries by name since the last call; at most 256 names.
     pub fn take_name_counts(&mut self) -> BTreeMap<Arc<str>, NameCounts> {
-        std::mem::take(&mut self.state.named)
+        self.state.cx.names.take()
     }
 
     /// Nodes as the layer below lists them.
@@ -396,7 +398,11 @@ impl Engine {
     /// The clocks of members, events and queries.
     #[cfg(feature = "sim")]
     pub fn clocks(&self) -> [super::LamportTime; 3] {
-        [self.state.clock.time(), self.state.event_clock.time(), self.state.query_clock.time()]
+        [
+            self.state.cx.clocks.member.time(),
+            self.state.cx.clocks.event.time(),
+            self.state.cx.clocks.query.time(),
+        ]
     }
 
     /// Nodes that the layer below lists: alive, suspect, dead, left.
@@ -412,10 +418,14 @@ impl Engine {
     /// Messages that wait to be gossiped: intents, events, queries.
     pub fn queue_depths(&self) -> [usize; 3] {
         let state = &self.state;
-        [state.intent_queue.len(), state.event_queue.len(), state.query_queue.len()]
+        [
+            state.broadcasts.intents.len(),
+            state.broadcasts.events.len(),
+            state.broadcasts.queries.len(),
+        ]
     }
 
-    /// How unwell this node is, 0 to 8.
+    /// Health score of this node: 0 is healthy, 8 the worst.
     pub fn health_score(&self) -> u32 {
         self.swim.health_score()
     }
@@ -427,7 +437,7 @@ impl Engine {
 
     /// State of this member's life.
     pub fn state(&self) -> SerfState {
-        self.state.life
+        self.state.cx.life
     }
 
     /// Keys in force.
@@ -437,14 +447,14 @@ impl Engine {
 
     /// The coordinate of a member as last heard, or our own. Go: `GetCachedCoordinate`.
     pub fn coordinate(&self, name: &str) -> Option<&Coordinate> {
-        self.state.coordinates.get(name)
+        self.state.members.coordinates.get(name)
     }
 }
 
 /// Operations of ours are numbered from here, those of the layer below before it.
 const OWN_OPS: u64 = 1 << 63;
 mod join;
+mod ops;
 mod rejoin;
-mod steps;
 #[cfg(test)]
 mod tests;

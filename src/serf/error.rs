@@ -16,9 +16,9 @@ pub enum Error {
     Swim(crate::swim::Error),
     /// A broadcast was not sent out in time.
     Timeout(&'static str),
-    /// The query is over, or was never heard of.
+    /// The query is over, or unknown.
     PastDeadline,
-    /// Nobody was contacted by a join; Go's text with the reason of each address.
+    /// A join contacted no address; Go's text with the reason of each address.
     Join(crate::swim::JoinErrors),
     /// Some nodes refused a key operation, or did not answer it.
     Keys(String),

@@ -1,4 +1,4 @@
-//! What the application hears.
+//! Events for the application.
 
 use std::{borrow::Cow, fmt, net::SocketAddr, ops::Deref, sync::Arc};
 
@@ -18,7 +18,7 @@ pub enum Event {
     Query(Query),
 }
 
-/// Which change a [`MemberEvent`] tells.
+/// Which change a [`MemberEvent`] reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum MemberEventKind {
     /// `member-join`

@@ -3,35 +3,48 @@
 use tracing::warn;
 
 use super::{
-    Filter, Member, message,
-    regex::{Allowance, QUERY_WORK_MAX, Unusable},
-    state::State,
+    Filter, Member,
+    context::Context,
+    message,
+    regex::{Allowance, QUERY_WORK_MAX, RegexCache, Unusable, WorkBucket},
 };
 use crate::base::{Instant, printable};
 
-impl State {
-    /// Whether a query is for us; what its expressions cost is taken from what all queries of
-    /// peers share, and one may take half of that at most.
-    pub(crate) fn concerns_us(&mut self, now: Instant, query: &message::Query<'_>) -> bool {
-        let shared = self.filter_work.at(now).0;
+/// Matches the filters of queries, at a bounded price.
+pub(crate) struct Filters {
+    regexes: RegexCache,
+    /// What may still be spent on the expressions of peers.
+    pub(crate) work: WorkBucket,
+}
+
+impl Filters {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self { regexes: RegexCache::default(), work: WorkBucket::new(now) }
+    }
+
+    /// Whether a query is for us. Its expressions are charged to a budget that all queries of
+    /// peers share, of which one may take half at most.
+    pub(crate) fn concern_us(&mut self, cx: &mut Context, query: &message::Query<'_>) -> bool {
+        let shared = self.work.at(cx.now).0;
         let allowed = shared.min(QUERY_WORK_MAX);
         let mut work = Allowance(allowed);
-        let concerns = self.matches(query, None, &mut work);
-        *self.filter_work.at(now) = Allowance(shared - (allowed - work.0));
+        let concerns = self.match_member(cx, query, None, &mut work);
+        *self.work.at(cx.now) = Allowance(shared - (allowed - work.0));
         concerns
     }
 
     /// Whether all filters match `member`, or ourselves if there is none. Names are compared
     /// first; expressions are charged to `work`, and one over budget matches nothing.
     /// Go: `serf/query.go:shouldProcessQuery`.
-    pub(crate) fn matches(
+    pub(crate) fn match_member(
         &mut self,
+        cx: &mut Context,
         query: &message::Query<'_>,
         member: Option<&Member>,
         work: &mut Allowance,
     ) -> bool {
-        let transform = self.config.transform.clone();
-        let name = member.map_or(&self.name, |member| &member.name).clone();
+        let transform = cx.config.transform.clone();
+        let name = member.map_or(&cx.name, |member| &member.name).clone();
         let mut expressions = Vec::new();
         for raw in &query.filters {
             match transform.decode_filter(raw.as_slice()) {
@@ -39,30 +52,31 @@ impl State {
                 Ok(Filter::Nodes(_)) => return false,
                 Ok(Filter::Tag { tag, expr }) => expressions.push((tag, expr)),
                 Err(error) => {
-                    if member.is_none() && self.logs.old.admit(self.now) {
+                    if member.is_none() && cx.logs.old.admit(cx.now) {
                         warn!(target: "serf", "failed to decode filter: {error}");
                     }
                     return false;
                 }
             }
         }
-        expressions.into_iter().all(|(tag, expr)| self.matches_tag(tag, expr, member, work))
+        expressions.into_iter().all(|(tag, expr)| self.match_tag(cx, tag, expr, member, work))
     }
 
-    fn matches_tag(
+    fn match_tag(
         &mut self,
+        cx: &mut Context,
         tag: &[u8],
         expr: &[u8],
         member: Option<&Member>,
         work: &mut Allowance,
     ) -> bool {
-        let tags = member.map_or(&self.tags, |member| &member.tags);
+        let tags = member.map_or(&cx.tags, |member| &member.tags);
         let value = std::str::from_utf8(tag).ok().and_then(|tag| tags.get(tag));
         match self.regexes.is_match(expr, value.unwrap_or_default(), work) {
             Ok(matches) => matches,
             Err(reason) => {
-                self.stats.refused_filters += u64::from(reason == Unusable::OverBudget);
-                if member.is_none() && self.logs.old.admit(self.now) {
+                cx.stats.refused_filters += u64::from(reason == Unusable::OverBudget);
+                if member.is_none() && cx.logs.old.admit(cx.now) {
                     warn!(target: "serf", "failed to filter by regex \"{}\"", printable(expr));
                 }
                 false

@@ -30,7 +30,7 @@ pub(crate) struct RecentIntents {
 }
 
 impl RecentIntents {
-    /// Keeps the intent if it is newer than the one kept; gives whether it was, which is also
+    /// Stores the intent if it is newer than the stored one; returns whether it was, which is also
     /// whether it is gossiped on. Go: `upsertIntent`.
     pub(crate) fn upsert(
         &mut self,

@@ -1,4 +1,4 @@
-//! Keys of the whole cluster: asking for changes, and making them.
+//! Keys of the whole cluster: requests for changes, and their execution.
 //! Go: `serf/keymanager.go`, `serf/internal_query.go`.
 
 use std::{
@@ -11,13 +11,16 @@ use tracing::{error, info, warn};
 
 use super::{
     Completion, Error, KeyOp, KeyResponse, Message, Output, QueryId, QueryParams,
-    internal_query::{InternalQuery, InternalRequest, KeyVerb},
+    asked::Asker,
+    context::Context,
+    effects::Timer,
+    internal_query::{InternalQuery, KeyVerb},
     message,
-    query::Asker,
-    state::{State, Timer},
+    query::encode_response,
+    query_parts::QueryParts,
 };
 use crate::{
-    base::{Instant, PRINTABLE_BYTES_MAX, go_base64, printable_text, short_list},
+    base::{PRINTABLE_BYTES_MAX, go_base64, printable_text, short_list},
     swim::OpId,
     wire::{Keyring, KeyringError},
 };
@@ -44,69 +47,71 @@ struct Running {
     query: Option<QueryId>,
 }
 
-impl State {
-    /// Puts an operation in line.
+impl KeyOps {
+    /// Queues an operation.
     ///
     /// # Errors
     /// The key is not base64; Go's text.
-    pub(crate) fn queue_key_op(
-        &mut self,
-        op: OpId,
-        what: &KeyOp,
-        relay_factor: u8,
-    ) -> Result<(), Error> {
+    pub(crate) fn queue(&mut self, op: OpId, what: &KeyOp, relay_factor: u8) -> Result<(), Error> {
         let (verb, key) = match what {
             KeyOp::Install(key) => (KeyVerb::Install, decode_key(key)?),
             KeyOp::Use(key) => (KeyVerb::Use, decode_key(key)?),
             KeyOp::Remove(key) => (KeyVerb::Remove, decode_key(key)?),
             KeyOp::List => (KeyVerb::List, Vec::new()),
         };
-        self.keys.waiting.push_back(Waiting { op, verb, key, relay_factor });
+        self.waiting.push_back(Waiting { op, verb, key, relay_factor });
         Ok(())
     }
 
     /// Starts the next operation if none runs; `nodes` are alive. Returns whether it did.
-    pub(crate) fn start_key_op(&mut self, now: Instant, nodes: usize) -> bool {
-        if !self.keys.running.is_empty() {
+    pub(crate) fn start_next(&mut self, parts: &mut QueryParts<'_>, nodes: usize) -> bool {
+        if !self.running.is_empty() {
             return false;
         }
-        let Some(waiting) = self.keys.waiting.pop_front() else { return false };
-        self.start_key_query(now, nodes, waiting);
+        let Some(waiting) = self.waiting.pop_front() else { return false };
+        self.start_query(parts, nodes, waiting);
         true
     }
 
-    fn start_key_query(&mut self, now: Instant, nodes: usize, waiting: Waiting) {
+    fn start_query(&mut self, parts: &mut QueryParts<'_>, nodes: usize, waiting: Waiting) {
         let Waiting { op, verb, key, relay_factor } = waiting;
-        let mut payload = Vec::new();
         let request = message::KeyRequest { key: key.as_slice().into() };
-        self.config.transform.encode_message(&Message::KeyRequest(request), &mut payload);
+        let payload = parts.cx.encode(&Message::KeyRequest(request));
         let params = QueryParams { relay_factor, ..QueryParams::default() };
         let response = KeyResponse { num_nodes: nodes, ..KeyResponse::default() };
-        self.keys.running.insert(op, Running { response, query: None });
+        self.running.insert(op, Running { response, query: None });
         let name = InternalQuery::Key(verb).name();
-        match self.ask(now, nodes, &name, &payload, &params, Asker::Keys(op)) {
+        let asker = Asker::Keys(op);
+        match parts.ask(asker, nodes, name.as_bytes(), &payload, &params) {
             Ok(id) => {
-                if let Some(running) = self.keys.running.get_mut(&op) {
+                if let Some(running) = self.running.get_mut(&op) {
                     running.query = Some(id);
                 }
             }
             Err(error) => {
-                self.keys.running.remove(&op);
-                self.complete(op, Err(error));
+                self.running.remove(&op);
+                parts.cx.effects.complete(op, Err(error));
             }
         }
     }
 
-    /// A node answered. Go: `KeyManager.streamKeyResp`.
-    pub(crate) fn handle_key_response(&mut self, op: OpId, from: &str, payload: &[u8]) {
+    /// Counts the answer of a node; returns the query if that was the last one.
+    /// Go: `KeyManager.streamKeyResp`.
+    pub(crate) fn handle_response(
+        &mut self,
+        cx: &mut Context,
+        op: OpId,
+        from: &str,
+        payload: &[u8],
+    ) -> Option<QueryId> {
         let decoded = match payload.first() {
-            Some(&message::kind::KEY_RESPONSE) => match self.admit(payload) {
+            Some(&message::kind::KEY_RESPONSE) => match cx.admit(payload) {
                 Ok(Message::KeyResponse(response)) => Ok(response),
                 Ok(_) | Err(_) => Err("Failed to decode key query response"),
             },
             Some(_) | None => Err("Invalid key query response type"),
         };
-        let Some(running) = self.keys.running.get_mut(&op) else { return };
+        let running = self.running.get_mut(&op)?;
         let response = &mut running.response;
         response.num_resp += 1;
         match decoded {
@@ -116,7 +121,7 @@ impl State {
                     response.messages.insert(from.to_owned(), text);
                     response.num_err += 1;
                 } else if !text.is_empty() {
-                    if self.logs.keys.admit(self.now) {
+                    if cx.logs.keys.admit(cx.now) {
                         let shown = printable_text(&text, 4 * PRINTABLE_BYTES_MAX);
                         warn!(target: "serf", "{shown}");
                     }
@@ -135,18 +140,17 @@ impl State {
                 response.num_err += 1;
             }
         }
-        if response.num_resp == response.num_nodes {
-            let query = running.query;
-            self.finish_key_op(op, Vec::new());
-            if let Some(query) = query {
-                self.close_query(query);
-            }
+        if response.num_resp != response.num_nodes {
+            return None;
         }
+        let query = running.query;
+        self.finish(cx, op, Vec::new());
+        query
     }
 
     /// All nodes answered, or the time is over and some are missing.
-    pub(crate) fn finish_key_op(&mut self, op: OpId, missing: Vec<Arc<str>>) {
-        let Some(Running { mut response, .. }) = self.keys.running.remove(&op) else { return };
+    pub(crate) fn finish(&mut self, cx: &mut Context, op: OpId, missing: Vec<Arc<str>>) {
+        let Some(Running { mut response, .. }) = self.running.remove(&op) else { return };
         if !missing.is_empty() {
             warn!(target: "serf", "No answer to key request from: {}", short_list(&missing));
         }
@@ -159,191 +163,180 @@ impl State {
         } else {
             None
         };
-        self.complete(op, Ok(Completion::Keys { response, error }));
+        cx.effects.complete(op, Ok(Completion::Keys { response, error }));
     }
 
-    /// Answers an internal query; returns the new keyring if it changed: then
-    /// [`State::keyring_changed`] answers the query.
-    pub(crate) fn handle_internal(
+    /// Answers a key query; returns the new keyring if it changed: then [`KeyOps::changed`]
+    /// answers.
+    pub(crate) fn answer(
         &mut self,
-        now: Instant,
-        request: &InternalRequest,
-        keyring: &Keyring,
-    ) -> Option<Keyring> {
-        let InternalRequest { id, kind, payload } = request;
-        match kind {
-            // The ack says it all.
-            InternalQuery::Ping => {}
-            InternalQuery::Conflict => self.answer_conflict(now, *id, payload),
-            InternalQuery::Key(KeyVerb::List) => self.answer_list(now, *id, keyring),
-            InternalQuery::Key(KeyVerb::Install) => {
-                return self.change_keys(now, *id, &INSTALL, payload, keyring);
-            }
-            InternalQuery::Key(KeyVerb::Use) => {
-                return self.change_keys(now, *id, &USE, payload, keyring);
-            }
-            InternalQuery::Key(KeyVerb::Remove) => {
-                return self.change_keys(now, *id, &REMOVE, payload, keyring);
-            }
-        }
-        None
-    }
-
-    /// Makes the keyring that a key query asks for; answers the query if that fails.
-    fn change_keys(
-        &mut self,
-        now: Instant,
+        parts: &mut QueryParts<'_>,
         id: QueryId,
-        change: &Change,
+        verb: KeyVerb,
         payload: &[u8],
         keyring: &Keyring,
     ) -> Option<Keyring> {
-        let text = match self.admit(payload) {
+        let change = match verb {
+            KeyVerb::List => {
+                answer_list(parts, id, keyring);
+                return None;
+            }
+            KeyVerb::Install => &INSTALL,
+            KeyVerb::Use => &USE,
+            KeyVerb::Remove => &REMOVE,
+        };
+        let made = self.change(parts.cx, change, payload, keyring);
+        made.map_err(|text| answer_change(parts, id, Err(text))).ok()
+    }
+
+    /// The keyring that a key query asks for, or why there is none.
+    fn change(
+        &self,
+        cx: &mut Context,
+        change: &Change,
+        payload: &[u8],
+        keyring: &Keyring,
+    ) -> Result<Keyring, String> {
+        let text = match cx.admit(payload) {
             Ok(Message::KeyRequest(_)) if keyring.is_empty() => {
-                if self.logs.keys.admit(now) {
+                if cx.logs.keys.admit(cx.now) {
                     error!(target: "serf", "{NO_KEYRING}");
                 }
                 NO_KEYRING.to_owned()
             }
-            Ok(Message::KeyRequest(_)) if self.keys.storing.len() >= STORING_MAX => {
-                if self.logs.keys.admit(self.now) {
+            Ok(Message::KeyRequest(_)) if self.storing.len() >= STORING_MAX => {
+                if cx.logs.keys.admit(cx.now) {
                     error!(target: "serf", "{NOT_STORED}: too many changes wait for it");
                 }
                 format!("{NOT_STORED}: too many changes wait for it")
             }
             Ok(Message::KeyRequest(request)) => {
-                if self.logs.keys.admit(now) {
+                if cx.logs.keys.admit(cx.now) {
                     let name = InternalQuery::Key(change.verb).rest();
                     info!(target: "serf", "Received {name} query");
                 }
                 let mut ring = keyring.clone();
                 let Err(error) = (change.apply)(&mut ring, request.key.as_slice()) else {
-                    return Some(ring);
+                    return Ok(ring);
                 };
-                if self.logs.keys.admit(now) {
+                if cx.logs.keys.admit(cx.now) {
                     error!(target: "serf", "Failed to {}: {error}", change.text);
                 }
                 error.to_string()
             }
             Ok(_) | Err(_) => {
-                if self.logs.keys.admit(now) {
+                if cx.logs.keys.admit(cx.now) {
                     error!(target: "serf", "Failed to decode key request");
                 }
                 String::new()
             }
         };
-        self.answer_key_change(now, id, Err(text));
-        None
+        Err(text)
     }
 
     /// The keyring changed as the query `id` asked: the file has to follow. The answer goes out
     /// under the new key, as in Go, and once the file is written if there is one.
-    pub(crate) fn keyring_changed(&mut self, now: Instant, id: QueryId, op: OpId) {
-        self.outputs.push_back(Output::KeyringChanged { op });
-        if !self.config.keyring_stored {
-            return self.answer_key_change(now, id, Ok(()));
+    pub(crate) fn changed(&mut self, parts: &mut QueryParts<'_>, id: QueryId, op: OpId) {
+        parts.cx.effects.output(Output::KeyringChanged { op });
+        if !parts.cx.config.keyring_stored {
+            return answer_change(parts, id, Ok(()));
         }
         // The other half is for the way of the query and of the answer.
-        let left = self.received_deadline(id).map_or(Duration::ZERO, |end| end.since(now));
-        let wait = (left / 2).min(STORING_TIME_MAX);
-        self.keys.storing.insert(op, id);
-        self.timers.set(now + wait, Timer::Storing(op));
+        let end = parts.queries.received.get(id).map(|query| query.deadline);
+        let left = end.map_or(Duration::ZERO, |end| end.since(parts.cx.now));
+        self.storing.insert(op, id);
+        parts.cx.start_timer((left / 2).min(STORING_TIME_MAX), Timer::Storing(op));
     }
 
     /// The keyring file was written, or could not be, or it takes too long.
-    pub(crate) fn keyring_stored(&mut self, now: Instant, op: OpId, stored: Result<(), String>) {
-        let Some(id) = self.keys.storing.remove(&op) else { return };
+    pub(crate) fn stored(
+        &mut self,
+        parts: &mut QueryParts<'_>,
+        op: OpId,
+        stored: Result<(), String>,
+    ) {
+        let Some(id) = self.storing.remove(&op) else { return };
         if let Err(error) = &stored
-            && self.logs.keys.admit(now)
+            && parts.cx.logs.keys.admit(parts.cx.now)
         {
             error!(target: "serf", "{error}");
         }
-        self.answer_key_change(now, id, stored);
+        answer_change(parts, id, stored);
     }
 
     /// The time that a request waits for the keyring file is over.
-    pub(crate) fn storing_timeout(&mut self, now: Instant, op: OpId) {
-        self.keyring_stored(now, op, Err(format!("{NOT_STORED}: it takes too long")));
+    pub(crate) fn storing_timeout(&mut self, parts: &mut QueryParts<'_>, op: OpId) {
+        self.stored(parts, op, Err(format!("{NOT_STORED}: it takes too long")));
     }
+}
 
-    fn answer_key_change(&mut self, now: Instant, id: QueryId, done: Result<(), String>) {
-        let text = done.as_ref().err().map_or("", String::as_str);
-        // A path may be longer than an answer.
-        let text = text.get(..text.floor_char_boundary(ERROR_BYTES_MAX)).unwrap_or_default();
-        let response = message::NodeKeyResponse {
-            result: done.is_ok(),
-            message: text.as_bytes(),
-            ..message::NodeKeyResponse::default()
-        };
-        self.answer_key_query(now, id, response);
+fn answer_change(parts: &mut QueryParts<'_>, id: QueryId, done: Result<(), String>) {
+    let text = done.as_ref().err().map_or("", String::as_str);
+    // A path may be longer than an answer.
+    let text = text.get(..text.floor_char_boundary(ERROR_BYTES_MAX)).unwrap_or_default();
+    let response = message::NodeKeyResponse {
+        result: done.is_ok(),
+        message: text.as_bytes(),
+        ..message::NodeKeyResponse::default()
+    };
+    answer_with(parts, id, response);
+}
+
+/// Answers with as many keys as fit. Go: `keyListResponseWithCorrectSize`.
+fn answer_list(parts: &mut QueryParts<'_>, id: QueryId, keyring: &Keyring) {
+    if parts.cx.logs.keys.admit(parts.cx.now) {
+        info!(target: "serf", "Received list-keys query");
     }
-
-    /// Answers with as many keys as fit. Go: `keyListResponseWithCorrectSize`.
-    fn answer_list(&mut self, now: Instant, id: QueryId, keyring: &Keyring) {
-        if self.logs.keys.admit(now) {
-            info!(target: "serf", "Received list-keys query");
+    let keys = keyring.keys().map(go_base64::encode).collect::<Vec<_>>();
+    let Some(primary) = keys.first() else {
+        if parts.cx.logs.keys.admit(parts.cx.now) {
+            error!(target: "serf", "{EMPTY_KEYRING}");
         }
-        let keys = keyring.keys().map(go_base64::encode).collect::<Vec<_>>();
-        let Some(primary) = keys.first() else {
-            if self.logs.keys.admit(now) {
-                error!(target: "serf", "{EMPTY_KEYRING}");
-            }
-            let message = EMPTY_KEYRING.as_bytes();
-            let response =
-                message::NodeKeyResponse { message, ..message::NodeKeyResponse::default() };
-            self.answer_key_query(now, id, response);
-            return;
-        };
-        let limit = self.config.query_response_size_limit;
-        let total = keys.len();
-        // Go goes down from `most` one by one, encoding each; the first that fits is sent.
-        // Whole first, then with the note that it is truncated.
-        let most = (limit / KEY_TEXT_BYTES_MIN).min(total);
-        let mut shown = total;
-        let mut text = String::new();
-        for count in (0..=most).rev() {
-            let payload = {
-                let keys = keys.iter().take(shown).map(String::as_bytes).collect();
-                let response = message::NodeKeyResponse {
-                    result: true,
-                    message: text.as_bytes(),
-                    keys: message::Keys(keys),
-                    primary_key: primary.as_bytes(),
-                };
-                let mut payload = Vec::new();
-                let message = Message::KeyResponse(response);
-                self.config.transform.encode_message(&message, &mut payload);
-                payload
+        let message = EMPTY_KEYRING.as_bytes();
+        let response = message::NodeKeyResponse { message, ..message::NodeKeyResponse::default() };
+        answer_with(parts, id, response);
+        return;
+    };
+    let limit = parts.cx.config.query_response_size_limit;
+    let total = keys.len();
+    // Go goes down from `most` one by one, encoding each; the first that fits is sent.
+    // Whole first, then with the note that it is truncated.
+    let most = (limit / KEY_TEXT_BYTES_MIN).min(total);
+    let mut shown = total;
+    let mut text = String::new();
+    for count in (0..=most).rev() {
+        let payload = {
+            let keys = keys.iter().take(shown).map(String::as_bytes).collect();
+            let response = message::NodeKeyResponse {
+                result: true,
+                message: text.as_bytes(),
+                keys: message::Keys(keys),
+                primary_key: primary.as_bytes(),
             };
-            if self.encode_response(id, &payload).len() <= limit {
-                if let Err(error) = self.respond(now, id, &payload)
-                    && self.logs.keys.admit(now)
-                {
-                    error!(target: "serf", "Failed to respond to key query: {error}");
-                }
-                return;
+            parts.cx.encode(&Message::KeyResponse(response))
+        };
+        if encode_response(parts.cx, id, &payload).len() <= limit {
+            if let Err(error) = parts.respond(id, &payload)
+                && parts.cx.logs.keys.admit(parts.cx.now)
+            {
+                error!(target: "serf", "Failed to respond to key query: {error}");
             }
-            shown = count;
-            text = format!("truncated key list response, showing first {count} of {total} keys");
+            return;
         }
-        if self.logs.keys.admit(now) {
-            error!(target: "serf", "Failed to truncate response so that it fits into message");
-        }
+        shown = count;
+        text = format!("truncated key list response, showing first {count} of {total} keys");
     }
+    if parts.cx.logs.keys.admit(parts.cx.now) {
+        error!(target: "serf", "Failed to truncate response so that it fits into message");
+    }
+}
 
-    fn answer_key_query(
-        &mut self,
-        now: Instant,
-        id: QueryId,
-        response: message::NodeKeyResponse<'_>,
-    ) {
-        let mut payload = Vec::new();
-        self.config.transform.encode_message(&Message::KeyResponse(response), &mut payload);
-        if let Err(error) = self.respond(now, id, &payload)
-            && self.logs.keys.admit(now)
-        {
-            error!(target: "serf", "Failed to respond to key query: {error}");
-        }
+fn answer_with(parts: &mut QueryParts<'_>, id: QueryId, response: message::NodeKeyResponse<'_>) {
+    let payload = parts.cx.encode(&Message::KeyResponse(response));
+    if let Err(error) = parts.respond(id, &payload)
+        && parts.cx.logs.keys.admit(parts.cx.now)
+    {
+        error!(target: "serf", "Failed to respond to key query: {error}");
     }
 }
 

@@ -32,13 +32,13 @@ impl LamportClock {
         }
     }
 
-    /// Whether a message stamped `time` can be believed: it is not more than `jump_max` ahead.
+    /// Whether a message stamped `time` is plausible: not more than `jump_max` ahead.
     pub(crate) fn is_plausible(&self, time: LamportTime, jump_max: u64) -> bool {
         time.0 <= self.time.saturating_add(jump_max)
     }
 
-    /// Takes over the clock of a peer's push/pull, if it is not more than `jump_max` ahead or not
-    /// above `follow_max`: ours becomes at least `remote`. Gives whether it did; a clock that is
+    /// Adopts the clock of a peer's push/pull, if it is not more than `jump_max` ahead or not
+    /// above `follow_max`: ours becomes at least `remote`. Returns whether it did; a clock that is
     /// refused changes nothing.
     pub(crate) fn adopt(&mut self, remote: LamportTime, jump_max: u64, follow_max: u64) -> bool {
         let believed = self.is_plausible(remote, jump_max) || remote.0 <= follow_max;

@@ -9,11 +9,11 @@ use crate::base::{Instant, LogLimit};
 pub(crate) struct Logs {
     /// Messages that cannot be decoded.
     pub(crate) messages: LogLimit,
-    /// States of push/pulls that are not believed.
+    /// States of push/pulls that are refused.
     pub(crate) states: LogLimit,
-    /// Events and queries that are too old, filters that match nobody.
+    /// Events and queries that are too old, filters that cannot match.
     pub(crate) old: LogLimit,
-    /// Answers that nobody waits for, or that cannot be sent.
+    /// Answers without a query, or that cannot be sent.
     pub(crate) answers: LogLimit,
     /// Nodes that have one name.
     pub(crate) conflicts: LogLimit,
@@ -27,7 +27,7 @@ impl Default for Logs {
     fn default() -> Self {
         Self {
             messages: LogLimit::new("messages that cannot be decoded"),
-            states: LogLimit::new("remote states that are not believed"),
+            states: LogLimit::new("remote states that are refused"),
             old: LogLimit::new("events and queries that are not for us"),
             answers: LogLimit::new("answers to queries"),
             conflicts: LogLimit::new("conflicting names"),

@@ -1,4 +1,4 @@
-//! Serf's messages, borrowed from the buffer they came in. Names are bytes nobody has checked.
+//! Serf's messages, borrowed from the buffer they came in. Names are unchecked bytes.
 
 use super::LamportTime;
 pub use crate::msgpack::Bin;
@@ -48,7 +48,7 @@ pub(crate) mod kind {
 pub struct Leave<'a> {
     /// Member time.
     pub ltime: LamportTime,
-    /// Who leaves.
+    /// Name of the member that leaves.
     pub node: &'a [u8],
     /// Whether to forget the member at once.
     pub prune: bool,
@@ -59,7 +59,7 @@ pub struct Leave<'a> {
 pub struct Join<'a> {
     /// Member time.
     pub ltime: LamportTime,
-    /// Who joined.
+    /// Name of the member that joined.
     pub node: &'a [u8],
 }
 
@@ -148,9 +148,9 @@ impl Query<'_> {
 /// See [`Message::QueryResponse`]. Go: `messageQueryResponse`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct QueryResponse<'a> {
-    /// Of the query.
+    /// Lamport time of the query.
     pub ltime: LamportTime,
-    /// Of the query.
+    /// Id of the query.
     pub id: u32,
     /// Name of the answering node.
     pub from: &'a [u8],
@@ -199,7 +199,7 @@ pub struct KeyRequest<'a> {
 pub struct NodeKeyResponse<'a> {
     /// Success.
     pub result: bool,
-    /// What went wrong, or that the list is not whole.
+    /// Why it failed, or that the list is truncated.
     pub message: &'a [u8],
     /// Base64 keys, primary first.
     pub keys: Keys<'a>,

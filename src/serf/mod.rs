@@ -4,17 +4,22 @@
 
 mod admission;
 mod ahead;
+mod asked;
+mod broadcasts;
 mod build;
 mod coalesce;
 mod config;
 mod conflict;
+mod context;
 mod coordinate;
+mod coordinates;
 mod delegate;
+mod delivery;
+mod effects;
 mod engine;
 mod error;
 mod event;
 mod filter;
-mod heal;
 mod host;
 mod intents;
 mod internal_query;
@@ -22,15 +27,19 @@ mod keys;
 mod lamport;
 mod logs;
 mod member;
+mod members;
 mod membership;
 pub mod message;
 mod output;
 #[cfg(feature = "payload")]
 mod payload;
 mod query;
+mod query_parts;
 mod reap;
 mod received;
 mod regex;
+mod remembered;
+mod ring;
 #[cfg(feature = "serde")]
 mod serialize;
 mod snapshot;
@@ -40,6 +49,7 @@ mod transform;
 mod user_event;
 
 pub use config::Config;
+pub use context::NameCounts;
 pub use coordinate::Coordinate;
 pub use delegate::{
     AliveDelegate, CompositeDelegate, ConflictDelegate, Delegates, MergeDelegate, ReconnectDelegate,
@@ -56,7 +66,6 @@ pub use output::{
 pub use payload::{PayloadError, from_payload, to_payload};
 #[cfg(feature = "agent")]
 pub(crate) use regex::{Allowance, Regex};
-pub use state::NameCounts;
 pub use stats::{Sizes, Stats};
 #[cfg(any(test, feature = "sim"))]
 pub use transform::assert_transform_conforms;

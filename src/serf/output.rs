@@ -14,7 +14,7 @@ pub enum Output {
     Swim(swim::Output),
     /// For every subscriber.
     Event(Event),
-    /// For whoever asked the query.
+    /// For the asker of the query.
     Query {
         /// Given when it was asked.
         id: QueryId,
@@ -168,8 +168,8 @@ impl fmt::Debug for KeyOp {
 #[derive(Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KeyResponse {
-    /// What nodes said, by their names: why they refused, or that their list of keys is cut off.
-    /// Nodes that did as told say nothing.
+    /// Messages of nodes, by their names: why they refused, or that their list of keys is cut off.
+    /// Nodes that succeeded send none.
     pub messages: BTreeMap<String, String>,
     /// Nodes asked: all that were alive.
     pub num_nodes: usize,

@@ -6,8 +6,8 @@ use std::{
     sync::Arc,
 };
 
-use super::{LamportTime, QueryId, message, query::socket_addr, user_event::Admission};
-use crate::base::Instant;
+use super::{LamportTime, QueryId, message, ring::Admission};
+use crate::{base::Instant, wire::RawAddr};
 
 /// Ids of recent queries by query time modulo the length. Go: `queryBuffer`, whose slots are
 /// unbounded.
@@ -103,7 +103,7 @@ impl Target {
     }
 
     pub(super) fn socket_addr(&self) -> Option<SocketAddr> {
-        socket_addr(&self.addr, self.port)
+        RawAddr::from_wire(&self.addr)?.socket_addr(self.port)
     }
 }
 
@@ -116,7 +116,7 @@ impl Received {
         self.queries.get_mut(&id)
     }
 
-    /// Remembers a query; of too many, the one that would be remembered longest is forgotten.
+    /// Remembers a query; of too many, the one with the latest deadline is forgotten.
     pub(super) fn insert(&mut self, id: QueryId, query: ReceivedQuery) {
         let deadline = query.deadline;
         if let Some(replaced) = self.queries.insert(id, query) {

@@ -1,16 +1,20 @@
 //! User events: sending, receiving once, remembering.
 
-use std::{cmp::Reverse, collections::BTreeSet, hash::BuildHasher as _};
+use std::{borrow::Cow, cmp::Reverse, collections::BTreeSet, hash::BuildHasher as _};
 
 use bytes::Bytes;
 use tracing::warn;
 
 use super::{
-    Error, Event, EventName, LamportTime, Message, UserEvent, message,
-    state::{QueueKind, State},
+    Error, Event, EventName, LamportTime, Message, UserEvent,
+    admission::{USER_EVENT_BYTES_MAX, check_event},
+    broadcasts::{Broadcasts, QueueKind},
+    context::Context,
+    message,
+    ring::{Admission, is_too_old},
 };
 use crate::{
-    base::{Instant, SeededHash, mutated, printable},
+    base::{SeededHash, mutated, printable},
     msgpack::Bin,
     swim::Author,
 };
@@ -43,15 +47,6 @@ struct Text {
     name: Bytes,
     /// Nil and empty are one event, but go on as they came.
     payload: Option<Bytes>,
-}
-
-/// What a ring says about an event or query.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Admission {
-    New,
-    Duplicate,
-    /// No room to remember it, so that its duplicates could not be detected.
-    Full,
 }
 
 impl EventRing {
@@ -166,7 +161,7 @@ impl Recent {
 
     fn to_message(&self) -> Option<message::RecentEvent<'_>> {
         let text = self.text.as_deref()?;
-        let payload = Bin(text.payload.as_deref().map(std::borrow::Cow::Borrowed));
+        let payload = Bin(text.payload.as_deref().map(Cow::Borrowed));
         Some(message::RecentEvent { name: &text.name, payload })
     }
 }
@@ -184,17 +179,33 @@ impl Text {
     }
 }
 
-impl State {
-    /// Go: `serf/serf.go:UserEvent`.
-    pub(crate) fn user_event(
+/// User events: which are taken, and which were seen.
+pub(crate) struct UserEvents {
+    /// Events of earlier times are not delivered.
+    pub(crate) min_time: LamportTime,
+    /// A join that ignores old events is under way.
+    pub(crate) join_ignores_old: bool,
+    pub(crate) ring: EventRing,
+}
+
+impl UserEvents {
+    pub(crate) fn new(min_time: LamportTime, ring: EventRing) -> Self {
+        Self { min_time, join_ignores_old: false, ring }
+    }
+
+    /// Makes, delivers and gossips an event. Go: `serf/serf.go:UserEvent`.
+    ///
+    /// # Errors
+    /// Too large; Go's texts.
+    pub(crate) fn send(
         &mut self,
-        now: Instant,
-        name: impl AsRef<[u8]>,
+        cx: &mut Context,
+        broadcasts: &mut Broadcasts,
+        name: &[u8],
         payload: &[u8],
         coalesce: bool,
     ) -> Result<(), Error> {
-        let limit = self.config.user_event_size_limit;
-        let name = name.as_ref();
+        let limit = cx.config.user_event_size_limit;
         let size = name.len() + payload.len();
         if size > limit {
             return Err(Error::Invalid(format!(
@@ -207,13 +218,13 @@ impl State {
             )));
         }
         let event = message::UserEvent {
-            ltime: self.event_clock.time(),
+            ltime: cx.clocks.event.time(),
             name,
             payload: payload.into(),
             coalesce,
         };
         let mut raw = Vec::with_capacity(size + 64);
-        self.config.transform.encode_message(&Message::UserEvent(event.clone()), &mut raw);
+        cx.config.transform.encode_message(&Message::UserEvent(event.clone()), &mut raw);
         if raw.len() > limit {
             return Err(Error::Invalid(format!(
                 "encoded user event exceeds configured limit of {limit} bytes after encoding"
@@ -225,67 +236,86 @@ impl State {
                  after encoding"
             )));
         }
-        self.event_clock.increment();
-        self.handle_user_event(now, &event);
-        if !mutated!(self.config.swim, EventKeptBack) {
-            self.broadcast(QueueKind::Event, raw.into(), Author::Own(None));
+        cx.clocks.event.increment();
+        self.handle(cx, &event);
+        if !mutated!(cx.config.swim, EventKeptBack) {
+            broadcasts.push(cx, QueueKind::Event, raw.into(), Author::Own(None));
         }
         Ok(())
     }
 
-    /// An event arrived, or is our own; gives whether to gossip it on.
+    /// Delivers an event that is new, ours or a peer's; returns whether to gossip it on.
     /// Go: `serf/serf.go:handleUserEvent`.
-    pub(crate) fn handle_user_event(
-        &mut self,
-        now: Instant,
-        event: &message::UserEvent<'_>,
-    ) -> bool {
-        self.event_clock.witness(event.ltime);
-        if event.ltime < self.event_min_time {
+    pub(crate) fn handle(&mut self, cx: &mut Context, event: &message::UserEvent<'_>) -> bool {
+        cx.clocks.event.witness(event.ltime);
+        if event.ltime < self.min_time {
             return false;
         }
-        if is_too_old(self.event_clock.time(), event.ltime, self.events.len()) {
-            if self.logs.old.admit(self.now) {
+        if is_too_old(cx.clocks.event.time(), event.ltime, self.ring.len()) {
+            if cx.logs.old.admit(cx.now) {
                 warn!(
                     target: "serf",
                     "received old event {} from time {} (current: {})",
-                    printable(event.name), event.ltime.0, self.event_clock.time().0
+                    printable(event.name), event.ltime.0, cx.clocks.event.time().0
                 );
             }
             return false;
         }
-        match self.events.admit(event) {
+        match self.ring.admit(event) {
             Admission::New => {}
-            Admission::Duplicate if mutated!(self.config.swim, EventTwice) => {}
+            Admission::Duplicate if mutated!(cx.config.swim, EventTwice) => {}
             Admission::Duplicate => return false,
             Admission::Full => {
-                self.stats.dropped_events += 1;
+                cx.stats.dropped_events += 1;
                 return false;
             }
         }
-        self.stats.events += 1;
+        cx.stats.events += 1;
         let name = EventName::from(event.name);
-        self.count_name(name.text(), |counts| counts.events += 1);
+        cx.names.count(name.text(), |counts| counts.events += 1);
         let event = UserEvent {
             ltime: event.ltime,
             name,
             payload: Bytes::copy_from_slice(event.payload.as_slice()),
             coalesce: event.coalesce,
         };
-        self.emit(now, Event::User(event));
+        cx.emit(Event::User(event));
         // This bug would never come to an end.
-        !mutated!(self.config.swim, EventTwice)
+        !mutated!(cx.config.swim, EventTwice)
+    }
+
+    /// Takes the recent events of a peer's push/pull.
+    pub(crate) fn merge(&mut self, cx: &mut Context, slots: &[Option<message::UserEvents<'_>>]) {
+        let jump_max = cx.config.lamport_jump_max;
+        let mut left = MERGED_MAX;
+        for slot in slots.iter().flatten() {
+            if !cx.clocks.event.is_plausible(slot.ltime, jump_max) {
+                cx.stats.dropped_implausible += 1;
+                continue;
+            }
+            cx.stats.dropped_events += slot.events.len().saturating_sub(left) as u64;
+            for event in slot.events.iter().take(left) {
+                left -= 1;
+                if let Err(refusal) = check_event(event.name, event.payload.as_slice()) {
+                    cx.refuse(&refusal);
+                    continue;
+                }
+                let payload = event.payload.0.as_deref().map(Cow::Borrowed);
+                let event = message::UserEvent {
+                    ltime: slot.ltime,
+                    name: event.name,
+                    payload: Bin(payload),
+                    coalesce: false,
+                };
+                self.handle(cx, &event);
+            }
+        }
     }
 }
 
-/// Whether a ring of `len` no longer remembers `ltime`.
-pub(crate) fn is_too_old(clock: LamportTime, ltime: LamportTime, len: usize) -> bool {
-    // Equal to Go's `cur > N && ltime < cur - N`.
-    clock.0.checked_sub(len as u64).is_some_and(|oldest| ltime.0 < oldest)
-}
-
-/// Largest user event that can be configured. Go: `UserEventSizeLimit`.
-pub(crate) const USER_EVENT_BYTES_MAX: usize = 9 * 1024;
+/// Most events of one push/pull that are looked at: some ten milliseconds of work. An honest ring
+/// holds a few thousand.
+pub(crate) const MERGED_MAX: usize = 16_384;
 /// Most events of one event time.
 const SLOT_EVENTS_MAX: usize = 4_096;
 /// Most memory of the ring; it must also fit into a push/pull.

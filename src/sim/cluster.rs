@@ -155,7 +155,7 @@ impl Cluster {
         self.world.network_mut()
     }
 
-    /// Kills a node, as a power cut does: nobody is told. Its snapshot file remains.
+    /// Kills a node, as a power cut does: without any message. Its snapshot file remains.
     pub fn crash(&mut self, node: NodeId) {
         if let Some(dead) = self.world.crash(node.0, true)
             && let Some(place) = self.nodes.get_mut(node.0 as usize)
@@ -191,7 +191,7 @@ impl Cluster {
         self.world.resume(node.0);
     }
 
-    /// Starts a graceful leave; [`Cluster::state`] tells when it is done.
+    /// Starts a graceful leave; [`Cluster::state`] shows when it is done.
     ///
     /// # Errors
     /// Already leaving, or shut down.

@@ -78,7 +78,7 @@ impl Measured {
 }
 
 impl Experiment {
-    /// Runs it; `progress` is told the virtual time now and then.
+    /// Runs it; `progress` gets the virtual time now and then.
     pub fn run(&self, mut progress: impl FnMut(Duration)) -> Measured {
         let started = WallInstant::now();
         let mut world = self.cluster.build();

@@ -72,7 +72,7 @@ pub enum Fault {
         /// Whose.
         node: u32,
     },
-    /// Two nodes no longer reach each other, and nobody else notices.
+    /// Two nodes no longer reach each other; all others still reach both.
     CutPair {
         /// The nodes.
         pair: [u32; 2],
@@ -338,7 +338,7 @@ fn log_uniform(rng: &mut Rng, min: f64, max: f64) -> Duration {
     Duration::from_secs_f64(min * (max / min).powf(rng.unit()))
 }
 
-/// Longest stop that nobody may die of: the least suspicion is longer.
+/// Longest stop after which no node may be declared dead: the least suspicion is longer.
 const SHORT_STOP: Duration = Duration::from_millis(3_500);
 /// Datagrams that an adversary forges at once now and then.
 const FORGED_BURST: u32 = 200;

@@ -16,7 +16,7 @@ pub enum Extensions {
     LhaProbe,
     /// Suspicion that starts long and shrinks with confirmations.
     LhaSuspicion,
-    /// A suspect is told with the ping.
+    /// The suspicion is piggybacked on the ping.
     Buddy,
     /// All.
     Lifeguard,

@@ -231,7 +231,7 @@ pub fn address_of(node: u32, moves: u8) -> SocketAddr {
     SocketAddr::from(([10 + moves, b, c, d], 7946))
 }
 
-/// The node behind a virtual address, and how often it had moved; `None`: nobody's.
+/// The node behind a virtual address, and how often it had moved; `None`: of no node.
 pub fn node_at(addr: SocketAddr) -> Option<(u32, u8)> {
     let std::net::IpAddr::V4(ip) = addr.ip().to_canonical() else { return None };
     let [a, b, c, d] = ip.octets();

@@ -10,7 +10,7 @@ use super::{
 pub(crate) enum Kind {
     /// Its deadline may have come.
     Timer,
-    /// A datagram; `moves` tells under which address the sender sent it and to which.
+    /// A datagram; the `moves` say from which address it was sent and to which.
     Packet { from: u32, from_moves: u8, to_moves: u8, data: Vec<u8> },
     /// A step of a stream.
     Stream { key: StreamKey, step: Step },

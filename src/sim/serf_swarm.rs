@@ -217,7 +217,7 @@ const STEP: Duration = Duration::from_secs(1);
 const FORM_TIME: Duration = Duration::from_secs(60);
 const AGREE_TIME: Duration = Duration::from_secs(120);
 const WATCH_TIME: Duration = Duration::from_secs(60);
-/// Shorter than the least suspicion: nobody dies of it.
+/// Shorter than the least suspicion: no node dies of it.
 const ISOLATION: Duration = Duration::from_millis(3_500);
 /// Longest graceful leave in a cluster at work.
 const LEAVE_TIME: Duration = Duration::from_secs(6);

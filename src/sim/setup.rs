@@ -75,7 +75,7 @@ impl ClusterSpec {
             .expect("the settings of a simulated node are sound")
     }
 
-    /// Starts all nodes; each knows every other already, and has nothing to tell.
+    /// Starts all nodes; each knows every other already, and has nothing queued.
     pub fn build(&self) -> World<SwimNode> {
         let config = WorldConfig {
             seed: self.seed,

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-/// What a line tells.
+/// What a line reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum What {
     Sent,

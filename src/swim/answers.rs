@@ -131,7 +131,7 @@ impl Answers {
         }
     }
 
-    /// A stream has sent it, or given up. What nobody sends is not kept.
+    /// A stream has sent it, or failed. An answer that no stream sends is dropped.
     pub(super) fn end(&mut self, id: AnswerId) {
         let Some((streams, bytes)) = self.sending.get_mut(&id) else { return };
         *streams -= 1;

@@ -1,4 +1,4 @@
-//! Lifeguard's local health: a node that misses answers doubts itself before it doubts others.
+//! Lifeguard's local health: a node that misses answers first suspects its own network.
 
 use std::time::Duration;
 

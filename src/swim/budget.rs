@@ -1,4 +1,4 @@
-//! What one datagram may cause: few bytes of a peer must not cost us, or others, many.
+//! Limits on the work that one datagram causes: a few bytes must not cost many, here or elsewhere.
 
 use crate::{
     base::{PRINTABLE_BYTES_MAX, error_texts, printable_text},

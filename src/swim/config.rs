@@ -46,7 +46,7 @@ pub struct Config {
     pub gossip_nodes: usize,
     /// Time between gossip rounds; 200 ms, 500 ms, 100 ms. Zero: never.
     pub gossip_interval: Duration,
-    /// How long the dead still hear gossip and stay listed; 30 s, 60 s, 15 s.
+    /// How long dead nodes still get gossip and stay listed; 30 s, 60 s, 15 s.
     pub gossip_to_the_dead_time: Duration,
     /// Bytes of a packet that piggybacked messages may fill; 1400.
     pub udp_buffer_size: usize,
@@ -64,7 +64,7 @@ pub struct Config {
     pub incarnation_min: Incarnation,
     /// Where the sequence numbers of pings start, less one; `None`: anywhere.
     pub seq_no_start: Option<u32>,
-    /// With at most so many live others, each is told directly that we joined or leave, besides
+    /// With at most so many live others, each is sent our join or leave directly, besides
     /// the gossip, which may miss one of a few. Zero: never.
     pub told_directly_max: usize,
     /// Seed of every random choice and of the nonces. Must be unpredictable in production.
@@ -79,7 +79,7 @@ pub struct Config {
     pub lha_probe: bool,
     /// Lifeguard's parts, for experiments: start suspicion at its maximum and shrink it.
     pub lha_suspicion: bool,
-    /// Lifeguard's parts, for experiments: tell a suspect with its ping.
+    /// Lifeguard's parts, for experiments: piggyback the suspicion on the ping of a suspect.
     pub buddy_system: bool,
     /// A bug put in on purpose, to test the simulator.
     #[cfg(feature = "sim")]

@@ -133,7 +133,7 @@ pub struct Stats {
 }
 
 impl Swim {
-    /// Makes the node and announces it to itself: `host` sees its own join.
+    /// Makes the node and adds it to its own table: `host` sees its own join.
     /// Go: `Create` and `setAlive`.
     ///
     /// # Errors
@@ -268,7 +268,7 @@ impl Swim {
     }
 
     /// Announces that we leave. Done when the broadcast reached its transmit limit, at once if
-    /// nobody else is alive. The caller bounds the wait. From then on, what others say about us is
+    /// no other node is alive. The caller bounds the wait. From then on, messages about us are
     /// ignored; pings and push/pulls are still answered. Go: `Leave`.
     pub fn start_leave(&mut self, now: Instant, host: &mut dyn Host) -> OpId {
         let op = self.op();
@@ -391,7 +391,7 @@ impl Swim {
         self.extend_probe(now);
     }
 
-    /// Whether somebody besides us is neither dead nor left.
+    /// Whether any other node is alive or suspect.
     pub(super) fn has_live_others(&self) -> bool {
         let me_live = self.table.get(self.me).is_some_and(|row| row.state.is_live());
         self.table.live_len() > usize::from(me_live)
@@ -412,13 +412,13 @@ impl Swim {
         id
     }
 
-    /// The next sequence number. The first is random, so that nobody can ack what it has not got.
+    /// The next sequence number. The first is random, so that a ping cannot be acked unseen.
     pub(super) fn next_seq_no(&mut self) -> SeqNo {
         self.seq_no = self.seq_no.wrapping_add(1);
         SeqNo(self.seq_no)
     }
 
-    /// Says something new about ourselves, with a higher incarnation.
+    /// Announces a change of our own record, with a higher incarnation.
     fn announce(
         &mut self,
         now: Instant,
@@ -445,7 +445,7 @@ impl Swim {
     }
 
     /// Sets the first tick of each task at a random point of its period, so that nodes started
-    /// together do not work together. Go: `schedule`.
+    /// together do not fire together. Go: `schedule`.
     fn start_ticking(&mut self, now: Instant) {
         let config = &self.config;
         let tasks = [

@@ -15,13 +15,13 @@ impl Swim {
         self.gossip(host);
     }
 
-    /// Sends what is queued to a few random nodes; those that died lately hear it too, so that
-    /// they can refute. Each packet counts as one transmit of what it carries.
+    /// Sends what is queued to a few random nodes, recently dead ones included, so that they can
+    /// refute. Each packet counts as one transmit of what it carries.
     fn gossip(&mut self, host: &mut dyn Host) {
         self.stats.gossip_rounds += 1;
         let silent = mutated!(self.config, SilentGossip);
         if silent || self.queue.is_empty() && !host.has_broadcasts() {
-            return; // most rounds of a cluster at rest: nobody is drawn for nothing
+            return; // nothing to send: skip the choice of targets
         }
         let me = self.me;
         let targets = {

@@ -1,16 +1,16 @@
-//! How far a claimed incarnation is believed, and what is done where it is not.
+//! How far a claimed incarnation is accepted, and what happens when it is not.
 //!
-//! Of two words about a node the one with the higher incarnation counts, and only the node itself
-//! raises its incarnation. A forged claim far ahead would therefore silence the node for good:
-//! whoever believes it ignores all that the node really says.
+//! Of two messages about a node the one with the higher incarnation counts, and only the node
+//! itself raises its incarnation. A forged claim far ahead would therefore silence the node for
+//! good: a peer that accepts it ignores everything that the node really sends.
 //!
-//! - About others, a leap of more than [`JUMP_MAX`] is news from nobody but the node itself: it is
-//!   asked, by a push/pull with the address that we know.
-//! - About ourselves, we go above any claim that somebody really holds, which the answer to a
-//!   push/pull of ours shows. Claims in messages, which anybody may have sent, have an allowance
-//!   ([`Growth`]); beyond it a random member is asked whether it has heard the same.
+//! - About others, a leap of more than [`JUMP_MAX`] is accepted only from the node itself: it is
+//!   asked, by a push/pull with its known address.
+//! - About ourselves, we go above any claim that a peer really holds, which the answer to a
+//!   push/pull of ours shows. Claims in messages, which any sender may have forged, have an
+//!   allowance ([`Growth`]); beyond it a random member is asked whether it holds the same claim.
 //! - At the last incarnation nothing can be outbid. What a node says about itself is taken over
-//!   there at the same incarnation, but only first-hand.
+//!   there at the same incarnation, but only from the node itself.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -64,7 +64,7 @@ impl Growth {
     }
 }
 
-/// What an alive message about a node that we know is worth.
+/// Whether an alive message about a known node is accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Worth {
     /// Known, or overtaken.
@@ -75,7 +75,7 @@ pub(super) enum Worth {
 }
 
 impl Swim {
-    /// Weighs an alive message about another node; `reclaims` if it takes over the name.
+    /// Classifies an alive message about another node; `reclaims` if it takes over the name.
     pub(super) fn weigh(
         &self,
         row: &Row,
@@ -152,7 +152,7 @@ impl Swim {
     }
 
     /// Raises our incarnation. What a restart needs to know of it grows in small steps alone: a
-    /// leap is not ours, and whoever holds it tells us again.
+    /// leap is not ours, and peers that hold it send it again.
     pub(super) fn raise_to(&mut self, incarnation: Incarnation) {
         self.incarnation = incarnation;
         if incarnation.0.saturating_sub(self.kept_incarnation.0) <= KEPT_STEP_MAX {

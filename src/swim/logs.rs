@@ -15,7 +15,7 @@ pub(super) struct Logs {
     pub(super) streams: LogLimit,
     /// Push/pulls that are refused or fail.
     pub(super) push_pulls: LogLimit,
-    /// Alive messages that are not believed.
+    /// Alive messages that are refused.
     pub(super) alive: LogLimit,
     /// Messages that claim the name of another node.
     pub(super) conflicts: LogLimit,

@@ -1,5 +1,5 @@
-//! Taking over a peer's state, some rows at a time: however large it is, the node goes on with its
-//! other work. Go: `net.go`, `mergeRemoteState`; `state.go`, `mergeState`.
+//! Merges a peer's state some rows at a time, so that a large one does not hold up other work.
+//! Go: `net.go`, `mergeRemoteState`; `state.go`, `mergeState`.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,19 +9,19 @@ use crate::{
     wire::{Alive, NodeState, NodeStateKind, PushPull},
 };
 
-/// A peer's state, and how far it is taken over.
+/// A peer's state, and how far it is merged.
 #[derive(Debug)]
 pub(super) struct Merge {
     state: PushPull,
     exchange: Exchange,
-    /// Who waits for the exchange.
+    /// The operation that waits for the exchange.
     op: Option<OpId>,
     /// Where the next row starts.
     at: usize,
 }
 
 impl Swim {
-    /// Takes over a peer's state: what is more than [`ROWS_AT_ONCE`] later. `op` is done then.
+    /// Merges a peer's state: rows beyond [`ROWS_AT_ONCE`] later. `op` is done at the end.
     pub(super) fn merge(
         &mut self,
         now: Instant,
@@ -38,7 +38,7 @@ impl Swim {
         Ok(())
     }
 
-    /// Goes on with the state that has waited longest.
+    /// Continues with the state that has waited longest.
     pub(super) fn merge_next(&mut self, now: Instant, host: &mut dyn Host) {
         let Some(merge) = self.merges.pop_front() else { return };
         if !self.merges.is_empty() {
@@ -47,8 +47,7 @@ impl Swim {
         self.merge_rows(now, merge, host);
     }
 
-    /// The exchange that the next call of [`Swim::handle_timeout`] may end, if somebody waits for
-    /// it.
+    /// The operation whose exchange the next call of [`Swim::handle_timeout`] may end, if any.
     pub fn merging(&self) -> Option<OpId> {
         self.merges.front()?.op
     }
@@ -123,7 +122,7 @@ impl Swim {
     }
 }
 
-/// Rows that are taken over in one go: some milliseconds of work where all are news.
+/// Rows merged at a time: some milliseconds of work where all are new.
 pub(super) const ROWS_AT_ONCE: usize = 512;
 /// Time for other work before the next rows.
 const PAUSE: Duration = Duration::from_millis(1);

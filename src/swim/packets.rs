@@ -67,7 +67,7 @@ impl Swim {
         self.builder.put_scratch(body);
         if let Some((reason, from)) = first {
             self.stats.dropped_malformed += count as u64;
-            // The line of the datagram that most of them came in tells enough.
+            // The last datagram has its line already.
             if !self.budget.has_dropped() {
                 self.log_malformed(now, &reason, from, count - 1);
             }

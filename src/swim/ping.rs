@@ -32,7 +32,8 @@ pub(super) struct Relay {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Route {
     to: SocketAddr,
-    /// Whether a node is listed with it. Others get no gossip, and no more bytes than they sent.
+    /// Whether a node is listed with it. Other addresses get no gossip, and no more bytes than they
+    /// sent.
     member: bool,
 }
 
@@ -164,7 +165,7 @@ impl Swim {
         if target.member {
             self.encode_ping(seq_no, request.node, &mut ping);
         } else {
-            // Whoever is there answers to where it comes from; it need not know us.
+            // The target answers to the address that the ping came from; it need not know us.
             Ping { seq_no, node: request.node, ..Ping::default() }.encode(&mut ping);
             echo += self.codec.sealed_len(ping.len());
         }

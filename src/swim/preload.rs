@@ -46,7 +46,7 @@ impl Cast {
 }
 
 impl Swim {
-    /// Makes a fresh engine know the whole cast, itself included, with nothing to tell about it.
+    /// Fills the table of a fresh engine with the whole cast, itself included; nothing is queued.
     pub fn preload(&mut self, now: Instant, cast: &Cast) {
         let Some(me) = cast.table.find(&self.config.name) else { return };
         self.table = cast.table.clone();

@@ -82,8 +82,8 @@ impl Probe {
         self.tcp_contacted
     }
 
-    /// What the probe adds to the health score if nothing was heard of the target: a helper that
-    /// sent a nack shows that our own network works. Lifeguard, local health multiplier.
+    /// What the probe adds to the health score if the target did not answer: a nack of a helper
+    /// shows that our own network works. Lifeguard, local health multiplier.
     pub(super) fn failure_delta(&self) -> i64 {
         match self.expected_nacks {
             0 => 1,

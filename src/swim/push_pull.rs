@@ -17,7 +17,7 @@ use crate::{
     wire::{Incompatible, NodeState, PushPull, RawAddr, Versions, Vsn},
 };
 
-/// Bytes of a row besides its name and meta, at least and at most, and of what stands before.
+/// Bytes of a row besides its name and meta, at least and at most, and of the header.
 const ROW_BYTES_MIN: usize = 56;
 const ROW_BYTES: usize = 88;
 const HEADER_BYTES: usize = 64;
@@ -147,7 +147,7 @@ impl Swim {
         if versions.compatible() {
             return Ok(());
         }
-        // Somebody is not understood; only now it matters who.
+        // Some node is incompatible; only now it matters which.
         let (mut peer, mut first, mut some_fit) = (None, None, false);
         for row in state.rows().flatten().filter(NodeState::is_alive) {
             if row.name == self.config.name.as_bytes() {

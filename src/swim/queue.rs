@@ -87,7 +87,7 @@ impl BroadcastQueue {
     }
 
     /// Queues a message that replaces the one of the same topic, which ends. It is never dropped:
-    /// topics are bounded by whoever names them.
+    /// the caller bounds the number of topics.
     pub(crate) fn push_about(&mut self, topic: Arc<str>, message: Bytes, author: Author) {
         if let Some(key) = self.by_topic.get(&topic).copied()
             && let Some(item) = self.remove(&key)

@@ -143,7 +143,7 @@ impl Swim {
         self.accept_alive(now, slot, alive, addr, full_vsn, notify, host);
     }
 
-    /// Takes over what an alive message says. Go: the end of `aliveNode`.
+    /// Applies an alive message that was accepted. Go: the end of `aliveNode`.
     #[allow(clippy::too_many_arguments, reason = "one step of `alive`, cut off for its length")]
     fn accept_alive(
         &mut self,
@@ -214,7 +214,7 @@ impl Swim {
         let name = Arc::clone(&row.record.name);
         let message = Suspect { incarnation, node: node.as_bytes(), from: from.as_bytes() };
         if let Some(suspicion) = self.suspicions.get_mut(&slot) {
-            // Go forgets what it heard here, so that an older alive could end the suspicion.
+            // Go does not store it here, so that an older alive could end the suspicion.
             row.incarnation = incarnation;
             if !mutated!(self.config, NobodyConfirms) && suspicion.confirm(from) {
                 let deadline = suspicion.deadline();
@@ -224,7 +224,7 @@ impl Swim {
             return;
         }
         if row.state != NodeStateKind::Alive {
-            // Go forgets what it heard here, so that an older alive could resurrect the node.
+            // Go does not store it here, so that an older alive could resurrect the node.
             row.incarnation = incarnation;
             return;
         }
@@ -277,7 +277,7 @@ impl Swim {
         self.dead(now, &name, incarnation, &me, None, Source::Own, host);
     }
 
-    /// Somebody says that we are suspect or dead.
+    /// Handles a claim that we are suspect or dead.
     fn accused(
         &mut self,
         now: Instant,
@@ -333,7 +333,7 @@ impl Swim {
         }
     }
 
-    /// Raises our incarnation above the accusation and tells everybody. Go: `refute`.
+    /// Raises our incarnation above the accusation and broadcasts it. Go: `refute`.
     ///
     /// Saturates at the largest incarnation.
     pub(super) fn refute(&mut self, accused: Incarnation) {

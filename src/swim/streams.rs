@@ -17,7 +17,7 @@ use crate::{
 /// A stream that is open.
 #[derive(Debug)]
 pub(super) enum Stream {
-    /// Opened for a push/pull; `op` if somebody asked for it.
+    /// Opened for a push/pull; `op` if an operation waits for it.
     PushPull { op: Option<OpId>, to: SocketAddr, began: Instant, join: bool },
     /// Opened for the stream ping of a probe.
     Ping { seq_no: SeqNo },
@@ -81,7 +81,7 @@ impl Swim {
         self.handle_queued(now, host);
     }
 
-    /// The operation that a stream was opened for, if it is an exchange somebody asked for.
+    /// The operation that waits for the exchange on a stream, if any.
     pub fn stream_op(&self, id: StreamId) -> Option<OpId> {
         match self.streams.get(&id) {
             Some(Stream::PushPull { op, .. }) => *op,

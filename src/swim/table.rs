@@ -90,7 +90,7 @@ pub(super) struct Table {
     order: Vec<u32>,
     /// Slots that are alive or suspect, in no order.
     live: Vec<u32>,
-    /// Slots that died lately, by the time they did: they still hear gossip.
+    /// Slots that died recently, by that time: they still get gossip.
     lately_dead: BTreeMap<(Instant, u32), ()>,
     /// Rows by state: alive, suspect, dead, left.
     counts: [usize; 4],
@@ -313,7 +313,7 @@ impl Table {
         }
     }
 
-    /// Forgets since when nodes are lately dead, if that was before `since`.
+    /// Drops nodes from the recently dead that died before `since`.
     pub(super) fn expire_lately_dead(&mut self, since: Instant) {
         while let Some(entry) = self.lately_dead.first_entry().filter(|e| e.key().0 < since) {
             entry.remove();
@@ -341,7 +341,7 @@ impl Table {
     }
 
     /// Up to `k` distinct nodes that `wanted` accepts, each set equally likely, among the live and
-    /// (if asked) the lately dead. Draws without replacement, so nobody wanted is missed.
+    /// (if asked) the lately dead. Draws without replacement, so that no wanted node is missed.
     pub(super) fn sample(
         &self,
         k: usize,

@@ -20,7 +20,7 @@ pub(super) enum Timer {
     PushPull,
     /// The suspicion of the node in this slot runs out.
     Suspicion(u32),
-    /// A node is asked about a claim that goes too far to be believed.
+    /// A node is asked about a claim that is too far ahead to be accepted.
     Check,
     /// The reply on an accepted stream is overdue: its place is freed.
     Reply(StreamId),

@@ -372,7 +372,7 @@ const CONNECTIONS_MAX: usize = 4_096;
 const IDLE_MAX: Duration = Duration::from_secs(5);
 /// Datagrams of one connection that wait, in either direction.
 const CONNECTION_BUFFER_BYTES: usize = 256 * 1024;
-/// Connections open at a time to addresses that nobody has checked.
+/// Connections open at a time to addresses that are not validated.
 const CONNECTIONS_UNPROVEN_MAX: usize = 256;
 /// Half of what an exchange may take by default.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(5);

@@ -30,7 +30,7 @@ pub struct TlsTransport {
     connector: TlsConnector,
     acceptor: TlsAcceptor,
     server_name: rustls::pki_types::ServerName<'static>,
-    /// Connections whose handshake is under way. One task waits for them, so nobody else locks.
+    /// Connections whose handshake is under way. Only one task waits for them and locks.
     handshakes: Mutex<JoinSet<Option<Accepted>>>,
 }
 
@@ -84,7 +84,7 @@ impl Transport for TlsTransport {
         Ok(self.connector.connect(self.server_name.clone(), stream).await?.into())
     }
 
-    /// The next peer whose handshake is done; one that is slow holds nobody else up.
+    /// The next peer whose handshake is done; a slow one does not delay others.
     async fn accept(&self) -> io::Result<Accepted> {
         let mut handshakes = self.handshakes.lock().await;
         loop {

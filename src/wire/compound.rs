@@ -6,7 +6,7 @@ use super::{DecodeError, limits::COMPOUND_PARTS_MAX, message::kind};
 /// call again with the rest while there is one.
 ///
 /// A part that is empty (it crashes old Go) or longer than 65,535 bytes (Go would cut it) cannot
-/// stand in a compound: it counts as taken but is left out, which is the caller's mistake.
+/// be part of a compound: it counts as taken but is left out, which is the caller's mistake.
 pub fn encode_compound<P: AsRef<[u8]>>(parts: &[P], out: &mut Vec<u8>) -> usize {
     let taken = parts.len().min(COMPOUND_PARTS_MAX);
     let parts = || {

@@ -156,7 +156,7 @@ fn unpack_lz4(packed: &[u8], limit: usize, out: &mut Vec<u8>) -> Result<(), Deco
     }
 }
 
-/// The size that stands before a block of LZ4.
+/// The size that precedes a block of LZ4.
 #[cfg(feature = "lz4")]
 const SIZE_LEN: usize = 4;
 #[cfg(feature = "lz4")]

@@ -17,7 +17,7 @@ pub enum DecodeError {
     Msgpack(msgpack::Error),
     /// The input ends before the message does.
     Truncated,
-    /// A type that does not exist or may not stand here.
+    /// A type that does not exist or is not allowed here.
     UnsupportedType(u8),
     /// Nothing after a compound's type byte.
     CompoundCount,

@@ -150,7 +150,7 @@ impl BitWriter<'_> {
 
 /// Decompresses; holds its string table from call to call.
 pub(super) struct Decoder {
-    /// Where in the output the string of each code stands. Only codes from 258 up to the highest
+    /// Where in the output the string of each code starts. Only codes from 258 up to the highest
     /// assigned since the last clear code are meaningful.
     strings: Box<[Span; 4096]>,
 }

@@ -3,7 +3,7 @@
 use super::DecodeError;
 use crate::msgpack::{self, Bin, Reader, Value, Writer, message};
 
-/// The version of what a node says about itself; only the node raises its own. Zero means unknown.
+/// The version of a node's own record; only the node raises it. Zero means unknown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Incarnation(pub u32);
 
@@ -50,7 +50,7 @@ pub struct IndirectPing<'a> {
 /// Answers a ping.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ack<'a> {
-    /// Of the ping.
+    /// Sequence number of the ping.
     pub seq_no: SeqNo,
     /// Serf's coordinate; nil on streams and on relayed acks.
     pub payload: Bin<'a>,
@@ -59,7 +59,7 @@ pub struct Ack<'a> {
 /// Says that an indirect ping got no answer in time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Nack {
-    /// Of the indirect ping.
+    /// Sequence number of the indirect ping.
     pub seq_no: SeqNo,
 }
 
@@ -73,7 +73,7 @@ pub struct ErrorReply<'a> {
 /// Says that `from` could not reach `node`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Suspect<'a> {
-    /// Of the suspected node, as the accuser knows it.
+    /// Incarnation of the suspected node, as the accuser knows it.
     pub incarnation: Incarnation,
     /// The suspected node.
     pub node: &'a [u8],
@@ -84,7 +84,7 @@ pub struct Suspect<'a> {
 /// Says that `node` is dead, or, when `from` is the node itself, that it left.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Dead<'a> {
-    /// Of the dead node, as the accuser knows it.
+    /// Incarnation of the dead node, as the accuser knows it.
     pub incarnation: Incarnation,
     /// The dead node.
     pub node: &'a [u8],
@@ -92,10 +92,10 @@ pub struct Dead<'a> {
     pub from: &'a [u8],
 }
 
-/// Says that `node` lives at an address with these tags and versions.
+/// Says that `node` is alive at an address with these tags and versions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Alive<'a> {
-    /// Raised by the node for each change of what it says about itself.
+    /// Raised by the node for each change of its own record.
     pub incarnation: Incarnation,
     /// Name.
     pub node: &'a [u8],
@@ -320,7 +320,7 @@ impl<'a> Message<'a> {
     }
 }
 
-/// Declares a message that stands behind a type byte.
+/// Declares a message that follows a type byte.
 macro_rules! framed {
     ($($name:ty: $kind:ident),* $(,)?) => {$(
         impl $name {

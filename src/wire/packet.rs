@@ -65,7 +65,7 @@ impl PacketCodec {
         self.open_sealed(datagram, buf).map(|(message, _)| message)
     }
 
-    /// As [`PacketCodec::open`], with what tells the packet from all others if a key opened it.
+    /// As [`PacketCodec::open`], with what identifies the packet if a key opened it.
     pub(crate) fn open_sealed<'a>(
         &mut self,
         datagram: &'a [u8],

@@ -220,7 +220,7 @@ impl PushPull {
 /// Why an exchange ended without a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StreamError {
-    /// Close without a word.
+    /// Close without a reply.
     Close(DecodeError),
     /// Tell the peer with an error reply (sealed like any message), then close.
     Refuse(DecodeError),

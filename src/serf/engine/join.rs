@@ -1,4 +1,4 @@
-//! Joins: the entries of each are asked one after the other, and several joins run at a time.
+//! Joins: the entries of each are contacted one after the other; several joins run at a time.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -10,11 +10,11 @@ use tracing::{debug, warn};
 use super::*;
 use crate::swim::{JoinEntry, JoinErrors};
 
-/// All joins, and what was given to them.
+/// Joins under way, and the entries of earlier ones.
 #[derive(Default)]
 pub(super) struct Joins {
     under_way: BTreeMap<OpId, Join>,
-    /// Entries of all joins, for the time when nobody else is left.
+    /// Entries of all joins, to be used again when no other member is alive.
     seeds: BTreeSet<String>,
 }
 
@@ -68,8 +68,8 @@ impl Join {
 impl Engine {
     /// Joins through `entries` (`[name/]host[:port]`; without a port ours is assumed): all their
     /// addresses are asked, one after the other. Ends with [`Completion::Joined`], or with
-    /// [`Error::Join`] if nobody was contacted. With `ignore_old`, events from before the join are
-    /// not delivered. Joins do not wait for each other. Go: `memberlist.go: Join`.
+    /// [`Error::Join`] if no address was contacted. With `ignore_old`, events from before the join
+    /// are not delivered. Joins do not wait for each other. Go: `memberlist.go: Join`.
     ///
     /// # Errors
     /// Not alive, or too many joins are under way.
@@ -79,7 +79,7 @@ impl Engine {
         entries: &[String],
         ignore_old: bool,
     ) -> Result<OpId, Error> {
-        if self.state.life != SerfState::Alive {
+        if self.state.cx.life != SerfState::Alive {
             return Err(Error::State("Serf can't Join after Leave or Shutdown"));
         }
         if self.joins.under_way.len() >= JOINS_MAX {
@@ -90,7 +90,7 @@ impl Engine {
                 self.joins.seeds.insert(entry.clone());
             }
         }
-        self.state.now = now;
+        self.begin(now);
         let op = self.begin_join(entries.iter().cloned().collect(), ignore_old, false);
         self.settle();
         Ok(op)
@@ -98,7 +98,7 @@ impl Engine {
 
     /// The driver's answer to [`Output::Resolve`].
     pub fn resolved(&mut self, now: Instant, op: OpId, result: Result<Vec<IpAddr>, String>) {
-        self.state.now = now;
+        self.begin(now);
         let Some(join) = self.joins.under_way.get_mut(&op) else { return };
         match result {
             Ok(ips) => {
@@ -114,11 +114,11 @@ impl Engine {
         self.settle();
     }
 
-    /// Nobody else is alive: joins again through what was given to joins, unless that is under way.
+    /// Joins again through the entries of earlier joins, unless that is under way.
     pub(super) fn rejoin_seeds(&mut self) {
         let under_way = self.joins.under_way.values().any(|join| join.own);
         if !under_way && !self.joins.seeds.is_empty() {
-            debug!(target: "serf", "nobody else is alive, joining again");
+            debug!(target: "serf", "no other member is alive, joining again");
             let entries = self.joins.seeds.iter().cloned().collect();
             self.begin_join(entries, true, true);
         }
@@ -142,14 +142,14 @@ impl Engine {
         op
     }
 
-    /// Asks the next address, or has the next name resolved, or ends.
+    /// Contacts the next address, or has the next name resolved, or ends.
     fn join_next(&mut self, op: OpId) {
-        let (now, default_port) = (self.state.now, self.state.config.swim.bind_port);
+        let (now, default_port) = (self.state.cx.now, self.state.cx.config.swim.bind_port);
         let Some(join) = self.joins.under_way.get_mut(&op) else { return };
         if join.addrs.is_empty()
             && let Some(host) = join.next_entry(default_port)
         {
-            self.state.outputs.push_back(Output::Resolve { op, host });
+            self.state.cx.effects.outputs.push_back(Output::Resolve { op, host });
             return;
         }
         if let Some(to) = join.addrs.front() {
@@ -171,7 +171,7 @@ impl Engine {
                 }
                 None => {
                     join.contacted += 1;
-                    self.state.remembered.add_seed(addr);
+                    self.state.members.remembered.add_seed(addr);
                 }
             }
         }
@@ -179,11 +179,11 @@ impl Engine {
         true
     }
 
-    /// Announces a join that contacted somebody. Go: `serf/serf.go:Join`.
+    /// Ends a join; announces it if an address was contacted. Go: `serf/serf.go:Join`.
     fn end_join(&mut self, op: OpId) {
         let Some(join) = self.joins.under_way.remove(&op) else { return };
-        if join.contacted > 0 && self.state.life == SerfState::Alive {
-            let join = self.state.broadcast_join(self.state.now);
+        if join.contacted > 0 && self.state.cx.life == SerfState::Alive {
+            let join = self.state.broadcast_join();
             self.swim.send_user_to_few(&join);
         }
         if join.own {
@@ -194,7 +194,7 @@ impl Engine {
         } else {
             Ok(Completion::Joined { contacted: join.contacted })
         };
-        self.state.complete(op, result);
+        self.state.cx.effects.complete(op, result);
     }
 }
 

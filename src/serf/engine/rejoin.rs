@@ -1,4 +1,4 @@
-//! Coming back after a restart, to the peers that the snapshot names.
+//! Rejoins the peers of the snapshot after a restart.
 
 use std::net::SocketAddr;
 
@@ -6,7 +6,7 @@ use tracing::{debug, info, warn};
 
 use super::*;
 
-/// Peers of the snapshot, and how far we are with them.
+/// Peers of the snapshot, and how far the rejoin is.
 #[derive(Default)]
 pub(super) struct Rejoin {
     /// Those that were alive, the next one last.
@@ -15,7 +15,7 @@ pub(super) struct Rejoin {
     failed: Vec<Peer>,
     under_way: Option<(OpId, Peer)>,
     joined: bool,
-    /// Strangers still to be asked after somebody has answered.
+    /// Unknown peers still to be contacted after the first has answered.
     more: u8,
 }
 
@@ -60,21 +60,22 @@ impl Engine {
         if self.rejoin.alive.is_empty() && self.rejoin.failed.is_empty() {
             return;
         }
-        self.state.now = now;
-        self.rejoin_next(now);
+        self.begin(now);
+        self.rejoin_next();
         self.settle();
     }
 
-    pub(super) fn rejoin_next(&mut self, now: Instant) {
-        if self.state.life != SerfState::Alive || self.rejoin.under_way.is_some() {
+    pub(super) fn rejoin_next(&mut self) {
+        if self.state.cx.life != SerfState::Alive || self.rejoin.under_way.is_some() {
             return;
         }
         while let Some(peer) = self.rejoin.next() {
-            if self.rejoin.joined && self.state.members.get(&peer.name).is_some() {
+            if self.rejoin.joined && self.state.members.table.get(&peer.name).is_some() {
                 continue;
             }
             let Peer { name, addr } = &peer;
             info!(target: "serf", "Attempting re-join to previously known node: {name}: {addr}");
+            let now = self.state.cx.now;
             let op = self.swim.start_push_pull(now, *addr, name, true, &mut self.state);
             self.rejoin.under_way = Some((op, peer));
             return;
@@ -96,17 +97,17 @@ impl Engine {
             Some(error) => debug!(target: "serf", "Failed to re-join {name}: {error}"),
             None => {
                 info!(target: "serf", "Re-joined to previously known node: {name}: {addr}");
-                self.state.remembered.add_seed(addr);
+                self.state.members.remembered.add_seed(addr);
                 self.rejoin.joined = true;
             }
         }
         if !self.rejoin.joined {
-            self.rejoin_next(self.state.now);
+            self.rejoin_next();
         } else if self.rejoin.more > 0 {
             self.rejoin.more -= 1;
-            let jitter = self.state.rng.below(STRANGER_JITTER_MILLIS) as u64;
+            let jitter = self.state.cx.rng.below(STRANGER_JITTER_MILLIS) as u64;
             let pause = STRANGER_PAUSE + Duration::from_millis(jitter);
-            self.state.timers.set(self.state.now + pause, Timer::Rejoin);
+            self.state.cx.start_timer(pause, Timer::Rejoin);
         } else {
             self.rejoin = Rejoin::default();
         }

@@ -5,7 +5,7 @@ use std::{cell::RefCell, collections::BinaryHeap, time::Duration};
 use super::*;
 use crate::{
     base::{Instant, Rng},
-    serf::{Event, KeyResponse, QueryUpdate, SnapshotOp},
+    serf::{Event, KeyResponse, Message, QueryUpdate, SnapshotOp, message},
     wire::{Role, StreamDecoder},
 };
 
@@ -569,7 +569,7 @@ fn stats_have_go_s_keys() {
 #[test]
 fn a_leave_whose_intent_was_dropped_fails() {
     let mut net = Net::joined(3);
-    net.nodes[2].engine.state.broadcast_bytes_max = 10;
+    net.nodes[2].engine.state.broadcasts.bytes_max = 10;
     let op = net.call(2, |engine, now| engine.start_force_leave(now, "n1", false));
     net.run(Duration::from_millis(1));
     let error = net.done(2, op).unwrap().unwrap_err().to_string();
@@ -599,7 +599,7 @@ fn a_leave_amid_a_flood_of_intents_is_graceful() {
                         prune: false,
                     };
                     let mut raw = Vec::new();
-                    let transform = engine.state.config.transform.clone();
+                    let transform = engine.state.cx.config.transform.clone();
                     transform.encode_message(&Message::Leave(leave), &mut raw);
                     engine.state.on_user_message(now, &raw, origin);
                 }

@@ -4,11 +4,16 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use super::*;
 use crate::{
+    base::Instant,
     serf::{
-        KeyOp, Message, MsgpackTransform, QueryParams, QueryUpdate, SnapshotOp, TransformDelegate,
+        Completion, Config, Coordinate, Event, KeyOp, LamportTime, Member, Message,
+        MsgpackTransform, QueryParams, QueryUpdate, SerfState, SnapshotOp, Tags, TransformDelegate,
+        asked::Asker,
         build::build_state,
+        effects::Action,
+        lamport::LamportClock,
         message::{self, Join, Leave, PushPull, Relay, UserEvents},
-        query::Asker,
+        query::default_timeout,
     },
     swim::{Exchange, Host, NodeStateKind, NodeView, Origin, Seal},
     wire::{Incarnation, Keyring},
@@ -71,8 +76,8 @@ impl Node {
         name: &str,
         call: impl FnOnce(&mut State, Instant, &NodeView<'_>),
     ) {
-        let meta: Arc<[u8]> = if *name == *self.state.name {
-            self.state.meta.clone()
+        let meta: Arc<[u8]> = if *name == *self.state.cx.name {
+            self.state.cx.meta.clone()
         } else {
             tags_meta(&[("role", "web")])
         };
@@ -107,7 +112,7 @@ impl Node {
     }
 
     pub(super) fn status(&self, name: &str) -> Option<&'static str> {
-        let status = self.state.members.get(name)?.member.status;
+        let status = self.state.members.table.get(name)?.member.status;
         Some(match status {
             crate::serf::MemberStatus::None => "none",
             crate::serf::MemberStatus::Alive => "alive",
@@ -118,13 +123,13 @@ impl Node {
     }
 
     pub(super) fn status_ltime(&self, name: &str) -> u64 {
-        self.state.members.get(name).unwrap().status_ltime.0
+        self.state.members.table.get(name).unwrap().status_ltime.0
     }
 
     /// Texts of the events since the last look.
     pub(super) fn events(&mut self) -> Vec<String> {
         let mut events = Vec::new();
-        for output in self.state.outputs.drain(..) {
+        for output in self.state.cx.effects.outputs.drain(..) {
             match output {
                 Output::Event(Event::Member(event)) => {
                     for member in event.members {
@@ -153,7 +158,7 @@ impl Node {
         let mut sent = Vec::new();
         self.state.take_broadcasts(3, 600_000, &mut |message| sent.push(message.to_vec()));
         for kind in [QueueKind::Intent, QueueKind::Query, QueueKind::Event] {
-            self.state.queue(kind).prune(0);
+            self.state.broadcasts.queue(kind).prune(0);
         }
         sent
     }
@@ -161,45 +166,22 @@ impl Node {
     /// Lets time pass, with its timers.
     pub(super) fn advance(&mut self, time: Duration) {
         let end = self.now + time;
-        while let Some(at) = self.state.next_timeout().filter(|at| *at <= end) {
+        while let Some(at) = self.state.cx.next_timeout().filter(|at| *at <= end) {
             self.now = at;
-            self.state.now = at;
-            self.state.flush_coalescers(at);
-            while let Some((_, timer)) = self.state.timers.pop_due(at) {
+            self.state.cx.now = at;
+            self.state.cx.flush_coalescers(at);
+            while let Some((_, timer)) = self.state.cx.effects.timers.pop_due(at) {
                 self.fire(timer);
             }
         }
         self.now = end;
-        self.state.now = end;
+        self.state.cx.now = end;
     }
 
     fn fire(&mut self, timer: Timer) {
-        let now = self.now;
-        match timer.clone() {
-            Timer::Reap => {
-                self.state.reap(now);
-                self.state.start_timer(self.state.config.reap_interval, timer);
-            }
-            Timer::Reconnect => {
-                self.state.reconnect();
-                self.state.start_timer(self.state.config.reconnect_interval, timer);
-            }
-            Timer::QueueCheck => {
-                self.state.check_queues();
-                self.state.received.expire(now);
-                self.state.start_timer(self.state.config.queue_check_interval, timer);
-            }
-            Timer::Snapshot => {
-                let clock = self.state.clock.time();
-                let snapshot = self.state.snapshot.as_mut().unwrap();
-                snapshot.on_timer(now, clock, 1);
-                let next = snapshot.next();
-                self.state.timers.set(next, timer);
-            }
-            Timer::Query(id) => self.state.query_timeout(now, id),
-            Timer::Prune(name) => self.state.finish_prune(now, &name),
-            Timer::AskClocks(name) => self.state.ask_clocks(&name),
-            Timer::Op(_) | Timer::Storing(_) | Timer::Rejoin => {}
+        match self.state.fire(timer) {
+            Some(OwnTimer::Snapshot) => self.state.cx.write_snapshot(1),
+            Some(OwnTimer::Op(_) | OwnTimer::Rejoin) | None => {}
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::{
 /// whatever is cut off or of an unknown type. [`super::MsgpackTransform`] and
 /// [`super::LpeTransform`] pass it; call it in a test of your own one.
 ///
-/// It does not judge how long hostile input keeps a transform busy or how much memory that takes:
+/// It does not check how long hostile input keeps a transform busy or how much memory that takes:
 /// fuzz it for that.
 ///
 /// # Panics

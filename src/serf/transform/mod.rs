@@ -31,7 +31,8 @@ pub trait TransformDelegate: Send + Sync {
     /// Appends the node meta for `tags`, in the form that protocol `version` (2 to 5) asks for.
     fn encode_tags(&self, version: u8, tags: &Tags, out: &mut Vec<u8>);
 
-    /// Reads node meta of any version. Never fails: what cannot be read is left out, and told.
+    /// Reads node meta of any version. Never fails: unreadable entries are skipped and reported in
+    /// the second value.
     fn decode_tags(&self, meta: &[u8]) -> (Tags, Option<TransformError>);
 
     /// Appends one filter of a query.
@@ -40,7 +41,7 @@ pub trait TransformDelegate: Send + Sync {
     /// Reads one filter.
     ///
     /// # Errors
-    /// An unknown kind or malformed body: such a filter matches nobody.
+    /// An unknown kind or malformed body: such a filter matches no node.
     fn decode_filter<'a>(&self, input: &'a [u8]) -> Result<Filter<'a>, TransformError>;
 
     /// Appends a coordinate as the payload of an ack.

@@ -1,4 +1,4 @@
-//! A running node is where it is: nobody moves it to another address by a message.
+//! No message moves a running node to another address.
 //!
 //! Source: memberlist/state.go: aliveNode (an alive message from another address about a node that
 //! is not dead or left is a conflict and changes nothing).

@@ -1,4 +1,4 @@
-//! After the recovery nobody holds a node alive that never existed.
+//! After the recovery no table lists a node as alive that never existed.
 //!
 //! Source: SWIM §3.3: what does not answer is declared dead, whoever announced it.
 

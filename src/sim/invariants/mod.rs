@@ -1,6 +1,7 @@
 //! What must hold, each rule in its own file with its source.
 //!
-//! The swarm scans all views every few seconds of virtual time ([`View`]) and tells each checker.
+//! The swarm scans all views every few seconds of virtual time ([`View`]) and passes each scan to
+//! every checker.
 //! Rules of safety hold at every scan; those of liveness are asked at the end, after the faults
 //! have stopped and the cluster had its time to recover.
 

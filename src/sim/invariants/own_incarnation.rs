@@ -1,4 +1,4 @@
-//! Only a node raises its own incarnation: nobody holds a number that the node never had.
+//! Only a node raises its own incarnation: no table holds a number that the node never had.
 //!
 //! Source: SWIM §4.2: "incarnation numbers are incremented only by the member itself";
 //! memberlist/state.go: refute. It also finds a number that wrapped.

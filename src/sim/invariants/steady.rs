@@ -1,4 +1,4 @@
-//! In the minute after the recovery nothing changes: nobody dies, comes back or leaves.
+//! In the minute after the recovery nothing changes: no node dies, comes back or leaves.
 //!
 //! Source: a run that ends at the first quiet moment does not see what flaps after it.
 

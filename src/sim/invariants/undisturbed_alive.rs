@@ -1,6 +1,6 @@
 //! During the faults, too, a node to which nothing was done is not declared dead by another to
 //! which nothing was done. A network that loses more than a twentieth of its datagrams, a
-//! partition and an adversary do something to everybody; less loss is nobody's excuse, nor is a stop
+//! partition and an adversary affect every node; less loss excuses no node, nor does a stop
 //! that is shorter than the least suspicion.
 //!
 //! Source: SWIM §3.1 and §4.1 (indirect probes and suspicion keep the false positives of a lossy

@@ -32,7 +32,7 @@ impl Observation {
     pub const FOREIGN: u32 = u32::MAX;
 }
 
-/// Which change an [`Observation`] tells.
+/// Which change an [`Observation`] reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ObservationKind {
     /// Alive, from unknown, dead or left.
@@ -96,7 +96,7 @@ impl SwimNode {
         &self.engine
     }
 
-    /// Makes the node know the others, with nothing to tell about them.
+    /// Fills the node's table with the others; nothing is queued about them.
     pub fn preload(&mut self, now: Instant, cast: &Cast) {
         self.engine.preload(now, cast);
     }

@@ -448,7 +448,7 @@ impl StreamDecoder {
         Ok(value.map(|value| Reader::new(self.buf.get(value).unwrap_or_default())))
     }
 
-    /// Where the value at `taken` stands, once it is whole; it is then taken.
+    /// The range of the value at `taken`, once it is complete; it is then taken.
     fn whole(
         &mut self,
         what: &'static str,

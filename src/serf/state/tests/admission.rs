@@ -14,10 +14,18 @@ fn quiet() -> Node {
 /// Nothing was kept, passed on, answered or delivered.
 #[track_caller]
 fn assert_untouched(node: &mut Node, what: &str) {
-    assert!(node.state.outputs.is_empty(), "{what}: {:?}", node.state.outputs);
-    assert!(node.state.actions.is_empty(), "{what}: {:?}", node.state.actions);
-    assert_eq!(node.state.intents.len(), 0, "{what}");
-    assert_eq!(node.state.received.len(), 0, "{what}");
+    assert!(
+        node.state.cx.effects.outputs.is_empty(),
+        "{what}: {:?}",
+        node.state.cx.effects.outputs
+    );
+    assert!(
+        node.state.cx.effects.actions.is_empty(),
+        "{what}: {:?}",
+        node.state.cx.effects.actions
+    );
+    assert_eq!(node.state.members.intents.len(), 0, "{what}");
+    assert_eq!(node.state.queries.received.len(), 0, "{what}");
     assert!(node.gossip().is_empty(), "{what}");
 }
 
@@ -101,7 +109,7 @@ fn fields_out_of_bounds_are_refused_on_each_path() {
         refused.push((what.to_owned(), raw));
     }
     let count = |node: &Node| {
-        let stats = node.state.stats;
+        let stats = node.state.cx.stats;
         stats.refused_sizes + stats.refused_names + stats.refused_addresses + stats.refused_filters
     };
     for (what, raw) in refused {
@@ -109,8 +117,8 @@ fn fields_out_of_bounds_are_refused_on_each_path() {
         node.state.on_user_message(node.now, &raw, origin());
         assert_untouched(&mut node, &what);
         assert_eq!(count(&node), 1, "{what}");
-        assert_eq!(node.state.event_clock.time(), LamportTime(1), "{what}");
-        assert_eq!(node.state.query_clock.time(), LamportTime(1), "{what}");
+        assert_eq!(node.state.cx.clocks.event.time(), LamportTime(1), "{what}");
+        assert_eq!(node.state.cx.clocks.query.time(), LamportTime(1), "{what}");
     }
     for raw in [raw(query(5)), raw(Query { filters: list[1..].to_vec(), ..query(5) })] {
         let mut node = quiet();
@@ -142,10 +150,13 @@ fn odd_parts_of_a_push_pull_are_left_out_and_the_rest_is_merged() {
     };
     node.state.merge_remote_state(node.now, &encode(&Message::PushPull(state)), exchange(false));
     assert_eq!(node.events(), ["user 8 fine "]);
-    assert_eq!(node.state.intents.len(), 2);
-    assert!(node.state.intents.get("a").is_some() && node.state.intents.get("b").is_some());
-    assert_eq!(node.state.stats.refused_names, 3);
-    assert_eq!(node.state.stats.refused_sizes, 1);
+    assert_eq!(node.state.members.intents.len(), 2);
+    assert!(
+        node.state.members.intents.get("a").is_some()
+            && node.state.members.intents.get("b").is_some()
+    );
+    assert_eq!(node.state.cx.stats.refused_names, 3);
+    assert_eq!(node.state.cx.stats.refused_sizes, 1);
 }
 
 #[test]
@@ -157,16 +168,20 @@ fn a_name_counts_once_in_a_push_pull() {
         ..PushPull::default()
     };
     node.state.merge_remote_state(node.now, &encode(&Message::PushPull(state)), exchange(false));
-    assert_eq!(node.state.actions.len(), 1, "one look for a pruned member");
-    assert_eq!(node.state.intents.len(), 2);
-    assert_eq!(node.state.intents.get("x").unwrap().ltime, LamportTime(6));
+    assert_eq!(node.state.cx.effects.actions.len(), 1, "one look for a pruned member");
+    assert_eq!(node.state.members.intents.len(), 2);
+    assert_eq!(node.state.members.intents.get("x").unwrap().ltime, LamportTime(6));
     let many: Vec<_> = (0..90_000).map(|n| n.to_string()).collect();
     let state = PushPull {
         status_ltimes: many.iter().map(|name| (name.as_bytes(), LamportTime(9))).collect(),
         ..PushPull::default()
     };
     node.state.merge_remote_state(node.now, &encode(&Message::PushPull(state)), exchange(false));
-    assert!(node.state.actions.len() < 70_000, "{}", node.state.actions.len());
+    assert!(
+        node.state.cx.effects.actions.len() < 70_000,
+        "{}",
+        node.state.cx.effects.actions.len()
+    );
 }
 
 #[test]
@@ -181,13 +196,13 @@ fn what_fits_no_packet_is_delivered_and_not_gossiped() {
     node.receive(&Message::Query(large));
     assert_eq!(node.events().len(), 1);
     assert!(node.gossip().is_empty());
-    assert_eq!(node.state.stats.dropped_broadcasts, 2);
+    assert_eq!(node.state.cx.stats.dropped_broadcasts, 2);
     let mut node = Node::with("me", |config| config.user_event_size_limit = 9_216);
     node.events();
-    node.state.user_event(node.now, "ours", &[0; 8_000], false).unwrap();
+    node.state.user_event("ours", &[0; 8_000], false).unwrap();
     assert_eq!(node.events().len(), 1);
     assert!(node.gossip().is_empty());
-    let ring = node.state.events.to_message();
+    let ring = node.state.events.ring.to_message();
     assert_eq!(ring.iter().flatten().count(), 1, "push/pulls carry it");
 }
 
@@ -222,20 +237,21 @@ fn a_flood_of_messages_that_fit_silences_nobody() {
                 ..query(10 + n / 1_000)
             }));
             node.leave_intent(10, &format!("{id}{}", "j".repeat(size.min(200))), false);
-            node.state.outputs.clear();
+            node.state.cx.effects.outputs.clear();
         }
         let now = node.now;
-        node.state.user_event(now, "ours", b"small", false).unwrap();
-        let ours = node.state.event_queue.len();
+        node.state.user_event("ours", b"small", false).unwrap();
+        let ours = node.state.broadcasts.events.len();
         assert!(ours > 4_000, "{ours} events wait");
-        let raw = encode(&event(node.state.event_clock.time().0 - 1, b"ours", b"small"));
+        let raw = encode(&event(node.state.cx.clocks.event.time().0 - 1, b"ours", b"small"));
         assert!(packets_until(&mut node, &raw) <= 2, "own event among junk of {size} bytes");
         let theirs = encode(&event(30, b"theirs", b""));
         node.state.on_user_message(now, &theirs, origin());
         let packets = packets_until(&mut node, &theirs);
         assert!(packets <= 2 || size < 20, "{packets} packets for theirs, junk of {size} bytes");
-        node.state.broadcast_join(now);
-        let join = Join { ltime: node.state.members.get("me").unwrap().status_ltime, node: b"me" };
+        node.state.broadcast_join();
+        let join =
+            Join { ltime: node.state.members.table.get("me").unwrap().status_ltime, node: b"me" };
         assert!(packets_until(&mut node, &encode(&Message::Join(join))) <= 2);
     }
 }
@@ -249,20 +265,20 @@ fn queries_can_be_answered_until_their_deadline_and_a_day_at_most() {
     };
     let short = ask(&mut node, 1, 1_000_000_000);
     let long = ask(&mut node, 2, i64::MAX);
-    assert_eq!(node.state.received.len(), 2);
+    assert_eq!(node.state.queries.received.len(), 2);
     node.advance(Duration::from_secs(31));
-    assert_eq!(node.state.received.len(), 1, "the queue check forgets what is over");
-    assert!(node.state.respond(node.now, short, b"").is_err());
+    assert_eq!(node.state.queries.received.len(), 1, "the queue check forgets what is over");
+    assert!(node.state.respond(short, b"").is_err());
     // Those that would stay longest make room for others.
     for ltime in 10..10_000 {
         ask(&mut node, ltime, 2_000_000_000);
         node.gossip();
-        node.state.actions.clear();
+        node.state.cx.effects.actions.clear();
     }
-    assert!(node.state.received.len() <= 4_096);
-    assert!(node.state.respond(node.now, long, b"").is_err());
+    assert!(node.state.queries.received.len() <= 4_096);
+    assert!(node.state.respond(long, b"").is_err());
     node.advance(Duration::from_secs(24 * 3_600));
-    assert_eq!(node.state.received.len(), 0);
+    assert_eq!(node.state.queries.received.len(), 0);
 }
 
 /// Goal: expressions of peers keep the engine busy for some milliseconds at most, and the next
@@ -272,32 +288,32 @@ fn queries_can_be_answered_until_their_deadline_and_a_day_at_most() {
 fn expensive_expressions_match_nobody_and_ordinary_ones_go_on() {
     let mut node = quiet();
     let now = node.now;
-    let full = node.state.filter_work.at(now).0;
+    let full = node.state.queries.filters.work.at(now).0;
     let ask = |node: &mut Node, ltime: u64, expr: &dyn Fn(usize) -> String, count: usize| {
         let filters: Vec<_> = (0..count).map(|n| tag(&expr(n))).collect();
         let filters = filters.iter().map(|filter| Bin::from(&filter[..])).collect();
         node.receive(&Message::Query(Query { filters, ..query(ltime) }));
         node.gossip();
-        node.state.actions.clear();
+        node.state.cx.effects.actions.clear();
         node.events().len()
     };
     for ltime in 1..=6 {
         let matched = ask(&mut node, ltime, &|n| format!("(?i)[\\pL]{{0,20}}x{n}{ltime}|"), 64);
         assert_eq!(matched, 0);
     }
-    assert!(node.state.filter_work.at(now).0 < full / 4, "all of it was charged");
-    assert!(node.state.stats.refused_filters > 0);
+    assert!(node.state.queries.filters.work.at(now).0 < full / 4, "all of it was charged");
+    assert!(node.state.cx.stats.refused_filters > 0);
     node.advance(Duration::from_millis(50));
     assert_eq!(ask(&mut node, 20, &|_| "^(web|)$".to_owned(), 1), 1);
     // Names are looked at first: what is for others costs nothing.
-    let before = node.state.filter_work.at(node.now).0;
+    let before = node.state.queries.filters.work.at(node.now).0;
     let mut names = Vec::new();
     let filter = crate::serf::Filter::Nodes(vec![b"other"]);
     MsgpackTransform.encode_filter(&filter, &mut names);
     let expensive = tag("\\pL{0,50}|");
     let filters = vec![Bin::from(&expensive[..]), Bin::from(&names[..])];
     node.receive(&Message::Query(Query { filters, ..query(21) }));
-    assert_eq!(node.state.filter_work.at(node.now).0, before);
+    assert_eq!(node.state.queries.filters.work.at(node.now).0, before);
 }
 
 #[test]
@@ -307,7 +323,7 @@ fn a_flood_of_queries_leaves_room_for_those_of_later_times() {
         let filters = vec![Bin::from(&[9][..])];
         node.receive(&Message::Query(Query { id, filters, flags: 2, ..query(7) }));
     }
-    assert!(node.state.stats.dropped_queries > 2_000);
+    assert!(node.state.cx.stats.dropped_queries > 2_000);
     assert!(node.events().is_empty());
     node.receive(&Message::Query(query(8)));
     node.receive(&Message::Query(query(8)));

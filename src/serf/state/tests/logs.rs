@@ -18,12 +18,12 @@ fn a_flood_of_messages_is_ten_log_lines_a_second_and_none_can_break_out_of_its_o
     let invalid = old(&[0xff; 5_000]);
     for message in [vec![77], vec![3, 0xff], vec![9, 0xff], forged, long, invalid] {
         let mut node = Node::new("me");
-        node.state.event_clock.witness(LamportTime(10_000));
+        node.state.cx.clocks.event.witness(LamportTime(10_000));
         let lines = lines_of(|| {
             for _ in 0..2_000 {
                 node.state.on_user_message(node.now, &message, origin());
                 node.now += Duration::from_millis(1);
-                node.state.logs.report(node.now);
+                node.state.cx.logs.report(node.now);
             }
         });
         assert!((5..=20).contains(&lines.len()), "{} lines for {:?}", lines.len(), &message[..2]);
@@ -51,18 +51,18 @@ fn a_flood_of_key_and_conflict_queries_is_ten_log_lines_a_second() {
                         payload: b"nobody"[..].into(),
                         ..message::Query::default()
                     }));
-                    node.state.now = node.now;
+                    node.state.cx.now = node.now;
                     node.state.on_user_message(node.now, &raw, origin());
-                    while let Some(action) = node.state.actions.pop_front() {
+                    while let Some(action) = node.state.cx.effects.actions.pop_front() {
                         let Action::Internal(query) = action else { continue };
-                        node.state.handle_internal(node.now, &query, &keyring);
+                        node.state.handle_internal(&query, &keyring);
                     }
                     node.now += Duration::from_millis(1);
-                    node.state.logs.report(node.now);
+                    node.state.cx.logs.report(node.now);
                 }
             });
             assert!(lines.len() <= 20, "{} lines for {name}", lines.len());
-            assert_eq!(node.state.stats.queries, 2_000, "{name}");
+            assert_eq!(node.state.cx.stats.queries, 2_000, "{name}");
         }
     }
 }

@@ -122,9 +122,9 @@ fn intents_about_the_unknown_expire() {
     let mut node = Node::new("me");
     node.leave_intent(5, "x", false);
     node.advance(Duration::from_secs(299));
-    assert_eq!(node.state.intents.len(), 1);
+    assert_eq!(node.state.members.intents.len(), 1);
     node.advance(Duration::from_secs(30));
-    assert_eq!(node.state.intents.len(), 0);
+    assert_eq!(node.state.members.intents.len(), 0);
 }
 
 #[test]
@@ -134,10 +134,10 @@ fn memory_for_unknown_names_is_bounded() {
     let long = "x".repeat(240);
     for n in 0..20_000 {
         node.join_intent(n, &format!("{long}{n}"));
-        node.state.actions.clear();
+        node.state.cx.effects.actions.clear();
     }
-    assert_eq!(node.state.intents.len(), INTENTS_MAX);
-    assert!(node.state.intents.get("first").is_none(), "the oldest is forgotten");
+    assert_eq!(node.state.members.intents.len(), INTENTS_MAX);
+    assert!(node.state.members.intents.get("first").is_none(), "the oldest is forgotten");
     node.leave_intent(2, "last", false);
     node.join("last");
     assert_eq!(node.status("last"), Some("leaving"));
@@ -151,21 +151,21 @@ fn intents_are_forgotten_in_time_counted_from_the_newest_about_a_name() {
     node.advance(Duration::from_secs(200));
     node.leave_intent(6, "b", false);
     node.advance(Duration::from_secs(150));
-    assert!(node.state.intents.get("a").is_none());
-    assert!(node.state.intents.get("b").is_some());
+    assert!(node.state.members.intents.get("a").is_none());
+    assert!(node.state.members.intents.get("b").is_some());
     node.advance(Duration::from_secs(200));
-    assert_eq!(node.state.intents.len(), 0);
+    assert_eq!(node.state.members.intents.len(), 0);
 }
 
 #[test]
 fn own_leave_is_refuted_while_alive() {
     let mut node = Node::new("me");
     node.leave_intent(9, "me", false);
-    assert!(matches!(node.state.actions.pop_front(), Some(Action::BroadcastJoin)));
+    assert!(matches!(node.state.cx.effects.actions.pop_front(), Some(Action::BroadcastJoin)));
     assert_eq!(node.status("me"), Some("alive"));
     assert_eq!(node.status_ltime("me"), 0);
     assert!(node.gossip().is_empty(), "the leave is not gossiped on");
-    node.state.broadcast_join(node.now);
+    node.state.broadcast_join();
     assert_eq!(node.status_ltime("me"), 10, "above the leave");
     let join = Join { ltime: LamportTime(10), node: b"me" };
     assert_eq!(node.gossip(), [encode(&Message::Join(join))]);
@@ -174,7 +174,7 @@ fn own_leave_is_refuted_while_alive() {
 #[test]
 fn own_leave_is_accepted_while_leaving() {
     let mut node = Node::new("me");
-    node.state.life = SerfState::Leaving;
+    node.state.cx.life = SerfState::Leaving;
     node.leave_intent(9, "me", false);
     assert_eq!(node.status("me"), Some("leaving"));
 }
@@ -185,7 +185,7 @@ fn forced_leave_keeps_the_time_of_the_failure() {
     node.advance(Duration::from_secs(3600));
     node.leave_intent(20, "x", false);
     assert_eq!(node.status("x"), Some("left"));
-    let since = node.state.members.left().first().unwrap().0;
+    let since = node.state.members.table.left().first().unwrap().0;
     assert_eq!(since, Instant::ZERO);
 }
 
@@ -197,7 +197,10 @@ fn pruning_the_gone_is_immediate() {
         assert_eq!(node.status("x"), None, "{from}");
         assert_eq!(node.events().last().unwrap(), "member-reap x left");
         assert_eq!(node.gossip().len(), 1, "gossiped on");
-        assert!(node.state.members.left().is_empty() && node.state.members.failed().is_empty());
+        assert!(
+            node.state.members.table.left().is_empty()
+                && node.state.members.table.failed().is_empty()
+        );
     }
 }
 
@@ -233,12 +236,12 @@ fn pruned_member_that_lives_on_is_looked_up_again() {
     node.leave_intent(20, "x", true);
     node.advance(Duration::from_secs(10));
     assert_eq!(node.status("x"), None);
-    node.state.actions.clear();
+    node.state.cx.effects.actions.clear();
     node.join_intent(30, "x");
-    assert!(matches!(&node.state.actions[0], Action::Recheck(name) if **name == *"x"));
-    node.state.actions.clear();
+    assert!(matches!(&node.state.cx.effects.actions[0], Action::Recheck(name) if **name == *"x"));
+    node.state.cx.effects.actions.clear();
     node.notify("x", |state, now, view| state.on_update(now, view));
-    assert!(matches!(&node.state.actions[0], Action::Recheck(_)));
+    assert!(matches!(&node.state.cx.effects.actions[0], Action::Recheck(_)));
 }
 
 #[test]
@@ -248,7 +251,7 @@ fn update_changes_tags_and_keeps_the_status() {
         let meta = tags_meta(&[("role", "db")]);
         state.on_update(now, &NodeView { meta: &meta, ..view.clone() });
     });
-    let member = node.state.members.get("x").unwrap().member.clone();
+    let member = node.state.members.table.get("x").unwrap().member.clone();
     assert_eq!(member.tags.get("role"), Some("db"));
     assert_eq!(node.events(), ["member-update x leaving"]);
 }
@@ -258,11 +261,11 @@ fn quick_return_after_a_failure_is_a_flap() {
     let mut node = knowing("failed");
     node.advance(Duration::from_secs(59));
     node.join("x");
-    assert_eq!(node.state.stats.member_flap, 1);
+    assert_eq!(node.state.cx.stats.member_flap, 1);
     node.leave("x");
     node.advance(Duration::from_secs(60));
     node.join("x");
-    assert_eq!(node.state.stats.member_flap, 1);
+    assert_eq!(node.state.cx.stats.member_flap, 1);
 }
 
 #[test]
@@ -281,14 +284,14 @@ fn lists_and_counts_follow_every_change() {
             _ => {}
         }
     }
-    let members = &node.state.members;
+    let members = &node.state.members.table;
     assert_eq!((members.len(), members.alive_count()), (5, 2));
     assert_eq!((members.left().len(), members.failed().len()), (1, 1));
     let names: Vec<_> = members.iter().map(|entry| entry.member.name.to_string()).collect();
     assert_eq!(names, ["me", "n0", "n1", "n2", "n3"]);
     node.join("n2");
     node.join("n3");
-    let members = &node.state.members;
+    let members = &node.state.members.table;
     assert_eq!(members.alive_count(), 4);
     assert!(members.left().is_empty() && members.failed().is_empty());
 }
@@ -296,13 +299,13 @@ fn lists_and_counts_follow_every_change() {
 #[test]
 fn times_from_the_far_future_are_ignored() {
     let mut node = knowing("alive");
-    let clock = node.state.clock.time();
+    let clock = node.state.cx.clocks.member.time();
     node.leave_intent(u64::MAX, "x", false);
     node.join_intent(clock.0 + (1 << 32) + 1, "x");
-    assert_eq!(node.state.clock.time(), clock);
+    assert_eq!(node.state.cx.clocks.member.time(), clock);
     assert_eq!(node.status("x"), Some("alive"));
     assert!(node.gossip().is_empty());
-    assert_eq!(node.state.stats.dropped_implausible, 2);
+    assert_eq!(node.state.cx.stats.dropped_implausible, 2);
     node.leave_intent(clock.0 + (1 << 32), "x", false);
     assert_eq!(node.status("x"), Some("leaving"));
 }

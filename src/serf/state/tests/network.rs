@@ -20,7 +20,7 @@ impl Net {
         let names: Vec<String> = (0..count).map(|n| format!("n{n}")).collect();
         let mut nodes: Vec<_> = names.iter().map(|name| Node::with(name, change)).collect();
         for node in &mut nodes {
-            let own = node.state.name.clone();
+            let own = node.state.cx.name.clone();
             for name in names.iter().filter(|name| **name != *own) {
                 node.join(name);
             }
@@ -46,8 +46,8 @@ impl Net {
         for from in 0..self.nodes.len() {
             let alive = self.nodes.len();
             let node = &mut self.nodes[from];
-            any |= node.state.start_key_op(node.now, alive);
-            while let Some(action) = self.nodes[from].state.actions.pop_front() {
+            any |= node.state.start_key_op(alive);
+            while let Some(action) = self.nodes[from].state.cx.effects.actions.pop_front() {
                 any = true;
                 self.act(from, action);
             }
@@ -60,30 +60,34 @@ impl Net {
         let node = &mut self.nodes[from];
         match action {
             Action::BroadcastJoin => {
-                node.state.broadcast_join(node.now);
+                node.state.broadcast_join();
             }
-            Action::Loopback(message) => node.state.on_own_message(node.now, &message),
             Action::Internal(query) => {
-                let ring = node.state.handle_internal(node.now, &query, &node.keyring);
+                let ring = node.state.handle_internal(&query, &node.keyring);
                 if let Some(ring) = ring {
                     node.keyring = ring;
-                    node.state.keyring_changed(node.now, query.id, crate::swim::OpId(1));
+                    node.state.keyring_changed(query.id, crate::swim::OpId(1));
                 }
             }
-            Action::Vote => node.state.start_vote(node.now, count),
+            Action::Vote => node.state.start_vote(count),
             Action::Reconnect { .. }
             | Action::RejoinSeeds
             | Action::Sync { .. }
             | Action::Recheck(_) => {}
+            Action::Send { to, message }
+                if node.state.members.local().socket_addr() == Some(to) =>
+            {
+                node.state.on_own_message(&message);
+            }
             Action::Send { to, message, .. } => {
                 self.sent.push((from, to, message.clone()));
                 let target = (0..count)
-                    .find(|at| self.nodes[*at].state.local_member().socket_addr() == Some(to));
+                    .find(|at| self.nodes[*at].state.members.local().socket_addr() == Some(to));
                 if let Some(target) = target
                     && !self.cut.contains(&target)
                     && !self.cut.contains(&from)
                 {
-                    let addr = self.nodes[from].state.local_member().socket_addr().unwrap();
+                    let addr = self.nodes[from].state.members.local().socket_addr().unwrap();
                     let origin = Origin { from: addr, seal: Seal::NoKeys };
                     let node = &mut self.nodes[target];
                     node.state.on_user_message(node.now, &message, origin);
@@ -115,13 +119,12 @@ impl Net {
 #[test]
 fn events_and_intents_reach_everybody_once_and_the_gossip_ends() {
     let mut net = Net::new(5);
-    let now = net.nodes[0].now;
-    net.nodes[0].state.user_event(now, "deploy", b"v1", false).unwrap();
-    net.nodes[3].state.broadcast_join(now);
+    net.nodes[0].state.user_event("deploy", b"v1", false).unwrap();
+    net.nodes[3].state.broadcast_join();
     net.pump();
     for node in &mut net.nodes {
         assert_eq!(node.events(), ["user 1 deploy v1"]);
-        assert_eq!(node.state.event_clock.time(), LamportTime(2));
+        assert_eq!(node.state.cx.clocks.event.time(), LamportTime(2));
         assert_eq!(node.status_ltime("n3"), 1);
     }
 }
@@ -166,8 +169,7 @@ proptest::proptest! {
                 1 => net.nodes[by].leave_intent(ltime, &name, true),
                 2 => net.nodes[by].join_intent(ltime, &name),
                 _ => {
-                    let now = net.nodes[about].now;
-                    net.nodes[about].state.broadcast_join(now);
+                    net.nodes[about].state.broadcast_join();
                 }
             }
             net.pump();
@@ -178,7 +180,8 @@ proptest::proptest! {
         };
         for node in &net.nodes {
             for (n, status) in view(node).into_iter().enumerate() {
-                proptest::prop_assert_eq!(status, Some("alive"), "n{} at {}", n, node.state.name);
+                let name = &node.state.cx.name;
+                proptest::prop_assert_eq!(status, Some("alive"), "n{} at {}", n, name);
             }
         }
     }

@@ -11,13 +11,13 @@ fn ask(net: &mut Net, params: &QueryParams) -> QueryId {
 }
 
 fn ask_named(net: &mut Net, name: &str, params: &QueryParams) -> Result<QueryId, Error> {
-    let (now, count) = (net.nodes[0].now, net.nodes.len());
-    net.nodes[0].state.ask(now, count, name, b"now", params, Asker::User)
+    let count = net.nodes.len();
+    net.nodes[0].state.ask(count, name, b"now", params, Asker::User)
 }
 
 /// What the asker heard, in short.
 fn heard(node: &mut Node) -> Vec<String> {
-    let updates = node.state.outputs.drain(..).filter_map(|output| match output {
+    let updates = node.state.cx.effects.outputs.drain(..).filter_map(|output| match output {
         Output::Query { update, .. } => Some(update),
         _ => None,
     });
@@ -32,7 +32,7 @@ fn heard(node: &mut Node) -> Vec<String> {
 }
 
 fn queried(node: &mut Node) -> Vec<QueryId> {
-    let events = node.state.outputs.iter().filter_map(|output| match output {
+    let events = node.state.cx.effects.outputs.iter().filter_map(|output| match output {
         Output::Event(Event::Query(query)) => Some(query.id),
         _ => None,
     });
@@ -48,15 +48,15 @@ fn everybody_acks_and_answers_once() {
     for at in [1, 2] {
         let node = &mut net.nodes[at];
         assert_eq!(queried(node), [id]);
-        node.state.respond(node.now, id, b"3 days").unwrap();
-        let again = node.state.respond(node.now, id, b"again").unwrap_err().to_string();
+        node.state.respond(id, b"3 days").unwrap();
+        let again = node.state.respond(id, b"again").unwrap_err().to_string();
         assert_eq!(again, "failed to respond to key query: response already sent");
     }
     net.pump();
     assert_eq!(heard(&mut net.nodes[0]), ["n1: 3 days", "n2: 3 days"]);
     net.advance(Duration::from_secs(4));
     assert_eq!(heard(&mut net.nodes[0]), ["missing []"]);
-    assert!(net.nodes[0].state.query_deadline(id).is_none());
+    assert!(net.nodes[0].state.queries.asked.deadline(id).is_none());
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn filters_are_anded_and_the_filtered_gossip_on() {
     ] {
         let mut net = Net::new(3);
         for at in [1, 2] {
-            net.nodes[at].state.tags = Tags::from_pairs([("role".into(), "web".into())]);
+            net.nodes[at].state.cx.tags = Tags::from_pairs([("role".into(), "web".into())]);
         }
         let filter_tags =
             tags.iter().map(|(tag, expr)| (tag.to_string(), expr.to_string())).collect();
@@ -114,7 +114,7 @@ fn empty_and_unknown_filters_match_nobody() {
             ..message::Query::default()
         };
         node.receive(&Message::Query(query));
-        assert!(node.events().is_empty() && node.state.actions.is_empty());
+        assert!(node.events().is_empty() && node.state.cx.effects.actions.is_empty());
         assert_eq!(node.gossip().len(), 1);
     }
 }
@@ -144,7 +144,7 @@ fn query_is_processed_once_and_never_when_old() {
         node.receive(&query(ltime, id));
     }
     assert_eq!(node.events().len(), 3);
-    assert_eq!(node.state.query_clock.time(), LamportTime(1001));
+    assert_eq!(node.state.cx.clocks.query.time(), LamportTime(1001));
 }
 
 #[test]
@@ -154,25 +154,26 @@ fn limits_have_go_s_texts() {
     let long = "x".repeat(1024);
     let error = ask_named(&mut net, &long, &params()).unwrap_err();
     assert_eq!(error.to_string(), "query exceeds limit of 1024 bytes");
-    assert_eq!(net.nodes[0].state.query_clock.time(), LamportTime(1));
+    assert_eq!(net.nodes[0].state.cx.clocks.query.time(), LamportTime(1));
     let id = ask(&mut net, &params());
     net.pump();
     let node = &mut net.nodes[1];
-    let error = node.state.respond(now, id, &[0; 1024]).unwrap_err().to_string();
+    let error = node.state.respond(id, &[0; 1024]).unwrap_err().to_string();
     let text = "failed to respond to key query: response exceeds limit of 1024 bytes";
     assert_eq!(error, text);
     let late = now + Duration::from_secs(60);
-    let error = node.state.respond(late, id, b"").unwrap_err().to_string();
+    node.state.cx.now = late;
+    let error = node.state.respond(id, b"").unwrap_err().to_string();
     assert_eq!(error, "failed to respond to key query: response is past the deadline");
     let mut old = Node::with("old", |config| config.protocol_version = 3);
-    let error = old.state.ask(now, 1, "q", b"", &params(), Asker::User).unwrap_err();
+    let error = old.state.ask(1, "q", b"", &params(), Asker::User).unwrap_err();
     assert_eq!(error.to_string(), "Feature not supported");
 }
 
 #[test]
 fn default_timeout_grows_with_the_digits_of_the_cluster() {
     let node = Node::new("me");
-    let seconds = |nodes| node.state.default_query_timeout(nodes).as_secs_f64();
+    let seconds = |nodes| default_timeout(&node.state.cx.config, nodes).as_secs_f64();
     assert_eq!([1, 9, 10, 99, 100, 999].map(seconds), [3.2, 3.2, 6.4, 6.4, 9.6, 9.6]);
 }
 
@@ -183,10 +184,10 @@ fn relays_forward_a_second_copy_that_is_not_counted_twice() {
     net.pump();
     let acks = heard(&mut net.nodes[0]);
     assert_eq!(acks.len(), 5, "{acks:?}");
-    assert!(net.nodes[0].state.stats.query_duplicate_acks > 0);
+    assert!(net.nodes[0].state.cx.stats.query_duplicate_acks > 0);
     let relayed = net.sent.iter().filter(|(_, _, raw)| raw[0] == 9);
     assert!(relayed.clone().count() >= 8, "each of five has two helpers");
-    let own = |at: usize| net.nodes[at].state.local_member().socket_addr().unwrap();
+    let own = |at: usize| net.nodes[at].state.members.local().socket_addr().unwrap();
     assert!(relayed.clone().all(|(from, to, _)| *to != own(*from)));
 }
 
@@ -200,7 +201,7 @@ fn only_answers_are_relayed() {
         let dest_addr = [10, 9, 9, 9][..].into();
         let relay = Relay { dest_addr, dest_port: port, dest_name: b"x", message: inner };
         node.receive(&Message::Relay(relay));
-        node.state.actions.drain(..).count()
+        node.state.cx.effects.actions.drain(..).count()
     };
     assert_eq!(forwarded(&ack, 7946), 1);
     assert_eq!(forwarded(&inner_relay, 7946), 0);
@@ -234,9 +235,11 @@ fn answers_to_nothing_late_answers_and_forged_floods_are_dropped() {
         node.state.on_user_message(now, &answer(id, &n.to_string(), 0), origin());
     }
     assert_eq!(heard(node).len(), 2 + 64);
-    node.state.on_user_message(now + Duration::from_secs(60), &answer(id, "late", 0), origin());
+    node.state.cx.now = now + Duration::from_secs(60);
+    node.state.on_user_message(node.state.cx.now, &answer(id, "late", 0), origin());
     assert!(heard(node).is_empty());
-    node.state.close_query(id);
+    node.state.cx.now = now;
+    node.state.queries.asked.close(now, id);
     node.state.on_user_message(now, &answer(id, "closed", 0), origin());
     node.advance(Duration::from_secs(10));
     assert!(heard(node).is_empty());
@@ -265,7 +268,7 @@ fn two_queries_of_one_time_do_not_disturb_each_other() {
     let mut net = Net::new(2);
     let first = ask(&mut net, &params());
     // The clock of a peer that has not heard of it.
-    net.nodes[0].state.query_clock = LamportClock::restore(LamportTime(0));
+    net.nodes[0].state.cx.clocks.query = LamportClock::restore(LamportTime(0));
     let second = ask(&mut net, &params());
     assert_eq!(first.ltime, second.ltime);
     net.pump();
@@ -281,7 +284,7 @@ fn internal_queries_never_reach_the_application() {
         assert_eq!(heard(&mut net.nodes[0]), ["ack n0", "ack n1"], "{name}");
         assert!(net.nodes.iter_mut().all(|node| node.events().is_empty()), "{name}");
     }
-    assert_eq!(net.nodes[1].state.query_clock.time(), LamportTime(4));
+    assert_eq!(net.nodes[1].state.cx.clocks.query.time(), LamportTime(4));
 }
 
 #[test]
@@ -305,7 +308,7 @@ fn deadline_of_a_hostile_timeout_is_harmless() {
         };
         node.receive(&Message::Query(query));
         node.gossip();
-        node.state.outputs.clear();
+        node.state.cx.effects.outputs.clear();
     }
 }
 
@@ -335,12 +338,13 @@ mod keys {
         net.nodes[0].state.queue_key_op(OpId(1), op, 0).unwrap();
         net.pump();
         net.advance(Duration::from_secs(10));
-        let done = net.nodes[0].state.outputs.drain(..).find_map(|output| match output {
-            Output::Done { result: Ok(Completion::Keys { response, error }), .. } => {
-                Some((response, error))
-            }
-            _ => None,
-        });
+        let done =
+            net.nodes[0].state.cx.effects.outputs.drain(..).find_map(|output| match output {
+                Output::Done { result: Ok(Completion::Keys { response, error }), .. } => {
+                    Some((response, error))
+                }
+                _ => None,
+            });
         done.expect("the operation ends")
     }
 
@@ -400,6 +404,8 @@ mod keys {
         net.pump();
         let done: Vec<_> = net.nodes[0]
             .state
+            .cx
+            .effects
             .outputs
             .iter()
             .filter_map(|output| match output {
@@ -429,9 +435,12 @@ mod keys {
                 payload: b"\x07\x81\xa3Key\xa0"[..].into(),
                 ..message::Query::default()
             }));
-            let Some(Action::Internal(query)) = node.state.actions.pop_front() else { panic!() };
-            node.state.handle_internal(node.now, &query, &node.keyring);
-            let Some(Action::Send { message: raw, .. }) = node.state.actions.pop_front() else {
+            let Some(Action::Internal(query)) = node.state.cx.effects.actions.pop_front() else {
+                panic!()
+            };
+            node.state.handle_internal(&query, &node.keyring);
+            let Some(Action::Send { message: raw, .. }) = node.state.cx.effects.actions.pop_front()
+            else {
                 panic!("no answer");
             };
             assert!(raw.len() <= 1024);
@@ -467,10 +476,12 @@ mod keys {
                 payload: payload.into(),
                 ..message::Query::default()
             }));
-            let Some(Action::Internal(query)) = node.state.actions.pop_front() else { panic!() };
-            let ring = node.state.handle_internal(node.now, &query, &node.keyring);
+            let Some(Action::Internal(query)) = node.state.cx.effects.actions.pop_front() else {
+                panic!()
+            };
+            let ring = node.state.handle_internal(&query, &node.keyring);
             assert!(ring.is_none());
-            assert_eq!(node.state.actions.len(), 1, "a failure is answered");
+            assert_eq!(node.state.cx.effects.actions.len(), 1, "a failure is answered");
         }
     }
 
@@ -480,11 +491,15 @@ mod keys {
         net.cut.push(1);
         net.nodes[0].state.queue_key_op(OpId(1), &KeyOp::List, 0).unwrap();
         net.pump();
-        net.nodes[0].state.handle_key_response(OpId(1), "n1", &[1, 2, 255]);
-        let done = net.nodes[0].state.outputs.drain(..).find_map(|output| match output {
-            Output::Done { result: Ok(Completion::Keys { response, .. }), .. } => Some(response),
-            _ => None,
-        });
+        let State { cx, keys, .. } = &mut net.nodes[0].state;
+        keys.handle_response(cx, OpId(1), "n1", &[1, 2, 255]);
+        let done =
+            net.nodes[0].state.cx.effects.outputs.drain(..).find_map(|output| match output {
+                Output::Done { result: Ok(Completion::Keys { response, .. }), .. } => {
+                    Some(response)
+                }
+                _ => None,
+            });
         let response = done.expect("all answered");
         assert_eq!(response.messages["n1"], "Invalid key query response type: [1 2 255]");
         assert_eq!(response.num_err, 1);
@@ -506,7 +521,7 @@ mod conflict {
     }
 
     fn shuts_down(node: &Node) -> bool {
-        node.state.outputs.iter().any(|output| matches!(output, Output::ShutDown))
+        node.state.cx.effects.outputs.iter().any(|output| matches!(output, Output::ShutDown))
     }
 
     /// Makes a node know another address for `n0`.
@@ -556,7 +571,7 @@ mod conflict {
         persuade(&mut net.nodes[2]);
         conflict(&mut net);
         assert!(!shuts_down(&net.nodes[0]));
-        assert_eq!(net.nodes[1].state.query_clock.time(), LamportTime(1));
+        assert_eq!(net.nodes[1].state.cx.clocks.query.time(), LamportTime(1));
     }
 
     #[test]
@@ -566,6 +581,6 @@ mod conflict {
             let other = NodeView { addr: &[10, 200, 0, 1], ..view.clone() };
             state.on_conflict(now, view, &other);
         });
-        assert!(net.nodes[0].state.actions.is_empty());
+        assert!(net.nodes[0].state.cx.effects.actions.is_empty());
     }
 }

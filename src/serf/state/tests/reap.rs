@@ -64,9 +64,9 @@ fn delegate_changes_the_timeout_of_both_lists() {
 fn failed_members_are_tried_again_and_the_reaped_after_them() {
     let mut node = failed(1);
     node.advance(Duration::from_secs(30));
-    let tried = |node: &mut Node| node.state.actions.drain(..).count();
+    let tried = |node: &mut Node| node.state.cx.effects.actions.drain(..).count();
     assert!(matches!(
-        &node.state.actions[0],
+        &node.state.cx.effects.actions[0],
         Action::Reconnect { to, node } if *to == address("n0") && **node == *"n0"
     ));
     tried(&mut node);
@@ -86,17 +86,25 @@ fn reaped_members_that_left_are_not_tried() {
     node.leave_intent(9, "n0", false);
     node.advance(30 * HOUR);
     assert_eq!(node.status("n0"), None);
-    assert!(!node.state.actions.iter().any(|action| matches!(action, Action::Reconnect { .. })));
+    assert!(
+        !node
+            .state
+            .cx
+            .effects
+            .actions
+            .iter()
+            .any(|action| matches!(action, Action::Reconnect { .. }))
+    );
 }
 
 #[test]
 fn nobody_is_tried_again_after_a_leave() {
     for life in [SerfState::Leaving, SerfState::Left, SerfState::Shutdown] {
         let mut node = failed(3);
-        node.state.remembered.add_seed(address("seed"));
-        node.state.life = life;
+        node.state.members.remembered.add_seed(address("seed"));
+        node.state.cx.life = life;
         node.advance(Duration::from_secs(300));
-        assert!(node.state.actions.is_empty(), "{life:?}");
+        assert!(node.state.cx.effects.actions.is_empty(), "{life:?}");
     }
 }
 
@@ -106,12 +114,12 @@ fn own_tombstone_is_reaped_without_harm() {
     for name in ["n1", "n2", "n3"] {
         node.join(name);
     }
-    node.state.life = SerfState::Left;
+    node.state.cx.life = SerfState::Left;
     node.leave_intent(1, "me", false);
     node.leave("me");
     node.advance(2 * HOUR);
     assert_eq!(node.status("me"), None);
-    assert_eq!(*node.state.local_member().name, *"me");
+    assert_eq!(*node.state.members.local().name, *"me");
     // Go looks itself up to relay an answer, and crashes.
     let query = message::Query {
         ltime: LamportTime(9),
@@ -123,8 +131,8 @@ fn own_tombstone_is_reaped_without_harm() {
         ..message::Query::default()
     };
     node.receive(&Message::Query(query));
-    node.state.respond(node.now, QueryId { ltime: LamportTime(9), id: 0 }, b"yes").unwrap();
-    assert!(node.state.actions.len() >= 2, "an ack and an answer");
+    node.state.respond(QueryId { ltime: LamportTime(9), id: 0 }, b"yes").unwrap();
+    assert!(node.state.cx.effects.actions.len() >= 2, "an ack and an answer");
 }
 
 #[test]
@@ -136,7 +144,7 @@ fn zero_intervals_never_fire() {
     });
     node.join("n1");
     node.leave("n1");
-    assert_eq!(node.state.next_timeout(), None);
+    assert_eq!(node.state.cx.next_timeout(), None);
     node.advance(100 * HOUR);
     assert_eq!(node.status("n1"), Some("failed"));
 }
@@ -149,7 +157,7 @@ fn few_failures_are_tried_seldom() {
     }
     node.leave("n0");
     node.advance(Duration::from_secs(30 * 1000));
-    let tried = node.state.actions.len();
+    let tried = node.state.cx.effects.actions.len();
     assert!((2..40).contains(&tried), "about one in a hundred, was {tried} of 1000");
 }
 
@@ -157,44 +165,48 @@ fn few_failures_are_tried_seldom() {
 fn lonely_node_goes_back_to_its_seeds_for_life() {
     let mut node = failed(1);
     node.leave_intent(9, "n0", true);
-    node.state.remembered.add_seed(address("seed"));
+    node.state.members.remembered.add_seed(address("seed"));
     node.events();
     node.advance(Duration::from_secs(30));
     let seed = address("seed");
-    assert!(matches!(&node.state.actions[0], Action::Reconnect { to, .. } if *to == seed));
-    assert!(node.state.actions.iter().any(|action| matches!(action, Action::RejoinSeeds)));
+    assert!(
+        matches!(&node.state.cx.effects.actions[0], Action::Reconnect { to, .. } if *to == seed)
+    );
+    assert!(
+        node.state.cx.effects.actions.iter().any(|action| matches!(action, Action::RejoinSeeds))
+    );
     node.join("other");
-    node.state.actions.clear();
+    node.state.cx.effects.actions.clear();
     node.advance(Duration::from_secs(60));
-    assert!(node.state.actions.is_empty(), "not alone any more");
+    assert!(node.state.cx.effects.actions.is_empty(), "not alone any more");
 }
 
 #[test]
 fn long_queues_are_pruned_to_their_limit() {
     let mut node = Node::with("me", |config| config.queue_depth_max = 10);
     for n in 0..20 {
-        node.state.user_event(node.now, n.to_string(), b"", false).unwrap();
+        node.state.user_event(n.to_string(), b"", false).unwrap();
     }
     node.advance(Duration::from_secs(30));
-    assert_eq!(node.state.event_queue.len(), 10);
+    assert_eq!(node.state.broadcasts.events.len(), 10);
     let mut node = Node::with("me", |config| {
         config.queue_depth_max = 1;
         config.queue_depth_min = 15;
     });
     for n in 0..20 {
-        node.state.user_event(node.now, n.to_string(), b"", false).unwrap();
+        node.state.user_event(n.to_string(), b"", false).unwrap();
     }
     node.advance(Duration::from_secs(30));
-    assert_eq!(node.state.event_queue.len(), 15);
+    assert_eq!(node.state.broadcasts.events.len(), 15);
 }
 
 #[test]
 fn packets_are_filled_with_intents_then_queries_then_events() {
     let mut node = Node::new("me");
-    node.state.user_event(node.now, "event", b"", false).unwrap();
+    node.state.user_event("event", b"", false).unwrap();
     let params = QueryParams::default();
-    node.state.ask(node.now, 1, "query", b"", &params, Asker::User).unwrap();
-    node.state.broadcast_join(node.now);
+    node.state.ask(1, "query", b"", &params, Asker::User).unwrap();
+    node.state.broadcast_join();
     let kinds: Vec<u8> = node.gossip().iter().map(|message| message[0]).collect();
     assert_eq!(kinds, [1, 4, 3]);
 }
@@ -220,13 +232,15 @@ fn member_events_are_coalesced() {
 fn snapshot_records_what_happens_and_is_replayed() {
     let mut node = Node::build("me", Some(b""), |_| {});
     node.join("x");
-    node.state.user_event(node.now, "e", b"", false).unwrap();
+    node.state.user_event("e", b"", false).unwrap();
     let params = QueryParams::default();
-    node.state.ask(node.now, 1, "_serf_ping", b"", &params, Asker::User).unwrap();
+    node.state.ask(1, "_serf_ping", b"", &params, Asker::User).unwrap();
     node.join_intent(7, "x");
     node.advance(Duration::from_secs(1));
     let lines: String = node
         .state
+        .cx
+        .delivery
         .snapshot
         .as_mut()
         .unwrap()
@@ -243,9 +257,9 @@ fn snapshot_records_what_happens_and_is_replayed() {
     );
     assert_eq!(lines, expected);
     let again = Node::build("me", Some(lines.as_bytes()), |_| {});
-    assert_eq!(again.state.clock.time(), LamportTime(8));
-    assert_eq!(again.state.event_min_time, LamportTime(2));
-    assert_eq!(again.state.config.swim.incarnation_min, Incarnation(1));
+    assert_eq!(again.state.cx.clocks.member.time(), LamportTime(8));
+    assert_eq!(again.state.events.min_time, LamportTime(2));
+    assert_eq!(again.state.cx.config.swim.incarnation_min, Incarnation(1));
 }
 
 #[test]
@@ -258,15 +272,15 @@ fn coordinates_follow_probes_and_are_forgotten_with_the_member() {
     let rtt = Duration::from_millis(20);
     for bad in [&b""[..], &[2, 0x80], &[1, 0xff], &[1, 0x80]] {
         node.notify("x", |state, now, view| state.on_ping_complete(now, view, rtt, bad));
-        assert!(!node.state.coordinates.contains_key("x"));
+        assert!(node.state.members.coordinates.get("x").is_none());
     }
-    assert_eq!(node.state.stats.coordinate_rejected, 1, "no dimensions");
+    assert_eq!(node.state.cx.stats.coordinate_rejected, 1, "no dimensions");
     node.notify("x", |state, now, view| state.on_ping_complete(now, view, rtt, &payload));
-    assert!(node.state.coordinates.contains_key("x"));
-    assert_ne!(node.state.coordinates["me"], Coordinate::origin());
+    assert!(node.state.members.coordinates.get("x").is_some());
+    assert_ne!(node.state.members.coordinates.own(), Some(&Coordinate::origin()));
     node.leave("x");
     node.leave_intent(9, "x", true);
-    assert!(!node.state.coordinates.contains_key("x"));
+    assert!(node.state.members.coordinates.get("x").is_none());
     let mut without = Node::with("me", |config| config.disable_coordinates = true);
     payload.clear();
     without.state.ack_payload(&mut payload);
@@ -302,5 +316,5 @@ fn delegates_veto_and_compose() {
         let error = state.check_merge(&[short]).unwrap_err();
         assert_eq!(error, "IP byte length is invalid: 3 bytes is not either 4 or 16");
     });
-    assert!(node.state.config.delegates.conflict.is_none());
+    assert!(node.state.cx.config.delegates.conflict.is_none());
 }

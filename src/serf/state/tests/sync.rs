@@ -1,7 +1,7 @@
 //! Push/pull state.
 
 use super::*;
-use crate::serf::host::EVENTS_MAX;
+use crate::serf::user_event::MERGED_MAX as EVENTS_MAX;
 
 fn state_of(node: &mut Node) -> Vec<u8> {
     let mut out = Vec::new();
@@ -33,11 +33,11 @@ fn clocks_become_equal_not_greater() {
     let mut node = Node::new("me");
     let (ltime, event_ltime, query_ltime) = (LamportTime(42), LamportTime(50), LamportTime(100));
     merge(&mut node, &PushPull { ltime, event_ltime, query_ltime, ..PushPull::default() }, false);
-    assert_eq!(node.state.clock.time(), ltime);
-    assert_eq!(node.state.event_clock.time(), event_ltime);
-    assert_eq!(node.state.query_clock.time(), query_ltime);
+    assert_eq!(node.state.cx.clocks.member.time(), ltime);
+    assert_eq!(node.state.cx.clocks.event.time(), event_ltime);
+    assert_eq!(node.state.cx.clocks.query.time(), query_ltime);
     merge(&mut node, &PushPull::default(), false);
-    assert_eq!(node.state.clock.time(), ltime);
+    assert_eq!(node.state.cx.clocks.member.time(), ltime);
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn push_pull_that_lists_us_as_left_is_refuted() {
         ..PushPull::default()
     };
     merge(&mut node, &state, false);
-    assert!(matches!(node.state.actions.pop_front(), Some(Action::BroadcastJoin)));
+    assert!(matches!(node.state.cx.effects.actions.pop_front(), Some(Action::BroadcastJoin)));
     assert_eq!(node.status("me"), Some("alive"));
 }
 
@@ -116,8 +116,8 @@ fn events_are_replayed_once_without_gossip_and_never_coalesced() {
         config.user_quiescent_period = Duration::from_secs(1);
     });
     let mut other = Node::new("other");
-    other.state.user_event(other.now, "deploy", b"v1", true).unwrap();
-    other.state.user_event(other.now, "deploy", b"v2", true).unwrap();
+    other.state.user_event("deploy", b"v1", true).unwrap();
+    other.state.user_event("deploy", b"v2", true).unwrap();
     let state = state_of(&mut other);
     node.events();
     for _ in 0..2 {
@@ -130,20 +130,20 @@ fn events_are_replayed_once_without_gossip_and_never_coalesced() {
 #[test]
 fn join_that_ignores_old_events_forgets_them_for_good() {
     let mut other = Node::new("other");
-    other.state.user_event(other.now, "old", b"", false).unwrap();
+    other.state.user_event("old", b"", false).unwrap();
     let state = state_of(&mut other);
     let mut node = Node::new("me");
     node.events();
-    node.state.join_ignores_old = true;
+    node.state.events.join_ignores_old = true;
     node.state.merge_remote_state(node.now, &state, exchange(true));
-    node.state.join_ignores_old = false;
+    node.state.events.join_ignores_old = false;
     node.state.merge_remote_state(node.now, &state, exchange(true));
     assert!(node.events().is_empty());
-    assert_eq!(node.state.event_min_time, LamportTime(2));
+    assert_eq!(node.state.events.min_time, LamportTime(2));
     // Without the join flag of the exchange it does not apply.
     let mut node = Node::new("me");
     node.events();
-    node.state.join_ignores_old = true;
+    node.state.events.join_ignores_old = true;
     node.state.merge_remote_state(node.now, &state, exchange(false));
     assert_eq!(node.events(), ["user 1 old "]);
 }
@@ -155,7 +155,7 @@ fn nonsense_changes_nothing() {
     for raw in ["", "01", "0201", "02", "0282a54c54696d6505", "0281a54c54696d65a178"] {
         node.state.merge_remote_state(node.now, &hex::decode(raw).unwrap(), exchange(true));
     }
-    assert_eq!(node.state.clock.time(), LamportTime(1));
+    assert_eq!(node.state.cx.clocks.member.time(), LamportTime(1));
     assert!(node.events().is_empty());
 }
 
@@ -181,13 +181,25 @@ fn names_that_come_many_times_are_looked_up_once() {
     let state =
         PushPull { status_ltimes: many, left_members: vec![b"y"; 10_000], ..PushPull::default() };
     merge(&mut node, &state, false);
-    let looked_up =
-        node.state.actions.iter().filter(|action| matches!(action, Action::Recheck(_))).count();
+    let looked_up = node
+        .state
+        .cx
+        .effects
+        .actions
+        .iter()
+        .filter(|action| matches!(action, Action::Recheck(_)))
+        .count();
     assert_eq!(looked_up, 1);
     // Nor does a later state that says the same.
     merge(&mut node, &state, false);
-    let looked_up =
-        node.state.actions.iter().filter(|action| matches!(action, Action::Recheck(_))).count();
+    let looked_up = node
+        .state
+        .cx
+        .effects
+        .actions
+        .iter()
+        .filter(|action| matches!(action, Action::Recheck(_)))
+        .count();
     assert_eq!(looked_up, 1);
 }
 
@@ -208,9 +220,9 @@ fn events_of_a_push_pull_are_bounded() {
     node.events();
     merge(&mut node, &state, false);
     assert_eq!(node.events().len(), EVENTS_MAX);
-    assert_eq!(node.state.stats.dropped_events, EVENTS_MAX as u64);
+    assert_eq!(node.state.cx.stats.dropped_events, EVENTS_MAX as u64);
     // Known ones count, too.
     merge(&mut node, &state, false);
     assert!(node.events().is_empty());
-    assert_eq!(node.state.stats.dropped_events, 2 * EVENTS_MAX as u64);
+    assert_eq!(node.state.cx.stats.dropped_events, 2 * EVENTS_MAX as u64);
 }

@@ -9,7 +9,8 @@ use crate::serf::{
 const FAR: u64 = 1 << 40;
 
 fn clocks(node: &Node) -> [u64; 3] {
-    [&node.state.clock, &node.state.event_clock, &node.state.query_clock].map(|c| c.time().0)
+    [&node.state.cx.clocks.member, &node.state.cx.clocks.event, &node.state.cx.clocks.query]
+        .map(|c| c.time().0)
 }
 
 fn state(time: u64) -> PushPull<'static> {
@@ -24,7 +25,7 @@ fn merge(node: &mut Node, state: &PushPull<'_>, exchange: Exchange) {
 
 /// Members that were asked for their state since the last look.
 fn asked(node: &mut Node) -> Vec<String> {
-    let actions = node.state.actions.drain(..);
+    let actions = node.state.cx.effects.actions.drain(..);
     let names = actions.filter_map(|action| match action {
         Action::Sync { node, .. } => Some(node.to_string()),
         _ => None,
@@ -45,7 +46,7 @@ fn a_refused_clock_changes_nothing() {
     for which in 0..3 {
         for time in [u64::MAX, u64::MAX - 1, (1 << 63) + 1] {
             let mut node = with_members(&["a"]);
-            node.state.join_ignores_old = true;
+            node.state.events.join_ignores_old = true;
             let mut remote = state(5);
             let clocks_of = [&mut remote.ltime, &mut remote.event_ltime, &mut remote.query_ltime];
             *clocks_of.into_iter().nth(which).unwrap() = LamportTime(time);
@@ -54,9 +55,9 @@ fn a_refused_clock_changes_nothing() {
             expected[which] = 1;
             assert_eq!(clocks(&node), expected, "clock {which}, time {time}");
             let min_time = if which == 1 { 0 } else { 5 };
-            assert_eq!(node.state.event_min_time, LamportTime(min_time));
+            assert_eq!(node.state.events.min_time, LamportTime(min_time));
             // Events are delivered as before.
-            node.state.user_event(node.now, "own", b"", false).unwrap();
+            node.state.user_event("own", b"", false).unwrap();
             assert_eq!(node.events().len(), 1);
         }
     }
@@ -154,7 +155,7 @@ fn far_messages_of_any_kind_make_us_ask_a_few_members_once_in_two_seconds() {
         let asked = asked(&mut node);
         assert!((1..=3).contains(&asked.len()), "{asked:?}");
     }
-    assert_eq!(node.state.stats.dropped_implausible, 400);
+    assert_eq!(node.state.cx.stats.dropped_implausible, 400);
 }
 
 /// The answer of `from` to a query of `n0`.
@@ -176,10 +177,10 @@ fn vote(net: &mut Net) -> QueryId {
     });
     let count = net.nodes.len();
     let node = &mut net.nodes[0];
-    node.state.actions.clear();
-    let id = QueryId { ltime: node.state.query_clock.time(), id: 0 };
-    node.state.start_vote(node.now, count);
-    let found = node.state.asked_ids().find(|asked| asked.ltime == id.ltime);
+    node.state.cx.effects.actions.clear();
+    let id = QueryId { ltime: node.state.cx.clocks.query.time(), id: 0 };
+    node.state.start_vote(count);
+    let found = node.state.queries.asked.ids().find(|asked| asked.ltime == id.ltime);
     found.expect("a vote is under way")
 }
 
@@ -217,9 +218,10 @@ fn only_members_vote_and_only_for_themselves() {
             let origin = Origin { from: at, seal: Seal::NoKeys };
             node.state.on_user_message(node.now, &answer(id, &from, &elsewhere), origin);
         }
-        assert_eq!(node.state.stats.ignored_responses, 40, "{what}");
+        assert_eq!(node.state.cx.stats.ignored_responses, 40, "{what}");
         node.advance(Duration::from_secs(10));
-        let gone = node.state.outputs.iter().any(|output| matches!(output, Output::ShutDown));
+        let gone =
+            node.state.cx.effects.outputs.iter().any(|output| matches!(output, Output::ShutDown));
         assert!(!gone, "{what} decided");
     }
     // A member's vote counts once, at its address or under a key.
@@ -232,9 +234,11 @@ fn only_members_vote_and_only_for_themselves() {
             let origin = Origin { from, seal };
             node.state.on_user_message(node.now, &answer(id, "n1", &elsewhere), origin);
         }
-        assert_eq!(node.state.stats.query_duplicate_responses, 4);
+        assert_eq!(node.state.cx.stats.query_duplicate_responses, 4);
         node.advance(Duration::from_secs(10));
-        assert!(node.state.outputs.iter().any(|output| matches!(output, Output::ShutDown)));
+        assert!(
+            node.state.cx.effects.outputs.iter().any(|output| matches!(output, Output::ShutDown))
+        );
     }
 }
 
@@ -243,8 +247,8 @@ fn strangers_do_not_answer_key_queries() {
     let mut net = Net::new(3);
     let node = &mut net.nodes[0];
     node.state.queue_key_op(OpId(1), &KeyOp::List, 0).unwrap();
-    assert!(node.state.start_key_op(node.now, 3));
-    let id = node.state.asked_ids().next().expect("a query");
+    assert!(node.state.start_key_op(3));
+    let id = node.state.queries.asked.ids().next().expect("a query");
     let fine = encode(&Message::KeyResponse(message::NodeKeyResponse {
         result: true,
         ..message::NodeKeyResponse::default()
@@ -252,14 +256,14 @@ fn strangers_do_not_answer_key_queries() {
     for from in ["ghost1", "ghost2", "n1", "ghost3", "n1", "n2", "n0"] {
         node.state.on_user_message(node.now, &answer(id, from, &fine), origin());
     }
-    let done = node.state.outputs.drain(..).find_map(|output| match output {
+    let done = node.state.cx.effects.outputs.drain(..).find_map(|output| match output {
         Output::Done { result: Ok(Completion::Keys { response, error }), .. } => {
             Some((response.num_resp, error))
         }
         _ => None,
     });
     assert_eq!(done, Some((3, None)));
-    assert_eq!(node.state.stats.ignored_responses, 3);
+    assert_eq!(node.state.cx.stats.ignored_responses, 3);
 }
 
 #[test]
@@ -280,11 +284,16 @@ fn key_queries_in_clear_are_refused_where_there_are_keys() {
             }));
             let origin = Origin { from: address("a"), seal };
             node.state.on_user_message(node.now, &raw, origin);
-            let handled =
-                node.state.actions.iter().any(|action| matches!(action, Action::Internal(_)));
+            let handled = node
+                .state
+                .cx
+                .effects
+                .actions
+                .iter()
+                .any(|action| matches!(action, Action::Internal(_)));
             assert_eq!(handled, answered, "{name} {seal:?}");
             assert_eq!(node.gossip().len(), usize::from(answered), "{name} {seal:?}");
-            assert_eq!(node.state.stats.refused_key_queries, u64::from(!answered));
+            assert_eq!(node.state.cx.stats.refused_key_queries, u64::from(!answered));
         }
     }
 }

@@ -22,11 +22,11 @@ fn quiet() -> Node {
 fn size_checks_have_go_s_order_and_texts() {
     let error = |limit: usize, name: usize, payload: usize| {
         let mut node = Node::with("me", |config| config.user_event_size_limit = limit);
-        let clock = node.state.event_clock.time();
+        let clock = node.state.cx.clocks.event.time();
         let (name, payload) = ("n".repeat(name), vec![0; payload]);
-        let result = node.state.user_event(node.now, &name, &payload, false);
+        let result = node.state.user_event(&name, &payload, false);
         let expected = clock.0 + u64::from(result.is_ok());
-        assert_eq!(node.state.event_clock.time().0, expected, "a refused event takes no time");
+        assert_eq!(node.state.cx.clocks.event.time().0, expected, "a refused event takes no time");
         result.map_err(|error| error.to_string())
     };
     assert_eq!(error(512, 0, 482), Ok(()));
@@ -48,9 +48,9 @@ fn size_checks_have_go_s_order_and_texts() {
 #[test]
 fn own_event_is_delivered_and_gossiped() {
     let mut node = quiet();
-    node.state.user_event(node.now, "deploy", b"v1", true).unwrap();
+    node.state.user_event("deploy", b"v1", true).unwrap();
     assert_eq!(node.events(), ["user 1 deploy v1"]);
-    assert_eq!(node.state.event_clock.time(), LamportTime(2));
+    assert_eq!(node.state.cx.clocks.event.time(), LamportTime(2));
     assert_eq!(node.gossip().len(), 1);
 }
 
@@ -63,7 +63,7 @@ fn event_is_delivered_once_and_the_received_bytes_go_on() {
     node.state.on_user_message(node.now, &raw, origin());
     assert_eq!(node.events(), ["user 5 a "]);
     assert_eq!(node.gossip(), [raw]);
-    assert_eq!(node.state.event_clock.time(), LamportTime(6));
+    assert_eq!(node.state.cx.clocks.event.time(), LamportTime(6));
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn slot_is_replaced_by_another_round() {
     node.receive(&event(5, "a", None));
     node.receive(&event(5 + 512, "a", None));
     assert_eq!(node.events(), ["user 5 a ", "user 517 a "]);
-    let ring = node.state.events.to_message();
+    let ring = node.state.events.ring.to_message();
     assert_eq!(ring.iter().flatten().count(), 1);
     assert_eq!(ring[5].as_ref().unwrap().ltime, LamportTime(517));
 }
@@ -115,7 +115,7 @@ fn ring_is_bounded_in_bytes_and_per_slot() {
         node.receive(&event(7, &n.to_string(), Some(&payload)));
     }
     assert!(node.events().is_empty());
-    assert_eq!(node.state.stats.dropped_events, 0);
+    assert_eq!(node.state.cx.stats.dropped_events, 0);
     assert!(kept_bytes(&node) < 8 * 1024 * 1024);
     // One time has room for a number of events.
     for n in 0..5_000 {
@@ -123,14 +123,14 @@ fn ring_is_bounded_in_bytes_and_per_slot() {
         node.gossip();
     }
     assert_eq!(node.events().len(), 4_096);
-    assert_eq!(node.state.stats.dropped_events, 5_000 - 4_096);
+    assert_eq!(node.state.cx.stats.dropped_events, 5_000 - 4_096);
     // The next round through the slot makes room again.
     node.receive(&event(8 + 512, "next", Some(&payload)));
     assert_eq!(node.events().len(), 1);
 }
 
 fn kept_bytes(node: &Node) -> usize {
-    let kept = node.state.events.to_message();
+    let kept = node.state.events.ring.to_message();
     let events = kept.iter().flatten().flat_map(|slot| &slot.events);
     events.map(|event| event.name.len() + event.payload.as_slice().len()).sum()
 }
@@ -149,8 +149,8 @@ fn large_texts_are_forgotten_first_and_nothing_is_delivered_twice() {
     node.receive(&event(401, "later and of an earlier time", None));
     node.receive(&event(400, "small", Some("s")));
     assert_eq!(node.events().len(), 3_002);
-    assert_eq!(node.state.stats.dropped_events, 0);
-    let kept = node.state.events.to_message();
+    assert_eq!(node.state.cx.stats.dropped_events, 0);
+    let kept = node.state.events.ring.to_message();
     let names: Vec<_> = kept.iter().flatten().flat_map(|slot| &slot.events).collect();
     assert!(names.iter().any(|event| event.name == b"small"));
     assert!(names.iter().any(|event| event.name == b"later and of an earlier time"));
@@ -169,14 +169,14 @@ fn full_ring_forgets_its_oldest_texts_and_takes_every_new_event() {
         }
     }
     assert_eq!(node.events().len(), 1_500);
-    assert_eq!(node.state.stats.dropped_events, 0);
+    assert_eq!(node.state.cx.stats.dropped_events, 0);
     // A forgotten time is over: nothing of it is delivered twice.
     node.receive(&event(1, "0", Some(&payload)));
     assert!(node.events().is_empty());
     // One that is remembered is known.
     node.receive(&event(300, "0", Some(&payload)));
     assert!(node.events().is_empty());
-    assert_eq!(node.state.stats.dropped_events, 0);
+    assert_eq!(node.state.cx.stats.dropped_events, 0);
     assert!((6_000_000..8_388_608).contains(&kept_bytes(&node)));
 }
 
@@ -187,20 +187,20 @@ fn an_event_too_large_to_remember_makes_nothing_forgotten() {
     node.receive(&event(2, "giant", Some(&"p".repeat(9_217))));
     node.receive(&event(1, "small", None));
     assert_eq!(node.events(), ["user 1 small "]);
-    assert_eq!(node.state.stats.refused_sizes, 1);
+    assert_eq!(node.state.cx.stats.refused_sizes, 1);
 }
 
 #[test]
 fn snapshot_clock_suppresses_old_events() {
     let mut node = Node::build("me", Some(b"event-clock: 42\nquery-clock: 7\n"), |_| {});
     node.events();
-    assert_eq!(node.state.event_clock.time(), LamportTime(43));
+    assert_eq!(node.state.cx.clocks.event.time(), LamportTime(43));
     node.receive(&event(42, "old", None));
     node.receive(&event(43, "new", None));
     assert_eq!(node.events(), ["user 43 new "]);
     assert_eq!(node.gossip().len(), 1, "old events are not gossiped on");
     let fresh = Node::build("me", Some(b""), |_| {});
-    assert_eq!(fresh.state.event_min_time, LamportTime(1));
+    assert_eq!(fresh.state.events.min_time, LamportTime(1));
 }
 
 #[test]
@@ -210,9 +210,9 @@ fn coalesced_events_wait_and_others_overtake() {
         config.user_quiescent_period = Duration::from_secs(1);
     });
     node.events();
-    node.state.user_event(node.now, "a", b"1", true).unwrap();
-    node.state.user_event(node.now, "a", b"2", true).unwrap();
-    node.state.user_event(node.now, "b", b"3", false).unwrap();
+    node.state.user_event("a", b"1", true).unwrap();
+    node.state.user_event("a", b"2", true).unwrap();
+    node.state.user_event("b", b"3", false).unwrap();
     assert_eq!(node.events(), ["user 3 b 3"]);
     node.advance(Duration::from_secs(1));
     assert_eq!(node.events(), ["user 2 a 2"]);
@@ -225,5 +225,5 @@ fn events_of_odd_kinds_are_refused_quietly() {
         node.state.on_user_message(node.now, &hex::decode(raw).unwrap(), origin());
     }
     assert!(node.events().is_empty() && node.gossip().is_empty());
-    assert!(node.state.outputs.is_empty() && node.state.actions.is_empty());
+    assert!(node.state.cx.effects.outputs.is_empty() && node.state.cx.effects.actions.is_empty());
 }

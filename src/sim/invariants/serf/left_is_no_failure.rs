@@ -1,4 +1,4 @@
-//! Whoever leaves gracefully is never reported as failed.
+//! A node that leaves gracefully is never reported as failed.
 //!
 //! Source: serf/serf.go: Leave, handleNodeLeaveIntent (the intent comes before the leave of the
 //! layer below).

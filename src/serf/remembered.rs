@@ -1,4 +1,4 @@
-//! Peers to be tried again after everybody else has forgotten them.
+//! Peers to be tried again although no member list names them any more.
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 

@@ -1,12 +1,19 @@
-//! Inside the engine: what the state wants done, timers, and operations of several steps.
+//! Operations of several steps, timers, and what the state asks of the layer below.
 
-use bytes::Bytes;
 use tracing::{debug, warn};
 
 use super::*;
-use crate::swim::{Done, Fate};
+use crate::{
+    serf::state::OwnTimer,
+    swim::{Done, Fate},
+};
 
 impl Engine {
+    /// Begins a call: the state knows no other time than its.
+    pub(super) fn begin(&mut self, now: Instant) {
+        self.state.cx.now = now;
+    }
+
     pub(super) fn new_op(&mut self) -> OpId {
         self.next_op += 1;
         OpId(self.next_op)
@@ -14,46 +21,52 @@ impl Engine {
 
     /// Registers `op` as pending; it fails after `time`.
     pub(super) fn wait(&mut self, op: OpId, step: Step, time: std::time::Duration) {
-        let deadline = self.state.now + time;
+        let deadline = self.state.cx.now + time;
         self.ops.insert(op, Op { step, deadline });
-        self.state.timers.set(deadline, Timer::Op(op));
+        self.state.cx.start_timer(time, Timer::Op(op));
     }
 
     /// Performs what the last call left to do with the layer below.
     pub(super) fn settle(&mut self) {
-        let now = self.state.now;
         loop {
-            if let Some(action) = self.state.actions.pop_front() {
-                self.act(now, action);
-            } else if let Some((op, fate)) = self.state.finished.pop() {
+            if let Some(action) = self.state.cx.effects.actions.pop_front() {
+                self.act(action);
+            } else if let Some((op, fate)) = self.state.broadcasts.pop_finished() {
                 self.broadcast_done(op, fate);
             } else if let Some(done) = self.swim.poll_done() {
                 self.swim_done(done);
-            } else if !self.state.start_key_op(now, self.swim.member_count()) {
+            } else if !self.state.start_key_op(self.swim.member_count()) {
                 break;
             }
         }
-        if let Some(snapshot) = &mut self.state.snapshot {
-            self.state.outputs.extend(snapshot.take_ops().map(Output::Snapshot));
+        let cx = &mut self.state.cx;
+        if let Some(snapshot) = &mut cx.delivery.snapshot {
+            cx.effects.outputs.extend(snapshot.take_ops().map(Output::Snapshot));
         }
     }
 
-    pub(super) fn act(&mut self, now: Instant, action: Action) {
+    fn act(&mut self, action: Action) {
+        let now = self.state.cx.now;
         match action {
             Action::BroadcastJoin => {
-                self.state.broadcast_join(now);
+                self.state.broadcast_join();
             }
-            Action::Send { to, message } => self.swim.send_user(to, &message),
-            Action::Loopback(message) => self.state.on_own_message(now, &message),
+            Action::Send { to, message } => {
+                if self.state.members.local().socket_addr() == Some(to) {
+                    self.state.on_own_message(&message);
+                } else {
+                    self.swim.send_user(to, &message);
+                }
+            }
             Action::Internal(request) => {
-                let changed = self.state.handle_internal(now, &request, self.swim.keyring());
+                let changed = self.state.handle_internal(&request, self.swim.keyring());
                 if let Some(keyring) = changed {
                     self.swim.set_keyring(keyring);
                     let op = self.new_op();
-                    self.state.keyring_changed(now, request.id, op);
+                    self.state.keyring_changed(request.id, op);
                 }
             }
-            Action::Vote => self.state.start_vote(now, self.swim.member_count()),
+            Action::Vote => self.state.start_vote(self.swim.member_count()),
             Action::Reconnect { to, node } => {
                 let op = self.swim.start_push_pull(now, to, &node, true, &mut self.state);
                 self.waiting.insert(op, None);
@@ -65,47 +78,24 @@ impl Engine {
             }
             Action::Recheck(name) => {
                 let Some(node) = self.swim.node(&name) else { return };
-                let alive = matches!(node.state, NodeStateKind::Alive | NodeStateKind::Suspect);
-                if alive && self.state.members.get(&name).is_none() {
-                    self.state.handle_node_join(now, &node);
+                let alive = node.state.is_live();
+                let State { cx, members, .. } = &mut self.state;
+                if alive && members.table.get(&name).is_none() {
+                    members.handle_node_join(cx, &node);
                 }
             }
         }
     }
 
-    pub(super) fn fire(&mut self, now: Instant, timer: Timer) {
-        let config = &self.state.config;
-        match timer {
-            Timer::Reap => {
-                let interval = config.reap_interval;
-                self.state.reap(now);
-                self.state.start_timer(interval, Timer::Reap);
+    pub(super) fn fire(&mut self, timer: Timer) {
+        match self.state.fire(timer) {
+            None => {}
+            Some(OwnTimer::Op(op)) => self.op_timeout(op),
+            Some(OwnTimer::Rejoin) => self.rejoin_next(),
+            Some(OwnTimer::Snapshot) => {
+                let incarnation = self.swim.kept_incarnation().0;
+                self.state.cx.write_snapshot(incarnation);
             }
-            Timer::Reconnect => {
-                let interval = config.reconnect_interval;
-                self.state.reconnect();
-                self.state.start_timer(interval, Timer::Reconnect);
-            }
-            Timer::QueueCheck => {
-                let interval = config.queue_check_interval;
-                self.state.check_queues();
-                self.state.received.expire(now);
-                self.state.start_timer(interval, Timer::QueueCheck);
-            }
-            Timer::Snapshot => {
-                let (clock, incarnation) =
-                    (self.state.clock.time(), self.swim.kept_incarnation().0);
-                if let Some(snapshot) = &mut self.state.snapshot {
-                    snapshot.on_timer(now, clock, incarnation);
-                    self.state.timers.set(snapshot.next(), Timer::Snapshot);
-                }
-            }
-            Timer::Query(id) => self.state.query_timeout(now, id),
-            Timer::Prune(name) => self.state.finish_prune(now, &name),
-            Timer::AskClocks(name) => self.state.ask_clocks(&name),
-            Timer::Op(op) => self.op_timeout(now, op),
-            Timer::Storing(op) => self.state.storing_timeout(now, op),
-            Timer::Rejoin => self.rejoin_next(now),
         }
     }
 
@@ -129,10 +119,10 @@ impl Engine {
         }
     }
 
-    pub(super) fn op_timeout(&mut self, now: Instant, op: OpId) {
+    fn op_timeout(&mut self, op: OpId) {
         // An earlier step's timer finds a later deadline.
         let Some(Op { step, deadline }) = self.ops.get(&op).copied() else { return };
-        if deadline > now {
+        if deadline > self.state.cx.now {
             return;
         }
         match step {
@@ -145,8 +135,8 @@ impl Engine {
                 self.leave_pause(op);
             }
             Step::LeavePause => {
-                if self.state.life != SerfState::Shutdown {
-                    self.state.life = SerfState::Left;
+                if self.state.cx.life != SerfState::Shutdown {
+                    self.state.cx.life = SerfState::Left;
                 }
                 self.finish_op(
                     op,
@@ -168,20 +158,20 @@ impl Engine {
     }
 
     pub(super) fn leave_swim(&mut self, op: OpId) {
-        let now = self.state.now;
-        self.wait(op, Step::LeaveSwim, self.state.config.broadcast_timeout);
+        let now = self.state.cx.now;
+        self.wait(op, Step::LeaveSwim, self.state.cx.config.broadcast_timeout);
         let waits_for = self.swim.start_leave(now, &mut self.state);
         self.waiting.insert(waits_for, Some(op));
     }
 
     // Peers must find us answering while the last messages travel.
     pub(super) fn leave_pause(&mut self, op: OpId) {
-        self.wait(op, Step::LeavePause, self.state.config.leave_propagate_delay);
+        self.wait(op, Step::LeavePause, self.state.cx.config.leave_propagate_delay);
     }
 
     pub(super) fn finish_op(&mut self, op: OpId, result: Result<Completion, Error>) {
         self.ops.remove(&op);
-        self.state.complete(op, result);
+        self.state.cx.effects.complete(op, result);
     }
 
     /// An operation of the layer below ended.
@@ -211,32 +201,5 @@ impl Engine {
                 Some(Step::LeaveIntent | Step::LeavePause | Step::ForceLeave) | None => {}
             },
         }
-    }
-}
-
-impl State {
-    /// Announces that we are here; gives the message. Go: `serf/serf.go:broadcastJoin`.
-    pub(crate) fn broadcast_join(&mut self, now: Instant) -> Bytes {
-        self.refuting = false;
-        let ltime = self.clock.time();
-        let name = self.name.clone();
-        let join = message::Join { ltime, node: name.as_bytes() };
-        let mut raw = Vec::new();
-        self.config.transform.encode_message(&Message::Join(join), &mut raw);
-        self.handle_join_intent(now, ltime, &name);
-        let raw = Bytes::from(raw);
-        self.broadcast(QueueKind::Intent, raw.clone(), Author::Own(None));
-        raw
-    }
-
-    /// Makes a leave intent about `name` and processes it; gives the message.
-    pub(super) fn leave_intent(&mut self, now: Instant, name: &str, prune: bool) -> Bytes {
-        let ltime = self.clock.time();
-        self.clock.increment();
-        let leave = message::Leave { ltime, node: name.as_bytes(), prune };
-        let mut raw = Vec::new();
-        self.config.transform.encode_message(&Message::Leave(leave), &mut raw);
-        self.handle_leave_intent(now, ltime, name, prune);
-        raw.into()
     }
 }

@@ -1,0 +1,165 @@
+//! What waits to be gossiped: intents, queries and events, in a queue each.
+
+use bytes::Bytes;
+use tracing::warn;
+
+use super::context::Context;
+use crate::swim::{Author, BroadcastQueue, Fate, OpId, Order, retransmit_limit};
+
+/// The three broadcast queues.
+pub(crate) struct Broadcasts {
+    pub(crate) intents: BroadcastQueue,
+    pub(crate) queries: BroadcastQueue,
+    pub(crate) events: BroadcastQueue,
+    /// Largest message that fits a packet of gossip.
+    pub(crate) bytes_max: usize,
+    /// The last packet was filled the other way round, see [`Broadcasts::fill_packet`].
+    others_turn: bool,
+    /// Operations whose broadcast ended, and how.
+    finished: Vec<(OpId, Fate)>,
+}
+
+/// Which queue, in the order they are served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum QueueKind {
+    Intent,
+    Query,
+    Event,
+}
+
+impl Broadcasts {
+    pub(crate) fn new(bytes_max: usize) -> Self {
+        Self {
+            intents: BroadcastQueue::default(),
+            queries: BroadcastQueue::default(),
+            events: BroadcastQueue::default(),
+            bytes_max,
+            others_turn: false,
+            finished: Vec::new(),
+        }
+    }
+
+    /// Queues a message to be gossiped, if a packet can hold it: others would wait for ever.
+    pub(crate) fn push(
+        &mut self,
+        cx: &mut Context,
+        kind: QueueKind,
+        message: Bytes,
+        author: Author,
+    ) {
+        if message.len() > self.bytes_max {
+            cx.stats.dropped_broadcasts += 1;
+            if let Author::Own(op) = author {
+                warn!(
+                    target: "serf",
+                    bytes = message.len(), max = self.bytes_max,
+                    "Message does not fit a packet and is not gossiped"
+                );
+                self.finished.extend(op.map(|op| (op, Fate::Dropped)));
+            }
+            return;
+        }
+        let queue = self.queue(kind);
+        queue.push(message, author);
+        cx.stats.dropped_broadcasts += queue.shed();
+        self.collect_ended();
+    }
+
+    pub(crate) fn queue(&mut self, kind: QueueKind) -> &mut BroadcastQueue {
+        match kind {
+            QueueKind::Intent => &mut self.intents,
+            QueueKind::Query => &mut self.queries,
+            QueueKind::Event => &mut self.events,
+        }
+    }
+
+    /// An operation whose broadcast ended, and how.
+    pub(crate) fn pop_finished(&mut self) -> Option<(OpId, Fate)> {
+        self.finished.pop()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        [&self.intents, &self.queries, &self.events].iter().all(|queue| queue.is_empty())
+    }
+
+    fn collect_ended(&mut self) {
+        for queue in [&mut self.intents, &mut self.queries, &mut self.events] {
+            self.finished.extend(queue.take_ended());
+        }
+    }
+
+    /// Fills a packet: intents first, then queries, then events. Go: `delegate.GetBroadcasts`.
+    ///
+    /// With a long backlog every other packet is filled the other way round: own messages first,
+    /// then those of others from the short ones on. Otherwise a flood of long messages, or of
+    /// intents, would keep everything else waiting.
+    pub(crate) fn fill_packet(
+        &mut self,
+        cx: &mut Context,
+        members: usize,
+        overhead: usize,
+        limit: usize,
+        emit: &mut dyn FnMut(&[u8]),
+    ) {
+        let transmits = retransmit_limit(cx.config.swim.retransmit_mult, members);
+        let sent = &mut cx.stats.msgs_sent;
+        let mut emit = |message: &[u8]| {
+            sent.count(message.len());
+            emit(message);
+        };
+        let mut queues = [&mut self.intents, &mut self.queries, &mut self.events];
+        let waiting: usize = queues.iter().map(|queue| queue.message_bytes(overhead)).sum();
+        let backlog = BACKLOG_PACKETS * self.bytes_max;
+        self.others_turn = waiting > backlog && !self.others_turn;
+        let passes: &[(usize, Order)] = if self.others_turn {
+            &[
+                (0, Order::Own),
+                (1, Order::Own),
+                (2, Order::Own),
+                (2, Order::Shortest),
+                (1, Order::Shortest),
+                (0, Order::Shortest),
+            ]
+        } else {
+            &[(0, Order::Longest), (1, Order::Longest), (2, Order::Longest)]
+        };
+        let mut used = 0;
+        for (queue, order) in passes {
+            let Some(queue) = queues.get_mut(*queue) else { continue };
+            let free = limit.saturating_sub(used);
+            used += queue.take(*order, overhead, free, transmits, &mut emit);
+        }
+        self.collect_ended();
+    }
+
+    /// Warns about long queues and cuts the longest. Go: `serf/serf.go:checkQueueDepth`.
+    pub(crate) fn check_depths(&mut self, cx: &Context, members: usize) {
+        let config = &cx.config;
+        let max = match config.queue_depth_min {
+            0 => config.queue_depth_max,
+            min => min.max(2 * members),
+        };
+        let warning = config.queue_depth_warning;
+        for (name, queue) in [
+            ("Intent", &mut self.intents),
+            ("Event", &mut self.events),
+            ("Query", &mut self.queries),
+        ] {
+            let depth = queue.len();
+            if depth >= warning {
+                warn!(target: "serf", "{name} queue depth: {depth}");
+            }
+            if depth > max {
+                warn!(
+                    target: "serf",
+                    "{name} queue depth ({depth}) exceeds limit ({max}), dropping messages!"
+                );
+                queue.prune(max);
+            }
+        }
+        self.collect_ended();
+    }
+}
+
+/// Packets that hold what waits before every other one is filled the other way round.
+const BACKLOG_PACKETS: usize = 16;

@@ -1,0 +1,155 @@
+//! What every part of the state works with: the settings, the time of the call, the clocks,
+//! counters, and where effects go.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use super::{
+    Config, Error, Event, Member, MemberEvent, MemberEventKind, Message, SerfState, Stats, Tags,
+    admission::{self, Refusal},
+    delivery::Delivery,
+    effects::{Effects, Timer},
+    lamport::LamportClock,
+    logs::Logs,
+};
+use crate::{
+    base::{Instant, Rng, mutated},
+    wire::limits::META_BYTES_MAX,
+};
+
+pub(crate) struct Context {
+    pub(crate) config: Config,
+    pub(crate) name: Arc<str>,
+    /// Our tags as announced.
+    pub(crate) tags: Tags,
+    /// The same, encoded.
+    pub(crate) meta: Arc<[u8]>,
+    pub(crate) life: SerfState,
+    /// Time of the call under way; the only one there is.
+    pub(crate) now: Instant,
+    pub(crate) rng: Rng,
+    pub(crate) clocks: Clocks,
+    pub(crate) delivery: Delivery,
+    pub(crate) effects: Effects,
+    pub(crate) stats: Stats,
+    pub(crate) logs: Logs,
+    pub(crate) names: Names,
+}
+
+/// The three Lamport clocks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clocks {
+    pub(crate) member: LamportClock,
+    pub(crate) event: LamportClock,
+    pub(crate) query: LamportClock,
+}
+
+/// How often a name came in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NameCounts {
+    /// `serf.events.<name>`
+    pub events: u64,
+    /// `serf.queries.<name>`, internal and filtered ones too.
+    pub queries: u64,
+}
+
+/// User events and queries by name since the driver last asked.
+#[derive(Default)]
+pub(crate) struct Names(BTreeMap<Arc<str>, NameCounts>);
+
+impl Names {
+    /// Counts an event or query under its name. Names come from the network: beyond a number of
+    /// them nothing is counted until the driver has taken the counts.
+    pub(crate) fn count(&mut self, name: &Arc<str>, add: impl FnOnce(&mut NameCounts)) {
+        if let Some(counts) = self.0.get_mut(name) {
+            add(counts);
+        } else if self.0.len() < NAMES_MAX && name.len() <= COUNTED_NAME_BYTES_MAX {
+            add(self.0.entry(name.clone()).or_default());
+        }
+    }
+
+    pub(crate) fn take(&mut self) -> BTreeMap<Arc<str>, NameCounts> {
+        std::mem::take(&mut self.0)
+    }
+}
+
+impl Context {
+    /// Sends an event on its way to the application.
+    pub(crate) fn emit(&mut self, event: Event) {
+        let forgets = mutated!(self.config.swim, SnapshotForgets)
+            && matches!(&event, Event::Member(event) if event.kind != MemberEventKind::Join);
+        if !forgets {
+            self.delivery.record(&event, self.clocks.member.time());
+        }
+        self.delivery.emit(self.now, event, &mut self.effects, &mut self.logs);
+    }
+
+    pub(crate) fn emit_member(&mut self, kind: MemberEventKind, member: Arc<Member>) {
+        self.emit(Event::Member(MemberEvent { kind, members: vec![member] }));
+    }
+
+    /// Decodes a message and lets it pass the gate; what is refused is counted.
+    pub(crate) fn admit<'a>(&mut self, raw: &'a [u8]) -> Result<Message<'a>, Refusal> {
+        admission::read(&*self.config.transform, raw).inspect_err(|refusal| self.refuse(refusal))
+    }
+
+    /// Counts something that did not pass the gate.
+    pub(crate) fn refuse(&mut self, refusal: &Refusal) {
+        let counter = match refusal {
+            Refusal::Malformed(_) => &mut self.stats.dropped_malformed,
+            Refusal::Size => &mut self.stats.refused_sizes,
+            Refusal::Node(_) => &mut self.stats.refused_names,
+            Refusal::Address => &mut self.stats.refused_addresses,
+            Refusal::Filters => &mut self.stats.refused_filters,
+        };
+        *counter += 1;
+    }
+
+    pub(crate) fn encode(&self, message: &Message<'_>) -> Vec<u8> {
+        let mut raw = Vec::new();
+        self.config.transform.encode_message(message, &mut raw);
+        raw
+    }
+
+    pub(crate) fn start_timer(&mut self, after: Duration, timer: Timer) {
+        self.effects.timers.set(self.now + after, timer);
+    }
+
+    /// Lets the snapshot write what waits, if one is kept.
+    pub(crate) fn write_snapshot(&mut self, incarnation: u32) {
+        if let Some(snapshot) = &mut self.delivery.snapshot {
+            snapshot.on_timer(self.now, self.clocks.member.time(), incarnation);
+            self.effects.timers.set(snapshot.next(), Timer::Snapshot);
+        }
+    }
+
+    /// Next time that something of ours happens.
+    pub(crate) fn next_timeout(&self) -> Option<Instant> {
+        let timer = self.effects.timers.next();
+        timer.into_iter().chain(self.delivery.next_timeout()).min()
+    }
+
+    /// Lets the coalescers go that are due at `now`.
+    pub(crate) fn flush_coalescers(&mut self, now: Instant) {
+        self.delivery.flush(now, &mut self.effects);
+    }
+}
+
+/// Encodes tags as a node's meta.
+///
+/// # Errors
+/// They are too long; Go's text.
+pub(crate) fn encode_tags(config: &Config, tags: &Tags) -> Result<Arc<[u8]>, Error> {
+    let mut meta = Vec::new();
+    config.transform.encode_tags(config.protocol_version, tags, &mut meta);
+    if meta.len() > META_BYTES_MAX {
+        return Err(Error::Invalid(format!(
+            "Encoded length of tags exceeds limit of {META_BYTES_MAX} bytes"
+        )));
+    }
+    Ok(meta.into())
+}
+
+/// Most names counted between two looks.
+const NAMES_MAX: usize = 256;
+/// Longest name that is counted by itself.
+const COUNTED_NAME_BYTES_MAX: usize = 255;

@@ -1,0 +1,18 @@
+//! What the rings of recent events and queries have in common.
+
+use super::LamportTime;
+
+/// What a ring says about an event or query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Admission {
+    New,
+    Duplicate,
+    /// No room to remember it, so that its duplicates could not be detected.
+    Full,
+}
+
+/// Whether a ring of `len` no longer remembers `ltime`.
+pub(crate) fn is_too_old(clock: LamportTime, ltime: LamportTime, len: usize) -> bool {
+    // Equal to Go's `cur > N && ltime < cur - N`.
+    clock.0.checked_sub(len as u64).is_some_and(|oldest| ltime.0 < oldest)
+}
