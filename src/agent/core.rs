@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -27,6 +30,8 @@ pub(super) struct Agent {
     pub(super) descriptors: Descriptors,
     /// Notified when an RPC client made the node leave, so that the agent exits.
     pub(super) left: Notify,
+    /// The end of the node was logged.
+    end_logged: AtomicBool,
     scripts: Mutex<Arc<[EventScript]>>,
     /// Serializes changes of tags, so that the file and the node see the same order.
     tags: tokio::sync::Mutex<()>,
@@ -41,7 +46,8 @@ impl Agent {
     ) -> Self {
         let scripts = Mutex::new(settings.reloadable.scripts.clone().into());
         let tags = tokio::sync::Mutex::default();
-        Self { serf, settings, hub, descriptors, left: Notify::new(), scripts, tags }
+        let (left, end_logged) = (Notify::new(), AtomicBool::new(false));
+        Self { serf, settings, hub, descriptors, left, end_logged, scripts, tags }
     }
 
     pub(super) fn scripts(&self) -> Arc<[EventScript]> {
@@ -79,7 +85,15 @@ impl Agent {
     pub(super) async fn shutdown(&self) {
         info!(target: "agent", "requesting serf shutdown");
         self.serf.shutdown().await;
+        self.log_end();
         info!(target: "agent", "shutdown complete");
+    }
+
+    /// The node has stopped, by itself or because it was asked to: a line of the log, once.
+    pub(super) fn log_end(&self) {
+        if !self.end_logged.swap(true, Ordering::Relaxed) {
+            warn!(target: "agent", "Serf shutdown detected, quitting");
+        }
     }
 
     /// Changes or lists the keys of all members.
@@ -104,7 +118,8 @@ impl Agent {
             self.serf.force_leave(name).await
         };
         if let Err(error) = &left {
-            warn!(target: "agent", "failed to remove node: {error}");
+            let prune = if prune { " (prune)" } else { "" };
+            warn!(target: "agent", "failed to remove node{prune}: {error}");
         }
         left
     }

@@ -22,7 +22,9 @@ pub(super) fn read_tags(path: &Path) -> Result<Option<BTreeMap<String, String>>,
     // Null is empty, wherever it is.
     let tags: Option<BTreeMap<String, Option<String>>> =
         serde_json::from_slice(&go_json::readable(&bytes)).map_err(|error| {
-            AgentError::Setup(format!("Failed to decode tags file: {}", json_text(&error)))
+            let (text, is_eof) = (error.to_string(), error.is_eof());
+            let text = go_json::decode_error(text, is_eof, "map[string]string");
+            AgentError::Setup(format!("Failed to decode tags file: {text}"))
         })?;
     let tags = tags.unwrap_or_default().into_iter();
     Ok(Some(tags.map(|(name, value)| (name, value.unwrap_or_default())).collect()))
@@ -38,11 +40,6 @@ pub(super) fn write_tags(path: &Path, tags: &BTreeMap<String, String>) -> Result
 /// Reads a keyring file, the primary key first.
 pub(super) fn read_keyring(path: &Path) -> Result<Keyring, AgentError> {
     Keyring::load(path).map_err(|error| AgentError::Setup(error.to_string()))
-}
-
-/// Go's text where operators meet it.
-fn json_text(error: &serde_json::Error) -> String {
-    if error.is_eof() { "unexpected end of JSON input".to_owned() } else { error.to_string() }
 }
 
 #[cfg(test)]
@@ -71,12 +68,17 @@ mod tests {
         }
         fs::write(&path, b"{\"k\":\"M\xfc\\ud800\"}").unwrap();
         assert_eq!(read_tags(&path).unwrap().unwrap()["k"], "M\u{fffd}\u{fffd}");
-        fs::write(&path, "").unwrap();
-        assert_eq!(
-            read_tags(&path).unwrap_err().to_string(),
-            "Failed to setup the Serf agent: Failed to decode tags file: \
-             unexpected end of JSON input"
-        );
+        for (text, message) in [
+            ("", "unexpected end of JSON input"),
+            ("[]", "json: cannot unmarshal array into Go value of type map[string]string"),
+            ("{\"a\":true}", "json: cannot unmarshal bool into Go value of type string"),
+            ("{\"a\":1.5}", "json: cannot unmarshal number into Go value of type string"),
+        ] {
+            fs::write(&path, text).unwrap();
+            let error = read_tags(&path).unwrap_err().to_string();
+            let wanted = "Failed to setup the Serf agent: Failed to decode tags file: ";
+            assert_eq!(error, format!("{wanted}{message}"));
+        }
     }
 
     #[test]

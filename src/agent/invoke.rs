@@ -150,7 +150,7 @@ async fn invoke(agent: &Agent, event: &Event, script: &str) -> Result<(), String
         tokio::spawn(drain(child, output, left));
     }
     let text = String::from_utf8_lossy(&printed);
-    debug!(target: "agent", "Event '{}' script output: {}", kind(event), text.trim_end());
+    debug!(target: "agent", lines = &*text, "Event '{}' script output: ", kind(event));
     let status = status.map_err(|error| error.to_string())?;
     if !status.success() {
         if let Some(line) = text.lines().rfind(|line| !line.trim().is_empty()) {
@@ -509,6 +509,7 @@ mod tests {
         assert_eq!(status, "signal: killed");
     }
 
+    // parity: handlers: A handler that leaves a child behind
     #[tokio::test]
     async fn a_process_that_a_script_leaves_behind_holds_nobody_up_and_can_still_print() {
         let dir = tempfile::tempdir().unwrap();

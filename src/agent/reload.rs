@@ -18,7 +18,7 @@ pub(super) async fn reload(
     read: &impl Fn() -> Result<FileConfig, AgentError>,
 ) {
     let failed = |error: AgentError| {
-        ui.output(&error.to_string());
+        ui.mistake(&error);
         ui.output("Failed to reload configs");
     };
     let written = match read() {

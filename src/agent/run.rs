@@ -213,7 +213,7 @@ async fn serve(
 /// Waits until the node ends by itself; returns the exit code.
 async fn node_ended(agent: &Agent) -> u8 {
     let reason = agent.serf.stopped().await;
-    warn!(target: "agent", "Serf shutdown detected, quitting");
+    agent.log_end();
     // A service manager restarts it, unless it was asked to stop.
     u8::from(reason != StopReason::Shutdown)
 }
@@ -230,9 +230,9 @@ async fn warn_of_exposure(agent: &Agent, listener: &ipc::Listener) {
     let announced = agent.serf.addresses().advertised.ip();
     if is_public(announced) && !agent.serf.encryption_enabled().await {
         warn!(
-            target: "agent",
-            "Gossip on the public address {announced} is not encrypted: set encrypt_key or \
-             keyring_file"
+            target: "memberlist",
+            "Binding to public address without encryption! {announced} takes gossip of anybody: \
+             set encrypt_key or keyring_file"
         );
     }
 }

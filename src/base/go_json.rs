@@ -11,6 +11,28 @@ pub fn readable(bytes: &[u8]) -> Vec<u8> {
     without_lone_surrogates(&text).into_bytes()
 }
 
+/// Go's words for what serde_json says of a file that ends too early, or that has a value of
+/// another kind than wanted. `whole` is Go's type of the whole file.
+pub fn decode_error(text: String, is_eof: bool, whole: &str) -> String {
+    if is_eof {
+        return "unexpected end of JSON input".to_owned();
+    }
+    let Some((found, wanted)) =
+        text.strip_prefix("invalid type: ").and_then(|rest| rest.split_once(", expected "))
+    else {
+        return text;
+    };
+    let found = match found.split(' ').next().unwrap_or_default() {
+        "map" => "object",
+        "sequence" => "array",
+        "boolean" => "bool",
+        "integer" | "floating" => "number",
+        other => other,
+    };
+    let wanted = if wanted.starts_with("a string") { "string" } else { whole };
+    format!("json: cannot unmarshal {found} into Go value of type {wanted}")
+}
+
 fn without_lone_surrogates(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;

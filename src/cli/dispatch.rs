@@ -1,8 +1,10 @@
 //! From arguments to a command, and from its result to the exit code.
 
-use std::{ffi::OsString, os::unix::ffi::OsStrExt as _, process::ExitCode};
+use std::{ffi::OsString, process::ExitCode};
 
-use super::{CommandSpec, Failure, ParseError, Parsed, commands, flags, help, output, similar};
+use super::{
+    CommandSpec, Failure, ParseError, Parsed, commands, flags, help, odd, output, similar,
+};
 
 /// Runs the program with the arguments after its name.
 pub fn run(args: Vec<OsString>) -> ExitCode {
@@ -41,11 +43,8 @@ fn dispatch(raw: &[OsString]) -> u8 {
     }
     let result = match flags::parse(command.flags, invocation.rest) {
         Ok(mut parsed) => {
-            // Positional arguments need not be UTF-8.
-            let after = raw.len() - parsed.positionals.len();
-            let bytes = raw.get(after..).unwrap_or_default().iter();
-            parsed.raw = bytes.map(|arg| arg.as_bytes().to_vec()).collect();
-            (command.run)(&parsed)
+            odd::keep(&mut parsed, raw);
+            odd::unchanged(command.name, &parsed).and_then(|()| (command.run)(&parsed))
         }
         Err(_) if command.ignores_flags => (command.run)(&Parsed::default()),
         Err(error) => Err(Failure::Flags(error)),

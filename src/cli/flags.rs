@@ -3,7 +3,7 @@
 //! `-name value`, `-name=value` and the same with two dashes are equal; booleans take a value only
 //! after `=`; parsing ends at the first argument that is not a flag, or after `--`.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ffi::OsString, os::unix::ffi::OsStringExt as _};
 
 use crate::base::{error_texts, go_duration, go_number};
 
@@ -42,6 +42,8 @@ pub enum Kind {
 pub struct Parsed {
     /// The positional arguments as given; they need not be UTF-8.
     pub raw: Vec<Vec<u8>>,
+    /// Arguments that are not UTF-8: the text made of each, and its bytes.
+    pub odd: Vec<(String, Vec<u8>)>,
     values: BTreeMap<&'static str, Vec<String>>,
     /// Flags and their values, in the order given.
     pub order: Vec<(&'static str, String)>,
@@ -58,6 +60,12 @@ impl Flag {
 }
 
 impl Parsed {
+    /// The value of a flag as given.
+    pub fn original(&self, text: &str) -> OsString {
+        let odd = self.odd.iter().find(|(known, _)| known == text);
+        odd.map_or_else(|| text.into(), |(_, bytes)| OsString::from_vec(bytes.clone()))
+    }
+
     /// The first positional argument as given.
     pub fn raw_name(&self) -> &[u8] {
         self.raw.first().map(Vec::as_slice).unwrap_or_default()

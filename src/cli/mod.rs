@@ -10,6 +10,7 @@ mod event_text;
 mod failure;
 mod flags;
 mod help;
+mod odd;
 mod output;
 mod similar;
 

@@ -87,10 +87,8 @@ impl Keyring {
         // Null is empty, wherever it is, as for Go.
         let keys: Option<Vec<Option<String>>> = serde_json::from_slice(&go_json::readable(&bytes))
             .map_err(|error| {
-                KeyringFileError::Json(match error.is_eof() {
-                    true => "unexpected end of JSON input".to_owned(),
-                    false => error.to_string(),
-                })
+                let (text, is_eof) = (error.to_string(), error.is_eof());
+                KeyringFileError::Json(go_json::decode_error(text, is_eof, "[]string"))
             })?;
         Self::from_base64(keys.unwrap_or_default().into_iter().map(Option::unwrap_or_default))
     }
@@ -124,6 +122,16 @@ mod tests {
             ("[\"!\"]", "Failed to decode key from keyring: illegal base64 data at input byte 0"),
             ("[\"AAAA\"]", "Failed to restore keyring: key size must be 16, 24 or 32 bytes"),
             ("[", "Failed to decode keyring file: unexpected end of JSON input"),
+            (
+                "{}",
+                "Failed to decode keyring file: \
+                 json: cannot unmarshal object into Go value of type []string",
+            ),
+            (
+                "[1]",
+                "Failed to decode keyring file: \
+                 json: cannot unmarshal number into Go value of type string",
+            ),
         ] {
             fs::write(&path, text).unwrap();
             assert_eq!(Keyring::load(&path).unwrap_err().to_string(), message);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tracing::info;
+use tracing::debug;
 
 use super::{
     Config, Error, LamportTime, Member, MemberStatus, SerfState, Stats, Tags,
@@ -161,7 +161,7 @@ fn start_timers(cx: &mut Context) {
     }
     if let Some(snapshot) = &cx.delivery.snapshot {
         cx.effects.timers.set(snapshot.next(), Timer::Snapshot);
-        info!(target: "serf", clock = cx.clocks.member.time().0, "snapshot replayed");
+        debug!(target: "serf", clock = cx.clocks.member.time().0, "snapshot replayed");
     }
 }
 

@@ -77,7 +77,8 @@ impl Filters {
             Err(reason) => {
                 cx.stats.refused_filters += u64::from(reason == Unusable::OverBudget);
                 if member.is_none() && cx.logs.old.admit(cx.now) {
-                    warn!(target: "serf", "failed to filter by regex \"{}\"", printable(expr));
+                    let expr = printable(expr);
+                    warn!(target: "serf", "failed to compile filter regex ({expr}): {reason}");
                 }
                 false
             }

@@ -18,7 +18,7 @@ use super::{
     state::State,
 };
 use crate::{
-    base::{Instant, PRINTABLE_BYTES_MAX, mutated, printable_text},
+    base::{Instant, PRINTABLE_BYTES_MAX, mutated, printable, printable_text},
     swim::{Author, Exchange, Host, NodeStateKind, NodeView, Origin, Seal},
 };
 
@@ -48,7 +48,10 @@ impl Host for State {
             }
         };
         match self.cx.admit(message) {
-            Ok(decoded) => self.dispatch(&decoded, message, origin),
+            Ok(decoded) => {
+                log_message(&decoded);
+                self.dispatch(&decoded, message, origin);
+            }
             Err(Refusal::Malformed(_)) if !self.cx.logs.messages.admit(self.cx.now) => {}
             Err(Refusal::Malformed(error)) => {
                 let error = printable_text(&error, 2 * PRINTABLE_BYTES_MAX);
@@ -353,6 +356,25 @@ impl State {
         };
         Ok(Member { status, ..self.members.member_of(&mut self.cx, node) })
     }
+}
+
+/// A line for each message, as Go's. They have a target of their own, so that they cost nothing
+/// where nobody reads them.
+fn log_message(message: &Message<'_>) {
+    let (kind, name) = match message {
+        Message::Leave(leave) => ("Leave", leave.node),
+        Message::Join(join) => ("Join", join.node),
+        Message::UserEvent(event) => ("UserEvent", event.name),
+        Message::Query(query) => ("Query", query.name),
+        Message::QueryResponse(response) => ("QueryResponse", response.from),
+        // A relay logs where it goes.
+        Message::Relay(_)
+        | Message::PushPull(_)
+        | Message::ConflictResponse(_)
+        | Message::KeyRequest(_)
+        | Message::KeyResponse(_) => return,
+    };
+    debug!(target: "serf.messages", "message{kind}Type: {}", printable(name));
 }
 
 /// Most names in a push/pull beyond twice the members that we know: those that are gone, and

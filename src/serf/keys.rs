@@ -199,13 +199,13 @@ impl KeyOps {
     ) -> Result<Keyring, String> {
         let text = match cx.admit(payload) {
             Ok(Message::KeyRequest(_)) if keyring.is_empty() => {
-                if cx.logs.keys.admit(cx.now) {
+                if cx.logs.key_failures.admit(cx.now) {
                     error!(target: "serf", "{NO_KEYRING}");
                 }
                 NO_KEYRING.to_owned()
             }
             Ok(Message::KeyRequest(_)) if self.storing.len() >= STORING_MAX => {
-                if cx.logs.keys.admit(cx.now) {
+                if cx.logs.key_failures.admit(cx.now) {
                     error!(target: "serf", "{NOT_STORED}: too many changes wait for it");
                 }
                 format!("{NOT_STORED}: too many changes wait for it")
@@ -219,13 +219,13 @@ impl KeyOps {
                 let Err(error) = (change.apply)(&mut ring, request.key.as_slice()) else {
                     return Ok(ring);
                 };
-                if cx.logs.keys.admit(cx.now) {
+                if cx.logs.key_failures.admit(cx.now) {
                     error!(target: "serf", "Failed to {}: {error}", change.text);
                 }
                 error.to_string()
             }
             Ok(_) | Err(_) => {
-                if cx.logs.keys.admit(cx.now) {
+                if cx.logs.key_failures.admit(cx.now) {
                     error!(target: "serf", "Failed to decode key request");
                 }
                 String::new()
@@ -257,7 +257,7 @@ impl KeyOps {
     ) {
         let Some(id) = self.storing.remove(&op) else { return };
         if let Err(error) = &stored
-            && parts.cx.logs.keys.admit(parts.cx.now)
+            && parts.cx.logs.key_failures.admit(parts.cx.now)
         {
             error!(target: "serf", "{error}");
         }
@@ -289,7 +289,7 @@ fn answer_list(parts: &mut QueryParts<'_>, id: QueryId, keyring: &Keyring) {
     }
     let keys = keyring.keys().map(go_base64::encode).collect::<Vec<_>>();
     let Some(primary) = keys.first() else {
-        if parts.cx.logs.keys.admit(parts.cx.now) {
+        if parts.cx.logs.key_failures.admit(parts.cx.now) {
             error!(target: "serf", "{EMPTY_KEYRING}");
         }
         let message = EMPTY_KEYRING.as_bytes();

@@ -19,6 +19,8 @@ pub(crate) struct Logs {
     pub(crate) conflicts: LogLimit,
     /// Key requests and their answers.
     pub(crate) keys: LogLimit,
+    /// Key requests that fail; a rotation in one go leaves room for them.
+    pub(crate) key_failures: LogLimit,
     /// Lines for debugging; what is left out of them is not reported.
     pub(crate) details: LogLimit,
 }
@@ -32,6 +34,7 @@ impl Default for Logs {
             answers: LogLimit::new("answers to queries"),
             conflicts: LogLimit::new("conflicting names"),
             keys: LogLimit::new("key requests"),
+            key_failures: LogLimit::new("key requests that fail"),
             details: LogLimit::new("details"),
         }
     }
@@ -40,8 +43,8 @@ impl Default for Logs {
 impl Logs {
     /// Logs how many lines were left out, in one line a second for each cause.
     pub(crate) fn report(&mut self, now: Instant) {
-        let Self { messages, states, old, answers, conflicts, keys, .. } = self;
-        for limit in [messages, states, old, answers, conflicts, keys] {
+        let Self { messages, states, old, answers, conflicts, keys, key_failures, .. } = self;
+        for limit in [messages, states, old, answers, conflicts, keys, key_failures] {
             if let Some(count) = limit.take_suppressed(now) {
                 warn!(target: "serf", "suppressed {count} more log lines about {}", limit.about);
             }

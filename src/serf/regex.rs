@@ -11,6 +11,7 @@ mod translate;
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    fmt,
     sync::Arc,
 };
 
@@ -60,6 +61,15 @@ pub(crate) enum Unusable {
     Invalid,
     /// The allowance is spent.
     OverBudget,
+}
+
+impl fmt::Display for Unusable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Invalid => "not an expression, or too large a one",
+            Self::OverBudget => "too much work",
+        })
+    }
 }
 
 /// The allowance of all expressions of peers together: a bucket that fills with time.

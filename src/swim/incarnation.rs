@@ -191,12 +191,13 @@ impl Swim {
             Some(slot)
         };
         let row = target.and_then(|slot| self.table.get(slot));
-        let Some((name, to)) = row.and_then(|row| Some((&row.record.name, row.socket_addr()?)))
+        let Some((name, to)) =
+            row.and_then(|row| Some((row.record.name.clone(), row.socket_addr()?)))
         else {
             return;
         };
         debug!(target: "memberlist", "asking {name} about a claim far ahead");
-        self.open_push_pull(now, to, None, false, host);
+        self.open_push_pull(now, to, &name, None, false, host);
     }
 }
 

@@ -44,8 +44,9 @@ impl Swim {
             table.sample(1, false, rng, |slot, row| slot != me && row.state == NodeStateKind::Alive)
         };
         let row = target.first().and_then(|slot| self.table.get(*slot));
-        if let Some(to) = row.and_then(Row::socket_addr) {
-            self.open_push_pull(now, to, None, false, host);
+        let target = row.and_then(|row| Some((row.record.name.clone(), row.socket_addr()?)));
+        if let Some((name, to)) = target {
+            self.open_push_pull(now, to, &name, None, false, host);
         }
     }
 
@@ -66,7 +67,7 @@ impl Swim {
             self.done(op, Err(Error::Peer(text.into())));
             return op;
         }
-        self.open_push_pull(now, to, Some(op), join, host);
+        self.open_push_pull(now, to, name, Some(op), join, host);
         op
     }
 
@@ -74,6 +75,7 @@ impl Swim {
         &mut self,
         now: Instant,
         to: SocketAddr,
+        name: &str,
         op: Option<OpId>,
         join: bool,
         host: &mut dyn Host,
@@ -91,7 +93,7 @@ impl Swim {
         self.streams.insert(id, Stream::PushPull { op, to, began: now, join });
         self.stats.tcp_connect += 1;
         self.stats.tcp_sent += message.len() as u64;
-        debug!(target: "memberlist", "Initiating push/pull sync with:  {to}");
+        debug!(target: "memberlist", "Initiating push/pull sync with: {name} {to}");
         let deadline = now + self.config.tcp_timeout;
         self.outputs.push_back(Output::Open { id, to, message, reply: true, deadline });
     }

@@ -18,7 +18,10 @@ fn addresses_mean_what_they_mean_to_go() {
     let script = format!(
         "mount --make-rprivate / && mount --bind {} /etc/hosts && ip link set lo up \
          && ip link add d0 type veth peer name d1 && ip addr add 10.9.9.1/24 dev d0 \
-         && ip -6 addr add fd00:9::1/64 dev d0 nodad && ip link set d0 up && ip link set d1 up",
+         && ip -6 addr add fd00:9::1/64 dev d0 nodad && ip link set d0 up && ip link set d1 up \
+         && ip link add e0 type veth peer name e1 && ip -6 addr add fd00:8::1/64 dev e0 nodad \
+         && ip link set e0 up && ip link set e1 up && ip link add f0 type veth peer name f1 \
+         && ip route add 224.0.0.0/4 dev lo metric 9",
         hosts.path().display()
     );
     let possible = Command::new("unshare").args(["-n", "-m", "sh", "-c", &script]).output_in_time();
@@ -72,6 +75,11 @@ enum For {
     Bind,
     /// With `-iface d0`.
     BindOnInterface,
+    /// The name of an interface: `d0` has both families, `e0` IPv6 alone, `f0` nothing.
+    Interface,
+    /// An interface where somebody of Go's is to be found by mDNS, and one to bind alike.
+    Mdns,
+    MdnsOnInterface,
     Advertise,
     Rpc,
     /// The agent's RPC is on all addresses, and this is where the client looks for it.
@@ -124,6 +132,25 @@ const CASES: &[Case] = &[
     (For::BindOnInterface, ":8946"),
     (For::BindOnInterface, "both:8946"),
     (For::BindOnInterface, "localhost:8946"),
+    (For::Interface, "d0"),
+    (For::Interface, "e0"),
+    (For::Interface, "f0"),
+    (For::Interface, "lo"),
+    (For::Interface, "nope0"),
+    (For::Interface, ""),
+    (For::Mdns, "d0"),
+    (For::Mdns, "d0 -mdns-disable-ipv4"),
+    (For::Mdns, "d0 -mdns-disable-ipv6"),
+    (For::Mdns, "d0 -mdns-disable-ipv4 -mdns-disable-ipv6"),
+    (For::Mdns, "e0"),
+    (For::Mdns, "e0 -mdns-disable-ipv6"),
+    (For::Mdns, "f0"),
+    (For::Mdns, "lo"),
+    (For::Mdns, "nope0"),
+    (For::MdnsOnInterface, "d0"),
+    (For::MdnsOnInterface, "e0"),
+    (For::MdnsOnInterface, "lo"),
+    (For::MdnsOnInterface, "nope0"),
     (For::Advertise, "[::1]:7946"),
     (For::Advertise, "127.0.0.1"),
     (For::Advertise, "localhost"),
@@ -184,6 +211,9 @@ fn outcome(kind: Kind, (what, text): Case) -> String {
     match what {
         For::Bind => agent(kind, &["-bind", text, "-rpc-addr", RPC]),
         For::BindOnInterface => agent(kind, &["-iface", "d0", "-bind", text, "-rpc-addr", RPC]),
+        For::Interface => agent(kind, &["-iface", text, "-rpc-addr", RPC]),
+        For::Mdns => found(kind, "-mdns-iface", text),
+        For::MdnsOnInterface => found(kind, "-iface", text),
         For::Advertise => agent(kind, &["-advertise", text, "-rpc-addr", RPC]),
         For::Rpc => agent(kind, &["-bind", "127.0.0.1", "-rpc-addr", text]),
         For::Client => client(kind, text),
@@ -194,8 +224,12 @@ fn outcome(kind: Kind, (what, text): Case) -> String {
 }
 
 fn start(kind: Kind, args: &[&str]) -> (Process, bool) {
+    start_as(kind, "a", args)
+}
+
+fn start_as(kind: Kind, name: &str, args: &[&str]) -> (Process, bool) {
     let mut command = Command::new(kind.program());
-    command.args(["agent", "-node", "a"]).args(args);
+    command.args(["agent", "-node", name]).args(args);
     let mut process = Process::start(command);
     let up = poll(PATIENCE, || {
         let running = process.out().contains("Serf agent running!");
@@ -222,6 +256,37 @@ fn agent(kind: Kind, args: &[&str]) -> String {
     // Go announces `::`, which nobody can reach: docs/differences.md.
     let members = members.replace("[::]:", "10.9.9.1:");
     format!("up {:?} {:?} {banner:?} {members:?}", sockets("-lnt"), sockets("-lnu"))
+}
+
+/// Whether an agent finds one of Go's, that was there before, by mDNS.
+fn found(kind: Kind, flag: &str, text: &str) -> String {
+    let on_interface = flag == "-iface";
+    let more: Vec<&str> = [flag].into_iter().chain(text.split(' ')).collect();
+    let both = |bind: [&'static str; 2], rpc: &'static str| {
+        let mut args = vec!["-discover", "found", "-rpc-addr", rpc];
+        args.extend(bind);
+        args.extend(&more);
+        args
+    };
+    // The address of the interface, and another port.
+    let (mine, others) = if on_interface {
+        (["-tag", "a=b"], ["-bind", "0.0.0.0:8946"])
+    } else {
+        (["-bind", "10.9.9.1"], ["-bind", "10.9.9.1:8946"])
+    };
+    let (_other, there) = start_as(Kind::Go, "other", &both(others, "127.0.0.1:7374"));
+    let (mut process, up) = start(kind, &both(mine, RPC));
+    if !up {
+        process.wait();
+        return format!("{there} {}", ended(&process.out()));
+    }
+    let listener = "Starting mDNS listener on interface ";
+    let listens = poll(Duration::from_secs(5), || process.out().contains(listener).then_some(()));
+    let members = poll(Duration::from_secs(6), || {
+        let members = serf(kind, RPC, &["members"]).out;
+        members.contains("other ").then_some(())
+    });
+    format!("up {there} {:?} {:?}", listens.is_some(), members.is_some())
 }
 
 fn client(kind: Kind, text: &str) -> String {
@@ -258,7 +323,7 @@ fn join(kind: Kind, text: &str) -> String {
 }
 
 /// Which name server was asked, and that none is reached here, is the machine's business.
-fn without_name_server(line: &str) -> String {
+pub(crate) fn without_name_server(line: &str) -> String {
     let Some((before, after)) = line.split_once(" on ") else { return line.to_owned() };
     let asked = before.contains("lookup ") && after.contains(":53");
     if asked { format!("{before}: no such host") } else { line.to_owned() }

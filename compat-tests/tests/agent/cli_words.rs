@@ -2,7 +2,7 @@
 //! arrive. Method: command lines against agents of both kinds.
 
 use std::{
-    ffi::OsStr,
+    ffi::{OsStr, OsString},
     fs,
     os::unix::ffi::OsStrExt as _,
     path::Path,
@@ -18,6 +18,7 @@ use compat_tests::{
 };
 
 // parity: cli-members: members bad regex
+// parity: cli: Typing errors, bad expressions, closed connections
 #[test]
 fn typing_errors_bad_expressions_and_closed_connections_are_explained() {
     let net = Net::new();
@@ -50,6 +51,7 @@ fn typing_errors_bad_expressions_and_closed_connections_are_explained() {
     assert!(said.out.contains("EOF") && said.err.contains("label"), "{said:?}");
 }
 
+// parity: cli-misc: force-leave of an unknown name
 #[test]
 fn force_leave_says_that_a_name_is_unknown() {
     let ip = Net::new().ip(1);
@@ -63,6 +65,7 @@ fn force_leave_says_that_a_name_is_unknown() {
     assert_eq!(agent.ok(&["force-leave", "a"]), "");
 }
 
+// parity: cli-query: A query ends when all have answered
 #[test]
 fn a_query_ends_when_all_have_answered() {
     let net = Net::new();
@@ -182,6 +185,93 @@ fn validate_says_what_the_agent_says() {
     assert_eq!(good.code, Some(0));
     assert!(good.out.starts_with("Configuration is valid!\nNot checked: whether "), "{good:?}");
     assert!(good.out.contains("whether a member answers at 'x'"), "{good:?}");
+}
+
+/// Bytes that are not UTF-8 arrive as they were given, or are refused: nothing is changed on its
+/// way.
+// parity: cli: Arguments that are not UTF-8
+#[test]
+fn arguments_that_are_not_utf8_arrive_unchanged_or_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let net = Net::new();
+    configurations_of_odd_names_are_read(dir.path(), net);
+    let before = fs::read_dir(dir.path()).unwrap().count();
+    let (bind, free) = (format!("{net}4:7946"), format!("{net}4:7373"));
+    let agent = ["agent", "-bind", &bind, "-rpc-addr", &free].map(OsStr::new);
+    let file = format!("{}/", dir.path().display());
+    for (flag, start) in [
+        ("-node", ""),
+        ("-tag", "a="),
+        ("-tag", "=a"),
+        ("-role", ""),
+        ("-discover", ""),
+        ("-event-handler", "user="),
+        ("-encrypt", ""),
+        ("-snapshot", &file),
+        ("-tags-file", &file),
+        ("-keyring-file", &file),
+        ("-join", ""),
+    ] {
+        is_refused(&[&agent[..], &[flag.as_ref(), &odd(start, "")]].concat());
+    }
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), before, "a file of another name");
+    let agent = Peer::start(Kind::Ours, "b", &net.ip(3), &[]);
+    for (command, flag, start) in [
+        ("tags", "-set", "a="),
+        ("tags", "-delete", ""),
+        ("members", "-name", ""),
+        ("query", "-node", ""),
+        ("query", "-tag", "a="),
+        ("keys", "-install", ""),
+        ("join", "--", ""),
+        ("force-leave", "--", ""),
+        ("rtt", "--", ""),
+    ] {
+        let args = [command, "-rpc-addr", &agent.rpc, flag].map(OsStr::new);
+        is_refused(&[&args[..], &[&odd(start, "")]].concat());
+    }
+    let mut members = Command::new(Kind::Ours.program());
+    members.arg("members").env("SERF_RPC_ADDR", odd("", ""));
+    assert_eq!(Process::start(members).wait(), Some(1), "another address is asked");
+    assert!(!agent.ok(&["members"]).contains('\u{fffd}'));
+}
+
+fn configurations_of_odd_names_are_read(dir: &Path, net: Net) {
+    let folder = dir.join(odd("folder-", ""));
+    fs::create_dir(&folder).unwrap();
+    let config = folder.join(odd("c-", ".json"));
+    fs::write(&config, r#"{"tags":{"read":"yes"}}"#).unwrap();
+    for (at, kind) in BOTH.into_iter().enumerate() {
+        for (path, flag) in [(&config, "-config-file="), (&folder, "-config-dir=")] {
+            let ip = format!("{net}{}", at + 1);
+            let (bind, rpc) = (format!("{ip}:7946"), format!("{ip}:7373"));
+            let mut inline = OsString::from(flag);
+            inline.push(path);
+            let args = ["agent", "-node", "a", "-bind", &bind, "-rpc-addr", &rpc].map(OsStr::new);
+            let agent = run(kind, &[&args[..], &[&inline]].concat());
+            agent.wait_for("Log data will now stream in");
+            let members = serf(kind, &rpc, &["members"]).out;
+            assert!(members.contains("read=yes"), "{kind:?} {flag}: {members}");
+        }
+    }
+    assert_eq!(run(Kind::Ours, &["validate".as_ref(), config.as_os_str()]).wait(), Some(0));
+}
+
+fn is_refused(args: &[&OsStr]) {
+    let mut process = run(Kind::Ours, args);
+    assert_eq!(process.wait(), Some(1), "{args:?}: {}", process.out());
+    assert!(process.out().contains("is not UTF-8"), "{args:?}: {}", process.out());
+    assert_eq!(process.err(), "", "{args:?}");
+}
+
+fn run(kind: Kind, args: &[&OsStr]) -> Process {
+    let mut command = Command::new(kind.program());
+    command.args(args);
+    Process::start(command)
+}
+
+fn odd(start: &str, end: &str) -> OsString {
+    OsStr::from_bytes(&[start.as_bytes(), b"M\xfcller\xc3", end.as_bytes()].concat()).to_owned()
 }
 
 // parity: cli: Bytes of payloads, letters of environment names

@@ -11,6 +11,8 @@ use compat_tests::{
     wait::{PATIENCE, poll},
 };
 
+use super::addresses::without_name_server;
+
 // parity: agent-config: Unknown key fatal
 // parity: agent-config: Type strictness
 // parity: agent-config: role deprecated
@@ -37,6 +39,36 @@ fn the_same_configurations_start_both_agents_or_fail_alike() {
     let different = different.into_inner().unwrap();
     assert!(CASES.len() >= 80, "{} cases", CASES.len());
     assert!(different.is_empty(), "{} differ:\n{}", different.len(), different.join("\n\n"));
+}
+
+/// Whole files: as people publish them, as templates and editors spoil them.
+// parity: config: Whole documents of people, templates and editors
+#[test]
+fn the_same_documents_start_both_agents_or_fail_alike() {
+    let next = Mutex::new(DOCUMENTS.iter());
+    let (different, refused) = (Mutex::new(Vec::new()), Mutex::new(0));
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                loop {
+                    let Some(text) = next.lock().unwrap().next() else { return };
+                    let files = [("c.json", *text), ("keys", KEYS), ("tags", b"{\"a\":\"b\"}")];
+                    let [theirs, ours] = BOTH.map(|kind| outcome_of(kind, &files, CONFIG));
+                    *refused.lock().unwrap() += usize::from(theirs.starts_with("exit"));
+                    if ours != theirs {
+                        let text = String::from_utf8_lossy(text);
+                        let text = format!("{text}\n--- ours\n{ours}\n--- Go's\n{theirs}");
+                        different.lock().unwrap().push(text);
+                    }
+                }
+            });
+        }
+    });
+    let (different, refused) = (different.into_inner().unwrap(), refused.into_inner().unwrap());
+    assert!(different.is_empty(), "{} differ:\n{}", different.len(), different.join("\n\n"));
+    // Neither kind may be rare, or nothing is shown.
+    let all = DOCUMENTS.len();
+    assert!(all >= 60 && refused >= 20 && all - refused >= 20, "{refused} of {all} are refused");
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -194,17 +226,36 @@ const CONFIG: &str = "-config-file DIR/c.json";
 
 /// What the agent did, without what may differ: directory, addresses, log, versions.
 fn outcome(kind: Kind, case: &Case) -> String {
+    let files: Vec<_> = case.files.iter().map(|(name, text)| (*name, text.as_bytes())).collect();
+    outcome_of(kind, &files, case.flags)
+}
+
+/// Files may name `DIR`, `BIND` and `RPC`, too; where they name one of the last two, there is no
+/// flag for it.
+fn outcome_of(kind: Kind, files: &[(&str, &[u8])], flags: &str) -> String {
     let dir = tempfile::tempdir().unwrap();
-    for (name, text) in case.files {
-        file(dir.path(), name, text);
-    }
     let ip = Net::new().ip(1);
     let rpc = format!("{ip}:7373");
     let bind = format!("{ip}:7946");
-    let mut command = Command::new(kind.program());
-    command.args(["agent", "-node", "n", "-bind", &bind, "-rpc-addr", &rpc]);
     let dir_text = dir.path().to_str().unwrap();
-    command.args(case.flags.split_whitespace().map(|flag| flag.replace("DIR", dir_text)));
+    let mut command = Command::new(kind.program());
+    command.args(["agent", "-node", "n"]);
+    for (flag, name, value) in [("-bind", "BIND", &bind), ("-rpc-addr", "RPC", &rpc)] {
+        let named = |text: &[u8]| text.windows(name.len()).any(|part| part == name.as_bytes());
+        if !files.iter().any(|(_, text)| named(text)) {
+            command.args([flag, value]);
+        }
+    }
+    for (name, text) in files {
+        // Bytes that are not UTF-8 stay.
+        let parts = text.utf8_chunks().flat_map(|part| {
+            let valid = part.valid().replace("DIR", dir_text);
+            let valid = valid.replace("BIND", &bind).replace("RPC", &rpc);
+            [valid.into_bytes(), part.invalid().to_vec()].concat()
+        });
+        std::fs::write(dir.path().join(name), parts.collect::<Vec<u8>>()).unwrap();
+    }
+    command.args(flags.split_whitespace().map(|flag| flag.replace("DIR", dir_text)));
     let mut process = Process::start(command);
     let running = "Log data will now stream in";
     let mut code = None;
@@ -215,7 +266,7 @@ fn outcome(kind: Kind, case: &Case) -> String {
         code = process.try_code();
         code.map(drop)
     })
-    .unwrap_or_else(|| panic!("{kind:?} {case:?} hangs:\n{}", process.out()));
+    .unwrap_or_else(|| panic!("{kind:?} {files:?} {flags} hangs:\n{}", process.out()));
     let clean = |text: &str| normalised(text, dir.path(), &rpc, &bind, &ip);
     let Some(code) = code else {
         let banner = process.out();
@@ -289,5 +340,90 @@ fn sorted_tags(members: &str) -> String {
 fn normalised(text: &str, dir: &Path, rpc: &str, bind: &str, ip: &str) -> String {
     let text = text.replace(dir.to_str().unwrap(), "DIR");
     let text = text.replace(rpc, "RPC").replace(bind, "BIND").replace(ip, "IP");
-    text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+    let lines: Vec<_> = text.lines().map(|line| without_name_server(line.trim_end())).collect();
+    lines.join("\n")
 }
+
+const KEYS: &[u8] = b"[\"A4iuqkTprmcsSdgfAue48PTKTCsJD4L1LiG//NRaUMU=\"]";
+
+const DOCUMENTS: &[&[u8]] = &[
+    // As tutorials, cookbooks and images have them.
+    br#"{"role":"web","event_handlers":["user:deploy=/bin/true"],"start_join":[]}"#,
+    br#"{"node_name":"web-1","bind":"BIND","rpc_addr":"RPC","tags":{"role":"web","dc":"ams1"},
+        "log_level":"info","leave_on_terminate":true}"#,
+    br#"{"bind":"BIND","rpc_addr":"RPC","encrypt_key":"wsGlMv8mfgjD1f+CVVMHZA==",
+        "event_handlers":["member-join,member-leave,member-failed=/bin/true","query:load=uptime"],
+        "snapshot_path":"DIR/snapshot","rejoin_after_leave":true,"profile":"lan"}"#,
+    br#"{"retry_join":["127.0.0.1:1"],"retry_interval":"1h","retry_max_attempts":5,
+        "reconnect_interval":"15s","reconnect_timeout":"1h","tombstone_timeout":"2h"}"#,
+    br#"{"keyring_file":"DIR/keys","tags_file":"DIR/tags","profile":"wan"}"#,
+    br#"{"statsd_addr":"127.0.0.1:1","statsite_addr":"127.0.0.1:1","replay_on_join":true}"#,
+    br#"{"query_response_size_limit":2048,"query_size_limit":2048,"user_event_size_limit":1024}"#,
+    br#"{"disable_name_resolution":true,"skip_leave_on_interrupt":true,"enable_syslog":false}"#,
+    br#"{"protocol":4,"broadcast_timeout":"10s","interface":"","advertise":"","role":""}"#,
+    br#"{"NODE_NAME":"x","Tags":{"Role":"Web"},"Profile":"local","Log_Level":"WARN"}"#,
+    br#"{"rpc_auth":"secret"}"#,
+    br#"{"interface":"lo","bind":"127.0.0.1:0","tags":{"a":""}}"#,
+    b"{}",
+    b"null",
+    b"{\"tags\":{\"a\":\"b\"}}\n\n",
+    // As templates render what is not set.
+    br#"{"tags":{"role":null,"dc":"e"}}"#,
+    br#"{"tags":null,"start_join":null,"event_handlers":null,"mdns":null,"bind":null}"#,
+    br#"{"retry_join":[null],"retry_interval":"1h"}"#,
+    br#"{"event_handlers":[null]}"#,
+    br#"{"start_join":[null]}"#,
+    br#"{"start_join":[""]}"#,
+    br#"{"node_name":"","profile":""}"#,
+    br#"{"log_level":""}"#,
+    br#"{"protocol":null,"encrypt_key":"","keyring_file":"","snapshot_path":"","tags_file":""}"#,
+    br#"{"protocol":0,"retry_max_attempts":0,"query_size_limit":0,"user_event_size_limit":0}"#,
+    br#"{"retry_interval":"","reconnect_interval":"","broadcast_timeout":"0s"}"#,
+    // Bytes.
+    b"{\"tags\":{\"city\":\"M\xfcnchen\"}}",
+    b"{\"tags\":{\"M\xfcnchen\":\"x\"},\"role\":\"\xff\xfe\"}",
+    br#"{"tags":{"a":"\ud800","b":"\ud83d\ude00","c":"\u0000","d":"x"}}"#,
+    br#"{"event_handlers":["user:d\u00e9=/bin/true"],"tags":{"stra\u00dfe":"1","K\u212a":"2"}}"#,
+    // Mistakes.
+    br#"{"protocol":1}"#,
+    br#"{"protocol":9}"#,
+    br#"{"protocol":"5"}"#,
+    br#"{"protocol":7.9}"#,
+    br#"{"encrypt_key":"QUJD"}"#,
+    br#"{"encrypt_key":"not base64!"}"#,
+    br#"{"encrypt_key":"wsGlMv8mfgjD1f+CVVMHZA==","keyring_file":"DIR/keys"}"#,
+    br#"{"keyring_file":"/nonexistent/k"}"#,
+    br#"{"keyring_file":"DIR/tags"}"#,
+    br#"{"tags":{"a":"b"},"tags_file":"DIR/tags"}"#,
+    br#"{"tags_file":"DIR/keys"}"#,
+    br#"{"snapshot_path":"/nonexistent/s"}"#,
+    br#"{"rpc_addr":"7373","bind":"BIND","node_name":"RPC"}"#,
+    br#"{"rpc_addr":"no-such-host:7373","bind":"BIND","node_name":"RPC"}"#,
+    br#"{"bind":"127.0.0.1:99999","node_name":"BIND","rpc_addr":"RPC"}"#,
+    br#"{"bind":"192.0.2.1","node_name":"BIND","rpc_addr":"RPC"}"#,
+    br#"{"bind":"300.1.1.1:1","node_name":"BIND","rpc_addr":"RPC"}"#,
+    br#"{"advertise":"no-such-host"}"#,
+    br#"{"interface":"nope0"}"#,
+    br#"{"discover":"x","mdns":{"interface":"nope0"}}"#,
+    br#"{"mdns":{"interface":"lo"}}"#,
+    br#"{"discover":"x","mdns":{"interface":"lo","disable_ipv4":true,"disable_ipv6":true}}"#,
+    br#"{"user_event_size_limit":20000}"#,
+    br#"{"profile":"WAN"}"#,
+    br#"{"log_level":"information"}"#,
+    br#"{"event_handlers":["member-up=/bin/true"]}"#,
+    br#"{"event_handlers":"user=/bin/true"}"#,
+    br#"{"start_join":"127.0.0.1"}"#,
+    br#"{"start_join":["no-such-host","127.0.0.1:1"]}"#,
+    br#"{"tags":["a"]}"#,
+    br#"{"tags":{"a":true,"b":2}}"#,
+    br#"{"leave_on_terminate":"yes"}"#,
+    br#"{"retry_interval":"5"}"#,
+    br#"{"retry_interval":30}"#,
+    br#"{"reconnect_timeout":"1 h"}"#,
+    br#"{"statsd_addr":5,"statsite_addr":[],"node_name":{}}"#,
+    br#"{"encrypt":"x","node":"y","retry-join":[]}"#,
+    br#"{"server":true,"datacenter":"dc1"}"#,
+    br#"[{"tags":{}}]"#,
+    br#""bind""#,
+    b"",
+];

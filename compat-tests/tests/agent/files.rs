@@ -269,6 +269,7 @@ fn a_node_is_back_after_a_rotation() {
 }
 
 /// Who does not answer is named: by our agent, and with Go's agent by a ping.
+// parity: cli-keys: Who is missing
 #[test]
 fn those_that_do_not_answer_are_named() {
     let net = Net::new();

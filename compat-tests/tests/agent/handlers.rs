@@ -343,7 +343,6 @@ fn output_and_end_of_a_script_have_the_effects_they_have_with_go() {
     let expected = ["binary", "both", "error", "input", "largest", "out", "slow", "two"];
     assert_eq!(answered, expected.into());
     let [go, mut ours] = agents.each_ref().map(|agent| of_scripts(&agent.printed()));
-    // Ours repeats the reason where people see it.
     let reasons: Vec<_> = ours.extract_if(.., |line| line.contains("the last line it")).collect();
     let reason = "[ERR] agent: Script 'echo no; exit 3' failed, the last line it printed: no";
     assert!(reasons.iter().any(|line| line == reason), "{reasons:?}");
@@ -352,6 +351,7 @@ fn output_and_end_of_a_script_have_the_effects_they_have_with_go() {
     assert_eq!(go, ours, "left: Go, right: ours");
     let log = ours.into_iter().collect::<Vec<_>>().join("\n");
     for part in [
+        "2\n3\n",
         "[ERR] agent: Error invoking script 'echo no; exit 3': exit status 3",
         "[ERR] agent: Error invoking script 'kill -9 $$': signal: killed",
         "[WARN] agent: Script 'sleep 1.3; echo slow' slow, execution exceeding 1s",
@@ -362,7 +362,7 @@ fn output_and_end_of_a_script_have_the_effects_they_have_with_go() {
     ] {
         assert!(log.contains(part), "{part} not in {log}");
     }
-    // Of the last 8 KiB, which are kept, as much is logged as a line may have.
+    // Of the last 8 KiB, as much is logged as a line may have.
     let kept = log.lines().find(|line| line.contains("script output: xxx")).unwrap();
     assert!(kept.matches('x').count() > 900, "{kept}");
 }
@@ -387,13 +387,19 @@ const SCRIPTS: &[(&str, &str)] = &[
 
 /// What a log says of scripts, sorted, without the time.
 fn of_scripts(lines: &[String]) -> Vec<String> {
+    let mut printed = false;
     let about = lines.iter().filter(|line| {
-        line.contains("cript") || line.contains("Failed to respond") || line.starts_with("xxx")
+        if line.starts_with("    20") {
+            printed = line.contains("script output: ");
+        }
+        // Go waits for the child that says this.
+        let further = printed && !line.is_empty() && *line != "late";
+        further || line.contains("cript") || line.contains("Failed to respond")
     });
-    // Ours escapes what Go writes as it is: further lines, and bytes that are no text.
+    // Ours marks further lines, and escapes bytes that are no text.
     let mut about: Vec<_> = about
-        .map(|line| line[line.find('[').unwrap_or(0)..].replace('\u{1}', "\\u{1}"))
-        .map(|line| line.replace('\0', "\\u{0}").split("\\n").next().unwrap_or_default().to_owned())
+        .map(|line| line.strip_prefix("\t| ").unwrap_or(&line[line.find('[').unwrap_or(0)..]))
+        .map(|line| line.replace('\u{1}', "\\u{1}").replace('\0', "\\u{0}"))
         // Ours cuts a line at 4 KiB.
         .map(|line| line.chars().take(1_000).collect())
         .collect();

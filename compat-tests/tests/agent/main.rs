@@ -10,6 +10,7 @@ mod descriptors;
 mod files;
 mod handlers;
 mod life;
+mod log_words;
 mod mdns;
 mod moments;
 mod rpc_abuse;

@@ -6,6 +6,7 @@ use std::{
     io::{Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
     os::unix::process::ExitStatusExt,
+    path::Path,
     process::{Command, ExitStatus},
     sync::{
         Arc,
@@ -18,7 +19,8 @@ use std::{
 use compat_tests::{
     net::Net,
     peer::Peer,
-    process::{InTime as _, Kind, Process},
+    process::{InTime as _, Kind, Process, file},
+    rpc::{Value, request},
     wait::{PATIENCE, poll},
 };
 
@@ -70,21 +72,133 @@ fn commands_end_well_at_any_moment() {
 fn agents_end_well_at_any_moment() {
     let mut random = Random::start();
     let net = Net::new();
-    let hits: Vec<_> = (0..ROUNDS).map(|_| (random.below(4), random.below(150))).collect();
+    let dir = tempfile::tempdir().unwrap();
+    let peer = Peer::start(Kind::Ours, "peer", &net.ip(9), &[]);
+    // Its start, its join of somebody and of nobody, its leave and its end.
+    let hits: Vec<_> = (0..ROUNDS)
+        .map(|n| {
+            let (life, how) =
+                ([Life::Alone, Life::Joins, Life::Tries, Life::Leaves][n % 4], random.below(5));
+            let until = if matches!(life, Life::Alone | Life::Tries) { 150 } else { 600 };
+            (life, how, random.below(until), random.below(40))
+        })
+        .collect();
     let next = AtomicU64::new(0);
     thread::scope(|scope| {
         for worker in 0..4 {
-            let (hits, next, net) = (&hits, &next, &net);
+            let (hits, next, net, dir, peer) = (&hits, &next, &net, dir.path(), &peer);
             scope.spawn(move || {
                 let ip = format!("{net}{}", worker + 1);
-                while let Some((how, after)) =
-                    hits.get(next.fetch_add(1, Ordering::Relaxed) as usize)
-                {
-                    end_agent(&ip, *how, *after);
+                let snapshot = dir.join(format!("{worker}.snapshot"));
+                while let Some(hit) = hits.get(next.fetch_add(1, Ordering::Relaxed) as usize) {
+                    end_agent(&ip, &snapshot, &peer.addr, *hit);
                 }
             });
         }
     });
+    assert_eq!(peer.cli(&["members"]).code, Some(0), "{}", peer.log());
+}
+
+/// What an agent is doing when it is told to end.
+#[derive(Clone, Copy, Debug)]
+enum Life {
+    /// It starts.
+    Alone,
+    /// It joins.
+    Joins,
+    /// It joins an address where nobody is.
+    Tries,
+    /// It leaves: it was told before, and is told again.
+    Leaves,
+}
+
+/// The agent's side: whatever part of a request has come when its connection ends, and whatever
+/// part of the answer was read, the next client is served, and nothing is left of the last.
+// parity: rpc: Connections that end at any moment of any request
+#[test]
+fn connections_that_end_at_any_moment_of_any_request_leave_nothing_behind() {
+    let mut random = Random::start();
+    let dir = tempfile::tempdir().unwrap();
+    let keys = file(dir.path(), "keys", "[\"wsGlMv8mfgjD1f+CVVMHZA==\"]");
+    let ip = Net::new().ip(1);
+    let flags = ["-keyring-file", &keys, "-log-level", "trace", "-profile", "local"];
+    let mut agent = Peer::start(Kind::Ours, "m", &ip, &flags);
+    let requests = requests();
+    let open = |agent: &Peer| {
+        std::fs::read_dir(format!("/proc/{}/fd", agent.process.pid())).unwrap().count()
+    };
+    let before = open(&agent);
+    let greeting = request("handshake", 0, Some(Value::map([("Version", 1.into())])));
+    let hits: Vec<_> = (0..ROUNDS * requests.len())
+        .map(|n| (&requests[n % requests.len()], random.below(1000), random.below(4)))
+        .collect();
+    let next = AtomicU64::new(0);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while let Some((bytes, part, how)) =
+                    hits.get(next.fetch_add(1, Ordering::Relaxed) as usize)
+                {
+                    let mut stream = TcpStream::connect(&agent.rpc).unwrap();
+                    let all = [&greeting[..], bytes].concat();
+                    let count = all.len() * *part as usize / 1000;
+                    // The agent may have closed it: a request was malformed by its end.
+                    let _ = stream.write_all(if *how == 0 { &all[..count] } else { &all });
+                    match how {
+                        // Half of the answer.
+                        1 => drop(stream.read(&mut vec![0; *part as usize % 60])),
+                        2 => drop(stream.shutdown(Shutdown::Write)),
+                        3 => thread::sleep(Duration::from_millis(*part / 100)),
+                        _ => {}
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(agent.cli(&["members"]).code, Some(0), "{}", agent.log());
+    let settled = poll(PATIENCE, || (open(&agent) <= before + 2).then_some(()));
+    assert!(settled.is_some(), "{} descriptors, {before} before", open(&agent));
+    agent.process.signal("INT");
+    assert_eq!(agent.process.wait(), Some(0), "{}", agent.log());
+    assert!(!agent.process.err().contains("panicked"), "{}", agent.process.err());
+}
+
+/// Each command but `leave`, which ends the agent, twice in a row.
+fn requests() -> Vec<Vec<u8>> {
+    let key = || Some(Value::map([("Key", "T9jncgl9mbLus+baTTa7q7nPSUrXwbDi2dhbtqir37s=".into())]));
+    let text = |name: &str, value: &str| Some(Value::map([(name, value.into())]));
+    let event = [("Name", "x".into()), ("Payload", Value::Bin(b"y".to_vec()))];
+    let query = [("Name", "x".into()), ("Timeout", 20_000_000.into()), ("RequestAck", true.into())];
+    let respond = [("ID", 1.into()), ("Payload", Value::Bin(b"y".to_vec()))];
+    let tags = [("Tags", Value::map([("a", "b".into())])), ("DeleteTags", Value::texts(&["c"]))];
+    let join = [("Existing", Value::texts(&["127.0.0.1:1"])), ("Replay", false.into())];
+    let filter = [("Name", "m.*".into()), ("Status", "alive".into())];
+    let all = [
+        ("handshake", Some(Value::map([("Version", 1.into())]))),
+        ("auth", text("AuthKey", "x")),
+        ("event", Some(Value::map(event))),
+        ("force-leave", text("Node", "nobody")),
+        ("join", Some(Value::map(join))),
+        ("members", None),
+        ("members-filtered", Some(Value::map(filter))),
+        ("tags", Some(Value::map(tags))),
+        ("stream", text("Type", "*")),
+        ("monitor", text("LogLevel", "TRACE")),
+        ("stop", Some(Value::map([("Stop", 1.into())]))),
+        ("query", Some(Value::map(query))),
+        ("respond", Some(Value::map(respond))),
+        ("install-key", key()),
+        ("use-key", text("Key", "wsGlMv8mfgjD1f+CVVMHZA==")),
+        ("remove-key", key()),
+        ("list-keys", None),
+        ("stats", None),
+        ("get-coordinate", text("Node", "m")),
+        ("no-such-command", None),
+    ];
+    let twice = |(command, body): (&str, Option<Value>)| {
+        [request(command, 1, body.clone()), request(command, 2, body)].concat()
+    };
+    all.map(twice).into()
 }
 
 #[test]
@@ -206,25 +320,46 @@ impl Hit {
     }
 }
 
-fn end_agent(ip: &str, how: u64, after: u64) {
-    let mut command = Command::new(Kind::Ours.program());
+fn end_agent(ip: &str, snapshot: &Path, peer: &str, hit: (Life, u64, u64, u64)) {
+    let (life, how, after, again) = hit;
+    // SIGINT is ignored by the parent, as shells do for background jobs; the agent listens to it.
+    let ignored = how == 4;
+    let program = Kind::Ours.program();
+    let mut command = Command::new(if ignored { Path::new("/bin/sh") } else { program });
+    if ignored {
+        command.args(["-c", "trap '' INT; exec \"$0\" \"$@\""]).arg(program);
+    }
     let (bind, rpc) = (format!("{ip}:7946"), format!("{ip}:7373"));
-    command.args(["agent", "-node", "m", "-bind", &bind, "-rpc-addr", &rpc]);
+    command.args(["agent", "-node", ip, "-bind", &bind, "-rpc-addr", &rpc, "-profile", "local"]);
+    command.arg("-snapshot").arg(snapshot);
+    match life {
+        Life::Alone => {}
+        Life::Joins | Life::Leaves => drop(command.args(["-join", peer])),
+        Life::Tries => drop(command.args(["-retry-join", "127.0.0.1:1"])),
+    }
     let unread = how == 3;
     let mut process = Process::start_reading(command, if unread { 10 } else { u64::MAX });
     thread::sleep(Duration::from_millis(after));
-    let (name, number) = [("INT", SIGINT), ("TERM", 15), ("HUP", 1), ("TERM", 15)][how as usize];
+    let signals = [("INT", SIGINT), ("TERM", 15), ("HUP", 1), ("TERM", 15), ("INT", SIGINT)];
+    let (name, number) = signals[how as usize];
     signal(process.pid(), name);
-    if name == "HUP" {
+    if matches!(life, Life::Leaves) {
+        thread::sleep(Duration::from_millis(again));
+        signal(process.pid(), name);
+    }
+    if name == "HUP" || ignored {
+        // Before it listened, that was lost.
         thread::sleep(Duration::from_millis(100));
-        signal(process.pid(), "TERM");
+        if !process.has_ended() {
+            signal(process.pid(), "TERM");
+        }
     }
     let status = process.wait_status();
     let fits = matches!(status.code(), Some(0 | 1))
         || [Some(number), Some(15)].contains(&status.signal())
         || (unread && status.signal() == Some(SIGPIPE));
-    assert!(fits, "{name} after {after} ms: {status}\n{}\n{}", process.out(), process.err());
-    assert!(!process.err().contains("panicked"), "{}", process.err());
+    assert!(fits, "{hit:?}: {status}\n{}\n{}", process.out(), process.err());
+    assert!(!process.err().contains("panicked"), "{hit:?}: {}", process.err());
 }
 
 /// A process that is gone got what it wanted.

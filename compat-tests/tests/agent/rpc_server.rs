@@ -41,6 +41,46 @@ fn recorded_requests_get_the_recorded_answers() {
     });
 }
 
+/// Goal: on one connection, the answer to a request comes before what the request caused, as Go's
+/// clients have always seen it. Method: a subscriber of everything sends a burst of requests.
+// parity: rpc: The answer before what it caused
+#[test]
+fn an_answer_comes_before_the_records_that_its_request_caused() {
+    let (net, dir) = (Net::new(), scripts());
+    let agent = Peer::start_in(Kind::Ours, "a", &net.ip(2), &[], dir.path());
+    let mut client = Client::ready(&agent.rpc);
+    client.call("stream", 2, Some(Value::map([("Type", "user,query".into())])));
+    for round in 0..50 {
+        let seq = 10 + 2 * round;
+        let name = format!("event-{round}");
+        let event = [("Name", name.as_str().into()), ("Coalesce", false.into())];
+        client.request("event", seq, Some(Value::map(event)));
+        let query = [("Name", name.as_str().into()), ("Timeout", 1_000_000.into())];
+        client.request("query", seq + 1, Some(Value::map(query)));
+        let (mut answered, mut seen) = ([false; 2], [false; 2]);
+        // The query's stream ends with one record more.
+        let mut done = false;
+        while !(seen == [true; 2] && done) {
+            let header = client.next().unwrap();
+            let of = header.number("Seq");
+            if of == seq || (of == seq + 1 && !answered[1]) {
+                assert_eq!(header.text("Error"), "");
+                answered[(of - seq) as usize] = true;
+                continue;
+            }
+            let record = client.next().unwrap();
+            if of == seq + 1 {
+                done |= record.text("Type") == "done";
+                continue;
+            }
+            let query = record.text("Event") == "query";
+            assert_eq!(record.text("Name"), name);
+            assert!(answered[usize::from(query)], "{record:?} before the answer");
+            seen[usize::from(query)] = true;
+        }
+    }
+}
+
 fn replay_plain(program: Kind, vectors: &[Vector]) {
     let (net, dir) = (Net::new(), scripts());
     let tags = ["-tag", "role=web", "-tag", "my-tag.x=1", "-tag", "a=1", "-tag", "b=2"];

@@ -38,6 +38,7 @@ fn saw(cluster: &Cluster, node: NodeId, name: &str, kind: MemberEventKind) -> bo
 
 /// Goal: two of eight nodes are dead, two others leave; nobody sees a failure of the latter.
 /// Before leavers told the others directly: see docs/bad-days.md.
+// parity: agent-net: Leaves and joins of small clusters
 #[test]
 fn leaves_from_a_small_cluster_with_dead_nodes_are_not_seen_as_failures() {
     let mut wrong = Vec::new();

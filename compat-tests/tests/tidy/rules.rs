@@ -109,6 +109,7 @@ fn nothing_is_left_open() {
 }
 
 /// Operators read Go's words, not Rust's `Some(…)`.
+// parity: agent-obs: No debug form of Rust in the log
 #[test]
 fn no_log_line_has_the_debug_form_of_rust() {
     let mut found = Vec::new();

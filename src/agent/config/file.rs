@@ -1,6 +1,9 @@
 //! Reading configuration files and flags.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use serde::Deserialize as _;
 use serde_json::{Map, Value};
@@ -20,18 +23,14 @@ impl FileConfig {
     ///
     /// # Errors
     /// The first mistake.
-    pub fn read_all(paths: &[String]) -> Result<Self, AgentError> {
+    pub fn read_all<P: AsRef<Path>>(paths: &[P]) -> Result<Self, AgentError> {
         let mut config = Self::default();
         for path in paths {
-            for file in files_of(path)? {
-                let bytes = fs::read(&file).map_err(|error| AgentError::Read {
-                    path: file.clone(),
-                    reason: format!("open {file}: {}", go_net::error_text(&error)),
-                })?;
+            for file in files_of(path.as_ref())? {
+                let bytes = fs::read(&file).map_err(|error| unreadable(&file, &error))?;
                 let decoded = Self::decode(&Zeroizing::new(bytes));
-                config.merge(
-                    decoded.map_err(|reason| AgentError::Decode { path: file.clone(), reason })?,
-                );
+                let path = file.to_string_lossy().into_owned();
+                config.merge(decoded.map_err(|reason| AgentError::Decode { path, reason })?);
             }
         }
         Ok(config)
@@ -116,26 +115,29 @@ impl FileConfig {
     }
 }
 
-fn files_of(path: &str) -> Result<Vec<String>, AgentError> {
-    let read = |error: std::io::Error| AgentError::Read {
-        path: path.to_owned(),
-        reason: format!("open {path}: {}", go_net::error_text(&error)),
-    };
+/// Names of files need not be UTF-8.
+fn files_of(path: &Path) -> Result<Vec<PathBuf>, AgentError> {
+    let read = |error| unreadable(path, &error);
     if !fs::metadata(path).map_err(read)?.is_dir() {
         return Ok(vec![path.to_owned()]);
     }
     let mut names = Vec::new();
     for entry in fs::read_dir(path).map_err(read)? {
         let entry = entry.map_err(read)?;
-        let name = entry.file_name().to_string_lossy().into_owned();
+        let name = entry.file_name();
         let is_dir = entry.file_type().map_err(read)?.is_dir();
-        if name.ends_with(".json") && !is_dir {
+        if name.as_encoded_bytes().ends_with(b".json") && !is_dir {
             names.push(name);
         }
     }
     names.sort();
-    let full = |name: String| Path::new(path).join(name).to_string_lossy().into_owned();
-    Ok(names.into_iter().map(full).collect())
+    Ok(names.into_iter().map(|name| path.join(name)).collect())
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> AgentError {
+    let path = path.to_string_lossy().into_owned();
+    let reason = format!("open {path}: {}", go_net::error_text(error));
+    AgentError::Read { path, reason }
 }
 
 #[cfg(test)]
@@ -291,11 +293,11 @@ mod tests {
         write("c.conf", "not looked at");
         write(".hidden.json", r#"{"bind":"h"}"#);
         fs::create_dir(dir.path().join("d.json")).unwrap();
-        let config = FileConfig::read_all(&[dir.path().to_str().unwrap().to_owned()]).unwrap();
+        let config = FileConfig::read_all(&[dir.path()]).unwrap();
         assert_eq!(config.node_name.as_deref(), Some("b"));
         assert_eq!(config.role.as_deref(), Some("r"));
         assert_eq!(config.bind.as_deref(), Some("h"));
-        let error = FileConfig::read_all(&["/nonexistent".to_owned()]).unwrap_err();
+        let error = FileConfig::read_all(&["/nonexistent"]).unwrap_err();
         assert_eq!(
             error.to_string(),
             "Error reading '/nonexistent': open /nonexistent: no such file or directory"

@@ -3,7 +3,11 @@
 use std::{
     collections::VecDeque,
     io,
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering, mpsc as sync_mpsc},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU8, Ordering},
+        mpsc as sync_mpsc,
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -28,6 +32,8 @@ struct Shared {
     console: sync_mpsc::SyncSender<Console>,
     backlog: Arc<Backlog>,
     json: bool,
+    /// The finest level that the console or a monitor shows.
+    finest: AtomicU8,
 }
 
 struct State {
@@ -67,7 +73,9 @@ impl LogHub {
             monitors: Vec::new(),
             syslog: None,
         };
-        Self { shared: Arc::new(Shared { state: Mutex::new(state), console, backlog, json }) }
+        let finest = AtomicU8::new(level as u8);
+        let state = Mutex::new(state);
+        Self { shared: Arc::new(Shared { state, console, backlog, json, finest }) }
     }
 
     /// Sends what the console shows to syslog, too.
@@ -91,7 +99,9 @@ impl LogHub {
 
     /// Changes the least severe level of the console.
     pub(in crate::agent) fn set_level(&self, level: Level) {
-        self.lock().level = level;
+        let mut state = self.lock();
+        state.level = level;
+        self.shared.note_finest(&state);
     }
 
     /// Waits until the console has printed everything, a second at most.
@@ -124,6 +134,7 @@ impl LogHub {
         // Nothing may be logged for long while clients come and go.
         state.monitors.retain(|monitor| !monitor.lines.is_closed());
         state.monitors.push(Monitor { level, lines: sender, client, losing: false });
+        self.shared.note_finest(&state);
         (backlog, lines)
     }
 
@@ -134,6 +145,7 @@ impl LogHub {
         let mut state = self.lock();
         state.ring.push(level, Arc::clone(&line));
         let mut newly_losing = Vec::new();
+        let monitors = state.monitors.len();
         state.monitors.retain_mut(|monitor| {
             if level < monitor.level {
                 return !monitor.lines.is_closed();
@@ -149,6 +161,9 @@ impl LogHub {
             }
             true
         });
+        if state.monitors.len() < monitors {
+            self.shared.note_finest(&state);
+        }
         if level >= state.level {
             if let Some(syslog) = &mut state.syslog {
                 syslog.send(level, &format!("{component}: {message}"));
@@ -170,9 +185,9 @@ impl LogHub {
         }
     }
 
-    /// The least severe level of the console.
-    pub(super) fn level(&self) -> Level {
-        self.lock().level
+    /// The finest level that the console or a monitor shows.
+    pub(super) fn finest(&self) -> Level {
+        Level::from_number(self.shared.finest.load(Ordering::Relaxed))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -181,6 +196,12 @@ impl LogHub {
 }
 
 impl Shared {
+    fn note_finest(&self, state: &State) {
+        let levels = state.monitors.iter().map(|monitor| monitor.level);
+        let finest = levels.fold(state.level, Level::min);
+        self.finest.store(finest as u8, Ordering::Relaxed);
+    }
+
     /// Never waits. Lines that a slow terminal missed are reported at the point of loss.
     fn show(&self, item: Console) {
         let lost = self.backlog.lost.swap(0, Ordering::Relaxed);

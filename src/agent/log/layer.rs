@@ -18,8 +18,8 @@ pub(in crate::agent) fn install(hub: &LogHub) {
 }
 
 /// The layer that forwards events of `tracing` to the hub.
-struct AgentLayer {
-    hub: LogHub,
+pub(super) struct AgentLayer {
+    pub(super) hub: LogHub,
 }
 
 impl<S: Subscriber> Layer<S> for AgentLayer {
@@ -33,8 +33,9 @@ impl<S: Subscriber> Layer<S> for AgentLayer {
 
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
         let level = Level::from(*metadata.level());
-        // The ring and monitors take all levels but the finest, whatever the console shows.
-        level > Level::Trace || self.hub.level() == Level::Trace
+        // The ring keeps all others, whatever is shown.
+        let each_message = level == Level::Trace || metadata.target() == MESSAGES;
+        !each_message || level >= self.hub.finest()
     }
 
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
@@ -50,6 +51,9 @@ impl<S: Subscriber> Layer<S> for AgentLayer {
 
 /// Go's name of the component that logs; `None`: another crate.
 fn component(target: &str) -> Option<&str> {
+    if target == MESSAGES {
+        return Some("serf");
+    }
     if ["agent", "agent.ipc", "agent.mdns", "serf", "memberlist"].contains(&target) {
         return Some(target);
     }
@@ -62,12 +66,13 @@ fn component(target: &str) -> Option<&str> {
     })
 }
 
-/// An event as text. Two fields are for messages that Go ends with a list of errors.
+/// An event as text. Some fields are for messages that Go ends with several lines.
 #[derive(Default)]
 struct Text {
     message: String,
     fields: String,
-    /// Follows the message; its items have lines of their own.
+    /// Follows the message, in lines of its own: the items of a list of errors, or what a script
+    /// printed.
     list: String,
     /// Follows the list.
     tail: String,
@@ -93,10 +98,14 @@ impl Visit for Text {
     fn record_str(&mut self, field: &tracing::field::Field, value: &str) {
         match field.name() {
             "list" => self.list = line::list(value),
+            "lines" => self.list = line::lines(value),
             name => self.record(name, &value),
         }
     }
 }
+
+/// Target of the lines that each message of Serf makes.
+const MESSAGES: &str = "serf.messages";
 
 #[cfg(test)]
 mod tests {

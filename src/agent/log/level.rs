@@ -31,6 +31,17 @@ impl Level {
         })
     }
 
+    /// The level that `as u8` made the number of.
+    pub(super) fn from_number(number: u8) -> Self {
+        match number {
+            0 => Self::Trace,
+            1 => Self::Debug,
+            2 => Self::Info,
+            3 => Self::Warn,
+            _ => Self::Err,
+        }
+    }
+
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Trace => "TRACE",

@@ -24,6 +24,13 @@ pub(super) fn list(text: &str) -> String {
     list + breaks
 }
 
+/// The lines that a script printed: the first as Go logs it, the others behind a mark that no line
+/// of the log has.
+pub(super) fn lines(text: &str) -> String {
+    let lines: Vec<_> = text.trim_end().lines().map(|line| one_line(line).to_string()).collect();
+    lines.join(FURTHER_LINE)
+}
+
 /// A line in the configured format.
 pub(super) fn format_line(json: bool, level: Level, component: &str, message: &str) -> Arc<str> {
     if json {
@@ -48,6 +55,8 @@ const LINE_BYTES_MAX: usize = 4 << 10;
 const LIST_BYTES_MAX: usize = 16 << 10;
 /// Between the items of a list. Go: `hashicorp/go-multierror`.
 const ITEM: &str = "\n\t* ";
+/// In front of all lines of a script but the first.
+const FURTHER_LINE: &str = "\n\t| ";
 
 #[cfg(test)]
 mod tests {
@@ -61,6 +70,16 @@ mod tests {
         assert!(line.contains("x\\n    2026"), "{line}");
         let long = one_line(&"y".repeat(15 << 20)).to_string();
         assert!(long.len() < LINE_BYTES_MAX + 64 && long.contains("bytes more"), "{}", long.len());
+    }
+
+    // parity: agent-obs: A script's output is logged line by line
+    #[test]
+    fn lines_of_a_script_are_kept_and_none_is_taken_for_one_of_the_log() {
+        let forged = "one\n    2026/11/26 00:00:00 [ERR] serf: y\r\x1b[2J\n\nlast\n\n";
+        let expected =
+            "one\n\t|     2026/11/26 00:00:00 [ERR] serf: y\\r\\u{1b}[2J\n\t| \n\t| last";
+        assert_eq!(lines(forged), expected);
+        assert_eq!(lines(""), "");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::{
 };
 
 use tokio::net::UdpSocket;
-use tracing::debug;
+use tracing::{debug, info};
 
 use super::{
     discover::discover,
@@ -44,6 +44,9 @@ pub(in crate::agent) async fn start(
         addr: SocketAddr::new(ip, local.port),
     };
     service.check().map_err(|error| fail(error.to_string()))?;
+    if let Some(interface) = &settings.interface {
+        info!(target: "agent", "Starting mDNS listener on interface {}", interface.name);
+    }
     let listeners: Vec<_> = GROUPS
         .into_iter()
         .filter_map(|group| match listen(group, settings) {

@@ -32,6 +32,7 @@ async fn a_reload_with_a_wrong_level_keeps_the_old_one_and_does_the_rest() {
     assert!(current.leave_on_terminate);
 }
 
+// parity: agent-life: SIGHUP takes over retry_join
 #[tokio::test]
 async fn a_reload_changes_which_members_are_joined() {
     let agent = agent(r#"{"retry_join":["a"]}"#).await;

@@ -56,7 +56,7 @@ pub(super) fn advertised(written: &str) -> Result<SocketAddr, AgentError> {
         Ok(GossipAddr::One(addr)) => Ok(addr),
         // Go finds that out when it starts the node.
         Ok(GossipAddr::Any { .. }) => Err(AgentError::Start(
-            "Failed to create memberlist: Failed to get final advertise address: failed to parse \
+            "Failed to create memberlist: failed to get final advertise address: failed to parse \
              advertise address \"<nil>\""
                 .to_owned(),
         )),

@@ -24,8 +24,10 @@ pub struct Mdns {
 }
 
 /// A network interface for multicasts.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct MdnsInterface {
+    /// Its name.
+    pub name: String,
     /// Its number.
     pub index: u32,
     /// Its first IPv4 address.
@@ -75,7 +77,7 @@ impl MdnsInterface {
             IpAddr::V4(ip) => Some(ip),
             IpAddr::V6(_) => None,
         });
-        Some(Self { index, ipv4 })
+        Some(Self { name: name.to_owned(), index, ipv4 })
     }
 }
 

@@ -56,7 +56,7 @@ fn read(args: &Parsed) -> Result<FileConfig, AgentError> {
     let flags = FileConfig::from_flags(|flag| args.list(flag))?;
     let is_path = |name: &str| FILE_FLAGS.iter().any(|flag| flag.name == name);
     let paths = args.order.iter().filter(|(name, _)| is_path(name));
-    let paths: Vec<_> = paths.map(|(_, path)| path.clone()).collect();
+    let paths: Vec<_> = paths.map(|(_, path)| args.original(path)).collect();
     let mut config = FileConfig::read_all(&paths)?;
     config.merge(flags);
     Ok(config)

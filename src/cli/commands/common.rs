@@ -7,7 +7,7 @@ use tokio::{signal::unix::SignalKind, sync::oneshot};
 
 use crate::{
     base::Secret,
-    cli::{CommandSpec, Failure, Flag, Kind, Parsed, output},
+    cli::{CommandSpec, Failure, Flag, Kind, Parsed, odd::variable, output},
     client::{Client, Config, Error},
     serf::Regex,
 };
@@ -91,7 +91,6 @@ fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 }
 
 pub(super) async fn connect(args: &Parsed) -> Result<Client, Failure> {
-    let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
     let addr = args.text("rpc-addr").map(str::to_owned).or_else(|| variable("SERF_RPC_ADDR"));
     let auth = args.text("rpc-auth").map(str::to_owned).or_else(|| variable("SERF_RPC_AUTH"));
     let mut config = Config::new(addr.unwrap_or_else(|| "127.0.0.1:7373".to_owned()));

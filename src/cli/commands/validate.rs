@@ -1,5 +1,7 @@
 //! `serf validate`
 
+use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
+
 use serde::Serialize;
 
 use super::{
@@ -33,8 +35,9 @@ fn run(args: &Parsed) -> Result<(), Failure> {
     if args.positionals.is_empty() {
         return Err(Failure::Usage("At least one file must be specified.".to_owned()));
     }
+    let paths: Vec<_> = args.raw.iter().map(|path| OsStr::from_bytes(path)).collect();
     let message = |error: AgentError| Failure::Message(error.to_string());
-    let config = FileConfig::read_all(&args.positionals).map_err(message)?;
+    let config = FileConfig::read_all(&paths).map_err(message)?;
     let mut notices = Notices::default();
     let settings = Settings::build(config, &mut notices).map_err(message)?;
     let not_checked = agent::check(&settings).map_err(message)?;

@@ -1,6 +1,9 @@
 use std::io;
 
+use tracing_subscriber::layer::SubscriberExt as _;
+
 use super::*;
+use crate::agent::log::layer::AgentLayer;
 
 // parity: rpc-stream: monitor backlog and live
 #[test]
@@ -18,6 +21,33 @@ fn monitors_get_the_backlog_of_their_level_and_then_live_lines() {
     assert_eq!(backlog.len(), 1);
     hub.write(Level::Info, "agent.ipc", "live");
     assert!(lines.try_recv().unwrap().ends_with("[INFO] agent.ipc: live"));
+}
+
+#[test]
+fn lines_of_each_message_are_made_while_somebody_reads_them() {
+    let hub = LogHub::start(Level::Info, false);
+    let layer = tracing_subscriber::registry().with(AgentLayer { hub: hub.clone() });
+    tracing::subscriber::with_default(layer, || {
+        let made = || {
+            tracing::debug!(target: "serf.messages", "messageJoinType: b");
+            let state = hub.lock();
+            state.ring.lines.iter().filter(|(_, line)| line.contains("messageJoinType")).count()
+        };
+        assert_eq!(made(), 0);
+        let (_, lines) = hub.monitor(Level::Debug, "c".into());
+        assert_eq!(made(), 1);
+        drop(lines);
+        // The next line of any kind finds that it is gone.
+        hub.write(Level::Info, "serf", "x");
+        assert_eq!(made(), 1);
+        hub.set_level(Level::Debug);
+        assert_eq!(made(), 2);
+        assert!(
+            hub.lock().ring.lines.back().unwrap().1.ends_with("[DEBUG] serf: messageJoinType: b")
+        );
+        hub.set_level(Level::Info);
+        assert_eq!(made(), 2);
+    });
 }
 
 #[test]

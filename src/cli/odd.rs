@@ -1,0 +1,53 @@
+//! Arguments and variables that are not UTF-8: they arrive as they were given, or are refused.
+
+use std::{ffi::OsString, os::unix::ffi::OsStrExt as _};
+
+use super::{Failure, Parsed};
+
+/// Keeps the bytes of what was parsed as text.
+pub(super) fn keep(parsed: &mut Parsed, raw: &[OsString]) {
+    // What follows the flags is bytes to whom it matters.
+    let after = raw.len() - parsed.positionals.len();
+    let positionals = raw.get(after..).unwrap_or_default().iter();
+    parsed.raw = positionals.map(|arg| arg.as_bytes().to_vec()).collect();
+    parsed.odd = odd(raw);
+}
+
+/// Arguments that are not UTF-8, and values behind the `=` of a flag.
+fn odd(raw: &[OsString]) -> Vec<(String, Vec<u8>)> {
+    let odd = raw.iter().map(|arg| arg.as_bytes()).filter(|arg| str::from_utf8(arg).is_err());
+    let text = |bytes: &[u8]| (String::from_utf8_lossy(bytes).into_owned(), bytes.to_vec());
+    let mut all = Vec::new();
+    for arg in odd {
+        all.push(text(arg));
+        let value = arg.iter().position(|byte| *byte == b'=').and_then(|at| arg.get(at + 1..));
+        all.extend(value.filter(|_| arg.starts_with(b"-")).map(text));
+    }
+    all.sort();
+    all.dedup();
+    all
+}
+
+/// Refuses bytes that would not arrive as they were given.
+pub(super) fn unchanged(command: &str, args: &Parsed) -> Result<(), Failure> {
+    let is_odd = |text: &str| args.odd.iter().any(|(known, _)| known == text);
+    let twins = |text: &str| args.odd.iter().filter(|(known, _)| known == text).count() > 1;
+    for (flag, value) in &args.order {
+        let is_path = ["config-file", "config-dir"].contains(flag);
+        if is_odd(value) && (!is_path || twins(value)) {
+            return Err(Failure::Message(format!("Error: -{flag} is not UTF-8: '{value}'")));
+        }
+    }
+    // Others take bytes, or look at none.
+    let takes_text = ["force-leave", "join", "rtt"].contains(&command);
+    match args.positionals.iter().find(|arg| takes_text && is_odd(arg)) {
+        Some(arg) => Err(Failure::Message(format!("Error: An argument is not UTF-8: '{arg}'"))),
+        None => Ok(()),
+    }
+}
+
+/// A variable of the environment. One that is not UTF-8 is a wrong one, not none.
+pub(super) fn variable(name: &str) -> Option<String> {
+    let value = std::env::var_os(name).filter(|value| !value.is_empty())?;
+    Some(value.to_string_lossy().into_owned())
+}
