@@ -26,6 +26,8 @@ pub(crate) use log_limit::LogLimit;
 #[cfg(feature = "sim")]
 pub use mutation::Mutation;
 pub(crate) use mutation::mutated;
+#[cfg(feature = "agent")]
+pub(crate) use printable::repaints;
 pub(crate) use printable::{PRINTABLE_BYTES_MAX, printable, printable_text, short_list};
 pub use rng::Rng;
 pub use secret::Secret;

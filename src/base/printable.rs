@@ -101,7 +101,7 @@ impl Write for Escape<'_, '_> {
 
 /// Whether a character moves the cursor, ends the line, or changes the order or look of others:
 /// control characters, line and paragraph separators, marks of direction, invisible ones.
-fn repaints(c: char) -> bool {
+pub(crate) fn repaints(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
             | '\u{2060}'..='\u{206f}' | '\u{feff}')

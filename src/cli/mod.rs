@@ -5,6 +5,7 @@
 
 mod commands;
 mod complete;
+mod decode;
 mod dispatch;
 mod event_text;
 mod failure;
@@ -14,6 +15,7 @@ mod odd;
 mod output;
 mod similar;
 
+pub use decode::{CaptureError, Filter, Format, Options, decode};
 pub use dispatch::run;
 pub use failure::Failure;
 pub use flags::{Flag, Kind, ParseError, Parsed};

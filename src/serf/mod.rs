@@ -57,6 +57,8 @@ pub use delegate::{
 pub use engine::Engine;
 pub use error::Error;
 pub use event::{Event, EventName, MemberEvent, MemberEventKind, Query, QueryId, UserEvent};
+#[cfg(feature = "agent")]
+pub(crate) use internal_query::InternalQuery;
 pub use member::{LamportTime, Member, MemberStatus, Tags, TagsIter, UnknownStatus};
 pub use message::{Filter, Message};
 pub use output::{

@@ -83,9 +83,19 @@ pub(super) fn open(
     payload: &mut [u8],
     original: Option<&[u8]>,
 ) -> Result<std::ops::Range<usize>, CryptoError> {
+    open_sealed(keyring, aad, payload, original).map(|(plaintext, _)| plaintext)
+}
+
+/// As [`open`], with how it was encrypted.
+pub(super) fn open_sealed(
+    keyring: &Keyring,
+    aad: &[u8],
+    payload: &mut [u8],
+    original: Option<&[u8]>,
+) -> Result<(std::ops::Range<usize>, Sealed), CryptoError> {
     let len = payload.len();
-    let (&version, _) = payload.split_first().ok_or(CryptoError::Empty)?;
-    let version = match version {
+    let (&number, _) = payload.split_first().ok_or(CryptoError::Empty)?;
+    let version = match number {
         0 => SealVersion::Padded,
         1 => SealVersion::Plain,
         version => return Err(CryptoError::UnsupportedVersion(version)),
@@ -100,9 +110,9 @@ pub(super) fn open(
     let original = original.and_then(|original| {
         original.get(VERSION_LEN + NONCE_LEN..)?.split_last_chunk::<TAG_LEN>()
     });
-    let fits = match original {
-        None => keyring.ciphers().any(|cipher| cipher.open(nonce, aad, text, tag)),
-        Some((original, _)) => keyring.ciphers().any(|cipher| {
+    let key = match original {
+        None => keyring.ciphers().position(|cipher| cipher.open(nonce, aad, text, tag)),
+        Some((original, _)) => keyring.ciphers().position(|cipher| {
             let fits = cipher.open_or_overwrite(nonce, aad, text, tag);
             if !fits && Cipher::OVERWRITES {
                 text.copy_from_slice(original);
@@ -110,9 +120,7 @@ pub(super) fn open(
             fits
         }),
     };
-    if !fits {
-        return Err(CryptoError::NoKeyFits);
-    }
+    let key = key.ok_or(CryptoError::NoKeyFits)?;
     let padding = match (version, text.last()) {
         (SealVersion::Plain, _) => 0,
         (SealVersion::Padded, Some(&padding @ 1..)) => usize::from(padding),
@@ -120,7 +128,17 @@ pub(super) fn open(
     };
     let plain = text.len().checked_sub(padding).ok_or(CryptoError::Padding)?;
     let start = VERSION_LEN + NONCE_LEN;
-    Ok(start..start + plain)
+    Ok((start..start + plain, Sealed { version: number, key }))
+}
+
+/// How a payload was encrypted.
+#[cfg_attr(not(feature = "agent"), allow(dead_code))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sealed {
+    /// Encryption version: 0 is padded, 1 is not.
+    pub(crate) version: u8,
+    /// Number of the key in the ring, from 0.
+    pub(crate) key: usize,
 }
 
 /// What differs between any two packets that a key has sealed: a copy has that of its original.

@@ -10,6 +10,8 @@ mod crypto;
 mod error;
 mod keyring;
 mod label;
+#[cfg(feature = "agent")]
+mod layers;
 pub mod limits;
 mod lzw;
 mod message;
@@ -21,8 +23,12 @@ pub use addr::RawAddr;
 pub use compound::{CompoundParts, encode_compound};
 pub use compress::Compression;
 pub(crate) use crypto::Seal;
+#[cfg(feature = "agent")]
+pub(crate) use crypto::Sealed;
 pub use error::{CryptoError, DecodeError, ForeignProtocol};
 pub use keyring::{Keyring, KeyringError};
+#[cfg(feature = "agent")]
+pub(crate) use layers::{Layers, split_label};
 pub use message::{
     Ack, Alive, Compress, Dead, ErrorReply, Incarnation, IndirectPing, Kind, Message, Nack,
     NodeState, NodeStateKind, Ping, PushPullHeader, SeqNo, Suspect, UserHeader,

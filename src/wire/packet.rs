@@ -193,7 +193,7 @@ impl CodecConfig {
 }
 
 /// Takes the CRC off, if there is one. A header cut short is left for the dispatcher to refuse.
-fn check_crc(packet: &[u8]) -> Result<&[u8], DecodeError> {
+pub(super) fn check_crc(packet: &[u8]) -> Result<&[u8], DecodeError> {
     match packet.split_first_chunk::<CRC_LEN>() {
         Some(([kind::HAS_CRC, expected @ ..], message)) => {
             let (got, expected) = (crc32fast::hash(message), u32::from_be_bytes(*expected));

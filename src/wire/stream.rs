@@ -7,8 +7,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{
-    CodecConfig, DecodeError, NodeState, PushPullHeader, SeqNo, Versions, cipher::NONCE_LEN,
-    compress::Compressor, crypto::Sealer, label, message::kind,
+    CodecConfig, DecodeError, NodeState, PushPullHeader, SeqNo, Versions,
+    cipher::NONCE_LEN,
+    compress::Compressor,
+    crypto::{Sealed, Sealer},
+    label,
+    message::kind,
 };
 use crate::{
     base::{Rng, error_texts},
@@ -234,6 +238,21 @@ error_texts! {
 }
 
 impl std::error::Error for StreamError {}
+
+/// What else a stream holds beside its message.
+#[cfg_attr(not(feature = "agent"), allow(dead_code))]
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Seen {
+    /// Encryption.
+    pub(crate) sealed: Option<Sealed>,
+    /// Whether the message was compressed.
+    pub(crate) compressed: bool,
+    /// The MessagePack value that follows the type byte: all of a ping, an ack and an error reply,
+    /// the header of the others.
+    pub(crate) header: Vec<u8>,
+    /// Bytes that followed the message and mean nothing.
+    pub(crate) surplus: usize,
+}
 
 /// Additional authenticated data of a stream: the frame's first five bytes, then the label.
 struct Aad {

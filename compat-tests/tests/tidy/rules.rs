@@ -351,5 +351,5 @@ const LAYERS: [(&str, &[&str]); 14] = [
     ("rpc", &["base", "msgpack", "serf"]),
     ("client", &["base", "msgpack", "transport", "rpc"]),
     ("agent", &["base", "msgpack", "wire", "swim", "serf", "transport", "driver", "rpc"]),
-    ("cli", &["base", "serf", "rpc", "client", "agent", "sim"]),
+    ("cli", &["base", "msgpack", "wire", "serf", "rpc", "client", "agent", "sim"]),
 ];

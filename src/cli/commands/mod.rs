@@ -3,6 +3,7 @@
 mod agent;
 mod common;
 mod completion;
+mod decode;
 mod event;
 mod force_leave;
 mod info;
@@ -36,6 +37,7 @@ use common::{
 pub(super) const ALL: &[CommandSpec] = &[
     agent::AGENT,
     completion::COMPLETION,
+    decode::DECODE,
     event::EVENT,
     force_leave::FORCE_LEAVE,
     info::INFO,

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Aad, FRAME_LEN, PushPull, Role, StreamCodec, StreamError, StreamMessage};
+use super::{Aad, FRAME_LEN, PushPull, Role, Seen, StreamCodec, StreamError, StreamMessage};
 use crate::{
     msgpack::{self, Reader, Scanner, Value},
     wire::{
@@ -35,6 +35,8 @@ pub struct StreamDecoder {
     versions: Versions,
     /// Where the value at `taken` ends, as far as it has been looked at.
     scanner: Option<Scanner>,
+    /// Kept for an observer only.
+    seen: Option<Box<Seen>>,
 }
 
 /// What the bytes at `taken` are.
@@ -116,7 +118,29 @@ impl StreamDecoder {
         };
         let layers = Layers::None;
         let versions = Versions::default();
-        Self { codec, role, buf: Vec::new(), taken: 0, stage, layers, versions, scanner: None }
+        Self {
+            codec,
+            role,
+            buf: Vec::new(),
+            taken: 0,
+            stage,
+            layers,
+            versions,
+            scanner: None,
+            seen: None,
+        }
+    }
+
+    /// The same, and it notes what else there is to see.
+    #[cfg(feature = "agent")]
+    pub(crate) fn observing(self) -> Self {
+        Self { seen: Some(Box::default()), ..self }
+    }
+
+    /// What an observing decoder has seen so far.
+    #[cfg(feature = "agent")]
+    pub(crate) fn seen(&self) -> Option<&Seen> {
+        self.seen.as_deref()
     }
 
     /// Takes more bytes; gives the message once it is whole, whatever it unpacks to. Bytes after
@@ -181,6 +205,7 @@ impl StreamDecoder {
     /// Forgets everything once there is nothing more to decode.
     fn end_with(&mut self, result: Result<Decoded, StreamError>) -> Result<Decoded, StreamError> {
         if matches!(result, Ok(Decoded::Message(_)) | Err(_)) {
+            self.see(|seen, decoder| seen.surplus += decoder.rest().len());
             self.stage = Stage::Done;
             self.buf = Vec::new();
             self.taken = 0;
@@ -274,10 +299,15 @@ impl StreamDecoder {
         }
         let config = &*self.codec.config;
         let start = self.taken + FRAME_LEN;
+        let surplus = payload.len() - len;
         let payload = self.buf.get_mut(start..start + len).unwrap_or_default();
-        let plaintext = Aad::new(frame, &config.label)
-            .with(|aad| crypto::open(&config.keyring, aad, payload, None))
+        let (plaintext, sealed) = Aad::new(frame, &config.label)
+            .with(|aad| crypto::open_sealed(&config.keyring, aad, payload, None))
             .map_err(|error| StreamError::Refuse(error.into()))?;
+        if let Some(seen) = &mut self.seen {
+            seen.sealed = Some(sealed);
+            seen.surplus += surplus;
+        }
         self.buf.truncate(start + plaintext.end);
         self.taken = start + plaintext.start;
         self.layers = Layers::Decrypted;
@@ -305,6 +335,10 @@ impl StreamDecoder {
     fn compressed(&mut self) -> Progress {
         let whole = self.whole("compressed message", DECOMPRESSED_BYTES_MAX);
         let Some(body) = whole.map_err(StreamError::Refuse)? else { return Ok(Step::More) };
+        self.see(|seen, decoder| {
+            seen.compressed = true;
+            seen.surplus += decoder.rest().len();
+        });
         self.buf.truncate(body.end);
         Ok(Step::Next(Stage::Packed { start: body.start }))
     }
@@ -436,6 +470,7 @@ impl StreamDecoder {
 
     /// The buffer up to the end of the message: what follows it is not kept.
     fn take_buf(&mut self, end: usize) -> Bytes {
+        self.see(|seen, decoder| seen.surplus += decoder.buf.len() - end);
         let mut buf = std::mem::take(&mut self.buf);
         buf.truncate(end);
         buf.shrink_to_fit();
@@ -445,6 +480,9 @@ impl StreamDecoder {
     /// The small value at `taken`, once it is whole.
     fn header(&mut self, what: &'static str) -> Result<Option<Reader<'_>>, StreamError> {
         let value = self.whole(what, STREAM_HEADER_BYTES_MAX).map_err(StreamError::Close)?;
+        if let (Some(seen), Some(value)) = (&mut self.seen, &value) {
+            seen.header = self.buf.get(value.clone()).unwrap_or_default().to_vec();
+        }
         Ok(value.map(|value| Reader::new(self.buf.get(value).unwrap_or_default())))
     }
 
@@ -470,6 +508,13 @@ impl StreamDecoder {
 
     fn rest(&self) -> &[u8] {
         self.buf.get(self.taken..).unwrap_or_default()
+    }
+
+    fn see(&mut self, what: impl FnOnce(&mut Seen, &Self)) {
+        if let Some(mut seen) = self.seen.take() {
+            what(&mut seen, self);
+            self.seen = Some(seen);
+        }
     }
 }
 

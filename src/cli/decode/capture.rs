@@ -1,0 +1,303 @@
+//! Reads packets from a file or a pipe, in pcap or pcapng.
+
+use std::io::{self, Read};
+
+use pcap_parser::{
+    Block, PcapError, PcapHeader, nom, parse_block_be, parse_block_le, parse_pcap_frame,
+    parse_pcap_frame_be, parse_pcap_frame_modified, parse_pcap_header,
+    traits::PcapNGPacketBlock as _,
+};
+
+use crate::{
+    base::{error_texts, go_net},
+    wire::DecodeError,
+};
+
+/// A packet as it was captured.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Packet<'a> {
+    /// Nanoseconds since 1970, in UTC.
+    pub(super) time_ns: i128,
+    /// Type of the outermost header: a `LINKTYPE_` number.
+    pub(super) link: i32,
+    /// What was captured.
+    pub(super) data: &'a [u8],
+}
+
+/// Why a capture cannot be read to its end.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum CaptureError {
+    /// The file or the pipe.
+    Read(io::Error),
+    /// Neither pcap nor pcapng.
+    NoCapture,
+    /// A record that contradicts itself.
+    Broken,
+    /// The end comes inside a record.
+    Truncated,
+    /// A record that no packet needs.
+    RecordTooLarge,
+    /// More interfaces than any machine has.
+    TooManyInterfaces,
+    /// The label.
+    Label(DecodeError),
+}
+
+error_texts! {
+    CaptureError {
+        Self::Read(error) => "{}", go_net::error_text(error);
+        Self::NoCapture => "neither pcap nor pcapng";
+        Self::Broken => "a record is broken";
+        Self::Truncated => "the file ends inside a record";
+        Self::RecordTooLarge => "a record is larger than any packet";
+        Self::TooManyInterfaces => "too many interfaces";
+        Self::Label(error) => "{error}";
+    }
+}
+
+impl std::error::Error for CaptureError {}
+
+/// Gives the packets one by one. Holds one record, of at most [`RECORD_BYTES_MAX`].
+pub(super) struct Capture<R> {
+    input: R,
+    buf: Vec<u8>,
+    taken: usize,
+    format: Format,
+}
+
+enum Format {
+    Unknown,
+    Pcap(PcapHeader),
+    PcapNg(Section),
+}
+
+/// What the section of a pcapng file says about the packets that follow.
+#[derive(Default)]
+struct Section {
+    big_endian: bool,
+    interfaces: Vec<Interface>,
+}
+
+#[derive(Clone, Copy)]
+struct Interface {
+    link: i32,
+    /// Units of its clock in a second.
+    resolution: u128,
+    offset_s: i64,
+    /// Most bytes of a packet that are captured; 0: all.
+    snap: u32,
+}
+
+/// A record that was parsed: its length, and the packet in it, if it holds one.
+struct Parsed {
+    len: usize,
+    packet: Option<Found>,
+}
+
+/// Where in the record a packet is.
+struct Found {
+    time_ns: i128,
+    link: i32,
+    start: usize,
+    len: usize,
+}
+
+impl<R: Read> Capture<R> {
+    pub(super) fn new(input: R) -> Self {
+        Self { input, buf: Vec::new(), taken: 0, format: Format::Unknown }
+    }
+
+    /// The next packet; none at the end. Calls `wait` before it reads.
+    ///
+    /// # Errors
+    /// The input cannot be read, is no capture, or ends inside a record.
+    pub(super) fn next(
+        &mut self,
+        mut wait: impl FnMut(),
+    ) -> Result<Option<Packet<'_>>, CaptureError> {
+        let found = loop {
+            let rest = self.buf.get(self.taken..).unwrap_or_default();
+            match self.format.parse(rest)? {
+                Some(Parsed { len, packet }) => {
+                    let start = self.taken;
+                    self.taken += len;
+                    if let Some(packet) = packet {
+                        break Found { start: start + packet.start, ..packet };
+                    }
+                }
+                None if rest.len() >= RECORD_BYTES_MAX => return Err(CaptureError::RecordTooLarge),
+                None => {
+                    wait();
+                    if !self.fill().map_err(CaptureError::Read)? {
+                        return self.end();
+                    }
+                }
+            }
+        };
+        let Found { time_ns, link, start, len } = found;
+        let data = self.buf.get(start..start + len).unwrap_or_default();
+        Ok(Some(Packet { time_ns, link, data }))
+    }
+
+    fn end(&self) -> Result<Option<Packet<'_>>, CaptureError> {
+        match (&self.format, self.buf.len() - self.taken) {
+            (Format::Unknown, _) => Err(CaptureError::NoCapture),
+            (_, 0) => Ok(None),
+            _ => Err(CaptureError::Truncated),
+        }
+    }
+
+    /// Reads what is there; false at the end.
+    fn fill(&mut self) -> io::Result<bool> {
+        self.buf.drain(..self.taken);
+        self.taken = 0;
+        let before = self.buf.len();
+        self.buf.resize(before + READ_BYTES, 0);
+        let read = loop {
+            match self.input.read(self.buf.get_mut(before..).unwrap_or_default()) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => break read,
+            }
+        };
+        self.buf.truncate(before + read.as_ref().copied().unwrap_or(0));
+        read.map(|len| len > 0)
+    }
+}
+
+impl Format {
+    /// Parses the record that `input` begins with; none if it is not whole.
+    fn parse(&mut self, input: &[u8]) -> Result<Option<Parsed>, CaptureError> {
+        match self {
+            Self::Unknown => match input {
+                [0x0a, 0x0d, 0x0d, 0x0a, ..] => {
+                    *self = Self::PcapNg(Section::default());
+                    Ok(Some(Parsed { len: 0, packet: None }))
+                }
+                [_, _, _, _, ..] => {
+                    let Some((len, header)) = whole(input, parse_pcap_header(input))? else {
+                        return Ok(None);
+                    };
+                    *self = Self::Pcap(header);
+                    Ok(Some(Parsed { len, packet: None }))
+                }
+                _ => Ok(None),
+            },
+            Self::Pcap(header) => pcap(header, input),
+            Self::PcapNg(section) => section.parse(input),
+        }
+    }
+}
+
+fn pcap(header: &PcapHeader, input: &[u8]) -> Result<Option<Parsed>, CaptureError> {
+    let parse = match (header.is_modified_format(), header.is_bigendian()) {
+        (true, _) => parse_pcap_frame_modified,
+        (false, true) => parse_pcap_frame_be,
+        (false, false) => parse_pcap_frame,
+    };
+    let Some((len, block)) = whole(input, parse(input))? else { return Ok(None) };
+    let unit: i128 = if header.is_nanosecond_precision() { 1 } else { 1_000 };
+    let packet = Found {
+        time_ns: i128::from(block.ts_sec) * NANOS + i128::from(block.ts_usec) * unit,
+        // The upper bits say how long frame check sequences are.
+        link: header.network.0 & 0xffff,
+        start: len - block.data.len(),
+        len: block.data.len(),
+    };
+    Ok(Some(Parsed { len, packet: Some(packet) }))
+}
+
+impl Section {
+    fn parse(&mut self, input: &[u8]) -> Result<Option<Parsed>, CaptureError> {
+        let parse = if self.big_endian { parse_block_be } else { parse_block_le };
+        let Some((len, block)) = whole(input, parse(input))? else { return Ok(None) };
+        let packet = match block {
+            Block::SectionHeader(header) => {
+                *self = Self { big_endian: header.big_endian(), interfaces: Vec::new() };
+                None
+            }
+            Block::InterfaceDescription(interface) => {
+                if self.interfaces.len() >= INTERFACES_MAX {
+                    return Err(CaptureError::TooManyInterfaces);
+                }
+                self.interfaces.push(Interface {
+                    link: interface.linktype.0,
+                    resolution: resolution(interface.if_tsresol),
+                    offset_s: interface.if_tsoffset,
+                    snap: interface.snaplen,
+                });
+                None
+            }
+            Block::EnhancedPacket(block) => {
+                let interface = self.interfaces.get(block.if_id as usize).copied();
+                let interface = interface.unwrap_or_default();
+                let data = block.packet_data().len();
+                Some(Found {
+                    time_ns: interface.time_ns(block.ts_high, block.ts_low),
+                    link: interface.link,
+                    start: ENHANCED_HEADER_LEN,
+                    len: data,
+                })
+            }
+            Block::SimplePacket(block) => {
+                let interface = self.interfaces.first().copied().unwrap_or_default();
+                let snap = if interface.snap == 0 { u32::MAX } else { interface.snap };
+                let data = block.packet_data().len().min(snap as usize);
+                Some(Found {
+                    time_ns: 0,
+                    link: interface.link,
+                    start: SIMPLE_HEADER_LEN,
+                    len: data,
+                })
+            }
+            _ => None,
+        };
+        Ok(Some(Parsed { len, packet }))
+    }
+}
+
+impl Interface {
+    fn time_ns(self, high: u32, low: u32) -> i128 {
+        let units = u128::from(high) << 32 | u128::from(low);
+        let nanos = units.saturating_mul(NANOS as u128) / self.resolution;
+        i128::try_from(nanos).unwrap_or(i128::MAX).saturating_add(i128::from(self.offset_s) * NANOS)
+    }
+}
+
+/// That of a packet whose interface the file does not describe: nothing is known of its headers.
+impl Default for Interface {
+    fn default() -> Self {
+        Self { link: -1, resolution: 1_000_000, offset_s: 0, snap: 0 }
+    }
+}
+
+/// Units a second: a power of ten, or of two if the highest bit is set.
+fn resolution(option: u8) -> u128 {
+    let exponent = u32::from(option & 0x7f);
+    let base: u128 = if option & 0x80 == 0 { 10 } else { 2 };
+    base.checked_pow(exponent).unwrap_or(u128::MAX)
+}
+
+/// What a parser found, with the bytes that it took.
+fn whole<'a, T>(
+    input: &'a [u8],
+    parsed: nom::IResult<&'a [u8], T, PcapError<&'a [u8]>>,
+) -> Result<Option<(usize, T)>, CaptureError> {
+    match parsed {
+        Ok((rest, found)) => Ok(Some((input.len() - rest.len(), found))),
+        Err(nom::Err::Incomplete(_)) => Ok(None),
+        Err(nom::Err::Error(PcapError::HeaderNotRecognized)) => Err(CaptureError::NoCapture),
+        Err(nom::Err::Error(_) | nom::Err::Failure(_)) => Err(CaptureError::Broken),
+    }
+}
+
+/// Largest record; tcpdump's largest packet has 256 KiB.
+const RECORD_BYTES_MAX: usize = 1024 * 1024;
+/// Most interfaces in a section of a pcapng file.
+const INTERFACES_MAX: usize = 4096;
+const READ_BYTES: usize = 64 * 1024;
+/// Type, length, interface, time (2), captured and original length.
+const ENHANCED_HEADER_LEN: usize = 28;
+/// Type, length, original length.
+const SIMPLE_HEADER_LEN: usize = 12;
+const NANOS: i128 = 1_000_000_000;

@@ -1,0 +1,5 @@
+mod captures;
+mod go;
+mod hostile;
+mod making;
+mod messages;

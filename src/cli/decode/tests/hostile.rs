@@ -1,0 +1,101 @@
+//! What nobody should send.
+
+use super::making::{A, B, DIALER, Pcap, lines, recorded, records, text};
+use crate::{
+    base::{Rng, repaints},
+    cli::decode::{Format, Options},
+    wire::encode_compound,
+};
+
+#[test]
+fn nothing_from_the_network_reaches_the_terminal_as_it_is() {
+    let name = "\u{1b}[2J\r\n\u{202e}x\u{9b}\u{feff}\"\\ \u{7f}";
+    let event = |name: &[u8]| {
+        [
+            &[8, 3, 0x82, 0xa4][..],
+            b"Name",
+            &[0xd9, name.len() as u8],
+            name,
+            &[0xa7],
+            b"Payload",
+            &[0xd9, name.len() as u8],
+            name,
+        ]
+        .concat()
+    };
+    let mut pcap = Pcap::new(1);
+    pcap.udp(A, B, &event(name.as_bytes())).udp(A, B, &event(b"\xff\x1b"));
+    pcap.udp(A, B, &[&[0xf4, name.len() as u8], name.as_bytes(), &event(b"x")].concat());
+    let unknown = [&[0, 0x82, 0xa5][..], b"SeqNo\x07\xa3\x1b[m\x01"].concat();
+    pcap.udp(A, B, &unknown);
+    for format in [Format::Text, Format::Json] {
+        let lines = text(&pcap.bytes, &Options { format, ..Options::default() });
+        assert_eq!(lines.lines().count(), 4, "{lines}");
+        assert!(!lines.chars().any(|c| c != '\n' && repaints(c)), "{lines}");
+    }
+    let records = records(&pcap.bytes, Options::default());
+    assert_eq!(records[0]["fields"]["name"], name, "JSON gives back what was sent");
+    assert_eq!(records[1]["fields"]["name"]["hex"], "ff1b");
+}
+
+#[test]
+fn a_packet_that_unpacks_without_end_is_cut_off() {
+    let mut message = vec![0, 0x80];
+    for _ in 0..12 {
+        let mut compound = Vec::new();
+        encode_compound(&vec![message; 4], &mut compound);
+        message = compound;
+        if message.len() > 60_000 {
+            break;
+        }
+    }
+    let lines = text(
+        &Pcap::new(101).udp(A, B, &message[..message.len().min(65_000)]).bytes,
+        &Options::default(),
+    );
+    assert!(lines.lines().count() <= 1100, "{}", lines.lines().count());
+    assert!(lines.contains("undecodable"), "{}", lines.len());
+}
+
+#[test]
+fn broken_captures_neither_panic_nor_go_on_for_ever() {
+    let mut pcap = Pcap::new(1);
+    for (kind, bytes, _) in recorded() {
+        match kind.as_str() {
+            "packet" => pcap.udp(A, B, &bytes),
+            "stream" => pcap.stream(&bytes, b""),
+            _ => pcap.stream(b"\xf4\x03rec\x00\x80", &bytes),
+        };
+    }
+    let mut rng = Rng::from_u64(3);
+    for _ in 0..60 {
+        let mut broken = pcap.bytes.clone();
+        for _ in 0..=rng.below(20) {
+            let at = rng.below(broken.len());
+            broken[at] ^= 1 << rng.below(8);
+        }
+        for format in [Format::Text, Format::Json] {
+            let _ = lines(&broken, &Options { format, ..Options::default() });
+        }
+    }
+    for junk in [&b""[..], b"\x0a\x0d\x0d\x0a", b"\x1f\x8b\x08", b"GIF89a", &[0; 100]] {
+        assert!(lines(junk, &Options::default()).1.is_err(), "{junk:?}");
+    }
+}
+
+#[test]
+fn connections_without_end_are_given_up() {
+    let mut pcap = Pcap::new(101);
+    for port in 1..=5000 {
+        pcap.tcp(&format!("10.0.0.1:{port}"), B, "S", 0, b"");
+        pcap.tcp(&format!("10.0.0.1:{port}"), B, "A", 2, b"out of order");
+    }
+    // One that waits for more than is kept.
+    for at in 0..2000 {
+        pcap.tcp(DIALER, B, "A", 1000 * at + 10 * u32::from(at > 0), &[0; 990]);
+    }
+    let (lines, summary) = lines(&pcap.bytes, &Options::default());
+    assert!(summary.unwrap().contains("connections given up"));
+    assert!(lines.contains("too many connections"), "{}", lines.len());
+    assert!(lines.contains("never came") || lines.contains("not captured"), "{}", lines.len());
+}
