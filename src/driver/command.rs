@@ -25,7 +25,7 @@ pub(super) enum Command {
     /// Stops the node.
     Stop,
     /// Looks at the node, for tests.
-    #[cfg(test)]
+    #[cfg(all(test, feature = "tokio"))]
     Inspect(Box<Look>),
 }
 
@@ -43,7 +43,7 @@ pub(super) enum Operation {
 }
 
 /// A look of a test at the node.
-#[cfg(test)]
+#[cfg(all(test, feature = "tokio"))]
 pub(super) type Look = dyn FnOnce(&mut dyn std::any::Any) + Send;
 
 /// A caller's change of the tags.

@@ -68,7 +68,7 @@ impl Node {
             }
             Command::CloseQuery(id) => self.close_query(id),
             Command::Stop => self.stop(StopReason::Shutdown),
-            #[cfg(test)]
+            #[cfg(all(test, feature = "tokio"))]
             Command::Inspect(look) => look(self),
         }
     }

@@ -57,7 +57,7 @@ impl Tasks {
     }
 
     /// Tasks that are not done.
-    #[cfg(test)]
+    #[cfg(all(test, feature = "tokio", feature = "metrics"))]
     pub(super) fn count(&self) -> usize {
         self.end.receiver_count()
     }
