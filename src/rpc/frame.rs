@@ -53,6 +53,20 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         }
     }
 
+    /// Resolves when the stream has ended. Reads ahead to see that; while `max` bytes are not
+    /// taken, the end is not looked for.
+    ///
+    /// Cancel-safe: what has arrived stays.
+    pub(crate) async fn ended(&mut self, max: usize) {
+        while self.buffer.len() - self.start < max {
+            self.make_room();
+            if matches!(self.input.read_buf(&mut self.buffer).await, Ok(0) | Err(_)) {
+                return;
+            }
+        }
+        std::future::pending().await
+    }
+
     /// Whether the next value has not arrived completely.
     ///
     /// # Errors

@@ -32,10 +32,20 @@ impl Answers {
 
     /// Waits for room: clients that hold some without reading lose it after [`HOLD`].
     pub(super) async fn share(&self, bytes: usize) -> Share {
+        // Who need not wait does not count as a waiter.
+        if let Some(share) = self.try_share(bytes) {
+            return share;
+        }
         let _waiting = Waiting::new(&self.waiting);
         let room = Arc::clone(&self.room).acquire_many_owned(permits(bytes)).await;
         let room = room.expect("the semaphore is never closed");
         Share { waiting: self.waiting.subscribe(), _room: room }
+    }
+
+    /// Resolves while clients wait for room.
+    pub(super) async fn crowded(&self) {
+        // The sender is ours, so that there is no error.
+        let _ = self.waiting.subscribe().wait_for(|waiting| *waiting > 0).await;
     }
 }
 

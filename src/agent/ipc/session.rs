@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 use super::{
     Agent,
     admission::Pass,
+    answers::Answers,
     events::Events,
     outbox::{OWN_BYTES_MAX, Outbox, Turn, write},
     stream::PendingQueries,
@@ -70,6 +71,8 @@ pub(super) async fn run(
     let _leaving = session.leaving.take();
     match ended {
         Ok(()) | Err(End::Refused | End::Left) => {}
+        // Nobody reads the rest.
+        Err(End::Gone) => return,
         Err(End::Header(reason)) => {
             error!(target: "agent.ipc", "failed to decode request header: {reason}");
         }
@@ -95,6 +98,8 @@ pub(super) enum End {
     Request(String),
     /// Refused with an error response.
     Refused,
+    /// The client has closed the connection while others wait for what it would take.
+    Gone,
     /// The node has left; the client must get the response before the agent exits.
     Left,
 }
@@ -198,7 +203,14 @@ impl Session {
             true => self.next_body(frames).await?,
             false => Vec::new(),
         });
-        let done = self.dispatch(command, seq, &body).await;
+        let done = match command {
+            // They change nothing, so that they can be given up.
+            Command::Members | Command::MembersFiltered => {
+                let answers = self.pass.answers();
+                unless_gone(frames, &answers, self.dispatch(command, seq, &body)).await?
+            }
+            _ => self.dispatch(command, seq, &body).await,
+        };
         if self.large_request.is_some() {
             drop(body);
             self.large_request = None;
@@ -217,9 +229,9 @@ impl Session {
         loop {
             if frames.is_next_missing(max).map_err(End::Header)? {
                 self.send_events().await;
-                self.flush().await;
+                self.flush_unless_gone(frames).await?;
             } else if self.answers.len() >= OWN_BYTES_MAX {
-                self.flush().await;
+                self.flush_unless_gone(frames).await?;
             }
             let value = match self.next_value(frames, max).await {
                 Ok(Some(value)) => value,
@@ -237,7 +249,7 @@ impl Session {
         let max = self.request_bytes_max();
         if frames.is_next_missing(max).unwrap_or(true) {
             self.send_events().await;
-            self.flush().await;
+            self.flush_unless_gone(frames).await?;
         }
         let body = self.next_value(frames, max).await;
         let body = body.map_err(|error| End::Request(error.to_string()))?;
@@ -255,7 +267,11 @@ impl Session {
         match frames.arrive(small).await {
             Err(RpcError::TooLarge { .. }) if small < max => {
                 if self.large_request.is_none() {
-                    self.large_request = Some(self.pass.large_request().await);
+                    self.large_request = Some(tokio::select! {
+                        biased;
+                        turn = self.pass.large_request() => turn,
+                        () = frames.ended(READ_AHEAD_BYTES) => return Err(RpcError::Truncated),
+                    });
                 }
                 let arrived = timeout(LARGE_REQUEST_TIME, frames.arrive(max)).await;
                 arrived.unwrap_or(Err(RpcError::Truncated))?;
@@ -331,11 +347,35 @@ impl Session {
         self.turn = None;
     }
 
+    async fn flush_unless_gone(&mut self, frames: &mut Frames) -> Result<(), End> {
+        let answers = self.pass.answers();
+        unless_gone(frames, &answers, self.flush()).await
+    }
+
     /// Holds records back until the next responses are queued.
     pub(super) async fn take_turn(&mut self) {
         if self.turn.is_none() {
             self.turn = Some(self.out.turn().await);
         }
+    }
+}
+
+/// What `work` gives, unless the client has closed while some client waits for room. A client that
+/// has only ended its requests cannot be told from one that is gone: it gets its answers while
+/// there is room for all.
+async fn unless_gone<T>(
+    frames: &mut Frames,
+    answers: &Answers,
+    work: impl Future<Output = T>,
+) -> Result<T, End> {
+    let gone = async {
+        frames.ended(READ_AHEAD_BYTES).await;
+        answers.crowded().await;
+    };
+    tokio::select! {
+        biased;
+        done = work => Ok(done),
+        () = gone => Err(End::Gone),
     }
 }
 
@@ -351,6 +391,8 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, End> {
 const EVENTS_AT_ONCE_MAX: usize = 256;
 /// Requests up to this size are read whenever they come.
 const SMALL_REQUEST_BYTES_MAX: usize = 16 << 10;
+/// Bytes that are read while a client waits, to see whether it has closed.
+const READ_AHEAD_BYTES: usize = 2 * SMALL_REQUEST_BYTES_MAX;
 /// Time that a larger one has to come.
 const LARGE_REQUEST_TIME: Duration = Duration::from_secs(10);
 /// Time that a client has to shake hands and, where there is a token, to show it.

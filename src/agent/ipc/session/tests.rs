@@ -9,7 +9,7 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncWriteExt as _, ReadBuf},
+    io::{AsyncReadExt as _, AsyncWriteExt as _, ReadBuf},
     task::JoinSet,
 };
 
@@ -231,6 +231,52 @@ async fn large_requests_are_read_a_few_at_a_time() {
     let last = timeout(Duration::from_secs(20), sent.join_next()).await;
     assert!(matches!(last, Ok(Some(Ok(Ok(_))))));
     drop(clients);
+}
+
+/// Without room, a session whose client has closed ends, whatever it waits for, and releases its
+/// place; one whose client is there goes on once there is room.
+#[tokio::test]
+async fn who_has_closed_does_not_wait_for_room() {
+    let agent = agent("{}").await;
+    let (events, admission) = (Arc::new(Events::start(&agent.serf)), Admission::new(64));
+    let client = |requests: Vec<u8>| {
+        let (ours, theirs) = tokio::io::duplex(64 << 10);
+        let (input, output) = tokio::io::split(theirs);
+        let pass = admission.admit(None, std::time::Instant::now()).unwrap();
+        let (agent, events) = (Arc::clone(&agent), Arc::clone(&events));
+        let session = run(agent, events, "c".into(), pass, Box::new(input), Box::new(output));
+        let session = tokio::spawn(session);
+        async move {
+            let (mut answers, mut ours) = tokio::io::split(ours);
+            ours.write_all(&requests).await.unwrap();
+            // Only the end of the requests, so that answers could still be read.
+            ours.shutdown().await.unwrap();
+            let mut read = Vec::new();
+            let _ = answers.read_to_end(&mut read).await;
+            session.await.unwrap();
+            read.len()
+        }
+    };
+    let mut many = handshake();
+    (0..400).for_each(|_| many.extend(request("members", 2, None::<&()>)));
+    // With room, the end of the requests loses no answer.
+    let all = timeout(Duration::from_secs(20), client(many.clone())).await.unwrap();
+    assert!(all > 2 * OWN_BYTES_MAX, "{all}");
+
+    let room = admission.answers.try_share(ANSWERS_BYTES_MAX).unwrap();
+    let none = timeout(Duration::from_secs(20), client(many.clone())).await;
+    assert!(none.is_ok_and(|read| read < all));
+    let mut turns = Vec::new();
+    let waiting = admission.admit(None, std::time::Instant::now()).unwrap();
+    for _ in 0..LARGE_REQUESTS_MAX {
+        turns.push(waiting.large_request().await);
+    }
+    let large = EventRequest { payload: Blob(vec![0; 900 << 10]), ..EventRequest::default() };
+    let mut half = handshake();
+    half.extend(&request("event", 1, Some(&large))[..20 << 10]);
+    assert!(timeout(Duration::from_secs(20), client(half)).await.is_ok());
+    drop((room, turns));
+    assert_eq!(timeout(Duration::from_secs(20), client(many)).await.unwrap(), all);
 }
 
 /// Asks once, and gives the size of the answer.
