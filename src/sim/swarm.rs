@@ -213,8 +213,10 @@ impl<'a> Run<'a> {
         }
         let start = self.world.now();
         // What Serf's reconnect does above the engine: both sides of a partition that outlived
-        // the memory of the dead meet again.
-        self.joining = (0..self.world.len()).filter(|node| self.oracle.is_up(*node)).collect();
+        // the memory of the dead meet again. At once: their talk is no news after the first scan.
+        for node in 0..self.world.len() {
+            self.join(node);
+        }
         let end = start + self.swarm.recovery_max;
         let mut agreed: Option<Instant> = None;
         while self.world.now() < end {
@@ -222,8 +224,9 @@ impl<'a> Run<'a> {
             let broken =
                 self.look(|rule, (view, oracle, world)| rule.check_end(view, oracle, world));
             if broken.is_empty() {
+                let recovered = agreed.unwrap_or(self.world.now());
                 self.watch();
-                return agreed.or(Some(self.world.now())).map(|at| at.since(start));
+                return Some(recovered.since(start));
             }
             let only_noise = broken.iter().all(|v| v.rule == "no_rebroadcast_loop");
             agreed = if only_noise { agreed.or(Some(self.world.now())) } else { None };

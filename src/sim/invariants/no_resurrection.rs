@@ -1,5 +1,8 @@
-//! A node that is down and that no running node holds alive any more does not come back to life by
+//! A node that is down and that no other node holds alive any more does not come back to life by
 //! old news.
+//!
+//! A node that is stopped keeps packets from before, in and out: until it runs again they are news
+//! under way, which revives whoever was forgotten meanwhile, as it does in Go.
 //!
 //! Source: memberlist/state.go: aliveNode (an alive message with a known incarnation never revives
 //! the dead); al8n/memberlist#197 (stale alive after late evidence of death).
@@ -13,12 +16,14 @@ use crate::{
 /// See the module.
 #[derive(Default)]
 pub struct NoResurrection {
-    /// Since when a node is extinct.
+    /// At which scan a node was first extinct.
     extinct: Vec<Option<u64>>,
 }
 
 impl Invariant for NoResurrection {
-    fn check(&mut self, view: &View, oracle: &Oracle, _: &World<SwimNode>) -> Vec<Violation> {
+    fn check(&mut self, view: &View, oracle: &Oracle, world: &World<SwimNode>) -> Vec<Violation> {
+        let is_stopped = |node| world.node(node).is_some() && !world.is_running(node);
+        let news_under_way = (0..world.len()).any(is_stopped);
         self.extinct.resize(view.len() as usize, None);
         let mut believer = vec![None; view.len() as usize];
         for (observer, subject, row) in view.rows() {
@@ -31,10 +36,15 @@ impl Invariant for NoResurrection {
         let mut found = Vec::new();
         for (subject, believer) in (0..).zip(believer) {
             let extinct = &mut self.extinct[subject as usize];
+            let Some(truth) = oracle.truth(subject) else { continue };
             // An adversary's news is new.
             if oracle.is_up(subject) || oracle.forged_bytes() > 0 {
                 *extinct = None;
                 continue;
+            }
+            // What it said in a life that began and ended between two scans is no old news.
+            if extinct.is_some_and(|at| at < truth.since) {
+                *extinct = None;
             }
             match (believer, *extinct) {
                 (Some(observer), Some(since)) => {
@@ -43,8 +53,8 @@ impl Invariant for NoResurrection {
                     found.push(view.violation("no_resurrection", observer, subject, detail));
                     *extinct = None;
                 }
-                (None, None) => *extinct = Some(view.at),
-                (Some(_), None) | (None, Some(_)) => {}
+                (None, None) if !news_under_way => *extinct = Some(view.at),
+                (Some(_) | None, None) | (None, Some(_)) => {}
             }
         }
         found
@@ -55,7 +65,7 @@ impl Invariant for NoResurrection {
 mod tests {
     use super::{super::testing::*, *};
     use crate::{
-        sim::oracle::TruthState,
+        sim::{ClusterSpec, TruthState},
         swim::NodeStateKind::{Alive, Dead},
     };
 
@@ -73,5 +83,28 @@ mod tests {
         assert_eq!(check(2, row(Alive, 1), &oracle), 1, "returns");
         oracle.set(1, TruthState::Up, 3);
         assert_eq!(check(4, row(Alive, 2), &oracle), 0, "was started again");
+        oracle.set(1, TruthState::Down, 5);
+        assert_eq!(check(6, row(Dead, 2), &oracle), 0);
+        oracle.set(1, TruthState::Up, 7);
+        oracle.set(1, TruthState::Down, 8);
+        assert_eq!(check(9, row(Alive, 3), &oracle), 0, "lived between two scans");
+        assert_eq!(check(10, row(Dead, 3), &oracle), 0);
+        assert_eq!(check(11, row(Alive, 3), &oracle), 1, "returns from that life");
+    }
+
+    #[test]
+    fn what_a_stopped_node_keeps_may_revive() {
+        let mut oracle = Oracle::new(2);
+        let view =
+            |at, about_1| View::from_rows(at, vec![vec![row(Alive, 1), about_1], vec![None, None]]);
+        let mut world = ClusterSpec::lan(2, 1).build();
+        let mut rule = NoResurrection::default();
+        oracle.set(1, TruthState::Down, 0);
+        world.pause(0);
+        assert!(rule.check(&view(1, row(Dead, 1)), &oracle, &world).is_empty());
+        world.resume(0);
+        assert!(rule.check(&view(2, row(Alive, 1)), &oracle, &world).is_empty());
+        assert!(rule.check(&view(3, row(Dead, 1)), &oracle, &world).is_empty());
+        assert_eq!(rule.check(&view(4, row(Alive, 1)), &oracle, &world).len(), 1);
     }
 }

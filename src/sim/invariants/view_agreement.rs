@@ -1,5 +1,6 @@
 //! After the recovery all views agree: the dead and the left are alive in nobody's table, and
-//! whoever is alive has the same incarnation, address, meta and versions in each.
+//! whoever is alive has the same incarnation, address, meta and versions in each, and is suspected
+//! in none: a suspicion that nobody gossips any more still ends in news.
 //!
 //! Source: SWIM §3.3 strong completeness; memberlist/state.go: mergeState (push/pull repairs what
 //! gossip lost).
@@ -30,6 +31,9 @@ impl Invariant for ViewAgreement {
                     let detail = format!("is gone, but seen as {:?}", row.state);
                     found.push(view.violation("view_agreement", observer, subject, detail));
                 }
+            } else if row.state == NodeStateKind::Suspect {
+                let detail = "is up, but suspected".to_owned();
+                found.push(view.violation("view_agreement", observer, subject, detail));
             } else if let Some(own) = view.row(subject, subject)
                 && !gone
                 && (own.incarnation, own.digest) != (row.incarnation, row.digest)
@@ -52,11 +56,11 @@ mod tests {
     use super::{super::testing::*, *};
     use crate::{
         sim::oracle::TruthState,
-        swim::NodeStateKind::{Alive, Dead},
+        swim::NodeStateKind::{Alive, Dead, Suspect},
     };
 
     #[test]
-    fn zombies_and_stale_rows_are_found() {
+    fn zombies_stale_rows_and_suspicions_are_found() {
         let mut oracle = Oracle::new(2);
         let view = |about_1| {
             View::from_rows(
@@ -69,6 +73,7 @@ mod tests {
         };
         assert_eq!(check(row(Alive, 4), &oracle), 0);
         assert_eq!(check(row(Alive, 3), &oracle), 1);
+        assert_eq!(check(row(Suspect, 4), &oracle), 1);
         oracle.set(1, TruthState::Down, 0);
         assert_eq!(check(row(Alive, 4), &oracle), 1);
         assert_eq!(check(row(Dead, 4), &oracle), 0);
