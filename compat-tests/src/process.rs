@@ -5,10 +5,12 @@ use std::{
     io::Read,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, Once, OnceLock, PoisonError},
     thread::{self, JoinHandle},
     time::Duration,
 };
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::{
     go::harness_dir,
@@ -79,6 +81,8 @@ pub fn serf(kind: Kind, rpc: &str, args: &[&str]) -> Said {
 
 /// A running program whose output is collected. Dropping it kills it.
 pub struct Process {
+    /// The command, for messages.
+    shown: String,
     child: Child,
     out: Arc<Mutex<Vec<u8>>>,
     err: Arc<Mutex<Vec<u8>>>,
@@ -99,18 +103,14 @@ impl Process {
     /// # Panics
     /// When it does not run.
     pub fn start_reading(mut command: Command, limit: u64) -> Self {
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let shown = format!("{command:?}");
+        let mut child = spawn(&mut command, &shown);
         let (out, err) = (Arc::default(), Arc::default());
         let readers = vec![
             collect(child.stdout.take().expect("stdout is piped").take(limit), &out),
             collect(child.stderr.take().expect("stderr is piped"), &err),
         ];
-        Self { child, out, err, readers }
+        Self { shown, child, out, err, readers }
     }
 
     /// Its standard output so far.
@@ -152,7 +152,7 @@ impl Process {
     pub fn wait_status(&mut self) -> ExitStatus {
         let Some(status) = poll(PATIENCE, || self.child.try_wait().expect("the child is ours"))
         else {
-            panic!("does not end:\n{}\n{}", self.out(), self.err());
+            panic!("{} does not end:\n{}\n{}", self.shown, self.out(), self.err());
         };
         poll(Duration::from_secs(5), || {
             self.readers.iter().all(JoinHandle::is_finished).then_some(())
@@ -234,12 +234,7 @@ pub trait InTime {
 impl InTime for Command {
     fn output_within(&mut self, patience: Duration) -> Output {
         let shown = format!("{self:?}");
-        let mut child = self
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|error| panic!("{shown}: {error}"));
+        let mut child = spawn(self, &shown);
         let (out, err) = (Arc::default(), Arc::default());
         let readers = [
             collect(child.stdout.take().expect("stdout is piped"), &out),
@@ -316,6 +311,31 @@ fn build() -> PathBuf {
     assert!(built.status.success(), "serf does not build: {errors}");
     let test = std::env::current_exe().expect("the path of the test");
     test.ancestors().nth(2).expect("a target directory").join("serf")
+}
+
+fn spawn(command: &mut Command, shown: &str) -> Child {
+    static SIGNALS: Once = Once::new();
+    SIGNALS.call_once(children_ignore_nothing);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{shown}: {error}"))
+}
+
+/// What this process was started to ignore, as shells do with SIGINT for background jobs and
+/// `nohup` with SIGHUP, its children would ignore, too, until they have a handler: a test that
+/// sends one earlier would wait for ever. A handler is not inherited.
+fn children_ignore_nothing() {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap_or_default();
+    let ignored = u64::from_str_radix(mask.trim(), 16).unwrap_or_default();
+    for signal in [SIGHUP, SIGINT, SIGTERM] {
+        if ignored & 1 << (signal - 1) != 0 {
+            signal_hook::flag::register(signal, Arc::default()).expect("a handler");
+        }
+    }
 }
 
 fn collect(mut from: impl Read + Send + 'static, into: &Arc<Mutex<Vec<u8>>>) -> JoinHandle<()> {

@@ -534,6 +534,11 @@ fn join_with_replay_brings_old_events() {
             }
             let addr = cluster.agents[0].addr.clone();
             args.push(&addr);
+            // As long as it is gossiped, a joiner may hear it before it knows what is old.
+            eventually("the old event is gossiped no more", || {
+                let is_idle = |agent: &Peer| agent.ok(&["info"]).contains("event_queue = 0\n");
+                cluster.agents.iter().all(is_idle)
+            });
             let said = texts(&run(kind, &format!("{ip}:7373"), &args));
             assert_eq!(
                 said,
