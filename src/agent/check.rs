@@ -29,7 +29,8 @@ pub fn check(settings: &Settings) -> Result<Vec<String>, AgentError> {
     serf::Engine::build(config, Instant::ZERO, None)
         .map_err(|error| AgentError::Start(error.to_string()))?;
     mdns::check(settings)?;
-    Listener::check(&settings.rpc_addr)?;
+    Listener::check(&settings.rpc_addr).map_err(AgentError::Rpc)?;
+    Listener::check(&settings.http_addr).map_err(AgentError::Http)?;
     Ok(unchecked(settings))
 }
 
@@ -77,6 +78,9 @@ fn unchecked(settings: &Settings) -> Vec<String> {
     let mut list = vec![format!("whether {} is free for TCP and UDP", settings.bind.shown)];
     if settings.rpc_addr != RpcAddr::Off {
         list.push(format!("whether {} is free for the RPC", settings.rpc_addr));
+    }
+    if settings.http_addr != RpcAddr::Off {
+        list.push(format!("whether {} is free for HTTP", settings.http_addr));
     }
     if settings.syslog.is_some() {
         list.push("whether syslogd answers".to_owned());
@@ -133,6 +137,7 @@ mod tests {
             (r#"{"rpc_addr":"7373"}"#, "Error starting RPC listener: listen tcp: address 7373"),
             (r#"{"rpc_addr":"a:b:c"}"#, "Error starting RPC listener: "),
             (r#"{"rpc_addr":"127.0.0.1:70000"}"#, "Error starting RPC listener: "),
+            (r#"{"http_addr":"a:b:c"}"#, "Error starting HTTP listener: "),
             (r#"{"advertise":":7946"}"#, node),
             (r#"{"enable_syslog":true,"syslog_facility":"BOGUS"}"#, "Syslog setup failed: "),
         ] {

@@ -31,6 +31,11 @@ impl Descriptors {
         share(self.limit, crate::rpc::protocol::CLIENTS_MAX)
     }
 
+    /// Clients of HTTP that may be connected, of those.
+    pub(super) fn http_clients(self) -> usize {
+        self.clients() / 4
+    }
+
     /// Restores the original limit for a child process: programs that use `select` fail with large
     /// descriptor numbers. Only Linux changes the limits of other processes.
     pub(super) fn restore(self, child: Pid) {

@@ -36,6 +36,8 @@ pub enum AgentError {
     Driver(crate::driver::Error),
     /// The RPC listener cannot be bound.
     Rpc(String),
+    /// The HTTP listener cannot be bound.
+    Http(String),
     /// No address of a join answered.
     Join(crate::driver::JoinError),
 }
@@ -51,6 +53,7 @@ error_texts! {
         Self::File(text) => "{text}";
         Self::Driver(error) => "{error}";
         Self::Rpc(text) => "Error starting RPC listener: {text}";
+        Self::Http(text) => "Error starting HTTP listener: {text}";
         Self::Join(error) => "{}", error.go_text();
     }
 }
@@ -67,7 +70,8 @@ impl std::error::Error for AgentError {
             | Self::Start(_)
             | Self::LogLevel(_)
             | Self::File(_)
-            | Self::Rpc(_) => None,
+            | Self::Rpc(_)
+            | Self::Http(_) => None,
         }
     }
 }

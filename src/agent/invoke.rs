@@ -36,6 +36,7 @@ pub(super) async fn run_handlers(agent: Arc<Agent>, mut events: EventStream) {
     let mut lanes = Lanes::new(Arc::clone(&agent));
     while let Some(event) = events.recv().await {
         if let Event::Lagged(lost) = event {
+            metrics::counter!("agent.events.dropped", "subscriber" => "handlers").increment(lost);
             warn!(target: "agent", "Event handlers too slow, {lost} events dropped");
             continue;
         }
@@ -99,17 +100,34 @@ async fn run_lane(
 }
 
 async fn handle(agent: &Agent, event: &Event, script: &str) {
-    if let Err(reason) = invoke(agent, event, script).await {
+    let ended = invoke(agent, event, script).await;
+    let outcome = ended.as_ref().map_or_else(|failure| failure.outcome, |()| "ok");
+    metrics::counter!("agent.handler.runs", "outcome" => outcome).increment(1);
+    if let Err(Failure { reason, .. }) = ended {
         error!(target: "agent", "Error invoking script '{script}': {reason}");
     }
 }
 
-async fn invoke(agent: &Agent, event: &Event, script: &str) -> Result<(), String> {
+/// Why a run is no success.
+struct Failure {
+    /// In a word, for the counter.
+    outcome: &'static str,
+    reason: String,
+}
+
+impl Failure {
+    fn new(outcome: &'static str, reason: String) -> Self {
+        Self { outcome, reason }
+    }
+}
+
+async fn invoke(agent: &Agent, event: &Event, script: &str) -> Result<(), Failure> {
     let start = Instant::now();
     let local = agent.serf.local_member().await;
     let limit = agent.settings.handler_timeout;
     let (mut child, mut output) = spawn(script, &environment(&local, event), limit.is_some())
-        .map_err(|error| format!("fork/exec {SHELL}: {}", go_net::error_text(&error)))?;
+        .map_err(|error| format!("fork/exec {SHELL}: {}", go_net::error_text(&error)))
+        .map_err(|reason| Failure::new("not_started", reason))?;
     if let Some(pid) = child.pid {
         agent.descriptors.restore(pid);
     }
@@ -131,7 +149,7 @@ async fn invoke(agent: &Agent, event: &Event, script: &str) -> Result<(), String
     };
     let Ok((fed, status)) = finished else {
         let seconds = limit.unwrap_or_default().as_secs_f64();
-        return Err(format!("killed after {seconds} seconds"));
+        return Err(Failure::new("killed", format!("killed after {seconds} seconds")));
     };
     // A script need not read its input, and one that has exited cannot.
     if let (Err(error), Event::User(_) | Event::Query(_)) = (&fed, event)
@@ -151,12 +169,12 @@ async fn invoke(agent: &Agent, event: &Event, script: &str) -> Result<(), String
     }
     let text = String::from_utf8_lossy(&printed);
     debug!(target: "agent", lines = &*text, "Event '{}' script output: ", kind(event));
-    let status = status.map_err(|error| error.to_string())?;
+    let status = status.map_err(|error| Failure::new("failed", error.to_string()))?;
     if !status.success() {
         if let Some(line) = text.lines().rfind(|line| !line.trim().is_empty()) {
             error!(target: "agent", "Script '{script}' failed, the last line it printed: {line}");
         }
-        return Err(exit_text(status));
+        return Err(Failure::new("failed", exit_text(status)));
     }
     if let Event::Query(query) = event {
         answer(query, printed).await;

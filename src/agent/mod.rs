@@ -6,6 +6,7 @@ mod core;
 mod descriptors;
 mod error;
 mod files;
+mod http;
 mod invoke;
 mod ipc;
 mod log;

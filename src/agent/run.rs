@@ -2,22 +2,25 @@
 
 use std::{io::Write as _, net::IpAddr, sync::Arc, time::Duration};
 
-use tokio::signal::unix::{Signal, SignalKind};
+use tokio::{
+    signal::unix::{Signal, SignalKind},
+    task::JoinHandle,
+};
 use tracing::{info, warn};
 
 use super::{
     AgentError, FileConfig, Notices, Settings, check,
     core::Agent,
     descriptors::Descriptors,
-    invoke, ipc,
+    http, invoke, ipc,
     log::{LogHub, Syslog, Ui, install},
     mdns,
     notify::Notify,
     reload::reload,
     retry::retry_join,
-    settings::host_name,
+    settings::{RpcAddr, host_name},
     signals::{Caught, Signals, listen},
-    telemetry::Telemetry,
+    telemetry::{Scraped, Telemetry},
 };
 use crate::{
     driver::{Event, EventStream, LagPolicy, Serf, StopReason, Subscribe},
@@ -95,7 +98,8 @@ async fn live(
 ) -> Result<u8, AgentError> {
     let mut signals = Signals::listen()?;
     let (statsite, statsd) = (settings.statsite_addr.as_deref(), settings.statsd_addr.as_deref());
-    let telemetry = Telemetry::start(statsite, statsd, &host_name());
+    let scraped = (settings.http_addr != RpcAddr::Off).then(Scraped::default);
+    let telemetry = Telemetry::start(statsite, statsd, &host_name(), scraped.clone());
     telemetry.install();
     tokio::spawn(dump_on_signal(listen(SignalKind::user_defined1())?, telemetry));
     let descriptors = Descriptors::raise();
@@ -113,28 +117,50 @@ async fn live(
             }
         },
     };
-    let listener = match ipc::Listener::bind(&agent.settings.rpc_addr).await {
-        Ok(listener) => listener,
+    let servers = match serve_clients(&agent, ui, scraped).await {
+        Ok(servers) => servers,
         Err(error) => {
             agent.serf.shutdown().await;
             return Err(error);
         }
     };
-    warn_of_exposure(&agent, &listener).await;
-    ui.output("Starting Serf agent RPC...");
-    let server = tokio::spawn(ipc::serve(Arc::clone(&agent), listener));
     let notify = Notify::from_env();
     tokio::spawn(watchdog(Arc::clone(&agent), notify.clone()));
     let code = serve(&agent, ui, &mut signals, &notify, read).await;
     notify.stopping();
-    server.abort();
-    // The listener is dropped with it.
-    let _ = server.await;
+    for server in servers {
+        server.abort();
+        // The listener is dropped with it.
+        let _ = server.await;
+    }
     if let Some(discovery) = discovery {
         discovery.abort();
     }
     agent.shutdown().await;
     code
+}
+
+/// Listens for clients of the RPC and, where there are totals to scrape, of HTTP.
+async fn serve_clients(
+    agent: &Arc<Agent>,
+    ui: &Ui,
+    scraped: Option<Scraped>,
+) -> Result<Vec<JoinHandle<()>>, AgentError> {
+    let listener = ipc::Listener::bind(&agent.settings.rpc_addr).await.map_err(AgentError::Rpc)?;
+    let shared = ipc::Shared::start(agent);
+    let mut servers = Vec::new();
+    if let Some(scraped) = scraped {
+        let addr = &agent.settings.http_addr;
+        let listener = ipc::Listener::bind(addr).await.map_err(AgentError::Http)?;
+        warn_of_readers(agent, &listener);
+        info!(target: "agent", "HTTP listens on {addr}");
+        let site = http::Site::new(Arc::clone(agent), Arc::clone(&shared), scraped, &listener);
+        servers.push(tokio::spawn(http::serve(site, listener)));
+    }
+    warn_of_exposure(agent, &listener).await;
+    ui.output("Starting Serf agent RPC...");
+    servers.push(tokio::spawn(ipc::serve(Arc::clone(agent), shared, listener)));
+    Ok(servers)
 }
 
 /// Reports to the watchdog as long as the engine answers.
@@ -233,6 +259,18 @@ async fn warn_of_exposure(agent: &Agent, listener: &ipc::Listener) {
             target: "memberlist",
             "Binding to public address without encryption! {announced} takes gossip of anybody: \
              set encrypt_key or keyring_file"
+        );
+    }
+}
+
+/// Warns of a web server that others can reach without a secret.
+fn warn_of_readers(agent: &Agent, listener: &ipc::Listener) {
+    let token = !agent.settings.rpc_auth.is_empty();
+    if let Some(addr) = listener.tcp_addr().filter(|addr| !token && !addr.ip().is_loopback()) {
+        warn!(
+            target: "agent",
+            "HTTP listens on {addr} without rpc_auth: anyone who reaches it reads members, events \
+             and metrics"
         );
     }
 }

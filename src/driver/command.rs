@@ -62,6 +62,9 @@ pub(super) enum Read {
     Coordinate(String, oneshot::Sender<Option<Coordinate>>),
     Counters(oneshot::Sender<Counters>),
     Encrypted(oneshot::Sender<bool>),
+    /// Whether the newest keys could not be written yet.
+    #[cfg(feature = "agent")]
+    KeysUnwritten(oneshot::Sender<bool>),
 }
 
 /// A query to be asked.

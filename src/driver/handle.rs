@@ -321,6 +321,12 @@ impl Serf {
         self.read(Read::Encrypted).await.unwrap_or_default()
     }
 
+    /// Whether the newest keys could not be written to the keyring file yet.
+    #[cfg(feature = "agent")]
+    pub(crate) async fn keys_unwritten(&self) -> bool {
+        self.read(Read::KeysUnwritten).await.unwrap_or_default()
+    }
+
     /// All events from now on, with the default queue of [`Subscribe`].
     #[doc(alias = "EventCh")]
     pub fn events(&self) -> EventStream {

@@ -119,6 +119,11 @@ impl Node {
                 let _ = reply.send(Counters { serf, swim });
             }
             Read::Encrypted(reply) => drop(reply.send(!engine.keyring().is_empty())),
+            #[cfg(feature = "agent")]
+            Read::KeysUnwritten(reply) => {
+                let unwritten = self.writer.as_ref().is_some_and(Writer::keys_unwritten);
+                let _ = reply.send(unwritten);
+            }
         }
     }
 

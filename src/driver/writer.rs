@@ -4,7 +4,10 @@ use std::{
     io::{self, Write},
     mem,
     path::{Path, PathBuf},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -37,6 +40,8 @@ pub(super) type Stored = Result<(), String>;
 struct Queue {
     work: Mutex<Work>,
     ready: Condvar,
+    /// The newest keys are not in the file.
+    keys_unwritten: AtomicBool,
 }
 
 /// Closes the queue when it is dropped.
@@ -111,6 +116,12 @@ impl Writer {
         drop(work);
         self.queue.0.ready.notify_one();
         stored
+    }
+
+    /// Whether the newest keys could not be written yet.
+    #[cfg(feature = "agent")]
+    pub(super) fn keys_unwritten(&self) -> bool {
+        self.queue.0.keys_unwritten.load(Ordering::Relaxed)
     }
 
     /// Ends the thread once everything is on the disk; the receiver is notified.
@@ -234,6 +245,7 @@ impl Files {
         let written = file::replace_file(path, keys.as_bytes());
         let stored = written.map_err(|error| format!("Failed to write keyring file: {error}"));
         self.unwritten = stored.is_err().then_some(keys);
+        self.queue.keys_unwritten.store(stored.is_err(), Ordering::Relaxed);
         for waiting in waiting {
             // Who no longer waits has given up.
             let _ = waiting.send(stored.clone());
@@ -245,6 +257,7 @@ impl Files {
         if file::replace_file(path, keys.as_bytes()).is_ok() {
             info!(target: "serf", "Keyring file is written at last: {}", path.display());
             self.unwritten = None;
+            self.queue.keys_unwritten.store(false, Ordering::Relaxed);
         }
     }
 }

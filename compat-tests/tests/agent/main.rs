@@ -9,6 +9,7 @@ mod config_differential;
 mod descriptors;
 mod files;
 mod handlers;
+mod http;
 mod life;
 mod log_words;
 mod mdns;

@@ -195,6 +195,9 @@ keys! {
         retransmit_mult: Int, "" "<n>", "4";
         /// Factor of the suspicion timeout.
         suspicion_mult: Int, "" "<n>", "4";
+        /// Address of the HTTP listener for metrics, health and members: host:port or unix:PATH;
+        /// none unless set.
+        http_addr: Text, "http-addr" "<addr>", "";
         /// Log lines are JSON objects.
         log_json: Flag, "log-json" "", "false";
         /// Longest run of an event handler; 0: no limit.

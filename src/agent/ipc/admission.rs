@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use super::{answers::Answers, member_list::MemberLists};
 
 /// The origin of a client: its address, or its IPv6 network. `None`: the Unix socket.
-pub(super) type Origin = Option<IpAddr>;
+pub(in crate::agent) type Origin = Option<IpAddr>;
 
 /// The origin of an address.
 pub(super) fn origin(addr: IpAddr) -> Origin {
@@ -24,13 +24,13 @@ pub(super) fn origin(addr: IpAddr) -> Origin {
 }
 
 /// The clients of one agent.
-pub(super) struct Admission {
+pub(in crate::agent) struct Admission {
     state: Mutex<State>,
     clients_max: usize,
     strangers_max: usize,
     /// State shared by all clients.
     pub(super) answers: Arc<Answers>,
-    member_lists: MemberLists,
+    member_lists: Arc<MemberLists>,
     /// Large requests that may be on their way.
     large_requests: Arc<Semaphore>,
 }
@@ -58,20 +58,25 @@ struct Wrong {
 }
 
 impl Admission {
+    #[cfg(test)]
     pub(super) fn new(clients_max: usize) -> Arc<Self> {
-        let answers = Answers::new();
+        Self::sharing(clients_max, &Arc::new(MemberLists::new(Answers::new())))
+    }
+
+    /// Clients that share lists of members with others.
+    pub(in crate::agent) fn sharing(clients_max: usize, lists: &Arc<MemberLists>) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::default(),
             clients_max,
             strangers_max: (clients_max / 4).clamp(1, STRANGERS_MAX),
-            member_lists: MemberLists::new(Arc::clone(&answers)),
+            member_lists: Arc::clone(lists),
             large_requests: Arc::new(Semaphore::new(LARGE_REQUESTS_MAX)),
-            answers,
+            answers: lists.answers(),
         })
     }
 
     /// A place for a new client; `None`: all are taken by authenticated clients.
-    pub(super) fn admit(self: &Arc<Self>, origin: Origin, now: Instant) -> Option<Pass> {
+    pub(in crate::agent) fn admit(self: &Arc<Self>, origin: Origin, now: Instant) -> Option<Pass> {
         let mut state = self.lock();
         let mut same = state.strangers.values().filter(|other| other.origin == origin);
         // Many processes that start together are no attack: they do not stay strangers.
@@ -95,7 +100,7 @@ impl Admission {
     }
 
     /// Evicts a stranger; returns whether there was one.
-    pub(super) fn evict(&self) -> bool {
+    pub(in crate::agent) fn evict(&self) -> bool {
         self.lock().evict(None)
     }
 
@@ -123,7 +128,7 @@ impl State {
 }
 
 /// A client's place, released when it is dropped.
-pub(super) struct Pass {
+pub(in crate::agent) struct Pass {
     admission: Arc<Admission>,
     id: u64,
     origin: Origin,
@@ -132,7 +137,7 @@ pub(super) struct Pass {
 
 impl Pass {
     /// Resolves when the stranger is evicted. Taken once.
-    pub(super) fn evicted(&mut self) -> impl Future<Output = ()> + use<> {
+    pub(in crate::agent) fn evicted(&mut self) -> impl Future<Output = ()> + use<> {
         let evicted = self.evicted.take();
         async {
             match evicted {
@@ -143,7 +148,7 @@ impl Pass {
     }
 
     /// Marks the client as authenticated; it keeps its place.
-    pub(super) fn known(&self) {
+    pub(in crate::agent) fn known(&self) {
         self.admission.lock().strangers.remove(&self.id);
     }
 
@@ -165,7 +170,7 @@ impl Pass {
 
     /// Delay before a token of this origin is compared; the same for right and wrong tokens, so
     /// that giving up early reveals nothing.
-    pub(super) fn pause(&self, now: Instant) -> Duration {
+    pub(in crate::agent) fn pause(&self, now: Instant) -> Duration {
         let state = self.admission.lock();
         let Some(wrong) = state.wrong.get(&self.origin) else { return Duration::ZERO };
         if now - wrong.last >= WRONG_FORGOTTEN {
@@ -176,7 +181,7 @@ impl Pass {
     }
 
     /// Counts a wrong token; returns how many this origin sent in a row.
-    pub(super) fn wrong_token(&self, now: Instant) -> u32 {
+    pub(in crate::agent) fn wrong_token(&self, now: Instant) -> u32 {
         let mut state = self.admission.lock();
         state.wrong.retain(|_, wrong| now - wrong.last < WRONG_FORGOTTEN);
         if state.wrong.len() >= WRONG_ORIGINS_MAX && !state.wrong.contains_key(&self.origin) {

@@ -13,7 +13,7 @@ pub(super) struct Answers {
 }
 
 /// A share of the room; released when it is dropped.
-pub(super) struct Share {
+pub(in crate::agent) struct Share {
     waiting: watch::Receiver<usize>,
     _room: OwnedSemaphorePermit,
 }
@@ -51,7 +51,7 @@ impl Answers {
 
 impl Share {
     /// Resolves once a client has had [`HOLD`] to read and others wait for room.
-    pub(super) async fn overdue(&self) {
+    pub(in crate::agent) async fn overdue(&self) {
         tokio::time::sleep(HOLD).await;
         // An error: there is no waiter any more.
         if self.waiting.clone().wait_for(|waiting| *waiting > 0).await.is_err() {

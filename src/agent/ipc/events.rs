@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Where clients begin streams.
-pub(super) struct Events {
+pub(in crate::agent) struct Events {
     beginning: mpsc::Sender<oneshot::Sender<Receiver<Arc<Event>>>>,
     /// Further streams of clients that have one.
     further: Arc<Semaphore>,
@@ -31,7 +31,7 @@ impl Events {
     }
 
     /// The events from now on; `None` after the end of the node.
-    pub(super) async fn begin(&self) -> Option<Receiver<Arc<Event>>> {
+    pub(in crate::agent) async fn begin(&self) -> Option<Receiver<Arc<Event>>> {
         let (begin, begun) = oneshot::channel();
         self.beginning.send(begin).await.ok()?;
         begun.await.ok()
@@ -53,7 +53,7 @@ async fn forward(
         tokio::select! {
             biased;
             // What a client did before it began a stream is not for that stream.
-            event = events.recv(), if in_a_row < NODE_QUEUE => match event {
+            event = events.recv(), if in_a_row < NODE_QUEUE => match event.inspect(count_lost) {
                 // An error: there are no streams.
                 Some(event) => drop(ring.send(Arc::new(event))),
                 None => return,
@@ -66,6 +66,12 @@ async fn forward(
             () = std::future::ready(()), if in_a_row >= NODE_QUEUE => {}
         }
         in_a_row = (in_a_row + 1) % (NODE_QUEUE + 1);
+    }
+}
+
+fn count_lost(event: &Event) {
+    if let Event::Lagged(lost) = event {
+        metrics::counter!("agent.events.dropped", "subscriber" => "clients").increment(*lost);
     }
 }
 

@@ -6,14 +6,14 @@ use crate::{
 };
 
 /// Expressions on members, anchored without grouping, as Go does.
-pub(super) struct MemberFilter {
+pub(in crate::agent) struct MemberFilter {
     name: Option<Regex>,
     status: Option<Regex>,
     tags: Vec<(String, Regex)>,
 }
 
 impl MemberFilter {
-    pub(super) fn compile(request: &MembersFiltered) -> Result<Self, String> {
+    pub(in crate::agent) fn compile(request: &MembersFiltered) -> Result<Self, String> {
         let mut work = Allowance(WORK_MAX);
         let mut compile = |expr: &str| {
             let compiled = Regex::compile_within(format!("^{expr}$").as_bytes(), &mut work);

@@ -24,14 +24,14 @@ use crate::{
 
 /// The lists in use. A list is kept while a client reads it; different lists share the room for
 /// large responses.
-pub(super) struct MemberLists {
+pub(in crate::agent) struct MemberLists {
     answers: Arc<Answers>,
     last: Mutex<Weak<MemberList>>,
     requests: AtomicU64,
 }
 
 /// The source of the members.
-pub(super) trait Source {
+pub(in crate::agent) trait Source {
     /// The members and their generation, unless it is `known`.
     fn members_unless(
         &self,
@@ -66,11 +66,16 @@ impl MemberLists {
         Self { answers, last: Mutex::default(), requests: AtomicU64::new(0) }
     }
 
+    /// The room that lists take.
+    pub(super) fn answers(&self) -> Arc<Answers> {
+        Arc::clone(&self.answers)
+    }
+
     /// The members that pass a filter, no older than this call.
     ///
     /// While there is no room for another list, one caller waits for it and all others for that
     /// caller, whose list serves them all.
-    pub(super) async fn get(
+    pub(in crate::agent) async fn get(
         &self,
         source: &impl Source,
         filter: Option<Arc<MemberFilter>>,
@@ -124,7 +129,7 @@ fn bytes_of(members: &[Arc<Member>]) -> usize {
 }
 
 /// Some members of a list, encoded piece by piece.
-pub(super) struct Listing {
+pub(in crate::agent) struct Listing {
     list: Arc<MemberList>,
     filter: Option<Arc<MemberFilter>>,
     count: usize,
@@ -162,7 +167,7 @@ impl Listing {
     }
 
     /// Room that its list occupies.
-    pub(super) fn share(&self) -> Option<Arc<Share>> {
+    pub(in crate::agent) fn share(&self) -> Option<Arc<Share>> {
         self.list.share.clone()
     }
 
@@ -194,6 +199,19 @@ impl Listing {
         self.next < list.members.len()
     }
 
+    /// Gives the next few members to `each`; false: there are no more.
+    pub(in crate::agent) fn visit_next(&mut self, mut each: impl FnMut(&Member)) -> bool {
+        let list = Arc::clone(&self.list);
+        let rest = list.members.get(self.next..).unwrap_or_default();
+        for member in rest.iter().take(MEMBERS_VISITED) {
+            self.next += 1;
+            if self.wants(member) {
+                each(member);
+            }
+        }
+        self.next < list.members.len()
+    }
+
     fn wants(&self, member: &Member) -> bool {
         self.filter.as_ref().is_none_or(|filter| filter.matches(member))
     }
@@ -201,6 +219,8 @@ impl Listing {
 
 /// Members that are looked at for one piece.
 const MEMBERS_AT_ONCE: usize = 64;
+/// Members that are given away before a client has read what came before.
+const MEMBERS_VISITED: usize = 16;
 /// Time for a filter before other tasks get theirs.
 const TURN: Duration = Duration::from_millis(1);
 /// What is encoded before a client has read what came before; one more member may follow.

@@ -9,8 +9,14 @@ mod member_list;
 mod outbox;
 mod server;
 mod session;
+mod shared;
 mod stream;
 
-use super::{AgentError, Filter, core::Agent, log::Level, settings::RpcAddr};
+use super::{Filter, core::Agent, log::Level, settings::RpcAddr};
 
-pub(super) use server::{Listener, serve};
+pub(super) use admission::{Admission, Origin, Pass};
+pub(super) use answers::Share;
+pub(super) use member_filter::MemberFilter;
+pub(super) use member_list::Listing;
+pub(super) use server::{ACCEPT_PAUSE, Accepted, Listener, accept, serve};
+pub(super) use shared::Shared;

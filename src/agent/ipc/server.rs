@@ -15,9 +15,8 @@ use tokio::{
 use tracing::{info, warn};
 
 use super::{
-    Agent, AgentError, RpcAddr,
+    Agent, RpcAddr, Shared,
     admission::{Admission, Origin, origin},
-    events::Events,
     session,
 };
 use crate::{
@@ -35,14 +34,17 @@ pub(in crate::agent) enum Listener {
 
 impl Listener {
     /// Binds an address.
-    pub(in crate::agent) async fn bind(addr: &RpcAddr) -> Result<Self, AgentError> {
+    ///
+    /// # Errors
+    /// Why it cannot be bound, in Go's words.
+    pub(in crate::agent) async fn bind(addr: &RpcAddr) -> Result<Self, String> {
         let addr = match addr {
             RpcAddr::Off => return Ok(Self::Off),
             RpcAddr::Unix(path) => return Self::bind_unix(path.clone()),
             RpcAddr::Tcp(addr) => addr,
         };
         let found = transport::resolve_async(Network::Tcp, addr).await;
-        let found = found.map_err(|reason| AgentError::Rpc(format!("listen tcp: {reason}")))?;
+        let found = found.map_err(|reason| format!("listen tcp: {reason}"))?;
         let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, found.port));
         let (to, shown) = match found.one(Prefer::Four) {
             Some(to) => (to, to.to_string()),
@@ -50,7 +52,7 @@ impl Listener {
         };
         transport::listen(to).map(Self::Tcp).map_err(|error| {
             let reason = go_net::error_text(&error);
-            AgentError::Rpc(format!("listen tcp {shown}: bind: {reason}"))
+            format!("listen tcp {shown}: bind: {reason}")
         })
     }
 
@@ -63,18 +65,21 @@ impl Listener {
     }
 
     /// Checks an address without binding it.
-    pub(in crate::agent) fn check(addr: &RpcAddr) -> Result<(), AgentError> {
+    ///
+    /// # Errors
+    /// It can never be bound.
+    pub(in crate::agent) fn check(addr: &RpcAddr) -> Result<(), String> {
         let RpcAddr::Tcp(addr) = addr else { return Ok(()) };
         let found = transport::resolve(Network::Tcp, addr);
-        found.map(drop).map_err(|reason| AgentError::Rpc(format!("listen tcp: {reason}")))
+        found.map(drop).map_err(|reason| format!("listen tcp: {reason}"))
     }
 
-    fn bind_unix(path: PathBuf) -> Result<Self, AgentError> {
+    fn bind_unix(path: PathBuf) -> Result<Self, String> {
         use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 
         let fail = |error: std::io::Error| {
             let text = go_net::error_text(&error);
-            AgentError::Rpc(format!("listen unix {}: bind: {text}", path.display()))
+            format!("listen unix {}: bind: {text}", path.display())
         };
         // A socket without a listener is left over from an agent that was killed.
         let stale = std::fs::metadata(&path).is_ok_and(|found| found.file_type().is_socket())
@@ -100,9 +105,8 @@ impl Drop for Listener {
 }
 
 /// Serves clients until it is dropped.
-pub(in crate::agent) async fn serve(agent: Arc<Agent>, listener: Listener) {
-    let admission = Admission::new(agent.descriptors.clients());
-    let events = Arc::new(Events::start(&agent.serf));
+pub(in crate::agent) async fn serve(agent: Arc<Agent>, shared: Arc<Shared>, listener: Listener) {
+    let admission = Admission::sharing(rpc_clients(&agent), &shared.lists);
     let mut clients = JoinSet::new();
     let mut refused = 0_u64;
     loop {
@@ -131,19 +135,21 @@ pub(in crate::agent) async fn serve(agent: Arc<Agent>, listener: Listener) {
         refused = 0;
         info!(target: "agent.ipc", "Accepted client: {name}");
         metrics::counter!("agent.ipc.accept").increment(1);
-        let (agent, events) = (Arc::clone(&agent), Arc::clone(&events));
+        let (agent, events) = (Arc::clone(&agent), Arc::clone(&shared.events));
         clients.spawn(session::run(agent, events, name.into(), pass, input, output));
     }
 }
 
-struct Accepted {
-    name: String,
-    origin: Origin,
-    input: Box<dyn AsyncRead + Send + Unpin>,
-    output: Box<dyn AsyncWrite + Send + Unpin>,
+/// A client that has connected.
+pub(in crate::agent) struct Accepted {
+    pub(in crate::agent) name: String,
+    pub(in crate::agent) origin: Origin,
+    pub(in crate::agent) input: Box<dyn AsyncRead + Send + Unpin>,
+    pub(in crate::agent) output: Box<dyn AsyncWrite + Send + Unpin>,
 }
 
-async fn accept(listener: &Listener) -> std::io::Result<Accepted> {
+/// Waits for the next client.
+pub(in crate::agent) async fn accept(listener: &Listener) -> std::io::Result<Accepted> {
     match listener {
         Listener::Tcp(listener) => {
             let (stream, addr) = listener.accept().await?;
@@ -172,5 +178,15 @@ async fn accept(listener: &Listener) -> std::io::Result<Accepted> {
     }
 }
 
+/// Clients of the RPC; those of HTTP have a part.
+fn rpc_clients(agent: &Agent) -> usize {
+    match agent.settings.http_addr {
+        RpcAddr::Off => agent.descriptors.clients(),
+        RpcAddr::Unix(_) | RpcAddr::Tcp(_) => {
+            agent.descriptors.clients() - agent.descriptors.http_clients()
+        }
+    }
+}
+
 /// Wait after a failed accept.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+pub(in crate::agent) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

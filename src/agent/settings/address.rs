@@ -77,7 +77,7 @@ pub(super) fn cidrs(written: &[String]) -> Result<Vec<Cidr>, AgentError> {
     written.iter().map(|text| parse(text).ok_or_else(|| invalid(text))).collect()
 }
 
-/// Where the RPC listens.
+/// Where the RPC or HTTP listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RpcAddr {
     /// Nowhere.
@@ -96,6 +96,11 @@ impl RpcAddr {
             None if written == "off" => Self::Off,
             None => Self::Tcp(written),
         }
+    }
+
+    /// Where HTTP is served: nowhere unless it is written.
+    pub(super) fn http(written: Option<String>) -> Self {
+        Self::new(Some(written.unwrap_or_else(|| "off".to_owned())))
     }
 }
 

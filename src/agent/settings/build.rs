@@ -39,7 +39,9 @@ pub struct Settings {
     pub snapshot_path: Option<PathBuf>,
     /// Address of the RPC listener.
     pub rpc_addr: RpcAddr,
-    /// Token of RPC clients; empty: none is required.
+    /// Address of the HTTP listener.
+    pub http_addr: RpcAddr,
+    /// Token of RPC and HTTP clients; empty: none is required.
     pub rpc_auth: Secret,
     /// Least severe level of log lines at the start.
     pub log_level: Level,
@@ -105,6 +107,7 @@ impl Settings {
             keyring_file: written.keyring_file.map(PathBuf::from),
             snapshot_path: written.snapshot_path.map(PathBuf::from),
             rpc_addr: RpcAddr::new(written.rpc_addr),
+            http_addr: RpcAddr::http(written.http_addr),
             rpc_auth,
             log_level,
             log_json: written.log_json,

@@ -14,6 +14,7 @@ use metrics::{
 use super::{
     memory::{Kind, Memory},
     push::Push,
+    scraped::{Scraped, Series},
 };
 
 /// Where metrics go. Clones share it.
@@ -25,21 +26,24 @@ struct Inner {
     host: Option<String>,
     memory: Mutex<Memory>,
     pushes: Vec<Push>,
+    scraped: Option<Scraped>,
 }
 
 impl Telemetry {
-    /// Keeps the last minute, and sends to the given servers from a task of the runtime.
+    /// Keeps the last minute, sends to the given servers from a task of the runtime, and adds up
+    /// totals for scrapers.
     pub(in crate::agent) fn start(
         statsite: Option<&str>,
         statsd: Option<&str>,
         host: &str,
+        scraped: Option<Scraped>,
     ) -> Self {
         let mut pushes = Vec::new();
         pushes.extend(statsite.map(Push::statsite));
         pushes.extend(statsd.map(Push::statsd));
         let host = (!pushes.is_empty()).then(|| host.to_owned());
         let memory = Mutex::new(Memory::new(SystemTime::now()));
-        Self(Arc::new(Inner { host, memory, pushes }))
+        Self(Arc::new(Inner { host, memory, pushes, scraped }))
     }
 
     /// Makes it the recorder of this process; the first one wins.
@@ -62,7 +66,8 @@ impl Telemetry {
             let _ = write!(name, ".{}", label.value());
         }
         let telemetry = self.clone();
-        Arc::new(Measure { telemetry, kind, name: name.into() })
+        let series = self.0.scraped.as_ref().and_then(|_| Series::of(key));
+        Arc::new(Measure { telemetry, kind, name: name.into(), series })
     }
 }
 
@@ -88,16 +93,20 @@ struct Measure {
     telemetry: Telemetry,
     kind: Kind,
     name: Arc<str>,
+    series: Option<Series>,
 }
 
 impl Measure {
     fn record_times(&self, value: f64, times: u64) {
-        let Inner { memory, pushes, .. } = &*self.telemetry.0;
+        let Inner { memory, pushes, scraped, .. } = &*self.telemetry.0;
         let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
         memory.record(SystemTime::now(), self.kind, &self.name, value, times);
         drop(memory);
         for push in pushes {
             push.send(self.kind, &self.name, value);
+        }
+        if let (Some(scraped), Some(series)) = (scraped, &self.series) {
+            scraped.record(series, value, times);
         }
     }
 }

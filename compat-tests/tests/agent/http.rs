@@ -1,0 +1,370 @@
+//! Goal: what the agent serves over HTTP is what the RPC and the command line say, for as many as
+//! ask, and clients that do harm are nobody else's trouble.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    io::{Read, Write},
+    net::TcpStream,
+    time::Duration,
+};
+
+use compat_tests::{
+    net::Net,
+    peer::Peer,
+    process::Kind,
+    rpc::Client,
+    wait::{PATIENCE, eventually},
+};
+use serde_json::{Value, json};
+
+/// An answer.
+#[derive(Debug)]
+struct Answer {
+    status: u16,
+    kind: String,
+    body: String,
+}
+
+impl Answer {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+}
+
+fn connect(at: &str) -> TcpStream {
+    let stream = TcpStream::connect(at).expect("the agent listens");
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+/// Asks for a path, with further lines of a header.
+fn get_with(at: &str, path: &str, header: &str) -> Answer {
+    let mut stream = connect(at);
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {at}\r\n{header}\r\n").unwrap();
+    let mut all = Vec::new();
+    stream.read_to_end(&mut all).unwrap();
+    parse(&all)
+}
+
+fn get(at: &str, path: &str) -> Answer {
+    get_with(at, path, "")
+}
+
+/// An answer from its bytes. It ends with the connection.
+fn parse(all: &[u8]) -> Answer {
+    let text = String::from_utf8(all.to_vec()).unwrap();
+    let (head, mut rest) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{text:?}"));
+    let head = head.to_ascii_lowercase();
+    let value = |name: &str| {
+        let line = head.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap_or_default().trim().to_owned()
+    };
+    let mut body = String::new();
+    if value("transfer-encoding:") == "chunked" {
+        loop {
+            let (size, more) = rest.split_once("\r\n").expect("the size of a chunk");
+            let size = usize::from_str_radix(size, 16).expect("a size");
+            if size == 0 {
+                break;
+            }
+            body.push_str(&more[..size]);
+            rest = &more[size + 2..];
+        }
+    } else {
+        body.push_str(rest);
+    }
+    assert_eq!(value("connection:"), "close", "{head}");
+    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
+    Answer { status, kind: value("content-type:"), body }
+}
+
+fn agent(net: Net, last: u8, name: &str, args: &[&str]) -> (Peer, String) {
+    let http = format!("{}:8080", net.ip(last));
+    let args = [&["-http-addr", &http], args].concat();
+    (Peer::start(Kind::Ours, name, &net.ip(last), &args), http)
+}
+
+/// A family of metrics.
+#[derive(Debug, Default)]
+struct Family {
+    kind: String,
+    unit: String,
+    help: String,
+    /// Suffix and labels of each value.
+    values: BTreeMap<String, f64>,
+}
+
+/// Reads OpenMetrics text, and takes nothing that the specification does not allow.
+fn read_metrics(text: &str) -> BTreeMap<String, Family> {
+    let mut families = BTreeMap::<String, Family>::new();
+    let mut current = String::new();
+    let body = text.strip_suffix("# EOF\n").expect("an end");
+    for line in body.lines() {
+        if let Some(told) = line.strip_prefix("# ") {
+            let mut words = told.splitn(3, ' ');
+            let mut word = || words.next().unwrap_or_else(|| panic!("{line}"));
+            let (what, name, value) = (word(), word(), word().to_owned());
+            if name != current {
+                assert!(!families.contains_key(name), "{name} comes twice");
+                current = name.to_owned();
+            }
+            let family = families.entry(current.clone()).or_default();
+            assert!(family.values.is_empty(), "{line} comes too late");
+            let field = match what {
+                "HELP" => &mut family.help,
+                "TYPE" => &mut family.kind,
+                "UNIT" => &mut family.unit,
+                _ => panic!("{line}"),
+            };
+            assert!(std::mem::replace(field, value).is_empty(), "{line} comes twice");
+            continue;
+        }
+        let (series, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("{line:?}"));
+        let value: f64 = value.parse().unwrap_or_else(|_| panic!("{line:?}"));
+        let rest = series.strip_prefix(&current).unwrap_or_else(|| panic!("{line:?} in {current}"));
+        let suffix = rest.split('{').next().unwrap();
+        let family = families.get_mut(&current).expect("a family");
+        let suffixes: &[&str] = match family.kind.as_str() {
+            "gauge" => &[""],
+            "counter" => &["_total"],
+            "histogram" => &["_bucket", "_sum", "_count"],
+            kind => panic!("{current} is a {kind}"),
+        };
+        assert!(suffixes.contains(&suffix), "{line}");
+        let labels = rest.strip_prefix(suffix).unwrap();
+        assert!(labels.is_empty() || labels.starts_with('{') && labels.ends_with('}'), "{line}");
+        assert!(family.values.insert(rest.to_owned(), value).is_none(), "{line} comes twice");
+    }
+    families
+}
+
+#[test]
+fn metrics_are_openmetrics_and_each_is_described() {
+    let net = Net::new();
+    let (a, http) = agent(net, 2, "a", &["-event-handler", "user:run=exit 3"]);
+    let b = Peer::start(Kind::Ours, "b", &net.ip(3), &["-join", &a.addr]);
+    a.wait_member("b", "alive");
+    // What is hostile in a name stays inside its quotes.
+    a.ok(&["event", "run"]);
+    a.ok(&["event", "x\"} 1\n# EOF\n\\"]);
+    eventually("the metrics do not come", || {
+        let answer = get(&http, "/metrics");
+        assert_eq!(answer.status, 200);
+        assert!(answer.kind.starts_with("application/openmetrics-text; version=1.0.0"));
+        let families = read_metrics(&answer.body);
+        for (name, family) in &families {
+            assert!(!family.help.is_empty(), "{name} has no help");
+            assert!(family.unit.is_empty() || name.ends_with(&family.unit), "{name} {family:?}");
+        }
+        let value = |name: &str, series: &str| {
+            families.get(name).and_then(|family| family.values.get(series)).copied()
+        };
+        let wanted = [
+            (value("serf_members", "{status=\"alive\"}"), 2.0),
+            (value("memberlist_size_limit_bytes", ""), 20_971_520.0),
+            (value("serf_events_by_event", "_total{event=\"run\"}"), 1.0),
+            (value("serf_events_by_event", "_total{event=\"x\\\"} 1\\n# EOF\\n\\\\\"}"), 1.0),
+            (value("agent_handler_runs", "_total{outcome=\"failed\"}"), 1.0),
+        ];
+        let probes = families.contains_key("memberlist_probeNode_seconds");
+        let wrong: Vec<_> = wanted.into_iter().filter(|(is, to_be)| *is != Some(*to_be)).collect();
+        if wrong.is_empty() && probes { vec![] } else { vec![format!("{wrong:?} {probes}")] }
+    });
+    drop(b);
+    eventually("b does not fail", || {
+        let families = read_metrics(&get(&http, "/metrics").body);
+        families["serf_members"].values["{status=\"failed\"}"] == 1.0
+    });
+}
+
+#[test]
+fn readiness_follows_the_cluster() {
+    let net = Net::new();
+    let seed = net.ip(3) + ":7946";
+    let (mut a, http) = agent(net, 2, "a", &["-retry-join", &seed, "-retry-interval", "1s"]);
+    let reasons = || {
+        let answer = get(&http, "/health/ready");
+        let told = answer.json();
+        assert_eq!(told["ready"] == json!(true), answer.status == 200, "{told}");
+        let reasons = told["reasons"].as_array().unwrap().iter();
+        reasons.map(|told| told["reason"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(get(&http, "/health/live").status, 200);
+    assert_eq!(reasons(), ["alone"]);
+    let b = Peer::start(Kind::Ours, "b", &net.ip(3), &[]);
+    eventually("it is not ready", || reasons().is_empty());
+    // The other is gone, and should not be.
+    drop(b);
+    eventually("it is ready though alone", || reasons() == ["alone"]);
+    let _b = Peer::start(Kind::Ours, "b", &net.ip(3), &["-join", &a.addr]);
+    eventually("it does not recover", || reasons().is_empty());
+    a.signal("INT");
+    // The listener ends with the agent.
+    a.ends_with(0, "");
+    assert!(TcpStream::connect(&http).is_err());
+}
+
+#[test]
+fn members_are_those_of_the_command_line() {
+    let net = Net::new();
+    let (a, http) = agent(net, 2, "a", &["-tag", "role=web", "-tag", "port=9100"]);
+    let join = ["-join", &a.addr, "-tag", "role=db"];
+    let _b = Peer::start(Kind::Ours, "b c", &net.ip(3), &join);
+    let _c = Peer::start(Kind::Go, "d", &net.ip(4), &["-join", &a.addr, "-tag", "role=webs"]);
+    a.wait_for_members(3);
+    for (flags, query) in [
+        (&[][..], ""),
+        (&["-name", "a|d"], "?name=a%7Cd"),
+        (&["-status", "al.*"], "?status=al.%2A"),
+        (&["-status", "al"], "?status=al"),
+        (&["-tag", "role=web"], "?tag.role=web"),
+        (&["-tag", "role=web.*", "-name", "d"], "?tag=role%3Dweb.%2A&name=d"),
+        (&["-name", "nobody"], "?name=nobody"),
+    ] {
+        let told = a.ok(&[&["members", "-format", "json"], flags].concat());
+        let told: Value = serde_json::from_str(&told).unwrap();
+        let rows = told["members"].as_array().cloned().unwrap_or_default();
+        let answer = get(&http, &format!("/v1/members{query}"));
+        assert_eq!((answer.status, answer.json()), (200, json!({ "members": rows })), "{query}");
+        for row in &rows {
+            let name = row["name"].as_str().unwrap().replace(' ', "%20");
+            assert_eq!(get(&http, &format!("/v1/members/{name}")).json(), *row);
+        }
+    }
+    let of = |path: &str| {
+        let answer = get(&http, path);
+        assert_eq!(answer.status, 200, "{path}: {answer:?}");
+        answer.json()
+    };
+    let targets = of("/v1/sd/prometheus?port=80&tag.role=web.*");
+    let targets: BTreeSet<_> =
+        targets.as_array().unwrap().iter().map(|group| group["targets"][0].to_string()).collect();
+    let wanted = [2, 4].map(|last| format!("\"{}:80\"", net.ip(last)));
+    assert_eq!(targets, wanted.into());
+    let labels = json!({
+        "__meta_serf_name": "a", "__meta_serf_status": "alive",
+        "__meta_serf_tag_port": "9100", "__meta_serf_tag_role": "web",
+    });
+    let group = json!([{ "targets": [net.ip(2) + ":9100"], "labels": labels }]);
+    assert_eq!(of("/v1/sd/prometheus?port_tag=port"), group);
+    let coordinates = of("/v1/coordinates?name=a");
+    assert_eq!(coordinates["coordinates"][0]["node"], "a");
+    assert_eq!(coordinates["coordinates"][0]["vec"].as_array().unwrap().len(), 8);
+    for (path, status) in [
+        ("/v1/members/nobody", 404),
+        ("/v1/member", 404),
+        ("/v1/members?nmae=a", 400),
+        ("/v1/members?name=(", 400),
+        ("/v1/members?tag.x=a%7B1001%7D", 400),
+        ("/v1/sd/prometheus", 400),
+        ("/v1/sd/prometheus?port=0", 400),
+        ("/v1/events?type=bogus", 400),
+    ] {
+        let answer = get(&http, path);
+        assert_eq!(answer.status, status, "{path}: {answer:?}");
+        assert!(answer.json()["error"].is_string());
+    }
+}
+
+#[test]
+fn events_come_as_they_happen() {
+    let net = Net::new();
+    let (a, http) = agent(net, 2, "a", &[]);
+    let mut stream = connect(&http);
+    let path = "/v1/events?type=user:deploy,member-join";
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {http}\r\n\r\n").unwrap();
+    let mut told = String::new();
+    let mut read_until = |wanted: &str| {
+        while !told.contains(wanted) {
+            let mut chunk = [0; 4096];
+            let count = stream.read(&mut chunk).expect("an event");
+            assert!(count > 0, "no {wanted:?} in {told}");
+            told.push_str(std::str::from_utf8(&chunk[..count]).unwrap());
+        }
+        told.clone()
+    };
+    let head = read_until(": events\n\n").to_ascii_lowercase();
+    assert!(head.starts_with("http/1.1 200 ") && head.contains("text/event-stream"), "{head}");
+    a.ok(&["event", "other", "x"]);
+    a.ok(&["event", "-coalesce=false", "deploy", "v\n2"]);
+    let told = read_until("event: user\n");
+    assert!(!told.contains("other"), "{told}");
+    read_until("\"payload\":\"v\\n2\"}\n\n");
+    let _b = Peer::start(Kind::Go, "b", &net.ip(3), &["-join", &a.addr]);
+    read_until("event: member-join\ndata: {\"event\":\"member-join\",\"members\":[{\"addr\":");
+}
+
+#[test]
+fn a_token_is_asked_for_and_names_of_others_are_refused() {
+    let (net, dir) = (Net::new(), tempfile::tempdir().unwrap());
+    let at = [2, 3].map(|last| format!("{}:8080", net.ip(last)));
+    let config = json!({ "rpc_auth": "a long token", "http_addr": at[0] });
+    fs::write(dir.path().join("a.json"), config.to_string()).unwrap();
+    let flags = ["-config-file", "a.json"];
+    let _a = Peer::start_in(Kind::Ours, "a", &net.ip(2), &flags, dir.path());
+    for path in ["/metrics", "/v1/members", "/v1/members/a", "/v1/events", "/nothing"] {
+        for header in ["", "Authorization: Bearer a long toke\r\n", "Authorization: a\r\n"] {
+            assert_eq!(get_with(&at[0], path, header).status, 401, "{path} {header}");
+        }
+    }
+    let right = "Authorization: Bearer a long token\r\n";
+    assert_eq!(get_with(&at[0], "/v1/members", right).status, 200);
+    assert_eq!(get(&at[0], "/health/live").status, 200);
+    let (_b, _) = agent(net, 3, "b", &[]);
+    let mut stream = connect(&at[1]);
+    stream.write_all(b"GET /v1/members HTTP/1.1\r\nHost: evil.example\r\n\r\n").unwrap();
+    let mut all = Vec::new();
+    stream.read_to_end(&mut all).unwrap();
+    assert_eq!(parse(&all).status, 403);
+    let mut stream = connect(&at[1]);
+    write!(stream, "POST /v1/members HTTP/1.1\r\nHost: {}\r\n\r\n", at[1]).unwrap();
+    all.clear();
+    stream.read_to_end(&mut all).unwrap();
+    assert_eq!(parse(&all).status, 405);
+}
+
+/// Goal: clients that send half a request, read nothing, or never end take a bounded part of an
+/// agent, and of its RPC nothing.
+#[test]
+fn clients_that_read_nothing_hold_up_nobody() {
+    let net = Net::new();
+    let (a, http) = agent(net, 2, "a", &[]);
+    let memory = || {
+        let status = fs::read_to_string(format!("/proc/{}/status", a.pid())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap().to_owned();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap()
+    };
+    let before = memory();
+    let mut held = Vec::new();
+    for n in 0..400 {
+        let mut stream = connect(&http);
+        let path = if n % 2 == 0 { "/metrics" } else { "/v1/events" };
+        // One that has made room for others is closed.
+        let _ = match n % 8 {
+            7 => stream.write_all(b"GET /metrics HTTP/1.1\r\nX: "),
+            _ => write!(stream, "GET {path} HTTP/1.1\r\nHost: {http}\r\n\r\n"),
+        };
+        held.push(stream);
+    }
+    let mut client = Client::ready(&a.rpc);
+    for n in 0..1_500 {
+        let event = compat_tests::rpc::Value::map([
+            ("Name", "flood".into()),
+            ("Payload", "p".repeat(400).as_str().into()),
+        ]);
+        assert_eq!(client.call("event", 10 + n, Some(event)).text("Error"), "");
+    }
+    assert_eq!(get(&http, "/health/ready").status, 200);
+    a.wait_for_members(1);
+    let after = memory();
+    assert!(after < before + 40_000, "{before} kB have become {after} kB");
+    // Half a request is no place for long.
+    let mut slow = connect(&http);
+    slow.write_all(b"GET /metrics HTTP/1.1\r\n").unwrap();
+    let mut all = Vec::new();
+    slow.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let ended = slow.read_to_end(&mut all);
+    assert!(ended.is_ok() || ended.is_err_and(|error| error.raw_os_error() == Some(104)));
+    drop(held);
+}

@@ -1,0 +1,49 @@
+//! Answers.
+
+use std::convert::Infallible;
+
+use bytes::Bytes;
+use http_body_util::{Either, Full, channel::Channel};
+use hyper::{
+    Response, StatusCode,
+    header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS},
+};
+use serde::Serialize;
+use serde_json::json;
+
+/// All at once, or piece by piece as the client reads.
+pub(super) type Body = Either<Full<Bytes>, Channel<Bytes, Infallible>>;
+
+/// An answer of a kind.
+pub(super) fn answer(status: StatusCode, kind: &'static str, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// A whole body.
+pub(super) fn whole(text: impl Into<Bytes>) -> Body {
+    Either::Left(Full::new(text.into()))
+}
+
+/// A value as JSON.
+pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response<Body> {
+    answer(status, JSON, whole(encoded(value)))
+}
+
+/// Why a request is not answered.
+pub(super) fn refusal(status: StatusCode, reason: &str) -> Response<Body> {
+    json(status, &json!({ "error": reason }))
+}
+
+/// JSON on one line. None of our values fails to encode.
+pub(super) fn encoded(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).unwrap_or_default()
+}
+
+/// The media type of JSON.
+pub(super) const JSON: &str = "application/json";

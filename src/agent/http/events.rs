@@ -1,0 +1,157 @@
+//! `/v1/events`: the node's events as server-sent events.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http_body_util::channel::{Channel, Sender};
+use hyper::{Response, StatusCode};
+use serde_json::{Value, json};
+use tokio::{
+    sync::broadcast::{Receiver, error::RecvError},
+    time::timeout,
+};
+
+use super::{
+    answer::{Body, answer, encoded, refusal},
+    members::address,
+    query::Parameters,
+    site::Site,
+};
+use crate::{
+    agent::{Filter, ipc::Origin},
+    driver::Event,
+    serf::{Member, MemberEvent},
+};
+
+/// Begins a stream of the events that `type` names, as `serf monitor` has them. Another status than
+/// 200: there is none.
+pub(super) async fn begin(site: &Site, origin: Origin, all: Parameters) -> Response<Body> {
+    let filters = match filters(all) {
+        Ok(filters) => filters,
+        Err(reason) => return refusal(StatusCode::BAD_REQUEST, &reason),
+    };
+    let unavailable = |reason| refusal(StatusCode::SERVICE_UNAVAILABLE, reason);
+    let Some(place) = site.stream(origin) else { return unavailable("too many streams") };
+    let Some(events) = site.shared.events.begin().await else {
+        return unavailable("the node has stopped");
+    };
+    let (sender, body) = Channel::new(1);
+    tokio::spawn(async move {
+        // An error: the client has gone.
+        let _ = run(events, filters, sender).await;
+        drop(place);
+    });
+    answer(StatusCode::OK, "text/event-stream", Body::Right(body))
+}
+
+fn filters(mut all: Parameters) -> Result<Vec<Filter>, String> {
+    let types = all.take("type")?.unwrap_or_default();
+    all.end()?;
+    if types.split(',').count() > FILTERS_MAX {
+        return Err("too many types".to_owned());
+    }
+    let filters = Filter::parse_list(&types);
+    match filters.iter().all(Filter::is_valid) {
+        true => Ok(filters),
+        false => Err("invalid event filter".to_owned()),
+    }
+}
+
+type Sent = Result<(), http_body_util::channel::SendError>;
+
+async fn run(
+    mut events: Receiver<Arc<Event>>,
+    filters: Vec<Filter>,
+    mut sender: Sender<Bytes>,
+) -> Sent {
+    sender.send_data(Bytes::from_static(b": events\n\n")).await?;
+    loop {
+        let event = match timeout(HEARTBEAT, events.recv()).await {
+            // So that it is seen when the client is gone.
+            Err(_) => {
+                sender.send_data(Bytes::from_static(b":\n\n")).await?;
+                continue;
+            }
+            Ok(Ok(event)) => event,
+            Ok(Err(RecvError::Lagged(lost))) => {
+                send_lost(&mut sender, lost).await?;
+                continue;
+            }
+            Ok(Err(RecvError::Closed)) => return Ok(()),
+        };
+        if let Event::Lagged(lost) = *event {
+            send_lost(&mut sender, lost).await?;
+        } else if filters.iter().any(|filter| filter.matches(&event)) {
+            send(&mut sender, &event).await?;
+        }
+    }
+}
+
+async fn send_lost(sender: &mut Sender<Bytes>, lost: u64) -> Sent {
+    metrics::counter!("agent.http.dropped").increment(lost);
+    sender.send_data(record("lost", &json!({ "event": "lost", "count": lost }))).await
+}
+
+/// Sends an event; of a change of many members one for every few.
+async fn send(sender: &mut Sender<Bytes>, event: &Event) -> Sent {
+    match event {
+        Event::Member(MemberEvent { kind, members, .. }) => {
+            let name = kind.to_string();
+            for members in members.chunks(MEMBERS_MAX) {
+                let members: Vec<_> = members.iter().map(|member| row(member)).collect();
+                let value = json!({ "event": name, "members": members });
+                sender.send_data(record(&name, &value)).await?;
+            }
+            Ok(())
+        }
+        Event::User(event) => {
+            let value = json!({
+                "event": "user",
+                "name": String::from_utf8_lossy(event.name.as_bytes()),
+                "ltime": event.ltime.0,
+                "coalesce": event.coalesce,
+                "payload": String::from_utf8_lossy(&event.payload),
+            });
+            sender.send_data(record("user", &value)).await
+        }
+        // Serf's own queries are answered by the node.
+        Event::Query(query) if query.name().starts_with("_serf_") => Ok(()),
+        Event::Query(query) => {
+            let value = json!({
+                "event": "query",
+                "name": String::from_utf8_lossy(query.name_bytes()),
+                "ltime": query.ltime().0,
+                "payload": String::from_utf8_lossy(query.payload_bytes()),
+            });
+            sender.send_data(record("query", &value)).await
+        }
+        Event::Lagged(_) => Ok(()),
+    }
+}
+
+/// A member as `serf monitor -format json` shows it.
+fn row(member: &Member) -> Value {
+    let tags: BTreeMap<_, _> = member.tags.iter().collect();
+    json!({
+        "name": *member.name,
+        "addr": address(member),
+        "port": member.port,
+        "status": member.status.to_string(),
+        "tags": tags,
+    })
+}
+
+/// JSON on one line has no line break in it.
+fn record(name: &str, value: &Value) -> Bytes {
+    let mut out = format!("event: {name}\ndata: ").into_bytes();
+    out.extend(encoded(value));
+    out.extend_from_slice(b"\n\n");
+    out.into()
+}
+
+/// How often a stream without events says that it is there.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+/// Types of one stream.
+const FILTERS_MAX: usize = 64;
+/// Members in one event of a stream.
+const MEMBERS_MAX: usize = 16;

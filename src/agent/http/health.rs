@@ -1,0 +1,163 @@
+//! Whether the agent lives, and whether it is of use.
+
+use std::time::Duration;
+
+use hyper::{Response, StatusCode};
+use serde::Serialize;
+use serde_json::json;
+use tokio::time::timeout;
+
+use super::answer::{Body, json as answer};
+use crate::{agent::core::Agent, driver::Counters, serf::SerfState, wire::limits};
+
+/// Why an agent is not ready, for programs and for people.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Reason {
+    reason: &'static str,
+    detail: String,
+}
+
+/// Whether the engine answers.
+pub(super) async fn live(agent: &Agent) -> Response<Body> {
+    match timeout(ENGINE_TIME, agent.serf.counters()).await {
+        Ok(Ok(_)) => answer(StatusCode::OK, &json!({ "live": true })),
+        Ok(Err(_)) => failed("live", &[shut_down()]),
+        Err(_) => failed("live", &[busy()]),
+    }
+}
+
+/// Whether it is part of the cluster and able to stay.
+pub(super) async fn ready(agent: &Agent) -> Response<Body> {
+    let reasons = timeout(ENGINE_TIME, reasons(agent)).await.unwrap_or_else(|_| vec![busy()]);
+    if reasons.is_empty() {
+        return answer(StatusCode::OK, &json!({ "ready": true, "reasons": [] }));
+    }
+    failed("ready", &reasons)
+}
+
+fn failed(what: &str, reasons: &[Reason]) -> Response<Body> {
+    answer(StatusCode::SERVICE_UNAVAILABLE, &json!({ what: false, "reasons": reasons }))
+}
+
+fn busy() -> Reason {
+    let detail = format!("the engine has not answered in {} s", ENGINE_TIME.as_secs());
+    Reason { reason: "busy", detail }
+}
+
+fn shut_down() -> Reason {
+    Reason { reason: "shutdown", detail: "the node has stopped".to_owned() }
+}
+
+async fn reasons(agent: &Agent) -> Vec<Reason> {
+    match agent.serf.state() {
+        SerfState::Alive => {}
+        SerfState::Leaving => return vec![leaving("leaving", "the node is leaving the cluster")],
+        SerfState::Left => return vec![leaving("left", "the node has left the cluster")],
+        SerfState::Shutdown => return vec![shut_down()],
+    }
+    let Ok(counters) = agent.serf.counters().await else { return vec![shut_down()] };
+    let figures = Figures::of(agent).await;
+    let mut reasons = Vec::new();
+    reasons.extend(alone(agent, &figures));
+    reasons.extend(near_limit(&counters));
+    if agent.serf.keys_unwritten().await {
+        let detail = "the newest keys could not be written to the keyring file".to_owned();
+        reasons.push(Reason { reason: "keyring_not_written", detail });
+    }
+    reasons
+}
+
+fn leaving(reason: &'static str, detail: &str) -> Reason {
+    Reason { reason, detail: detail.to_owned() }
+}
+
+/// A node that others should be with is with nobody.
+fn alone(agent: &Agent, figures: &Figures) -> Option<Reason> {
+    let settings = &agent.settings;
+    let seeds = settings.start_join.len() + settings.reloadable.retry.addrs.len();
+    let is_expected = seeds > 0 || settings.mdns.is_some() || figures.failed > 0;
+    if figures.alive > 1 || !is_expected {
+        return None;
+    }
+    let failed = figures.failed;
+    let detail = format!("no other member is alive; {failed} failed, {seeds} addresses to join");
+    Some(Reason { reason: "alone", detail })
+}
+
+/// Our state is nearly too large for our peers.
+fn near_limit(counters: &Counters) -> Option<Reason> {
+    let (size, limit) = (counters.swim.local_state_bytes, PUSH_PULL_BYTES_MAX as u64);
+    (size >= limit / 10 * 9).then(|| Reason {
+        reason: "push_pull_near_limit",
+        detail: format!("the state for push/pulls has {size} of {limit} bytes"),
+    })
+}
+
+/// Numbers of members.
+pub(super) struct Figures {
+    pub(super) alive: u64,
+    pub(super) failed: u64,
+    pub(super) left: u64,
+    /// Go's figures, by their keys.
+    pub(super) stats: std::collections::BTreeMap<String, String>,
+}
+
+impl Figures {
+    pub(super) async fn of(agent: &Agent) -> Self {
+        let stats = agent.serf.stats().await;
+        let number = |key| stats.get(key).and_then(|text| text.parse().ok()).unwrap_or(0_u64);
+        let (all, failed, left) = (number("members"), number("failed"), number("left"));
+        Self { alive: all.saturating_sub(failed + left), failed, left, stats }
+    }
+
+    /// One of Go's figures.
+    pub(super) fn number(&self, key: &str) -> f64 {
+        self.stats.get(key).and_then(|text| text.parse().ok()).unwrap_or_default()
+    }
+}
+
+/// Bytes of a state that peers take.
+pub(super) const PUSH_PULL_BYTES_MAX: usize = limits::STREAM_BYTES_MAX;
+/// Time in which an engine that is well answers.
+const ENGINE_TIME: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::testing::{agent, agent_with};
+
+    async fn reasons_of(agent: &Agent) -> Vec<&'static str> {
+        reasons(agent).await.into_iter().map(|reason| reason.reason).collect()
+    }
+
+    #[tokio::test]
+    async fn each_reason_is_given_while_it_holds() {
+        let one = agent("{}").await;
+        assert!(reasons_of(&one).await.is_empty());
+        assert_eq!(ready(&one).await.status(), StatusCode::OK);
+        // It knows whom to join, and is with nobody until it has.
+        let seeds = r#"{"retry_join":["127.0.0.1:1"]}"#;
+        let two = agent_with(seeds, |config| config.name = "two".into()).await;
+        assert_eq!(reasons_of(&two).await, ["alone"]);
+        assert_eq!(ready(&two).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+        let addr = one.serf.addresses().advertised.to_string();
+        two.serf.join([addr]).await.unwrap();
+        assert!(reasons_of(&two).await.is_empty());
+        two.serf.leave().await.unwrap();
+        assert_eq!(reasons_of(&two).await, ["left"]);
+        assert_eq!(live(&two).await.status(), StatusCode::OK);
+        two.serf.shutdown().await;
+        assert_eq!(reasons_of(&two).await, ["shutdown"]);
+        assert_eq!(live(&two).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    }
+
+    #[tokio::test]
+    async fn a_state_near_its_limit_is_a_reason() {
+        let agent = agent("{}").await;
+        let mut counters = agent.serf.counters().await.unwrap();
+        counters.swim.local_state_bytes = 17 << 20;
+        assert_eq!(near_limit(&counters), None);
+        counters.swim.local_state_bytes = 19 << 20;
+        assert_eq!(near_limit(&counters).unwrap().reason, "push_pull_near_limit");
+    }
+}

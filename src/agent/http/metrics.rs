@@ -1,0 +1,32 @@
+//! `/metrics`
+
+use hyper::{Response, StatusCode};
+
+use super::{
+    answer::{Body, answer, whole},
+    health::{Figures, PUSH_PULL_BYTES_MAX},
+    site::Site,
+};
+
+/// The totals, and what is looked at only when somebody asks.
+pub(super) async fn metrics(site: &Site) -> Response<Body> {
+    let (scraped, figures) = (&site.scraped, Figures::of(&site.agent).await);
+    let Figures { alive, failed, left, .. } = figures;
+    for (status, count) in [("alive", alive), ("failed", failed), ("left", left)] {
+        scraped.set("serf.members", Some(("status", status)), count as f64);
+    }
+    for queue in ["intent", "event", "query"] {
+        let depth = figures.number(&format!("{queue}_queue"));
+        scraped.set("serf.queue.depth", Some(("queue", queue)), depth);
+    }
+    for clock in ["member", "event", "query"] {
+        let time = figures.number(&format!("{clock}_time"));
+        scraped.set("serf.lamport.time", Some(("clock", clock)), time);
+    }
+    let encrypted = figures.stats.get("encrypted").is_some_and(|text| text == "true");
+    scraped.set("serf.encrypted", None, f64::from(u8::from(encrypted)));
+    scraped.set("memberlist.size.limit", None, PUSH_PULL_BYTES_MAX as f64);
+    answer(StatusCode::OK, OPEN_METRICS, whole(scraped.render()))
+}
+
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

@@ -1,0 +1,252 @@
+//! Connections and requests.
+
+use std::{
+    convert::Infallible,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use ctutils::CtEq as _;
+use hyper::{
+    Method, Request, Response, StatusCode,
+    body::Incoming,
+    header::{ALLOW, AUTHORIZATION, HOST, HeaderValue, WWW_AUTHENTICATE},
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{sync::watch, task::JoinSet};
+use tracing::{debug, warn};
+
+use super::{
+    answer::{Body, refusal},
+    events, health, members, metrics,
+    query::Parameters,
+    site::Site,
+};
+use crate::{
+    agent::ipc::{ACCEPT_PAUSE, Accepted, Listener, Origin, Pass, Share, accept},
+    base::go_net,
+};
+
+/// Serves clients until it is dropped.
+pub(in crate::agent) async fn serve(site: Arc<Site>, listener: Listener) {
+    let mut clients = JoinSet::new();
+    loop {
+        while clients.try_join_next().is_some() {}
+        let accepted = match accept(&listener).await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                let error = go_net::error_text(&error);
+                warn!(target: "agent.http", "Failed to accept client: {error}");
+                site.admission.evict();
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let Some(pass) = site.admission.admit(accepted.origin, Instant::now()) else {
+            ::metrics::counter!("agent.http.refused").increment(1);
+            continue;
+        };
+        clients.spawn(connection(Arc::clone(&site), pass, accepted));
+    }
+}
+
+/// What the answer of a connection is.
+#[derive(Clone)]
+enum Answer {
+    /// Soon there, or not there yet.
+    Short,
+    /// A list, which takes room that others may want.
+    List(Arc<Share>),
+    /// Events, until the client goes.
+    Stream,
+}
+
+struct Client {
+    site: Arc<Site>,
+    pass: Pass,
+    origin: Origin,
+    name: String,
+    answer: watch::Sender<Answer>,
+}
+
+/// Serves one request, and no other: so all that a client can hold up ends in time.
+async fn connection(site: Arc<Site>, mut pass: Pass, accepted: Accepted) {
+    let Accepted { name, origin, input, output } = accepted;
+    let (answer, answering) = watch::channel(Answer::Short);
+    let evicted = pass.evicted();
+    let client = Arc::new(Client { site, pass, origin, name, answer });
+    let service = service_fn(|request: Request<Incoming>| {
+        let client = Arc::clone(&client);
+        async move {
+            let response = client.respond(&request).await;
+            let status = response.status().as_u16().to_string();
+            ::metrics::counter!("agent.http.requests", "status" => status).increment(1);
+            Ok::<_, Infallible>(response)
+        }
+    });
+    let serving = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIME)
+        .max_headers(HEADERS_MAX)
+        .max_buf_size(HEADER_BYTES_MAX)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(tokio::io::join(input, output)), service);
+    tokio::select! {
+        served = serving => {
+            if let Err(error) = served {
+                debug!(target: "agent.http", "Client {}: {error}", client.name);
+            }
+        }
+        () = overdue(answering) => {}
+        () = made_room(evicted, &client) => {}
+    }
+}
+
+/// Resolves when an unfinished answer is given up.
+async fn overdue(answer: watch::Receiver<Answer>) {
+    let mut wanted = answer.clone();
+    let room_is_wanted = async {
+        let is_list = |answer: &Answer| matches!(answer, Answer::List(_));
+        let share = wanted.wait_for(is_list).await.ok().map(|answer| answer.clone());
+        match share {
+            Some(Answer::List(share)) => share.overdue().await,
+            _ => std::future::pending().await,
+        }
+    };
+    let late = async {
+        tokio::time::sleep(ANSWER_TIME).await;
+        if matches!(*answer.borrow(), Answer::Stream) {
+            std::future::pending().await
+        }
+    };
+    tokio::select! {
+        () = room_is_wanted => {}
+        () = late => {}
+    }
+}
+
+/// Resolves when a client makes room for others; one with a stream keeps its place.
+async fn made_room(evicted: impl Future<Output = ()>, client: &Client) {
+    evicted.await;
+    if matches!(*client.answer.borrow(), Answer::Stream) {
+        std::future::pending().await
+    }
+}
+
+impl Client {
+    async fn respond(&self, request: &Request<Incoming>) -> Response<Body> {
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            let mut response = refusal(StatusCode::METHOD_NOT_ALLOWED, "GET and HEAD only");
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return response;
+        }
+        if self.site.names_refused && !names_address(request) {
+            return refusal(StatusCode::FORBIDDEN, "Host has to be an address or localhost");
+        }
+        let (agent, path) = (&self.site.agent, request.uri().path());
+        match path {
+            "/health/live" => return health::live(agent).await,
+            "/health/ready" => return health::ready(agent).await,
+            _ => {}
+        }
+        if !self.is_authorized(request).await {
+            let mut response = refusal(StatusCode::UNAUTHORIZED, "the token is missing or wrong");
+            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            return response;
+        }
+        let site = &self.site;
+        let all = Parameters::parse(request.uri().query());
+        match path {
+            "/metrics" => metrics::metrics(site).await,
+            "/v1/members" => self.list(members::members(site, all).await),
+            "/v1/coordinates" => self.list(members::coordinates(site, all).await),
+            "/v1/sd/prometheus" => self.list(members::targets(site, all).await),
+            "/v1/events" => {
+                let response = events::begin(site, self.origin, all).await;
+                if response.status() == StatusCode::OK {
+                    self.answer.send_replace(Answer::Stream);
+                    self.pass.known();
+                }
+                response
+            }
+            _ => match path.strip_prefix("/v1/members/") {
+                Some(name) => members::member(site, name).await,
+                None => refusal(StatusCode::NOT_FOUND, "no such path"),
+            },
+        }
+    }
+
+    fn list(&self, (response, share): members::Listed) -> Response<Body> {
+        if let Some(share) = share {
+            self.answer.send_replace(Answer::List(share));
+        }
+        response
+    }
+
+    /// Whether the request shows the token, where one is asked for.
+    async fn is_authorized(&self, request: &Request<Incoming>) -> bool {
+        let token = self.site.agent.settings.rpc_auth.expose();
+        if token.is_empty() {
+            return true;
+        }
+        let Some(shown) = request.headers().get(AUTHORIZATION) else { return false };
+        tokio::time::sleep(self.pass.pause(Instant::now())).await;
+        let shown = shown.as_bytes().split_at_checked(SCHEME.len());
+        // Compared in constant time: the time does not reveal where the two differ.
+        let is_right = shown.is_some_and(|(scheme, shown)| {
+            scheme.eq_ignore_ascii_case(SCHEME) && shown.ct_eq(token.as_bytes()).to_bool()
+        });
+        if !is_right {
+            let count = self.pass.wrong_token(Instant::now());
+            // Logged at the first, and then less and less often.
+            if count.is_power_of_two() {
+                let name = &self.name;
+                warn!(target: "agent.http", "Wrong token of client: {name} ({count} times)");
+            }
+        }
+        is_right
+    }
+}
+
+/// Whether the client asked for us by an address, or by the one name that is always ours.
+fn names_address(request: &Request<Incoming>) -> bool {
+    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+    host.is_none_or(is_address)
+}
+
+fn is_address(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|c| c.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+    name.eq_ignore_ascii_case("localhost") || bare.parse::<std::net::IpAddr>().is_ok()
+}
+
+/// What stands before the token.
+const SCHEME: &[u8] = b"Bearer ";
+/// Time to send a request.
+const HEADER_TIME: Duration = Duration::from_secs(10);
+/// Time of a connection in all, unless its answer is a stream.
+const ANSWER_TIME: Duration = Duration::from_secs(30);
+/// Header lines of a request.
+const HEADERS_MAX: usize = 64;
+/// Bytes of a request: its line and its header. A body is not read.
+const HEADER_BYTES_MAX: usize = 16 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_others_own_are_no_way_to_a_local_listener() {
+        for host in ["127.0.0.1", "127.0.0.1:8080", "[::1]", "[::1]:8080", "LocalHost:1"] {
+            assert!(is_address(host), "{host}");
+        }
+        for host in ["evil.example", "evil.example:8080", "localhost.evil.example", "", ":80"] {
+            assert!(!is_address(host), "{host}");
+        }
+    }
+}
