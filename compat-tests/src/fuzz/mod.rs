@@ -1,12 +1,14 @@
 //! What each fuzz target asserts. The targets under `fuzz/` feed these from libFuzzer, the test
 //! `fuzz_corpus` replays the corpus and simple mutations of it on a stable toolchain.
 
+mod capture;
 mod codec;
 mod engine;
 pub mod laws;
 mod outside;
 mod serf;
 
+pub use capture::capture;
 pub use codec::{message, packet, stream, value};
 pub use engine::engine;
 pub use outside::{config, expression, mdns, rpc};
@@ -27,7 +29,7 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 11] = [
     target("packet", packet, laws::Price { base: 2 << 20, per_byte: 64 }),
     target("message", message, laws::Price { base: 64 << 10, per_byte: 32 }),
     target("stream", stream, laws::Price { base: 2 << 20, per_byte: 1_000 }),
@@ -38,6 +40,7 @@ pub const TARGETS: [Target; 10] = [
     target("expression", expression, laws::Price { base: 4 << 20, per_byte: 64 }),
     target("mdns", mdns, laws::Price { base: 64 << 10, per_byte: 256 }),
     target("config", config, laws::Price { base: 256 << 10, per_byte: 256 }),
+    target("capture", capture, laws::Price { base: 4 << 20, per_byte: 1_000 }),
 ];
 
 const fn target(name: &'static str, check: Check, memory: laws::Price) -> Target {

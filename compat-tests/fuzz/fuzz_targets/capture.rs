@@ -1,0 +1,3 @@
+#![no_main]
+
+compat_tests::fuzz_target!("capture");
