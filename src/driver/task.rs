@@ -286,8 +286,7 @@ impl<T: Transport> Io<T> {
                 let transport = Arc::clone(&self.transport);
                 let share = reply.then(|| self.opened.share());
                 let dial = task.dial(transport, to, message, share);
-                let dial = report_panic(self.internal.clone(), id, dial);
-                let task = node.tasks.spawn_abortable(dial);
+                let task = self.spawn_stream(node, id, dial);
                 let open = Open { task, lingers: false, reading_from: None, reply: None };
                 self.streams.insert(id, open);
             }
@@ -335,8 +334,7 @@ impl<T: Transport> Io<T> {
         let task = self.task(node, id, clock::to_system(now + self.timeout));
         let (reply, answer) = oneshot::channel();
         let serve = task.serve(stream, self.accepted.share(), answer);
-        let serve = report_panic(self.internal.clone(), id, serve);
-        let task = node.tasks.spawn_abortable(serve);
+        let task = self.spawn_stream(node, id, serve);
         let open = Open { task, lingers: false, reading_from: Some(from), reply: Some(reply) };
         self.streams.insert(id, open);
     }
@@ -398,6 +396,17 @@ impl<T: Transport> Io<T> {
             self.streams.remove(&id);
         }
         node.engine.handle_stream(clock::now(), id, input);
+    }
+
+    fn spawn_stream(
+        &self,
+        node: &Node,
+        id: StreamId,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) -> Abort {
+        // Boxed: each future around it would hold it twice, as its argument and as its own.
+        let task = report_panic(self.internal.clone(), id, Box::pin(task));
+        node.tasks.spawn_abortable(task)
     }
 
     fn task(&mut self, node: &Node, id: StreamId, deadline: std::time::Instant) -> StreamTask {

@@ -1,6 +1,15 @@
 //! Peers that open streams and do nothing good with them.
 
-use std::{io, net::SocketAddr, time::Instant};
+use std::{
+    io,
+    net::{SocketAddr, TcpListener, UdpSocket},
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Instant,
+};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
@@ -53,6 +62,68 @@ impl Transport for Quiet {
             None => std::future::pending().await,
         }
     }
+}
+
+/// A runtime that notes the size of what it runs.
+#[derive(Debug)]
+struct Sizes {
+    inner: Arc<dyn Runtime>,
+    largest: Arc<AtomicUsize>,
+}
+
+impl Runtime for Sizes {
+    fn spawn(&self, task: runtime::Task) {
+        self.largest.fetch_max(size_of_val(&*task), Ordering::Relaxed);
+        self.inner.spawn(task);
+    }
+
+    fn block_on(&self, future: runtime::Task) -> io::Result<()> {
+        self.inner.block_on(future)
+    }
+
+    fn timer(&self, at: Instant) -> Pin<Box<dyn runtime::Timer>> {
+        self.inner.timer(at)
+    }
+
+    fn datagrams(&self, socket: UdpSocket) -> io::Result<Box<dyn runtime::Datagrams>> {
+        self.inner.datagrams(socket)
+    }
+
+    fn listener(&self, socket: TcpListener) -> io::Result<Box<dyn runtime::Listener>> {
+        self.inner.listener(socket)
+    }
+
+    fn connect(&self, to: SocketAddr) -> runtime::Connecting {
+        self.inner.connect(to)
+    }
+}
+
+#[tokio::test]
+async fn an_idle_stream_costs_a_few_kilobytes() {
+    let task = {
+        let (engine, _) = mpsc::channel(4);
+        let codec = PacketCodec::build(CodecConfig::default()).unwrap().stream_codec();
+        let (rng, deadline, runtime) = (Rng::from_u64(1), Instant::now(), here());
+        StreamTask { id: StreamId(1), codec, rng, deadline, engine, runtime }
+    };
+    let (_reply, answer) = tokio::sync::oneshot::channel();
+    let (ours, theirs) = duplex(1024);
+    let size = size_of_val(&task.serve(theirs, Budget::new(here()).share(), answer));
+    assert!(size <= 8 * 1024, "{size}");
+    drop(ours);
+
+    // What is around it adds as little.
+    let largest = Arc::new(AtomicUsize::new(0));
+    let (streams, accepted) = mpsc::channel(1);
+    let builder = builder("sizes").runtime(Sizes { inner: here(), largest: Arc::clone(&largest) });
+    let node = builder.start_on(Quiet(Mutex::new(accepted))).await.unwrap();
+    largest.store(0, Ordering::Relaxed);
+    let mut stream = open(&streams, [10, 0, 0, 9]).await;
+    stream.write_all(&ping()).await.unwrap();
+    let _ = within(stream.read(&mut [0; 16])).await;
+    let largest = largest.load(Ordering::Relaxed);
+    assert!((1..=8 * 1024).contains(&largest), "{largest}");
+    drop(node);
 }
 
 /// A node, and where its streams come from.
