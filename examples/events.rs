@@ -13,7 +13,8 @@ async fn main() -> ruserf::Result<()> {
     let builder = Serf::builder(Config::local("a")).bind("127.0.0.1:0");
     // Subscribed before the start, they miss nothing.
     let mut all = builder.events();
-    let mut newest = builder.subscribe(Subscribe { capacity: 2, policy: LagPolicy::Coalesce });
+    let mut newest =
+        builder.subscribe(Subscribe::default().capacity(2).policy(LagPolicy::Coalesce));
     let serf = builder.start().await?;
 
     serf.user_event("deploy", "v1").await?;

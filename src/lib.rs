@@ -91,6 +91,7 @@
 //!         QueryUpdate::Ack { from } => println!("{from} has the query"),
 //!         QueryUpdate::Response { from, payload } => println!("{from}: {payload:?}"),
 //!         QueryUpdate::Finished { missing } => assert!(missing.is_empty(), "{missing:?}"),
+//!         _ => {}
 //!     }
 //! }
 //! # Ok(())
@@ -194,8 +195,9 @@
 //!
 //! # What to expect
 //!
-//! - **Errors** say who is to blame: [`Error`] is the caller's (`Serf`), the environment's (`Io`) or
-//!   nobody's (`Shutdown`). What peers do wrong is dropped, counted
+//! - **Errors** say who is to blame: [`Error`] lists what is the caller's fault (`TooLarge`), what
+//!   came at the wrong time (`AlreadyAnswered`, `Shutdown`), what others did not do (`Join`, `Keys`),
+//!   and what the environment did (`Io`). What peers do wrong is dropped, counted
 //!   ([`Serf::counters`]) and logged, and never an error of a call.
 //! - **Dropped futures** lose their result and nothing else: what was begun goes on. A future that
 //!   was never polled has begun nothing. Receiving methods (`recv`, `changed`) lose nothing at all.
@@ -250,6 +252,7 @@
 
 // What only the agent uses, which needs Unix.
 #![cfg_attr(all(feature = "agent", not(unix)), allow(dead_code, unused_imports))]
+#![warn(missing_debug_implementations)]
 
 // What is hidden may change at any time: it is there for the tests and benchmarks beside this crate.
 #[doc(hidden)]
@@ -259,8 +262,10 @@ pub mod msgpack;
 #[doc(hidden)]
 pub mod serf;
 #[doc(hidden)]
+#[allow(missing_debug_implementations)]
 pub mod swim;
 #[doc(hidden)]
+#[allow(missing_debug_implementations)]
 pub mod wire;
 
 pub mod engine;
@@ -274,6 +279,7 @@ pub mod runtime;
 pub mod transport;
 
 #[cfg(all(feature = "sim", not(target_family = "wasm")))]
+#[allow(missing_debug_implementations)] // of hidden types
 pub mod sim;
 
 #[cfg(all(feature = "client", not(target_family = "wasm")))]
@@ -284,27 +290,30 @@ pub mod rpc;
 
 #[cfg(all(feature = "agent", unix))]
 #[doc(hidden)]
+#[allow(missing_debug_implementations)]
 pub mod agent;
 #[cfg(all(feature = "agent", unix))]
 #[doc(hidden)]
+#[allow(missing_debug_implementations)]
 pub mod cli;
 
 #[cfg(all(feature = "driver", not(target_family = "wasm")))]
 pub use driver::{
-    Address, Addresses, Builder, Config, Counters, Error, Event, EventStream, JoinError,
-    KeyFailure, KeyManager, KeyringFileError, LagPolicy, Limits, MemberWatch, Query, QueryHandle,
-    Resolver, Resolving, Response, Serf, StopReason, Subscribe, SystemResolver, Timing,
-    UserEventSpec,
+    Address, Addresses, Builder, Error, Event, EventStream, KeyFailure, KeyManager,
+    KeyringFileError, LagPolicy, MemberWatch, Query, QueryHandle, Resolver, Resolving, Response,
+    Serf, StopReason, Subscribe, SystemResolver,
 };
+pub use engine::{Config, Counters, Limits, Timing};
 #[cfg(feature = "payload")]
 pub use serf::PayloadError;
 pub use serf::{
-    AliveDelegate, CompositeDelegate, ConflictDelegate, Coordinate, Delegates, KeyOp, KeyResponse,
-    LamportTime, LpeTransform, Member, MemberEvent, MemberEventKind, MemberStatus, MergeDelegate,
-    MsgpackTransform, QueryId, QueryParams, QueryUpdate, ReconnectDelegate, SerfState, Tags,
-    TransformDelegate, TransformError, UnknownStatus, UserEvent,
+    AliveDelegate, Broadcast, CompositeDelegate, ConflictDelegate, Coordinate, Delegates,
+    EventName, KeyOp, KeyRefusal, KeyResponse, LamportTime, LpeTransform, Member, MemberEvent,
+    MemberEventKind, MemberStatus, MergeDelegate, MsgpackTransform, Oversize, QueryId, QueryParams,
+    QueryUpdate, ReconnectDelegate, SerfState, Tags, TagsIter, TransformDelegate, TransformError,
+    UnknownStatus, UserEvent, UserEventSpec,
 };
-pub use swim::{Cidr, JoinFailure};
+pub use swim::{Cidr, ConfigError, JoinFailure};
 pub use wire::{Compression, Keyring, KeyringError, Vsn};
 
 /// A result with [`Error`] unless said otherwise.

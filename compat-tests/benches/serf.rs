@@ -9,7 +9,7 @@ use ruserf::{
     base::Instant,
     serf::{
         Config, Engine, LamportTime, Message, MsgpackTransform, Output, QueryParams, SnapshotOp,
-        TransformDelegate,
+        TransformDelegate, UserEventSpec,
         message::{PushPull, QueryResponse, UserEvent},
     },
     wire::{Alive, Incarnation},
@@ -45,7 +45,7 @@ fn user_events(c: &mut Criterion) {
     c.bench_function("user_event_out_80_bytes", |b| {
         b.iter(|| {
             now += Duration::from_millis(1);
-            own.user_event(now, "deploy", payload.clone(), false).expect("fits");
+            own.user_event(now, &UserEventSpec::new("deploy", payload.clone())).expect("fits");
             tick(&mut own, now);
             black_box(drain(&mut own))
         });

@@ -151,12 +151,11 @@ async fn ask(
     payload: Bytes,
 ) -> Result<Json<Answers>, (StatusCode, String)> {
     let timeout = Duration::from_secs(2);
-    let params = QueryParams { timeout, request_ack: true, ..QueryParams::default() };
+    let params = QueryParams::default().timeout(timeout).request_ack(true);
     let mut query = serf.query(&name, payload, params).await.map_err(refused)?;
     let mut all = Answers::default();
     while let Some(update) = query.recv().await {
         match update {
-            QueryUpdate::Ack { .. } => {}
             QueryUpdate::Response { from, payload } => {
                 let answer = String::from_utf8_lossy(&payload).into_owned();
                 all.answers.insert(from.to_string(), answer);
@@ -164,6 +163,7 @@ async fn ask(
             QueryUpdate::Finished { missing } => {
                 all.missing = missing.iter().map(|name| name.to_string()).collect();
             }
+            _ => {}
         }
     }
     Ok(Json(all))
@@ -172,7 +172,7 @@ async fn ask(
 /// Errors say who is to blame, and so does HTTP.
 fn refused(error: ruserf::Error) -> (StatusCode, String) {
     let code = match &error {
-        ruserf::Error::Serf(_) => StatusCode::BAD_REQUEST,
+        ruserf::Error::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
         ruserf::Error::Shutdown => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     };

@@ -166,7 +166,7 @@ impl Node {
         if let Some(path) = &start.keyring_file {
             builder = builder.keyring_file(path);
         }
-        let mut events = builder.subscribe(Subscribe { capacity: 65_536, ..Subscribe::default() });
+        let mut events = builder.subscribe(Subscribe::default().capacity(65_536));
         let serf = runtime().block_on(builder.start()).expect("a Rust node starts");
         let seen = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&seen);
@@ -362,7 +362,7 @@ impl Node {
                         QueryUpdate::Response { from, payload } => {
                             answers.responses.push((from.to_string(), lossy(&payload)));
                         }
-                        QueryUpdate::Finished { .. } => break,
+                        _ => break,
                     }
                 }
             }),
@@ -383,7 +383,7 @@ impl Node {
                     KeyOp::Install(key) => ("install_key", key.as_str()),
                     KeyOp::Use(key) => ("use_key", key.as_str()),
                     KeyOp::Remove(key) => ("remove_key", key.as_str()),
-                    KeyOp::List => ("list_keys", ""),
+                    _ => ("list_keys", ""),
                 };
                 let command = json!({"cmd": cmd, "key": key, "relay_factor": relay_factor});
                 let answer = go.try_call(command)?;

@@ -164,7 +164,8 @@ impl Peer {
     /// Joins another agent, and exchanges recent user events with it when `replay`.
     pub fn join(&self, other: &Self, replay: bool) {
         let addr = other.addr.clone();
-        self.ask(|client| async move { client.join(vec![addr], replay).await });
+        let old = if replay { client::OldEvents::Deliver } else { client::OldEvents::Ignore };
+        self.ask(|client| async move { client.join([addr], old).await });
     }
 
     /// What the event handler of [`Launch::config`] has written so far.

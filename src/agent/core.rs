@@ -16,9 +16,9 @@ use tracing::{debug, error, info, warn};
 use super::{AgentError, EventScript, Settings, descriptors::Descriptors, files, log::LogHub};
 use crate::{
     base::printable,
-    driver::{Error, JoinError, QueryHandle, Serf, UserEventSpec},
+    driver::{Error, QueryHandle, Serf, UserEventSpec},
     rpc::protocol::errors,
-    serf::{KeyOp, KeyResponse, MsgpackTransform, QueryParams, TransformDelegate as _},
+    serf::{KeyOp, KeyResponse, MsgpackTransform, Oversize, QueryParams, TransformDelegate as _},
     wire::limits::META_BYTES_MAX,
 };
 
@@ -59,7 +59,7 @@ impl Agent {
         *self.scripts.lock().unwrap_or_else(PoisonError::into_inner) = scripts.into();
     }
 
-    pub(super) async fn join(&self, addrs: &[String], replay: bool) -> Result<usize, JoinError> {
+    pub(super) async fn join(&self, addrs: &[String], replay: bool) -> Result<usize, Error> {
         info!(target: "agent", "joining: [{}] replay: {replay}", addrs.join(" "));
         let joined = match replay {
             true => self.serf.join_with_replay(addrs).await,
@@ -213,11 +213,8 @@ impl Agent {
     fn check_tags(&self, tags: &BTreeMap<String, String>) -> Result<(), AgentError> {
         let mut meta = Vec::new();
         MsgpackTransform.encode_tags(self.settings.node.protocol, &tags.clone().into(), &mut meta);
-        if meta.len() <= META_BYTES_MAX {
-            return Ok(());
-        }
-        let text = format!("Encoded length of tags exceeds limit of {META_BYTES_MAX} bytes");
-        Err(AgentError::Driver(crate::serf::Error::Invalid(text).into()))
+        let (what, limit, len) = (Oversize::Tags, META_BYTES_MAX, meta.len());
+        if len > limit { Err(Error::TooLarge { what, limit, len }.into()) } else { Ok(()) }
     }
 }
 

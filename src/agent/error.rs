@@ -38,8 +38,6 @@ pub enum AgentError {
     Rpc(String),
     /// The HTTP listener cannot be bound.
     Http(String),
-    /// No address of a join answered.
-    Join(crate::driver::JoinError),
 }
 
 error_texts! {
@@ -51,39 +49,17 @@ error_texts! {
         Self::Start(text) => "Failed to start the Serf agent: Error creating Serf: {text}";
         Self::LogLevel(name) => "Invalid log level: {name}. Valid log levels are: {VALID_LEVELS}";
         Self::File(text) => "{text}";
-        Self::Driver(error) => "{error}";
+        Self::Driver(error) => "{}", error.go_text();
         Self::Rpc(text) => "Error starting RPC listener: {text}";
         Self::Http(text) => "Error starting HTTP listener: {text}";
-        Self::Join(error) => "{}", error.go_text();
     }
 }
 
-impl std::error::Error for AgentError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Driver(error) => Some(error),
-            Self::Join(error) => Some(error),
-            Self::Read { .. }
-            | Self::Decode { .. }
-            | Self::Invalid(_)
-            | Self::Setup(_)
-            | Self::Start(_)
-            | Self::LogLevel(_)
-            | Self::File(_)
-            | Self::Rpc(_)
-            | Self::Http(_) => None,
-        }
-    }
-}
+// No `source`: the texts above hold it already.
+impl std::error::Error for AgentError {}
 
 impl From<crate::driver::Error> for AgentError {
     fn from(error: crate::driver::Error) -> Self {
         Self::Driver(error)
-    }
-}
-
-impl From<crate::driver::JoinError> for AgentError {
-    fn from(error: crate::driver::JoinError) -> Self {
-        Self::Join(error)
     }
 }

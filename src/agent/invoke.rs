@@ -222,7 +222,8 @@ async fn answer(query: &Query, output: Vec<u8>) {
     if output.is_empty() {
         return;
     }
-    if let Err(reason) = query.respond(output).await {
+    if let Err(error) = query.respond(output).await {
+        let reason = error.go_text();
         warn!(target: "agent", "Failed to respond to query 'query: {}': {reason}", query.name());
     }
 }

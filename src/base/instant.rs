@@ -17,6 +17,7 @@ impl Instant {
     /// The epoch itself.
     pub const ZERO: Self = Self(0);
     /// The end of time: a deadline that never comes.
+    #[doc(hidden)]
     pub const FAR_FUTURE: Self = Self(u64::MAX);
 
     /// The instant `nanos` nanoseconds after the epoch.

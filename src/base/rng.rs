@@ -21,21 +21,25 @@ impl Rng {
     }
 
     /// A uniform number in `0..bound`; zero when `bound` is zero.
+    #[doc(hidden)]
     pub fn below(&mut self, bound: usize) -> usize {
         if bound == 0 { 0 } else { self.0.random_range(0..bound) }
     }
 
     /// A uniform 32-bit number.
+    #[doc(hidden)]
     pub fn u32(&mut self) -> u32 {
         self.0.next_u32()
     }
 
     /// A uniform 64-bit number.
+    #[doc(hidden)]
     pub fn u64(&mut self) -> u64 {
         self.0.next_u64()
     }
 
     /// A uniform number in `[0, 1)`.
+    #[doc(hidden)]
     pub fn unit(&mut self) -> f64 {
         self.0.random()
     }
@@ -46,6 +50,7 @@ impl Rng {
     }
 
     /// Puts `items` in a uniformly random order (Fisher–Yates).
+    #[doc(hidden)]
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for i in (1..items.len()).rev() {
             items.swap(i, self.below(i + 1));

@@ -20,10 +20,12 @@ use crate::{
             Stream, Tags,
         },
     },
+    serf::{OldEvents, Prune, UserEventSpec},
 };
 
 /// How to reach an agent.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Config {
     /// `host:port`, or `unix:PATH`.
     pub addr: String,
@@ -53,6 +55,7 @@ pub struct MemberFilter {
 
 /// Outcome of a key command, with the results of each node even if it failed.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct KeyResult {
     /// Per-node results.
     pub response: KeyResponse,
@@ -61,7 +64,7 @@ pub struct KeyResult {
 }
 
 /// A connection to an agent. Clones share it; it ends with the last one.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Client {
     connection: Arc<Connection>,
 }
@@ -71,6 +74,7 @@ impl Client {
     ///
     /// # Errors
     /// The connection fails, or the agent refuses the version or the token.
+    #[doc(alias = "ClientFromConfig")]
     pub async fn connect(config: Config) -> Result<Self, Error> {
         let connection = Connection::dial(&config.addr, config.timeout).await?;
         let client = Self { connection: Arc::new(connection) };
@@ -105,18 +109,23 @@ impl Client {
     ///
     /// # Errors
     /// None could be contacted.
-    pub async fn join(&self, addrs: Vec<String>, replay: bool) -> Result<i32, Error> {
-        let body = Join { existing: Some(addrs), replay };
+    pub async fn join<I>(&self, addrs: I, old: OldEvents) -> Result<usize, Error>
+    where
+        I: IntoIterator<Item: AsRef<str>>,
+    {
+        let addrs = addrs.into_iter().map(|addr| addr.as_ref().to_owned()).collect();
+        let body = Join { existing: Some(addrs), replay: old == OldEvents::Deliver };
         let response: JoinResponse = self.ask(Command::Join, Some(&body)).await?;
-        Ok(response.num)
+        Ok(usize::try_from(response.num).unwrap_or_default())
     }
 
-    /// Declares a failed member left, or with `prune` forgets it.
+    /// Declares a failed member left, or forgets it.
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn force_leave(&self, node: &str, prune: bool) -> Result<(), Error> {
-        self.run(Command::ForceLeave, Some(&ForceLeave { node: node.to_owned(), prune })).await
+    pub async fn force_leave(&self, node: &str, prune: Prune) -> Result<(), Error> {
+        let body = ForceLeave { node: node.to_owned(), prune: prune == Prune::Yes };
+        self.run(Command::ForceLeave, Some(&body)).await
     }
 
     /// Makes the agent leave the cluster and exit.
@@ -131,13 +140,9 @@ impl Client {
     ///
     /// # Errors
     /// It is too large.
-    pub async fn user_event(
-        &self,
-        name: impl AsRef<[u8]>,
-        payload: &[u8],
-        coalesce: bool,
-    ) -> Result<(), Error> {
-        let (name, payload) = (name.as_ref().into(), Blob(payload.to_vec()));
+    pub async fn user_event(&self, event: &UserEventSpec) -> Result<(), Error> {
+        let (name, payload) = (event.name.as_slice().into(), Blob(event.payload.to_vec()));
+        let coalesce = event.coalesce;
         self.run(Command::Event, Some(&EventRequest { name, payload, coalesce })).await
     }
 

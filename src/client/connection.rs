@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    fmt,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -39,6 +40,7 @@ pub(super) struct Reply {
 }
 
 /// Encoded records of one stream, and how many were lost.
+#[derive(Debug)]
 pub(super) struct Records {
     pub(super) records: mpsc::Receiver<Vec<u8>>,
     pub(super) lost: Arc<AtomicU64>,
@@ -73,6 +75,13 @@ pub(super) struct Connection {
     output: tokio::sync::Mutex<Output>,
     reader: AbortHandle,
     write_timeout: Duration,
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let closed = self.shared.closed.load(Ordering::Relaxed);
+        f.debug_struct("Connection").field("closed", &closed).finish_non_exhaustive()
+    }
 }
 
 impl Connection {

@@ -10,6 +10,7 @@ use crate::rpc::{
 
 /// An event of the agent.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum EventRecord {
     /// Members joined, left, failed, changed or were reaped.
     Member(MemberEventRecord),
@@ -21,6 +22,7 @@ pub enum EventRecord {
 
 /// Progress of a query.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum QueryEvent {
     /// A node acknowledged the query.
     Ack(String),
@@ -36,6 +38,8 @@ pub enum QueryEvent {
 macro_rules! streams {
     ($($(#[$doc:meta])* $name:ident)*) => {$(
         $(#[$doc])*
+        #[derive(Debug)]
+        #[must_use = "a stream that is dropped receives nothing"]
         pub struct $name {
             pub(super) seq: u64,
             pub(super) records: Records,

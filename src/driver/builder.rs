@@ -75,6 +75,7 @@ impl Builder {
     }
 
     /// Snapshot file: what the node remembers over a restart. Made if it is not there.
+    #[doc(alias = "SnapshotPath")]
     pub fn snapshot(mut self, path: impl Into<PathBuf>) -> Self {
         self.snapshot = Some(path.into());
         self
@@ -82,6 +83,7 @@ impl Builder {
 
     /// Keyring file: read at the start, and written whenever the keys change. If it is not there
     /// yet, [`Config::keyring`] has the first keys, and one of the two must be.
+    #[doc(alias = "KeyringFile")]
     pub fn keyring_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.keyring_file = Some(path.into());
         self

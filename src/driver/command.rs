@@ -5,8 +5,10 @@ use std::{collections::BTreeMap, sync::Arc};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::{Error, query_handle::QueryHandle, shared::Counters, user_event::UserEventSpec};
-use crate::serf::{self, Completion, Coordinate, KeyOp, Member, QueryId, QueryParams};
+use super::{Counters, Error, UserEventSpec, query_handle::QueryHandle};
+use crate::serf::{
+    self, Completion, Coordinate, KeyOp, Member, OldEvents, Prune, QueryId, QueryParams,
+};
 
 /// One request. It is carried out on the engine's task and never waits there.
 pub(super) enum Command {
@@ -34,11 +36,11 @@ pub(super) type Outcome = Result<Completion, serf::Error>;
 
 /// Work of several steps inside the engine.
 pub(super) enum Operation {
-    Join { entries: Vec<String>, ignore_old: bool },
+    Join { entries: Vec<String>, old: OldEvents },
     Leave,
     SetTags(BTreeMap<String, String>),
     UpdateTags(Box<ChangeTags>),
-    ForceLeave { name: String, prune: bool },
+    ForceLeave { name: String, prune: Prune },
     Keys { op: KeyOp, relay_factor: u8 },
 }
 

@@ -1,64 +1,159 @@
 //! Errors of the handle.
 
+use std::io;
+
 use super::{KeyFailure, KeyringFileError};
 use crate::{
     base::error_texts,
-    swim::{JoinErrors, JoinFailure},
+    serf::{self, Broadcast, Oversize},
+    swim::{ConfigError, JoinErrors, JoinFailure},
 };
 
-/// What went wrong with a call on a handle, by who is to blame. What peers do wrong never fails a
-/// call: it is dropped and counted.
+/// What went wrong with a call, by who is to blame. What peers do wrong never fails a call: it is
+/// dropped and counted.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// The engine refused: mostly the caller's fault (a bad configuration, too large, at the wrong
-    /// time), or nobody heard us in time, as the inner error says.
-    Serf(crate::serf::Error),
-    /// A join contacted nobody.
-    Join(JoinError),
-    /// Some nodes refused a key operation or did not answer it; the others have done it.
-    Keys(Box<KeyFailure>),
-    /// The node was not started within a runtime: the caller's fault.
+    // The caller's fault: nothing has changed.
+    /// The configuration cannot work.
+    Config(ConfigError),
+    /// What was given is too large to be sent.
+    TooLarge {
+        /// What is too large.
+        what: Oversize,
+        /// Its largest size in bytes.
+        limit: usize,
+        /// Its size in bytes.
+        len: usize,
+    },
+    /// A key is not base64; the reason.
+    InvalidKey(String),
+    /// Queries need Serf protocol 4.
+    ProtocolTooOld,
+    /// The node was not started within a runtime.
     NoRuntime,
-    /// A value cannot be a payload: the caller's fault.
+    /// A value cannot be a payload.
     #[cfg(feature = "payload")]
-    Payload(crate::serf::PayloadError),
-    /// A keyring file cannot be used.
-    Keyring(KeyringFileError),
+    Payload(serf::PayloadError),
+
+    // The wrong time: nothing has changed.
+    /// The query was answered before.
+    AlreadyAnswered,
+    /// The query is over, or was never heard of.
+    DeadlinePassed,
+    /// A leave is under way.
+    Leaving,
+    /// The node leaves or has left, and joins nobody any more.
+    Left,
+    /// Too many joins are under way.
+    TooManyJoins,
     /// The node was shut down, by a call, a lost name vote or the end of its runtime.
     Shutdown,
-    /// The snapshot cannot be read or written: the environment's fault.
-    Snapshot(std::io::Error),
-    /// A socket or another file failed: the environment's fault.
+
+    // Of peers and the network.
+    /// The query names no address that an answer could be sent to.
+    NoReturnAddress,
+    /// A join contacted nobody: each address and what is wrong with it, in the order in which they
+    /// were asked.
+    Join(Vec<JoinFailure>),
+    /// Some nodes refused a key operation or did not answer it; the others have done it.
+    Keys(Box<KeyFailure>),
+    /// A message was not sent out in time; here it has its effect all the same.
+    NotSent(Broadcast),
+    /// Too many messages waited, and one was dropped; here it has its effect all the same.
+    Dropped(Broadcast),
+    /// A peer failed an exchange; the reason.
+    Peer(String),
+
+    // The environment's fault.
+    /// A keyring file cannot be used.
+    Keyring(KeyringFileError),
+    /// The snapshot cannot be read or written.
+    Snapshot(io::Error),
+    /// A socket or another file failed.
     Io {
         /// What was tried.
         context: String,
         /// The system's reason.
-        source: std::io::Error,
+        source: io::Error,
     },
 }
 
 error_texts! {
     Error {
-        Self::Serf(error) => "{error}";
-        Self::Join(error) => "{error}";
-        Self::Keys(failure) => "{failure}";
+        Self::Config(error) => "{error}";
+        Self::TooLarge { what, limit, len } => "{}", too_large(*what, *limit, *len);
+        Self::InvalidKey(reason) => "{reason}";
+        Self::ProtocolTooOld => "{}", serf::Error::ProtocolTooOld;
         Self::NoRuntime => "a node must be started within a tokio runtime, or be given another";
         #[cfg(feature = "payload")]
         Self::Payload(error) => "{error}";
-        Self::Keyring(error) => "{error}";
+        Self::AlreadyAnswered => "{}", serf::Error::AlreadyAnswered;
+        Self::DeadlinePassed => "{}", serf::Error::DeadlinePassed;
+        Self::Leaving => "{}", serf::Error::Leaving;
+        Self::Left => "{}", serf::Error::Left;
+        Self::TooManyJoins => "{}", serf::Error::TooManyJoins;
         Self::Shutdown => "serf is shut down";
+        Self::NoReturnAddress => "{}", serf::Error::NoReturnAddress;
+        Self::Join(failures) => "{}", JoinFailure::list(failures);
+        Self::Keys(failure) => "{failure}";
+        Self::NotSent(what) => "{}", serf::Error::NotSent(*what);
+        Self::Dropped(what) => "{}", serf::Error::Dropped(*what);
+        Self::Peer(reason) => "{reason}";
+        Self::Keyring(error) => "{error}";
         Self::Snapshot(source) => "Failed to setup snapshot: failed to open snapshot: {source}";
         Self::Io { context, source } => "{context}: {source}";
     }
 }
 
+fn too_large(what: Oversize, limit: usize, len: usize) -> serf::Error {
+    serf::Error::TooLarge { what, limit, len }
+}
+
 // No `source`: the texts above hold it already.
 impl std::error::Error for Error {}
 
-impl From<crate::serf::Error> for Error {
-    fn from(error: crate::serf::Error) -> Self {
-        Self::Serf(error)
+impl Error {
+    /// Go's text, which its agent sends and logs: of several lines for a join, and blaming a key
+    /// query for every answer that fails.
+    #[doc(hidden)]
+    pub fn go_text(&self) -> String {
+        match self {
+            Self::Join(failures) => JoinErrors(failures.clone()).to_string(),
+            Self::TooLarge { what, limit, len } => too_large(*what, *limit, *len).go_text(),
+            Self::AlreadyAnswered => serf::Error::AlreadyAnswered.go_text(),
+            Self::DeadlinePassed => serf::Error::DeadlinePassed.go_text(),
+            Self::NoReturnAddress => serf::Error::NoReturnAddress.go_text(),
+            other => other.to_string(),
+        }
+    }
+}
+
+impl From<serf::Error> for Error {
+    fn from(error: serf::Error) -> Self {
+        match error {
+            serf::Error::Config(error) => Self::Config(error),
+            serf::Error::TooLarge { what, limit, len } => Self::TooLarge { what, limit, len },
+            serf::Error::InvalidKey(reason) => Self::InvalidKey(reason),
+            serf::Error::ProtocolTooOld => Self::ProtocolTooOld,
+            serf::Error::AlreadyAnswered => Self::AlreadyAnswered,
+            serf::Error::DeadlinePassed => Self::DeadlinePassed,
+            serf::Error::Leaving => Self::Leaving,
+            serf::Error::Left => Self::Left,
+            serf::Error::Shutdown | serf::Error::NotRunning => Self::Shutdown,
+            serf::Error::TooManyJoins => Self::TooManyJoins,
+            serf::Error::NoReturnAddress => Self::NoReturnAddress,
+            serf::Error::Join(failures) => Self::Join(failures),
+            serf::Error::NotSent(what) => Self::NotSent(what),
+            serf::Error::Dropped(what) => Self::Dropped(what),
+            serf::Error::Peer(reason) => Self::Peer(reason),
+        }
+    }
+}
+
+impl From<KeyringFileError> for Error {
+    fn from(error: KeyringFileError) -> Self {
+        Self::Keyring(error)
     }
 }
 
@@ -76,64 +171,4 @@ pub enum StopReason {
     Panic,
     /// The runtime that the node lived in ended.
     Aborted,
-}
-
-/// A join that contacted nobody.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum JoinError {
-    /// Each address and what is wrong with it, in the order in which they were asked.
-    Unreachable(JoinErrors),
-    /// The node has left, was shut down, or has too many joins under way.
-    Refused(&'static str),
-}
-
-impl JoinError {
-    /// What is wrong with each address; empty if none was asked.
-    pub fn failures(&self) -> &[JoinFailure] {
-        match self {
-            Self::Unreachable(errors) => &errors.0,
-            Self::Refused(_) => &[],
-        }
-    }
-
-    /// Go's text, of several lines, which its agent sends and logs.
-    pub fn go_text(&self) -> String {
-        match self {
-            Self::Unreachable(errors) => errors.to_string(),
-            Self::Refused(text) => (*text).to_owned(),
-        }
-    }
-}
-
-impl std::fmt::Display for JoinError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Unreachable(JoinErrors(failures)) if failures.is_empty() => {
-                f.write_str("there was no address to join")
-            }
-            Self::Unreachable(JoinErrors(failures)) => {
-                for (place, failure) in failures.iter().enumerate() {
-                    let separator = if place == 0 { "" } else { "; " };
-                    write!(f, "{separator}{failure}")?;
-                }
-                Ok(())
-            }
-            Self::Refused(text) => f.write_str(text),
-        }
-    }
-}
-
-impl std::error::Error for JoinError {}
-
-impl From<JoinError> for Error {
-    fn from(error: JoinError) -> Self {
-        Self::Join(error)
-    }
-}
-
-impl From<KeyringFileError> for Error {
-    fn from(error: KeyringFileError) -> Self {
-        Self::Keyring(error)
-    }
 }

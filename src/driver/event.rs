@@ -66,6 +66,7 @@ impl Query {
     }
 
     /// Time left for an answer; zero if it is over.
+    #[doc(alias = "Deadline")]
     pub fn time_left(&self) -> Duration {
         self.asked.deadline.since(clock::now())
     }

@@ -6,12 +6,14 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
-    Addresses, Builder, Config, Counters, Error, EventStream, JoinError, KeyManager, MemberWatch,
-    QueryHandle, StopReason, Subscribe, UserEventSpec,
+    Addresses, Builder, Config, Counters, Error, EventStream, KeyManager, MemberWatch, QueryHandle,
+    StopReason, Subscribe, UserEventSpec,
     command::{Command, Operation, Question, Read},
     shared::Shared,
 };
-use crate::serf::{self, Completion, Coordinate, Member, QueryId, QueryParams, SerfState, Tags};
+use crate::serf::{
+    Completion, Coordinate, Member, OldEvents, Prune, QueryId, QueryParams, SerfState, Tags,
+};
 
 /// Handle of a running node: cheap to clone (a few reference counts), safe to share. The node
 /// stops when the last one is dropped: its tasks end, its sockets are free, its files are written.
@@ -33,6 +35,7 @@ pub struct Serf {
 impl Serf {
     /// A builder with defaults: bind `0.0.0.0:7946`, no snapshot, no keyring file.
     /// Go: `serf/serf.go:Create`.
+    #[doc(alias = "Create")]
     pub fn builder(config: Config) -> Builder {
         Builder::new(config)
     }
@@ -46,40 +49,37 @@ impl Serf {
     /// Go: `serf/serf.go:Join`.
     ///
     /// # Errors
-    /// Nobody was contacted (see [`JoinError::failures`]), or the node has left or was shut down.
+    /// Nobody was contacted (see [`Error::Join`]), or the node has left or was shut down.
     /// That some were not contacted is no error.
     ///
     /// [`Timing::tcp_timeout`]: super::Timing::tcp_timeout
     #[doc(alias = "Join")]
-    pub async fn join<I>(&self, entries: I) -> Result<usize, JoinError>
+    pub async fn join<I>(&self, entries: I) -> Result<usize, Error>
     where
         I: IntoIterator<Item: AsRef<str>>,
     {
-        self.start_join(entries, true).await
+        self.start_join(entries, OldEvents::Ignore).await
     }
 
     /// As [`Serf::join`], and delivers the recent user events that the others still remember.
     ///
     /// # Errors
     /// As [`Serf::join`].
-    pub async fn join_with_replay<I>(&self, entries: I) -> Result<usize, JoinError>
+    pub async fn join_with_replay<I>(&self, entries: I) -> Result<usize, Error>
     where
         I: IntoIterator<Item: AsRef<str>>,
     {
-        self.start_join(entries, false).await
+        self.start_join(entries, OldEvents::Deliver).await
     }
 
-    async fn start_join<I>(&self, entries: I, ignore_old: bool) -> Result<usize, JoinError>
+    async fn start_join<I>(&self, entries: I, old: OldEvents) -> Result<usize, Error>
     where
         I: IntoIterator<Item: AsRef<str>>,
     {
         let entries = entries.into_iter().map(|entry| entry.as_ref().to_owned()).collect();
-        match self.operation(Operation::Join { entries, ignore_old }).await {
-            Ok(Completion::Joined { contacted }) => Ok(contacted),
-            Ok(Completion::Done | Completion::Keys { .. }) => Ok(0),
-            Err(Error::Serf(serf::Error::Join(errors))) => Err(JoinError::Unreachable(errors)),
-            Err(Error::Serf(serf::Error::State(text))) => Err(JoinError::Refused(text)),
-            Err(_) => Err(JoinError::Refused("Serf can't Join after Leave or Shutdown")),
+        match self.operation(Operation::Join { entries, old }).await? {
+            Completion::Joined { contacted } => Ok(contacted),
+            Completion::Done | Completion::Keys { .. } => Ok(0),
         }
     }
 
@@ -99,6 +99,7 @@ impl Serf {
     ///
     /// # Errors
     /// A leave is under way, or the node was shut down.
+    #[doc(alias = "Leave")]
     pub async fn leave(&self) -> Result<(), Error> {
         self.operation(Operation::Leave).await.map(drop)
     }
@@ -106,6 +107,7 @@ impl Serf {
     /// Stops the node; returns when the sockets are closed and the files written. Does not leave:
     /// without [`Serf::leave`] before it the others see a failure. Idempotent, also from several
     /// clones at once. Go: `serf/serf.go:Shutdown`.
+    #[doc(alias = "Shutdown")]
     pub async fn shutdown(&self) {
         // An error: it has stopped already.
         let _ = self.commands.send(Command::Stop).await;
@@ -164,6 +166,7 @@ impl Serf {
     /// # Errors
     /// The encoded query exceeds [`Limits::query_size`](super::Limits::query_size) (1024 bytes), the protocol version is
     /// below 4, or the node was shut down.
+    #[doc(alias = "Query")]
     pub async fn query(
         &self,
         name: impl AsRef<[u8]> + Send,
@@ -219,7 +222,7 @@ impl Serf {
     /// all the same), or shut down.
     #[doc(alias = "RemoveFailedNode")]
     pub async fn force_leave(&self, name: &str) -> Result<(), Error> {
-        self.remove(name, false).await
+        self.remove(name, Prune::No).await
     }
 
     /// As [`Serf::force_leave`], and forgets the member. Go: `RemoveFailedNodePrune`.
@@ -228,21 +231,23 @@ impl Serf {
     /// As [`Serf::force_leave`].
     #[doc(alias = "RemoveFailedNodePrune")]
     pub async fn force_leave_and_prune(&self, name: &str) -> Result<(), Error> {
-        self.remove(name, true).await
+        self.remove(name, Prune::Yes).await
     }
 
-    async fn remove(&self, name: &str, prune: bool) -> Result<(), Error> {
+    async fn remove(&self, name: &str, prune: Prune) -> Result<(), Error> {
         let name = name.to_owned();
         self.operation(Operation::ForceLeave { name, prune }).await.map(drop)
     }
 
     /// For key operations; a handle like this one, which keeps the node running. Go: `serf/serf.go:KeyManager`.
+    #[doc(alias = "KeyManager")]
     pub fn key_manager(&self) -> KeyManager {
         KeyManager { serf: self.clone(), relay_factor: 0 }
     }
 
     /// All members, the gone included, sorted by name. Empty after the shutdown.
     /// Go: `serf/serf.go:Members`.
+    #[doc(alias = "Members")]
     pub async fn members(&self) -> Vec<Arc<Member>> {
         self.read(Read::Members).await.unwrap_or_default()
     }
@@ -274,6 +279,7 @@ impl Serf {
     }
 
     /// Our own record; after the shutdown the last one.
+    #[doc(alias = "LocalMember")]
     pub async fn local_member(&self) -> Arc<Member> {
         let local = self.read(Read::LocalMember).await;
         local.unwrap_or_else(|_| Arc::clone(&self.shared.local()))
@@ -286,6 +292,7 @@ impl Serf {
 
     /// Figures under Go's keys, for operators. Empty after the shutdown.
     /// Go: `serf/serf.go:Stats`.
+    #[doc(alias = "Stats")]
     pub async fn stats(&self) -> BTreeMap<String, String> {
         let stats = self.read(Read::Stats).await.unwrap_or_default();
         stats.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
@@ -293,6 +300,7 @@ impl Serf {
 
     /// The coordinate of a node as last heard, or our own; `None` if unknown or disabled.
     /// Go: `GetCachedCoordinate`.
+    #[doc(alias = "GetCachedCoordinate")]
     pub async fn coordinate(&self, name: &str) -> Option<Coordinate> {
         let name = name.to_owned();
         self.read(|reply| Read::Coordinate(name, reply)).await.ok().flatten()
@@ -312,11 +320,13 @@ impl Serf {
     }
 
     /// State of the node's life.
+    #[doc(alias = "State")]
     pub fn state(&self) -> SerfState {
         *self.shared.state.borrow()
     }
 
     /// Whether there is a keyring with keys. Go: `EncryptionEnabled`.
+    #[doc(alias = "EncryptionEnabled")]
     pub async fn encryption_enabled(&self) -> bool {
         self.read(Read::Encrypted).await.unwrap_or_default()
     }

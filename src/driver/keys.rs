@@ -3,7 +3,7 @@
 use super::{Error, Serf, command::Operation};
 use crate::{
     base::error_texts,
-    serf::{Completion, KeyOp, KeyResponse},
+    serf::{Completion, KeyOp, KeyRefusal, KeyResponse},
 };
 
 /// Changes the keys of the whole cluster. Made by [`Serf::key_manager`]; cheap to clone.
@@ -36,6 +36,14 @@ error_texts! {
 
 impl std::error::Error for KeyFailure {}
 
+impl KeyFailure {
+    /// Which nodes refused, and why as far as it is known.
+    pub fn refusals(&self) -> impl Iterator<Item = (&str, KeyRefusal)> {
+        let messages = self.response.messages.iter();
+        messages.map(|(node, text)| (node.as_str(), KeyRefusal::of(text)))
+    }
+}
+
 impl KeyManager {
     /// Sends each answer a second time, through this many other nodes.
     #[must_use]
@@ -47,7 +55,7 @@ impl KeyManager {
     /// Adds a key to the ring of every node. It opens from then on; the primary key seals.
     ///
     /// # Errors
-    /// [`Error::Keys`]: some nodes refused or did not answer; [`Error::Serf`]: not a key;
+    /// [`Error::Keys`]: some nodes refused or did not answer; [`Error::InvalidKey`];
     /// [`Error::Shutdown`].
     #[doc(alias = "InstallKey")]
     pub async fn install(&self, key: &str) -> Result<KeyResponse, Error> {

@@ -4,27 +4,16 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use crate::{
     base::Instant,
-    serf::{self, Engine, Sizes},
-    swim::{self, Times},
+    engine::Counters,
+    serf::{Engine, Sizes},
+    swim::Times,
 };
-
-/// Exports the counters of a struct, each by the function before its group. A field that is missing
-/// here does not compile.
-macro_rules! export {
-    ($stats:path, $new:ident, $old:ident, {
-        $($export:ident { $($field:ident: $name:literal,)+ })+
-    }) => {
-        let $stats { $($($field: _,)+)+ } = $new;
-        $($($export($name, $new.$field, $old.$field);)+)+
-    };
-}
 
 /// Reports to the `metrics` recorder what has changed since the last report.
 pub(super) struct Exporter {
     next: Instant,
     queues: Instant,
-    serf: serf::Stats,
-    swim: swim::Stats,
+    counters: Counters,
     /// Names of events and queries that have a counter of their own.
     names: BTreeSet<Arc<str>>,
 }
@@ -34,8 +23,7 @@ impl Exporter {
         Self {
             next: now,
             queues: now + QUEUE_INTERVAL,
-            serf: serf::Stats::default(),
-            swim: swim::Stats::default(),
+            counters: Counters::default(),
             names: BTreeSet::new(),
         }
     }
@@ -52,7 +40,7 @@ impl Exporter {
         self.next = now + INTERVAL;
         self.export_counters(engine);
         recorder::gauge("memberlist.health.score", f64::from(engine.health_score()));
-        recorder::gauge("memberlist.size.local", self.swim.local_state_bytes as f64);
+        recorder::gauge("memberlist.size.local", self.counters.swim.local_state_bytes as f64);
         for (state, count) in NODE_STATES.into_iter().zip(engine.node_states()) {
             recorder::gauge_of("memberlist.node.instances", ("node_state", state), count as f64);
         }
@@ -68,81 +56,23 @@ impl Exporter {
 
     /// Reports the counters, whatever the time.
     pub(super) fn export_counters(&mut self, engine: &mut Engine) {
-        let (new, old) = (engine.counters(), std::mem::replace(&mut self.serf, engine.counters()));
-        export!(serf::Stats, new, old, {
-            count {
-                member_join: "serf.member.join",
-                member_failed: "serf.member.failed",
-                member_left: "serf.member.left",
-                member_update: "serf.member.update",
-                member_flap: "serf.member.flap",
-                events: "serf.events",
-                queries: "serf.queries",
-                query_acks: "serf.query_acks",
-                query_duplicate_acks: "serf.query_duplicate_acks",
-                query_responses: "serf.query_responses",
-                query_duplicate_responses: "serf.query_duplicate_responses",
-                coordinate_rejected: "serf.coordinate.rejected",
-                coordinate_zero_rtt: "serf.coordinate.zero-rtt",
-                dropped_malformed: "serf.dropped.malformed",
-                dropped_implausible: "serf.dropped.implausible",
-                refused_sizes: "serf.refused.sizes",
-                refused_names: "serf.refused.names",
-                refused_addresses: "serf.refused.addresses",
-                refused_filters: "serf.refused.filters",
-                dropped_queries: "serf.dropped.queries",
-                dropped_events: "serf.dropped.events",
-                dropped_broadcasts: "serf.dropped.broadcasts",
-                refused_key_queries: "serf.refused.key_queries",
-                ignored_responses: "serf.ignored.responses",
-            }
-            sizes {
-                msgs_received: "serf.msgs.received",
-                msgs_sent: "serf.msgs.sent",
-            }
-            times {
-                coordinate_adjustment: "serf.coordinate.adjustment-ms",
-            }
-        });
+        let counters = engine.counters();
+        let before = std::mem::replace(&mut self.counters, counters);
+        for ((name, new), (_, old)) in counters.iter().zip(before.iter()) {
+            count(name, new, old);
+        }
+        let (new, old) = (counters.serf, before.serf);
+        sizes("serf.msgs.received", new.msgs_received, old.msgs_received);
+        sizes("serf.msgs.sent", new.msgs_sent, old.msgs_sent);
+        times(
+            "serf.coordinate.adjustment-ms",
+            new.coordinate_adjustment,
+            old.coordinate_adjustment,
+        );
         self.count_names(engine);
-        self.export_swim_counters(engine);
-    }
-
-    fn export_swim_counters(&mut self, engine: &Engine) {
-        let new = engine.swim_counters();
-        let old = std::mem::replace(&mut self.swim, new);
-        export!(swim::Stats, new, old, {
-            count {
-                udp_sent: "memberlist.udp.sent",
-                udp_received: "memberlist.udp.received",
-                tcp_accept: "memberlist.tcp.accept",
-                tcp_connect: "memberlist.tcp.connect",
-                tcp_sent: "memberlist.tcp.sent",
-                msg_alive: "memberlist.msg.alive",
-                msg_suspect: "memberlist.msg.suspect",
-                msg_dead: "memberlist.msg.dead",
-                degraded_probe: "memberlist.degraded.probe",
-                degraded_timeout: "memberlist.degraded.timeout",
-                tcp_only_probes: "memberlist.probe.tcp_only",
-                failed_probes: "memberlist.probe.failed",
-                refutes: "memberlist.refute",
-                dropped_malformed: "memberlist.dropped.malformed",
-                dropped_inadmissible: "memberlist.dropped.inadmissible",
-                dropped_queue_full: "memberlist.dropped.queue_full",
-                dropped_relays: "memberlist.dropped.relays",
-                dropped_answers: "memberlist.dropped.answers",
-                dropped_replays: "memberlist.dropped.replays",
-            }
-            times {
-                probe_time: "memberlist.probeNode",
-                push_pull_time: "memberlist.pushPullNode",
-            }
-            // The gauge, and the number of samples of `memberlist.gossip`.
-            elsewhere {
-                local_state_bytes: "memberlist.size.local",
-                gossip_rounds: "memberlist.gossip",
-            }
-        });
+        let (new, old) = (counters.swim, before.swim);
+        times("memberlist.probeNode", new.probe_time, old.probe_time);
+        times("memberlist.pushPullNode", new.push_pull_time, old.push_pull_time);
     }
 
     /// Go counts each name of an event; names come from the network, so that their number is
@@ -184,9 +114,6 @@ pub(super) fn counter(name: &'static str, by: u64) {
 pub(super) fn histogram(name: &'static str, value: f64) {
     recorder::histogram(name, value, 1);
 }
-
-/// Reported by others.
-fn elsewhere(_: &'static str, _: u64, _: u64) {}
 
 fn count(name: &'static str, new: u64, old: u64) {
     if new > old {

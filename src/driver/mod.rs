@@ -9,7 +9,6 @@ mod builder;
 mod caught;
 mod clock;
 mod command;
-mod config;
 mod endpoint;
 mod error;
 mod event;
@@ -36,14 +35,12 @@ mod task;
 mod tasks;
 #[cfg(all(test, feature = "tokio"))]
 mod tests;
-mod user_event;
 mod writer;
 
 pub use builder::Builder;
 pub use clock::now;
-pub use config::{Config, Limits, Timing};
 pub use endpoint::Address;
-pub use error::{Error, JoinError, StopReason};
+pub use error::{Error, StopReason};
 pub use event::{Event, Query};
 pub use file::{FileError, replace_file};
 pub use handle::Serf;
@@ -53,6 +50,10 @@ pub use keys::{KeyFailure, KeyManager};
 pub use member_watch::MemberWatch;
 pub use query_handle::{QueryHandle, Response};
 pub use queue::LagPolicy;
-pub use shared::{Addresses, Counters};
+pub use shared::Addresses;
 pub use subscribers::{EventStream, Subscribe};
-pub use user_event::UserEventSpec;
+
+pub use crate::{
+    engine::{Config, Counters, Limits, Timing},
+    serf::UserEventSpec,
+};

@@ -9,7 +9,7 @@ use std::{
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
-    Counters, Event, QueryHandle, Resolver, StopReason, UserEventSpec, clock,
+    Event, QueryHandle, Resolver, StopReason, clock,
     command::{Command, Operation, Outcome, Question, Read},
     inbox::Internal,
     join,
@@ -56,11 +56,8 @@ impl Node {
             Command::Read(what) => self.read(what),
             Command::SendEvents(events, reply) => {
                 let now = clock::now();
-                let send = |event: UserEventSpec| {
-                    let UserEventSpec { name, payload, coalesce } = event;
-                    self.engine.user_event(now, &name, payload, coalesce)
-                };
-                let _ = reply.send(events.into_iter().map(send).collect());
+                let sent = events.iter().map(|event| self.engine.user_event(now, event));
+                let _ = reply.send(sent.collect());
             }
             Command::Query(question, reply) => drop(reply.send(self.query(question))),
             Command::Respond(id, payload, reply) => {
@@ -76,7 +73,7 @@ impl Node {
     fn start(&mut self, operation: Operation, reply: oneshot::Sender<Outcome>) {
         let (now, engine) = (clock::now(), &mut self.engine);
         let started = match operation {
-            Operation::Join { entries, ignore_old } => engine.start_join(now, &entries, ignore_old),
+            Operation::Join { entries, old } => engine.start_join(now, &entries, old),
             Operation::Leave => engine.start_leave(now),
             Operation::SetTags(tags) => engine.start_set_tags(now, tags),
             Operation::UpdateTags(change) => {
@@ -114,10 +111,7 @@ impl Node {
             Read::LocalMember(reply) => drop(reply.send(Arc::clone(engine.local_member()))),
             Read::Stats(reply) => drop(reply.send(engine.stats())),
             Read::Coordinate(name, reply) => drop(reply.send(engine.coordinate(&name).cloned())),
-            Read::Counters(reply) => {
-                let (serf, swim) = (engine.counters(), engine.swim_counters());
-                let _ = reply.send(Counters { serf, swim });
-            }
+            Read::Counters(reply) => drop(reply.send(engine.counters())),
             Read::Encrypted(reply) => drop(reply.send(!engine.keyring().is_empty())),
             #[cfg(feature = "agent")]
             Read::KeysUnwritten(reply) => {

@@ -8,10 +8,7 @@ use std::{
 use tokio::sync::watch;
 
 use super::subscribers::Hub;
-use crate::{
-    serf::{self, Member, SerfState},
-    swim,
-};
+use crate::serf::{Member, SerfState};
 
 /// Where a node is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,16 +18,6 @@ pub struct Addresses {
     pub advertised: SocketAddr,
     /// What the sockets are bound to.
     pub bound: SocketAddr,
-}
-
-/// Counters of both engines since the start.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Counters {
-    /// Of Serf's engine.
-    pub serf: serf::Stats,
-    /// Of the membership engine.
-    pub swim: swim::Stats,
 }
 
 /// What handles may look at without asking the engine.

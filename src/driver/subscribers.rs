@@ -17,6 +17,8 @@ use super::{
 
 /// How to subscribe.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+#[must_use]
 pub struct Subscribe {
     /// Events held for a slow subscriber; 4096, at least 1.
     pub capacity: usize,
@@ -27,6 +29,20 @@ pub struct Subscribe {
 impl Default for Subscribe {
     fn default() -> Self {
         Self { capacity: 4096, policy: LagPolicy::DropOldest }
+    }
+}
+
+impl Subscribe {
+    /// Sets how many events are held for a slow subscriber.
+    pub fn capacity(mut self, events: usize) -> Self {
+        self.capacity = events;
+        self
+    }
+
+    /// Sets what happens beyond that.
+    pub fn policy(mut self, policy: LagPolicy) -> Self {
+        self.policy = policy;
+        self
     }
 }
 

@@ -246,9 +246,9 @@ impl<T: Transport> Io<T> {
         if late > LATENESS_MIN {
             node.engine.note_lateness(now, late);
         }
-        let rounds = node.engine.swim_counters().gossip_rounds;
+        let rounds = node.engine.swim_stats().gossip_rounds;
         node.engine.handle_timeout(now);
-        if node.engine.swim_counters().gossip_rounds > rounds {
+        if node.engine.swim_stats().gossip_rounds > rounds {
             self.pump(node);
             metrics::gossip_round(now, clock::now());
         }

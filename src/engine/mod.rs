@@ -5,8 +5,8 @@
 //!
 //! # Order of calls
 //!
-//! 1. [`Engine::build`] with a [`Config`] whose [`SwimConfig::advertise_addr`], `advertise_port`,
-//!    `bind_port` and `seed` are set: the seed is 32 random bytes, and equal seeds make equal nodes.
+//! 1. [`Engine::new`] with a [`Config`] and the [`Machine`] it runs on: the address to announce, 32
+//!    random bytes (equal seeds make equal nodes), and the snapshot of an earlier run.
 //! 2. Each input: [`Engine::handle_packet`] for a datagram, and after one or a batch of them
 //!    [`Engine::handle_queued`], which handles what waits behind pings; [`Engine::handle_stream`];
 //!    [`Engine::handle_timeout`] once the time of [`Engine::poll_timeout`] has come; or a call such
@@ -40,14 +40,17 @@
 //! ```
 //! use std::{net::SocketAddr, time::Duration};
 //! use ruserf::engine::{
-//!     Config, Engine, Instant, Output, Rng, Role, StreamDecoder, StreamInput, SwimOutput,
+//!     Config, Engine, Instant, Machine, OldEvents, Output, Rng, Role, StreamDecoder, StreamInput,
+//!     SwimOutput,
 //! };
 //!
+//! fn address(number: u8) -> SocketAddr {
+//!     SocketAddr::from(([127, 0, 0, number], 7946))
+//! }
+//!
 //! fn node(name: &str, number: u8) -> Engine {
-//!     let mut config = Config::lan(name);
-//!     config.swim.advertise_addr = vec![127, 0, 0, number];
-//!     config.swim.seed = [number; 32];
-//!     Engine::build(config, Instant::ZERO, None).expect("a valid configuration")
+//!     let machine = Machine::new(address(number), [number; 32]);
+//!     Engine::new(Config::lan(name), machine, Instant::ZERO).expect("a valid configuration")
 //! }
 //!
 //! /// A message over a connection: sealed at one end, read at the other.
@@ -63,7 +66,7 @@
 //! fn pump(now: Instant, nodes: &mut [Engine; 2], me: usize) -> bool {
 //!     let [a, b] = nodes;
 //!     let (from, to) = if me == 0 { (a, b) } else { (b, a) };
-//!     let addr = SocketAddr::from(([127, 0, 0, me as u8 + 1], 7946));
+//!     let addr = address(me as u8 + 1);
 //!     let mut busy = false;
 //!     while let Some(output) = from.poll_output() {
 //!         busy = true;
@@ -90,8 +93,7 @@
 //!                             from.handle_stream(now, id, answer);
 //!                         }
 //!                         Output::Swim(SwimOutput::Packet { data, .. }) => {
-//!                             let addr = SocketAddr::from(([127, 0, 0, 2 - me as u8], 7946));
-//!                             from.handle_packet(now, addr, &data);
+//!                             from.handle_packet(now, address(2 - me as u8), &data);
 //!                         }
 //!                         _ => {}
 //!                     }
@@ -106,7 +108,7 @@
 //!
 //! let mut nodes = [node("a", 1), node("b", 2)];
 //! let mut now = Instant::ZERO;
-//! nodes[1].start_join(now, &["127.0.0.1:7946".to_owned()], true).expect("it is alive");
+//! nodes[1].start_join(now, &["127.0.0.1:7946".to_owned()], OldEvents::Ignore).expect("it is alive");
 //! while now < Instant::ZERO + Duration::from_secs(10) {
 //!     while pump(now, &mut nodes, 0) | pump(now, &mut nodes, 1) {}
 //!     now = nodes.iter().filter_map(Engine::poll_timeout).min().expect("there are timers").max(now);
@@ -122,17 +124,20 @@
 //! }
 //! ```
 
+mod config;
+mod counters;
+mod start;
+
 #[cfg(feature = "payload")]
 pub use crate::serf::{from_payload, to_payload};
 pub use crate::{
     base::{Instant, Rng},
     serf::{
-        Completion, Config, Engine, Error, Event, NameCounts, Output, Query, Sizes, SnapshotOp,
-        Stats, message,
+        Completion, Engine, Error, Event, OldEvents, Output, Prune, Query, SnapshotOp, message,
     },
-    swim::{
-        Config as SwimConfig, Error as SwimError, OpId, Output as SwimOutput, Stats as SwimStats,
-        StreamId, StreamInput,
-    },
-    wire::{CodecConfig, Role, StreamCodec, StreamDecoder, StreamError, StreamMessage},
+    swim::{OpId, Output as SwimOutput, StreamId, StreamInput},
+    wire::{Role, StreamCodec, StreamDecoder, StreamError, StreamMessage},
 };
+pub use config::{Config, Limits, Timing};
+pub use counters::Counters;
+pub use start::Machine;

@@ -27,6 +27,7 @@ use super::{
 };
 use crate::{
     base::{Instant, Rng, mutated},
+    swim::ConfigError,
     wire::Vsn,
 };
 
@@ -126,24 +127,21 @@ pub(crate) fn build_state(
 fn check(config: &Config, tags: &Tags) -> Result<Arc<[u8]>, Error> {
     let version = config.protocol_version;
     if !(PROTOCOL_MIN..=PROTOCOL_MAX).contains(&version) {
-        let what = if version < PROTOCOL_MIN { "low" } else { "high" };
-        return Err(Error::Config(format!(
-            "Protocol version '{version}' too {what}. Must be in range: \
-             [{PROTOCOL_MIN}, {PROTOCOL_MAX}]"
-        )));
+        let (min, max) = (PROTOCOL_MIN, PROTOCOL_MAX);
+        return Err(Error::Config(ConfigError::Protocol { version, min, max }));
     }
     if config.user_event_size_limit > USER_EVENT_BYTES_MAX {
-        return Err(Error::Config(format!(
-            "user event size limit exceeds limit of {USER_EVENT_BYTES_MAX} bytes"
-        )));
+        return Err(Error::Config(ConfigError::UserEventLimit { max: USER_EVENT_BYTES_MAX }));
     }
     let name = &config.swim.name;
+    let invalid_name =
+        |reason| Error::Config(ConfigError::InvalidName { name: name.to_string(), reason });
     let meta = encode_tags(config, tags)?;
     if config.validate_node_names {
-        validate_name(name).map_err(Error::Config)?;
+        validate_name(name).map_err(invalid_name)?;
     }
     if name.chars().any(char::is_control) {
-        return Err(Error::Config("node name contains control characters".to_owned()));
+        return Err(invalid_name("node name contains control characters".to_owned()));
     }
     Ok(meta)
 }

@@ -7,6 +7,7 @@ use crate::swim;
 
 /// Configuration of one member. Go: `serf/config.go`.
 #[derive(Clone)]
+#[allow(missing_debug_implementations)] // hidden; the one of users has it
 pub struct Config {
     /// Settings of the layer below; its name is the member's name.
     pub swim: swim::Config,

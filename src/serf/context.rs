@@ -4,7 +4,8 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{
-    Config, Error, Event, Member, MemberEvent, MemberEventKind, Message, SerfState, Stats, Tags,
+    Config, Error, Event, Member, MemberEvent, MemberEventKind, Message, Oversize, SerfState,
+    Stats, Tags,
     admission::{self, Refusal},
     delivery::Delivery,
     effects::{Effects, Timer},
@@ -141,11 +142,7 @@ impl Context {
 pub(crate) fn encode_tags(config: &Config, tags: &Tags) -> Result<Arc<[u8]>, Error> {
     let mut meta = Vec::new();
     config.transform.encode_tags(config.protocol_version, tags, &mut meta);
-    if meta.len() > META_BYTES_MAX {
-        return Err(Error::Invalid(format!(
-            "Encoded length of tags exceeds limit of {META_BYTES_MAX} bytes"
-        )));
-    }
+    Oversize::Tags.check(meta.len(), META_BYTES_MAX)?;
     Ok(meta.into())
 }
 

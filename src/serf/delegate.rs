@@ -40,6 +40,7 @@ pub trait MergeDelegate: Send + Sync {
     /// # Errors
     /// The reason of the veto: the join fails with it here, or the alive message is ignored. The
     /// other side is not told.
+    #[doc(alias = "NotifyMerge")]
     fn check_merge(&self, members: &[Member]) -> Result<(), String>;
 }
 
@@ -51,15 +52,18 @@ pub trait AliveDelegate: Send + Sync {
     ///
     /// # Errors
     /// The reason of the veto, for the log: the message is ignored and not gossiped on.
+    #[doc(alias = "NotifyAlive")]
     fn check_alive(&self, member: &Member) -> Result<(), String>;
 }
 
 /// Decides how long members that are gone are kept. Go: `serf/config.go:ReconnectTimeoutOverrider`.
+#[doc(alias = "ReconnectTimeoutOverrider")]
 pub trait ReconnectDelegate: Send + Sync {
     /// The timeout to use for `member` instead of `timeout`, which is the one for failed
     /// ([`Config::reconnect_timeout`](super::Config::reconnect_timeout)) or for left members
     /// ([`Config::tombstone_timeout`](super::Config::tombstone_timeout)). Asked at each reap for
     /// each of them. Zero: forgotten at the next reap.
+    #[doc(alias = "ReconnectTimeout")]
     fn reconnect_timeout(&self, member: &Member, timeout: Duration) -> Duration;
 }
 
@@ -68,6 +72,7 @@ pub trait ConflictDelegate: Send + Sync {
     /// The name of `existing` is claimed from the address of `other`. Told each time the claim is
     /// heard. If the name is ours, the vote over it is Serf's business, see
     /// [`Config::enable_name_conflict_resolution`](super::Config::enable_name_conflict_resolution).
+    #[doc(alias = "NotifyConflict")]
     fn on_conflict(&self, existing: &Member, other: &Member);
 }
 

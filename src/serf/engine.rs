@@ -6,8 +6,8 @@ use bytes::Bytes;
 use tracing::warn;
 
 use super::{
-    Completion, Config, Coordinate, Error, KeyOp, Member, NameCounts, Output, QueryId, QueryParams,
-    SerfState, Stats, Tags,
+    Completion, Config, Coordinate, Error, KeyOp, Member, NameCounts, OldEvents, Output, Prune,
+    QueryId, QueryParams, SerfState, Stats, Tags, UserEventSpec,
     asked::Asker,
     broadcasts::QueueKind,
     build::build_state,
@@ -37,6 +37,15 @@ pub struct Engine {
     rejoin: Rejoin,
 }
 
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine")
+            .field("name", &self.state.cx.name)
+            .field("state", &self.state.cx.life)
+            .finish_non_exhaustive()
+    }
+}
+
 /// An operation that waits for something, at the latest until its deadline.
 #[derive(Clone, Copy, Debug)]
 struct Op {
@@ -57,11 +66,12 @@ enum Step {
 }
 
 impl Engine {
-    /// Makes the member. `snapshot` is the whole snapshot file of an earlier run, if one is kept;
+    /// Makes the member from the engines' own settings. `snapshot` is the whole snapshot file of an earlier run, if one is kept;
     /// with it, snapshot work comes out of [`Engine::poll_output`].
     ///
     /// # Errors
     /// A configuration that cannot work, with Go's texts.
+    #[doc(hidden)]
     pub fn build(config: Config, now: Instant, snapshot: Option<&[u8]>) -> Result<Self, Error> {
         let (mut state, previous) = build_state(config, now, snapshot)?;
         let swim = Swim::build(state.cx.config.swim.clone(), now, &mut state)?;
@@ -160,8 +170,8 @@ impl Engine {
     pub fn start_leave(&mut self, now: Instant) -> Result<OpId, Error> {
         match self.state.cx.life {
             SerfState::Alive => {}
-            SerfState::Leaving => return Err(Error::State("Leave already in progress")),
-            SerfState::Shutdown => return Err(Error::State("Leave called after Shutdown")),
+            SerfState::Leaving => return Err(Error::Leaving),
+            SerfState::Shutdown => return Err(Error::Shutdown),
             SerfState::Left => {
                 let op = self.new_op();
                 self.state.cx.effects.complete(op, Ok(Completion::Done));
@@ -220,15 +230,9 @@ impl Engine {
     ///
     /// # Errors
     /// Too large; Go's texts.
-    pub fn user_event(
-        &mut self,
-        now: Instant,
-        name: impl AsRef<[u8]>,
-        payload: Bytes,
-        coalesce: bool,
-    ) -> Result<(), Error> {
+    pub fn user_event(&mut self, now: Instant, event: &UserEventSpec) -> Result<(), Error> {
         self.begin(now);
-        self.state.user_event(name, &payload, coalesce)?;
+        self.state.user_event(&event.name, &event.payload, event.coalesce)?;
         self.settle();
         Ok(())
     }
@@ -296,11 +300,11 @@ impl Engine {
         Ok(op)
     }
 
-    /// Declares a failed member left, or with `prune` forgets it.
-    pub fn start_force_leave(&mut self, now: Instant, name: &str, prune: bool) -> OpId {
+    /// Declares a failed member left, or forgets it.
+    pub fn start_force_leave(&mut self, now: Instant, name: &str, prune: Prune) -> OpId {
         self.begin(now);
         let op = self.new_op();
-        let raw = self.state.leave_intent(name, prune);
+        let raw = self.state.leave_intent(name, prune == Prune::Yes);
         if self.state.members.has_alive_others() {
             self.wait(op, Step::ForceLeave, self.state.cx.config.broadcast_timeout);
             self.state.broadcast(QueueKind::Intent, raw, Author::Own(Some(op)));
@@ -380,22 +384,25 @@ impl Engine {
     }
 
     /// Counters of this layer.
-    pub fn counters(&self) -> Stats {
+    pub(crate) fn serf_stats(&self) -> Stats {
         self.state.cx.stats
     }
 
     /// User events and queries by name since the last call; at most 256 names.
+    #[doc(hidden)]
     pub fn take_name_counts(&mut self) -> BTreeMap<Arc<str>, NameCounts> {
         self.state.cx.names.take()
     }
 
     /// Nodes as the layer below lists them.
+    #[doc(hidden)]
     #[cfg(feature = "sim")]
     pub fn nodes(&self) -> impl Iterator<Item = swim::NodeView<'_>> {
         self.swim.nodes()
     }
 
     /// The clocks of members, events and queries.
+    #[doc(hidden)]
     #[cfg(feature = "sim")]
     pub fn clocks(&self) -> [super::LamportTime; 3] {
         [
@@ -406,16 +413,19 @@ impl Engine {
     }
 
     /// Nodes that the layer below lists: alive, suspect, dead, left.
+    #[doc(hidden)]
     pub fn node_states(&self) -> [usize; 4] {
         self.swim.state_counts()
     }
 
     /// Messages of the layer below that wait to be gossiped.
+    #[doc(hidden)]
     pub fn queued_broadcasts(&self) -> usize {
         self.swim.queued_broadcasts()
     }
 
     /// Messages that wait to be gossiped: intents, events, queries.
+    #[doc(hidden)]
     pub fn queue_depths(&self) -> [usize; 3] {
         let state = &self.state;
         [
@@ -431,7 +441,7 @@ impl Engine {
     }
 
     /// Counters of the layer below.
-    pub fn swim_counters(&self) -> swim::Stats {
+    pub(crate) fn swim_stats(&self) -> swim::Stats {
         self.swim.stats()
     }
 

@@ -9,6 +9,7 @@ use crate::base::Instant;
 
 /// One event. Own user events and queries are delivered too.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Event {
     /// Members joined, left, failed, changed or were reaped.
     Member(MemberEvent),
@@ -20,6 +21,7 @@ pub enum Event {
 
 /// Which change a [`MemberEvent`] reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum MemberEventKind {
     /// `member-join`
     Join,
@@ -124,6 +126,7 @@ impl fmt::Debug for EventName {
 
 /// A change of one member, or of several when coalesced.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct MemberEvent {
     /// The change.
     pub kind: MemberEventKind,
@@ -133,6 +136,7 @@ pub struct MemberEvent {
 
 /// A user event.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct UserEvent {
     /// Event time.
     pub ltime: LamportTime,
@@ -142,6 +146,28 @@ pub struct UserEvent {
     pub payload: Bytes,
     /// Whether the sender allows coalescing.
     pub coalesce: bool,
+}
+
+/// A user event to send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct UserEventSpec {
+    pub(crate) name: Vec<u8>,
+    pub(crate) payload: Bytes,
+    pub(crate) coalesce: bool,
+}
+
+impl UserEventSpec {
+    /// An event that is always delivered. Names are text, but any bytes are taken.
+    pub fn new(name: impl AsRef<[u8]>, payload: impl Into<Bytes>) -> Self {
+        Self { name: name.as_ref().to_owned(), payload: payload.into(), coalesce: false }
+    }
+
+    /// Lets receivers that coalesce deliver only the newest event of this name.
+    pub fn coalesce(mut self, coalesce: bool) -> Self {
+        self.coalesce = coalesce;
+        self
+    }
 }
 
 /// Names a query that can be answered once.
@@ -155,6 +181,7 @@ pub struct QueryId {
 
 /// A query from a node, maybe ourselves.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Query {
     /// Identity, for the answer.
     pub id: QueryId,

@@ -319,7 +319,7 @@ fn answer_list(parts: &mut QueryParts<'_>, id: QueryId, keyring: &Keyring) {
             if let Err(error) = parts.respond(id, &payload)
                 && parts.cx.logs.keys.admit(parts.cx.now)
             {
-                error!(target: "serf", "Failed to respond to key query: {error}");
+                error!(target: "serf", "Failed to respond to key query: {}", error.go_text());
             }
             return;
         }
@@ -336,7 +336,7 @@ fn answer_with(parts: &mut QueryParts<'_>, id: QueryId, response: message::NodeK
     if let Err(error) = parts.respond(id, &payload)
         && parts.cx.logs.keys.admit(parts.cx.now)
     {
-        error!(target: "serf", "Failed to respond to key query: {error}");
+        error!(target: "serf", "Failed to respond to key query: {}", error.go_text());
     }
 }
 
@@ -348,8 +348,46 @@ struct Change {
     apply: fn(&mut Keyring, &[u8]) -> Result<(), KeyringError>,
 }
 
+/// Why a node refused a key operation: nodes say it as text, Go's and ours alike.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum KeyRefusal {
+    /// It has no keyring, or an empty one: it does not encrypt.
+    NoKeyring,
+    /// It lacks the key that was to become its primary.
+    NotInKeyring,
+    /// The key to be removed is its primary.
+    RemovingPrimary,
+    /// The key has not 16, 24 or 32 bytes.
+    KeySize,
+    /// Its ring holds as many keys as it can.
+    Full,
+    /// Its keyring file was not written.
+    NotStored,
+    /// Something else, in its words.
+    Other(String),
+}
+
+impl KeyRefusal {
+    /// The meaning of a node's text.
+    pub(crate) fn of(text: &str) -> Self {
+        let known = [
+            (NO_KEYRING.to_owned(), Self::NoKeyring),
+            (EMPTY_KEYRING.to_owned(), Self::NoKeyring),
+            (NOT_STORED.to_owned(), Self::NotStored),
+            (KeyringError::NotInKeyring.to_string(), Self::NotInKeyring),
+            (KeyringError::RemovingPrimary.to_string(), Self::RemovingPrimary),
+            (KeyringError::KeySize.to_string(), Self::KeySize),
+            (KeyringError::Full.to_string(), Self::Full),
+        ];
+        let mut known = known.into_iter();
+        let found = known.find(|(prefix, _)| text.starts_with(prefix.as_str()));
+        found.map_or_else(|| Self::Other(text.to_owned()), |(_, refusal)| refusal)
+    }
+}
+
 fn decode_key(text: &str) -> Result<Vec<u8>, Error> {
-    go_base64::decode(text).map_err(Error::Invalid)
+    go_base64::decode(text).map_err(Error::InvalidKey)
 }
 
 fn lossy(bytes: &[u8]) -> String {

@@ -55,14 +55,18 @@ pub use delegate::{
     AliveDelegate, CompositeDelegate, ConflictDelegate, Delegates, MergeDelegate, ReconnectDelegate,
 };
 pub use engine::Engine;
-pub use error::Error;
-pub use event::{Event, EventName, MemberEvent, MemberEventKind, Query, QueryId, UserEvent};
+pub use error::{Broadcast, Error, Oversize};
+pub use event::{
+    Event, EventName, MemberEvent, MemberEventKind, Query, QueryId, UserEvent, UserEventSpec,
+};
 #[cfg(feature = "agent")]
 pub(crate) use internal_query::InternalQuery;
+pub use keys::KeyRefusal;
 pub use member::{LamportTime, Member, MemberStatus, Tags, TagsIter, UnknownStatus};
 pub use message::{Filter, Message};
 pub use output::{
-    Completion, KeyOp, KeyResponse, Output, QueryParams, QueryUpdate, SerfState, SnapshotOp,
+    Completion, KeyOp, KeyResponse, OldEvents, Output, Prune, QueryParams, QueryUpdate, SerfState,
+    SnapshotOp,
 };
 #[cfg(feature = "payload")]
 pub use payload::{PayloadError, from_payload, to_payload};

@@ -10,7 +10,7 @@ use crate::swim::{self, OpId};
 /// An effect for the driver.
 #[derive(Debug)]
 pub enum Output {
-    /// Of the layer below; never its `Done`.
+    /// For the sockets.
     Swim(swim::Output),
     /// For every subscriber.
     Event(Event),
@@ -50,6 +50,7 @@ pub enum Output {
 
 /// How an operation ended well.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Completion {
     /// Nothing more to say.
     Done,
@@ -69,6 +70,7 @@ pub enum Completion {
 
 /// Progress of a query we asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum QueryUpdate {
     /// A node has the query.
     Ack {
@@ -91,8 +93,10 @@ pub enum QueryUpdate {
 
 /// How to ask a query; the default asks all, wants no acks and takes the default time.
 /// Go: `serf/query.go:QueryParam`.
+#[doc(alias = "QueryParam")]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[must_use]
+#[non_exhaustive]
 pub struct QueryParams {
     /// Only nodes with one of these names; empty: all.
     pub filter_nodes: Vec<String>,
@@ -140,8 +144,27 @@ impl QueryParams {
     }
 }
 
+/// Whether a join delivers the recent user events that the others still remember.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OldEvents {
+    /// Events from before the join are not delivered.
+    Ignore,
+    /// They are, as far as the others remember them.
+    Deliver,
+}
+
+/// Whether a member that is declared left is forgotten as well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prune {
+    /// It stays in the list of members, as left.
+    No,
+    /// It is forgotten.
+    Yes,
+}
+
 /// A change of the cluster's keys, or a look at them. Keys are base64, and shown by no `Debug`.
 #[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum KeyOp {
     /// Add a key everywhere.
     Install(String),

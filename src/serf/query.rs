@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tracing::{debug, error, warn};
 
 use super::{
-    Config, Error, Event, EventName, Filter, LamportTime, MemberStatus, Message, QueryId,
+    Config, Error, Event, EventName, Filter, LamportTime, MemberStatus, Message, Oversize, QueryId,
     QueryParams,
     asked::{Asked, Asker},
     broadcasts::{Broadcasts, QueueKind},
@@ -71,7 +71,7 @@ impl Queries {
     ) -> Result<QueryId, Error> {
         let Question { asker, nodes, name, payload, params } = question;
         if cx.config.protocol_version < 4 {
-            return Err(Error::State("Feature not supported"));
+            return Err(Error::ProtocolTooOld);
         }
         let timeout = match params.timeout {
             Duration::ZERO => default_timeout(&cx.config, nodes),
@@ -94,10 +94,7 @@ impl Queries {
             payload: payload.into(),
         };
         let raw = cx.encode(&Message::Query(query.clone()));
-        let limit = cx.config.query_size_limit;
-        if raw.len() > limit {
-            return Err(Error::Invalid(format!("query exceeds limit of {limit} bytes")));
-        }
+        Oversize::Query.check(raw.len(), cx.config.query_size_limit)?;
         let expected = match asker {
             Asker::User | Asker::Keys(_) => self.expected(cx, &members.table, &query),
             Asker::Vote => Vec::new(),
@@ -180,28 +177,22 @@ impl Queries {
         id: QueryId,
         payload: &[u8],
     ) -> Result<(), Error> {
-        let wrap = |error: &dyn std::fmt::Display| {
-            Error::Invalid(format!("failed to respond to key query: {error}"))
-        };
         let raw = encode_response(cx, id, payload);
-        let limit = cx.config.query_response_size_limit;
-        if raw.len() > limit {
-            return Err(wrap(&format_args!("response exceeds limit of {limit} bytes")));
-        }
+        Oversize::Response.check(raw.len(), cx.config.query_response_size_limit)?;
         let query = self.received.get(id);
-        let query = query.ok_or(Error::PastDeadline)?;
+        let query = query.ok_or(Error::DeadlinePassed)?;
         if query.answered {
-            return Err(wrap(&"response already sent"));
+            return Err(Error::AlreadyAnswered);
         }
         if cx.now > query.deadline {
-            return Err(Error::PastDeadline);
+            return Err(Error::DeadlinePassed);
         }
         let target = query.target.clone();
         let Some(to) = target.socket_addr() else {
-            return Err(wrap(&"the query carries no valid address"));
+            return Err(Error::NoReturnAddress);
         };
         cx.effects.send(to, raw.clone());
-        relay(cx, members, &target, &raw).map_err(|error| wrap(&error))?;
+        relay(cx, members, &target, &raw)?;
         if let Some(query) = self.received.get_mut(id) {
             query.answered = true;
         }
@@ -287,11 +278,7 @@ fn relay(
         message: response,
     };
     let raw = cx.encode(&Message::Relay(relay));
-    let limit = cx.config.query_response_size_limit;
-    if raw.len() > limit {
-        let text = format!("relayed response exceeds limit of {limit} bytes");
-        return Err(Error::Invalid(text));
-    }
+    Oversize::RelayedResponse.check(raw.len(), cx.config.query_response_size_limit)?;
     for to in relays(cx, members, factor) {
         cx.effects.send(to, raw.clone());
     }

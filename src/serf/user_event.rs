@@ -6,8 +6,8 @@ use bytes::Bytes;
 use tracing::warn;
 
 use super::{
-    Error, Event, EventName, LamportTime, Message, UserEvent,
-    admission::{USER_EVENT_BYTES_MAX, check_event},
+    Error, Event, EventName, LamportTime, Message, Oversize, UserEvent,
+    admission::check_event,
     broadcasts::{Broadcasts, QueueKind},
     context::Context,
     message,
@@ -207,16 +207,8 @@ impl UserEvents {
     ) -> Result<(), Error> {
         let limit = cx.config.user_event_size_limit;
         let size = name.len() + payload.len();
-        if size > limit {
-            return Err(Error::Invalid(format!(
-                "user event exceeds configured limit of {limit} bytes before encoding"
-            )));
-        }
-        if size > USER_EVENT_BYTES_MAX {
-            return Err(Error::Invalid(format!(
-                "user event exceeds sane limit of {USER_EVENT_BYTES_MAX} bytes before encoding"
-            )));
-        }
+        // At most `USER_EVENT_BYTES_MAX`, as checked at the start.
+        Oversize::UserEvent.check(size, limit)?;
         let event = message::UserEvent {
             ltime: cx.clocks.event.time(),
             name,
@@ -225,17 +217,7 @@ impl UserEvents {
         };
         let mut raw = Vec::with_capacity(size + 64);
         cx.config.transform.encode_message(&Message::UserEvent(event.clone()), &mut raw);
-        if raw.len() > limit {
-            return Err(Error::Invalid(format!(
-                "encoded user event exceeds configured limit of {limit} bytes after encoding"
-            )));
-        }
-        if raw.len() > USER_EVENT_BYTES_MAX {
-            return Err(Error::Invalid(format!(
-                "encoded user event exceeds reasonable limit of {USER_EVENT_BYTES_MAX} bytes \
-                 after encoding"
-            )));
-        }
+        Oversize::EncodedUserEvent.check(raw.len(), limit)?;
         cx.clocks.event.increment();
         self.handle(cx, &event);
         if !mutated!(cx.config.swim, EventKeptBack) {

@@ -1,15 +1,16 @@
 //! A virtual cluster of whole Serf engines, for the tests of those who build on them.
 
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
 use super::{Link, Network, SerfNode, Traffic, World, WorldConfig, address_of};
 use crate::{
     base::{Instant, Rng},
+    engine::Config,
     serf::{
-        Config, Engine, Error, Event, Member, MemberStatus, QueryId, QueryParams, QueryUpdate,
-        SerfState,
+        self, Engine, Error, Event, Member, MemberStatus, OldEvents, QueryId, QueryParams,
+        QueryUpdate, SerfState, Tags, UserEventSpec,
     },
     swim::OpId,
 };
@@ -26,7 +27,7 @@ pub struct NodeId(pub u32);
 ///
 /// ```
 /// use std::time::Duration;
-/// use ruserf::{serf::{Config, MemberStatus}, sim::Cluster};
+/// use ruserf::{Config, MemberStatus, sim::Cluster};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let mut cluster = Cluster::new(42);
@@ -48,10 +49,19 @@ pub struct Cluster {
     rng: Rng,
 }
 
+impl std::fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cluster")
+            .field("now", &self.now())
+            .field("nodes", &self.nodes.len())
+            .finish_non_exhaustive()
+    }
+}
+
 /// What is needed to start a node again.
 struct Place {
     name: String,
-    config: Config,
+    config: serf::Config,
     /// The snapshot file that a crash leaves behind.
     snapshot: Option<String>,
 }
@@ -76,19 +86,24 @@ impl Cluster {
     ///
     /// # Errors
     /// A configuration that the engine refuses.
-    pub fn add_node(&mut self, config: impl Into<Config>) -> Result<NodeId, Error> {
-        self.add(config.into(), None)
+    pub fn add_node(&mut self, config: Config) -> Result<NodeId, Error> {
+        self.add(config.into_engine(), None)
     }
 
     /// Starts a node that keeps a snapshot: after a crash, [`Cluster::restart`] gives it back.
     ///
     /// # Errors
     /// A configuration that the engine refuses.
-    pub fn add_node_with_snapshot(&mut self, config: impl Into<Config>) -> Result<NodeId, Error> {
-        self.add(config.into(), Some(String::new()))
+    pub fn add_node_with_snapshot(&mut self, config: Config) -> Result<NodeId, Error> {
+        self.add(config.into_engine(), Some(String::new()))
     }
 
-    fn add(&mut self, mut config: Config, snapshot: Option<String>) -> Result<NodeId, Error> {
+    /// Starts a node with settings that users do not have.
+    pub(super) fn add(
+        &mut self,
+        mut config: serf::Config,
+        snapshot: Option<String>,
+    ) -> Result<NodeId, Error> {
         let index = self.world.len();
         self.prepare(&mut config, index, 0);
         let place = Place {
@@ -107,8 +122,9 @@ impl Cluster {
     /// The node is not alive.
     pub fn join(&mut self, node: NodeId, through: &[NodeId]) -> Result<OpId, Error> {
         let targets: Vec<SocketAddr> = through.iter().map(|to| self.world.address(to.0)).collect();
-        let joined = self.world.with_node(node.0, |node, now| node.join(now, &targets, false));
-        joined.unwrap_or(Err(Error::State("the node has crashed")))
+        let joined =
+            self.world.with_node(node.0, |node, now| node.join(now, &targets, OldEvents::Deliver));
+        joined.unwrap_or(Err(Error::NotRunning))
     }
 
     /// Lets virtual time pass.
@@ -171,7 +187,7 @@ impl Cluster {
     /// A configuration that the engine refuses.
     pub fn restart(&mut self, node: NodeId) -> Result<(), Error> {
         let Some(place) = self.nodes.get(node.0 as usize) else {
-            return Err(Error::State("no such node"));
+            return Err(Error::NotRunning);
         };
         let (mut config, snapshot) = (place.config.clone(), place.snapshot.clone());
         self.prepare(&mut config, node.0, 0);
@@ -197,7 +213,7 @@ impl Cluster {
     /// Already leaving, or shut down.
     pub fn leave(&mut self, node: NodeId) -> Result<OpId, Error> {
         let left = self.world.with_node(node.0, |node, now| node.engine_mut().start_leave(now));
-        left.unwrap_or(Err(Error::State("the node has crashed")))
+        left.unwrap_or(Err(Error::NotRunning))
     }
 
     /// Sends a user event from a node.
@@ -209,13 +225,11 @@ impl Cluster {
         node: NodeId,
         name: &str,
         payload: impl Into<Bytes>,
-        coalesce: bool,
     ) -> Result<(), Error> {
-        let payload = payload.into();
-        let sent = self.world.with_node(node.0, |node, now| {
-            node.engine_mut().user_event(now, name, payload, coalesce)
-        });
-        sent.unwrap_or(Err(Error::State("the node has crashed")))
+        let event = UserEventSpec::new(name, payload);
+        let sent =
+            self.world.with_node(node.0, |node, now| node.engine_mut().user_event(now, &event));
+        sent.unwrap_or(Err(Error::NotRunning))
     }
 
     /// Asks a query from a node; see [`Cluster::query_updates`].
@@ -233,7 +247,7 @@ impl Cluster {
         let asked = self
             .world
             .with_node(node.0, |node, now| node.engine_mut().query(now, name, payload, params));
-        asked.unwrap_or(Err(Error::State("the node has crashed")))
+        asked.unwrap_or(Err(Error::NotRunning))
     }
 
     /// Answers a query that a node got as an event.
@@ -243,21 +257,18 @@ impl Cluster {
     pub fn respond(&mut self, node: NodeId, id: QueryId, payload: &[u8]) -> Result<(), Error> {
         let answered =
             self.world.with_node(node.0, |node, now| node.engine_mut().respond(now, id, payload));
-        answered.unwrap_or(Err(Error::State("the node has crashed")))
+        answered.unwrap_or(Err(Error::NotRunning))
     }
 
     /// Replaces a node's tags.
     ///
     /// # Errors
     /// Too long.
-    pub fn set_tags(
-        &mut self,
-        node: NodeId,
-        tags: BTreeMap<String, String>,
-    ) -> Result<OpId, Error> {
+    pub fn set_tags(&mut self, node: NodeId, tags: impl Into<Tags>) -> Result<OpId, Error> {
+        let tags = tags.into().into();
         let set =
             self.world.with_node(node.0, |node, now| node.engine_mut().start_set_tags(now, tags));
-        set.unwrap_or(Err(Error::State("the node has crashed")))
+        set.unwrap_or(Err(Error::NotRunning))
     }
 
     /// Calls any method of a node's engine. `None` if the node has crashed.
@@ -290,9 +301,9 @@ impl Cluster {
     }
 
     /// The members as a node sees them; none if it has crashed.
-    pub fn members(&self, node: NodeId) -> Vec<Member> {
+    pub fn members(&self, node: NodeId) -> Vec<Arc<Member>> {
         let engine = self.engine(node);
-        engine.map(|engine| engine.members().map(|m| (**m).clone()).collect()).unwrap_or_default()
+        engine.map(|engine| engine.members().cloned().collect()).unwrap_or_default()
     }
 
     /// The status of the member `name` as a node sees it.
@@ -344,7 +355,7 @@ impl Cluster {
         &mut self.world
     }
 
-    fn prepare(&mut self, config: &mut Config, index: u32, moves: u8) {
+    fn prepare(&mut self, config: &mut serf::Config, index: u32, moves: u8) {
         let addr = address_of(index, moves);
         if let std::net::IpAddr::V4(ip) = addr.ip() {
             config.swim.advertise_addr = ip.octets().to_vec();

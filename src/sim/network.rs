@@ -83,6 +83,7 @@ pub(crate) enum Fate {
 
 impl Network {
     /// A network of equal links.
+    #[doc(hidden)]
     pub fn new(link: Link) -> Self {
         Self {
             link,
@@ -100,6 +101,7 @@ impl Network {
     }
 
     /// The link of all nodes that have no other.
+    #[doc(hidden)]
     pub fn link(&self) -> Link {
         self.link
     }
@@ -128,6 +130,7 @@ impl Network {
     }
 
     /// The group of a node.
+    #[doc(hidden)]
     pub fn group(&self, node: u32) -> u8 {
         self.groups.get(node as usize).copied().unwrap_or(0)
     }
@@ -151,12 +154,14 @@ impl Network {
     }
 
     /// Whether streams pass from one node to the other.
+    #[doc(hidden)]
     pub fn stream_passes(&self, from: u32, to: u32) -> bool {
         let (from, to) = (self.group(from) as usize, self.group(to) as usize);
         self.cut_tcp[from] >> to & 1 == 0
     }
 
     /// Whether datagrams pass from one node to the other, apart from losses.
+    #[doc(hidden)]
     pub fn datagram_passes(&self, from: u32, to: u32) -> bool {
         let (from, to) = (self.group(from) as usize, self.group(to) as usize);
         self.cut_udp[from] >> to & 1 == 0

@@ -70,7 +70,7 @@ impl Run {
             config.reap_interval = REAP_INTERVAL;
             (config.tombstone_timeout, config.reconnect_timeout) = (KEEP_GONE, KEEP_GONE);
             let node = cluster
-                .add_node_with_snapshot(config)
+                .add(config, Some(String::new()))
                 .expect("the settings of a simulated node are sound");
             if index > 0 {
                 let _ = cluster.join(node, &[NodeId(0)]);
@@ -159,7 +159,7 @@ impl Run {
             }
             6 => {
                 let value = self.acts.to_string();
-                let _ = self.cluster.set_tags(node, [("act".to_owned(), value)].into());
+                let _ = self.cluster.set_tags(node, [("act", value.as_str())]);
             }
             7 if self.isolated.is_none() => {
                 let nanos = ISOLATION.as_nanos() as u64;
@@ -191,7 +191,7 @@ impl Run {
 
     fn send_event(&mut self, node: NodeId) {
         let name = format!("event-{}", self.truth.sent.len());
-        if self.cluster.user_event(node, &name, vec![0; 20], false).is_ok() {
+        if self.cluster.user_event(node, &name, vec![0; 20]).is_ok() {
             self.truth.send(node, self.cluster.now().as_nanos(), name);
         }
     }

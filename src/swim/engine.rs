@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    Config, Done, Error, Host, NodeView, OpId, Output, Seal, StreamId, Times,
+    Config, ConfigError, Done, Error, Host, NodeView, OpId, Output, Seal, StreamId, Times,
     answers::Answers,
     awareness::Awareness,
     budget::{Budget, Credit},
@@ -31,7 +31,7 @@ use crate::{
     base::{Instant, Rng, Timers},
     wire::{
         Alive, Incarnation, Keyring, PacketCodec, RawAddr, SeqNo, StreamCodec, Vsn,
-        limits::{LABEL_BYTES_MAX, META_BYTES_MAX},
+        limits::META_BYTES_MAX,
     },
 };
 
@@ -141,30 +141,28 @@ impl Swim {
     pub fn build(config: Config, now: Instant, host: &mut dyn Host) -> Result<Self, Error> {
         let version = config.protocol_version;
         if !(PROTOCOL_MIN..=PROTOCOL_MAX).contains(&version) {
-            let side = if version < PROTOCOL_MIN { "low" } else { "high" };
-            return Err(Error::Config(format!(
-                "protocol version '{version}' too {side}. \
-                 Must be in range: [{PROTOCOL_MIN}, {PROTOCOL_MAX}]"
-            )));
+            let (min, max) = (PROTOCOL_MIN, PROTOCOL_MAX);
+            return Err(ConfigError::Protocol { version, min, max }.into());
         }
-        if config.codec.label.len() > LABEL_BYTES_MAX {
-            let label = String::from_utf8_lossy(&config.codec.label).into_owned();
-            return Err(Error::Config(format!("could not use {label:?} as a label: too long")));
-        }
-        super::state::check_name(config.name.as_bytes())
-            .map_err(|reason| Error::Config(format!("node name {:?}: {reason}", config.name)))?;
+        super::state::check_name(config.name.as_bytes()).map_err(|reason| {
+            let name = config.name.to_string();
+            let reason = format!("node name {name:?}: {reason}");
+            ConfigError::InvalidName { name, reason }
+        })?;
         let addr = RawAddr::from_wire(&config.advertise_addr)
             .filter(|addr| addr.ip().is_some())
-            .ok_or_else(|| Error::Config("failed to parse advertise address".into()))?;
+            .ok_or(ConfigError::AdvertiseAddress)?;
         let meta = host.node_meta(META_BYTES_MAX);
         if meta.len() > META_BYTES_MAX {
-            return Err(Error::Config("Node meta data provided is longer than the limit".into()));
+            return Err(ConfigError::MetaTooLong.into());
         }
 
         let mut codec_config = config.codec.clone();
         codec_config.protocol_version = version;
-        let codec =
-            PacketCodec::build(codec_config).map_err(|error| Error::Config(error.to_string()))?;
+        let codec = PacketCodec::build(codec_config).map_err(|_| {
+            let label = String::from_utf8_lossy(&config.codec.label).into_owned();
+            ConfigError::LabelTooLong { label }
+        })?;
         let mut rng = Rng::from_seed(config.seed);
         let hash_seed = rng.u64();
         let vsn = versions(&config);
@@ -293,8 +291,7 @@ impl Swim {
         let op = self.op();
         let meta = host.node_meta(META_BYTES_MAX);
         if meta.len() > META_BYTES_MAX {
-            let text = "Node meta data provided is longer than the limit";
-            self.done(op, Err(Error::Config(text.into())));
+            self.done(op, Err(ConfigError::MetaTooLong.into()));
             return op;
         }
         let Some(row) = self.table.get(self.me) else { return op };

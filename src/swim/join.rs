@@ -68,6 +68,16 @@ pub struct JoinFailure {
     pub unresolved: bool,
 }
 
+impl JoinFailure {
+    /// All of them on one line.
+    pub(crate) fn list(failures: &[Self]) -> String {
+        if failures.is_empty() {
+            return "there was no address to join".to_owned();
+        }
+        failures.iter().map(Self::to_string).collect::<Vec<_>>().join("; ")
+    }
+}
+
 impl fmt::Display for JoinFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = if self.unresolved { "resolve" } else { "join" };

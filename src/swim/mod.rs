@@ -41,7 +41,7 @@ mod times;
 
 pub use config::{Cidr, Config};
 pub use engine::{Stats, Swim};
-pub use error::Error;
+pub use error::{ConfigError, Error};
 pub use host::{Exchange, Host, NodeView, Origin, Seal};
 pub use join::{JoinEntry, JoinErrors, JoinFailure};
 pub use output::{Done, OpId, Output, StreamId, StreamInput};

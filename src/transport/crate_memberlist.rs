@@ -42,6 +42,14 @@ pub struct MemberlistTransport<T: CrateTransport<ResolvedAddress = SocketAddr>> 
     runtime: Handle,
 }
 
+impl<T: CrateTransport<ResolvedAddress = SocketAddr>> std::fmt::Debug for MemberlistTransport<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MemberlistTransport")
+            .field("local", self.inner.advertise_address())
+            .finish_non_exhaustive()
+    }
+}
+
 type InstantOf<T> = <<T as CrateTransport>::Runtime as RuntimeLite>::Instant;
 
 impl<T: CrateTransport<ResolvedAddress = SocketAddr>> MemberlistTransport<T> {
@@ -138,6 +146,15 @@ pub struct MemberlistStream<C> {
     ended: bool,
     /// Nothing more can be written.
     shut: bool,
+}
+
+impl<C> std::fmt::Debug for MemberlistStream<C> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MemberlistStream")
+            .field("ended", &self.ended)
+            .field("shut", &self.shut)
+            .finish_non_exhaustive()
+    }
 }
 
 enum State<C> {

@@ -28,6 +28,12 @@ pub struct NetTransport {
     is_ipv6: bool,
 }
 
+impl std::fmt::Debug for NetTransport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NetTransport").field("local", &self.local).finish_non_exhaustive()
+    }
+}
+
 /// Which socket could not be bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SocketKind {

@@ -36,6 +36,12 @@ pub struct QuicTransport {
     streams: AsyncMutex<mpsc::Receiver<(QuicStream, SocketAddr)>>,
 }
 
+impl std::fmt::Debug for QuicTransport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("QuicTransport").field("local", &self.local).finish_non_exhaustive()
+    }
+}
+
 /// Both directions of a bidirectional stream.
 pub type QuicStream = Join<RecvStream, SendStream>;
 

@@ -34,6 +34,12 @@ pub struct TlsTransport {
     handshakes: Mutex<JoinSet<Option<Accepted>>>,
 }
 
+impl std::fmt::Debug for TlsTransport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TlsTransport").field("net", &self.net).finish_non_exhaustive()
+    }
+}
+
 type Accepted = (TlsStream<NetStream>, SocketAddr);
 
 impl TlsTransport {

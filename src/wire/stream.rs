@@ -42,11 +42,13 @@ impl StreamCodec {
     }
 
     /// Whether there are keys.
+    #[doc(hidden)]
     pub fn encrypts(&self) -> bool {
         !self.config.keyring.is_empty()
     }
 
     /// Whether it is the same snapshot.
+    #[doc(hidden)]
     pub fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.config, &other.config)
     }
@@ -101,6 +103,7 @@ impl StreamCodec {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StreamMessage {
     /// A ping, to be answered with an ack on the same connection. Only an acceptor gets it.
+    #[doc(hidden)]
     Ping {
         /// Of the ping.
         seq_no: SeqNo,
@@ -108,15 +111,19 @@ pub enum StreamMessage {
         node: Vec<u8>,
     },
     /// Reply to a ping. Only a dialer gets it.
+    #[doc(hidden)]
     Ack {
         /// Of the ping.
         seq_no: SeqNo,
     },
     /// Either half of a push/pull.
+    #[doc(hidden)]
     PushPull(PushPull),
     /// A user message; never answered. Only an acceptor gets it. An empty one is not delivered.
+    #[doc(hidden)]
     User(Bytes),
     /// Refusal of our request. Only a dialer gets it.
+    #[doc(hidden)]
     Error(String),
 }
 
@@ -136,6 +143,7 @@ impl StreamMessage {
     }
 
     /// Bytes of memory that the message holds, about.
+    #[doc(hidden)]
     pub fn held_bytes(&self) -> usize {
         match self {
             Self::Ping { node, .. } => node.len(),
@@ -225,8 +233,10 @@ impl PushPull {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StreamError {
     /// Close without a reply.
+    #[doc(hidden)]
     Close(DecodeError),
     /// Tell the peer with an error reply (sealed like any message), then close.
+    #[doc(hidden)]
     Refuse(DecodeError),
 }
 

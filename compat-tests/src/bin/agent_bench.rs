@@ -294,7 +294,7 @@ fn crowd(program: &str) {
             let client = client::Client::connect(client::Config::new(agent.rpc.to_string()))
                 .await
                 .expect("RPC");
-            assert_eq!(client.join(vec![addr], false).await.expect("joined"), 1);
+            assert_eq!(client.join([addr], client::OldEvents::Ignore).await.expect("joined"), 1);
             while client.members().await.expect("members").len() < MEMBERS + 1 {
                 thread::sleep(Duration::from_millis(2));
             }

@@ -92,7 +92,7 @@ impl Node {
                         continue;
                     };
                     if let Err(error) = query.respond(answer).await {
-                        say(&json!({"event": "respond-error", "error": error.to_string()}));
+                        say(&json!({"event": "respond-error", "error": error.go_text()}));
                     }
                 }
                 other => say(&json!({"event": "other", "text": format!("{other:?}")})),
@@ -103,7 +103,7 @@ impl Node {
     async fn run(&self, c: &Value) -> Answer {
         let serf = &self.serf;
         let none = |result: Result<(), ruserf::driver::Error>| {
-            result.map(|()| Value::Null).map_err(|error| error.to_string())
+            result.map(|()| Value::Null).map_err(|error| error.go_text())
         };
         let name = text(&c["name"]);
         match c["cmd"].as_str().unwrap_or_default() {
@@ -169,13 +169,12 @@ impl Node {
     }
 
     async fn query(&self, c: &Value, name: &str) -> Answer {
-        let params = QueryParams {
-            filter_nodes: texts(&c["filter_nodes"]),
-            filter_tags: tags(&c["filter_tags"]),
-            request_ack: c["ack"] == true,
-            relay_factor: c["relay_factor"].as_u64().unwrap_or(0).try_into().unwrap_or(u8::MAX),
-            timeout: Duration::from_millis(c["timeout_ms"].as_u64().unwrap_or(0)),
-        };
+        let mut params = QueryParams::default();
+        params.filter_nodes = texts(&c["filter_nodes"]);
+        params.filter_tags = tags(&c["filter_tags"]);
+        params.request_ack = c["ack"] == true;
+        params.relay_factor = c["relay_factor"].as_u64().unwrap_or(0).try_into().unwrap_or(u8::MAX);
+        params.timeout = Duration::from_millis(c["timeout_ms"].as_u64().unwrap_or(0));
         let started = Instant::now();
         let query = self.serf.query(name, bytes(&c["payload"]), params).await;
         let mut query = query.map_err(|error| error.to_string())?;
@@ -186,7 +185,7 @@ impl Node {
                 QueryUpdate::Response { from, payload } => {
                     responses.push(json!({"from": &*from, "payload": base64(payload)}));
                 }
-                QueryUpdate::Finished { .. } => break,
+                _ => break,
             }
         }
         let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);

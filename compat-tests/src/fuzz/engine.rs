@@ -5,7 +5,9 @@ use std::{net::SocketAddr, time::Duration};
 use bytes::Bytes;
 use ruserf::{
     base::Instant,
-    serf::{Config, Engine, Event, KeyOp, Output, QueryId, QueryParams},
+    serf::{
+        Config, Engine, Event, KeyOp, OldEvents, Output, Prune, QueryId, QueryParams, UserEventSpec,
+    },
     swim::{self, StreamId, StreamInput},
     wire::{Keyring, Role, StreamDecoder},
 };
@@ -108,19 +110,18 @@ impl Run {
             8 => self.wait(Duration::from_secs(900), data),
             9 => {
                 let payload = Bytes::copy_from_slice(data);
-                let _ = self.engine.user_event(now, text(), payload, op & 64 != 0);
+                let _ = self
+                    .engine
+                    .user_event(now, &UserEventSpec::new(text(), payload).coalesce(op & 64 != 0));
             }
             10 => {
-                let params = QueryParams {
-                    request_ack: true,
-                    relay_factor: op / 16,
-                    filter_tags: [("t".to_owned(), text())].into(),
-                    ..QueryParams::default()
-                };
+                let params = QueryParams::default().filter_tag("t", text());
+                let params = params.request_ack(true).relay_factor(op / 16);
                 self.asked.extend(self.engine.query(now, "q", Bytes::new(), &params));
             }
             11 => {
-                self.engine.start_force_leave(now, &text(), op & 64 != 0);
+                let prune = if op & 64 != 0 { Prune::Yes } else { Prune::No };
+                self.engine.start_force_leave(now, &text(), prune);
             }
             12 => {
                 let key = "AQEBAQEBAQEBAQEBAQEBAQ==".to_owned();
@@ -139,7 +140,8 @@ impl Run {
                 let _ = self.engine.start_leave(now);
             }
             14 => {
-                let _ = self.engine.start_join(now, &[from.to_string()], op & 64 != 0);
+                let old = if op & 64 != 0 { OldEvents::Ignore } else { OldEvents::Deliver };
+                let _ = self.engine.start_join(now, &[from.to_string()], old);
             }
             _ => {
                 let Some(id) = self.dialled.pop() else { return false };

@@ -57,10 +57,7 @@ pub fn expression(input: &[u8]) {
     config.swim.advertise_addr = vec![127, 0, 0, 1];
     config.tags = [("t".to_owned(), value)].into();
     let mut engine = Engine::build(config, Instant::ZERO, None).expect("short tags");
-    let params = QueryParams {
-        filter_tags: [("t".to_owned(), String::from_utf8_lossy(expression).into_owned())].into(),
-        ..QueryParams::default()
-    };
+    let params = QueryParams::default().filter_tag("t", String::from_utf8_lossy(expression));
     let _ = engine.query(Instant::ZERO, "q", Bytes::new(), &params);
     while engine.poll_output().is_some() {}
 }

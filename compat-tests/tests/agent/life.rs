@@ -18,7 +18,7 @@ use compat_tests::{
     process::{self, BOTH, InTime as _, Kind, Process, wait_in_time},
     wait::{PATIENCE, eventually},
 };
-use ruserf::wire::PushPull;
+use ruserf::{UserEventSpec, client::OldEvents, wire::PushPull};
 use serde_json::{Value, json};
 
 const KEY: &str = "T9jncgl9mbLus+baTTa7q7nPSUrXwbDi2dhbtqir37s=";
@@ -449,7 +449,7 @@ fn keys_and_keyrings_are_loaded_and_kept_in_step() {
         let plain = Peer::configured(kind, "plain", &net.ip(3), &json!({}), dir);
         let refused = plain.try_ask(|client| {
             let addr = peer.addr.clone();
-            async move { client.join(vec![addr], false).await }
+            async move { client.join([addr], OldEvents::Ignore).await }
         });
         assert!(refused.is_err(), "a plain node does not join: {refused:?}");
         agent.ask(|client| async move { client.install_key(other_key).await });
@@ -542,7 +542,7 @@ fn an_agent_killed_while_it_writes_its_files_starts_again() {
                 client.install_key(OTHER).await?;
                 let number = rounds.to_string();
                 client.update_tags([("round".to_owned(), number)].into(), Vec::new()).await?;
-                client.user_event("x", b"payload", false).await?;
+                client.user_event(&UserEventSpec::new("x", "payload")).await?;
                 client.remove_key(OTHER).await
             })
             .is_ok()
@@ -677,7 +677,7 @@ fn the_minority_of_a_name_conflict_ends_and_can_be_told_to_stay() {
             // A join may be refused for the conflict that it makes.
             let _ = second.try_ask(|client| {
                 let addr = voters[0].addr.clone();
-                async move { client.join(vec![addr], false).await }
+                async move { client.join([addr], OldEvents::Ignore).await }
             });
             eventually("the conflict is told", || second.log().to_lowercase().contains("conflict"));
             if stays {

@@ -6,7 +6,8 @@ use std::{
 };
 
 use ruserf::{
-    serf::{Config, Event, MemberEventKind, MemberStatus, QueryParams, QueryUpdate, SerfState},
+    Config, MemberEventKind, MemberStatus, QueryParams, QueryUpdate, SerfState,
+    engine::{Event, Prune},
     sim::{Cluster, Link, NodeId, Traffic},
 };
 
@@ -14,7 +15,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 fn config(name: &str) -> Config {
     let mut config = Config::lan(name);
-    config.swim.codec.compression = false.into();
+    config.compression = false.into();
     config
 }
 
@@ -146,7 +147,7 @@ fn an_event_reaches_every_node_once_under_loss_duplication_and_reordering() {
         for round in 0..20 {
             let from = nodes[round % nodes.len()];
             let name = format!("deploy-{round}");
-            cluster.user_event(from, &name, vec![round as u8; 40], false).unwrap();
+            cluster.user_event(from, &name, vec![round as u8; 40]).unwrap();
             cluster.run_for(Duration::from_millis(300));
         }
         cluster.run_for(60 * SECOND);
@@ -171,7 +172,7 @@ fn lamport_times_never_fall_whatever_happens() {
         for round in 0..60_u64 {
             let node = nodes[((seed * 7 + round * 3) % 8) as usize];
             match (seed + round) % 6 {
-                0 => drop(cluster.user_event(node, "x", Vec::new(), false)),
+                0 => drop(cluster.user_event(node, "x", Vec::new())),
                 1 => cluster.partition(&[node]),
                 2 => cluster.heal(),
                 3 => cluster.pause(node),
@@ -209,7 +210,7 @@ fn leaves_force_leaves_and_rejoins_in_any_order_end() {
                     down.insert(node);
                 }
                 2 => {
-                    let prune = dice.below(2) == 1;
+                    let prune = if dice.below(2) == 1 { Prune::Yes } else { Prune::No };
                     cluster.with_engine(nodes[0], |engine, now| {
                         engine.start_force_leave(now, &name, prune)
                     });
@@ -251,7 +252,7 @@ fn views(cluster: &Cluster) -> String {
 #[test]
 fn a_query_is_answered_by_all() {
     let (mut cluster, nodes) = formed(5, 12);
-    let params = QueryParams { request_ack: true, ..QueryParams::default() };
+    let params = QueryParams::default().request_ack(true);
     let id = cluster.query(nodes[0], "load", Vec::new(), &params).unwrap();
     cluster.run_for(2 * SECOND);
     for node in &nodes {
@@ -280,7 +281,7 @@ fn a_rolling_restart_under_load_ends_in_one_view() {
         cluster.restart(*node).unwrap();
         let peer = nodes.iter().find(|peer| *peer != node).unwrap();
         cluster.join(*node, &[*peer]).unwrap();
-        cluster.user_event(*peer, "load", vec![1; 100], false).unwrap();
+        cluster.user_event(*peer, "load", vec![1; 100]).unwrap();
         cluster.run_for(SECOND);
     }
     assert!(cluster.run_until(60 * SECOND, Cluster::agrees), "{}", views(&cluster));
@@ -310,7 +311,7 @@ fn restart_of_all(size: usize) {
         cluster.run_for(Duration::from_millis(20));
     }
     assert!(cluster.run_until(120 * SECOND, Cluster::agrees), "the cluster forms");
-    cluster.user_event(nodes[0], "before", Vec::new(), false).unwrap();
+    cluster.user_event(nodes[0], "before", Vec::new()).unwrap();
     cluster.run_for(10 * SECOND);
 
     for node in &nodes {

@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use ruserf::{
-    serf::{Config, Event, MemberEventKind, MemberStatus},
+    Config, MemberEventKind, MemberStatus,
+    engine::Event,
     sim::{Cluster, NodeId},
 };
 
@@ -14,8 +15,8 @@ const SECOND: Duration = Duration::from_secs(1);
 fn eight(seed: u64) -> (Cluster, Vec<NodeId>) {
     let mut cluster = Cluster::new(seed);
     let config = |index: usize| {
-        let mut config = Config::lan(&format!("node-{index}"));
-        config.swim.codec.compression = false.into();
+        let mut config = Config::lan(format!("node-{index}"));
+        config.compression = false.into();
         config
     };
     let nodes: Vec<_> = (0..8).map(|index| cluster.add_node(config(index)).unwrap()).collect();
@@ -32,7 +33,7 @@ fn saw(cluster: &Cluster, node: NodeId, name: &str, kind: MemberEventKind) -> bo
         Event::Member(event) => {
             event.kind == kind && event.members.iter().any(|member| &*member.name == name)
         }
-        Event::User(_) | Event::Query(_) => false,
+        _ => false,
     })
 }
 

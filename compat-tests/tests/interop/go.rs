@@ -295,12 +295,8 @@ fn events_and_queries_cross_in_both_directions() {
         let answer = result["responses"].as_array().unwrap().iter().find(from_rust).unwrap();
         assert_eq!(go::bytes(&answer["payload"]), b"0.5");
 
-        let params = QueryParams {
-            request_ack: true,
-            filter_nodes: vec!["go".into()],
-            timeout: Duration::from_secs(2),
-            ..QueryParams::default()
-        };
+        let params = QueryParams::default().request_ack(true).filter_node("go");
+        let params = params.timeout(Duration::from_secs(2));
         let mut query = rust.query("shout", &b"hello"[..], params).await.unwrap();
         let mut got = Vec::new();
         while let Some(update) = query.recv().await {
@@ -309,7 +305,7 @@ fn events_and_queries_cross_in_both_directions() {
                 QueryUpdate::Response { from, payload } => {
                     got.push(format!("{from}: {}", String::from_utf8_lossy(&payload)));
                 }
-                QueryUpdate::Finished { .. } => break,
+                _ => break,
             }
         }
         got.sort();

@@ -29,7 +29,7 @@ use compat_tests::{
     process::{BOTH, Kind},
     wait::{eventually, eventually_within},
 };
-use ruserf::client::KeyResult;
+use ruserf::{UserEventSpec, client::KeyResult};
 use serde_json::{Value, json};
 
 #[test]
@@ -202,7 +202,8 @@ impl<'a> Cluster<'a> {
             if let (true, Some(agent)) = (slot.settled, &slot.agent) {
                 let payload = number.to_string();
                 let at = Instant::now();
-                agent.ask(|c| async move { c.user_event("tick", payload.as_bytes(), false).await });
+                let event = UserEventSpec::new("tick", payload);
+                agent.ask(|client| async move { client.user_event(&event).await });
                 self.sent.lock().unwrap_or_else(PoisonError::into_inner).push(Sent { number, at });
             }
             drop(slot);

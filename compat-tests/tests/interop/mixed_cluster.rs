@@ -65,17 +65,13 @@ fn queries_are_answered_by_those_asked(nodes: &[Node]) {
             acks: if ack { from } else { Vec::new() },
         }
     };
-    let params = QueryParams { timeout: Duration::from_secs(8), ..QueryParams::default() };
-    let all = QueryParams { request_ack: true, ..params.clone() };
-    let relayed = QueryParams { relay_factor: 2, ..all.clone() };
-    let by_name = QueryParams {
-        filter_nodes: vec!["go-1".into(), "rust-2".into(), "nobody".into()],
-        ..all.clone()
-    };
-    let tag = |value: &str| BTreeMap::from([("role".to_owned(), value.to_owned())]);
-    let by_tag = QueryParams { filter_tags: tag("^w[a-e]b$"), ..params.clone() };
-    let by_both = QueryParams { filter_tags: tag("db|none"), ..by_name.clone() };
-    let nobody = QueryParams { filter_tags: tag("^nothing$"), ..all.clone() };
+    let params = QueryParams::default().timeout(Duration::from_secs(8));
+    let all = params.clone().request_ack(true);
+    let relayed = all.clone().relay_factor(2);
+    let by_name = all.clone().filter_node("go-1").filter_node("rust-2").filter_node("nobody");
+    let by_tag = params.clone().filter_tag("role", "^w[a-e]b$");
+    let by_both = by_name.clone().filter_tag("role", "db|none");
+    let nobody = all.clone().filter_tag("role", "^nothing$");
     let cases = [
         ("all", &all, answers_of(&|_| true, true)),
         ("relayed", &relayed, answers_of(&|_| true, true)),

@@ -34,7 +34,7 @@ fn service_knows_its_peers_and_leaves_in_good_order() {
     assert_eq!(a.ask("POST", "/event/deploy", "v2").0, 202);
     b.process.wait_for("event deploy: v2");
     let (code, refused) = a.ask("POST", "/event/large", &"x".repeat(600));
-    assert_eq!(code, 400, "{refused}");
+    assert_eq!(code, 413, "{refused}");
     assert!(refused.contains("exceeds configured limit of 512 bytes"), "{refused}");
 
     // An answer may be lost on the way; a question may be asked again.
@@ -136,6 +136,30 @@ fn typed_payloads_are_read_and_what_is_wrong_is_said() {
 #[test]
 fn node_runs_on_smol() {
     assert_eq!(run("smol", &[]), "b joined 1 node\na heard greeting: from b\n");
+}
+
+#[test]
+fn queries_are_answered_by_those_whom_the_filter_names() {
+    let out = run("queries", &[]);
+    for line in ["web-1: web-1 is idle\n", "web-2: web-2 is idle\n"] {
+        assert!(out.contains(line), "{out}");
+    }
+    assert!(!out.contains("asker"), "only the role web is asked: {out}");
+}
+
+#[test]
+fn merge_delegate_keeps_another_region_out() {
+    let out = run("merge_delegate", &[]);
+    let wanted = "eu-2 joined eu-1\n\
+                  eu-2 did not join us-1: us-1 is not from eu\n\
+                  eu-1 lists eu-1 and eu-2\n";
+    assert_eq!(out, wanted);
+}
+
+#[test]
+fn engine_runs_on_a_loop_without_tokio() {
+    let out = run("own_loop", &[]);
+    assert_eq!(out, "a heard: member-join b\na heard: deploy v2\na heard: member-leave b\n");
 }
 
 #[test]

@@ -105,11 +105,7 @@ fn live(kind: Kind, snapshot: &std::path::Path) -> Vec<Node> {
     all_see(&nodes, "b", "alive");
     all_see(&nodes, "c", "alive");
     nodes[0].event("deploy", "x", false);
-    let params = QueryParams {
-        request_ack: true,
-        timeout: Duration::from_millis(500),
-        ..QueryParams::default()
-    };
+    let params = QueryParams::default().request_ack(true).timeout(Duration::from_millis(500));
     nodes[0].query("load", "x", &params);
     nodes[0].key(&KeyOp::Install(go::base64([8; 16])), 0).unwrap();
     nodes[1].set_tags(&[("role".to_owned(), "db".to_owned())].into());

@@ -95,7 +95,7 @@ fn values_that_are_too_large_are_refused_and_say_so() {
     runtime().block_on(async {
         let serf = Serf::builder(Config::local("a")).bind("127.0.0.1:0").start().await.unwrap();
         let error = serf.send("deploy", &"x".repeat(600)).await.unwrap_err();
-        assert!(matches!(error, Error::Serf(_)), "{error:?}");
+        assert!(matches!(error, Error::TooLarge { .. }), "{error:?}");
         assert!(error.to_string().contains("exceeds configured limit of 512 bytes"), "{error}");
         let asked = serf.ask("load", &"x".repeat(1100), QueryParams::default()).await;
         let error = asked.unwrap_err().to_string();

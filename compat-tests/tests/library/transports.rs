@@ -240,7 +240,7 @@ async fn forms_a_cluster<T: Transport, F: Future<Output = T>>(make: impl Fn() ->
     };
     assert_eq!(timeout(PATIENCE, told).await.expect("an event").payload.as_ref(), b"1.2.3");
 
-    let params = QueryParams { request_ack: true, ..QueryParams::default() };
+    let params = QueryParams::default().request_ack(true);
     let answering = tokio::spawn(async move {
         while let Some(event) = events.recv().await {
             if let Event::Query(query) = event {
@@ -258,6 +258,7 @@ async fn forms_a_cluster<T: Transport, F: Future<Output = T>>(make: impl Fn() ->
             QueryUpdate::Ack { from } => drop(acks.insert(from.to_string())),
             QueryUpdate::Response { from, payload } => answers.push((from.to_string(), payload)),
             QueryUpdate::Finished { missing } => assert!(missing.is_empty(), "{missing:?}"),
+            other => panic!("{other:?}"),
         }
     }
     assert_eq!(acks, ["a", "b", "c"].map(str::to_owned).into());

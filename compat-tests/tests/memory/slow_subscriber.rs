@@ -52,7 +52,7 @@ fn run(length: Duration, calm: bool) {
     let (node, peer) = (start("node"), start("peer"));
     let to = node.addresses().advertised;
     runtime().block_on(peer.join([to.to_string()])).expect("a join");
-    let options = Subscribe { capacity: 1_000, ..Subscribe::default() };
+    let options = Subscribe::default().capacity(1_000);
     let mut sleeping = node.subscribe(options);
     let before = resident_kib();
 

@@ -92,6 +92,30 @@ fn only_what_needs_tokio_brings_it() {
     assert!(crates.contains("mio") && !crates.contains("smol"), "{crates:?}");
 }
 
+/// What is uploaded is the library with its examples, and what one reads beside them.
+#[test]
+fn package_carries_the_library_and_nothing_else() {
+    let output = Command::new(env!("CARGO"))
+        .args(["package", "--list", "--offline", "--allow-dirty", "--package=ruserf"])
+        .current_dir(root())
+        .output_in_time();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let list = String::from_utf8(output.stdout).unwrap();
+    let is_source = |path: &&str| {
+        path.ends_with(".rs") && (path.starts_with("src/") || path.starts_with("examples/"))
+    };
+    let (sources, others): (Vec<_>, Vec<_>) = list.lines().partition(is_source);
+    let known = tracked();
+    assert_eq!(sources.len(), known.iter().map(String::as_str).filter(|p| is_source(p)).count());
+    // The first two are made by cargo.
+    let beside = ["Cargo.lock", "Cargo.toml.orig", "ARCHITECTURE.md", "CHANGELOG.md", "Cargo.toml"];
+    let beside = [&beside[..], &["LICENSE", "README.md"]].concat();
+    let mut others: Vec<_> =
+        others.into_iter().filter(|path| *path != ".cargo_vcs_info.json").collect();
+    others.sort_by_key(|path| beside.iter().position(|known| known == path));
+    assert_eq!(others, beside);
+}
+
 #[test]
 fn nothing_is_left_open() {
     let mut found = Vec::new();
@@ -346,10 +370,10 @@ const LAYERS: [(&str, &[&str]); 14] = [
     ("engine", &["base", "swim", "serf", "wire"]),
     ("runtime", &[]),
     ("transport", &["base", "runtime"]),
-    ("driver", &["base", "msgpack", "wire", "swim", "serf", "runtime", "transport"]),
-    ("sim", &["base", "msgpack", "wire", "swim", "serf"]),
+    ("driver", &["base", "msgpack", "wire", "swim", "serf", "engine", "runtime", "transport"]),
+    ("sim", &["base", "msgpack", "wire", "swim", "serf", "engine"]),
     ("rpc", &["base", "msgpack", "serf"]),
-    ("client", &["base", "msgpack", "transport", "rpc"]),
+    ("client", &["base", "msgpack", "serf", "transport", "rpc"]),
     ("agent", &["base", "msgpack", "wire", "swim", "serf", "transport", "driver", "rpc"]),
     ("cli", &["base", "msgpack", "wire", "serf", "rpc", "client", "agent", "sim"]),
 ];

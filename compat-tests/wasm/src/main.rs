@@ -7,10 +7,10 @@
 use std::{net::SocketAddr, time::Duration};
 
 use ruserf::{
-    MemberStatus, UserEvent,
+    Config, MemberStatus, UserEvent, UserEventSpec,
     engine::{
-        Config, Engine, Event, Instant, Output, Rng, Role, StreamDecoder, StreamId, StreamInput,
-        SwimOutput, to_payload,
+        Engine, Event, Instant, Machine, OldEvents, Output, Rng, Role, StreamDecoder, StreamId,
+        StreamInput, SwimOutput, to_payload,
     },
 };
 
@@ -20,7 +20,7 @@ const B: usize = 1;
 fn main() {
     let nodes = [node("a", 1), node("b", 2)];
     let mut pair = Pair { nodes, now: Instant::ZERO, packets: 0, events: Vec::new() };
-    let joined = pair.nodes[B].start_join(pair.now, &[addr(A).to_string()], true);
+    let joined = pair.nodes[B].start_join(pair.now, &[addr(A).to_string()], OldEvents::Ignore);
     joined.expect("b is alive");
     pair.run_for(Duration::from_secs(10));
     for engine in &pair.nodes {
@@ -31,7 +31,8 @@ fn main() {
     assert!(pair.packets >= 20, "pings and acks flowed");
 
     let payload = to_payload(&("v2", 5)).expect("a value");
-    pair.nodes[A].user_event(pair.now, b"deploy", payload, false).expect("it is small");
+    let event = UserEventSpec::new("deploy", payload);
+    pair.nodes[A].user_event(pair.now, &event).expect("it is small");
     pair.run_for(Duration::from_secs(1));
     let heard: Vec<_> = pair.events.iter().map(|(node, _)| *node).collect();
     assert_eq!(heard, [A, B], "each node hears it once");
@@ -133,10 +134,8 @@ impl Pair {
 }
 
 fn node(name: &str, seed: u8) -> Engine {
-    let mut config = Config::lan(name);
-    config.swim.advertise_addr = vec![127, 0, 0, seed];
-    config.swim.seed = [seed; 32];
-    Engine::build(config, Instant::ZERO, None).expect("a valid configuration")
+    let machine = Machine::new(SocketAddr::from(([127, 0, 0, seed], 7946)), [seed; 32]);
+    Engine::new(Config::lan(name), machine, Instant::ZERO).expect("a valid configuration")
 }
 
 fn addr(index: usize) -> SocketAddr {

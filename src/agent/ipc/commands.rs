@@ -25,7 +25,7 @@ use crate::{
         Join, JoinResponse, KeyResponse, MembersFiltered, Monitor, Query, Respond,
         STREAMS_PER_CLIENT_MAX, Stop, Stream, Tags, errors,
     },
-    serf::{self, KeyOp, QueryParams},
+    serf::{KeyOp, QueryParams},
 };
 
 impl Session {
@@ -255,11 +255,11 @@ impl Session {
         self.take_turn().await;
         match query.respond(request.payload.0).await {
             Ok(()) => self.respond(seq, ""),
-            Err(driver::Error::Serf(serf::Error::PastDeadline)) => {
+            Err(driver::Error::DeadlinePassed) => {
                 self.pending.remove(request.id);
                 self.respond(seq, errors::INVALID_QUERY_ID);
             }
-            Err(error) => self.respond(seq, &error.to_string()),
+            Err(error) => self.respond(seq, &error.go_text()),
         }
     }
 

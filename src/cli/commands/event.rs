@@ -6,6 +6,7 @@ use super::{
     CommandSpec, FORMAT, Failure, Flag, Kind, Parsed, RPC, SPEC, block_on, connect, failed, flag,
     print, wants_json,
 };
+use crate::serf::UserEventSpec;
 
 pub(super) const EVENT: CommandSpec = CommandSpec {
     name: "event",
@@ -34,7 +35,8 @@ fn run(args: &Parsed) -> Result<(), Failure> {
     wants_json(args)?;
     block_on(async {
         let client = connect(args).await?;
-        let sent = client.user_event(args.raw_name(), payload, coalesce).await;
+        let event = UserEventSpec::new(args.raw_name(), payload.to_vec()).coalesce(coalesce);
+        let sent = client.user_event(&event).await;
         sent.map_err(failed("Error sending event"))?;
         let text = format!("Event '{name}' dispatched! Coalescing enabled: {coalesce}");
         print(args, &text, &Sent { event: name, coalesce })

@@ -7,6 +7,7 @@ use super::{
     CommandSpec, FORMAT, Failure, Flag, Kind, Parsed, RPC, SPEC, block_on, connect, failed, flag,
     wants_json,
 };
+use crate::serf::Prune;
 
 pub(super) const FORCE_LEAVE: CommandSpec = CommandSpec {
     name: "force-leave",
@@ -43,7 +44,8 @@ fn run(args: &Parsed) -> Result<(), Failure> {
         let members = client.members().await.map_err(failed("Error force leaving"))?;
         let known = members.iter().any(|member| member.name == *name);
         // Other members may know a name that this agent does not.
-        client.force_leave(name, prune).await.map_err(failed("Error force leaving"))?;
+        let pruned = if prune { Prune::Yes } else { Prune::No };
+        client.force_leave(name, pruned).await.map_err(failed("Error force leaving"))?;
         if json {
             line(&pretty(&Outcome { name, prune, known }));
         } else if !known {

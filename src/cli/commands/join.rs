@@ -6,6 +6,7 @@ use super::{
     CommandSpec, FORMAT, Failure, Flag, Kind, Parsed, RPC, SPEC, block_on, connect, failed, flag,
     print, wants_json,
 };
+use crate::serf::OldEvents;
 
 pub(super) const JOIN: CommandSpec = CommandSpec {
     name: "join",
@@ -29,7 +30,8 @@ fn run(args: &Parsed) -> Result<(), Failure> {
     wants_json(args)?;
     block_on(async {
         let client = connect(args).await?;
-        let joined = client.join(args.positionals.clone(), args.bool("replay")).await;
+        let old = if args.bool("replay") { OldEvents::Deliver } else { OldEvents::Ignore };
+        let joined = client.join(&args.positionals, old).await;
         let count = joined.map_err(failed("Error joining the cluster"))?;
         let text = format!("Successfully joined cluster by contacting {count} nodes.");
         print(args, &text, &json!({ "contacted": count }))

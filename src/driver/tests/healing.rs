@@ -41,7 +41,7 @@ async fn lonely_node_asks_for_its_seeds_again_under_their_new_address() {
     let lonely = lonely.start().await.unwrap();
     let seed = start("seed").await;
     let port = seed.addresses().bound.port();
-    assert_eq!(lonely.join_with_replay(&[format!("seed.test:{port}")]).await, Ok(1));
+    assert_eq!(lonely.join_with_replay(&[format!("seed.test:{port}")]).await.unwrap(), 1);
     has_status(&lonely, "seed", MemberStatus::Alive).await;
     assert_eq!(names.asked.load(Ordering::Relaxed), 1);
 
@@ -71,7 +71,7 @@ async fn node_that_left_or_never_joined_asks_nobody() {
     };
     let (_alone, left, other) = (start("alone").await, start("left").await, start("other").await);
     let port = other.addresses().bound.port();
-    assert_eq!(left.join_with_replay(&[format!("seed.test:{port}")]).await, Ok(1));
+    assert_eq!(left.join_with_replay(&[format!("seed.test:{port}")]).await.unwrap(), 1);
     left.leave().await.unwrap();
     other.shutdown().await;
     tokio::time::sleep(Duration::from_millis(300)).await;

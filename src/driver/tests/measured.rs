@@ -10,7 +10,10 @@ use metrics::{
 };
 
 use super::{super::metrics::Exporter, *};
-use crate::{base::Instant, serf::Engine};
+use crate::{
+    base::Instant,
+    serf::{Engine, UserEventSpec},
+};
 
 /// Keeps what it is told. Nodes of one test run on the test's thread, and so do their reports.
 #[derive(Default)]
@@ -158,7 +161,7 @@ fn queue_depths_are_sampled_each_half_minute() {
     let mut engine = Engine::build(config, now, None).unwrap();
     let mut exporter = Exporter::new(now);
     for n in 0..3_u8 {
-        engine.user_event(now, "e", vec![n].into(), false).unwrap();
+        engine.user_event(now, &UserEventSpec::new("e", vec![n])).unwrap();
     }
     for _ in 0..61 {
         now += Duration::from_secs(1);
@@ -180,7 +183,7 @@ fn names_from_the_network_do_not_make_counters_without_end() {
     let mut engine = Engine::build(config, Instant::ZERO, None).unwrap();
     let mut exporter = Exporter::new(Instant::ZERO);
     for n in 0..2_000 {
-        engine.user_event(Instant::ZERO, format!("e{n}"), "".into(), false).unwrap();
+        engine.user_event(Instant::ZERO, &UserEventSpec::new(format!("e{n}"), "")).unwrap();
         if n % 100 == 0 {
             exporter.export_counters(&mut engine);
         }

@@ -68,8 +68,7 @@ impl Join {
 impl Engine {
     /// Joins through `entries` (`[name/]host[:port]`; without a port ours is assumed): all their
     /// addresses are asked, one after the other. Ends with [`Completion::Joined`], or with
-    /// [`Error::Join`] if no address was contacted. With `ignore_old`, events from before the join
-    /// are not delivered. Joins do not wait for each other. Go: `memberlist.go: Join`.
+    /// [`Error::Join`] if no address was contacted. Joins do not wait for each other. Go: `memberlist.go: Join`.
     ///
     /// # Errors
     /// Not alive, or too many joins are under way.
@@ -77,13 +76,13 @@ impl Engine {
         &mut self,
         now: Instant,
         entries: &[String],
-        ignore_old: bool,
+        old: OldEvents,
     ) -> Result<OpId, Error> {
         if self.state.cx.life != SerfState::Alive {
-            return Err(Error::State("Serf can't Join after Leave or Shutdown"));
+            return Err(Error::Left);
         }
         if self.joins.under_way.len() >= JOINS_MAX {
-            return Err(Error::State("too many joins are under way"));
+            return Err(Error::TooManyJoins);
         }
         for entry in entries {
             if self.joins.seeds.len() < SEEDS_MAX {
@@ -91,6 +90,7 @@ impl Engine {
             }
         }
         self.begin(now);
+        let ignore_old = old == OldEvents::Ignore;
         let op = self.begin_join(entries.iter().cloned().collect(), ignore_old, false);
         self.settle();
         Ok(op)
@@ -190,7 +190,7 @@ impl Engine {
             return;
         }
         let result = if join.contacted == 0 && !join.errors.is_empty() {
-            Err(Error::Join(join.errors))
+            Err(Error::Join(join.errors.0))
         } else {
             Ok(Completion::Joined { contacted: join.contacted })
         };

@@ -4,7 +4,7 @@ use tracing::{debug, warn};
 
 use super::*;
 use crate::{
-    serf::state::OwnTimer,
+    serf::{error::Broadcast, state::OwnTimer},
     swim::{Done, Fate},
 };
 
@@ -110,9 +110,7 @@ impl Engine {
                 op,
                 match fate {
                     Fate::Sent => Ok(Completion::Done),
-                    Fate::Dropped => {
-                        Err(Error::Timeout("node removal was dropped before it was sent"))
-                    }
+                    Fate::Dropped => Err(Error::Dropped(Broadcast::ForceLeave)),
                 },
             ),
             Some(Step::LeaveSwim | Step::LeavePause | Step::SetTags) | None => {}
@@ -142,17 +140,15 @@ impl Engine {
                     op,
                     match self.leave_dropped {
                         false => Ok(Completion::Done),
-                        true => Err(Error::Timeout("leave intent was dropped before it was sent")),
+                        true => Err(Error::Dropped(Broadcast::Leave)),
                     },
                 );
             }
             Step::ForceLeave => {
-                let error = Error::Timeout("timed out broadcasting node removal");
-                self.finish_op(op, Err(error));
+                self.finish_op(op, Err(Error::NotSent(Broadcast::ForceLeave)));
             }
             Step::SetTags => {
-                let error = swim::Error::BroadcastTimeout("update");
-                self.finish_op(op, Err(error.into()));
+                self.finish_op(op, Err(Error::NotSent(Broadcast::Tags)));
             }
         }
     }

@@ -119,7 +119,7 @@ impl Net {
     fn join(&mut self, at: usize, to: usize) -> bool {
         let now = self.now;
         let entries = [addr_of(to).to_string()];
-        let op = self.nodes[at].engine.start_join(now, &entries, false).unwrap();
+        let op = self.nodes[at].engine.start_join(now, &entries, OldEvents::Deliver).unwrap();
         self.collect(at);
         let deadline = now + Duration::from_secs(15);
         while self.now < deadline && !self.nodes[at].done.contains_key(&op) {
@@ -320,7 +320,7 @@ fn all_alive(count: usize) -> Vec<String> {
 #[test]
 fn cluster_forms_and_events_reach_everybody_once() {
     let mut net = Net::joined(5);
-    net.call(2, |engine, now| engine.user_event(now, "deploy", "v1".into(), false)).unwrap();
+    net.call(2, |engine, now| engine.user_event(now, &UserEventSpec::new("deploy", "v1"))).unwrap();
     net.run(Duration::from_secs(5));
     for at in 0..5 {
         assert_eq!(net.view(at), all_alive(5));
@@ -352,7 +352,7 @@ fn query_is_acked_and_answered_through_relays() {
 fn graceful_leave_is_left_and_a_crash_is_failed() {
     let mut net = Net::joined(4);
     let op = net.call(3, Engine::start_leave).unwrap();
-    assert_eq!(net.call(3, Engine::start_leave), Err(Error::State("Leave already in progress")));
+    assert_eq!(net.call(3, Engine::start_leave), Err(Error::Leaving));
     net.run(Duration::from_secs(12));
     assert_eq!(net.done(3, op), Some(Ok(Completion::Done)));
     assert_eq!(net.nodes[3].engine.state(), SerfState::Left);
@@ -365,7 +365,7 @@ fn graceful_leave_is_left_and_a_crash_is_failed() {
         assert_eq!(net.nodes[at].events, ["member-leave n3", "member-failed n2"]);
     }
     assert!(net.nodes[3].snapshot.contains("\nleave\n"));
-    let op = net.call(0, |engine, now| engine.start_force_leave(now, "n2", true));
+    let op = net.call(0, |engine, now| engine.start_force_leave(now, "n2", Prune::Yes));
     net.run(Duration::from_secs(6));
     assert_eq!(net.done(0, op), Some(Ok(Completion::Done)));
     for at in 0..2 {
@@ -376,7 +376,7 @@ fn graceful_leave_is_left_and_a_crash_is_failed() {
 #[test]
 fn pruned_living_node_comes_back_everywhere() {
     let mut net = Net::joined(4);
-    net.call(0, |engine, now| engine.start_force_leave(now, "n2", true));
+    net.call(0, |engine, now| engine.start_force_leave(now, "n2", Prune::Yes));
     net.run(Duration::from_secs(20));
     for at in 0..4 {
         assert_eq!(net.view(at), all_alive(4), "at {at}");
@@ -494,8 +494,8 @@ fn lonely_node_rejoins_its_seed() {
     let mut net = Net::joined(2);
     net.split = vec![1];
     net.run(Duration::from_secs(60));
-    net.call(1, |engine, now| engine.start_force_leave(now, "n0", true));
-    net.call(0, |engine, now| engine.start_force_leave(now, "n1", true));
+    net.call(1, |engine, now| engine.start_force_leave(now, "n0", Prune::Yes));
+    net.call(0, |engine, now| engine.start_force_leave(now, "n1", Prune::Yes));
     net.run(Duration::from_secs(60));
     assert_eq!(net.view(1), ["n1 alive"]);
     net.split.clear();
@@ -570,7 +570,7 @@ fn stats_have_go_s_keys() {
 fn a_leave_whose_intent_was_dropped_fails() {
     let mut net = Net::joined(3);
     net.nodes[2].engine.state.broadcasts.bytes_max = 10;
-    let op = net.call(2, |engine, now| engine.start_force_leave(now, "n1", false));
+    let op = net.call(2, |engine, now| engine.start_force_leave(now, "n1", Prune::No));
     net.run(Duration::from_millis(1));
     let error = net.done(2, op).unwrap().unwrap_err().to_string();
     assert_eq!(error, "node removal was dropped before it was sent");
@@ -627,7 +627,8 @@ fn lonely_leave_takes_only_the_pause() {
     net.run(Duration::from_millis(1_500));
     assert_eq!(net.done(0, op), Some(Ok(Completion::Done)));
     assert_eq!(net.nodes[0].events, ["member-join n0", "member-leave n0"]);
-    let error = net.call(0, |engine, now| engine.start_join(now, &[], false)).unwrap_err();
+    let error =
+        net.call(0, |engine, now| engine.start_join(now, &[], OldEvents::Deliver)).unwrap_err();
     assert_eq!(error.to_string(), "Serf can't Join after Leave or Shutdown");
     let again = net.call(0, Engine::start_leave).unwrap();
     assert_eq!(net.done(0, again), Some(Ok(Completion::Done)));

@@ -6,8 +6,8 @@ use super::Node;
 use crate::{
     base::Instant,
     serf::{
-        Completion, Config, Engine, Error, Event, Output as SerfOutput, QueryId, QueryUpdate,
-        SnapshotOp,
+        Completion, Config, Engine, Error, Event, OldEvents, Output as SerfOutput, QueryId,
+        QueryUpdate, SnapshotOp,
     },
     swim::{OpId, Output, StreamId, StreamInput},
     wire::StreamCodec,
@@ -59,10 +59,10 @@ impl SerfNode {
         &mut self,
         now: Instant,
         targets: &[SocketAddr],
-        ignore_old: bool,
+        old: OldEvents,
     ) -> Result<OpId, Error> {
         let entries: Vec<_> = targets.iter().map(SocketAddr::to_string).collect();
-        self.engine.start_join(now, &entries, ignore_old)
+        self.engine.start_join(now, &entries, old)
     }
 
     /// Every event since the start, with the node's own time.

@@ -39,6 +39,15 @@ pub struct StreamDecoder {
     seen: Option<Box<Seen>>,
 }
 
+impl std::fmt::Debug for StreamDecoder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StreamDecoder")
+            .field("role", &self.role)
+            .field("buffered", &self.buf.len())
+            .finish_non_exhaustive()
+    }
+}
+
 /// What the bytes at `taken` are.
 #[derive(Clone, Copy)]
 enum Stage {
@@ -164,6 +173,7 @@ impl StreamDecoder {
     ///
     /// # Errors
     /// As [`StreamDecoder::feed`].
+    #[doc(hidden)]
     pub fn push(&mut self, bytes: &[u8]) -> Result<Decoded, StreamError> {
         match self.stage {
             Stage::Done => return Ok(Decoded::More),
@@ -181,6 +191,7 @@ impl StreamDecoder {
     ///
     /// # Errors
     /// As [`StreamDecoder::feed`].
+    #[doc(hidden)]
     pub fn unpack(&mut self, bytes_max: usize) -> Result<Decoded, StreamError> {
         let Stage::Packed { start } = self.stage else { return Ok(Decoded::More) };
         let result = match self.decompress(start, bytes_max) {
@@ -192,11 +203,13 @@ impl StreamDecoder {
     }
 
     /// Bytes held now.
+    #[doc(hidden)]
     pub fn buffered(&self) -> usize {
         self.buf.capacity()
     }
 
     /// Bytes held once `more` bytes were taken: the buffer doubles when it is full.
+    #[doc(hidden)]
     pub fn room(&self, more: usize) -> usize {
         let (capacity, wanted) = (self.buf.capacity(), self.buf.len().saturating_add(more));
         if wanted <= capacity { capacity } else { wanted.max(capacity.saturating_mul(2)) }

@@ -13,8 +13,8 @@ use ruserf::{
     base::{Instant, Rng},
     serf::{
         Completion, Config, Engine, Error, Event, KeyOp, Member, MergeDelegate, Message,
-        MsgpackTransform, Output, QueryId, QueryParams, QueryUpdate, ReconnectDelegate, SerfState,
-        SnapshotOp, TransformDelegate,
+        MsgpackTransform, OldEvents, Output, Prune, QueryId, QueryParams, QueryUpdate,
+        ReconnectDelegate, SerfState, SnapshotOp, TransformDelegate, UserEventSpec,
     },
     swim::{OpId, Output as SwimOutput, StreamId, StreamInput},
     wire::{self, CodecConfig, Keyring, PacketCodec, Role, StreamMessage},
@@ -147,17 +147,16 @@ impl Ours {
                 Ok(())
             }
             Step::Event { name, payload, coalesce } => {
-                let payload = Bytes::copy_from_slice(payload);
-                self.engine.user_event(now, name, payload, *coalesce)
+                let event = UserEventSpec::new(name, Bytes::copy_from_slice(payload));
+                self.engine.user_event(now, &event.coalesce(*coalesce))
             }
             Step::Query(query) => {
-                let params = QueryParams {
-                    filter_nodes: query.nodes.clone(),
-                    filter_tags: query.tags.clone(),
-                    request_ack: query.ack,
-                    relay_factor: query.relay_factor,
-                    timeout: Duration::from_millis(query.ms),
-                };
+                let mut params = QueryParams::default();
+                params.filter_nodes.clone_from(&query.nodes);
+                params.filter_tags.clone_from(&query.tags);
+                params.request_ack = query.ack;
+                params.relay_factor = query.relay_factor;
+                params.timeout = Duration::from_millis(query.ms);
                 let payload = Bytes::copy_from_slice(&query.payload);
                 let id = self.engine.query(now, &query.name, payload, &params);
                 id.map(|id| {
@@ -171,7 +170,11 @@ impl Ours {
                 Ok(())
             }
             Step::ForceLeave { name, prune } => {
-                let op = self.engine.start_force_leave(now, name, *prune);
+                let op = self.engine.start_force_leave(
+                    now,
+                    name,
+                    if *prune { Prune::Yes } else { Prune::No },
+                );
                 self.later("force-leave", Ok(op));
                 Ok(())
             }
@@ -182,7 +185,8 @@ impl Ours {
             }
             Step::Join { to, ignore_old } => {
                 let entries: Vec<_> = to.iter().map(SocketAddr::to_string).collect();
-                let op = self.engine.start_join(now, &entries, *ignore_old);
+                let old = if *ignore_old { OldEvents::Ignore } else { OldEvents::Deliver };
+                let op = self.engine.start_join(now, &entries, old);
                 self.later("join", op);
                 Ok(())
             }
@@ -205,7 +209,7 @@ impl Ours {
         self.drain();
         // What is due at once, Go's timers do at once.
         self.advance(Duration::ZERO);
-        result.err().map(|error| error.to_string())
+        result.err().map(|error| error.go_text())
     }
 
     /// Notes how an operation is called that ends later, or has failed.
@@ -215,7 +219,7 @@ impl Ours {
                 self.ops.insert(op, step);
             }
             Err(error) => {
-                let error = error.to_string();
+                let error = error.go_text();
                 self.progress.push(json!({"event": "done", "step": step, "error": error}));
             }
         }
@@ -243,7 +247,7 @@ impl Ours {
         let (text, _) = self.answer.clone().expect("only a node with an answer answers");
         let mut seen = json!({"event": "answered", "name": name});
         if let Err(error) = self.engine.respond(self.now, id, text.as_bytes()) {
-            seen["error"] = json!(error.to_string());
+            seen["error"] = json!(error.go_text());
         }
         self.progress.push(seen);
     }
@@ -319,6 +323,7 @@ impl Ours {
                 "payload": go::base64(&query.payload), "source": *query.source_node,
                 "remaining_ms": millis(query.deadline.since(self.now)),
             }),
+            other => unreachable!("{other:?}"),
         });
         if let (Event::Query(query), Some((_, think))) = (event, &self.answer) {
             if think.is_zero() {
@@ -335,7 +340,7 @@ impl Ours {
             QueryUpdate::Response { from, payload } => json!({
                 "event": "query-response", "from": *from, "payload": go::base64(&payload),
             }),
-            QueryUpdate::Finished { .. } => json!({"event": "query-done", "name": self.asked[&id]}),
+            _ => json!({"event": "query-done", "name": self.asked[&id]}),
         });
     }
 
@@ -346,7 +351,6 @@ impl Ours {
             Ok(Completion::Joined { contacted: 0 }) | Err(Error::Join(_)) => {
                 seen["error"] = json!(true);
             }
-            Ok(Completion::Done | Completion::Joined { .. }) => {}
             Ok(Completion::Keys { response, error }) => {
                 seen = json!({
                     "event": "keys", "step": step, "messages": response.messages,
@@ -358,7 +362,8 @@ impl Ours {
                     seen["error"] = json!(error);
                 }
             }
-            Err(error) => seen["error"] = json!(error.to_string()),
+            Ok(_) => {}
+            Err(error) => seen["error"] = json!(error.go_text()),
         }
         self.progress.push(seen);
     }

@@ -61,7 +61,8 @@ fn a_flood_of_key_and_conflict_queries_is_ten_log_lines_a_second() {
                     node.state.cx.logs.report(node.now);
                 }
             });
-            assert!(lines.len() <= 20, "{} lines for {name}", lines.len());
+            // Two seconds of two causes: the request, and that it cannot be served.
+            assert!(lines.len() <= 40, "{} lines for {name}", lines.len());
             assert_eq!(node.state.cx.stats.queries, 2_000, "{name}");
         }
     }

@@ -49,7 +49,7 @@ fn everybody_acks_and_answers_once() {
         let node = &mut net.nodes[at];
         assert_eq!(queried(node), [id]);
         node.state.respond(id, b"3 days").unwrap();
-        let again = node.state.respond(id, b"again").unwrap_err().to_string();
+        let again = node.state.respond(id, b"again").unwrap_err().go_text();
         assert_eq!(again, "failed to respond to key query: response already sent");
     }
     net.pump();
@@ -158,12 +158,12 @@ fn limits_have_go_s_texts() {
     let id = ask(&mut net, &params());
     net.pump();
     let node = &mut net.nodes[1];
-    let error = node.state.respond(id, &[0; 1024]).unwrap_err().to_string();
+    let error = node.state.respond(id, &[0; 1024]).unwrap_err().go_text();
     let text = "failed to respond to key query: response exceeds limit of 1024 bytes";
     assert_eq!(error, text);
     let late = now + Duration::from_secs(60);
     node.state.cx.now = late;
-    let error = node.state.respond(id, b"").unwrap_err().to_string();
+    let error = node.state.respond(id, b"").unwrap_err().go_text();
     assert_eq!(error, "failed to respond to key query: response is past the deadline");
     let mut old = Node::with("old", |config| config.protocol_version = 3);
     let error = old.state.ask(1, "q", b"", &params(), Asker::User).unwrap_err();

@@ -189,17 +189,20 @@ settings! {
 
 impl Config {
     /// For nodes of one local network. Go: `DefaultConfig`.
+    #[doc(alias = "DefaultConfig")]
     pub fn lan(name: impl Into<String>) -> Self {
         Self::over(&serf::Config::lan(&name.into()))
     }
 
     /// For nodes far from each other: slower and more patient. Go: `DefaultWANConfig`.
+    #[doc(alias = "DefaultWANConfig")]
     pub fn wan(name: impl Into<String>) -> Self {
         Self::over(&serf::Config::wan(&name.into()))
     }
 
     /// For nodes on one machine and tests: quicker, and with fewer copies of each message.
     /// Go: `DefaultLocalConfig`.
+    #[doc(alias = "DefaultLocalConfig")]
     pub fn local(name: impl Into<String>) -> Self {
         Self::over(&serf::Config::local(&name.into()))
     }
@@ -261,6 +264,7 @@ impl Config {
     }
 
     /// The configuration of the engines: addresses and seed are set beside it.
+    #[doc(hidden)]
     pub fn into_engine(self) -> serf::Config {
         let mut engine = serf::Config::lan(&self.name);
         self.timing.apply(&mut engine);
