@@ -156,6 +156,8 @@ fn metrics_are_openmetrics_and_each_is_described() {
         for (name, family) in &families {
             assert!(!family.help.is_empty(), "{name} has no help");
             assert!(family.unit.is_empty() || name.ends_with(&family.unit), "{name} {family:?}");
+            let ends = family.values.keys().any(|series| series.contains("le=\"+Inf\""));
+            assert_eq!(ends, family.kind == "histogram", "{name} {family:?}");
         }
         let value = |name: &str, series: &str| {
             families.get(name).and_then(|family| family.values.get(series)).copied()

@@ -109,7 +109,8 @@ impl Total {
             Unit::Bytes => BYTES,
             Unit::Time => SECONDS,
         };
-        let buckets = bounds.iter().copied().chain([f64::MAX]).map(|bound| (bound, 0)).collect();
+        let buckets =
+            bounds.iter().copied().chain([f64::INFINITY]).map(|bound| (bound, 0)).collect();
         Self::Samples { sum: 0.0, count: 0, buckets }
     }
 
