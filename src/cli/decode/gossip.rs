@@ -116,7 +116,11 @@ fn failed(
             (Kind::Incomplete, format!("the capture has all but {missing} bytes of it"))
         }
     };
-    let fields = Fields::default().with("payload", Field::Bytes(payload.into()));
+    let fields = match kind {
+        // Its bytes say nothing to anybody.
+        Kind::Encrypted => Fields::default().with("received", Field::Uint(payload.len() as u64)),
+        _ => Fields::default().with("payload", Field::Bytes(payload.into())),
+    };
     let problem = Some(problem);
     let (bytes, digest) = (payload.len(), digest(payload));
     sink(&Record { seen, layers, kind, bytes, digest, fields, problem });

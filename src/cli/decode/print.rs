@@ -79,7 +79,8 @@ fn field(value: &Field<'_>, out: &mut String) {
         Field::Bool(value) => write!(out, "{value}"),
         Field::Int(value) => write!(out, "{value}"),
         Field::Uint(value) => write!(out, "{value}"),
-        Field::Float(value) => write!(out, "{value}"),
+        // Of coordinates, in seconds: no clock is better than a microsecond.
+        Field::Float(value) => write!(out, "{}", (value * 1e6).round() / 1e6 + 0.0),
         Field::Node(bytes) | Field::Name(bytes) => {
             word(bytes, out);
             Ok(())

@@ -74,6 +74,11 @@ fn every_layer_is_named_with_the_key_that_fitted() {
                 let record = records(&Pcap::new(1).udp(A, B, &packet).bytes, options).remove(0);
                 assert_eq!(record["type"], "encrypted", "{record}");
                 assert_eq!(record["problem"], "no key opens it");
+                let header = if label.is_empty() { 0 } else { 2 + label.len() };
+                assert_eq!(
+                    record["fields"],
+                    serde_json::json!({"received": packet.len() - header})
+                );
             }
         }
     }
@@ -124,6 +129,16 @@ fn bytes_that_mean_nothing_are_reported() {
     let of_compound = records(&Pcap::new(1).udp(A, B, &compound).bytes, Options::default());
     assert_eq!(of_compound[1]["problem"], "compound of 1 messages and 1 bytes after them");
     assert!(problem(b"GET / HTTP/1.1").contains("HTTP"));
+}
+
+#[test]
+fn text_has_coordinates_to_the_microsecond_and_json_whole() {
+    let height = 0.000_264_894_331_f64;
+    let coordinate = [&b"\x01\x81\xa6Height\xcb"[..], &height.to_be_bytes()].concat();
+    let ack = [&b"\x02\x82\xa5SeqNo\x07\xa7Payload\xb2"[..], &coordinate].concat();
+    let line = text(&Pcap::new(1).udp(A, B, &ack).bytes, &Options::default());
+    assert!(line.contains(" height=0.000265}"), "{line}");
+    assert_eq!(of(&ack)["fields"]["payload"]["height"], height);
 }
 
 #[test]
