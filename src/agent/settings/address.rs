@@ -147,12 +147,25 @@ impl Interface {
         let all = if_addrs::get_if_addrs().unwrap_or_default();
         let addrs: Vec<_> =
             all.iter().filter(|found| found.name == name).map(if_addrs::Interface::ip).collect();
-        if addrs.is_empty() && !Path::new(NETWORK_INTERFACES).join(name).exists() {
+        if addrs.is_empty() && Self::index(name).is_none() {
             return Err(AgentError::Invalid(
                 "Invalid network interface: route ip+net: no such network interface".to_owned(),
             ));
         }
         Ok(Self { name: name.to_owned(), addrs })
+    }
+
+    /// The number of an interface, which it has with or without addresses.
+    #[cfg(target_os = "linux")]
+    pub(super) fn index(name: &str) -> Option<u32> {
+        let any_socket = std::net::UdpSocket::bind("127.0.0.1:0").ok()?;
+        rustix::net::netdevice::name_to_index(any_socket, name).ok()
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn index(name: &str) -> Option<u32> {
+        let all = if_addrs::get_if_addrs().unwrap_or_default();
+        all.iter().find(|found| found.name == name)?.index
     }
 
     /// The address to bind: `0.0.0.0` means the interface's first usable address; any other must be
@@ -189,6 +202,3 @@ impl Interface {
         }
     }
 }
-
-/// The system's list of network interfaces.
-pub(super) const NETWORK_INTERFACES: &str = "/sys/class/net";

@@ -5,7 +5,7 @@ use std::{
     path::Path,
 };
 
-use super::address::{Interface, NETWORK_INTERFACES};
+use super::address::Interface;
 use crate::agent::{AgentError, FileConfig};
 
 /// How agents on one network discover each other.
@@ -65,14 +65,11 @@ impl Mdns {
 }
 
 impl MdnsInterface {
-    /// `None`: it has neither an address nor a number.
+    /// `None`: there is no such interface.
     fn find(name: &str) -> Option<Self> {
         let all = if_addrs::get_if_addrs().unwrap_or_default();
         let mut addrs = all.iter().filter(|found| found.name == name);
-        let index = addrs.clone().find_map(|found| found.index).or_else(|| {
-            let path = Path::new(NETWORK_INTERFACES).join(name).join("ifindex");
-            std::fs::read_to_string(path).ok()?.trim().parse().ok()
-        })?;
+        let index = Interface::index(name)?;
         let ipv4 = addrs.find_map(|found| match found.ip() {
             IpAddr::V4(ip) => Some(ip),
             IpAddr::V6(_) => None,
