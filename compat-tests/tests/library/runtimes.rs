@@ -25,9 +25,10 @@ fn node_on_smol_without_a_thread_of_its_own_lives_with_a_go_agent() {
 
 #[test]
 fn node_on_tokio_lives_with_a_go_agent() {
-    // Go's command line is waited for on one thread, while the node's streams have another.
+    // Entered and not blocked on, because the Go agent is driven with a runtime of its own.
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    runtime.block_on(live_with_a_go_agent(true));
+    let _tokio = runtime.enter();
+    smol::block_on(live_with_a_go_agent(true));
 }
 
 #[test]

@@ -1,9 +1,6 @@
 //! Settings of multicast DNS.
 
-use std::{
-    net::{IpAddr, Ipv4Addr},
-    path::Path,
-};
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::address::Interface;
 use crate::agent::{AgentError, FileConfig};
