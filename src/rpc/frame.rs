@@ -57,6 +57,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     /// taken, the end is not looked for.
     ///
     /// Cancel-safe: what has arrived stays.
+    #[cfg(feature = "agent")]
     pub(crate) async fn ended(&mut self, max: usize) {
         while self.buffer.len() - self.start < max {
             self.make_room();

@@ -370,6 +370,7 @@ pub enum KeyRefusal {
 
 impl KeyRefusal {
     /// The meaning of a node's text.
+    #[cfg(all(feature = "driver", not(target_family = "wasm")))]
     pub(crate) fn of(text: &str) -> Self {
         let known = [
             (NO_KEYRING.to_owned(), Self::NoKeyring),
