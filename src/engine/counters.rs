@@ -4,7 +4,10 @@ use crate::{serf, swim};
 
 /// Names and counts of a struct of counters. A field that is missing here does not compile.
 macro_rules! counts {
-    ($stats:path, $from:expr, { $($field:ident: $name:literal,)+ } elsewhere { $($other:ident),+ }) => {{
+    (
+        $stats:path, $from:expr,
+        { $($field:ident: $name:literal,)+ } elsewhere { $($other:ident),+ }
+    ) => {{
         let $stats { $($field,)+ $($other: _,)+ } = $from;
         [$(($name, $field),)+]
     }};

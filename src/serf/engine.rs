@@ -66,8 +66,8 @@ enum Step {
 }
 
 impl Engine {
-    /// Makes the member from the engines' own settings. `snapshot` is the whole snapshot file of an earlier run, if one is kept;
-    /// with it, snapshot work comes out of [`Engine::poll_output`].
+    /// Makes the member from the engines' own settings. `snapshot` is the whole snapshot file of an
+    /// earlier run, if one is kept; with it, snapshot work comes out of [`Engine::poll_output`].
     ///
     /// # Errors
     /// A configuration that cannot work, with Go's texts.

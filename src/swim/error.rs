@@ -65,7 +65,8 @@ pub enum ConfigError {
 
 error_texts! {
     ConfigError {
-        Self::Protocol { version, min, max } => "Protocol version '{version}' too {}. Must be in range: [{min}, {max}]",
+        Self::Protocol { version, min, max } =>
+            "Protocol version '{version}' too {}. Must be in range: [{min}, {max}]",
             if version < min { "low" } else { "high" };
         Self::InvalidName { reason, .. } => "{reason}";
         Self::LabelTooLong { label } => "could not use {label:?} as a label: too long";

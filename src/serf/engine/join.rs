@@ -68,7 +68,8 @@ impl Join {
 impl Engine {
     /// Joins through `entries` (`[name/]host[:port]`; without a port ours is assumed): all their
     /// addresses are asked, one after the other. Ends with [`Completion::Joined`], or with
-    /// [`Error::Join`] if no address was contacted. Joins do not wait for each other. Go: `memberlist.go: Join`.
+    /// [`Error::Join`] if no address was contacted. Joins do not wait for each other. Go:
+    /// `memberlist.go: Join`.
     ///
     /// # Errors
     /// Not alive, or too many joins are under way.

@@ -22,7 +22,7 @@ use ruserf::{
 use serde_json::{Value, json};
 
 use super::{
-    step::{STRANGER, Step},
+    step::{Query, STRANGER, Step},
     view::{Sent, decode_stream},
 };
 
@@ -150,19 +150,7 @@ impl Ours {
                 let event = UserEventSpec::new(name, Bytes::copy_from_slice(payload));
                 self.engine.user_event(now, &event.coalesce(*coalesce))
             }
-            Step::Query(query) => {
-                let mut params = QueryParams::default();
-                params.filter_nodes.clone_from(&query.nodes);
-                params.filter_tags.clone_from(&query.tags);
-                params.request_ack = query.ack;
-                params.relay_factor = query.relay_factor;
-                params.timeout = Duration::from_millis(query.ms);
-                let payload = Bytes::copy_from_slice(&query.payload);
-                let id = self.engine.query(now, &query.name, payload, &params);
-                id.map(|id| {
-                    self.asked.insert(id, query.name.clone());
-                })
-            }
+            Step::Query(query) => self.ask(query),
             Step::Reply { .. } => unreachable!("a reply is a packet with the side's own query id"),
             Step::SetTags(tags) => {
                 let op = self.engine.start_set_tags(now, tags.clone());
@@ -170,11 +158,8 @@ impl Ours {
                 Ok(())
             }
             Step::ForceLeave { name, prune } => {
-                let op = self.engine.start_force_leave(
-                    now,
-                    name,
-                    if *prune { Prune::Yes } else { Prune::No },
-                );
+                let prune = if *prune { Prune::Yes } else { Prune::No };
+                let op = self.engine.start_force_leave(now, name, prune);
                 self.later("force-leave", Ok(op));
                 Ok(())
             }
@@ -210,6 +195,19 @@ impl Ours {
         // What is due at once, Go's timers do at once.
         self.advance(Duration::ZERO);
         result.err().map(|error| error.go_text())
+    }
+
+    fn ask(&mut self, query: &Query) -> Result<(), Error> {
+        let mut params = QueryParams::default();
+        params.filter_nodes.clone_from(&query.nodes);
+        params.filter_tags.clone_from(&query.tags);
+        params.request_ack = query.ack;
+        params.relay_factor = query.relay_factor;
+        params.timeout = Duration::from_millis(query.ms);
+        let payload = Bytes::copy_from_slice(&query.payload);
+        let id = self.engine.query(self.now, &query.name, payload, &params)?;
+        self.asked.insert(id, query.name.clone());
+        Ok(())
     }
 
     /// Notes how an operation is called that ends later, or has failed.
