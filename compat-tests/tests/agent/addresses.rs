@@ -60,7 +60,11 @@ fn the_table_of_addresses() {
         let [theirs, ours] = BOTH.map(|kind| outcome(kind, *case));
         count += 1;
         works += usize::from(theirs.starts_with("up"));
-        if ours != theirs {
+        // On the loopback ours find each other, too: docs/differences.md.
+        let beyond = matches!(case, (For::Mdns | For::MdnsOnInterface, "lo"));
+        let wanted =
+            if beyond { theirs.replace("true false", "true true") } else { theirs.clone() };
+        if ours != want {
             different.push(format!("{case:?}\n  ours:   {ours}\n  theirs: {theirs}"));
         }
     }
