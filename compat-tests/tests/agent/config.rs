@@ -415,7 +415,7 @@ const DOCUMENTS: &[&[u8]] = &[
     br#"{"start_join":"127.0.0.1"}"#,
     br#"{"start_join":["no-such-host","127.0.0.1:1"]}"#,
     br#"{"tags":["a"]}"#,
-    br#"{"tags":{"a":true,"b":2}}"#,
+    br#"{"tags":{"a":true}}"#,
     br#"{"leave_on_terminate":"yes"}"#,
     br#"{"retry_interval":"5"}"#,
     br#"{"retry_interval":30}"#,
