@@ -62,8 +62,7 @@ fn the_table_of_addresses() {
         works += usize::from(theirs.starts_with("up"));
         // On the loopback ours find each other, too: docs/differences.md.
         let beyond = matches!(case, (For::Mdns | For::MdnsOnInterface, "lo"));
-        let wanted =
-            if beyond { theirs.replace("true false", "true true") } else { theirs.clone() };
+        let want = if beyond { theirs.replace("true false", "true true") } else { theirs.clone() };
         if ours != want {
             different.push(format!("{case:?}\n  ours:   {ours}\n  theirs: {theirs}"));
         }

@@ -543,7 +543,7 @@ fn a_monitor_that_does_not_read_loses_lines_and_holds_nobody_up() {
     let mut longest = Duration::ZERO;
     let told = |text: &str| agent.printed().iter().any(|line| line.contains(text));
     // Each is a line of the log, or more: the longest admitted, or a slow machine is long at it.
-    let name = "a-name-that-fills-the-log".repeat(20);
+    let name = "a-name-that-fills-the-log".repeat(18);
     eventually("no line is lost", || {
         for seq in 100..300 {
             let event = [("Name", name.as_str().into()), ("Coalesce", true.into())];
