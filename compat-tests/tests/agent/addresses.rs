@@ -57,12 +57,19 @@ fn the_table_of_addresses() {
     let mut different = Vec::new();
     let (mut count, mut works) = (0, 0);
     for case in CASES.iter().skip(part).step_by(PARTS) {
-        let [theirs, ours] = BOTH.map(|kind| outcome(kind, *case));
+        let [theirs, mut ours] = BOTH.map(|kind| outcome(kind, *case));
         count += 1;
         works += usize::from(theirs.starts_with("up"));
         // On the loopback ours find each other, too: docs/differences.md.
         let beyond = matches!(case, (For::Mdns | For::MdnsOnInterface, "lo"));
         let want = if beyond { theirs.replace("true false", "true true") } else { theirs.clone() };
+        // A multicast can be lost, or come late: what differs must do so each time.
+        for _ in 0..2 {
+            let multicast = matches!(case, (For::Mdns | For::MdnsOnInterface, _));
+            if multicast && ours != want {
+                ours = outcome(Kind::Ours, *case);
+            }
+        }
         if ours != want {
             different.push(format!("{case:?}\n  ours:   {ours}\n  theirs: {theirs}"));
         }
