@@ -240,7 +240,7 @@ async fn forms_a_cluster<T: Transport, F: Future<Output = T>>(make: impl Fn() ->
     };
     assert_eq!(timeout(PATIENCE, told).await.expect("an event").payload.as_ref(), b"1.2.3");
 
-    let params = QueryParams::default().request_ack(true);
+    let params = QueryParams::default().request_ack(true).timeout(Duration::from_secs(3));
     let answering = tokio::spawn(async move {
         while let Some(event) = events.recv().await {
             if let Event::Query(query) = event {

@@ -144,6 +144,13 @@ mod tests {
         two.serf.join([addr]).await.unwrap();
         assert!(reasons_of(&two).await.is_empty());
         two.serf.leave().await.unwrap();
+        // The state is published right after the leave is answered.
+        let left = async {
+            while reasons_of(&two).await == ["leaving"] {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), left).await.expect("it has left");
         assert_eq!(reasons_of(&two).await, ["left"]);
         assert_eq!(live(&two).await.status(), StatusCode::OK);
         two.serf.shutdown().await;
