@@ -45,8 +45,8 @@ fn go_s_decoder_and_ours_agree_about_changed_files() {
     }
 }
 
-/// Whether Go takes both for one key, in which case it takes whichever its map gives first: it folds
-/// the long s and the Kelvin sign, too.
+/// Whether Go takes both for one key, in which case it takes whichever its map gives first: it
+/// folds the long s and the Kelvin sign, too.
 fn same_key(a: &str, b: &str) -> bool {
     let fold = |text: &str| text.replace('\u{17f}', "s").replace('\u{212a}', "k").to_lowercase();
     fold(a) == fold(b)
