@@ -4,11 +4,12 @@ use std::{borrow::Cow, collections::BTreeMap, sync::LazyLock};
 
 use serde::Serialize;
 
-use super::commands::address as addr;
 use crate::{
-    base::go_net,
     client::EventRecord,
-    rpc::protocol::{Member, MemberEventRecord, QueryEventRecord, UserEventRecord},
+    rpc::{
+        self,
+        protocol::{Member, MemberEventRecord, QueryEventRecord, UserEventRecord},
+    },
     serf::Regex,
 };
 
@@ -61,7 +62,7 @@ impl<'e> Json<'e> {
 impl<'e> JsonMember<'e> {
     fn of(member: &'e Member) -> Self {
         let Member { name, port, status, tags, .. } = member;
-        Self { name, addr: addr(member), port: *port, status, tags }
+        Self { name, addr: rpc::address(&member.addr.0), port: *port, status, tags }
     }
 }
 
@@ -74,7 +75,7 @@ pub(super) fn readable(event: &EventRecord, time: &str) -> String {
     match event {
         EventRecord::Member(MemberEventRecord { event, members }) => {
             let lines = members.iter().map(|member| {
-                let at = go_net::join_host_port(&addr(member), member.port);
+                let at = rpc::endpoint(&member.addr.0, member.port);
                 let tags = member.tags.iter().map(|(k, v)| format!(" {}={}", shown(k), shown(v)));
                 let tags: String = tags.collect();
                 let (name, status) = (shown(&member.name), &member.status);

@@ -4,6 +4,8 @@
 
 mod error;
 mod frame;
+#[cfg(feature = "agent")]
+mod listed;
 pub mod protocol;
 mod socket;
 
@@ -11,6 +13,8 @@ pub use error::RpcError;
 pub use frame::{FrameReader, decode, encode, encode_members};
 #[cfg(feature = "agent")]
 pub(crate) use frame::{encode_member, members_bytes_max};
+#[cfg(feature = "agent")]
+pub(crate) use listed::{ListedMember, ListedVersions, address, endpoint};
 pub(crate) use socket::tune;
 
 #[cfg(test)]

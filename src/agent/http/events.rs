@@ -13,13 +13,13 @@ use tokio::{
 
 use super::{
     answer::{Body, answer, encoded, refusal},
-    members::address,
     query::Parameters,
     site::Site,
 };
 use crate::{
     agent::{Filter, ipc::Origin},
     driver::Event,
+    rpc,
     serf::{Member, MemberEvent},
 };
 
@@ -134,7 +134,7 @@ fn row(member: &Member) -> Value {
     let tags: BTreeMap<_, _> = member.tags.iter().collect();
     json!({
         "name": *member.name,
-        "addr": address(member),
+        "addr": rpc::address(&member.addr),
         "port": member.port,
         "status": member.status.to_string(),
         "tags": tags,

@@ -1,11 +1,10 @@
 //! Members, their coordinates, and targets for Prometheus. All come piece by piece, as the client
 //! reads, from the list that clients of the RPC have, too.
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use http_body_util::channel::{Channel, Sender};
 use hyper::{Response, StatusCode};
-use serde::Serialize;
 use serde_json::json;
 
 use super::{
@@ -16,48 +15,23 @@ use super::{
 use crate::{
     agent::ipc::{Listing, Share},
     base::go_net,
+    rpc::{self, ListedMember, ListedVersions},
     serf::{Coordinate, Member},
 };
 
 /// An answer, and the room that it takes until it is read.
 pub(super) type Listed = (Response<Body>, Option<Arc<Share>>);
 
-/// A member as `serf members -format json` shows it.
-#[derive(Serialize)]
-struct Row<'m> {
-    name: &'m str,
-    addr: String,
-    port: u16,
-    tags: BTreeMap<&'m str, &'m str>,
-    status: String,
-    protocol: Versions,
-}
-
-#[derive(Serialize)]
-struct Versions {
-    max: u8,
-    min: u8,
-    version: u8,
-}
-
-impl<'m> Row<'m> {
-    fn of(member: &'m Member) -> Self {
-        let [_, _, _, min, max, version] = member.vsn.0;
-        Self {
-            name: &member.name,
-            addr: go_net::join_host_port(&address(member), member.port),
-            port: member.port,
-            tags: member.tags.iter().collect(),
-            status: member.status.to_string(),
-            protocol: Versions { max, min, version },
-        }
+fn listed<'m>(member: &'m Member, status: &'m str) -> ListedMember<'m> {
+    let [_, _, _, min, max, version] = member.vsn.0;
+    ListedMember {
+        name: &member.name,
+        addr: rpc::endpoint(&member.addr, member.port),
+        port: member.port,
+        tags: member.tags.iter().collect(),
+        status,
+        protocol: ListedVersions { max, min, version },
     }
-}
-
-/// A member's address; empty if it is malformed.
-pub(super) fn address(member: &Member) -> String {
-    let addr = member.socket_addr().map(|addr| addr.ip().to_canonical());
-    addr.as_ref().map(IpAddr::to_string).unwrap_or_default()
 }
 
 /// `/v1/members`
@@ -68,13 +42,15 @@ pub(super) async fn members(site: &Site, mut all: Parameters) -> Listed {
         Err(reason) => return wrong(&reason),
     };
     let listing = site.shared.lists.get(&site.agent.serf, filter.map(Arc::new)).await;
-    in_pieces(listing, "{\"members\":[", "]}", |member| Some(encoded(&Row::of(member))))
+    in_pieces(listing, "{\"members\":[", "]}", |member| {
+        Some(encoded(&listed(member, &member.status.to_string())))
+    })
 }
 
 /// `/v1/members/NAME`
 pub(super) async fn member(site: &Site, segment: &str) -> Response<Body> {
     match site.agent.serf.member(&query::decoded(segment)).await {
-        Some(member) => answer::json(StatusCode::OK, &Row::of(&member)),
+        Some(member) => answer::json(StatusCode::OK, &listed(&member, &member.status.to_string())),
         None => refusal(StatusCode::NOT_FOUND, "no such member"),
     }
 }
@@ -154,7 +130,7 @@ fn target(member: &Member, port: &Port) -> Option<Vec<u8>> {
         Port::Number(port) => *port,
         Port::Tag(tag) => member.tags.get(tag)?.parse().ok().filter(|port| *port > 0)?,
     };
-    let host = Some(address(member)).filter(|host| !host.is_empty())?;
+    let host = member.socket_addr()?.ip().to_canonical().to_string();
     let mut labels = BTreeMap::from([
         ("__meta_serf_name".to_owned(), member.name.to_string()),
         ("__meta_serf_status".to_owned(), member.status.to_string()),

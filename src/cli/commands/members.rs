@@ -1,7 +1,5 @@
 //! `serf members`
 
-use std::{collections::BTreeMap, net::IpAddr};
-
 use serde::Serialize;
 
 use super::{
@@ -9,7 +7,10 @@ use super::{
     CommandSpec, FORMAT, Failure, Flag, Kind, Parsed, RPC, SPEC, block_on, connect, expression,
     failed, flag, print, tags,
 };
-use crate::{base::go_net, client::MemberFilter, rpc::protocol::Member};
+use crate::{
+    client::MemberFilter,
+    rpc::{self, ListedMember, ListedVersions, protocol::Member},
+};
 
 pub(super) const MEMBERS: CommandSpec = CommandSpec {
     name: "members",
@@ -47,7 +48,7 @@ fn run(args: &Parsed) -> Result<(), Failure> {
         members.sort_by(|a, b| a.name.cmp(&b.name));
         let rows: Vec<_> =
             members.iter().map(|member| row(member, args.bool("detailed"))).collect();
-        let members: Vec<_> = members.iter().map(Row::of).collect();
+        let members: Vec<_> = members.iter().map(listed).collect();
         // Go's list is nil when it is empty.
         let members = Some(members).filter(|members| !members.is_empty());
         print(args, columns(&rows).trim(), &Listing { members })
@@ -69,56 +70,26 @@ fn row(member: &Member, detailed: bool) -> String {
 /// What `-format json` prints; the names are Go's.
 #[derive(Serialize)]
 struct Listing<'m> {
-    members: Option<Vec<Row<'m>>>,
+    members: Option<Vec<ListedMember<'m>>>,
 }
 
-#[derive(Serialize)]
-struct Row<'m> {
-    name: &'m str,
-    addr: String,
-    port: u16,
-    tags: &'m BTreeMap<String, String>,
-    status: &'m str,
-    protocol: Versions,
-}
-
-#[derive(Serialize)]
-struct Versions {
-    max: u8,
-    min: u8,
-    version: u8,
-}
-
-impl<'m> Row<'m> {
-    fn of(member: &'m Member) -> Self {
-        Self {
-            name: &member.name,
-            addr: addr(member),
-            port: member.port,
-            tags: &member.tags,
-            status: &member.status,
-            protocol: Versions {
-                max: member.delegate_max,
-                min: member.delegate_min,
-                version: member.delegate_cur,
-            },
-        }
+fn listed(member: &Member) -> ListedMember<'_> {
+    ListedMember {
+        name: &member.name,
+        addr: addr(member),
+        port: member.port,
+        tags: member.tags.iter().map(|(tag, value)| (tag.as_str(), value.as_str())).collect(),
+        status: &member.status,
+        protocol: ListedVersions {
+            max: member.delegate_max,
+            min: member.delegate_min,
+            version: member.delegate_cur,
+        },
     }
 }
 
 fn addr(member: &Member) -> String {
-    go_net::join_host_port(&address(member), member.port)
-}
-
-/// A member's address as Go shows it.
-pub(in crate::cli) fn address(member: &Member) -> String {
-    let bytes = &member.addr.0;
-    match (<[u8; 4]>::try_from(&**bytes), <[u8; 16]>::try_from(&**bytes)) {
-        (Ok(v4), _) => IpAddr::from(v4).to_string(),
-        (_, Ok(v6)) => IpAddr::from(v6).to_canonical().to_string(),
-        _ if bytes.is_empty() => "<nil>".to_owned(),
-        _ => format!("?{}", bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()),
-    }
+    rpc::endpoint(&member.addr.0, member.port)
 }
 
 const FLAGS: &[Flag] = &[
