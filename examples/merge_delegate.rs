@@ -23,7 +23,7 @@ impl MergeDelegate for OnlyFrom {
 async fn main() -> ruserf::Result<()> {
     let eu_1 = start("eu-1", Some("eu")).await?;
     let eu_2 = start("eu-2", Some("eu")).await?;
-    // It has no delegate, and joins whomever it is told to.
+    // It has no delegate, and joins any address that it is given.
     let us_1 = start("us-1", None).await?;
 
     eu_2.join([address(&eu_1)]).await?;

@@ -4,7 +4,7 @@
 //! node finds out within seconds who joined, left or failed, can tell all others something (a
 //! *user event*) and can ask them something (a *query*). Go's Serf is the reference: a node of
 //! this crate joins a cluster of Go nodes (Serf agents; below that level Consul and Nomad), and
-//! the Go nodes cannot tell it from their own.
+//! the Go nodes cannot distinguish it from their own.
 //!
 //! The crate is a library for programs that want to be a member themselves, and the program
 //! `serf` (feature `agent`), for those that would rather talk to an agent beside them.
@@ -27,7 +27,7 @@
 //!     }
 //!     let (a, b) = (&nodes[0], &nodes[1]);
 //!
-//!     // One address that answers is enough: the others are told by it.
+//!     // One address that answers is enough: it informs the others.
 //!     b.join([a.addresses().advertised.to_string()]).await?;
 //!     let mut changes = a.watch_members();
 //!     while a.members().await.len() < 2 {
@@ -143,8 +143,8 @@
 //!
 //! [`Delegates`] are asked before something happens: who may join
 //! ([`MergeDelegate`], [`AliveDelegate`]), how long a lost
-//! member is kept ([`ReconnectDelegate`]); and told of two nodes with one
-//! name ([`ConflictDelegate`]). [`CompositeDelegate`]
+//! member is kept ([`ReconnectDelegate`]). [`ConflictDelegate`] is called when two nodes claim one
+//! name. [`CompositeDelegate`]
 //! makes one of several. They run on the node's own task, so they must be quick.
 //!
 //! ```

@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn states_are_told_to_files_and_abstract_names() {
+    fn states_are_sent_to_files_and_abstract_names() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("notify");
         let file = UnixDatagram::bind(&path).unwrap();

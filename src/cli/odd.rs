@@ -6,7 +6,7 @@ use super::{Failure, Parsed};
 
 /// Keeps the bytes of what was parsed as text.
 pub(super) fn keep(parsed: &mut Parsed, raw: &[OsString]) {
-    // What follows the flags is bytes to whom it matters.
+    // Commands that take bytes read the arguments after the flags as bytes.
     let after = raw.len() - parsed.positionals.len();
     let positionals = raw.get(after..).unwrap_or_default().iter();
     parsed.raw = positionals.map(|arg| arg.as_bytes().to_vec()).collect();

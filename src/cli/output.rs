@@ -73,7 +73,7 @@ pub(super) fn compact(value: &impl Serialize) -> String {
 }
 
 /// Escapes what Go escapes for the sake of HTML and JavaScript; none of it occurs outside of
-/// strings. The replacement character stands for bytes that are not UTF-8, which Go escapes too.
+/// strings. Bytes that are not UTF-8 become the replacement character, which Go escapes too.
 fn escaped(json: serde_json::Result<String>) -> String {
     // Fails for maps whose keys are not strings; there are none.
     let mut json = json.unwrap_or_default();

@@ -26,8 +26,8 @@ use crate::{
 /// - One stream at a time may hold more than that, up to what the protocol allows.
 ///
 /// A stream waits for a larger class with its part of a smaller one in hand, never the other way
-/// round, so that the classes cannot block each other. Whoever holds a part for [`HOLD`] while
-/// others wait for one is refused.
+/// round, so that the classes cannot block each other. A stream that holds a part for [`HOLD`]
+/// while others wait for one is refused.
 #[derive(Clone)]
 pub(super) struct Budget {
     small: Arc<Pool>,
@@ -67,7 +67,7 @@ impl Pool {
     }
 }
 
-/// Counts whoever waits for a pool.
+/// Counts those that wait for a pool.
 struct Waiting<'a>(&'a AtomicUsize);
 
 impl<'a> Waiting<'a> {

@@ -285,7 +285,7 @@ impl Serf {
         local.unwrap_or_else(|_| Arc::clone(&self.shared.local()))
     }
 
-    /// Tells when the members have changed. Does not keep the node running.
+    /// Resolves when the members have changed. Does not keep the node running.
     pub fn watch_members(&self) -> MemberWatch {
         MemberWatch::new(self.commands.downgrade(), self.members.clone())
     }

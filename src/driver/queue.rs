@@ -156,7 +156,7 @@ impl<T> Queue<T> {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner<T>> {
-        // No code of others runs under the lock.
+        // No caller's code runs under the lock.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn oldest_is_dropped_and_the_gap_told_first() {
+    async fn oldest_is_dropped_and_the_gap_reported_first() {
         let queue = fill(LagPolicy::DropOldest, 5);
         assert_eq!(queue.lost(), 2);
         let items = [Next::Lost(2), Next::Item(2), Next::Item(3), Next::Item(4)];
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn newest_is_dropped_and_the_gap_told_where_it_is() {
+    async fn newest_is_dropped_and_the_gap_reported_where_it_is() {
         let queue = fill(LagPolicy::DropNewest, 5);
         let first = poll_fn(|cx| queue.poll_next(cx)).await;
         assert_eq!(first, Some(Next::Item(0)));
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn gap_at_the_end_is_told_when_all_is_taken() {
+    async fn gap_at_the_end_is_reported_when_all_is_taken() {
         let queue = fill(LagPolicy::DropNewest, 4);
         let items = [Next::Item(0), Next::Item(1), Next::Item(2), Next::Lost(1)];
         assert_eq!(drain(&queue).await, items);
@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn abandoned_queue_tells_its_producer_and_holds_nothing() {
+    fn abandoned_queue_informs_its_producer_and_holds_nothing() {
         let queue = fill(LagPolicy::DropOldest, 3);
         queue.abandon();
         assert!(!queue.push(1));

@@ -127,7 +127,7 @@ impl Hub {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        // No code of others runs under the lock.
+        // No caller's code runs under the lock.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -207,7 +207,7 @@ async fn encrypted_cluster_refuses_other_keys_and_rotates_its_own() {
 }
 
 #[tokio::test]
-async fn failed_join_tells_each_reason() {
+async fn failed_join_reports_each_reason() {
     let a = start("a").await;
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let entries = [closed.to_string(), "/x".to_owned()];

@@ -17,7 +17,7 @@
 //! `now` is an [`Instant`] since an origin of the owner's choice, such as its start, and must not
 //! go back. It is the time at which the input happened. An owner that was late, because its thread
 //! did not run, says so with [`Engine::note_lateness`] before the timeout: its own lateness must not
-//! look like a failure of others.
+//! look like a failure of other nodes.
 //!
 //! # Life of a stream
 //!

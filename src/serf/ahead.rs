@@ -152,8 +152,8 @@ const ASKING_PAUSE: Duration = Duration::from_secs(2);
 const CONSISTENT: Duration = Duration::from_secs(5);
 /// Members found ahead that are remembered.
 const MEMBERS_MAX: usize = 64;
-/// Highest clock that is taken over from whom we joined: half of the range, so that the clocks
-/// never run out.
+/// Highest clock that is taken over from the peer that we joined: half of the range, so that the
+/// clocks never run out.
 const JOINED_MAX: u64 = u64::MAX / 2;
 /// Highest clock that other members are followed to. Lower, so that a cluster that was driven
 /// there can go on for long before those that join it later refuse its clocks.

@@ -91,7 +91,7 @@ impl Broadcasts {
     /// Fills a packet: intents first, then queries, then events. Go: `delegate.GetBroadcasts`.
     ///
     /// With a long backlog every other packet is filled the other way round: own messages first,
-    /// then those of others from the short ones on. Otherwise a flood of long messages, or of
+    /// then those of other nodes, the shortest first. Otherwise a flood of long messages, or of
     /// intents, would keep everything else waiting.
     pub(crate) fn fill_packet(
         &mut self,

@@ -39,7 +39,7 @@ pub trait MergeDelegate: Send + Sync {
     ///
     /// # Errors
     /// The reason of the veto: the join fails with it here, or the alive message is ignored. The
-    /// other side is not told.
+    /// other side gets no error.
     #[doc(alias = "NotifyMerge")]
     fn check_merge(&self, members: &[Member]) -> Result<(), String>;
 }
@@ -69,7 +69,7 @@ pub trait ReconnectDelegate: Send + Sync {
 
 /// Hears of name conflicts. Go: memberlist's `conflict_delegate.go`, which Serf keeps to itself.
 pub trait ConflictDelegate: Send + Sync {
-    /// The name of `existing` is claimed from the address of `other`. Told each time the claim is
+    /// The name of `existing` is claimed from the address of `other`. Called each time the claim is
     /// heard. If the name is ours, the vote over it is Serf's business, see
     /// [`Config::enable_name_conflict_resolution`](super::Config::enable_name_conflict_resolution).
     #[doc(alias = "NotifyConflict")]
@@ -152,7 +152,7 @@ mod tests {
 
     use super::*;
 
-    /// Vetoes its own name, adds an hour, and notes whom it heard of.
+    /// Vetoes its own name, adds an hour, and records the names it was asked about.
     struct Part {
         name: &'static str,
         heard: Arc<Mutex<Vec<&'static str>>>,

@@ -39,7 +39,7 @@ impl Host for State {
             kind::QUERY => "query",
             kind::QUERY_RESPONSE => "query response",
             kind::RELAY => "relay",
-            // Parts of others, which do not come by themselves, and unknown ones.
+            // Parts of wrapper messages, which are invalid alone, and unknown types.
             _ => {
                 if self.cx.logs.messages.admit(self.cx.now) {
                     warn!(target: "serf", "Received message of unknown type: {kind}");

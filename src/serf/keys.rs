@@ -30,7 +30,7 @@ use crate::{
 pub(crate) struct KeyOps {
     waiting: VecDeque<Waiting>,
     running: BTreeMap<OpId, Running>,
-    /// Requests of others that are answered once the keyring is stored.
+    /// Requests of other nodes that are answered once the keyring is stored.
     storing: BTreeMap<OpId, QueryId>,
 }
 

@@ -41,7 +41,7 @@ error_texts! {
 
 impl std::error::Error for PayloadError {}
 
-/// The payload that stands for a value: MessagePack, structs as maps with the names of fields.
+/// Encodes a value as a payload: MessagePack, structs as maps with the names of fields.
 ///
 /// # Errors
 /// The value cannot be encoded, or is nested more than 16 levels deep.
@@ -52,7 +52,7 @@ pub fn to_payload<T: Serialize + ?Sized>(value: &T) -> Result<Bytes, PayloadErro
     Ok(bytes.into())
 }
 
-/// The value that a payload stands for.
+/// Decodes the value of a payload.
 ///
 /// # Errors
 /// It is no such value.

@@ -30,7 +30,7 @@ pub struct Experiment {
 /// One piece of news.
 #[derive(Clone, Debug)]
 pub struct News {
-    /// Whom it is about.
+    /// The node that it is about.
     pub subject: u32,
     /// When it happened.
     pub at: Instant,
@@ -167,7 +167,7 @@ fn collect(world: &mut World<SwimNode>, news: &mut [News], gone: &[bool]) -> u64
     false_failures
 }
 
-/// Theory beside a measured share: time to reach it from the first telling.
+/// Theory beside a measured share: time to reach it from the first announcement.
 pub fn theory_for(cluster: &ClusterSpec, happening: Happening, share: f64) -> Duration {
     let spread = theory::spread_time(&cluster.config, cluster.nodes as usize, share);
     match happening {

@@ -22,17 +22,17 @@ pub enum Fault {
     },
     /// SIGSTOP.
     Pause {
-        /// Whom.
+        /// The node.
         node: u32,
     },
     /// The anomaly of the Lifeguard paper: timers run, packets do not.
     Block {
-        /// Whom.
+        /// The node.
         node: u32,
     },
     /// Ends a pause or a block.
     Resume {
-        /// Whom.
+        /// The node.
         node: u32,
     },
     /// Steps a clock forward.
@@ -98,7 +98,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Draws a plan: which kinds of fault there are, how often, and of whom.
+    /// Draws a plan: which kinds of fault there are, how often, and on which nodes.
     pub fn draw(seed: u64, nodes: u32, time: Duration) -> Self {
         let mut rng = Rng::from_u64(seed ^ 0x5afe);
         let mut kinds: Vec<Kind> = KINDS.iter().copied().filter(|_| rng.below(2) == 1).collect();

@@ -56,8 +56,8 @@ impl Forger {
     fn message(&mut self, oracle: &Oracle) -> Vec<u8> {
         let mut out = Vec::new();
         let node = self.name();
-        // Never in the node's own name: a forged leave frees the name for whoever claims it next,
-        // which no rule can hold against.
+        // Never in the node's own name: a forged leave frees the name for the next node that claims
+        // it, which no rule can hold against.
         let accuser = self.name();
         let accuser = if accuser == node { "nobody".to_owned() } else { accuser };
         let incarnation = self.incarnation(oracle, &node);

@@ -126,7 +126,7 @@ impl Run {
             let next = self.pause.map_or(end, |pause| world.now() + pause);
             world.run_until(next.min(end));
         }
-        self.judge(&mut world, &sick, start.as_nanos())
+        self.evaluate(&mut world, &sick, start.as_nanos())
     }
 
     fn disturb(&self, world: &mut World<SwimNode>, node: u32) {
@@ -136,7 +136,7 @@ impl Run {
         }
     }
 
-    fn judge(&self, world: &mut World<SwimNode>, sick: &[u32], start: u64) -> Outcome {
+    fn evaluate(&self, world: &mut World<SwimNode>, sick: &[u32], start: u64) -> Outcome {
         let mut outcome = Outcome { traffic: world.counters_total(), ..Outcome::default() };
         let is_sick = |node| sick.contains(&node);
         let mut seen_by = vec![Vec::new(); self.nodes as usize];

@@ -120,7 +120,7 @@ impl Exchange {
     }
 }
 
-/// Tells the other threads when this one panics, so that they do not wait for it.
+/// Informs the other threads when this one panics, so that they do not wait for it.
 struct FailureGuard<'a>(&'a Exchange);
 
 impl Drop for FailureGuard<'_> {

@@ -9,7 +9,7 @@ pub(crate) struct Event<K> {
     pub(crate) at: u64,
     /// Who caused it.
     pub(crate) src: u32,
-    /// To whom it happens.
+    /// The node to which it happens.
     pub(crate) dst: u32,
     /// How many events `src` had caused before.
     pub(crate) seq: u64,

@@ -514,7 +514,7 @@ mod tests {
     use super::is_gossip;
 
     #[test]
-    fn gossip_is_told_from_probes() {
+    fn gossip_is_distinguished_from_probes() {
         assert!(!is_gossip(&[0, 1]), "ping");
         assert!(!is_gossip(&[2, 1]), "ack");
         assert!(is_gossip(&[4, 1]), "alive");

@@ -16,8 +16,8 @@ pub fn suspicion_max(config: &Config, nodes: usize) -> Duration {
     suspicion_min(config, nodes) * config.suspicion_max_timeout_mult
 }
 
-/// Share of nodes that know a rumour `time` after one node began to tell it: logistic growth, each
-/// node that knows telling `gossip_nodes` others every `gossip_interval`.
+/// Share of nodes that know a rumour `time` after one node began to spread it: logistic growth,
+/// each node that knows it sending it to `gossip_nodes` others every `gossip_interval`.
 pub fn spread(config: &Config, nodes: usize, time: Duration) -> f64 {
     let n = nodes.max(2) as f64;
     let rate = spread_rate(config);

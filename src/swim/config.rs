@@ -66,7 +66,7 @@ pub struct Config {
     pub seq_no_start: Option<u32>,
     /// With at most so many live others, each is sent our join or leave directly, besides
     /// the gossip, which may miss one of a few. Zero: never.
-    pub told_directly_max: usize,
+    pub direct_notices_max: usize,
     /// Seed of every random choice and of the nonces. Must be unpredictable in production.
     pub seed: [u8; 32],
     /// Whether the Host is asked before a join is merged (Go: a Merge delegate is set).
@@ -152,7 +152,7 @@ impl Config {
             gossip_burst: 4,
             incarnation_min: Incarnation(0),
             seq_no_start: None,
-            told_directly_max: 10,
+            direct_notices_max: 10,
             seed: [0; 32],
             drop_replays: true,
             lha_probe: true,

@@ -41,7 +41,7 @@ impl Swim {
     }
 
     fn send_to_few(&mut self, message: &[u8]) {
-        let most = self.config.told_directly_max;
+        let most = self.config.direct_notices_max;
         // We may be one of the live, or have left already.
         if self.table.live_len() > most + 1 {
             return;

@@ -51,7 +51,7 @@ pub enum Seal {
 pub struct Exchange {
     /// The other end; a port of no meaning unless we began.
     pub peer: SocketAddr,
-    /// Whether we began it: then the state is the answer of whom we chose to ask.
+    /// Whether we began it: then the state is the answer of a peer that we chose.
     pub ours: bool,
     /// Whether it is part of a join.
     pub join: bool,

@@ -40,7 +40,7 @@ impl Source {
     }
 }
 
-/// What messages of others may still raise our incarnation by.
+/// How much messages of other nodes may still raise our incarnation.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Growth {
     left: u32,

@@ -181,7 +181,8 @@ impl Swim {
         self.builder.put_scratch(ping);
     }
 
-    /// Passes an ack to the probe or relay that waits for it, whoever sent it. Go: `handleAck`.
+    /// Passes an ack to the probe or relay that waits for it. The sender is not compared. Go:
+    /// `handleAck`.
     pub(super) fn handle_ack(&mut self, now: Instant, ack: &Ack<'_>, host: &mut dyn Host) {
         if let Some(probe) = self.probes.take_acked(ack.seq_no) {
             return self.probe_acked(now, &probe, ack.payload.as_slice(), host);

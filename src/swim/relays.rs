@@ -1,4 +1,4 @@
-//! Pings under way for others: how many, and for whom.
+//! Pings in flight for other nodes: how many, and which node asked.
 
 use std::{
     hash::BuildHasher as _,

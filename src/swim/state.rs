@@ -292,7 +292,7 @@ impl Swim {
     }
 
     /// A dead message, a leave, or the end of a suspicion. Go: `deadNode`.
-    #[allow(clippy::too_many_arguments, reason = "the message, where it is from, whom to tell")]
+    #[allow(clippy::too_many_arguments, reason = "the message, its origin, the accuser to notify")]
     pub(super) fn dead(
         &mut self,
         now: Instant,

@@ -309,7 +309,7 @@ impl Table {
         rng.shuffle(&mut kept);
         self.order = kept;
         if std::mem::take(&mut self.addrs_shared) {
-            self.addrs = None; // whoever shared an address with one that is gone is found again
+            self.addrs = None; // a node that shared an address with the removed one is found again
         }
     }
 

@@ -54,7 +54,7 @@ type InstantOf<T> = <<T as CrateTransport>::Runtime as RuntimeLite>::Instant;
 
 impl<T: CrateTransport<ResolvedAddress = SocketAddr>> MemberlistTransport<T> {
     /// Makes the transport, with the crate's own options. Its address to advertise is what
-    /// [`Transport::local_addr`] tells.
+    /// [`Transport::local_addr`] returns.
     ///
     /// Must run inside a tokio runtime.
     ///

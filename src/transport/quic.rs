@@ -69,8 +69,8 @@ struct Packets {
 }
 
 impl QuicTransport {
-    /// Binds the socket. `server_name` stands in the certificates of all nodes: peers are known by
-    /// address, which no certificate has to tell. Both configurations have to allow TLS 1.3; give
+    /// Binds the socket. `server_name` is in the certificates of all nodes: peers are known by
+    /// address, which no certificate has to name. Both configurations have to allow TLS 1.3; give
     /// them a protocol name (ALPN) of your own.
     ///
     /// Must run inside a tokio runtime.

@@ -43,8 +43,8 @@ impl std::fmt::Debug for TlsTransport {
 type Accepted = (TlsStream<NetStream>, SocketAddr);
 
 impl TlsTransport {
-    /// Binds both sockets as [`NetTransport::bind`] does. `server_name` stands in the certificates
-    /// of all nodes: peers are known by address, which no certificate has to tell.
+    /// Binds both sockets as [`NetTransport::bind`] does. `server_name` is in the certificates
+    /// of all nodes: peers are known by address, which no certificate has to name.
     ///
     /// Must run inside a tokio runtime.
     ///

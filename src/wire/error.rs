@@ -183,7 +183,7 @@ pub enum ForeignProtocol {
 }
 
 impl ForeignProtocol {
-    /// Judges by the first byte, which is no message type.
+    /// Classifies by the first byte, which is no message type.
     pub(super) fn guess(first: u8) -> Option<Self> {
         match first {
             // GET, POST and PUT and PATCH and PRI, HEAD, OPTIONS, DELETE, CONNECT, TRACE.

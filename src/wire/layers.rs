@@ -1,4 +1,4 @@
-//! What stands around a message, for those who look at the packets of others.
+//! The layers around a message (label, encryption, CRC, compression), for `serf decode`.
 
 use super::{
     CryptoError, DecodeError, Keyring,

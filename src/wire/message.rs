@@ -16,7 +16,7 @@ pub struct SeqNo(pub u32);
 pub struct Ping<'a> {
     /// Echoed by the ack.
     pub seq_no: SeqNo,
-    /// Whom the ping is meant for; others drop it. Empty: anyone.
+    /// The node that the ping is for; others drop it. Empty: anyone.
     pub node: &'a [u8],
     /// Where the ack goes (4 or 16 bytes); omitted on the wire when empty.
     pub source_addr: Bin<'a>,

@@ -107,7 +107,7 @@ pub enum StreamMessage {
     Ping {
         /// Of the ping.
         seq_no: SeqNo,
-        /// Whom it is meant for.
+        /// The node that it is for.
         node: Vec<u8>,
     },
     /// Reply to a ping. Only a dialer gets it.
@@ -235,7 +235,7 @@ pub enum StreamError {
     /// Close without a reply.
     #[doc(hidden)]
     Close(DecodeError),
-    /// Tell the peer with an error reply (sealed like any message), then close.
+    /// Send the peer an error reply (sealed like any message), then close.
     #[doc(hidden)]
     Refuse(DecodeError),
 }

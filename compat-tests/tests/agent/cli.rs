@@ -146,7 +146,7 @@ fn commands_are_listed_and_helped_as_by_go() {
 // parity: cli: version command and -v/--version anywhere
 // parity: cli: Version output names agent protocol range
 #[test]
-fn version_is_told_wherever_it_is_asked_for() {
+fn version_is_printed_wherever_it_is_asked_for() {
     let [ours, go] = KINDS;
     for args in [&["version"][..], &["-v"], &["--version"], &["event", "x", "-v"]] {
         let (stdout, stderr, code) = texts(&run(ours, "127.0.0.1:1", args));

@@ -658,7 +658,7 @@ fn log_lines_have_gos_form_and_levels() {
 
 // parity: agent-net: name conflict resolution
 #[test]
-fn the_minority_of_a_name_conflict_ends_and_can_be_told_to_stay() {
+fn the_minority_of_a_name_conflict_ends_or_stays_if_configured() {
     for_both(|kind, dir, net| {
         let first = Peer::configured(kind, "twin", &net.ip(1), &json!({}), dir);
         let voters: Vec<_> = [2, 3, 4]
@@ -698,7 +698,7 @@ fn the_minority_of_a_name_conflict_ends_and_can_be_told_to_stay() {
 }
 
 #[test]
-fn a_service_manager_is_told_ready_reloading_stopping_and_alive() {
+fn a_service_manager_is_notified_of_ready_reloading_stopping_and_alive() {
     let (dir, net) = (tempfile::tempdir().unwrap(), Net::new());
     let path = dir.path().join("notify");
     let server = UnixDatagram::bind(&path).unwrap();

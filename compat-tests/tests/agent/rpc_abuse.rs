@@ -654,7 +654,7 @@ fn an_agent_without_rpc_is_a_member_as_any_other() {
 /// Goal: who asks an agent to leave and goes away has still asked it; who stays hears that it is
 /// done before the connection ends.
 #[test]
-fn a_leave_is_finished_and_told() {
+fn a_leave_is_finished_and_answered() {
     let dir = tempfile::tempdir().unwrap();
     for stays in [false, true] {
         let net = Net::new();

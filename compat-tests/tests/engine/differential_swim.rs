@@ -208,7 +208,7 @@ impl Pair {
         config.delegate_protocol = [2, 5, 4];
         config.codec.compression = false.into();
         config.seq_no_start = Some(0);
-        config.told_directly_max = 0;
+        config.direct_notices_max = 0;
         let mut host = Notes::default();
         change(&mut config, &mut host);
         let start = Instant::from_nanos(1_000_000_000_000);
@@ -681,7 +681,7 @@ fn a_suspicion_in_a_tiny_cluster_has_no_use_for_accusers() {
 }
 
 #[test]
-fn death_comes_once_and_leaving_is_told_from_it() {
+fn death_comes_once_and_leaving_is_distinguished_from_it() {
     run([
         alive("n1", 5),
         dead("n1", 4, "n2"), // too old

@@ -125,7 +125,7 @@ fn halves_meet_again_after_thirty_minutes_and_after_twenty_five_hours() {
 }
 
 #[test]
-fn blocked_udp_is_told_from_death_by_tcp() {
+fn blocked_udp_is_distinguished_from_death_by_tcp() {
     let (mut cluster, nodes) = formed(3, 5);
     cluster.network_mut().set_group(nodes[1].0, 1);
     cluster.network_mut().cut(0, 1, Traffic::Udp);

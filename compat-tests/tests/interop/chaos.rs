@@ -279,21 +279,21 @@ impl Cluster {
     }
 
     fn must_not_fail(&mut self, host: usize) {
-        let told = self.told_failed(&name(host));
+        let told = self.reported_failed(&name(host));
         if told > 0 {
             self.wrong.push(format!("{} was called failed by {told} nodes", name(host)));
         }
     }
 
     fn must_fail(&mut self, host: usize) {
-        let told = self.told_failed(&name(host));
+        let told = self.reported_failed(&name(host));
         if told < self.nodes.len() - 1 {
             self.wrong.push(format!("{} was called failed by {told} nodes only", name(host)));
         }
     }
 
     /// How many nodes were told in this phase that a member failed.
-    fn told_failed(&self, member: &str) -> usize {
+    fn reported_failed(&self, member: &str) -> usize {
         let told = |failed: &Vec<String>| failed.iter().any(|name| name == member);
         (0..self.nodes.len()).filter(|host| told(&self.failures_seen_by(*host))).count()
     }

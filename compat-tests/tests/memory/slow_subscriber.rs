@@ -26,10 +26,10 @@ const P99_MAX: Duration = Duration::from_millis(10);
 const GROWTH_KIB_MAX: u64 = 64 * 1024;
 
 #[test]
-fn sleeping_subscriber_is_not_felt_and_is_told_its_losses() {
+fn sleeping_subscriber_is_not_felt_and_its_losses_are_reported() {
     in_own_process(
         module_path!(),
-        "sleeping_subscriber_is_not_felt_and_is_told_its_losses",
+        "sleeping_subscriber_is_not_felt_and_its_losses_are_reported",
         || {
             run(Duration::from_secs(5), false);
         },

@@ -135,7 +135,7 @@ mod tests {
         let one = agent("{}").await;
         assert!(reasons_of(&one).await.is_empty());
         assert_eq!(ready(&one).await.status(), StatusCode::OK);
-        // It knows whom to join, and is with nobody until it has.
+        // It has addresses to join, and is alone until it has joined one.
         let seeds = r#"{"retry_join":["127.0.0.1:1"]}"#;
         let two = agent_with(seeds, |config| config.name = "two".into()).await;
         assert_eq!(reasons_of(&two).await, ["alone"]);

@@ -1,4 +1,4 @@
-//! What stands behind the question mark of a request.
+//! The query string of a request.
 
 use std::collections::BTreeMap;
 

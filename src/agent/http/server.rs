@@ -225,7 +225,7 @@ fn is_address(host: &str) -> bool {
     name.eq_ignore_ascii_case("localhost") || bare.parse::<std::net::IpAddr>().is_ok()
 }
 
-/// What stands before the token.
+/// What comes before the token.
 const SCHEME: &[u8] = b"Bearer ";
 /// Time to send a request.
 const HEADER_TIME: Duration = Duration::from_secs(10);

@@ -1,4 +1,4 @@
-//! What is served, to whom, and how many.
+//! The pages that are served, who may read them, and the limits of clients.
 
 use std::{
     collections::HashMap,

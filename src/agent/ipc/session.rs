@@ -360,9 +360,9 @@ impl Session {
     }
 }
 
-/// What `work` gives, unless the client has closed while some client waits for room. A client that
-/// has only ended its requests cannot be told from one that is gone: it gets its answers while
-/// there is room for all.
+/// The result of `work`, or `Err` if the client closes its connection while any client waits for
+/// room. A half-closed connection looks the same as a closed one, so a client that has only shut
+/// down its sending side gets its answers as long as no client waits.
 async fn unless_gone<T>(
     frames: &mut Frames,
     answers: &Answers,

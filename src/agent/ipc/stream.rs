@@ -135,7 +135,7 @@ impl Waiting {
         }
     }
 
-    /// Waits for room, and tells meanwhile that events are lost.
+    /// Waits for room. Events that the ring drops meanwhile are logged as lost.
     async fn place(&mut self, out: &Outbox, bytes: usize) -> Place {
         let mut place = pin!(out.place(bytes));
         loop {

@@ -5,7 +5,7 @@ use crate::{
 };
 
 #[test]
-fn addresses_that_everybody_reaches_are_told_from_others() {
+fn public_addresses_are_distinguished_from_private_ones() {
     let public = |text: &str| is_public(text.parse().unwrap());
     for ip in ["8.8.8.8", "203.0.113.7", "100.63.0.1", "2001:db8::1", "::ffff:9.9.9.9"] {
         assert!(public(ip), "{ip}");

@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn intervals_of_ten_seconds_are_told_when_they_are_over() {
+    fn intervals_of_ten_seconds_are_reported_when_they_are_over() {
         let mut memory = Memory::new(at(0));
         let (events, pings): (Arc<str>, Arc<str>) = ("serf-agent.events".into(), "p".into());
         memory.record(at(1), Kind::Counter, &events, 1.0, 1);

@@ -205,7 +205,7 @@ mod tests {
             "serf_events_by_event_total{event=\"a\\\"\\n\\\\b\"} 1.0",
             "serf_members{status=\"alive\"} 5.0",
         ] {
-            assert!(text.lines().any(|told| told == line), "no {line} in\n{text}");
+            assert!(text.lines().any(|printed| printed == line), "no {line} in\n{text}");
         }
         assert!(text.ends_with("\n# EOF\n"));
     }

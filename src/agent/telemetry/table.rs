@@ -1,4 +1,4 @@
-//! The table of all metrics. What a scraper is told and docs/metrics.md are made from it.
+//! The table of all metrics: the source of `/metrics` and of docs/metrics.md.
 
 use super::memory::Kind;
 
@@ -6,7 +6,7 @@ use super::memory::Kind;
 #[derive(Debug)]
 pub(super) struct Metric {
     /// The name that Go's agent reports it under, without the prefix `serf-agent`. A name that
-    /// ends in `.*` is that of a family: what stands in its place is the value of [`Self::label`].
+    /// ends in `.*` is a family of metrics: the last part is the value of [`Self::label`].
     pub(super) name: &'static str,
     pub(super) kind: Kind,
     pub(super) unit: Unit,
@@ -49,7 +49,7 @@ impl Metric {
     }
 }
 
-/// The row of a name, and what stands in the place of its `*`.
+/// The row of a name, and for a family the text that `*` matches.
 pub(super) fn row(name: &str) -> Option<(&'static Metric, Option<&str>)> {
     let exact = METRICS.iter().find(|metric| metric.name == name);
     let exact = exact.map(|metric| (metric, None));
@@ -196,9 +196,9 @@ mod tests {
     fn the_document_is_made_from_the_table() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md");
         let document = std::fs::read_to_string(path).unwrap();
-        let told: Vec<_> = document.lines().filter(|line| line.starts_with("| `")).collect();
+        let documented: Vec<_> = document.lines().filter(|line| line.starts_with("| `")).collect();
         let wanted: Vec<_> = METRICS.iter().map(line).collect();
-        assert!(told == wanted, "docs/metrics.md should have:\n{}", wanted.join("\n"));
+        assert!(documented == wanted, "docs/metrics.md should have:\n{}", wanted.join("\n"));
     }
 
     fn line(metric: &Metric) -> String {

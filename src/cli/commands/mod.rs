@@ -24,7 +24,6 @@ mod tags;
 mod validate;
 mod version;
 
-pub(super) use members::address;
 pub(super) use version::VERSION;
 
 use super::{CommandSpec, Failure, Flag, Kind, Parsed};

@@ -17,7 +17,7 @@ pub(super) struct Assembly {
 pub(super) struct Full;
 
 impl Assembly {
-    /// Bytes that were taken so far: where the next one stands.
+    /// Bytes that were taken so far: the position of the next one.
     pub(super) fn taken(&self) -> u64 {
         self.taken
     }

@@ -16,7 +16,7 @@ use crate::{
     wire::{Keyring, Message, NodeState, PushPull},
 };
 
-/// A message that is no wrapper of others.
+/// A message that contains no other message.
 pub(super) struct Described<'a> {
     pub(super) kind: Kind,
     pub(super) fields: Fields<'a>,
@@ -34,8 +34,8 @@ impl<'a> Described<'a> {
     }
 }
 
-/// Describes one of memberlist's messages; `body` is what follows its type byte. None if it is a
-/// wrapper of others.
+/// Describes one of memberlist's messages; `body` is what follows its type byte. None if it
+/// contains other messages.
 pub(super) fn memberlist<'a>(message: Message<'a>, body: &'a [u8]) -> Option<Described<'a>> {
     let fields = Fields::default();
     let uint = |value: u32| Field::Uint(value.into());

@@ -251,7 +251,7 @@ impl From<Sealed> for Layer {
     }
 }
 
-/// What tells a message from others.
+/// A hash of a message, to recognize repetitions.
 pub(super) fn digest(message: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
     message.hash(&mut hasher);

@@ -58,7 +58,7 @@ pub(super) struct Record<'a> {
     pub(super) kind: Kind,
     /// Of the message, with its type byte, unpacked.
     pub(super) bytes: usize,
-    /// What tells it from other messages of its sender.
+    /// A hash of the message, to recognize repetitions.
     pub(super) digest: u64,
     pub(super) fields: Fields<'a>,
     /// What is wrong with it.

@@ -39,7 +39,7 @@ pub(super) struct Counts {
     pub(super) evicted: u64,
 }
 
-/// Both ends of a connection, whoever opened it.
+/// Both ends of a connection, in an order that does not depend on which one opened it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Pair {
     low: SocketAddr,
@@ -262,7 +262,7 @@ impl Connection {
         let first = *side.first.get_or_insert(seq);
         side.whole |= tcp.syn;
         let taken = side.assembly.taken();
-        // How far it stands from the next byte, within half of the numbers around it.
+        // Its distance from the next byte, within half of the sequence numbers.
         let distance = seq.wrapping_sub(first.wrapping_add(taken as u32)) as i32;
         let at = taken.checked_add_signed(i64::from(distance));
         let skipped = if at.is_none() { distance.unsigned_abs() as usize } else { 0 };

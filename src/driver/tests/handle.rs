@@ -284,7 +284,7 @@ async fn dropping_a_query_ends_it() {
 }
 
 #[tokio::test]
-async fn change_of_members_is_told_even_if_a_call_for_it_was_dropped() {
+async fn change_of_members_is_reported_even_if_a_call_for_it_was_dropped() {
     let (a, b) = (start("a").await, start("b").await);
     let mut members = a.watch_members();
     join(&a, &b).await;

@@ -83,7 +83,7 @@ async fn until(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 #[tokio::test]
-async fn what_happens_is_told_under_go_s_names() {
+async fn what_happens_is_measured_under_go_s_names() {
     let told = Told::default();
     let _guard = metrics::set_default_local_recorder(&told);
     let keyed = async |name: &str| {

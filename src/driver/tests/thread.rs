@@ -116,7 +116,7 @@ async fn thread_frees_the_sockets_when_the_last_handle_goes() {
 }
 
 #[tokio::test]
-async fn address_in_use_is_told_by_the_start() {
+async fn address_in_use_is_an_error_of_the_start() {
     let a = threaded("a").start().await.unwrap();
     let mut second = threaded("b");
     second.bind = a.addresses().bound.into();

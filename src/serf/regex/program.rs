@@ -203,7 +203,7 @@ impl Program {
     }
 }
 
-/// Where the paths through a program stand.
+/// The states that the paths through a program have reached.
 struct Paths {
     todo: Vec<u32>,
     /// Steps that take the next character, and those that took the last.

@@ -399,7 +399,7 @@ impl<'a> Translator<'a> {
         self.item(1);
     }
 
-    /// A character that means itself wherever it stands.
+    /// A character that matches itself at any place.
     fn push_char(&mut self, c: char) {
         if self.folds {
             self.price += CLASS_PRICE;

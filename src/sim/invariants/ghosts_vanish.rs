@@ -1,6 +1,6 @@
 //! After the recovery no table lists a node as alive that never existed.
 //!
-//! Source: SWIM §3.3: what does not answer is declared dead, whoever announced it.
+//! Source: SWIM §3.3: what does not answer is declared dead, no matter which node announced it.
 
 use super::{Invariant, Oracle, View, Violation};
 use crate::{

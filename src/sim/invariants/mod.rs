@@ -54,7 +54,7 @@ pub struct Violation {
     pub at: u64,
     /// In whose view.
     pub observer: u32,
-    /// About whom.
+    /// The node that it is about.
     pub subject: u32,
     /// What is wrong.
     pub detail: String,

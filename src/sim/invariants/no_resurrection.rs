@@ -2,7 +2,7 @@
 //! old news.
 //!
 //! A node that is stopped keeps packets from before, in and out: until it runs again they are news
-//! under way, which revives whoever was forgotten meanwhile, as it does in Go.
+//! under way, which revives a node that was forgotten meanwhile, as it does in Go.
 //!
 //! Source: memberlist/state.go: aliveNode (an alive message with a known incarnation never revives
 //! the dead); al8n/memberlist#197 (stale alive after late evidence of death).

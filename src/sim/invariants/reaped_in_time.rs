@@ -1,5 +1,5 @@
-//! Whoever is dead or left is forgotten after the time in which the dead still hear gossip and two
-//! rounds of probes.
+//! A node that is dead or left is forgotten after the time in which the dead still hear gossip and
+//! two rounds of probes.
 //!
 //! Source: memberlist/state.go: resetNodes, called when the probe list wraps.
 

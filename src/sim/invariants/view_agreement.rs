@@ -1,6 +1,6 @@
-//! After the recovery all views agree: the dead and the left are alive in nobody's table, and
-//! whoever is alive has the same incarnation, address, meta and versions in each, and is suspected
-//! in none: a suspicion that nobody gossips any more still ends in news.
+//! After the recovery all views agree: the dead and the left are alive in nobody's table, and each
+//! node that is alive has the same incarnation, address, meta and versions in each, and is
+//! suspected in none: a suspicion that nobody gossips any more still ends in news.
 //!
 //! Source: SWIM §3.3 strong completeness; memberlist/state.go: mergeState (push/pull repairs what
 //! gossip lost).

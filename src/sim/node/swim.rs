@@ -19,7 +19,7 @@ pub struct Observation {
     pub at: u64,
     /// Who saw it.
     pub observer: u32,
-    /// Of whom; [`Observation::FOREIGN`] if the name is not one of the simulator's.
+    /// The node; [`Observation::FOREIGN`] if the name is not one of the simulator's.
     pub subject: u32,
     /// What.
     pub kind: ObservationKind,

@@ -189,7 +189,7 @@ fn stream_pings_are_answered_if_they_are_for_us() {
 }
 
 #[test]
-fn only_refusals_are_told_to_the_peer() {
+fn only_refusals_are_reported_to_the_peer() {
     let mut me = Node::new(quiet());
     let refuse = StreamInput::Broken(StreamError::Refuse(DecodeError::DecompressedEmpty));
     match accept(&mut me, refuse).as_slice() {

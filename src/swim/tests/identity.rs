@@ -203,7 +203,7 @@ fn doubtful_claims_cost_one_exchange_in_two_seconds() {
 }
 
 #[test]
-fn the_few_are_told_directly_of_joins_and_leaves() {
+fn the_few_are_notified_directly_of_joins_and_leaves() {
     for (others, direct) in [(1, 1), (3, 3), (10, 10), (11, 0)] {
         let mut me = still();
         for at in 0..others {

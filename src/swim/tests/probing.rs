@@ -31,7 +31,7 @@ fn silent() -> Node {
 }
 
 #[test]
-fn a_probed_suspect_is_told_of_the_suspicion_with_its_ping() {
+fn a_probed_suspect_gets_the_suspicion_with_its_ping() {
     for (buddy_system, told) in [(true, true), (false, false)] {
         let mut config = quiet();
         config.gossip_interval = Duration::ZERO;

@@ -39,7 +39,7 @@ fn every_memberlist_vector_encodes_and_decodes_as_in_go() {
 }
 
 #[test]
-fn every_decode_case_is_judged_as_go_judges_it() {
+fn every_decode_case_has_go_s_verdict() {
     let cases = vectors("decode-cases.json");
     assert_eq!(cases.len(), 49);
     for case in &cases {

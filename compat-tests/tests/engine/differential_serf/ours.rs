@@ -436,7 +436,7 @@ fn config(options: &Value, merges: &Merges) -> Config {
     swim.advertise_addr = vec![10, 0, 0, 1];
     swim.advertise_port = 7946;
     swim.codec.compression = false.into();
-    swim.told_directly_max = 0;
+    swim.direct_notices_max = 0;
     swim.codec.verify_incoming = false;
     swim.codec.verify_outgoing = false;
     // Nothing happens by itself, as in Go once it is descheduled.

@@ -13,7 +13,7 @@ fn event(name: &str, payload: &[u8], coalesce: bool) -> Step {
 }
 
 #[test]
-fn duplicates_are_told_by_time_name_and_payload() {
+fn duplicates_are_recognized_by_time_name_and_payload() {
     let mut pair = Pair::start(json!({"event_buffer": 8}));
     pair.step(&alive(1, 1, &[]));
     for ltime in [0, 5, 5, 13, 4, 5, 20, 12, 11] {

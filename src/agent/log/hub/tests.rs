@@ -51,7 +51,7 @@ fn lines_of_each_message_are_made_while_somebody_reads_them() {
 }
 
 #[test]
-fn a_slow_monitor_loses_lines_and_is_told_of_once() {
+fn a_slow_monitor_loses_lines_and_is_reported_once() {
     let hub = LogHub::start(Level::Err, false);
     let (_, mut lines) = hub.monitor(Level::Info, "c".into());
     for n in 0..2000 {
@@ -99,7 +99,7 @@ fn on_terminal() -> (LogHub, Arc<Mutex<()>>, impl Fn() -> Vec<String>) {
 }
 
 #[test]
-fn a_console_that_nobody_reads_holds_nobody_up_and_is_told_what_it_missed() {
+fn an_unread_console_blocks_nothing_and_reports_what_it_missed() {
     let (hub, gate, shown) = on_terminal();
     let still = gate.lock().unwrap();
     // More than the queue takes, held and not.

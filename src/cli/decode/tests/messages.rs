@@ -100,7 +100,7 @@ fn both_ends_of_an_encrypted_stream_are_read() {
     let layers: Vec<_> = both.iter().map(|record| record["layers"].to_string()).collect();
     assert_eq!(layers, [r#"["label:dc1","encrypt:1","compress"]"#, r#"["encrypt:1","compress"]"#]);
     assert!(both.iter().all(|record| record["type"] == "push-pull" && record["key"] == 1));
-    // The reply alone needs to be told the label.
+    // A reply without its request is opened only with the label given.
     let mut alone = Pcap::new(1);
     alone.stream(b"", &reply);
     assert_eq!(records(&alone.bytes, options())[0]["type"], "encrypted");

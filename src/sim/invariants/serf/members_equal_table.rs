@@ -1,5 +1,5 @@
-//! Serf's members are the nodes of the layer below: whoever is alive or suspect there is alive or
-//! leaving here, with the tags that it announced, and nobody else is.
+//! Serf's members are the nodes of the layer below: a node that is alive or suspect there is alive
+//! or leaving here, with the tags that it announced, and nobody else is.
 //!
 //! Source: serf/serf.go: handleNodeJoin, handleNodeLeave, handleNodeUpdate.
 
@@ -26,13 +26,13 @@ impl SerfInvariant for MembersEqualTable {
                 let there = matches!(row.state, NodeStateKind::Alive | NodeStateKind::Suspect);
                 live += usize::from(there);
                 let tags = MsgpackTransform.decode_tags(row.meta).0;
-                let told = member.is_none_or(|member| member.tags == tags);
-                if here != there || there && !told {
+                let known = member.is_none_or(|member| member.tags == tags);
+                if here != there || there && !known {
                     let detail = format!(
                         "{} is {status:?} and {:?} below{}",
                         row.name,
                         row.state,
-                        if told { "" } else { ", and has other tags" }
+                        if known { "" } else { ", and has other tags" }
                     );
                     found.push(violation(cluster, "members_equal_table", node, node, detail));
                 }
