@@ -81,10 +81,17 @@ impl<'a, 'f> Escape<'a, 'f> {
 
 impl Write for Escape<'_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        let mut rest = text.chars();
-        while self.cut == 0
-            && let Some(c) = rest.next()
-        {
+        let mut rest = text;
+        while self.cut == 0 && !rest.is_empty() {
+            // Nearly all text is plain ASCII, which passes in one piece.
+            let plain = rest.bytes().take(self.room).take_while(|b| matches!(b, b' '..=b'~'));
+            let (plain, more) = rest.split_at(plain.count());
+            self.room -= plain.len();
+            self.out.write_str(plain)?;
+            rest = more;
+            let mut chars = rest.chars();
+            let Some(c) = chars.next() else { break };
+            rest = chars.as_str();
             if !self.take(c.len_utf8()) {
                 break;
             }
@@ -94,7 +101,7 @@ impl Write for Escape<'_, '_> {
                 self.out.write_char(c)?;
             }
         }
-        self.cut += rest.as_str().len();
+        self.cut += rest.len();
         Ok(())
     }
 }

@@ -30,11 +30,16 @@ use ruserf::{
 };
 
 fn main() {
-    let program = env::args().nth(1).expect("the agent's program");
-    lone(&program);
-    crowd(&program);
-    events(&program);
-    packets(&program);
+    let mut args = env::args().skip(1);
+    let program = args.next().expect("the agent's program");
+    let wanted: Vec<_> = args.collect();
+    let parts: [(&str, fn(&str)); 4] =
+        [("lone", lone), ("crowd", crowd), ("events", events), ("packets", packets)];
+    for (name, measure) in parts {
+        if wanted.is_empty() || wanted.iter().any(|part| part == name) {
+            measure(&program);
+        }
+    }
 }
 
 fn report(name: &str, value: f64) {

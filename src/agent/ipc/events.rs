@@ -22,11 +22,10 @@ pub(in crate::agent) struct Events {
 }
 
 impl Events {
-    /// Subscribes to the node's events, which end with this value.
+    /// Forwards the node's events while there are streams; ends with this value.
     pub(super) fn start(serf: &Serf) -> Self {
-        let options = Subscribe { capacity: NODE_QUEUE, policy: LagPolicy::DropNewest };
         let (beginning, begun) = mpsc::channel(1);
-        tokio::spawn(forward(serf.subscribe(options), begun));
+        tokio::spawn(forward(serf.clone(), begun));
         Self { beginning, further: Arc::new(Semaphore::new(FURTHER_STREAMS_MAX)) }
     }
 
@@ -43,25 +42,42 @@ impl Events {
     }
 }
 
-async fn forward(
+async fn forward(serf: Serf, mut begun: mpsc::Receiver<oneshot::Sender<Receiver<Arc<Event>>>>) {
+    // Without streams events cost nothing: nothing is subscribed to.
+    while let Some(first) = begun.recv().await {
+        let options = Subscribe { capacity: NODE_QUEUE, policy: LagPolicy::DropNewest };
+        if !forward_to(first, serf.subscribe(options), &mut begun).await {
+            return;
+        }
+    }
+}
+
+/// Forwards to streams until none is left; false after the end of the node or of this server.
+async fn forward_to(
+    first: oneshot::Sender<Receiver<Arc<Event>>>,
     mut events: EventStream,
-    mut begun: mpsc::Receiver<oneshot::Sender<Receiver<Arc<Event>>>>,
-) {
+    begun: &mut mpsc::Receiver<oneshot::Sender<Receiver<Arc<Event>>>>,
+) -> bool {
     let ring = Sender::new(RING_EVENTS);
+    let begin = |stream: oneshot::Sender<_>| {
+        // The client may have gone.
+        drop(stream.send(ring.subscribe()));
+    };
+    begin(first);
     let mut in_a_row = 0;
     loop {
         tokio::select! {
             biased;
-            // What a client did before it began a stream is not for that stream.
+            // What was published before a client began a stream is not for that stream.
             event = events.recv(), if in_a_row < NODE_QUEUE => match event.inspect(count_lost) {
-                // An error: there are no streams.
-                Some(event) => drop(ring.send(Arc::new(event))),
-                None => return,
+                Some(event) => if ring.send(Arc::new(event)).is_err() {
+                    return true;
+                },
+                None => return false,
             },
             stream = begun.recv() => match stream {
-                // The client may have gone.
-                Some(stream) => drop(stream.send(ring.subscribe())),
-                None => return,
+                Some(stream) => begin(stream),
+                None => return false,
             },
             () = std::future::ready(()), if in_a_row >= NODE_QUEUE => {}
         }
@@ -98,7 +114,9 @@ mod tests {
     async fn a_stream_has_the_events_from_its_beginning_on_and_counts_those_it_lost() {
         let agent = agent("{}").await;
         let events = Events::start(&agent.serf);
+        let mut published = agent.serf.events();
         agent.serf.user_event("before", "").await.unwrap();
+        while name(&published.recv().await.unwrap()) != "before" {}
         let mut stream = events.begin().await.unwrap();
         let mut idle = events.begin().await.unwrap();
         for i in 0..2 * RING_EVENTS {

@@ -1,6 +1,6 @@
 //! The form of a log line.
 
-use std::{fmt::Display, sync::Arc};
+use std::{cell::RefCell, fmt::Display, sync::Arc};
 
 use super::Level;
 use crate::base::printable_text;
@@ -40,9 +40,32 @@ pub(super) fn format_line(json: bool, level: Level, component: &str, message: &s
         });
         fields.to_string().into()
     } else {
-        let time = jiff::Zoned::now().strftime("%Y/%m/%d %H:%M:%S").to_string();
-        format!("{time} [{}] {component}: {message}", level.name()).into()
+        STAMP.with_borrow_mut(|stamp| {
+            let time = stamp.at(jiff::Timestamp::now());
+            format!("{time} [{}] {component}: {message}", level.name()).into()
+        })
     }
+}
+
+/// The local time as text, made once a second.
+struct Stamp {
+    second: i64,
+    text: String,
+}
+
+impl Stamp {
+    fn at(&mut self, now: jiff::Timestamp) -> &str {
+        if self.text.is_empty() || self.second != now.as_second() {
+            let local = now.to_zoned(jiff::tz::TimeZone::system());
+            self.text = local.strftime("%Y/%m/%d %H:%M:%S").to_string();
+            self.second = now.as_second();
+        }
+        &self.text
+    }
+}
+
+thread_local! {
+    static STAMP: RefCell<Stamp> = const { RefCell::new(Stamp { second: 0, text: String::new() }) };
 }
 
 pub(super) fn lost_line(json: bool, lost: u64) -> Arc<str> {
@@ -80,6 +103,15 @@ mod tests {
             "one\n\t|     2026/11/26 00:00:00 [ERR] serf: y\\r\\u{1b}[2J\n\t| \n\t| last";
         assert_eq!(lines(forged), expected);
         assert_eq!(lines(""), "");
+    }
+
+    #[test]
+    fn stamp_follows_the_second() {
+        let mut stamp = Stamp { second: 0, text: String::new() };
+        let mut at = |second| stamp.at(jiff::Timestamp::from_second(second).unwrap()).to_owned();
+        let (first, same, next) = (at(1_000_000_000), at(1_000_000_000), at(1_000_000_001));
+        assert_eq!(first, same);
+        assert!(first.ends_with(":40") && next.ends_with(":41"), "{first} {next}");
     }
 
     #[test]
