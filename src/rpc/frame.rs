@@ -1,5 +1,12 @@
 //! Values on a connection.
 
+#[cfg(feature = "agent")]
+use std::{
+    future::{Future as _, poll_fn},
+    pin::pin,
+    task::Poll,
+};
+
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use zeroize::Zeroize as _;
@@ -66,6 +73,16 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             }
         }
         std::future::pending().await
+    }
+
+    /// Reads what is there without waiting; whether anything was.
+    #[cfg(feature = "agent")]
+    pub(crate) async fn read_ready(&mut self) -> bool {
+        self.make_room();
+        let mut read = pin!(self.input.read_buf(&mut self.buffer));
+        let read = poll_fn(|cx| Poll::Ready(read.as_mut().poll(cx))).await;
+        // The end comes again at the next read, and so does an error, as the end.
+        matches!(read, Poll::Ready(Ok(1..)))
     }
 
     /// Whether the next value has not arrived completely.

@@ -1,6 +1,6 @@
 //! One agent of either kind under the loads that matter, for scripts/bench-agent.
 //!
-//! `agent_bench PROGRAM` prints one line `name value` a measure. The rest of the cluster is played
+//! `agent_bench PROGRAM [lone|crowd|events|packets]...` prints one line `name value` a measure. The rest of the cluster is played
 //! by this program: one socket answers the pings of all 10,000 members.
 
 use std::{
@@ -33,7 +33,7 @@ fn main() {
     let mut args = env::args().skip(1);
     let program = args.next().expect("the agent's program");
     let wanted: Vec<_> = args.collect();
-    let parts: [(&str, fn(&str)); 4] =
+    let parts: [(&str, Measure); 4] =
         [("lone", lone), ("crowd", crowd), ("events", events), ("packets", packets)];
     for (name, measure) in parts {
         if wanted.is_empty() || wanted.iter().any(|part| part == name) {
@@ -41,6 +41,9 @@ fn main() {
         }
     }
 }
+
+/// Measures a program and prints.
+type Measure = fn(&str);
 
 fn report(name: &str, value: f64) {
     println!("{name} {value:.6}");

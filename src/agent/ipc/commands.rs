@@ -72,6 +72,7 @@ impl Session {
         }
         self.take_turn().await;
         let requests = std::mem::take(&mut self.events);
+        self.event_bytes = 0;
         let (seqs, events): (Vec<u64>, Vec<_>) = requests
             .into_iter()
             .map(|(seq, request)| {

@@ -55,6 +55,7 @@ pub(super) async fn run(
         answers: Vec::new(),
         turn: None,
         events: Vec::new(),
+        event_bytes: 0,
         out,
         streams: HashMap::new(),
         monitor: None,
@@ -121,6 +122,8 @@ pub(super) struct Session {
     pub(super) turn: Option<Turn>,
     /// Consecutive user events, which are sent together.
     pub(super) events: Vec<(u64, EventRequest)>,
+    /// Bytes of their requests.
+    pub(super) event_bytes: usize,
     pub(super) out: Outbox,
     pub(super) streams: HashMap<u64, Task>,
     pub(super) monitor: Option<(u64, Task)>,
@@ -218,6 +221,12 @@ impl Session {
         done
     }
 
+    /// Whether there are user events, to which those that have arrived are added.
+    fn collects_events(&self) -> bool {
+        (1..EVENTS_AT_ONCE_MAX).contains(&self.events.len())
+            && self.event_bytes < EVENT_BYTES_AT_ONCE_MAX
+    }
+
     /// Whether commands are accepted.
     fn is_open(&self) -> bool {
         self.authenticated || self.agent.settings.rpc_auth.is_empty()
@@ -228,6 +237,9 @@ impl Session {
         let max = self.request_bytes_max();
         loop {
             if frames.is_next_missing(max).map_err(End::Header)? {
+                if self.collects_events() && frames.read_ready().await {
+                    continue;
+                }
                 self.send_events().await;
                 self.flush_unless_gone(frames).await?;
             } else if self.answers.len() >= OWN_BYTES_MAX {
@@ -247,9 +259,13 @@ impl Session {
 
     async fn next_body(&mut self, frames: &mut Frames) -> Result<Vec<u8>, End> {
         let max = self.request_bytes_max();
-        if frames.is_next_missing(max).unwrap_or(true) {
+        while frames.is_next_missing(max).unwrap_or(true) {
+            if self.collects_events() && frames.read_ready().await {
+                continue;
+            }
             self.send_events().await;
             self.flush_unless_gone(frames).await?;
+            break;
         }
         let body = self.next_value(frames, max).await;
         let body = body.map_err(|error| End::Request(error.to_string()))?;
@@ -290,8 +306,9 @@ impl Session {
             Command::Handshake => self.handshake(seq, parse(body)?),
             Command::Auth => self.auth(seq, &parse(body)?).await,
             Command::Event => {
+                self.event_bytes += body.len();
                 self.events.push((seq, parse(body)?));
-                if self.events.len() >= EVENTS_AT_ONCE_MAX {
+                if !self.collects_events() {
                     self.send_events().await;
                 }
             }
@@ -387,8 +404,10 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, End> {
     decode(body).map_err(|error| End::Request(error.to_string()))
 }
 
-/// User events sent together.
-const EVENTS_AT_ONCE_MAX: usize = 256;
+/// User events sent together, and bytes of their requests: they are a fraction of the time of a
+/// turn of the engine.
+const EVENTS_AT_ONCE_MAX: usize = 512;
+const EVENT_BYTES_AT_ONCE_MAX: usize = 64 << 10;
 /// Requests up to this size are read whenever they come.
 const SMALL_REQUEST_BYTES_MAX: usize = 16 << 10;
 /// Bytes that are read while a client waits, to see whether it has closed.
