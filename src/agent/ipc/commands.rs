@@ -67,9 +67,17 @@ impl Session {
 
     /// Sends the collected user events, and answers each request.
     pub(super) async fn send_events(&mut self) {
+        self.begin_events().await;
+        self.finish_events().await;
+    }
+
+    /// Gives the collected user events to the engine, which works on them while further requests
+    /// are read.
+    pub(super) async fn begin_events(&mut self) {
         if self.events.is_empty() {
             return;
         }
+        self.finish_events().await;
         self.take_turn().await;
         let requests = std::mem::take(&mut self.events);
         self.event_bytes = 0;
@@ -79,7 +87,15 @@ impl Session {
                 (seq, (request.name.0, request.payload.0.into(), request.coalesce))
             })
             .unzip();
-        match self.agent.user_events(events).await {
+        let agent = Arc::clone(&self.agent);
+        let sent = tokio::spawn(async move { agent.user_events(events).await });
+        self.sent_events = Some((seqs, sent));
+    }
+
+    /// Answers the requests whose events the engine was given.
+    async fn finish_events(&mut self) {
+        let Some((seqs, sent)) = self.sent_events.take() else { return };
+        match sent.await.unwrap_or(Err(driver::Error::Shutdown)) {
             Ok(results) => {
                 for (seq, sent) in seqs.into_iter().zip(results) {
                     self.respond_result(seq, sent);

@@ -22,6 +22,7 @@ use super::{
     stream::PendingQueries,
 };
 use crate::{
+    driver,
     rpc::{
         FrameReader, RpcError, decode, encode,
         protocol::{
@@ -56,6 +57,7 @@ pub(super) async fn run(
         turn: None,
         events: Vec::new(),
         event_bytes: 0,
+        sent_events: None,
         out,
         streams: HashMap::new(),
         monitor: None,
@@ -124,6 +126,8 @@ pub(super) struct Session {
     pub(super) events: Vec<(u64, EventRequest)>,
     /// Bytes of their requests.
     pub(super) event_bytes: usize,
+    /// Events that the engine was given, by the numbers of their requests.
+    pub(super) sent_events: Option<(Vec<u64>, JoinHandle<SentEvents>)>,
     pub(super) out: Outbox,
     pub(super) streams: HashMap<u64, Task>,
     pub(super) monitor: Option<(u64, Task)>,
@@ -132,6 +136,9 @@ pub(super) struct Session {
     /// Dropped when the client has got the response to `leave`.
     pub(super) leaving: Option<oneshot::Sender<()>>,
 }
+
+/// The result of each event, or of all.
+type SentEvents = Result<Vec<Result<(), driver::Error>>, driver::Error>;
 
 /// A task that ends with the session.
 pub(super) struct Task(pub(super) JoinHandle<()>);
@@ -223,7 +230,8 @@ impl Session {
 
     /// Whether there are user events, to which those that have arrived are added.
     fn collects_events(&self) -> bool {
-        (1..EVENTS_AT_ONCE_MAX).contains(&self.events.len())
+        (self.sent_events.is_some() || !self.events.is_empty())
+            && self.events.len() < EVENTS_AT_ONCE_MAX
             && self.event_bytes < EVENT_BYTES_AT_ONCE_MAX
     }
 
@@ -309,7 +317,7 @@ impl Session {
                 self.event_bytes += body.len();
                 self.events.push((seq, parse(body)?));
                 if !self.collects_events() {
-                    self.send_events().await;
+                    self.begin_events().await;
                 }
             }
             Command::ForceLeave => self.force_leave(seq, parse(body)?).await,
@@ -361,7 +369,9 @@ impl Session {
             // Fails only when the socket is broken, which ends the session anyway.
             self.out.answer(answers).await;
         }
-        self.turn = None;
+        if self.sent_events.is_none() {
+            self.turn = None;
+        }
     }
 
     async fn flush_unless_gone(&mut self, frames: &mut Frames) -> Result<(), End> {
