@@ -58,10 +58,11 @@ pub fn run(read: impl Fn() -> Result<FileConfig, AgentError>) -> u8 {
             for line in notices.interface.as_deref().into_iter().chain([STARTING]) {
                 ui.output(line);
             }
-            let code = runtime.block_on(live(settings, &ui, &read)).unwrap_or_else(|error| {
-                ui.output(&error.to_string());
-                1
-            });
+            let code =
+                runtime.block_on(Box::pin(live(settings, &ui, &read))).unwrap_or_else(|error| {
+                    ui.output(&error.to_string());
+                    1
+                });
             // Handlers that still run are left alone, as in Go. With a `handler_timeout` they are
             // killed with their process groups: nothing would end them in time later.
             runtime.shutdown_timeout(Duration::from_millis(100));
@@ -347,7 +348,7 @@ async fn start(settings: &Settings, descriptors: Descriptors) -> Result<Started,
     let queue = Subscribe { capacity: HANDLER_QUEUE, policy: LagPolicy::DropNewest };
     info!(target: "agent", "Serf agent starting");
     let (handlers, log_events) = (builder.subscribe(queue), builder.subscribe(queue));
-    let serf = builder.start().await.map_err(failed)?;
+    let serf = Box::pin(builder.start()).await.map_err(failed)?;
     Ok((serf, handlers, log_events))
 }
 

@@ -2,9 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fmt,
-    future::Future,
-    io,
+    fmt, io,
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
@@ -20,7 +18,7 @@ use super::{
 };
 use crate::{
     base::{Rng, go_net},
-    runtime::{self, Runtime, blocking},
+    runtime::{self, Runtime, Task, blocking},
     serf::{Engine, MergeDelegate},
     transport::{BindError, NetTransport, SocketKind, Transport},
     wire::Keyring,
@@ -168,16 +166,18 @@ impl Builder {
         let home = self.runtime.clone().or_else(runtime::current).ok_or(Error::NoRuntime)?;
         if !self.own_thread {
             let (serf, node) = self.build(transport(home.clone())?, home.clone()).await?;
-            home.spawn(Box::pin(node));
+            home.spawn(node);
             return Ok(serf);
         }
         let thread_error = |source| Error::Io { context: "no thread for the node".into(), source };
         let (started, mut result) = mpsc::channel(1);
         let not_started = started.clone();
         let (runtime, node_runtime) = (home.clone(), home);
-        let engine = async move {
+        // Boxed before it goes anywhere: each move of a large value takes as much stack again, and
+        // what a stack has grown to stays with the process.
+        let engine: Task = Box::pin(async move {
             let built = match transport(node_runtime.clone()) {
-                Ok(transport) => self.build(transport, node_runtime).await,
+                Ok(transport) => Box::pin(self.build(transport, node_runtime)).await,
                 Err(error) => Err(error),
             };
             let (built, node) = match built {
@@ -190,9 +190,9 @@ impl Builder {
             if let Some(node) = node {
                 node.await;
             }
-        };
+        });
         let run = move || {
-            if let Err(error) = runtime.block_on(Box::pin(engine)) {
+            if let Err(error) = runtime.block_on(engine) {
                 drop(not_started.try_send(Err(thread_error(error))));
             }
         };
@@ -207,7 +207,7 @@ impl Builder {
         mut self,
         transport: T,
         home: Arc<dyn Runtime>,
-    ) -> Result<(Serf, impl Future<Output = ()> + Send + 'static), Error> {
+    ) -> Result<(Serf, Task), Error> {
         let bound = transport.local_addr();
         let bind = self.bind.resolve(PORT).await?;
         let advertise = match &self.advertise {
@@ -246,7 +246,7 @@ impl Builder {
         let (changes, members) = watch::channel(0);
         let (commands, command_queue) = mpsc::channel(COMMANDS_MAX);
         let (internal, internal_queue) = mpsc::channel(INTERNAL_MAX);
-        let mut node = Node {
+        let mut node = Box::new(Node {
             engine,
             stop: None,
             tasks: Tasks::new(home),
@@ -260,10 +260,10 @@ impl Builder {
             writer,
             ops: BTreeMap::new(),
             queries: BTreeMap::new(),
-        };
+        });
         node.engine.start_rejoin(clock::now());
         let inbox = Inbox { commands: command_queue, internal: internal_queue };
-        let node = task::run(node, inbox, internal, transport, rng, streams_max);
+        let node = Box::pin(task::run(node, inbox, internal, transport, rng, streams_max));
         Ok((Serf { commands, shared, stopped, members }, node))
     }
 

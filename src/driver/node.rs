@@ -217,13 +217,14 @@ impl Node {
         self.stop.get_or_insert(reason);
     }
 
-    /// Publishes the state.
+    /// Publishes the state, and wakes those who wait for events.
     pub(super) fn end_turn(&mut self) {
+        self.shared.hub.wake();
         self.shared.set_state(self.engine.state());
     }
 
     /// The last steps, once the sockets are closed.
-    pub(super) async fn finish(mut self) {
+    pub(super) async fn finish(mut self: Box<Self>) {
         *self.shared.local() = Arc::clone(self.engine.local_member());
         // Callers learn of the shutdown from their closed channels.
         self.ops.clear();

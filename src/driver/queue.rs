@@ -85,29 +85,27 @@ impl<T> Queue<T> {
     /// Adds an item, or drops one by policy. Whether there is still a consumer.
     pub(super) fn push(&self, item: T) -> bool {
         let mut inner = self.lock();
-        if inner.abandoned || inner.ended {
-            return !inner.abandoned;
-        }
-        if inner.waiting.len() >= inner.capacity {
-            inner.untold += 1;
-            inner.lost += 1;
-            match inner.policy {
-                LagPolicy::DropOldest => drop(inner.waiting.pop()),
-                LagPolicy::DropNewest => return true,
-                LagPolicy::Coalesce => {
-                    if !inner.waiting.remove_obsolete(&item) {
-                        inner.waiting.pop();
-                    }
-                }
-            }
-        } else if inner.policy == LagPolicy::DropNewest && inner.untold > 0 {
-            // The gap is here, behind what waits.
-            let count = std::mem::take(&mut inner.untold);
-            inner.waiting.push(Next::Lost(count));
-        }
-        inner.waiting.push(Next::Item(item));
+        inner.add(item);
+        let taken = !inner.abandoned;
         wake(inner);
-        true
+        taken
+    }
+
+    /// The same, for a producer that calls [`Self::wake`] soon; until then the consumer is woken
+    /// only when much waits.
+    pub(super) fn push_quietly(&self, item: T) -> bool {
+        let mut inner = self.lock();
+        inner.add(item);
+        let taken = !inner.abandoned;
+        if inner.waiting.len().is_multiple_of(WAKE_ITEMS) {
+            wake(inner);
+        }
+        taken
+    }
+
+    /// Wakes the consumer, if it waits.
+    pub(super) fn wake(&self) {
+        wake(self.lock());
     }
 
     /// The last item: never dropped.
@@ -158,6 +156,33 @@ impl<T> Queue<T> {
     fn lock(&self) -> MutexGuard<'_, Inner<T>> {
         // No caller's code runs under the lock.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T> Inner<T> {
+    /// Adds an item, or drops one by policy.
+    fn add(&mut self, item: T) {
+        if self.abandoned || self.ended {
+            return;
+        }
+        if self.waiting.len() >= self.capacity {
+            self.untold += 1;
+            self.lost += 1;
+            match self.policy {
+                LagPolicy::DropOldest => drop(self.waiting.pop()),
+                LagPolicy::DropNewest => return,
+                LagPolicy::Coalesce => {
+                    if !self.waiting.remove_obsolete(&item) {
+                        self.waiting.pop();
+                    }
+                }
+            }
+        } else if self.policy == LagPolicy::DropNewest && self.untold > 0 {
+            // The gap is here, behind what waits.
+            let count = std::mem::take(&mut self.untold);
+            self.waiting.push(Next::Lost(count));
+        }
+        self.waiting.push(Next::Item(item));
     }
 }
 
@@ -247,6 +272,9 @@ impl<T> Waiting<T> {
         }
     }
 }
+
+/// Items after which a consumer that waits is woken before its producer's turn is over.
+const WAKE_ITEMS: usize = 64;
 
 #[cfg(test)]
 mod tests {

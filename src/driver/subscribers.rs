@@ -99,6 +99,8 @@ pub(super) struct Hub {
 #[derive(Default)]
 struct Inner {
     queues: Vec<Arc<Queue<Event>>>,
+    /// Something was published since the subscribers were woken.
+    published: bool,
     ended: bool,
 }
 
@@ -114,8 +116,20 @@ impl Hub {
         EventStream { queue }
     }
 
+    /// Queues an event for everybody. Those who wait are woken by [`Self::wake`], or when much
+    /// waits: a wake-up for each event would cost more than the event.
     pub(super) fn publish(&self, event: Event) {
-        self.lock().queues.retain(|queue| queue.push(event.clone()));
+        let mut inner = self.lock();
+        inner.published = true;
+        inner.queues.retain(|queue| queue.push_quietly(event.clone()));
+    }
+
+    /// Wakes those who wait for what was published.
+    pub(super) fn wake(&self) {
+        let mut inner = self.lock();
+        if std::mem::take(&mut inner.published) {
+            inner.queues.iter().for_each(|queue| queue.wake());
+        }
     }
 
     pub(super) fn end(&self) {

@@ -69,7 +69,7 @@ struct Open {
 /// Each turn drains the socket before it fires timers: an answer that waits in the kernel is
 /// not late.
 pub(super) async fn run<T: Transport>(
-    mut node: Node,
+    mut node: Box<Node>,
     mut inbox: Inbox,
     internal: mpsc::Sender<Internal>,
     transport: T,
@@ -96,6 +96,7 @@ pub(super) async fn run<T: Transport>(
     let mut exporter = Exporter::new(clock::now());
     let mut buf = vec![0; DATAGRAM_BYTES_MAX];
     io.pump(&mut node);
+    node.end_turn();
     let mut due = clock::to_system(clock::now());
     // The engine's own, which outlives each wait: no allocation a turn.
     let mut timer = runtime.timer(due);

@@ -49,6 +49,7 @@ pub(super) async fn run(
         node_events: events,
         client,
         pass,
+        commands: metrics::counter!("agent.ipc.command"),
         version: None,
         authenticated: false,
         refused: 0,
@@ -112,6 +113,8 @@ pub(super) struct Session {
     pub(super) node_events: Arc<Events>,
     pub(super) client: Arc<str>,
     pub(super) pass: Pass,
+    /// Counts commands; to look it up by its name takes longer than most of them.
+    commands: metrics::Counter,
     pub(super) version: Option<i32>,
     pub(super) authenticated: bool,
     /// Number of commands before authentication.
@@ -186,7 +189,7 @@ impl Session {
         let seq = header.seq.unwrap_or(0);
         let name = header.command.unwrap_or_default();
         let command = Command::from_name(&name);
-        metrics::counter!("agent.ipc.command").increment(1);
+        self.commands.increment(1);
         if command != Some(Command::Event) {
             self.send_events().await;
         }

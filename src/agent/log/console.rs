@@ -16,6 +16,8 @@ use super::line::lost_line;
 pub(super) struct Backlog {
     /// Bytes in the queue.
     pub(super) bytes: AtomicUsize,
+    /// Items in the queue.
+    pub(super) items: AtomicUsize,
     /// Lines dropped and not yet reported.
     pub(super) lost: AtomicU64,
 }
@@ -73,6 +75,7 @@ pub(super) fn write_console(
                 Console::Flush(done) => waiting.push(done),
             }
             backlog.bytes.fetch_sub(bytes, Ordering::Relaxed);
+            backlog.items.fetch_sub(1, Ordering::Relaxed);
             next = lines.try_recv().ok();
         }
         let _ = out.flush();

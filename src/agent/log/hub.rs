@@ -1,6 +1,7 @@
 //! Distributes log lines to the console, syslog, monitors and a ring of the last lines.
 
 use std::{
+    cell::Cell,
     collections::VecDeque,
     io,
     sync::{
@@ -9,7 +10,7 @@ use std::{
         mpsc as sync_mpsc,
     },
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use tokio::sync::mpsc;
@@ -17,7 +18,7 @@ use tokio::sync::mpsc;
 use super::{
     Level, Syslog,
     console::{Backlog, Console, write_console},
-    line::{format_line, lost_line},
+    line::{lost_line, write_line},
 };
 use crate::rpc::protocol::{LOG_BACKLOG, STREAM_QUEUE};
 
@@ -29,7 +30,8 @@ pub(in crate::agent) struct LogHub {
 
 struct Shared {
     state: Mutex<State>,
-    console: sync_mpsc::SyncSender<Console>,
+    /// Bounded by `backlog`: a channel with a bound has room for all from the start.
+    console: sync_mpsc::Sender<Console>,
     backlog: Arc<Backlog>,
     json: bool,
     /// The finest level that the console or a monitor shows.
@@ -61,7 +63,7 @@ impl LogHub {
     }
 
     fn start_on(out: impl io::Write + Send + 'static, level: Level, json: bool) -> Self {
-        let (console, lines) = sync_mpsc::sync_channel(CONSOLE_LINES_MAX);
+        let (console, lines) = sync_mpsc::channel();
         let backlog: Arc<Backlog> = Arc::default();
         let shown = Arc::clone(&backlog);
         thread::spawn(move || write_console(out, &lines, &shown, json));
@@ -106,20 +108,12 @@ impl LogHub {
 
     /// Waits until the console has printed everything, a second at most.
     pub(in crate::agent) fn flush(&self) {
-        let deadline = Instant::now() + FLUSH_MAX;
         let (done, wait) = sync_mpsc::channel();
-        let mut next = Console::Flush(done);
-        // A stopped terminal must not prevent the agent from exiting.
-        while let Err(refused) = self.shared.console.try_send(next) {
-            match refused {
-                sync_mpsc::TrySendError::Full(back) if Instant::now() < deadline => next = back,
-                sync_mpsc::TrySendError::Full(_) | sync_mpsc::TrySendError::Disconnected(_) => {
-                    return;
-                }
-            }
-            thread::sleep(Duration::from_millis(10));
+        self.shared.backlog.items.fetch_add(1, Ordering::Relaxed);
+        if self.shared.console.send(Console::Flush(done)).is_ok() {
+            // A stopped terminal must not prevent the agent from exiting.
+            let _ = wait.recv_timeout(FLUSH_MAX);
         }
-        let _ = wait.recv_timeout(deadline.saturating_duration_since(Instant::now()));
     }
 
     /// The last lines of at least `level`, and a queue of the coming ones.
@@ -141,9 +135,22 @@ impl LogHub {
     pub(super) fn write(&self, level: Level, component: &str, message: &str) {
         // A message that brings its own line break gets no second one.
         let message = message.strip_suffix('\n').unwrap_or(message);
-        let line = format_line(self.shared.json, level, component, message);
+        let mut text = LINE.take();
+        text.clear();
+        write_line(&mut text, self.shared.json, level, component, message);
+        self.distribute(level, component, message, &text);
+        if text.capacity() <= LINE_KEPT_MAX {
+            LINE.set(text);
+        }
+    }
+
+    fn distribute(&self, level: Level, component: &str, message: &str, text: &str) {
         let mut state = self.lock();
-        state.ring.push(level, Arc::clone(&line));
+        state.ring.push(level, text);
+        if state.monitors.is_empty() && level < state.level {
+            return;
+        }
+        let line: Arc<str> = text.into();
         let mut newly_losing = Vec::new();
         let monitors = state.monitors.len();
         state.monitors.retain_mut(|monitor| {
@@ -215,18 +222,19 @@ impl Shared {
 
     /// Bounded by number and bytes; the item is given back if there is no room.
     fn queue(&self, item: Console) -> Result<(), Console> {
-        let bytes = item.bytes();
-        let before = self.backlog.bytes.fetch_add(bytes, Ordering::Relaxed);
-        let sent = if before > 0 && before + bytes > CONSOLE_BYTES_MAX {
-            Err(item)
-        } else {
-            self.console.try_send(item).map_err(|refused| match refused {
-                sync_mpsc::TrySendError::Full(item) => item,
-                sync_mpsc::TrySendError::Disconnected(item) => item,
-            })
-        };
+        let Backlog { bytes, items, .. } = &*self.backlog;
+        let more = item.bytes();
+        let before = bytes.fetch_add(more, Ordering::Relaxed);
+        let waiting = items.fetch_add(1, Ordering::Relaxed);
+        let sent =
+            if waiting >= CONSOLE_LINES_MAX || (before > 0 && before + more > CONSOLE_BYTES_MAX) {
+                Err(item)
+            } else {
+                self.console.send(item).map_err(|refused| refused.0)
+            };
         if sent.is_err() {
-            self.backlog.bytes.fetch_sub(bytes, Ordering::Relaxed);
+            bytes.fetch_sub(more, Ordering::Relaxed);
+            items.fetch_sub(1, Ordering::Relaxed);
         }
         sent
     }
@@ -239,26 +247,44 @@ impl Shared {
 /// The last lines, for new monitors.
 #[derive(Default)]
 struct Ring {
-    lines: VecDeque<(Level, Arc<str>)>,
+    lines: VecDeque<(Level, String)>,
     bytes: usize,
 }
 
 impl Ring {
-    fn push(&mut self, level: Level, line: Arc<str>) {
+    /// Most lines are only ever kept here, and take the place of the oldest.
+    fn push(&mut self, level: Level, line: &str) {
         self.bytes += line.len();
-        self.lines.push_back((level, line));
-        while self.lines.len() > LOG_BACKLOG || self.bytes > RING_BYTES_MAX {
-            let Some((_, oldest)) = self.lines.pop_front() else { return };
+        let mut kept = String::new();
+        while self.lines.len() >= LOG_BACKLOG || self.bytes > RING_BYTES_MAX {
+            let Some((_, oldest)) = self.lines.pop_front() else { break };
             self.bytes -= oldest.len();
+            kept = oldest;
         }
+        kept.clear();
+        if kept.capacity() > line.len() + SPARE_BYTES_MAX {
+            kept = String::new();
+        }
+        kept.reserve_exact(line.len());
+        kept.push_str(line);
+        self.lines.push_back((level, kept));
     }
 
     fn at_least(&self, level: Level) -> Vec<Arc<str>> {
-        let passes = |(known, _): &&(Level, Arc<str>)| *known >= level;
-        self.lines.iter().filter(passes).map(|(_, line)| Arc::clone(line)).collect()
+        let passes = |(known, _): &&(Level, String)| *known >= level;
+        self.lines.iter().filter(passes).map(|(_, line)| line.as_str().into()).collect()
     }
 }
 
+thread_local! {
+    /// Room for a line, so that none is allocated for each.
+    static LINE: Cell<String> = const { Cell::new(String::new()) };
+}
+
+/// Largest room for a line that is kept.
+const LINE_KEPT_MAX: usize = 8 << 10;
+/// Bytes that a line of the ring may leave of its room.
+const SPARE_BYTES_MAX: usize = 256;
 /// Bytes of the last lines.
 const RING_BYTES_MAX: usize = 1 << 20;
 /// Bytes queued for a slow terminal.

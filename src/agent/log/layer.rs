@@ -1,6 +1,9 @@
 //! From events of `tracing` to log lines.
 
-use std::fmt::{self, Write as _};
+use std::{
+    cell::Cell,
+    fmt::{self, Write as _},
+};
 
 use tracing::{Event, Metadata, Subscriber, field::Visit, subscriber::Interest};
 use tracing_subscriber::{
@@ -41,11 +44,15 @@ impl<S: Subscriber> Layer<S> for AgentLayer {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let metadata = event.metadata();
         let Some(component) = component(metadata.target()) else { return };
-        let mut text = Text::default();
+        let mut text = Text { message: MESSAGE.take(), ..Text::default() };
+        text.message.clear();
         event.record(&mut text);
         let Text { mut message, fields, list, tail } = text;
         message.extend([fields, list, tail]);
         self.hub.write(Level::from(*metadata.level()), component, &message);
+        if message.capacity() <= MESSAGE_KEPT_MAX {
+            MESSAGE.set(message);
+        }
     }
 }
 
@@ -104,6 +111,13 @@ impl Visit for Text {
     }
 }
 
+thread_local! {
+    /// Room for a message, so that none is allocated for each.
+    static MESSAGE: Cell<String> = const { Cell::new(String::new()) };
+}
+
+/// Largest room for a message that is kept.
+const MESSAGE_KEPT_MAX: usize = 8 << 10;
 /// Target of the lines that each message of Serf makes.
 const MESSAGES: &str = "serf.messages";
 

@@ -1,6 +1,10 @@
 //! The form of a log line.
 
-use std::{cell::RefCell, fmt::Display, sync::Arc};
+use std::{
+    cell::RefCell,
+    fmt::{Display, Write as _},
+    sync::Arc,
+};
 
 use super::Level;
 use crate::base::printable_text;
@@ -31,19 +35,28 @@ pub(super) fn lines(text: &str) -> String {
     lines.join(FURTHER_LINE)
 }
 
-/// A line in the configured format.
-pub(super) fn format_line(json: bool, level: Level, component: &str, message: &str) -> Arc<str> {
+/// Writes a line in the configured format.
+pub(super) fn write_line(
+    out: &mut String,
+    json: bool,
+    level: Level,
+    component: &str,
+    message: &str,
+) {
     if json {
         let time = jiff::Timestamp::now().to_string();
         let fields = serde_json::json!({
             "time": time, "level": level.name(), "component": component, "message": message,
         });
-        fields.to_string().into()
+        // Nothing can fail in memory.
+        let _ = write!(out, "{fields}");
     } else {
         STAMP.with_borrow_mut(|stamp| {
             let time = stamp.at(jiff::Timestamp::now());
-            format!("{time} [{}] {component}: {message}", level.name()).into()
-        })
+            for part in [time, " [", level.name(), "] ", component, ": ", message] {
+                out.push_str(part);
+            }
+        });
     }
 }
 
@@ -69,7 +82,10 @@ thread_local! {
 }
 
 pub(super) fn lost_line(json: bool, lost: u64) -> Arc<str> {
-    format_line(json, Level::Warn, "agent", &format!("Dropped {lost} lines to the console"))
+    let mut line = String::new();
+    let message = format!("Dropped {lost} lines to the console");
+    write_line(&mut line, json, Level::Warn, "agent", &message);
+    line.into()
 }
 
 /// Bytes of a message that are logged.
