@@ -39,15 +39,11 @@ pub(super) fn manual(commands: &[CommandSpec]) -> String {
             );
         }
     }
-    out.push_str(
-        ".SH EXIT STATUS\n0: success. 1: failure. 127: no such command.\n.SH ENVIRONMENT\n.TP\n\
-         .B SERF_RPC_ADDR\nDefault of \\-rpc\\-addr for all commands but the agent.\n.TP\n\
-         .B SERF_RPC_AUTH\nDefault of \\-rpc\\-auth.\n",
-    );
+    out.push_str(MANUAL_TAIL);
     out
 }
 
-fn roff(text: &str) -> String {
+pub(super) fn roff(text: &str) -> String {
     text.replace('\\', "\\e").replace('-', "\\-")
 }
 
@@ -95,6 +91,51 @@ fn fish(commands: &[CommandSpec]) -> String {
     }
     out
 }
+
+const MANUAL_TAIL: &str = "\
+.SH EXIT STATUS
+0: success. 1: failure. 127: no such command.
+.SH ENVIRONMENT
+.TP
+.B SERF_RPC_ADDR
+Default of \\-rpc\\-addr for all commands but the agent.
+.TP
+.B SERF_RPC_AUTH
+Default of \\-rpc\\-auth.
+.PP
+Event handlers get SERF_EVENT, SERF_SELF_NAME, SERF_SELF_ROLE, SERF_TAG_\\fINAME\\fR, and
+SERF_USER_EVENT with SERF_USER_LTIME or SERF_QUERY_NAME with SERF_QUERY_LTIME; members or the
+payload come on their standard input.
+.SH SIGNALS
+.TP
+.B SIGINT
+The agent leaves the cluster and ends; see skip_leave_on_interrupt.
+.TP
+.B SIGTERM
+It ends without leaving; see leave_on_terminate.
+.TP
+.B SIGHUP
+It reads its configuration again.
+.TP
+.B SIGUSR1
+It prints the metrics of the last minute.
+.SH FILES
+.TP
+.I /etc/serf/*.json
+Configuration, as the unit of the packages reads it.
+.TP
+.I /var/lib/serf
+Its snapshot, keyring and tags.
+.SH EXAMPLES
+.nf
+serf agent \\-node web\\-1 \\-bind 10.0.0.1 \\-encrypt @/etc/serf/gossip.key \\-join 10.0.0.2
+serf members \\-status alive \\-tag role=web
+serf event deploy v2
+serf query \\-tag role=web uptime
+.fi
+.SH SEE ALSO
+.BR serf.json (5)
+";
 
 #[cfg(test)]
 mod tests {

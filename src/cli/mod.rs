@@ -13,6 +13,7 @@ mod flags;
 mod help;
 mod odd;
 mod output;
+mod settings_page;
 mod similar;
 
 pub use decode::{CaptureError, Filter, Format, Options, decode};

@@ -160,6 +160,8 @@ fn version_is_printed_wherever_it_is_asked_for() {
             Some("Agent Protocol: 5 (Understands back to: 2)"),
             "{stdout}"
         );
+        let commit = stdout.lines().nth(2).and_then(|line| line.strip_prefix("Commit: "));
+        assert!(commit.is_some_and(|commit| !commit.is_empty()), "{stdout}");
     }
 }
 

@@ -1,7 +1,10 @@
 //! The rules of the house: what no compiler checks about sources, documents and tables.
 
+mod book;
 mod circles;
 mod parity;
 mod rules;
 mod sources;
 mod style;
+mod supply;
+mod texts;

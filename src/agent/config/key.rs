@@ -15,6 +15,8 @@ pub struct Key {
     pub default: &'static str,
     /// Whether Go's agent has it.
     pub origin: Origin,
+    /// The first version of this program that has it.
+    pub since: &'static str,
     /// What it does, in one or two sentences.
     pub doc: &'static str,
 }
@@ -54,6 +56,18 @@ pub enum Shape {
 }
 
 impl Shape {
+    /// What a file writes for it.
+    pub fn json_type(self) -> &'static str {
+        match self {
+            Self::Text | Self::Secret => "string",
+            Self::Flag | Self::Switch | Self::Ignored => "boolean",
+            Self::Int | Self::Version => "number",
+            Self::Duration => "duration",
+            Self::List => "list of strings",
+            Self::Map => "object of strings",
+        }
+    }
+
     /// How a later source changes the value of an earlier one.
     pub fn merge_rule(self) -> &'static str {
         match self {

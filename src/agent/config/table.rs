@@ -33,10 +33,10 @@ macro_rules! name {
     };
 }
 
-/// A row: the documentation, then
-/// `field (= "name in files"): Shape, "flag" "placeholder", "default";`.
+/// A group has an origin and the version of this program that has it first. A row: the
+/// documentation, then `field (= "name in files"): Shape, "flag" "placeholder", "default";`.
 macro_rules! keys {
-    ($($origin:ident {$(
+    ($($origin:ident $since:literal {$(
         $(#[doc = $doc:literal])+
         $field:ident $(= $name:literal)?: $shape:ident,
         $flag:literal $value:literal, $default:literal;
@@ -56,6 +56,7 @@ macro_rules! keys {
             value: $value,
             default: $default,
             origin: Origin::$origin,
+            since: $since,
             doc: concat!($($doc),+).trim_ascii(),
         },)+)+];
 
@@ -78,7 +79,7 @@ macro_rules! keys {
 }
 
 keys! {
-    Go {
+    Go "0.2.0" {
         /// Name of the node, unique in the cluster; the host's name unless set.
         node_name: Text, "node" "<name>", "";
         /// Deprecated: the tag `role`. Use `tags`.
@@ -168,7 +169,7 @@ keys! {
         /// No effect, as in Go.
         msgpackusenewtimeformat: Ignored, "" "", "false";
     }
-    Ours {
+    Ours "0.2.0" {
         /// Label that all nodes of the cluster share; others are not understood.
         label: Text, "label" "<text>", "";
         /// Time after which a dead node's name may be claimed from another address; 0: never.
