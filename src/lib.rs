@@ -278,7 +278,7 @@ pub mod runtime;
 #[cfg(all(feature = "driver", not(target_family = "wasm")))]
 pub mod transport;
 
-#[cfg(all(feature = "sim", not(target_family = "wasm")))]
+#[cfg(feature = "sim")]
 #[allow(missing_debug_implementations)] // of hidden types
 pub mod sim;
 
@@ -315,6 +315,11 @@ pub use serf::{
 };
 pub use swim::{Cidr, ConfigError, JoinFailure};
 pub use wire::{Compression, Keyring, KeyringError, Vsn};
+
+/// The example of the README compiles.
+#[cfg(all(doctest, feature = "tokio"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 /// A result with [`Error`] unless said otherwise.
 #[cfg(all(feature = "driver", not(target_family = "wasm")))]
