@@ -196,8 +196,8 @@
 //! # What to expect
 //!
 //! - **Errors** say who is to blame: [`Error`] lists what is the caller's fault (`TooLarge`), what
-//!   came at the wrong time (`AlreadyAnswered`, `Shutdown`), what others did not do (`Join`, `Keys`),
-//!   and what the environment did (`Io`). What peers do wrong is dropped, counted
+//!   came at the wrong time (`AlreadyAnswered`, `Shutdown`), what others did not do (`Join`,
+//!   `Keys`), and what the environment did (`Io`). What peers do wrong is dropped, counted
 //!   ([`Serf::counters`]) and logged, and never an error of a call.
 //! - **Dropped futures** lose their result and nothing else: what was begun goes on. A future that
 //!   was never polled has begun nothing. Receiving methods (`recv`, `changed`) lose nothing at all.
@@ -239,8 +239,8 @@
 //! A transport is given to [`Builder::start_on`].
 //!
 //! Libraries take `default-features = false` and `tokio` or `smol`. With both features a node lives
-//! in tokio if it is started there, and otherwise in smol. The channels of the node are those of the
-//! crate tokio either way, which need no runtime; with neither feature there is no tokio in the
+//! in tokio if it is started there, and otherwise in smol. The channels of the node are those of
+//! the crate tokio either way, which need no runtime; with neither feature there is no tokio in the
 //! tree. There is no async-std, which is discontinued, and no native-tls, since rustls serves
 //! everywhere.
 //!
@@ -254,7 +254,8 @@
 #![cfg_attr(all(feature = "agent", not(unix)), allow(dead_code, unused_imports))]
 #![warn(missing_debug_implementations)]
 
-// What is hidden may change at any time: it is there for the tests and benchmarks beside this crate.
+// What is hidden may change at any time: it is there for the tests and benchmarks beside this
+// crate.
 #[doc(hidden)]
 pub mod base;
 #[doc(hidden)]

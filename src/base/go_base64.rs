@@ -1,5 +1,6 @@
-//! Standard base64, written with padding, and read as Go reads it: line breaks are skipped, padding is due, bits beyond the last
-//! byte are free, and a mistake names the byte that Go names. Go: `encoding/base64`.
+//! Standard base64, written with padding and read as Go reads it: line breaks are skipped, padding
+//! is required, bits beyond the last byte are ignored, and an error names the offset that Go names.
+//! Go: `encoding/base64`.
 
 /// Decodes `text`.
 ///

@@ -24,7 +24,8 @@ error_texts! {
     ParseError {
         Self::Invalid(text) => "time: invalid duration {}", quote(text);
         Self::MissingUnit(text) => "time: missing unit in duration {}", quote(text);
-        Self::UnknownUnit { unit, text } => "time: unknown unit {} in duration {}", quote(unit), quote(text);
+        Self::UnknownUnit { unit, text } =>
+            "time: unknown unit {} in duration {}", quote(unit), quote(text);
     }
 }
 

@@ -288,6 +288,15 @@ impl Builder {
     }
 }
 
+impl Serf {
+    /// A builder with defaults: bind `0.0.0.0:7946`, no snapshot, no keyring file.
+    /// Go: `serf/serf.go:Create`.
+    #[doc(alias = "Create")]
+    pub fn builder(config: Config) -> Builder {
+        Builder::new(config)
+    }
+}
+
 /// In Go's words.
 fn bind_error(error: BindError) -> Error {
     let BindError { kind, addr, source } = error;

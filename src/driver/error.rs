@@ -2,10 +2,10 @@
 
 use std::io;
 
-use super::{KeyFailure, KeyringFileError};
+use super::KeyringFileError;
 use crate::{
     base::error_texts,
-    serf::{self, Broadcast, Oversize},
+    serf::{self, Broadcast, KeyRefusal, KeyResponse, Oversize},
     swim::{ConfigError, JoinErrors, JoinFailure},
 };
 
@@ -154,6 +154,32 @@ impl From<serf::Error> for Error {
 impl From<KeyringFileError> for Error {
     fn from(error: KeyringFileError) -> Self {
         Self::Keyring(error)
+    }
+}
+
+/// A key operation that was not carried out by every node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct KeyFailure {
+    /// What each node said, and which ones said nothing. Nodes that did it keep what they did.
+    pub response: KeyResponse,
+    /// Go's summary, such as `1/3 nodes reported failure`.
+    pub summary: String,
+}
+
+error_texts! {
+    KeyFailure {
+        Self { summary, .. } => "{summary}";
+    }
+}
+
+impl std::error::Error for KeyFailure {}
+
+impl KeyFailure {
+    /// Which nodes refused, and why as far as it is known.
+    pub fn refusals(&self) -> impl Iterator<Item = (&str, KeyRefusal)> {
+        let messages = self.response.messages.iter();
+        messages.map(|(node, text)| (node.as_str(), KeyRefusal::of(text)))
     }
 }
 

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
-    Addresses, Builder, Config, Counters, Error, EventStream, KeyManager, MemberWatch, QueryHandle,
-    StopReason, Subscribe, UserEventSpec,
+    Addresses, Counters, Error, EventStream, MemberWatch, QueryHandle, StopReason, Subscribe,
+    UserEventSpec,
     command::{Command, Operation, Question, Read},
     shared::Shared,
 };
@@ -33,13 +33,6 @@ pub struct Serf {
 }
 
 impl Serf {
-    /// A builder with defaults: bind `0.0.0.0:7946`, no snapshot, no keyring file.
-    /// Go: `serf/serf.go:Create`.
-    #[doc(alias = "Create")]
-    pub fn builder(config: Config) -> Builder {
-        Builder::new(config)
-    }
-
     /// Joins through `entries` (`[name/]host[:port]`; without a port ours is assumed), all of them
     /// one after the other, and gives how many addresses were contacted. One is enough. Events
     /// from before the join are not delivered. Each address has [`Timing::tcp_timeout`] (10 s on a
@@ -164,8 +157,8 @@ impl Serf {
     /// the answers. Go: `serf/serf.go:Query`.
     ///
     /// # Errors
-    /// The encoded query exceeds [`Limits::query_size`](super::Limits::query_size) (1024 bytes), the protocol version is
-    /// below 4, or the node was shut down.
+    /// The encoded query exceeds [`Limits::query_size`](super::Limits::query_size) (1024 bytes),
+    /// the protocol version is below 4, or the node was shut down.
     #[doc(alias = "Query")]
     pub async fn query(
         &self,
@@ -237,12 +230,6 @@ impl Serf {
     async fn remove(&self, name: &str, prune: Prune) -> Result<(), Error> {
         let name = name.to_owned();
         self.operation(Operation::ForceLeave { name, prune }).await.map(drop)
-    }
-
-    /// For key operations; a handle like this one, which keeps the node running. Go: `serf/serf.go:KeyManager`.
-    #[doc(alias = "KeyManager")]
-    pub fn key_manager(&self) -> KeyManager {
-        KeyManager { serf: self.clone(), relay_factor: 0 }
     }
 
     /// All members, the gone included, sorted by name. Empty after the shutdown.

@@ -1,10 +1,7 @@
 //! Keys of the whole cluster, as operations that succeed or fail.
 
-use super::{Error, Serf, command::Operation};
-use crate::{
-    base::error_texts,
-    serf::{Completion, KeyOp, KeyRefusal, KeyResponse},
-};
+use super::{Error, KeyFailure, Serf, command::Operation};
+use crate::serf::{Completion, KeyOp, KeyResponse};
 
 /// Changes the keys of the whole cluster. Made by [`Serf::key_manager`]; cheap to clone.
 ///
@@ -14,33 +11,16 @@ use crate::{
 /// `serf keygen` makes them. Go: `serf/keymanager.go`.
 #[derive(Clone, Debug)]
 pub struct KeyManager {
-    pub(super) serf: Serf,
-    pub(super) relay_factor: u8,
+    serf: Serf,
+    relay_factor: u8,
 }
 
-/// A key operation that was not carried out by every node.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct KeyFailure {
-    /// What each node said, and which ones said nothing. Nodes that did it keep what they did.
-    pub response: KeyResponse,
-    /// Go's summary, such as `1/3 nodes reported failure`.
-    pub summary: String,
-}
-
-error_texts! {
-    KeyFailure {
-        Self { summary, .. } => "{summary}";
-    }
-}
-
-impl std::error::Error for KeyFailure {}
-
-impl KeyFailure {
-    /// Which nodes refused, and why as far as it is known.
-    pub fn refusals(&self) -> impl Iterator<Item = (&str, KeyRefusal)> {
-        let messages = self.response.messages.iter();
-        messages.map(|(node, text)| (node.as_str(), KeyRefusal::of(text)))
+impl Serf {
+    /// For key operations; a handle like this one, which keeps the node running.
+    /// Go: `serf/serf.go:KeyManager`.
+    #[doc(alias = "KeyManager")]
+    pub fn key_manager(&self) -> KeyManager {
+        KeyManager { serf: self.clone(), relay_factor: 0 }
     }
 }
 

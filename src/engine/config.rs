@@ -393,6 +393,21 @@ mod tests {
     }
 
     #[test]
+    fn each_delegate_reaches_the_engine_as_what_it_is() {
+        struct Decides;
+        impl ReconnectDelegate for Decides {
+            fn reconnect_timeout(&self, _: &crate::serf::Member, _: Duration) -> Duration {
+                Duration::from_secs(3)
+            }
+        }
+        let engine = Config::lan("n").reconnect_delegate(Decides).into_engine();
+        let delegates = &engine.delegates;
+        assert!(delegates.reconnect.is_some());
+        assert!(delegates.merge.is_none() && delegates.alive.is_none());
+        assert!(delegates.conflict.is_none());
+    }
+
+    #[test]
     fn no_key_is_shown() {
         let key = [0xab; 32];
         let config = Config::lan("n").keyring(Keyring::build(&[], &key).unwrap());

@@ -11,13 +11,13 @@
 //!    [`Engine::handle_queued`], which handles what waits behind pings; [`Engine::handle_stream`];
 //!    [`Engine::handle_timeout`] once the time of [`Engine::poll_timeout`] has come; or a call such
 //!    as [`Engine::user_event`].
-//! 3. After each input: [`Engine::poll_output`] until it gives `None`, then [`Engine::poll_timeout`]
-//!    for the time of the next call. Both may have changed.
+//! 3. After each input: [`Engine::poll_output`] until it gives `None`, then
+//!    [`Engine::poll_timeout`] for the time of the next call. Both may have changed.
 //!
 //! `now` is an [`Instant`] since an origin of the owner's choice, such as its start, and must not
 //! go back. It is the time at which the input happened. An owner that was late, because its thread
-//! did not run, says so with [`Engine::note_lateness`] before the timeout: its own lateness must not
-//! look like a failure of other nodes.
+//! did not run, says so with [`Engine::note_lateness`] before the timeout: its own lateness must
+//! not look like a failure of other nodes.
 //!
 //! # Life of a stream
 //!
@@ -108,10 +108,12 @@
 //!
 //! let mut nodes = [node("a", 1), node("b", 2)];
 //! let mut now = Instant::ZERO;
-//! nodes[1].start_join(now, &["127.0.0.1:7946".to_owned()], OldEvents::Ignore).expect("it is alive");
+//! let seed = "127.0.0.1:7946".to_owned();
+//! nodes[1].start_join(now, &[seed], OldEvents::Ignore).expect("it is alive");
 //! while now < Instant::ZERO + Duration::from_secs(10) {
 //!     while pump(now, &mut nodes, 0) | pump(now, &mut nodes, 1) {}
-//!     now = nodes.iter().filter_map(Engine::poll_timeout).min().expect("there are timers").max(now);
+//!     let next = nodes.iter().filter_map(Engine::poll_timeout).min().expect("there are timers");
+//!     now = next.max(now);
 //!     for node in &mut nodes {
 //!         if node.poll_timeout().is_some_and(|at| at <= now) {
 //!             node.handle_timeout(now);

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Bin, DEPTH_MAX, marker};
+use super::{Bin, marker};
 use crate::base::error_texts;
 
 /// Why a value was refused. Peers' bytes cause all of these; the reader is of no use afterwards.
@@ -461,3 +461,6 @@ pub(super) fn shape(
 fn mismatch(expected: &'static str, found: u8) -> Error {
     Error::Type { expected, found }
 }
+
+/// Deepest nesting that unknown values may have. Go has no bound.
+pub const DEPTH_MAX: usize = 16;

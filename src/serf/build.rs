@@ -53,31 +53,14 @@ pub(crate) fn build_state(
     // One beyond half of the range was never raised by this node: peers drove it there.
     let previous = Some(replay.incarnation).filter(|last| *last < u32::MAX / 2).unwrap_or(0);
     config.swim.incarnation_min.0 = config.swim.incarnation_min.0.max(previous);
-    let kept = snapshot.is_some();
-    let after = |time: LamportTime| match kept {
-        true => LamportTime(time.0.saturating_add(1)),
-        false => LamportTime(0),
-    };
-    let clock_lost = mutated!(config.swim, ClockLost);
-    let restore = |time: LamportTime| {
-        LamportClock::restore(match clock_lost {
-            false => time,
-            true => LamportTime(0),
-        })
-    };
+    let kept = u64::from(snapshot.is_some());
+    let after = |time: LamportTime| LamportTime(kept * time.0.saturating_add(1));
     let mut seed = config.swim.seed;
     // Another stream of numbers than the layer below draws from.
     seed.iter_mut().for_each(|byte| *byte ^= 0x5f);
     let hash_seed = Rng::from_seed(seed.map(|byte| !byte)).u64();
     let coordinates = Coordinates::new(&name, !config.disable_coordinates);
-    let own = Member {
-        name: name.clone(),
-        addr: config.swim.advertise_addr.clone().into(),
-        port: config.swim.advertise_port,
-        tags: tags.clone(),
-        status: MemberStatus::Alive,
-        vsn: Vsn([1, 5, SWIM_PROTOCOL, PROTOCOL_MIN, PROTOCOL_MAX, version]),
-    };
+    let own = own_member(&config, tags.clone());
     let snapshot = snapshot
         .map(|file| Snapshot::new(replay.clone(), file.len(), config.rejoin_after_leave, now));
     let delivery = Delivery {
@@ -106,11 +89,7 @@ pub(crate) fn build_state(
             life: SerfState::Alive,
             now,
             rng: Rng::from_seed(seed),
-            clocks: Clocks {
-                member: restore(replay.clock),
-                event: restore(replay.event_clock),
-                query: restore(replay.query_clock),
-            },
+            clocks: restored_clocks(&config, &replay),
             delivery,
             effects: Effects::default(),
             stats: Stats::default(),
@@ -121,6 +100,35 @@ pub(crate) fn build_state(
     };
     start_timers(&mut state.cx);
     Ok((state, replay))
+}
+
+/// Our record as it is announced.
+fn own_member(config: &Config, tags: Tags) -> Member {
+    let version = config.protocol_version;
+    Member {
+        name: config.swim.name.clone(),
+        addr: config.swim.advertise_addr.clone().into(),
+        port: config.swim.advertise_port,
+        tags,
+        status: MemberStatus::Alive,
+        vsn: Vsn([1, 5, SWIM_PROTOCOL, PROTOCOL_MIN, PROTOCOL_MAX, version]),
+    }
+}
+
+/// The clocks as an earlier run left them.
+fn restored_clocks(config: &Config, replay: &Replay) -> Clocks {
+    let clock_lost = mutated!(config.swim, ClockLost);
+    let restore = |time: LamportTime| {
+        LamportClock::restore(match clock_lost {
+            false => time,
+            true => LamportTime(0),
+        })
+    };
+    Clocks {
+        member: restore(replay.clock),
+        event: restore(replay.event_clock),
+        query: restore(replay.query_clock),
+    }
 }
 
 /// Refuses what cannot work; gives the encoded tags.

@@ -13,7 +13,8 @@ pub struct Config {
     pub swim: swim::Config,
     /// Tags at the start; 512 bytes when encoded.
     pub tags: BTreeMap<String, String>,
-    /// Serf protocol, 2 to 5; the library's default is 4, as Go's, the agent's is 5. Queries need 4.
+    /// Serf protocol, 2 to 5; the library's default is 4, as Go's, the agent's is 5. Queries need
+    /// 4.
     pub protocol_version: u8,
     /// Longest wait for a leave, force-leave or tag broadcast; 5 s.
     pub broadcast_timeout: Duration,

@@ -97,7 +97,9 @@ error_texts! {
     UpdateError {
         Self::Dimensions => "dimensions aren't compatible";
         Self::Invalid => "coordinate is invalid";
-        Self::Rtt(rtt) => "round trip time not in valid range, duration {rtt:?} is not a positive value less than 10s ";
+        Self::Rtt(rtt) =>
+            "round trip time not in valid range, duration {rtt:?} is not a positive value less \
+             than 10s ";
     }
 }
 

@@ -48,7 +48,8 @@ pub trait MergeDelegate: Send + Sync {
 /// Serf's users cannot reach.
 pub trait AliveDelegate: Send + Sync {
     /// Looks at the member of an alive message, ourselves included, again each time one comes, and
-    /// before [`MergeDelegate::check_merge`] does. A veto does not remove a member that is already there.
+    /// before [`MergeDelegate::check_merge`] does. A veto does not remove a member that is already
+    /// there.
     ///
     /// # Errors
     /// The reason of the veto, for the log: the message is ignored and not gossiped on.

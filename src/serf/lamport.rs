@@ -101,7 +101,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn clock_is_monotone_and_past_what_it_saw(seen in proptest::collection::vec(any::<u64>(), 0..50)) {
+        fn clock_is_monotone_and_past_what_it_saw(
+            seen in proptest::collection::vec(any::<u64>(), 0..50),
+        ) {
             let mut clock = LamportClock::restore(LamportTime(0));
             for time in seen {
                 let before = clock.time();
@@ -112,7 +114,9 @@ mod tests {
         }
 
         #[test]
-        fn witnessing_is_order_independent(mut seen in proptest::collection::vec(0..u64::MAX, 1..20)) {
+        fn witnessing_is_order_independent(
+            mut seen in proptest::collection::vec(0..u64::MAX, 1..20),
+        ) {
             let run = |times: &[u64]| {
                 let mut clock = LamportClock::restore(LamportTime(0));
                 times.iter().for_each(|time| clock.witness(LamportTime(*time)));

@@ -209,7 +209,8 @@ impl Queries {
         let (Some(to), true) = (to, is_answer) else {
             cx.stats.dropped_malformed += 1;
             if cx.logs.details.admit(cx.now) {
-                debug!(target: "serf", node = %printable(relay.dest_name), "dropping relay message");
+                let node = printable(relay.dest_name);
+                debug!(target: "serf", %node, "dropping relay message");
             }
             return;
         };

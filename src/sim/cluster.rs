@@ -349,12 +349,6 @@ impl Cluster {
         &self.world
     }
 
-    /// The world below, to change.
-    #[doc(hidden)]
-    pub fn world_mut(&mut self) -> &mut World<SerfNode> {
-        &mut self.world
-    }
-
     fn prepare(&mut self, config: &mut serf::Config, index: u32, moves: u8) {
         let addr = address_of(index, moves);
         if let std::net::IpAddr::V4(ip) = addr.ip() {

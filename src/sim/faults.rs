@@ -215,19 +215,6 @@ enum Kind {
     Update,
 }
 
-const KINDS: [Kind; 10] = [
-    Kind::Crash,
-    Kind::Churn,
-    Kind::Pause,
-    Kind::Block,
-    Kind::StepClock,
-    Kind::Partition,
-    Kind::Weather,
-    Kind::NodeLoss,
-    Kind::Leave,
-    Kind::Update,
-];
-
 struct Draw {
     link: Link,
     /// Nodes that do not come back.
@@ -338,6 +325,18 @@ fn log_uniform(rng: &mut Rng, min: f64, max: f64) -> Duration {
     Duration::from_secs_f64(min * (max / min).powf(rng.unit()))
 }
 
+const KINDS: [Kind; 10] = [
+    Kind::Crash,
+    Kind::Churn,
+    Kind::Pause,
+    Kind::Block,
+    Kind::StepClock,
+    Kind::Partition,
+    Kind::Weather,
+    Kind::NodeLoss,
+    Kind::Leave,
+    Kind::Update,
+];
 /// Longest stop after which no node may be declared dead: the least suspicion is longer.
 const SHORT_STOP: Duration = Duration::from_millis(3_500);
 /// Datagrams that an adversary forges at once now and then.

@@ -1,8 +1,8 @@
 //! A deterministic simulator around the unchanged production engines: virtual time, a seeded
 //! network, faults, and rules that must hold whatever happens.
 //!
-//! [`Cluster`] runs Serf engines on a virtual network, for tests of what is built on them: it may be
-//! partitioned, lose and delay packets, and nodes crash, stall and come back.
+//! [`Cluster`] runs Serf engines on a virtual network, for tests of what is built on them: it may
+//! be partitioned, lose and delay packets, and nodes crash, stall and come back.
 //!
 //! A run is reproduced by its seed: nothing in it depends on the machine, on real time or on the
 //! number of threads.
@@ -59,8 +59,3 @@ pub use world::{World, WorldConfig};
 #[doc(hidden)]
 pub use crate::base::Mutation;
 pub use crate::serf::assert_transform_conforms;
-
-/// The commit of a report: `RUSERF_COMMIT`, which the scripts set.
-fn commit() -> String {
-    std::env::var("RUSERF_COMMIT").unwrap_or_else(|_| "unknown".to_owned())
-}

@@ -63,8 +63,6 @@ pub enum Traffic {
 #[derive(Clone, Debug)]
 pub struct Network {
     link: Link,
-    /// Links between groups that differ from `link`.
-    links: BTreeMap<(u8, u8), Link>,
     /// Extra loss of single nodes, sending and receiving.
     lossy: BTreeMap<u32, f64>,
     groups: Vec<u8>,
@@ -87,7 +85,6 @@ impl Network {
     pub fn new(link: Link) -> Self {
         Self {
             link,
-            links: BTreeMap::new(),
             lossy: BTreeMap::new(),
             groups: Vec::new(),
             cut_udp: [0; GROUPS],
@@ -104,11 +101,6 @@ impl Network {
     #[doc(hidden)]
     pub fn link(&self) -> Link {
         self.link
-    }
-
-    /// Changes the link from one group to another, in that direction.
-    pub fn set_group_link(&mut self, from: u8, to: u8, link: Link) {
-        self.links.insert((from % GROUPS as u8, to % GROUPS as u8), link);
     }
 
     /// Loses this share of a node's datagrams in both directions, on top of its links.
@@ -169,13 +161,7 @@ impl Network {
 
     /// The shortest time anything takes from node to node: how far threads may run apart.
     pub(crate) fn latency_min(&self) -> u64 {
-        self.links
-            .values()
-            .chain([&self.link])
-            .map(|link| nanos(link.latency))
-            .min()
-            .unwrap_or(LATENCY_MIN)
-            .max(LATENCY_MIN)
+        nanos(self.link.latency).max(LATENCY_MIN)
     }
 
     /// Draws what happens to a datagram.
@@ -183,7 +169,7 @@ impl Network {
         if !self.datagram_passes(from, to) {
             return Fate::Lost;
         }
-        let link = self.link_between(from, to);
+        let link = &self.link;
         let extra = if self.lossy.is_empty() {
             0.0
         } else {
@@ -207,7 +193,7 @@ impl Network {
         if !self.stream_passes(from, to) {
             return None;
         }
-        let link = self.link_between(from, to);
+        let link = &self.link;
         let mut wait = nanos(link.latency).max(LATENCY_MIN) + exponential(rng, link.jitter);
         wait += (bytes as u64).saturating_mul(1_000_000_000) / link.bandwidth.max(1);
         let mut retransmission = 200_000_000;
@@ -218,13 +204,6 @@ impl Network {
             tries += 1;
         }
         (tries < 6).then_some(wait)
-    }
-
-    fn link_between(&self, from: u32, to: u32) -> &Link {
-        if self.links.is_empty() {
-            return &self.link;
-        }
-        self.links.get(&(self.group(from), self.group(to))).unwrap_or(&self.link)
     }
 }
 

@@ -152,7 +152,7 @@ impl<N: Node> Slot<N> {
         if deadline == Instant::FAR_FUTURE {
             return;
         }
-        // A deadline that is not after now would stop the world: the next nanosecond is soon enough.
+        // A deadline that is not after now would stop the world: the next nanosecond will do.
         let at = deadline.as_nanos().saturating_sub(self.clock_ahead).max(now + 1);
         if at < self.timer_at {
             self.timer_at = at;

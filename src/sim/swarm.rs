@@ -7,6 +7,7 @@ use super::{
     faults::{Fault, Plan},
     forge::Forger,
     invariants::{self, Invariant, View, Violation},
+    network::Traffic,
 };
 use crate::base::{Instant, Rng};
 
@@ -143,7 +144,7 @@ impl fmt::Display for SwarmReport {
             writeln!(
                 f,
                 "  commit {}; replay: serf simulate --scenario swarm --nodes {} --seed {}",
-                super::commit(),
+                commit(),
                 self.nodes,
                 self.seed
             )?;
@@ -322,14 +323,7 @@ impl<'a> Run<'a> {
                 self.world.crash(*node, *host);
                 self.oracle.set(*node, TruthState::Down, now.as_nanos());
             }
-            Fault::Restart { node } => {
-                let life = self.lives.entry(*node).or_default();
-                *life += 1;
-                let (spec, node, life) = (self.spec, *node, *life);
-                self.world.restart(node, false, |now| spec.build_node(node, 0, life, now));
-                self.oracle.set(node, TruthState::Up, now.as_nanos());
-                self.join(node);
-            }
+            Fault::Restart { node } => self.restart(*node),
             Fault::Pause { node } => {
                 // In calm weather stops are too short to excuse anything but being late.
                 match self.swarm.weather {
@@ -353,13 +347,7 @@ impl<'a> Run<'a> {
             }
             Fault::Partition { nodes, one_way, traffic } => {
                 self.oracle.disturb_all(at);
-                for node in nodes {
-                    self.world.network_mut().set_group(*node, 1);
-                }
-                self.world.network_mut().cut(1, 0, *traffic);
-                if !one_way {
-                    self.world.network_mut().cut(0, 1, *traffic);
-                }
+                self.partition(nodes, *one_way, *traffic);
             }
             Fault::Heal => self.world.network_mut().heal(),
             Fault::Link(link) => {
@@ -396,6 +384,26 @@ impl<'a> Run<'a> {
         }
     }
 
+    fn restart(&mut self, node: u32) {
+        let life = self.lives.entry(node).or_default();
+        *life += 1;
+        let (spec, life) = (self.spec, *life);
+        self.world.restart(node, false, |now| spec.build_node(node, 0, life, now));
+        self.oracle.set(node, TruthState::Up, self.world.now().as_nanos());
+        self.join(node);
+    }
+
+    fn partition(&mut self, minority: &[u32], one_way: bool, traffic: Traffic) {
+        let network = self.world.network_mut();
+        for node in minority {
+            network.set_group(*node, 1);
+        }
+        network.cut(1, 0, traffic);
+        if !one_way {
+            network.cut(0, 1, traffic);
+        }
+    }
+
     fn forge(&mut self, node: u32, datagrams: u32) {
         self.oracle.disturb_all(self.world.now().as_nanos());
         for _ in 0..datagrams {
@@ -414,6 +422,11 @@ impl<'a> Run<'a> {
         self.oracle.witness(node, incarnation);
         Some(incarnation)
     }
+}
+
+/// The commit of a report: `RUSERF_COMMIT`, which the scripts set.
+fn commit() -> String {
+    std::env::var("RUSERF_COMMIT").unwrap_or_else(|_| "unknown".to_owned())
 }
 
 /// Time a leaving node's process stays for its message to spread.

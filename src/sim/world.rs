@@ -220,11 +220,6 @@ impl<N: Node> World<N> {
         self.shards.iter().map(|shard| shard.events).sum()
     }
 
-    /// Events waiting: timers and what is under way.
-    pub fn events_waiting(&self) -> usize {
-        self.shards.iter().map(|shard| shard.post.queue.len()).sum()
-    }
-
     /// Runs for a while.
     pub fn run_for(&mut self, time: Duration) {
         self.run_until(self.now() + time);

@@ -194,6 +194,19 @@ impl Config {
     }
 }
 
+/// `interval × (⌈log2 n − log2 32⌉ + 1)` above 32 nodes. Go: `util.go`, `pushPullScale`.
+pub fn push_pull_scale(interval: Duration, n: usize) -> Duration {
+    let n = n as f64;
+    if n <= SCALE_THRESHOLD {
+        return interval;
+    }
+    let factor = (n.log2() - SCALE_THRESHOLD.log2()).ceil() + 1.0;
+    interval.saturating_mul(factor as u32)
+}
+
+/// Clusters above this size sync less often. Go: `pushPullScaleThreshold`.
+const SCALE_THRESHOLD: f64 = 32.0;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -225,5 +238,14 @@ mod tests {
         assert_eq!(counts(&lan), [3, 4, 4, 6, 3]);
         assert_eq!(counts(&wan), [3, 4, 6, 6, 4]);
         assert_eq!(counts(&local), [1, 2, 3, 6, 3]);
+    }
+
+    #[test]
+    fn sync_interval_grows_with_the_logarithm_of_the_cluster() {
+        let second = Duration::from_secs(1);
+        let table = [(1, 1), (32, 1), (33, 2), (64, 2), (65, 3), (128, 3), (129, 4)];
+        for (n, factor) in table {
+            assert_eq!(push_pull_scale(second, n), second * factor, "n = {n}");
+        }
     }
 }

@@ -12,67 +12,20 @@
 //! - At the last incarnation nothing can be outbid. What a node says about itself is taken over
 //!   there at the same incarnation, but only from the node itself.
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use tracing::{debug, warn};
 
-use super::{Host, NodeStateKind, Swim, table::Row, timer::Timer};
+use super::{
+    Host, NodeStateKind, Swim,
+    claim::{JUMP_MAX, Source, Worth},
+    table::Row,
+    timer::Timer,
+};
 use crate::{
     base::Instant,
     wire::{Alive, Incarnation, RawAddr},
 };
-
-/// Where a claim about a node comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Source {
-    /// Ourselves: an announcement, or what a probe of ours found.
-    Own,
-    /// A message or a state that anybody may have sent.
-    Anybody,
-    /// The answer of this address to a push/pull that we began.
-    Answer(SocketAddr),
-}
-
-impl Source {
-    /// Whether the node at this address speaks for itself.
-    fn is_first_hand(self, at: Option<SocketAddr>) -> bool {
-        matches!(self, Self::Answer(peer) if at == Some(peer))
-    }
-}
-
-/// How much messages of other nodes may still raise our incarnation.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Growth {
-    left: u32,
-    at: Instant,
-}
-
-impl Growth {
-    pub(super) fn new(now: Instant) -> Self {
-        Self { left: JUMP_MAX, at: now }
-    }
-
-    fn take(&mut self, now: Instant, growth: u32) -> bool {
-        let refilled = now.since(self.at).as_secs().saturating_mul(GROWTH_PER_SECOND.into());
-        if refilled > 0 {
-            self.at = now;
-            self.left = u64::from(self.left).saturating_add(refilled).min(JUMP_MAX.into()) as u32;
-        }
-        let left = self.left.checked_sub(growth);
-        self.left = left.unwrap_or(self.left);
-        left.is_some()
-    }
-}
-
-/// Whether an alive message about a known node is accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Worth {
-    /// Known, or overtaken.
-    Old,
-    News,
-    /// News, if the node itself says so.
-    Doubtful,
-}
 
 impl Swim {
     /// Classifies an alive message about another node; `reclaims` if it takes over the name.
@@ -210,30 +163,9 @@ fn refutable(incarnation: Incarnation) -> bool {
     incarnation.0 < u32::MAX
 }
 
-/// A jump beyond this is no news but an attempt to outbid a node for good.
-const JUMP_MAX: u32 = 1 << 24;
-/// What others may raise our incarnation by in the long run: half a year to the end of the range.
-const GROWTH_PER_SECOND: u32 = 256;
 /// A longer step of our own incarnation is not kept for a restart.
 const KEPT_STEP_MAX: u32 = 1 << 10;
 /// Nodes that wait to be asked about a claim.
 const CHECKS_MAX: usize = 64;
 /// Between two such questions, each of which is a push/pull.
 const CHECK_PAUSE: Duration = Duration::from_secs(2);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn growth_by_others_is_bounded_at_once_and_in_the_long_run() {
-        let mut growth = Growth::new(Instant::ZERO);
-        assert!(!growth.take(Instant::ZERO, JUMP_MAX + 1));
-        assert!(growth.take(Instant::ZERO, JUMP_MAX));
-        assert!(!growth.take(Instant::ZERO, 1));
-        let later = Instant::ZERO + Duration::from_millis(2_500);
-        assert!(!growth.take(later, 2 * GROWTH_PER_SECOND + 1));
-        assert!(growth.take(later, 2 * GROWTH_PER_SECOND));
-        assert!(!growth.take(later, 1));
-    }
-}

@@ -3,22 +3,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Error, Exchange, Host, OpId, Swim, incarnation::Source, timer::Timer};
+use super::{Error, Exchange, Host, OpId, Swim, claim::Source, timer::Timer, under_way::Merge};
 use crate::{
     base::{Instant, mutated},
     wire::{Alive, NodeState, NodeStateKind, PushPull},
 };
-
-/// A peer's state, and how far it is merged.
-#[derive(Debug)]
-pub(super) struct Merge {
-    state: PushPull,
-    exchange: Exchange,
-    /// The operation that waits for the exchange.
-    op: Option<OpId>,
-    /// Where the next row starts.
-    at: usize,
-}
 
 impl Swim {
     /// Merges a peer's state: rows beyond [`ROWS_AT_ONCE`] later. `op` is done at the end.

@@ -8,6 +8,7 @@
 mod answers;
 mod awareness;
 mod budget;
+mod claim;
 mod config;
 mod engine;
 mod error;
@@ -19,7 +20,9 @@ mod incarnation;
 mod join;
 mod logs;
 mod merge;
+mod name;
 mod output;
+mod packet_builder;
 mod packets;
 mod ping;
 #[cfg(feature = "sim")]
@@ -31,6 +34,7 @@ mod queue;
 mod relays;
 mod replay;
 mod state;
+mod stats;
 mod streams;
 mod suspicion;
 mod table;
@@ -38,19 +42,20 @@ mod table;
 mod tests;
 mod timer;
 mod times;
+mod under_way;
 
-pub use config::{Cidr, Config};
-pub use engine::{Stats, Swim};
+pub use config::{Cidr, Config, push_pull_scale};
+pub use engine::Swim;
 pub use error::{ConfigError, Error};
 pub use host::{Exchange, Host, NodeView, Origin, Seal};
 pub use join::{JoinEntry, JoinErrors, JoinFailure};
+pub(crate) use name::check_name;
 pub use output::{Done, OpId, Output, StreamId, StreamInput};
 #[cfg(feature = "sim")]
 pub use preload::Cast;
-pub use push_pull::push_pull_scale;
 pub use queue::retransmit_limit;
 pub(crate) use queue::{Author, BroadcastQueue, Fate, Order};
-pub(crate) use state::check_name;
+pub use stats::Stats;
 pub use suspicion::suspicion_timeout;
 pub use times::Times;
 

@@ -7,35 +7,14 @@ use tracing::debug;
 use super::{
     Host, Swim,
     budget::{Budget, Dropped},
-    relays::{Requester, Share},
+    relays::Requester,
     timer::Timer,
+    under_way::{Relay, Route},
 };
 use crate::{
     base::{Instant, printable},
     wire::{Ack, Bin, IndirectPing, Nack, Ping, RawAddr, SeqNo},
 };
-
-/// A ping for another node.
-#[derive(Debug)]
-pub(super) struct Relay {
-    /// Where the answer goes.
-    route: Route,
-    /// Returned when the ping ends.
-    share: Share,
-    /// Of the request.
-    seq_no: SeqNo,
-    /// Whether a nack is wanted.
-    nack: bool,
-}
-
-/// An address that an answer goes to.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Route {
-    to: SocketAddr,
-    /// Whether a node is listed with it. Other addresses get no gossip, and no more bytes than they
-    /// sent.
-    member: bool,
-}
 
 impl Swim {
     pub(super) fn send_ping(

@@ -7,11 +7,11 @@ use tracing::{debug, info, warn};
 
 use super::{
     Host, NodeStateKind, Output, Swim,
-    incarnation::Source,
+    claim::Source,
     probes::Probe,
-    streams::Stream,
     table::{Record, Row},
     timer::Timer,
+    under_way::Stream,
 };
 use crate::{
     base::{Instant, mutated},

@@ -1,6 +1,6 @@
 //! Full state exchange over a stream. Go: `state.go`, `pushPull`; `net.go`, `sendAndReceiveState`.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc};
 
 use tracing::{debug, error, info};
 
@@ -8,31 +8,14 @@ use super::{
     Error, Exchange, Host, NodeStateKind, OpId, Output, Swim,
     answers::{Answer, State, too_large},
     host::NodeView,
-    streams::Stream,
     table::Row,
     timer::Timer,
+    under_way::Stream,
 };
 use crate::{
     base::{Instant, printable},
     wire::{Incompatible, NodeState, PushPull, RawAddr, Versions, Vsn},
 };
-
-/// Bytes of a row besides its name and meta, at least and at most, and of the header.
-const ROW_BYTES_MIN: usize = 56;
-const ROW_BYTES: usize = 88;
-const HEADER_BYTES: usize = 64;
-/// Clusters above this size sync less often. Go: `pushPullScaleThreshold`.
-const SCALE_THRESHOLD: f64 = 32.0;
-
-/// `interval × (⌈log2 n − log2 32⌉ + 1)` above 32 nodes. Go: `util.go`, `pushPullScale`.
-pub fn push_pull_scale(interval: Duration, n: usize) -> Duration {
-    let n = n as f64;
-    if n <= SCALE_THRESHOLD {
-        return interval;
-    }
-    let factor = (n.log2() - SCALE_THRESHOLD.log2()).ceil() + 1.0;
-    interval.saturating_mul(factor as u32)
-}
 
 impl Swim {
     /// Syncs with a random node.
@@ -254,16 +237,7 @@ fn understood(versions: &Versions, name: &[u8], vsn: Vsn) -> Result<(), Error> {
     })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sync_interval_grows_with_the_logarithm_of_the_cluster() {
-        let second = Duration::from_secs(1);
-        let table = [(1, 1), (32, 1), (33, 2), (64, 2), (65, 3), (128, 3), (129, 4)];
-        for (n, factor) in table {
-            assert_eq!(push_pull_scale(second, n), second * factor, "n = {n}");
-        }
-    }
-}
+/// Bytes of a row besides its name and meta, at least and at most, and of the header.
+const ROW_BYTES_MIN: usize = 56;
+const ROW_BYTES: usize = 88;
+const HEADER_BYTES: usize = 64;

@@ -7,8 +7,9 @@ use tracing::{debug, error, info, warn};
 
 use super::{
     Author, Host, NodeStateKind, OpId, Swim,
+    claim::{Source, Worth},
     host::NodeView,
-    incarnation::{Source, Worth},
+    name::check_name,
     suspicion::{Suspicion, suspicion_timeout},
     table::Record,
     timer::Timer,
@@ -20,21 +21,6 @@ use crate::{
         limits::{META_BYTES_MAX, PUSH_PULL_ROWS_MAX},
     },
 };
-
-/// Longest admitted name in bytes; a longer one would not fit the packets it is named in.
-pub(super) const NAME_BYTES_MAX: usize = 255;
-
-/// Whether a name may enter the table: text that cannot break a line of a file or log.
-pub(crate) fn check_name(name: &[u8]) -> Result<&str, &'static str> {
-    if name.is_empty() || name.len() > NAME_BYTES_MAX {
-        return Err("must have 1 to 255 bytes");
-    }
-    let name = std::str::from_utf8(name).map_err(|_| "is not UTF-8")?;
-    if name.chars().any(char::is_control) {
-        return Err("has control characters");
-    }
-    Ok(name)
-}
 
 impl Swim {
     /// An alive message or row. Go: `aliveNode`.
@@ -54,27 +40,10 @@ impl Swim {
         if self.leaving && mine {
             return;
         }
-        let vsn = alive.vsn.as_slice();
-        if let [min, max, _, ..] = *vsn
-            && (min == 0 || max == 0 || min > max)
-        {
-            if self.logs.alive.admit(now) {
-                warn!(
-                    target: "memberlist",
-                    "Ignoring an alive message for '{name}' because protocol version(s) are \
-                     wrong: {min} <= {max} should be >0"
-                );
-            }
+        if !self.understands(now, name, alive.vsn.as_slice(), mine) {
             return;
         }
-        let full_vsn = Vsn::from_wire(vsn);
-        if !mine && !self.vsn.fits(full_vsn.unwrap_or_default()) {
-            self.stats.dropped_inadmissible += 1;
-            if self.logs.details.admit(now) {
-                debug!(target: "memberlist", "Ignoring {name}: its versions are not ours");
-            }
-            return;
-        }
+        let full_vsn = Vsn::from_wire(alive.vsn.as_slice());
         if self.config.filter_alive && !self.passes_filter(now, alive, name, addr, full_vsn, host) {
             return;
         }
@@ -115,32 +84,73 @@ impl Swim {
                 self.table.insert(Arc::new(record), &mut self.rng)
             }
         };
-        let Some(row) = self.table.get(slot) else { return };
         if mine && source != Source::Own {
-            let same = alive.incarnation == row.incarnation
-                && alive.meta.as_slice() == &*row.record.meta
-                && vsn == row.record.vsn.as_slice();
-            if alive.incarnation >= row.incarnation && !same {
-                let what = format_args!("an alive message for '{name}'");
-                self.outbid(now, alive.incarnation, source, what);
-            }
-            return;
+            return self.alive_of_us(now, name, alive, source);
         }
         let first_word = known.is_none() && alive.incarnation.0 > 0;
-        if !mine && !first_word {
-            match self.weigh(row, alive, source, reclaims) {
-                Worth::News => {}
-                Worth::Doubtful => return self.check_later(now, slot),
-                Worth::Old => {
-                    let again = alive.incarnation == row.incarnation;
-                    if !(again && mutated!(self.config, StaleAlive)) {
-                        return;
-                    }
-                }
-            }
+        if !mine && !first_word && !self.is_news(now, slot, alive, source, reclaims) {
+            return;
         }
         self.suspicions.remove(&slot);
         self.accept_alive(now, slot, alive, addr, full_vsn, notify, host);
+    }
+
+    /// Whether the versions in an alive message make sense, and those of another node are
+    /// understood here.
+    fn understands(&mut self, now: Instant, name: &str, vsn: &[u8], mine: bool) -> bool {
+        if let [min, max, _, ..] = *vsn
+            && (min == 0 || max == 0 || min > max)
+        {
+            if self.logs.alive.admit(now) {
+                warn!(
+                    target: "memberlist",
+                    "Ignoring an alive message for '{name}' because protocol version(s) are \
+                     wrong: {min} <= {max} should be >0"
+                );
+            }
+            return false;
+        }
+        if mine || self.vsn.fits(Vsn::from_wire(vsn).unwrap_or_default()) {
+            return true;
+        }
+        self.stats.dropped_inadmissible += 1;
+        if self.logs.details.admit(now) {
+            debug!(target: "memberlist", "Ignoring {name}: its versions are not ours");
+        }
+        false
+    }
+
+    /// Whether an alive message about another node is to be applied; if only the node itself could
+    /// say so, it is asked.
+    fn is_news(
+        &mut self,
+        now: Instant,
+        slot: u32,
+        alive: &Alive<'_>,
+        source: Source,
+        reclaims: bool,
+    ) -> bool {
+        let Some(row) = self.table.get(slot) else { return false };
+        match self.weigh(row, alive, source, reclaims) {
+            Worth::News => true,
+            Worth::Doubtful => {
+                self.check_later(now, slot);
+                false
+            }
+            Worth::Old => alive.incarnation == row.incarnation && mutated!(self.config, StaleAlive),
+        }
+    }
+
+    /// What others say about us: refuted if it is not what we announced.
+    fn alive_of_us(&mut self, now: Instant, name: &str, alive: &Alive<'_>, source: Source) {
+        let Some(row) = self.table.get(self.me) else { return };
+        let same = alive.incarnation == row.incarnation
+            && alive.meta.as_slice() == &*row.record.meta
+            && alive.vsn.as_slice() == row.record.vsn.as_slice();
+        if alive.incarnation >= row.incarnation && !same {
+            let what = format_args!("an alive message for '{name}'");
+            self.outbid(now, alive.incarnation, source, what);
+        }
     }
 
     /// Applies an alive message that was accepted. Go: the end of `aliveNode`.

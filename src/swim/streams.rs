@@ -7,25 +7,12 @@ use tracing::{debug, error, warn};
 
 use super::{
     Error, Exchange, Host, OpId, Origin, Output, StreamId, StreamInput, Swim, answers::AnswerId,
-    timer::Timer,
+    timer::Timer, under_way::Stream,
 };
 use crate::{
     base::{Instant, PRINTABLE_BYTES_MAX, printable, printable_text},
-    wire::{Ack, Bin, ErrorReply, PushPull, SeqNo, StreamError, StreamMessage, UserHeader},
+    wire::{Ack, Bin, ErrorReply, PushPull, StreamError, StreamMessage},
 };
-
-/// A stream that is open.
-#[derive(Debug)]
-pub(super) enum Stream {
-    /// Opened for a push/pull; `op` if an operation waits for it.
-    PushPull { op: Option<OpId>, to: SocketAddr, began: Instant, join: bool },
-    /// Opened for the stream ping of a probe.
-    Ping { seq_no: SeqNo },
-    /// Opened for a user message.
-    User { op: OpId, to: SocketAddr },
-    /// Accepted; `answer` once we are answering a push/pull.
-    Inbound { from: SocketAddr, answer: Option<AnswerId> },
-}
 
 impl Swim {
     /// Something happened on a stream. A stream that we opened ends with any input but
@@ -63,15 +50,6 @@ impl Swim {
                 );
                 self.probes.set_tcp_contacted(seq_no, contacted);
             }
-            Some(Stream::User { op, to }) => {
-                let result = match input {
-                    StreamInput::Failed { error, .. } => {
-                        Err(Error::Peer(format!("failed to send to {to}: {error}")))
-                    }
-                    _ => Ok(()),
-                };
-                self.done(op, result);
-            }
             Some(Stream::Inbound { from, answer }) => {
                 self.end_answer(answer);
                 self.handle_inbound(now, id, from, input, host);
@@ -85,24 +63,8 @@ impl Swim {
     pub fn stream_op(&self, id: StreamId) -> Option<OpId> {
         match self.streams.get(&id) {
             Some(Stream::PushPull { op, .. }) => *op,
-            Some(Stream::Ping { .. } | Stream::User { .. } | Stream::Inbound { .. }) | None => None,
+            Some(Stream::Ping { .. } | Stream::Inbound { .. }) | None => None,
         }
-    }
-
-    /// Sends a user message on a stream. Go: `SendReliable`.
-    pub fn start_send_reliable(&mut self, now: Instant, to: SocketAddr, message: &[u8]) -> OpId {
-        let op = self.op();
-        let id = self.open_stream();
-        self.streams.insert(id, Stream::User { op, to });
-        let header = UserHeader { user_msg_len: message.len() as i64 };
-        let mut framed = Vec::with_capacity(message.len() + 32);
-        header.encode(&mut framed);
-        framed.extend_from_slice(message);
-        let message = Bytes::from(framed);
-        self.stats.tcp_sent += message.len() as u64;
-        let deadline = now + self.config.tcp_timeout;
-        self.outputs.push_back(Output::Open { id, to, message, reply: false, deadline });
-        op
     }
 
     /// The peer's half of a push/pull that we began. `op` is done once it is merged, or by the

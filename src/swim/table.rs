@@ -103,10 +103,6 @@ pub(super) struct Table {
     addrs_shared: bool,
 }
 
-/// Peers from this memberlist protocol on check CRCs.
-const CRC_VERSION: u8 = 5;
-const NOT_LIVE: u32 = u32::MAX;
-
 impl Table {
     /// `hash_seed` keeps peers from choosing names that collide.
     pub(super) fn new(hash_seed: u64) -> Self {
@@ -411,6 +407,10 @@ fn addr_of(rows: &[Option<Row>], slot: u32) -> Option<(IpAddr, u16)> {
     let record = &rows.get(slot as usize)?.as_ref()?.record;
     Some((record.addr.ip()?, record.port))
 }
+
+/// Peers from this memberlist protocol on check CRCs.
+const CRC_VERSION: u8 = 5;
+const NOT_LIVE: u32 = u32::MAX;
 
 #[cfg(test)]
 mod tests {

@@ -2,8 +2,8 @@
 //! whatever runtime it uses itself; the node around it is on tokio.
 //! [`NetTransport`](super::NetTransport) costs less.
 //!
-//! The crate logs whole datagrams at level trace: give its targets (`memberlist_net`, `memberlist_quic`)
-//! a higher level.
+//! The crate logs whole datagrams at level trace: give its targets (`memberlist_net`,
+//! `memberlist_quic`) a higher level.
 
 use std::{
     future::Future,

@@ -286,7 +286,9 @@ impl Shared {
                 },
                 stream = connection.accept_bi() => match stream {
                     // Without room it is refused by being dropped.
-                    Ok((send, recv)) => drop(self.streams.try_send((tokio::io::join(recv, send), from))),
+                    Ok((send, recv)) => {
+                        drop(self.streams.try_send((tokio::io::join(recv, send), from)));
+                    }
                     Err(_) => break,
                 },
                 stream = connection.accept_uni() => match stream {

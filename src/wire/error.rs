@@ -99,7 +99,8 @@ error_texts! {
         Self::CompoundCount => "missing compound length byte";
         Self::CompoundLengths => "truncated len slice";
         Self::CompoundTruncated { missing } => "compound request had {missing} truncated messages";
-        Self::Checksum { got, expected } => "got invalid checksum for UDP packet: {got:#x}, {expected:#x}";
+        Self::Checksum { got, expected } =>
+            "got invalid checksum for UDP packet: {got:#x}, {expected:#x}";
         Self::EmptyLabel => "label header cannot be empty when present";
         Self::TruncatedLabel => "cannot decode label; input has been truncated";
         Self::LzwCode => "lzw: invalid code";
@@ -108,11 +109,14 @@ error_texts! {
         Self::DecompressedEmpty => "decompressed message is empty";
         Self::NegativeLength { what, got } => "{what} has a negative length ({got})";
         Self::TooLarge { what, got } => "{what} is larger than limit ({got})";
-        Self::DecompressedTooLarge { limit } => "decompressed message is larger than limit ({limit})";
-        Self::ForeignLabel { got } => "discarding input with unacceptable label {:?}", String::from_utf8_lossy(got);
+        Self::DecompressedTooLarge { limit } =>
+            "decompressed message is larger than limit ({limit})";
+        Self::ForeignLabel { got } =>
+            "discarding input with unacceptable label {:?}", String::from_utf8_lossy(got);
         Self::UnknownAlgorithm(algo) => "cannot decompress unknown algorithm {algo}";
         Self::Crypto(error) => "{error}";
-        Self::ForeignProtocol(protocol) => "this is {protocol}, not gossip: something is misdirected to the gossip port";
+        Self::ForeignProtocol(protocol) =>
+            "this is {protocol}, not gossip: something is misdirected to the gossip port";
         Self::LabelTooLong { len } => "could not use label: too long ({len} bytes, at most 255)";
     }
 }

@@ -4,6 +4,7 @@
 
 mod addr;
 mod cipher;
+mod codec_config;
 mod compound;
 mod compress;
 mod crypto;
@@ -20,6 +21,7 @@ mod stream;
 mod versions;
 
 pub use addr::RawAddr;
+pub use codec_config::CodecConfig;
 pub use compound::{CompoundParts, encode_compound};
 pub use compress::Compression;
 pub(crate) use crypto::Seal;
@@ -34,7 +36,7 @@ pub use message::{
     NodeState, NodeStateKind, Ping, PushPullHeader, SeqNo, Suspect, UserHeader,
 };
 pub(crate) use message::{decode_body, kind};
-pub use packet::{CodecConfig, PacketCodec};
+pub use packet::PacketCodec;
 pub use stream::{Decoded, PushPull, Role, StreamCodec, StreamDecoder, StreamError, StreamMessage};
 pub use versions::{Incompatible, Versions, Vsn};
 

@@ -3,32 +3,15 @@
 use std::sync::Arc;
 
 use super::{
-    CryptoError, DecodeError, Keyring, StreamCodec,
-    cipher::{Cipher, NONCE_LEN},
-    compress::{Compression, Compressor, Decompressor},
-    crypto::{self, Seal, SealVersion, Sealer},
+    CodecConfig, CryptoError, DecodeError, Keyring, StreamCodec,
+    cipher::NONCE_LEN,
+    compress::{Compressor, Decompressor},
+    crypto::{self, Seal, Sealer},
     label,
     limits::DATAGRAM_BYTES_MAX,
     message::kind,
 };
 use crate::base::Rng;
-
-/// What a node is configured to put around its messages.
-#[derive(Clone, Debug, Default)]
-pub struct CodecConfig {
-    /// Cluster label, at most 255 bytes; empty: none.
-    pub label: Vec<u8>,
-    /// Keys; empty: no encryption.
-    pub keyring: Keyring,
-    /// Refuse plaintext while keys exist. Go: `GossipVerifyIncoming`, default true.
-    pub verify_incoming: bool,
-    /// Encrypt while keys exist. Go: `GossipVerifyOutgoing`, default true.
-    pub verify_outgoing: bool,
-    /// How what is sent is compressed. Compressed input is always accepted.
-    pub compression: Compression,
-    /// memberlist protocol version; 1 seals with the padded encryption version 0.
-    pub protocol_version: u8,
-}
 
 /// Opens and seals packets. Keeps key schedules, LZW tables and buffers, so that neither
 /// direction allocates beyond its output.
@@ -178,17 +161,6 @@ impl PacketCodec {
         {
             *checksum = crc32fast::hash(body).to_be_bytes();
         }
-    }
-}
-
-impl CodecConfig {
-    /// The cipher for what is sent, if it is to be encrypted.
-    pub(super) fn sealing_key(&self) -> Option<&Cipher> {
-        self.keyring.ciphers().next().filter(|_| self.verify_outgoing)
-    }
-
-    pub(super) fn seal_version(&self) -> SealVersion {
-        SealVersion::of_protocol(self.protocol_version)
     }
 }
 

@@ -327,6 +327,24 @@ fn crowd(program: &str) {
     }
     report("idle_10000_percent", median(idle));
 
+    time_lists(&agent);
+    let (mut times, half) = (Vec::new(), crowd.state(false, 0));
+    let before = agent.cpu();
+    for _ in 0..15 {
+        let began = Instant::now();
+        let mut stream = TcpStream::connect(agent.gossip).unwrap();
+        stream.write_all(&half).unwrap();
+        let mut all = Vec::new();
+        stream.read_to_end(&mut all).unwrap();
+        assert!(all.len() > 10_000, "a whole state: {}", all.len());
+        times.push(began.elapsed().as_secs_f64() * 1e3);
+    }
+    report("push_pull_served_ms", median(times));
+    report("push_pull_cpu_ms", (agent.cpu() - before) * 1e3 / 15.0);
+    crowd.stop.store(true, Ordering::Relaxed);
+}
+
+fn time_lists(agent: &Agent) {
     let mut times = Vec::new();
     let mut stream = agent.connect();
     let bytes = members_answer_bytes(&mut stream);
@@ -344,21 +362,6 @@ fn crowd(program: &str) {
         times.push(began.elapsed().as_secs_f64() * 1e3);
     }
     report("members_rpc_ms", median(times));
-
-    let (mut times, half) = (Vec::new(), crowd.state(false, 0));
-    let before = agent.cpu();
-    for _ in 0..15 {
-        let began = Instant::now();
-        let mut stream = TcpStream::connect(agent.gossip).unwrap();
-        stream.write_all(&half).unwrap();
-        let mut all = Vec::new();
-        stream.read_to_end(&mut all).unwrap();
-        assert!(all.len() > 10_000, "a whole state: {}", all.len());
-        times.push(began.elapsed().as_secs_f64() * 1e3);
-    }
-    report("push_pull_served_ms", median(times));
-    report("push_pull_cpu_ms", (agent.cpu() - before) * 1e3 / 15.0);
-    crowd.stop.store(true, Ordering::Relaxed);
 }
 
 /// How long the answer is: sequence numbers of 100 to 114 all take one byte.
@@ -439,20 +442,7 @@ fn packets(program: &str) {
         pinger.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
         let stop = Arc::new(AtomicBool::new(false));
         let (to, ended) = (agent.gossip, Arc::clone(&stop));
-        let pings = thread::spawn(move || {
-            let (mut times, mut buf, mut seq) = (Vec::new(), [0; 65_536], 0);
-            while !ended.load(Ordering::Relaxed) {
-                seq += 1;
-                let mut out = Vec::new();
-                Ping { seq_no: SeqNo(seq), node: b"subject", ..Ping::default() }.encode(&mut out);
-                let began = Instant::now();
-                pinger.send_to(&out, to).unwrap();
-                let answered = pinger.recv_from(&mut buf).is_ok();
-                times.push(if answered { began.elapsed().as_secs_f64() * 1e3 } else { 500.0 });
-                thread::sleep(Duration::from_millis(5));
-            }
-            times
-        });
+        let pings = thread::spawn(move || ping_times(&pinger, to, &ended));
         let before = agent.cpu();
         let began = Instant::now();
         for (n, packet) in ready.iter().enumerate() {
@@ -479,6 +469,22 @@ fn packets(program: &str) {
         best = f64::max(best, reached);
     }
     report("packets_per_s_with_pings_in_10_ms", best);
+}
+
+/// Milliseconds that pings took until `ended`; those without an answer count as 500.
+fn ping_times(pinger: &UdpSocket, to: SocketAddr, ended: &AtomicBool) -> Vec<f64> {
+    let (mut times, mut buf, mut seq) = (Vec::new(), [0; 65_536], 0);
+    while !ended.load(Ordering::Relaxed) {
+        seq += 1;
+        let mut out = Vec::new();
+        Ping { seq_no: SeqNo(seq), node: b"subject", ..Ping::default() }.encode(&mut out);
+        let began = Instant::now();
+        pinger.send_to(&out, to).unwrap();
+        let answered = pinger.recv_from(&mut buf).is_ok();
+        times.push(if answered { began.elapsed().as_secs_f64() * 1e3 } else { 500.0 });
+        thread::sleep(Duration::from_millis(5));
+    }
+    times
 }
 
 const MEMBERS: usize = 10_000;

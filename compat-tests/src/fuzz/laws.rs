@@ -38,14 +38,12 @@ pub struct Meter {
     pub set_limit: fn(usize),
 }
 
-static METER: OnceLock<Meter> = OnceLock::new();
-
 /// Makes the laws of memory count. The second call changes nothing.
 pub fn set_meter(meter: Meter) {
     if METER.set(meter).is_ok() {
         let report = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
-            // A broken law must be told, which takes memory.
+            // The report of a broken law takes memory.
             (meter.set_limit)(usize::MAX);
             report(info);
         }));
@@ -172,3 +170,4 @@ impl Visit for Text {
 const MEMBER_CHANGES: [&str; 4] = ["EventMember", "Updating address", "Marking", "Suspect"];
 /// Lines of one cause in a second.
 const LINES_A_SECOND_MAX: usize = 10;
+static METER: OnceLock<Meter> = OnceLock::new();

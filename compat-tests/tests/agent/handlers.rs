@@ -336,8 +336,9 @@ fn output_and_end_of_a_script_have_the_effects_they_have_with_go() {
     }
     // Go's answer waits for the child that holds the output.
     let background = |text: &str| ("background", Some(Value::Bin(text.into())));
-    assert!(answers[0].remove(&background("now\nlate\n")), "{:?}", answers[0]);
-    assert!(answers[1].remove(&background("now\n")), "{:?}", answers[1]);
+    for (answers, text) in answers.iter_mut().zip(["now\nlate\n", "now\n"]) {
+        assert!(answers.remove(&background(text)), "{answers:?}");
+    }
     assert_eq!(answers[0], answers[1], "left: Go, right: ours");
     let answered: BTreeSet<_> = answers[1].iter().map(|(name, _)| *name).collect();
     let expected = ["binary", "both", "error", "input", "largest", "out", "slow", "two"];
@@ -345,21 +346,13 @@ fn output_and_end_of_a_script_have_the_effects_they_have_with_go() {
     let [go, mut ours] = agents.each_ref().map(|agent| of_scripts(&agent.printed()));
     let reasons: Vec<_> = ours.extract_if(.., |line| line.contains("the last line it")).collect();
     let reason = "[ERR] agent: Script 'echo no; exit 3' failed, the last line it printed: no";
-    assert!(reasons.iter().any(|line| line == reason), "{reasons:?}");
-    assert!(reasons.iter().any(|line| line.contains("no-such-script: not found")), "{reasons:?}");
+    for part in [reason, "no-such-script: not found"] {
+        assert!(reasons.iter().any(|line| line.contains(part)), "{part} not in {reasons:?}");
+    }
     assert_eq!(reasons.len(), 2, "{reasons:?}");
     assert_eq!(go, ours, "left: Go, right: ours");
     let log = ours.into_iter().collect::<Vec<_>>().join("\n");
-    for part in [
-        "2\n3\n",
-        "[ERR] agent: Error invoking script 'echo no; exit 3': exit status 3",
-        "[ERR] agent: Error invoking script 'kill -9 $$': signal: killed",
-        "[WARN] agent: Script 'sleep 1.3; echo slow' slow, execution exceeding 1s",
-        "[WARN] agent: Failed to respond to query 'query: large': failed to respond to key query: \
-         response exceeds limit of 1024 bytes",
-        "[WARN] agent: Failed to respond to query 'query: two': failed to respond to key query: \
-         response already sent",
-    ] {
+    for part in SCRIPT_LINES {
         assert!(log.contains(part), "{part} not in {log}");
     }
     // Of the last 8 KiB, as much is logged as a line may have.
@@ -610,3 +603,15 @@ fn script(dir: &Path, name: &str, text: &str) {
 fn config(dir: &Path, name: &str, text: &str) {
     fs::write(dir.join(format!("{name}.json")), text).unwrap();
 }
+
+/// What both log of the scripts.
+const SCRIPT_LINES: [&str; 6] = [
+    "2\n3\n",
+    "[ERR] agent: Error invoking script 'echo no; exit 3': exit status 3",
+    "[ERR] agent: Error invoking script 'kill -9 $$': signal: killed",
+    "[WARN] agent: Script 'sleep 1.3; echo slow' slow, execution exceeding 1s",
+    "[WARN] agent: Failed to respond to query 'query: large': failed to respond to key query: \
+     response exceeds limit of 1024 bytes",
+    "[WARN] agent: Failed to respond to query 'query: two': failed to respond to key query: \
+     response already sent",
+];

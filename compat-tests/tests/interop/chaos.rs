@@ -49,9 +49,7 @@ fn twenty_nodes() {
     let minutes = std::env::var("RUSERF_CHAOS_MINUTES").ok().and_then(|text| text.parse().ok());
     let long = Duration::from_secs(60 * minutes.unwrap_or(10));
     let mut cluster = Cluster::start(20, 1, &json!({}));
-    cluster.faults("5 % loss, 50 ms jitter", vec![noisy()], |cluster| {
-        cluster.flow(long);
-    });
+    cluster.faults("5 % loss, 50 ms jitter", vec![noisy()], |cluster| cluster.flow(long));
     let no_flaps = cluster.phase_flaps();
     if no_flaps.of_rust > no_flaps.of_go + 19 {
         cluster.wrong.push(format!("Rust nodes flapped more: {no_flaps:?}"));

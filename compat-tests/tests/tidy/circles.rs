@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::sources::{Source, allowed, only_as_before, sources};
+use super::sources::{Source, assert_none, sources};
 
 #[test]
 fn no_circles_between_files() {
@@ -11,17 +11,7 @@ fn no_circles_between_files() {
     let crate_ = Crate::read(&sources);
     let edges = crate_.edges(&sources);
     assert!(edges.values().map(BTreeSet::len).sum::<usize>() > 400, "few edges: {edges:?}");
-    // A part of an old circle goes by the name of the whole.
-    let mut found = BTreeMap::new();
-    let old = allowed("circle");
-    for (circle, size) in circles(&edges) {
-        let is_part = |old: &&String| {
-            let old: BTreeSet<_> = old.split(' ').collect();
-            circle.split(' ').all(|file| old.contains(file))
-        };
-        found.insert(old.keys().find(is_part).unwrap_or(&circle).clone(), size);
-    }
-    only_as_before("circle", &found);
+    assert_none("circle", &circles(&edges));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The files that the rules read, and the list of what broke a rule before the rule came.
+//! The files that the rules read.
 
 use std::{
     collections::BTreeMap,
@@ -61,36 +61,11 @@ pub(crate) fn tracked() -> Vec<String> {
     names
 }
 
-/// Fails for each place that breaks `rule`, unless tidy-baseline.txt allows it as much or more; and
-/// for each place there that has become good, so that the list only shrinks.
-pub(crate) fn only_as_before(rule: &str, found: &BTreeMap<String, usize>) {
-    let allowed = allowed(rule);
-    let is_more =
-        |(place, count): &(&String, &usize)| allowed.get(*place).is_none_or(|most| *count > most);
-    let mut wrong: Vec<_> = found
-        .iter()
-        .filter(is_more)
-        .map(|(place, count)| format!("{rule}\t{place}\t{count}"))
-        .collect();
-    for place in allowed.keys().filter(|place| !found.contains_key(*place)) {
-        wrong.push(format!("{rule}\t{place}: is good now; take it out of {BASELINE}"));
-    }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-}
-
-/// What the baseline allows: places, and how much in each.
-pub(crate) fn allowed(rule: &str) -> BTreeMap<String, usize> {
-    let list = read(&root().join("compat-tests").join(BASELINE));
-    let mut allowed = BTreeMap::new();
-    for line in list.lines().filter(|line| !line.starts_with('#')) {
-        let [of, place, most] = line.split('\t').collect::<Vec<_>>()[..] else {
-            panic!("{BASELINE}: {line:?}");
-        };
-        if of == rule {
-            allowed.insert(place.to_owned(), most.parse().expect("a number"));
-        }
-    }
-    allowed
+/// Fails with each place that breaks `rule`, and how much.
+pub(crate) fn assert_none(rule: &str, found: &BTreeMap<String, usize>) {
+    let lines: Vec<_> =
+        found.iter().map(|(place, count)| format!("{rule}: {place}: {count}")).collect();
+    assert!(lines.is_empty(), "{}", lines.join("\n"));
 }
 
 pub(crate) fn read(path: &Path) -> String {
@@ -115,5 +90,3 @@ fn rust_files(dir: &Path) -> Vec<PathBuf> {
     files.sort();
     files
 }
-
-const BASELINE: &str = "tidy-baseline.txt";

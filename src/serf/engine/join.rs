@@ -1,69 +1,18 @@
 //! Joins: the entries of each are contacted one after the other; several joins run at a time.
 
 use std::{
-    collections::{BTreeSet, VecDeque},
-    net::IpAddr,
+    collections::VecDeque,
+    net::{IpAddr, SocketAddr},
 };
 
 use tracing::{debug, warn};
 
-use super::*;
-use crate::swim::{JoinEntry, JoinErrors};
-
-/// Joins under way, and the entries of earlier ones.
-#[derive(Default)]
-pub(super) struct Joins {
-    under_way: BTreeMap<OpId, Join>,
-    /// Entries of all joins, to be used again when no other member is alive.
-    seeds: BTreeSet<String>,
-}
-
-/// A join under way.
-struct Join {
-    /// Begun by the engine itself, with the seeds.
-    own: bool,
-    ignore_old: bool,
-    /// Entries that are still to be asked.
-    entries: VecDeque<String>,
-    /// The entry that is being asked, the name of its node, and its port.
-    entry: String,
-    name: String,
-    port: u16,
-    /// Addresses of that entry, the one that is being asked in front.
-    addrs: VecDeque<SocketAddr>,
-    contacted: usize,
-    errors: JoinErrors,
-}
-
-impl Joins {
-    /// Whether old events of this join's exchanges are to be ignored.
-    pub(super) fn ignores_old(&self, op: OpId) -> bool {
-        self.under_way.get(&op).is_some_and(|join| join.ignore_old)
-    }
-}
-
-impl Join {
-    /// Goes to the next entry. Gives its host if that is a name; `None` if its addresses are there
-    /// or it was the last.
-    fn next_entry(&mut self, default_port: u16) -> Option<String> {
-        while let Some(text) = self.entries.pop_front() {
-            let entry = match JoinEntry::parse(&text, default_port) {
-                Ok(entry) => entry,
-                Err(error) => {
-                    self.errors.unresolved(&text, &error);
-                    continue;
-                }
-            };
-            self.entry = text;
-            self.name = entry.name.unwrap_or_default();
-            self.port = entry.port;
-            let Ok(ip) = entry.host.parse::<IpAddr>() else { return Some(entry.host) };
-            self.addrs.push_back(SocketAddr::new(ip.to_canonical(), entry.port));
-            return None;
-        }
-        None
-    }
-}
+use super::{Engine, joins::Join};
+use crate::{
+    base::Instant,
+    serf::{Completion, Error, OldEvents, Output, SerfState},
+    swim::{self, JoinErrors, OpId},
+};
 
 impl Engine {
     /// Joins through `entries` (`[name/]host[:port]`; without a port ours is assumed): all their

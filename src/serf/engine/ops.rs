@@ -1,11 +1,22 @@
 //! Operations of several steps, timers, and what the state asks of the layer below.
 
+use std::time::Duration;
+
 use tracing::{debug, warn};
 
-use super::*;
+use super::{
+    Engine,
+    operation::{Op, Step},
+};
 use crate::{
-    serf::{error::Broadcast, state::OwnTimer},
-    swim::{Done, Fate},
+    base::Instant,
+    serf::{
+        Completion, Error, Output, SerfState,
+        effects::{Action, Timer},
+        error::Broadcast,
+        state::{OwnTimer, State},
+    },
+    swim::{Done, Fate, OpId},
 };
 
 impl Engine {
@@ -20,7 +31,7 @@ impl Engine {
     }
 
     /// Registers `op` as pending; it fails after `time`.
-    pub(super) fn wait(&mut self, op: OpId, step: Step, time: std::time::Duration) {
+    pub(super) fn wait(&mut self, op: OpId, step: Step, time: Duration) {
         let deadline = self.state.cx.now + time;
         self.ops.insert(op, Op { step, deadline });
         self.state.cx.start_timer(time, Timer::Op(op));

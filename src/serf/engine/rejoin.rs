@@ -1,47 +1,18 @@
 //! Rejoins the peers of the snapshot after a restart.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use tracing::{debug, info, warn};
 
-use super::*;
-
-/// Peers of the snapshot, and how far the rejoin is.
-#[derive(Default)]
-pub(super) struct Rejoin {
-    /// Those that were alive, the next one last.
-    alive: Vec<Peer>,
-    /// Those that had failed: for when none of the others answers.
-    failed: Vec<Peer>,
-    under_way: Option<(OpId, Peer)>,
-    joined: bool,
-    /// Unknown peers still to be contacted after the first has answered.
-    more: u8,
-}
-
-struct Peer {
-    name: String,
-    addr: SocketAddr,
-}
-
-impl Rejoin {
-    pub(super) fn new(previous: Replay, own_name: &str, rng: &mut Rng) -> Self {
-        let mut peers = |list: BTreeMap<String, String>| {
-            let others = list.into_iter().filter(|(name, _)| name != own_name);
-            let peer =
-                |(name, addr): (String, String)| Some(Peer { addr: addr.parse().ok()?, name });
-            let mut peers: Vec<_> = others.filter_map(peer).collect();
-            rng.shuffle(&mut peers);
-            peers
-        };
-        let (alive, failed) = (peers(previous.alive), peers(previous.failed));
-        Self { alive, failed, more: STRANGERS_MAX, ..Self::default() }
-    }
-
-    fn next(&mut self) -> Option<Peer> {
-        self.alive.pop().or_else(|| if self.joined { None } else { self.failed.pop() })
-    }
-}
+use super::{
+    Engine,
+    previous::{Peer, Rejoin},
+};
+use crate::{
+    base::Instant,
+    serf::{SerfState, effects::Timer},
+    swim::{self, OpId},
+};
 
 impl Engine {
     /// Peers of the snapshot that [`Engine::start_rejoin`] has not tried yet, the next one first.
@@ -115,9 +86,6 @@ impl Engine {
     }
 }
 
-/// Strangers asked after the first answer. With `k` random edges a node, a cluster of any size is
-/// in one piece almost surely for `k` above two; the rest is for peers that no longer exist.
-const STRANGERS_MAX: u8 = 8;
 /// Gossip of those who have answered gets this time to make strangers known.
 const STRANGER_PAUSE: Duration = Duration::from_secs(1);
 const STRANGER_JITTER_MILLIS: usize = 1_000;

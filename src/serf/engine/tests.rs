@@ -1,12 +1,22 @@
 //! Whole engines on a virtual clock and network.
 
-use std::{cell::RefCell, collections::BinaryHeap, time::Duration};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BinaryHeap},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
 
-use super::*;
+use super::Engine;
 use crate::{
     base::{Instant, Rng},
-    serf::{Event, KeyResponse, Message, QueryUpdate, SnapshotOp, message},
-    wire::{Role, StreamDecoder},
+    serf::{
+        Completion, Config, Error, Event, KeyOp, KeyResponse, Member, Message, OldEvents, Output,
+        Prune, QueryId, QueryParams, QueryUpdate, SerfState, SnapshotOp, UserEventSpec, message,
+    },
+    swim::{self, OpId, StreamId, StreamInput},
+    wire::{Keyring, Role, StreamDecoder},
 };
 
 mod join;

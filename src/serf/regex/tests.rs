@@ -2,7 +2,13 @@
 
 use std::time::Duration;
 
-use super::*;
+use super::{
+    allowance::{WORK_MAX, WORK_PER_MICROSECOND},
+    cache::{CACHE_BYTES_MAX, CACHE_MAX, EXPR_BYTES_MAX, size},
+    translate::translate,
+    *,
+};
+use crate::base::Instant;
 
 fn is_match(expr: &str, text: &str) -> Option<bool> {
     Regex::compile(expr.as_bytes()).map(|regex| regex.is_match(text))

@@ -34,7 +34,8 @@ fn lines_of_go_are_replayed() {
 
 #[test]
 fn nonsense_is_skipped_and_a_torn_tail_ignored() {
-    let file = b"alive: a 1.1.1.1:1\n\nalive: nospace\nclock: x\nclock: 5\nclock: 3\n# c\ncoordinate: {}\n\xff\xfe\nalive: b 1.1.1.2:2";
+    let file = b"alive: a 1.1.1.1:1\n\nalive: nospace\nclock: x\nclock: 5\nclock: 3\n\
+                 # c\ncoordinate: {}\n\xff\xfe\nalive: b 1.1.1.2:2";
     let replay = Replay::read(file, false, 1);
     assert_eq!(replay.alive.keys().collect::<Vec<_>>(), ["a"]);
     // The last line wins, not the largest.
@@ -233,7 +234,8 @@ proptest! {
 
     #[test]
     fn a_file_cut_anywhere_replays_its_whole_lines(cut in 0usize..200) {
-        let file = b"alive: a 1.1.1.1:1\nclock: 5\nalive: b 1.1.1.2:2\nnot-alive: a\nevent-clock: 9\nquery-clock: 2\n";
+        let file = b"alive: a 1.1.1.1:1\nclock: 5\nalive: b 1.1.1.2:2\nnot-alive: a\n\
+                     event-clock: 9\nquery-clock: 2\n";
         let file = &file[..cut.min(file.len())];
         let whole = file.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
         let (cut, whole) = (Replay::read(file, false, 1), Replay::read(&file[..whole], false, 1));
@@ -241,12 +243,15 @@ proptest! {
     }
 
     #[test]
-    fn what_is_written_is_what_is_read(steps in proptest::collection::vec((0u8..3, "[ -~]{0,5}[!-~]", 1u64..1000), 0..60)) {
+    fn what_is_written_is_what_is_read(
+        steps in proptest::collection::vec((0u8..3, "[ -~]{0,5}[!-~]", 1u64..1000), 0..60),
+    ) {
         let mut snapshot = fresh();
         let mut clock = 1;
         for (what, name, jump) in steps {
             clock += jump;
-            let kind = [MemberEventKind::Join, MemberEventKind::Failed, MemberEventKind::Leave][usize::from(what)];
+            let kinds = [MemberEventKind::Join, MemberEventKind::Failed, MemberEventKind::Leave];
+            let kind = kinds[usize::from(what)];
             member_event(&mut snapshot, kind, &name, clock);
         }
         let text = written(&mut snapshot);

@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     msgpack::Bin,
     serf::{
-        LamportTime,
+        Coordinate, Filter, LamportTime, Message, Tags,
         message::{
             Join, KeyRequest, Keys, Leave, MemberRecord, NodeKeyResponse, PushPull, Query,
             QueryResponse, RecentEvent, Relay, UserEvent, UserEvents,
@@ -155,7 +155,9 @@ fn too_many_events_are_refused() {
 
 proptest::proptest! {
     #[test]
-    fn arbitrary_bytes_never_panic(raw in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
+    fn arbitrary_bytes_never_panic(
+        raw in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200),
+    ) {
         for transform in [&MsgpackTransform as &dyn TransformDelegate, &LpeTransform] {
             let _ = transform.decode_message(&raw);
             let _ = transform.decode_tags(&raw);
@@ -165,7 +167,13 @@ proptest::proptest! {
     }
 
     #[test]
-    fn arbitrary_events_survive(ltime in proptest::prelude::any::<u64>(), name in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..300), payload in proptest::option::of(proptest::collection::vec(proptest::prelude::any::<u8>(), 0..300))) {
+    fn arbitrary_events_survive(
+        ltime in proptest::prelude::any::<u64>(),
+        name in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..300),
+        payload in proptest::option::of(
+            proptest::collection::vec(proptest::prelude::any::<u8>(), 0..300),
+        ),
+    ) {
         let event = Message::UserEvent(UserEvent {
             ltime: LamportTime(ltime),
             name: &name,

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use super::Node;
+use super::{Node, Observation, ObservationKind};
 use crate::{
     base::Instant,
     swim::{
@@ -12,53 +12,16 @@ use crate::{
     wire::StreamCodec,
 };
 
-/// A change that a node saw in its view of another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Observation {
-    /// When, in nanoseconds of world time.
-    pub at: u64,
-    /// Who saw it.
-    pub observer: u32,
-    /// The node; [`Observation::FOREIGN`] if the name is not one of the simulator's.
-    pub subject: u32,
-    /// What.
-    pub kind: ObservationKind,
-    /// Incarnation of the subject's row.
-    pub incarnation: u32,
-}
-
-impl Observation {
-    /// Subject of a name that [`SwimNode::name_of`] does not make.
-    pub const FOREIGN: u32 = u32::MAX;
-}
-
-/// Which change an [`Observation`] reports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum ObservationKind {
-    /// Alive, from unknown, dead or left.
-    Joined,
-    /// Left by its own word.
-    Left,
-    /// Declared dead.
-    Failed,
-    /// Changed its meta.
-    Updated,
-    /// Its name is claimed from another address.
-    Conflict,
-}
-
 /// A bare [`Swim`] engine: the light node for large simulations.
 pub struct SwimNode {
     engine: Swim,
     host: NotingHost,
-    done: Vec<(OpId, Result<(), Error>)>,
 }
 
 struct NotingHost {
     index: u32,
     meta: Arc<[u8]>,
     notes: Vec<Observation>,
-    noting: bool,
     user_messages: u64,
 }
 
@@ -79,16 +42,11 @@ impl SwimNode {
     /// # Errors
     /// A configuration that the engine refuses.
     pub fn build(index: u32, config: Config, now: Instant) -> Result<Self, Error> {
-        let mut host = NotingHost {
-            index,
-            meta: Arc::new([]),
-            notes: Vec::new(),
-            noting: true,
-            user_messages: 0,
-        };
+        let mut host =
+            NotingHost { index, meta: Arc::new([]), notes: Vec::new(), user_messages: 0 };
         let engine = Swim::build(config, now, &mut host)?;
         host.notes.clear();
-        Ok(Self { engine, host, done: Vec::new() })
+        Ok(Self { engine, host })
     }
 
     /// The engine, to look at.
@@ -99,11 +57,6 @@ impl SwimNode {
     /// Fills the node's table with the others; nothing is queued about them.
     pub fn preload(&mut self, now: Instant, cast: &Cast) {
         self.engine.preload(now, cast);
-    }
-
-    /// Whether changes are noted; on at the start.
-    pub fn set_noting(&mut self, noting: bool) {
-        self.host.noting = noting;
     }
 
     /// Starts one exchange of full state.
@@ -125,11 +78,6 @@ impl SwimNode {
     /// The meta that the node announces.
     pub fn meta(&self) -> &[u8] {
         &self.host.meta
-    }
-
-    /// Operations that ended since the last call.
-    pub fn take_done(&mut self) -> Vec<(OpId, Result<(), Error>)> {
-        std::mem::take(&mut self.done)
     }
 
     /// User messages that arrived.
@@ -161,8 +109,7 @@ impl Node for SwimNode {
     }
 
     fn poll_output(&mut self, _now: Instant) -> Option<Output> {
-        let done = std::iter::from_fn(|| self.engine.poll_done());
-        self.done.extend(done.map(|done| (done.op, done.result)));
+        while self.engine.poll_done().is_some() {}
         self.engine.poll_output()
     }
 
@@ -189,16 +136,14 @@ impl Node for SwimNode {
 
 impl NotingHost {
     fn note(&mut self, now: Instant, kind: ObservationKind, node: &NodeView<'_>) {
-        if self.noting {
-            self.notes.push(Observation {
-                // The shard puts the world's time in: the node's own clock may have been stepped.
-                at: now.as_nanos(),
-                observer: self.index,
-                subject: SwimNode::index_of(node.name),
-                kind,
-                incarnation: node.incarnation.0,
-            });
-        }
+        self.notes.push(Observation {
+            // The shard puts the world's time in: the node's own clock may have been stepped.
+            at: now.as_nanos(),
+            observer: self.index,
+            subject: SwimNode::index_of(node.name),
+            kind,
+            incarnation: node.incarnation.0,
+        });
     }
 }
 

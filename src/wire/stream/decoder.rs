@@ -2,7 +2,11 @@
 
 use bytes::Bytes;
 
-use super::{Aad, FRAME_LEN, PushPull, Role, Seen, StreamCodec, StreamError, StreamMessage};
+use super::{
+    PushPull, Role, StreamCodec, StreamError, StreamMessage,
+    codec::{Aad, FRAME_LEN},
+    message::Seen,
+};
 use crate::{
     msgpack::{self, Reader, Scanner, Value},
     wire::{

@@ -99,33 +99,17 @@ fn every_decode_case_has_go_s_verdict() {
 }
 
 fn check_message(name: &str, input: &Json, hex: &[u8]) {
-    let [node, from, target, source_addr, source_node, payload, addr, meta, vsn, error] = fields(
-        input,
-        [
-            "Node",
-            "From",
-            "Target",
-            "SourceAddr",
-            "SourceNode",
-            "Payload",
-            "Addr",
-            "Meta",
-            "Vsn",
-            "Error",
-        ],
-    );
+    let [node, from, error] = fields(input, ["Node", "From", "Error"]);
+    let [target, source_addr, source_node] = fields(input, ["Target", "SourceAddr", "SourceNode"]);
+    let [payload, addr, meta, vsn] = fields(input, ["Payload", "Addr", "Meta", "Vsn"]);
     let seq_no = SeqNo(int(input, "SeqNo") as u32);
     let incarnation = Incarnation(int(input, "Incarnation") as u32);
     let port = int(input, "Port") as u16;
     match hex[0] {
         0 => {
-            let ping = Ping {
-                seq_no,
-                node: node.as_slice(),
-                source_addr: source_addr.as_bin(),
-                source_port: int(input, "SourcePort") as u16,
-                source_node: source_node.as_slice(),
-            };
+            let (node, source_addr) = (node.as_slice(), source_addr.as_bin());
+            let (source_port, source_node) = (source_port(input), source_node.as_slice());
+            let ping = Ping { seq_no, node, source_addr, source_port, source_node };
             assert_message(name, hex, &Message::Ping(ping.clone()), |out| ping.encode(out));
         }
         1 => {
@@ -136,7 +120,7 @@ fn check_message(name: &str, input: &Json, hex: &[u8]) {
                 node: node.as_slice(),
                 nack: input["Nack"].as_bool().unwrap(),
                 source_addr: source_addr.as_bin(),
-                source_port: int(input, "SourcePort") as u16,
+                source_port: source_port(input),
                 source_node: source_node.as_slice(),
             };
             assert_message(name, hex, &Message::IndirectPing(ping.clone()), |out| ping.encode(out));
@@ -181,6 +165,10 @@ fn check_message(name: &str, input: &Json, hex: &[u8]) {
         }
         kind => panic!("{name}: unknown type {kind}"),
     }
+}
+
+fn source_port(input: &Json) -> u16 {
+    int(input, "SourcePort") as u16
 }
 
 fn assert_message(name: &str, hex: &[u8], message: &Message<'_>, encode: impl Fn(&mut Vec<u8>)) {

@@ -200,7 +200,8 @@ proptest! {
         fields.with(|_, message| {
             let (mut packet, mut buf, mut unpacked) = (Vec::new(), Vec::new(), Vec::new());
             codec.seal(&mut Rng::from_u64(seed), &message, crc, &mut packet);
-            let added = codec.overhead(!codec.config().keyring.is_empty()) + if crc { 5 } else { 0 };
+            let encrypted = !codec.config().keyring.is_empty();
+            let added = codec.overhead(encrypted) + if crc { 5 } else { 0 };
             prop_assert!(packet.len() <= message.len() + added);
             let opened = codec.open(&packet, &mut buf).unwrap();
             let opened = match Message::decode(opened) {

@@ -465,11 +465,7 @@ fn config(options: &Value, merges: &Merges) -> Config {
             }
             "rejoin_after_leave" => config.rejoin_after_leave = value == &json!(true),
             "tags" => config.tags = serde_json::from_value(value.clone()).expect("tags"),
-            "keyring" => {
-                let keys = value.as_array().expect("keys").iter().map(go::bytes);
-                let keys = keys.collect::<Vec<_>>();
-                config.swim.codec.keyring = Keyring::build(&keys, &keys[0]).expect("keys");
-            }
+            "keyring" => config.swim.codec.keyring = keyring(value),
             "retransmit_mult" => {
                 config.swim.retransmit_mult = u32::try_from(number).expect("small")
             }
@@ -502,6 +498,11 @@ fn config(options: &Value, merges: &Merges) -> Config {
         }
     }
     config
+}
+
+fn keyring(value: &Value) -> Keyring {
+    let keys: Vec<_> = value.as_array().expect("keys").iter().map(go::bytes).collect();
+    Keyring::build(&keys, &keys[0]).expect("keys")
 }
 
 pub(crate) fn millis(time: Duration) -> u64 {

@@ -160,7 +160,9 @@ fn two_leaves_of_one_node_do_not_gossip_for_ever() {
 proptest::proptest! {
     /// Any order of leaves, forced leaves, prunes and returns ends, and ends alike.
     #[test]
-    fn every_interleaving_of_intents_ends(steps in proptest::collection::vec((0usize..4, 0usize..4, 0u8..4, 1u64..40), 1..25)) {
+    fn every_interleaving_of_intents_ends(
+        steps in proptest::collection::vec((0usize..4, 0usize..4, 0u8..4, 1u64..40), 1..25),
+    ) {
         let mut net = Net::new(4);
         for (by, about, what, ltime) in steps {
             let name = format!("n{about}");

@@ -1,4 +1,5 @@
-//! Nothing is gossiped for ever: few intents wait, and after a quiet minute all queues are empty, and nobody sends gossip.
+//! Nothing is gossiped for ever: few intents wait, and after a quiet minute all queues are empty
+//! and no node sends gossip.
 //!
 //! Source: hashicorp/serf#606 (two leave intents that rebroadcast each other endlessly).
 

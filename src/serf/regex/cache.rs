@@ -1,24 +1,11 @@
-//! Go's regular expressions (RE2 syntax), at a known price.
-//!
-//! `regex-syntax` parses, [`translate`] makes Go's dialect readable to it, [`program`] matches
-//! characters. The expressions come from peers and run on the engine's task, so that each step of
-//! this is charged to an allowance; an expression over budget matches nothing.
-
-mod program;
-#[cfg(test)]
-mod tests;
-mod translate;
+//! Expressions, compiled, and a bounded number of them kept.
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    fmt,
     sync::Arc,
 };
 
-use program::Program;
-use translate::translate;
-
-use crate::base::Instant;
+use super::{Allowance, Unusable, program::Program, translate::translate};
 
 /// A compiled expression.
 #[derive(Clone, Debug)]
@@ -42,65 +29,13 @@ impl Regex {
     }
 }
 
-/// Work that may still be done, in units of about 5 ns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Allowance(pub(crate) u64);
-
-impl Allowance {
-    /// Takes the price of work about to be done; an error if too little is left for it.
-    fn charge(&mut self, price: u64) -> Result<(), Unusable> {
-        self.0 = self.0.checked_sub(price).ok_or(Unusable::OverBudget)?;
-        Ok(())
-    }
-}
-
-/// Why an expression gave no answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Unusable {
-    /// Go would not compile it, or it is larger than any expression may be.
-    Invalid,
-    /// The allowance is spent.
-    OverBudget,
-}
-
-impl fmt::Display for Unusable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Invalid => "not an expression, or too large a one",
-            Self::OverBudget => "too much work",
-        })
-    }
-}
-
-/// The allowance of all expressions of peers together: a bucket that fills with time.
-#[derive(Debug)]
-pub(crate) struct WorkBucket {
-    left: Allowance,
-    filled: Instant,
-}
-
-impl WorkBucket {
-    pub(crate) fn new(now: Instant) -> Self {
-        Self { left: Allowance(WORK_MAX), filled: now }
-    }
-
-    /// What may be done now.
-    pub(crate) fn at(&mut self, now: Instant) -> &mut Allowance {
-        let micros = u64::try_from(now.since(self.filled).as_micros()).unwrap_or(u64::MAX);
-        let gained = micros.saturating_mul(WORK_PER_MICROSECOND);
-        self.left.0 = self.left.0.saturating_add(gained).min(WORK_MAX);
-        self.filled = self.filled.max(now);
-        &mut self.left
-    }
-}
-
 /// Compiled expressions of recent queries, bounded in number and bytes.
 #[derive(Default)]
 pub(crate) struct RegexCache {
-    compiled: BTreeMap<Arc<[u8]>, Result<Regex, Unusable>>,
+    pub(super) compiled: BTreeMap<Arc<[u8]>, Result<Regex, Unusable>>,
     /// Oldest first.
-    order: VecDeque<Arc<[u8]>>,
-    bytes: usize,
+    pub(super) order: VecDeque<Arc<[u8]>>,
+    pub(super) bytes: usize,
 }
 
 impl RegexCache {
@@ -144,7 +79,7 @@ impl RegexCache {
 }
 
 /// Memory of a cached expression, about.
-fn size(expr: &[u8], compiled: &Result<Regex, Unusable>) -> usize {
+pub(super) fn size(expr: &[u8], compiled: &Result<Regex, Unusable>) -> usize {
     let program = compiled.as_ref().map_or(0, |regex| regex.0.bytes());
     2 * expr.len() + program + ENTRY_OVERHEAD
 }
@@ -164,19 +99,13 @@ fn compile(expr: &[u8], work: &mut Allowance) -> Result<Regex, Unusable> {
     Ok(Regex(Arc::new(Program::build(&hir, work)?)))
 }
 
-/// Most work done at once: some 3 ms.
-const WORK_MAX: u64 = 600_000;
-/// Most work for one query.
-pub(super) const QUERY_WORK_MAX: u64 = WORK_MAX / 2;
-/// How fast the bucket fills: 5 % of the time of one core.
-const WORK_PER_MICROSECOND: u64 = 10;
 /// Expressions kept compiled.
-const CACHE_MAX: usize = 64;
+pub(super) const CACHE_MAX: usize = 64;
 /// Memory of all expressions kept compiled.
-const CACHE_BYTES_MAX: usize = 1024 * 1024;
+pub(super) const CACHE_BYTES_MAX: usize = 1024 * 1024;
 /// What an entry of the cache takes beside expression and program, about.
 const ENTRY_OVERHEAD: usize = 128;
 /// Longest expression looked at; a query of 1024 bytes holds less.
-const EXPR_BYTES_MAX: usize = 8 * 1024;
+pub(super) const EXPR_BYTES_MAX: usize = 8 * 1024;
 /// Deepest nesting of groups.
 const NESTING_MAX: u32 = 100;

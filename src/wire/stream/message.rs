@@ -1,103 +1,12 @@
-//! One TCP exchange: framing, encryption, compression, and the three requests it can carry.
-
-mod decoder;
-
-use std::sync::Arc;
+//! What one end of a connection sent.
 
 use bytes::Bytes;
 
-use super::{
-    CodecConfig, DecodeError, NodeState, PushPullHeader, SeqNo, Versions,
-    cipher::NONCE_LEN,
-    compress::Compressor,
-    crypto::{Sealed, Sealer},
-    label,
-    message::kind,
-};
 use crate::{
-    base::{Rng, error_texts},
+    base::error_texts,
     msgpack::{Reader, Value, Writer},
+    wire::{DecodeError, NodeState, PushPullHeader, SeqNo, Versions, crypto::Sealed},
 };
-
-pub use decoder::{Decoded, StreamDecoder};
-
-/// Which end of the connection we are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// Connected; writes the label header; expects none in the reply.
-    Dialer,
-    /// Accepted; expects the label header; writes none.
-    Acceptor,
-}
-
-/// Immutable snapshot of label, keys and compression. `Clone` is one reference count.
-#[derive(Clone, Debug)]
-pub struct StreamCodec {
-    config: Arc<CodecConfig>,
-}
-
-impl StreamCodec {
-    pub(super) fn new(config: Arc<CodecConfig>) -> Self {
-        Self { config }
-    }
-
-    /// Whether there are keys.
-    #[doc(hidden)]
-    pub fn encrypts(&self) -> bool {
-        !self.config.keyring.is_empty()
-    }
-
-    /// Whether it is the same snapshot.
-    #[doc(hidden)]
-    pub fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.config, &other.config)
-    }
-
-    /// Appends what goes over the connection for one plaintext `message` (type byte first):
-    /// label header (dialer only), then the message compressed and sealed.
-    pub fn seal(&self, rng: &mut Rng, role: Role, message: &[u8], out: &mut Vec<u8>) {
-        let mut nonce = [0; NONCE_LEN];
-        if self.config.sealing_key().is_some() {
-            rng.fill(&mut nonce);
-        }
-        self.seal_with_nonce(nonce, role, message, out);
-    }
-
-    pub(super) fn seal_with_nonce(
-        &self,
-        nonce: [u8; NONCE_LEN],
-        role: Role,
-        message: &[u8],
-        out: &mut Vec<u8>,
-    ) {
-        let config = &*self.config;
-        if role == Role::Dialer {
-            label::encode(&config.label, out);
-        }
-        let mut compressor = Compressor::new(config.compression);
-        let Some(cipher) = config.sealing_key() else {
-            if !compressor.compress(message, out) {
-                out.extend_from_slice(message);
-            }
-            return;
-        };
-        let mut compressed = Vec::new();
-        let message = match compressor.compress(message, &mut compressed) {
-            true => &compressed,
-            false => message,
-        };
-        drop(compressor);
-        let len = config.seal_version().sealed_len(message.len());
-        out.reserve(FRAME_LEN + len);
-        // Every sender keeps its state under the 20 MiB that peers accept.
-        debug_assert!(u32::try_from(len).is_ok(), "frame of {len} bytes");
-        let frame = frame(len as u32);
-        out.extend_from_slice(&frame);
-        let sealer = Sealer::begin(cipher, config.seal_version(), nonce, out);
-        out.extend_from_slice(message);
-        Aad::new(frame, &config.label).with(|aad| sealer.finish(aad, out));
-    }
-}
 
 /// What one end sent, whole and checked; rows of a push/pull are still encoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -263,30 +172,3 @@ pub(crate) struct Seen {
     /// Bytes that followed the message and mean nothing.
     pub(crate) surplus: usize,
 }
-
-/// Additional authenticated data of a stream: the frame's first five bytes, then the label.
-struct Aad {
-    bytes: [u8; FRAME_LEN + super::limits::LABEL_BYTES_MAX],
-    len: usize,
-}
-
-impl Aad {
-    fn new(frame: [u8; FRAME_LEN], label: &[u8]) -> Self {
-        let mut bytes = [0; FRAME_LEN + super::limits::LABEL_BYTES_MAX];
-        let parts = frame.iter().chain(label);
-        let len = bytes.iter_mut().zip(parts).map(|(to, from)| *to = *from).count();
-        Self { bytes, len }
-    }
-
-    fn with<T>(&self, use_aad: impl FnOnce(&[u8]) -> T) -> T {
-        use_aad(self.bytes.get(..self.len).unwrap_or_default())
-    }
-}
-
-fn frame(len: u32) -> [u8; FRAME_LEN] {
-    let [a, b, c, d] = len.to_be_bytes();
-    [kind::ENCRYPT, a, b, c, d]
-}
-
-/// Type byte and length of an encrypted frame.
-const FRAME_LEN: usize = 5;

@@ -6,35 +6,33 @@ use bytes::Bytes;
 use tracing::warn;
 
 use super::{
-    Completion, Config, Coordinate, Error, KeyOp, Member, NameCounts, OldEvents, Output, Prune,
-    QueryId, QueryParams, SerfState, Stats, Tags, UserEventSpec,
-    asked::Asker,
-    broadcasts::QueueKind,
-    build::build_state,
-    context::encode_tags,
-    effects::{Action, Timer},
-    engine::{join::Joins, rejoin::Rejoin},
-    snapshot::Replay,
-    state::State,
+    joins::Joins,
+    operation::{Op, Step},
+    previous::Rejoin,
 };
 use crate::{
-    base::{Instant, Rng},
+    base::Instant,
+    serf::{
+        Completion, Config, Coordinate, Error, KeyOp, LamportTime, Member, NameCounts, Output,
+        Prune, QueryId, QueryParams, SerfState, Stats, Tags, UserEventSpec, asked::Asker,
+        broadcasts::QueueKind, build::build_state, context::encode_tags, state::State,
+    },
     swim::{self, Author, OpId, StreamId, StreamInput, Swim},
     wire::{Keyring, StreamCodec},
 };
 
 /// One member's Serf engine, the membership engine inside.
 pub struct Engine {
-    swim: Swim,
-    state: State,
-    ops: BTreeMap<OpId, Op>,
+    pub(super) swim: Swim,
+    pub(super) state: State,
+    pub(super) ops: BTreeMap<OpId, Op>,
     /// Operations of the layer below, and which of ours waits for each, if any.
-    waiting: BTreeMap<OpId, Option<OpId>>,
-    joins: Joins,
-    next_op: u64,
+    pub(super) waiting: BTreeMap<OpId, Option<OpId>>,
+    pub(super) joins: Joins,
+    pub(super) next_op: u64,
     /// Our leave intent was dropped before it was sent: peers will see a failure.
-    leave_dropped: bool,
-    rejoin: Rejoin,
+    pub(super) leave_dropped: bool,
+    pub(super) rejoin: Rejoin,
 }
 
 impl std::fmt::Debug for Engine {
@@ -44,25 +42,6 @@ impl std::fmt::Debug for Engine {
             .field("state", &self.state.cx.life)
             .finish_non_exhaustive()
     }
-}
-
-/// An operation that waits for something, at the latest until its deadline.
-#[derive(Clone, Copy, Debug)]
-struct Op {
-    step: Step,
-    deadline: Instant,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
-    /// The leave intent is being gossiped.
-    LeaveIntent,
-    /// The layer below announces the leave.
-    LeaveSwim,
-    /// The pause at the end of a leave.
-    LeavePause,
-    ForceLeave,
-    SetTags,
 }
 
 impl Engine {
@@ -158,7 +137,7 @@ impl Engine {
     }
 
     /// The driver's own lateness; see [`Swim::note_lateness`].
-    pub fn note_lateness(&mut self, now: Instant, late: std::time::Duration) {
+    pub fn note_lateness(&mut self, now: Instant, late: Duration) {
         self.swim.note_lateness(now, late);
     }
 
@@ -404,7 +383,7 @@ impl Engine {
     /// The clocks of members, events and queries.
     #[doc(hidden)]
     #[cfg(feature = "sim")]
-    pub fn clocks(&self) -> [super::LamportTime; 3] {
+    pub fn clocks(&self) -> [LamportTime; 3] {
         [
             self.state.cx.clocks.member.time(),
             self.state.cx.clocks.event.time(),
@@ -463,8 +442,3 @@ impl Engine {
 
 /// Operations of ours are numbered from here, those of the layer below before it.
 const OWN_OPS: u64 = 1 << 63;
-mod join;
-mod ops;
-mod rejoin;
-#[cfg(test)]
-mod tests;

@@ -1,0 +1,37 @@
+//! Which rules hold when.
+
+use super::{
+    AddressHolds, Bounded, DetectedInTime, GhostsVanish, IncarnationMonotone, Invariant, NoEcho,
+    NoFalseFailure, NoRebroadcastLoop, NoResurrection, OwnIncarnation, ReachedIsUnsuspected,
+    ReapedInTime, Steady, ToldInTime, UndisturbedAlive, ViewAgreement,
+};
+use crate::swim::Config;
+
+/// The rules that hold under any faults.
+pub fn all(config: &Config) -> Vec<Box<dyn Invariant>> {
+    vec![
+        Box::new(IncarnationMonotone::default()),
+        Box::new(OwnIncarnation),
+        Box::new(NoResurrection::default()),
+        Box::new(NoFalseFailure),
+        Box::new(ViewAgreement),
+        Box::new(Bounded),
+        Box::new(NoRebroadcastLoop::default()),
+        Box::new(UndisturbedAlive),
+        Box::new(AddressHolds),
+        Box::new(ReapedInTime::new(config)),
+        Box::new(Steady),
+        Box::new(NoEcho),
+        Box::new(GhostsVanish),
+    ]
+}
+
+/// Further rules, for a network and nodes that nothing excuses: see
+/// [`Plan::draw_calm`](crate::sim::Plan::draw_calm).
+pub fn calm(config: &Config, nodes: u32) -> Vec<Box<dyn Invariant>> {
+    vec![
+        Box::new(DetectedInTime::new(config, nodes)),
+        Box::new(ToldInTime::new(config, nodes)),
+        Box::new(ReachedIsUnsuspected),
+    ]
+}

@@ -1,0 +1,26 @@
+//! What a rule is.
+
+use super::SerfTruth;
+use crate::sim::{Cluster, NodeId, invariants::Violation};
+
+/// A rule.
+pub trait SerfInvariant {
+    /// Looks at the cluster, every second.
+    fn check(&mut self, cluster: &Cluster, truth: &SerfTruth) -> Vec<Violation>;
+
+    /// Looks at it once after the quiet minute.
+    fn check_end(&mut self, cluster: &Cluster, truth: &SerfTruth) -> Vec<Violation> {
+        self.check(cluster, truth)
+    }
+}
+
+pub(super) fn violation(
+    cluster: &Cluster,
+    rule: &'static str,
+    observer: NodeId,
+    subject: NodeId,
+    detail: String,
+) -> Violation {
+    let at = cluster.now().as_nanos();
+    Violation { rule, at, observer: observer.0, subject: subject.0, detail }
+}

@@ -1,0 +1,23 @@
+//! The rules that hold.
+
+use std::time::Duration;
+
+use super::{
+    AnswersOnce, ClockMonotone, EventAtLeastOnce, EventAtMostOnce, IntentsEnd, LeftIsNoFailure,
+    MembersEqualTable, SerfInvariant, SnapshotReplays, TombstonesEnd,
+};
+
+/// Every rule for the Serf engine; failed and left members are kept `gone_max` at most.
+pub fn all(gone_max: Duration) -> Vec<Box<dyn SerfInvariant>> {
+    vec![
+        Box::new(ClockMonotone::default()),
+        Box::new(EventAtMostOnce),
+        Box::new(EventAtLeastOnce::default()),
+        Box::new(MembersEqualTable),
+        Box::new(IntentsEnd::default()),
+        Box::new(LeftIsNoFailure),
+        Box::new(SnapshotReplays),
+        Box::new(TombstonesEnd::new(gone_max)),
+        Box::new(AnswersOnce),
+    ]
+}

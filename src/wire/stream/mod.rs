@@ -1,0 +1,9 @@
+//! One TCP exchange: framing, encryption, compression, and the three requests it can carry.
+
+mod codec;
+mod decoder;
+mod message;
+
+pub use codec::{Role, StreamCodec};
+pub use decoder::{Decoded, StreamDecoder};
+pub use message::{PushPull, StreamError, StreamMessage};
