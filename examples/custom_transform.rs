@@ -11,10 +11,13 @@
 use std::{error::Error, fmt::Display, io::Write, str::FromStr, time::Duration};
 
 use ruserf::{
-    Config, Coordinate, Event, LamportTime, Serf, Tags, TransformDelegate, TransformError,
-    engine::message::{
-        Bin, Filter, Join, KeyRequest, Keys, Leave, MemberRecord, Message, NodeKeyResponse,
-        PushPull, Query, QueryResponse, RecentEvent, Relay, UserEvent, UserEvents,
+    Config, Coordinate, Event, Serf, Tags,
+    engine::{
+        LamportTime, TransformDelegate, TransformError,
+        message::{
+            Bin, Filter, Join, KeyRequest, Keys, Leave, MemberRecord, Message, NodeKeyResponse,
+            PushPull, Query, QueryResponse, RecentEvent, Relay, UserEvent, UserEvents,
+        },
     },
     sim::assert_transform_conforms,
 };

@@ -10,7 +10,7 @@
 use std::{error::Error, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use ruserf::{Config, KeyManager, KeyOp, Keyring, Serf};
+use ruserf::{Config, KeyManager, KeyResponse, Keyring, Serf};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -22,15 +22,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     // Too early: the old key still seals, and each node says so itself.
     println!("remove the old key too early:");
-    let refused = step(&keys, KeyOp::Remove(old.clone())).await;
+    let refused = step(keys.remove(&old)).await;
     println!("  error: {}", refused.err().ok_or("a primary key was removed")?);
 
     println!("install the new key:");
-    step(&keys, KeyOp::Install(new.clone())).await?;
+    step(keys.install(&new)).await?;
     println!("use the new key:");
-    step(&keys, KeyOp::Use(new)).await?;
+    step(keys.use_key(&new)).await?;
     println!("remove the old key:");
-    step(&keys, KeyOp::Remove(old)).await?;
+    step(keys.remove(&old)).await?;
     show(&keys).await?;
 
     for node in nodes {
@@ -41,8 +41,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// One step on all nodes. An error means: repeat it, or stop here; what has been done is harmless.
-async fn step(keys: &KeyManager, op: KeyOp) -> Result<(), String> {
-    let (response, failed) = match keys.run(op).await {
+async fn step(answered: impl Future<Output = ruserf::Result<KeyResponse>>) -> Result<(), String> {
+    let (response, failed) = match answered.await {
         Ok(response) => (response, None),
         // Not only refusals: also when a node has not answered in time.
         Err(ruserf::Error::Keys(failure)) => (failure.response, Some(failure.summary)),

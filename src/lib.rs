@@ -165,8 +165,8 @@
 //! let config = Config::lan("a").tag("zone", "north").alive_delegate(SameZone);
 //! ```
 //!
-//! A [`TransformDelegate`] changes how Serf's messages are encoded, for
-//! clusters without Go: [`LpeTransform`] is smaller than Go's MessagePack.
+//! A [`TransformDelegate`](engine::TransformDelegate) changes how Serf's messages are encoded, for
+//! clusters without Go: [`LpeTransform`](engine::LpeTransform) is smaller than Go's MessagePack.
 //!
 //! # Testing your own logic
 //!
@@ -300,22 +300,19 @@ pub mod cli;
 
 #[cfg(all(feature = "driver", not(target_family = "wasm")))]
 pub use driver::{
-    Address, Addresses, Builder, Error, Event, EventStream, KeyFailure, KeyManager,
-    KeyringFileError, LagPolicy, MemberWatch, Query, QueryHandle, Resolver, Resolving, Response,
-    Serf, StopReason, Subscribe, SystemResolver,
+    Addresses, Builder, Error, Event, EventStream, KeyFailure, KeyManager, KeyringFileError,
+    LagPolicy, MemberWatch, Query, QueryHandle, Response, Serf, StopReason, Subscribe,
 };
-pub use engine::{Config, Counters, Limits, Timing};
+pub use engine::{config::Config, counters::Counters};
 #[cfg(feature = "payload")]
 pub use serf::PayloadError;
 pub use serf::{
-    AliveDelegate, Broadcast, CompositeDelegate, ConflictDelegate, Coordinate, Delegates,
-    EventName, KeyOp, KeyRefusal, KeyResponse, LamportTime, LpeTransform, Member, MemberEvent,
-    MemberEventKind, MemberStatus, MergeDelegate, MsgpackTransform, Oversize, QueryId, QueryParams,
-    QueryUpdate, ReconnectDelegate, SerfState, Tags, TagsIter, TransformDelegate, TransformError,
-    UnknownStatus, UserEvent, UserEventSpec,
+    AliveDelegate, CompositeDelegate, ConflictDelegate, Coordinate, Delegates, KeyRefusal,
+    KeyResponse, Member, MemberEvent, MemberEventKind, MemberStatus, MergeDelegate, QueryParams,
+    QueryUpdate, ReconnectDelegate, SerfState, Tags, UserEvent, UserEventSpec,
 };
-pub use swim::{Cidr, ConfigError, JoinFailure};
-pub use wire::{Compression, Keyring, KeyringError, Vsn};
+pub use swim::{ConfigError, JoinFailure};
+pub use wire::{Compression, Keyring, KeyringError};
 
 /// The example of the README compiles.
 #[cfg(all(doctest, feature = "tokio"))]

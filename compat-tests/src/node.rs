@@ -11,9 +11,7 @@ use std::{
 };
 
 use ruserf::{
-    driver::{Config, Event, Serf, Subscribe, UserEventSpec},
-    serf::{KeyOp, QueryParams, QueryUpdate},
-    wire::Keyring,
+    Config, Event, Keyring, QueryParams, QueryUpdate, Serf, Subscribe, UserEventSpec, engine::KeyOp,
 };
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};

@@ -18,6 +18,11 @@ need_rust() {
     }
 }
 
+# has_target TARGET: whether Rust's libraries for it are there.
+has_target() {
+    test -d "$(rustc --print target-libdir --target "$1" 2>/dev/null)"
+}
+
 need_rust_component() {
     cargo "$1" --version >/dev/null 2>&1 || {
         echo "missing: cargo $1. Run: rustup component add $2" >&2

@@ -1,14 +1,30 @@
-//! Layer 5: asynchronous client of an agent's RPC. Go: package `client`.
+//! A client for the RPC of an agent, Go's or ours: for programs that would rather talk to a member
+//! beside them than be one. Go: package `client`.
+//!
+//! A [`Client`] is one connection, shared by its clones. Its calls wait for their answers only, so
+//! several may be under way; streams and a running query deliver records meanwhile. A connection
+//! that has ended is not made anew: calls give [`Error::Closed`], streams end, and the program
+//! connects again.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), ruserf::client::Error> {
-//! use ruserf::{UserEventSpec, client::{Client, Config}};
+//! use ruserf::{
+//!     QueryParams, UserEventSpec,
+//!     client::{Client, Config, Query, QueryEvent},
+//! };
 //!
 //! let client = Client::connect(Config::new("127.0.0.1:7373")).await?;
 //! for member in client.members().await? {
 //!     println!("{} {}", member.name, member.status);
 //! }
 //! client.user_event(&UserEventSpec::new("deploy", "v2").coalesce(true)).await?;
+//! let params = QueryParams::default().filter_tag("role", "^web");
+//! let mut answers = client.query(Query::new("uptime", "", &params)).await?;
+//! while let Some(event) = answers.recv().await? {
+//!     if let QueryEvent::Response { from, payload } = event {
+//!         println!("{from}: {}", String::from_utf8_lossy(&payload));
+//!     }
+//! }
 //! # Ok(())
 //! # }
 //! ```

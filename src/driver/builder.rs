@@ -12,15 +12,16 @@ use std::{
 use tokio::sync::{mpsc, watch};
 
 use super::{
-    Address, Addresses, Config, Error, EventStream, Resolver, Serf, Subscribe, SystemResolver,
-    address, clock, inbox::Inbox, node::Node, shared::Shared, subscribers::Hub, task, tasks::Tasks,
-    writer::Writer,
+    Addresses, Config, Error, EventStream, Serf, Subscribe, address, clock, inbox::Inbox,
+    node::Node, shared::Shared, subscribers::Hub, task, tasks::Tasks, writer::Writer,
 };
 use crate::{
     base::{Rng, go_net},
     runtime::{self, Runtime, Task, blocking},
     serf::{Engine, MergeDelegate},
-    transport::{BindError, NetTransport, SocketKind, Transport},
+    transport::{
+        Address, BindError, NetTransport, Resolver, SocketKind, SystemResolver, Transport,
+    },
     wire::Keyring,
 };
 
@@ -142,7 +143,7 @@ impl Builder {
     /// # Errors
     /// A bad configuration, an address in use, an unreadable snapshot or keyring file, no runtime.
     pub async fn start(mut self) -> Result<Serf, Error> {
-        let bind = self.bind.resolve(PORT).await?;
+        let bind = resolve(&self.bind, PORT).await?;
         self.bind = bind.into();
         let bind_on = move |runtime| NetTransport::bind_on(bind, runtime).map_err(bind_error);
         self.launch(bind_on).await
@@ -209,9 +210,9 @@ impl Builder {
         home: Arc<dyn Runtime>,
     ) -> Result<(Serf, Task), Error> {
         let bound = transport.local_addr();
-        let bind = self.bind.resolve(PORT).await?;
+        let bind = resolve(&self.bind, PORT).await?;
         let advertise = match &self.advertise {
-            Some(address) => Some(address.resolve(0).await?),
+            Some(address) => Some(resolve(address, 0).await?),
             None => None,
         };
         let announced =
@@ -295,6 +296,12 @@ impl Serf {
     pub fn builder(config: Config) -> Builder {
         Builder::new(config)
     }
+}
+
+/// The address behind what a user wrote.
+async fn resolve(address: &Address, port: u16) -> Result<SocketAddr, Error> {
+    let failed = |source| Error::Io { context: format!("lookup {address}"), source };
+    address.resolve(port).await.map_err(failed)
 }
 
 /// In Go's words.

@@ -9,7 +9,6 @@ mod builder;
 mod caught;
 mod clock;
 mod command;
-mod endpoint;
 mod error;
 mod event;
 #[cfg(test)]
@@ -17,9 +16,9 @@ mod faulty_disk;
 mod file;
 mod handle;
 mod inbox;
-mod join;
 mod keyring_file;
 mod keys;
+mod lookup;
 mod member_watch;
 mod metrics;
 mod node;
@@ -39,12 +38,10 @@ mod writer;
 
 pub use builder::Builder;
 pub use clock::now;
-pub use endpoint::Address;
 pub use error::{Error, KeyFailure, StopReason};
 pub use event::{Event, Query};
 pub use file::{FileError, replace_file};
 pub use handle::Serf;
-pub use join::{Resolver, Resolving, SystemResolver};
 pub use keyring_file::KeyringFileError;
 pub use keys::KeyManager;
 pub use member_watch::MemberWatch;
@@ -53,7 +50,7 @@ pub use queue::LagPolicy;
 pub use shared::Addresses;
 pub use subscribers::{EventStream, Subscribe};
 
-pub use crate::{
+pub(crate) use crate::{
     engine::{Config, Counters, Limits, Timing},
     serf::UserEventSpec,
 };

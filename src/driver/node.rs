@@ -9,10 +9,10 @@ use std::{
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
-    Event, QueryHandle, Resolver, StopReason, clock,
+    Event, QueryHandle, StopReason, clock,
     command::{Command, Operation, Outcome, Question, Read},
     inbox::Internal,
-    join,
+    lookup,
     queue::{LagPolicy, Queue},
     shared::Shared,
     tasks::Tasks,
@@ -22,6 +22,7 @@ use crate::{
     runtime::timeout_at,
     serf::{self, Engine, QueryId, QueryUpdate, SerfState, SnapshotOp},
     swim::OpId,
+    transport::Resolver,
 };
 
 /// One node, without its sockets.
@@ -147,7 +148,7 @@ impl Node {
         let (resolver, engine) = (Arc::clone(&self.resolver), self.internal.clone());
         let runtime = Arc::clone(self.tasks.runtime());
         self.tasks.spawn(async move {
-            let result = join::resolve(&host, &*resolver, &*runtime).await;
+            let result = lookup::resolve(&host, &*resolver, &*runtime).await;
             // An engine that has stopped has no use for it.
             let _ = engine.send(Internal::Resolved { op, result }).await;
         });

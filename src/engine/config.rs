@@ -207,7 +207,21 @@ impl Config {
         Self::over(&serf::Config::local(&name.into()))
     }
 
-    /// Adds a tag.
+    /// Sets what has no setter of its own, in a chain of them.
+    ///
+    /// ```
+    /// use ruserf::Config;
+    ///
+    /// let config = Config::lan("cache-1").with(|config| config.protocol = 5).label("blue");
+    /// assert_eq!((config.protocol, &*config.label), (5, "blue"));
+    /// ```
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
+    }
+
+    /// Adds a tag; one of the same name is replaced.
     #[must_use]
     pub fn tag(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.tags.insert(name.into(), value.into());

@@ -3,6 +3,10 @@
 //! An [`Engine`] does no input or output, has no clock and starts nothing. Its owner feeds it
 //! packets, what happens on streams, and the time; it gives packets, streams to open, and events.
 //!
+//! Beside it are the types that a program of every day reads but does not name: what the fields of
+//! [`Config`] and of events are made of, and the encodings of Serf's messages
+//! ([`TransformDelegate`]).
+//!
 //! # Order of calls
 //!
 //! 1. [`Engine::new`] with a [`Config`] and the [`Machine`] it runs on: the address to announce, 32
@@ -39,9 +43,12 @@
 //!
 //! ```
 //! use std::{net::SocketAddr, time::Duration};
-//! use ruserf::engine::{
-//!     Config, Engine, Instant, Machine, OldEvents, Output, Rng, Role, StreamDecoder, StreamInput,
-//!     SwimOutput,
+//! use ruserf::{
+//!     Config,
+//!     engine::{
+//!         Engine, Instant, Machine, OldEvents, Output, Rng, Role, StreamDecoder, StreamInput,
+//!         SwimOutput,
+//!     },
 //! };
 //!
 //! fn address(number: u8) -> SocketAddr {
@@ -126,8 +133,8 @@
 //! }
 //! ```
 
-mod config;
-mod counters;
+pub(crate) mod config;
+pub(crate) mod counters;
 mod start;
 
 #[cfg(feature = "payload")]
@@ -135,11 +142,14 @@ pub use crate::serf::{from_payload, to_payload};
 pub use crate::{
     base::{Instant, Rng},
     serf::{
-        Completion, Engine, Error, Event, OldEvents, Output, Prune, Query, SnapshotOp, message,
+        Broadcast, Completion, Engine, Error, Event, EventName, KeyOp, LamportTime, LpeTransform,
+        MsgpackTransform, OldEvents, Output, Oversize, Prune, Query, QueryId, SnapshotOp, TagsIter,
+        TransformDelegate, TransformError, UnknownStatus, message,
     },
-    swim::{OpId, Output as SwimOutput, StreamId, StreamInput},
-    wire::{Role, StreamCodec, StreamDecoder, StreamError, StreamMessage},
+    swim::{Cidr, OpId, Output as SwimOutput, StreamId, StreamInput},
+    wire::{Role, StreamCodec, StreamDecoder, StreamError, StreamMessage, Vsn},
 };
-pub use config::{Config, Limits, Timing};
-pub use counters::Counters;
+pub(crate) use config::Config;
+pub use config::{Limits, Timing};
+pub(crate) use counters::Counters;
 pub use start::Machine;

@@ -8,7 +8,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{base::Secret, msgpack::as_bytes};
+use crate::{base::Secret, msgpack::as_bytes, serf::QueryParams};
 
 /// The only version of the protocol.
 pub const IPC_VERSION: i32 = 1;
@@ -423,6 +423,24 @@ impl RequestHeader {
     /// The header of a command.
     pub fn new(command: &str, seq: u64) -> Self {
         Self { command: Some(command.to_owned()), seq: Some(seq) }
+    }
+}
+
+impl Query {
+    /// A query as the library's [`QueryParams`] describe it. An agent counts time in nanoseconds of
+    /// 64 bits: a longer timeout is 292 years.
+    pub fn new(name: impl AsRef<[u8]>, payload: impl AsRef<[u8]>, params: &QueryParams) -> Self {
+        let QueryParams { filter_nodes, filter_tags, request_ack, relay_factor, timeout } = params;
+        Self {
+            // No names: to the agent an empty list is one that names nobody.
+            filter_nodes: Some(filter_nodes.clone()).filter(|nodes| !nodes.is_empty()),
+            filter_tags: Some(filter_tags.clone()),
+            request_ack: *request_ack,
+            relay_factor: *relay_factor,
+            timeout: i64::try_from(timeout.as_nanos()).unwrap_or(i64::MAX),
+            name: name.as_ref().into(),
+            payload: Blob(payload.as_ref().to_vec()),
+        }
     }
 }
 

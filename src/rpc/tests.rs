@@ -292,3 +292,23 @@ fn member(addr: &[u8]) -> Member {
         delegate_cur: 5,
     }
 }
+
+#[test]
+fn query_has_what_its_parameters_say() {
+    let all = Query::new("load", "now", &serf::QueryParams::default());
+    assert_eq!((all.filter_nodes, all.timeout, all.request_ack), (None, 0, false));
+    assert_eq!((all.name, all.payload), ("load".into(), Blob(b"now".to_vec())));
+
+    let params = serf::QueryParams::default()
+        .filter_node("a")
+        .filter_tag("role", "web")
+        .relay_factor(2)
+        .request_ack(true)
+        .timeout(std::time::Duration::from_millis(1500));
+    let some = Query::new("load", "", &params);
+    assert_eq!(some.filter_nodes, Some(vec!["a".to_owned()]));
+    assert_eq!(some.filter_tags, Some([("role".to_owned(), "web".to_owned())].into()));
+    assert_eq!((some.relay_factor, some.request_ack, some.timeout), (2, true, 1_500_000_000));
+    let long = serf::QueryParams::default().timeout(std::time::Duration::MAX);
+    assert_eq!(Query::new("x", "", &long).timeout, i64::MAX);
+}

@@ -1,4 +1,4 @@
-//! Layer 1: what a node needs of the runtime it lives in, behind one small trait.
+//! What a node needs of the runtime it lives in, behind one small trait.
 //!
 //! [`TokioRuntime`] and [`SmolRuntime`] come with the features of their names. async-std has none:
 //! it is discontinued in favour of smol. For another runtime implement [`Runtime`] and give it to

@@ -19,19 +19,20 @@ pub enum Event {
     Query(Query),
 }
 
-/// Which change a [`MemberEvent`] reports.
+/// Which change a [`MemberEvent`] reports. As text it is Go's name of the event, such as
+/// `member-join`. Go: `serf/event.go:EventType`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum MemberEventKind {
-    /// `member-join`
+    /// It is alive, for the first time or again after it left or failed.
     Join,
-    /// `member-leave`
+    /// It left gracefully.
     Leave,
-    /// `member-failed`
+    /// It answers nobody and is looked for; a [`Self::Join`] follows if it comes back.
     Failed,
-    /// `member-update`
+    /// Its tags, address or versions changed.
     Update,
-    /// `member-reap`
+    /// It was gone for so long (24 h by default) that it was forgotten.
     Reap,
 }
 
@@ -124,7 +125,8 @@ impl fmt::Debug for EventName {
     }
 }
 
-/// A change of one member, or of several when coalesced.
+/// A change of one member, or the same change of several when coalesced. Go:
+/// `serf/event.go:MemberEvent`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MemberEvent {
@@ -134,17 +136,18 @@ pub struct MemberEvent {
     pub members: Vec<Arc<Member>>,
 }
 
-/// A user event.
+/// A user event, at most once on each node and in no order that nodes agree on. Go:
+/// `serf/event.go:UserEvent`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct UserEvent {
-    /// Event time.
+    /// Lamport time at which it was sent: of two events of one node the later has the larger.
     pub ltime: LamportTime,
-    /// Name.
+    /// Name; with the payload 512 bytes at most, unless the senders' limit is raised.
     pub name: EventName,
-    /// Payload.
+    /// Payload, as it was sent.
     pub payload: Bytes,
-    /// Whether the sender allows coalescing.
+    /// Whether the sender lets receivers deliver only the newest event of this name.
     pub coalesce: bool,
 }
 
@@ -173,9 +176,9 @@ impl UserEventSpec {
 /// Names a query that can be answered once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct QueryId {
-    /// Query time.
+    /// Lamport time at which it was asked.
     pub ltime: LamportTime,
-    /// Random id chosen by the sender.
+    /// Random number that the node which asks chose.
     pub id: u32,
 }
 
@@ -185,11 +188,11 @@ pub struct QueryId {
 pub struct Query {
     /// Identity, for the answer.
     pub id: QueryId,
-    /// Name.
+    /// Name; those that begin with `_serf_` are never delivered.
     pub name: EventName,
-    /// Payload.
+    /// Payload, as it was sent.
     pub payload: Bytes,
-    /// Name of the sender.
+    /// Name of the node that asks.
     pub source_node: Arc<str>,
     /// Where answers go; `None` if the address is malformed.
     pub source_addr: Option<SocketAddr>,

@@ -153,7 +153,7 @@ pub enum MemberStatus {
     /// 0: never seen outside broken messages.
     #[default]
     None,
-    /// 1
+    /// 1: a member, as far as is known.
     Alive,
     /// 2: announced that it will leave.
     Leaving,
@@ -194,22 +194,23 @@ impl std::error::Error for UnknownStatus {}
 /// One member of the cluster. Records are immutable; a change makes a new one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
-    /// Name.
+    /// Name; unique in the cluster.
     pub name: Arc<str>,
     /// Raw address bytes as announced (0, 4 or 16).
     pub addr: Box<[u8]>,
-    /// Port.
+    /// Port of its gossip, for UDP and TCP.
     pub port: u16,
-    /// Tags.
+    /// What it says about itself; 512 bytes when encoded.
     pub tags: Tags,
-    /// Status.
+    /// How it is, as far as this node knows.
     pub status: MemberStatus,
-    /// `[PMin, PMax, PCur, DMin, DMax, DCur]`.
+    /// Versions that it speaks: lowest, highest and current of memberlist's protocol, then of
+    /// Serf's.
     pub vsn: Vsn,
 }
 
 impl MemberStatus {
-    /// The word for it.
+    /// The word for it: `none`, `alive`, `leaving`, `left` or `failed`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::None => "none",

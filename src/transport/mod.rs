@@ -1,5 +1,11 @@
-//! Layer 1b: bytes over sockets behind one small trait.
+//! How a node's bytes travel: over UDP and TCP, as Go's do, or for clusters of Rust nodes with TLS,
+//! over QUIC, over a transport of the crate memberlist, or over a [`Transport`] of one's own. Such
+//! a one is given to [`Builder::start_on`](crate::Builder::start_on).
+//!
+//! Beside it: [`Address`], in whichever form a user writes it, and the [`Resolver`] behind host
+//! names.
 
+mod address;
 #[cfg(feature = "memberlist")]
 mod crate_memberlist;
 mod hosts;
@@ -10,14 +16,15 @@ mod quic;
 #[cfg(feature = "client")]
 #[cfg_attr(not(feature = "agent"), allow(dead_code))]
 mod resolve;
+mod resolver;
 #[cfg(feature = "tls")]
 mod tls;
 mod traits;
 
 pub use crate::runtime::{Connection, NetStream};
+pub use address::Address;
 #[cfg(feature = "memberlist")]
 pub use crate_memberlist::{MemberlistStream, MemberlistTransport};
-pub(crate) use hosts::host_ips;
 #[cfg(feature = "agent")]
 pub(crate) use net::listen;
 pub use net::{BindError, NetTransport, SocketKind};
@@ -27,6 +34,7 @@ pub use quic::{QuicStream, QuicTransport};
 pub(crate) use resolve::{Network, resolve_async};
 #[cfg(feature = "agent")]
 pub(crate) use resolve::{Prefer, resolve};
+pub use resolver::{Resolver, Resolving, SystemResolver};
 #[cfg(feature = "tls")]
 pub use tls::TlsTransport;
 /// What the transports are configured with.

@@ -15,10 +15,8 @@ use compat_tests::{
     record::Recording,
 };
 use ruserf::{
-    driver::{Config, Event, Serf, Subscribe, UserEventSpec},
-    serf::{KeyOp, Member, QueryParams, QueryUpdate},
-    transport::NetTransport,
-    wire::Keyring,
+    Config, Event, Keyring, Member, QueryParams, QueryUpdate, Serf, Subscribe, UserEventSpec,
+    engine::KeyOp, transport::NetTransport,
 };
 use serde_json::{Value, json};
 

@@ -13,7 +13,8 @@ use std::{
 
 use compat_tests::{alone::in_own_process, go::base64, node::runtime};
 use ruserf::{
-    Config, Event, KeyOp, Keyring, Serf, Subscribe,
+    Config, Event, Keyring, Serf, Subscribe,
+    engine::KeyOp,
     wire::{Ping, SeqNo, encode_compound},
 };
 

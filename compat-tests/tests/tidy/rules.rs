@@ -92,6 +92,22 @@ fn only_what_needs_tokio_brings_it() {
     assert!(crates.contains("mio") && !crates.contains("smol"), "{crates:?}");
 }
 
+/// That the list is true is for `scripts/public-api --check`; here is what it may grow to.
+#[test]
+fn what_is_public_fits_a_few_pages() {
+    let list = read(&root().join("docs/public-api.txt"));
+    let names = list.lines().skip_while(|line| *line != "mod ruserf").skip(1);
+    let names = names.take_while(|line| !line.starts_with("mod "));
+    let is_name = |line: &&str| !line.starts_with([' ', '#']) || line.starts_with("#[");
+    let at_the_root = names.filter(is_name).count();
+    assert!((30..=46).contains(&at_the_root), "{at_the_root} names at the root");
+    assert!(list.lines().count() <= 600, "{} lines", list.lines().count());
+    assert!(
+        list.contains("\nmod client\n") && list.contains("\nmod sim\n"),
+        "features are left out"
+    );
+}
+
 /// What is uploaded is the library with its examples, and what one reads beside them.
 #[test]
 fn package_carries_the_library_and_nothing_else() {

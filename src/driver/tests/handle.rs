@@ -14,12 +14,9 @@ use std::{
 
 use super::*;
 use crate::{
-    driver::{
-        Error, EventStream, KeyManager, MemberWatch, QueryHandle, Resolver, Resolving, StopReason,
-        now,
-    },
+    driver::{Error, EventStream, KeyManager, MemberWatch, QueryHandle, StopReason, now},
     serf::{AliveDelegate, ConflictDelegate, Member},
-    transport::{NetTransport, Transport},
+    transport::{NetTransport, Resolver, Resolving, Transport},
 };
 
 const KEY: &str = "BgYGBgYGBgYGBgYGBgYGBgYGBgYGBgYGBgYGBgYGBgY=";

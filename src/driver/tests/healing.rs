@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::*;
-use crate::driver::{Resolver, Resolving};
+use crate::transport::{Resolver, Resolving};
 
 /// One name, and where it points now.
 struct Names {

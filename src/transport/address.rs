@@ -1,11 +1,10 @@
 //! Addresses as users write them.
 
 use std::{
-    io,
+    fmt, io,
     net::{IpAddr, SocketAddr, ToSocketAddrs as _},
 };
 
-use super::Error;
 use crate::runtime::blocking;
 
 /// An address to bind or to announce: a socket address, or a text such as `10.0.0.1:7946`,
@@ -22,7 +21,10 @@ enum Form {
 
 impl Address {
     /// The socket address, with `port` where the text has none.
-    pub(super) async fn resolve(&self, port: u16) -> Result<SocketAddr, Error> {
+    ///
+    /// # Errors
+    /// The system's resolver does not know the name.
+    pub(crate) async fn resolve(&self, port: u16) -> io::Result<SocketAddr> {
         let text = match &self.0 {
             Form::Socket(addr) => return Ok(*addr),
             Form::Text(text) => text,
@@ -33,12 +35,20 @@ impl Address {
         if let Ok(ip) = text.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
             return Ok(SocketAddr::new(ip, port));
         }
-        let failed = |source| Error::Io { context: format!("lookup {text}"), source };
         let with_port = if text.contains(':') { text.clone() } else { format!("{text}:{port}") };
         let look_up = move || with_port.to_socket_addrs().map(Iterator::collect::<Vec<_>>);
-        let found = blocking(look_up).await.and_then(|found| found).map_err(failed)?;
+        let found = blocking(look_up).await.and_then(|found| found)?;
         let best = found.iter().find(|addr| addr.is_ipv4()).or(found.first());
-        best.copied().ok_or_else(|| failed(io::Error::other("no such host")))
+        best.copied().ok_or_else(|| io::Error::other("no such host"))
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Form::Socket(addr) => addr.fmt(f),
+            Form::Text(text) => text.fmt(f),
+        }
     }
 }
 
