@@ -13,7 +13,8 @@ use tokio::sync::{mpsc, watch};
 
 use super::{
     Addresses, Config, Error, EventStream, Serf, Subscribe, address, clock, inbox::Inbox,
-    node::Node, shared::Shared, subscribers::Hub, task, tasks::Tasks, writer::Writer,
+    node::Node, sending::Sending, shared::Shared, subscribers::Hub, task, tasks::Tasks,
+    writer::Writer,
 };
 use crate::{
     base::{Rng, go_net},
@@ -261,6 +262,7 @@ impl Builder {
             writer,
             ops: BTreeMap::new(),
             queries: BTreeMap::new(),
+            sending: Sending::default(),
         });
         node.engine.start_rejoin(clock::now());
         let inbox = Inbox { commands: command_queue, internal: internal_queue };

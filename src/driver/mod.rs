@@ -27,6 +27,7 @@ mod outbound;
 mod payload;
 mod query_handle;
 mod queue;
+mod sending;
 mod shared;
 mod stream;
 mod subscribers;

@@ -14,6 +14,7 @@ use super::{
     inbox::Internal,
     lookup,
     queue::{LagPolicy, Queue},
+    sending::Sending,
     shared::Shared,
     tasks::Tasks,
     writer::Writer,
@@ -46,6 +47,8 @@ pub(super) struct Node {
     /// Who waits for the end of an operation.
     pub(super) ops: BTreeMap<OpId, oneshot::Sender<Outcome>>,
     pub(super) queries: BTreeMap<QueryId, Arc<Queue<QueryUpdate>>>,
+    /// User events on their way to the engine.
+    pub(super) sending: Sending,
 }
 
 impl Node {
@@ -56,9 +59,8 @@ impl Node {
             Command::Start(operation, reply) => self.start(operation, reply),
             Command::Read(what) => self.read(what),
             Command::SendEvents(events, reply) => {
-                let now = clock::now();
-                let sent = events.iter().map(|event| self.engine.user_event(now, event));
-                let _ = reply.send(sent.collect());
+                self.sending.add(events, reply);
+                self.send_events();
             }
             Command::Query(question, reply) => drop(reply.send(self.query(question))),
             Command::Respond(id, payload, reply) => {
@@ -69,6 +71,11 @@ impl Node {
             #[cfg(all(test, feature = "tokio"))]
             Command::Inspect(look) => look(self),
         }
+    }
+
+    /// Sends user events that wait, as far as there is room.
+    pub(super) fn send_events(&mut self) {
+        self.sending.run(&mut self.engine);
     }
 
     fn start(&mut self, operation: Operation, reply: oneshot::Sender<Outcome>) {

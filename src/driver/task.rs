@@ -123,6 +123,7 @@ pub(super) async fn run<T: Transport>(
         let drained = io.receive(&mut node, &mut buf);
         io.take_waiting(&mut node, &mut inbox);
         io.on_time(&mut node);
+        node.send_events();
         io.pump(&mut node);
         exporter.export(clock::now(), &mut node.engine);
         node.end_turn();

@@ -32,7 +32,7 @@ impl Broadcasts {
         Self {
             intents: BroadcastQueue::default(),
             queries: BroadcastQueue::default(),
-            events: BroadcastQueue::default(),
+            events: BroadcastQueue::in_order(),
             bytes_max,
             others_turn: false,
             finished: Vec::new(),
@@ -78,6 +78,18 @@ impl Broadcasts {
         self.finished.pop()
     }
 
+    /// Whether another own event has room.
+    #[cfg(all(feature = "driver", not(target_family = "wasm")))]
+    pub(crate) fn has_event_room(&self) -> bool {
+        self.events.own_bytes() < OWN_EVENT_BYTES_MAX
+    }
+
+    /// Bytes that wait, with `overhead` for each message.
+    pub(crate) fn bytes(&self, overhead: usize) -> usize {
+        let queues = [&self.intents, &self.queries, &self.events];
+        queues.iter().map(|queue| queue.message_bytes(overhead)).sum()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         [&self.intents, &self.queries, &self.events].iter().all(|queue| queue.is_empty())
     }
@@ -107,8 +119,8 @@ impl Broadcasts {
             sent.count(message.len());
             emit(message);
         };
+        let waiting = self.bytes(overhead);
         let mut queues = [&mut self.intents, &mut self.queries, &mut self.events];
-        let waiting: usize = queues.iter().map(|queue| queue.message_bytes(overhead)).sum();
         let backlog = BACKLOG_PACKETS * self.bytes_max;
         self.others_turn = waiting > backlog && !self.others_turn;
         let passes: &[(usize, Order)] = if self.others_turn {
@@ -133,7 +145,8 @@ impl Broadcasts {
     }
 
     /// Warns about long queues and cuts the longest. Go: `serf/serf.go:checkQueueDepth`.
-    pub(crate) fn check_depths(&mut self, cx: &Context, members: usize) {
+    /// Own events stay while `others` are alive: they are sent soon.
+    pub(crate) fn check_depths(&mut self, cx: &Context, members: usize, others: bool) {
         let config = &cx.config;
         let max = match config.queue_depth_min {
             0 => config.queue_depth_max,
@@ -149,17 +162,21 @@ impl Broadcasts {
             if depth >= warning {
                 warn!(target: "serf", "{name} queue depth: {depth}");
             }
-            if depth > max {
+            let kept = if name == "Event" && others { queue.own_len() } else { 0 };
+            if depth - kept > max {
                 warn!(
                     target: "serf",
                     "{name} queue depth ({depth}) exceeds limit ({max}), dropping messages!"
                 );
-                queue.prune(max);
+                queue.prune(max + kept);
             }
         }
         self.collect_ended();
     }
 }
 
+/// Memory of own events that wait, half of what the queue may take: callers wait for room.
+#[cfg(all(feature = "driver", not(target_family = "wasm")))]
+const OWN_EVENT_BYTES_MAX: usize = 4 << 20;
 /// Packets that hold what waits before every other one is filled the other way round.
 const BACKLOG_PACKETS: usize = 16;

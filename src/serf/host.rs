@@ -74,6 +74,10 @@ impl Host for State {
         self.broadcasts.fill_packet(&mut self.cx, members, overhead, limit, emit);
     }
 
+    fn broadcast_bytes(&self, overhead: usize) -> usize {
+        self.broadcasts.bytes(overhead)
+    }
+
     fn has_broadcasts(&self) -> bool {
         !self.broadcasts.is_empty()
     }

@@ -76,3 +76,5 @@ pub use stats::{Sizes, Stats};
 #[cfg(any(test, feature = "sim"))]
 pub use transform::assert_transform_conforms;
 pub use transform::{LpeTransform, MsgpackTransform, TransformDelegate, TransformError};
+#[cfg(all(feature = "driver", not(target_family = "wasm")))]
+pub(crate) use user_event::EventGroup;

@@ -16,7 +16,7 @@ use super::{
     message,
     query::Queries,
     query_parts::QueryParts,
-    user_event::UserEvents,
+    user_event::{EventGroup, UserEvents},
 };
 use crate::{
     swim::{Author, OpId, Origin},
@@ -84,8 +84,21 @@ impl State {
         payload: &[u8],
         coalesce: bool,
     ) -> Result<(), Error> {
+        let event = (name.as_ref(), payload, coalesce);
+        self.user_event_of(&mut EventGroup::default(), event)
+    }
+
+    /// Sends an event of several that are sent in one go.
+    ///
+    /// # Errors
+    /// Too large; Go's texts.
+    pub(crate) fn user_event_of(
+        &mut self,
+        group: &mut EventGroup,
+        event: (&[u8], &[u8], bool),
+    ) -> Result<(), Error> {
         let Self { cx, events, broadcasts, .. } = self;
-        events.send(cx, broadcasts, name.as_ref(), payload, coalesce)
+        events.send(cx, broadcasts, group, event)
     }
 
     /// Asks a query of `nodes` alive nodes.
@@ -225,7 +238,8 @@ impl State {
                 cx.start_timer(cx.config.reconnect_interval, Timer::Reconnect);
             }
             Timer::QueueCheck => {
-                broadcasts.check_depths(cx, members.table.len());
+                let others = members.has_alive_others();
+                broadcasts.check_depths(cx, members.table.len(), others);
                 queries.received.expire(cx.now);
                 cx.start_timer(cx.config.queue_check_interval, Timer::QueueCheck);
             }

@@ -137,6 +137,15 @@ impl EventRing {
         }
     }
 
+    /// Whether an event is remembered at its time.
+    fn holds(&self, event: &message::UserEvent<'_>) -> bool {
+        let digest = self.hash.hash_one((event.name, event.payload.as_slice()));
+        let index = usize::try_from(event.ltime.0 % self.slots.len() as u64).unwrap_or(0);
+        let slot = self.slots.get(index).and_then(Option::as_ref);
+        slot.filter(|slot| slot.ltime == event.ltime)
+            .is_some_and(|slot| slot.events.iter().any(|recent| recent.is(digest, event)))
+    }
+
     /// The ring as it goes into a push/pull.
     pub(crate) fn to_message(&self) -> Vec<Option<message::UserEvents<'_>>> {
         self.slots.iter().map(|slot| slot.as_ref().map(Slot::to_message)).collect()
@@ -179,6 +188,31 @@ impl Text {
     }
 }
 
+/// Own events that are sent in one go. They share Lamport times, so that a burst of many thousand
+/// stays within the times that receivers remember. Each that can be coalesced has a time of its
+/// own, for the latest time wins; and so has an event that is the same as one before.
+#[derive(Default)]
+pub(crate) struct EventGroup {
+    /// The time of the last event, and how many more it may have.
+    shared: Option<(LamportTime, usize)>,
+}
+
+impl EventGroup {
+    /// The time that the next event may share, given the clock.
+    fn time(&self, clock: LamportTime) -> Option<LamportTime> {
+        let (time, left) = self.shared?;
+        // Otherwise the clock has been moved by others.
+        (left > 0 && time.0.checked_add(1) == Some(clock.0)).then_some(time)
+    }
+
+    fn sent(&mut self, time: LamportTime) {
+        self.shared = match self.shared {
+            Some((shared, left)) if shared == time => Some((time, left.saturating_sub(1))),
+            _ => Some((time, SHARED_MAX - 1)),
+        };
+    }
+}
+
 /// User events: which are taken, and which were seen.
 pub(crate) struct UserEvents {
     /// Events of earlier times are not delivered.
@@ -193,7 +227,8 @@ impl UserEvents {
         Self { min_time, join_ignores_old: false, ring }
     }
 
-    /// Makes, delivers and gossips an event. Go: `serf/serf.go:UserEvent`.
+    /// Makes, delivers and gossips an event. Go: `serf/serf.go:UserEvent`, where each has a time of
+    /// its own.
     ///
     /// # Errors
     /// Too large; Go's texts.
@@ -201,24 +236,31 @@ impl UserEvents {
         &mut self,
         cx: &mut Context,
         broadcasts: &mut Broadcasts,
-        name: &[u8],
-        payload: &[u8],
-        coalesce: bool,
+        group: &mut EventGroup,
+        (name, payload, coalesce): (&[u8], &[u8], bool),
     ) -> Result<(), Error> {
         let limit = cx.config.user_event_size_limit;
         let size = name.len() + payload.len();
         // At most `USER_EVENT_BYTES_MAX`, as checked at the start.
         Oversize::UserEvent.check(size, limit)?;
-        let event = message::UserEvent {
-            ltime: cx.clocks.event.time(),
-            name,
-            payload: payload.into(),
-            coalesce,
-        };
+        let clock = cx.clocks.event.time();
+        let mut event =
+            message::UserEvent { ltime: clock, name, payload: payload.into(), coalesce };
+        if let Some(time) = group.time(clock).filter(|_| !coalesce) {
+            event.ltime = time;
+            if self.ring.holds(&event) {
+                event.ltime = clock;
+            }
+        }
         let mut raw = Vec::with_capacity(size + 64);
         cx.config.transform.encode_message(&Message::UserEvent(event.clone()), &mut raw);
         Oversize::EncodedUserEvent.check(raw.len(), limit)?;
-        cx.clocks.event.increment();
+        if event.ltime == clock {
+            cx.clocks.event.increment();
+        }
+        if !coalesce {
+            group.sent(event.ltime);
+        }
         self.handle(cx, &event);
         if !mutated!(cx.config.swim, EventKeptBack) {
             broadcasts.push(cx, QueueKind::Event, raw.into(), Author::Own(None));
@@ -300,6 +342,8 @@ impl UserEvents {
 pub(crate) const MERGED_MAX: usize = 16_384;
 /// Most events of one event time.
 const SLOT_EVENTS_MAX: usize = 4_096;
+/// Events of ours that share a time.
+const SHARED_MAX: usize = 128;
 /// Most memory of the ring; it must also fit into a push/pull.
 const RING_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// What an event takes in the ring for its digest; for its text beside the bytes, about.

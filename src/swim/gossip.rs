@@ -1,6 +1,6 @@
 //! The gossip round. Go: `state.go`, `gossip`.
 
-use super::{Host, NodeStateKind, Swim, timer::Timer};
+use super::{Host, NodeStateKind, Swim, packets::USER_OVERHEAD, timer::Timer};
 use crate::base::{Instant, mutated};
 
 impl Swim {
@@ -32,6 +32,7 @@ impl Swim {
         };
         // Go counts the encryption even if it is not applied on the way out.
         let limit = self.packet_budget(true, 0);
+        let burst = self.burst(limit, host);
         for target in targets {
             let Some(row) = self.table.get(target) else { continue };
             let Some(to) = row.socket_addr() else { continue };
@@ -42,7 +43,7 @@ impl Swim {
             let mut full = builder.len() >= limit / 2;
             self.send_built(to, &mut builder, crc);
             // A backlog of events drains in several packets a round; receivers do not mind.
-            for _ in 1..self.config.gossip_burst {
+            for _ in 1..burst {
                 if !full {
                     break;
                 }
@@ -56,4 +57,21 @@ impl Swim {
             }
         }
     }
+
+    /// Packets to one target in this round: more with a long backlog, so that it is sent once in
+    /// some seconds.
+    fn burst(&self, limit: usize, host: &dyn Host) -> usize {
+        let least = self.config.gossip_burst;
+        if least <= 1 {
+            return least;
+        }
+        let packets = host.broadcast_bytes(USER_OVERHEAD) / limit.max(1);
+        (packets / BACKLOG_ROUNDS).clamp(least, least.max(BURST_MAX))
+    }
 }
+
+/// Rounds in which a backlog is sent once to one target, if [`BURST_MAX`] allows.
+const BACKLOG_ROUNDS: usize = 16;
+/// Most packets to one target in a round, unless the configuration says more: what a socket's
+/// buffer of the usual size holds.
+const BURST_MAX: usize = 64;

@@ -69,6 +69,12 @@ pub trait Host {
     /// `message.len() + overhead` must not exceed `limit`. Go: `Delegate.GetBroadcasts`.
     fn take_broadcasts(&mut self, overhead: usize, limit: usize, emit: &mut dyn FnMut(&[u8]));
 
+    /// Bytes of what [`Host::take_broadcasts`] has to give, each message with `overhead`. While
+    /// they are many, gossip sends more packets a round.
+    fn broadcast_bytes(&self, _overhead: usize) -> usize {
+        0
+    }
+
     /// Whether [`Host::take_broadcasts`] may have something to give. Saying no spares an idle
     /// gossip round the choice of its targets; the default always says yes.
     fn has_broadcasts(&self) -> bool {

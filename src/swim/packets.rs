@@ -322,6 +322,6 @@ impl Swim {
 /// Bytes a part costs in a compound besides itself. Go: `compoundOverhead`.
 const COMPOUND_OVERHEAD: usize = 2;
 /// The same for a user message, with its type byte. Go: `userMsgOverhead`.
-const USER_OVERHEAD: usize = COMPOUND_OVERHEAD + 1;
+pub(super) const USER_OVERHEAD: usize = COMPOUND_OVERHEAD + 1;
 /// Bytes at the front of a compound. Go: `compoundHeaderOverhead`.
 const COMPOUND_HEADER: usize = 2;

@@ -26,9 +26,12 @@ pub(crate) struct BroadcastQueue {
     /// Items with a topic.
     by_topic: BTreeMap<Arc<str>, Key>,
     last_id: u64,
+    /// Own items leave in the order in which they came, whatever their lengths.
+    own_in_order: bool,
     again: Vec<(Key, Item)>,
-    /// Memory of all items.
+    /// Memory of all items, and of own ones.
     bytes: usize,
+    own_bytes: usize,
     /// Operations whose message was sent for the last time, or dropped.
     ended: Vec<(OpId, Fate)>,
 }
@@ -81,6 +84,21 @@ impl Item {
 }
 
 impl BroadcastQueue {
+    /// A queue whose own items leave oldest first. Go sends the newest of a length first.
+    pub(crate) fn in_order() -> Self {
+        Self { own_in_order: true, ..Self::default() }
+    }
+
+    /// Memory of own items.
+    #[cfg(all(feature = "driver", not(target_family = "wasm")))]
+    pub(crate) fn own_bytes(&self) -> usize {
+        self.own_bytes
+    }
+
+    pub(crate) fn own_len(&self) -> usize {
+        self.own.len()
+    }
+
     /// Queues a message.
     pub(crate) fn push(&mut self, message: Bytes, author: Author) {
         self.add(Item { message, author, topic: None });
@@ -102,8 +120,15 @@ impl BroadcastQueue {
             self.last_id = 0;
         }
         self.last_id += 1;
-        let key = (0, Reverse(item.message.len()), Reverse(self.last_id));
+        let in_order = self.own_in_order && matches!(item.author, Author::Own(_));
+        let key = match in_order {
+            true => (0, Reverse(0), Reverse(u64::MAX - self.last_id)),
+            false => (0, Reverse(item.message.len()), Reverse(self.last_id)),
+        };
         self.bytes += item.bytes();
+        if let Author::Own(_) = item.author {
+            self.own_bytes += item.bytes();
+        }
         if let Some(topic) = &item.topic {
             self.by_topic.insert(Arc::clone(topic), key);
         }
@@ -114,7 +139,7 @@ impl BroadcastQueue {
         match item.author {
             Author::Own(_) => {
                 if item.topic.is_none() {
-                    self.own_by_age.insert(key.2.0, key);
+                    self.own_by_age.insert(self.number(&key), key);
                 }
                 self.own.insert(key, item);
             }
@@ -135,7 +160,8 @@ impl BroadcastQueue {
             self.by_topic.remove(topic);
         }
         if let Author::Own(op) = item.author {
-            self.own_by_age.remove(&key.2.0);
+            self.own_bytes -= item.bytes();
+            self.own_by_age.remove(&self.number(key));
             self.ended.extend(op.map(|op| (op, fate)));
         }
     }
@@ -169,6 +195,11 @@ impl BroadcastQueue {
             let Some(key) = key.or_else(|| self.oldest_own()) else { break };
             self.drop_item(&key);
         }
+    }
+
+    /// The age of an own item.
+    fn number(&self, key: &Key) -> u64 {
+        if self.own_in_order { u64::MAX - key.2.0 } else { key.2.0 }
     }
 
     fn oldest_own(&self) -> Option<Key> {
@@ -220,16 +251,33 @@ impl BroadcastQueue {
     /// The next item of at most `free` bytes, in `tier` or a later one.
     fn next(&self, order: Order, tier: u32, free: usize) -> Option<Key> {
         match order {
-            Order::Own => longest(&self.own, tier, free),
+            Order::Own => self.own(order, tier, free).map(|(key, _)| key),
             Order::Longest => {
-                let candidates = [&self.own, &self.relayed].map(|t| longest(t, tier, free));
-                candidates.into_iter().flatten().min()
+                let relayed = longest(&self.relayed, tier, free);
+                let candidates = [self.own(order, tier, free), relayed.map(|key| (key, key))];
+                candidates.into_iter().flatten().min_by_key(|(_, rank)| *rank).map(|(key, _)| key)
             }
             Order::Shortest => {
-                let candidates = [&self.own, &self.relayed].map(|t| shortest(t, tier, free));
-                candidates.into_iter().flatten().min_by_key(|key| (key.0, key.1.0, key.2.0))
+                let relayed = shortest(&self.relayed, tier, free);
+                let candidates = [self.own(order, tier, free), relayed.map(|key| (key, key))];
+                let first = candidates.into_iter().flatten();
+                first.min_by_key(|(_, rank)| (rank.0, rank.1.0, rank.2.0)).map(|(key, _)| key)
             }
         }
+    }
+
+    /// The next own item, and its place among those of peers.
+    fn own(&self, order: Order, tier: u32, free: usize) -> Option<(Key, Key)> {
+        if self.own_in_order {
+            let mut oldest = self.own.range(start_of(tier)..).take(LOOKED_AT_MAX);
+            let (key, item) = oldest.find(|(_, item)| item.message.len() <= free)?;
+            return Some((*key, (key.0, Reverse(item.message.len()), Reverse(self.number(key)))));
+        }
+        let key = match order {
+            Order::Own | Order::Longest => longest(&self.own, tier, free),
+            Order::Shortest => shortest(&self.own, tier, free),
+        };
+        key.map(|key| (key, key))
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -295,6 +343,8 @@ fn start_of(tier: u32) -> Key {
     (tier, Reverse(usize::MAX), Reverse(u64::MAX))
 }
 
+/// Own items that are looked at for one that fits, where they leave in order.
+const LOOKED_AT_MAX: usize = 16;
 /// Most memory of one queue.
 const BYTES_MAX: usize = 8 * 1024 * 1024;
 /// What an item takes beside its message, about.

@@ -57,6 +57,10 @@ impl Host for Notes {
         }
     }
 
+    fn broadcast_bytes(&self, overhead: usize) -> usize {
+        self.broadcasts.iter().map(|message| message.len() + overhead).sum()
+    }
+
     fn has_broadcasts(&self) -> bool {
         !self.broadcasts.is_empty()
     }

@@ -348,3 +348,54 @@ fn the_same_seed_gives_the_same_run() {
     };
     assert_eq!(run(), run());
 }
+
+/// Goal: whatever gossip loses is repaired by push/pull within one interval, while the ring of
+/// events remembers it.
+#[test]
+fn events_that_gossip_loses_come_with_the_next_push_pull() {
+    const NODES: usize = 5;
+    // Each is to be delivered at every node: 10^5 deliveries.
+    const EVENTS: usize = 20_000;
+    let seed = 16;
+    let (mut cluster, nodes) = formed(seed, NODES);
+    // Few copies and much loss, so that gossip alone misses thousands.
+    cluster.network_mut().set_link(Link { loss: 0.3, ..Link::default() });
+    let interval = 30 * SECOND;
+    let mut missed_by_gossip = 0;
+    for round in 0..EVENTS / ROUND_EVENTS {
+        for n in 0..ROUND_EVENTS {
+            let at = nodes[(round + n) % NODES];
+            cluster.user_event(at, &format!("event-{round}-{n}"), vec![b'p'; 60]).unwrap();
+            cluster.run_for(Duration::from_millis(50));
+        }
+        cluster.run_for(5 * SECOND);
+        missed_by_gossip += missing(&cluster, &nodes, round);
+        cluster.run_for(interval);
+        let missing = missing(&cluster, &nodes, round);
+        assert_eq!(missing, 0, "SEED={seed}: round {round}, after one interval");
+        for node in &nodes {
+            cluster.take_events(*node);
+        }
+    }
+    println!("{missed_by_gossip} of {} deliveries came by push/pull", EVENTS * NODES);
+    assert!(missed_by_gossip > 0, "SEED={seed}: gossip alone lost nothing");
+}
+
+/// Events of a round, each at a time of its own: less than the 512 that are remembered.
+const ROUND_EVENTS: usize = 400;
+
+/// Deliveries of a round that did not happen; none happened twice.
+fn missing(cluster: &Cluster, nodes: &[NodeId], round: usize) -> usize {
+    let prefix = format!("event-{round}-");
+    let missing = nodes.iter().map(|node| {
+        let names = cluster.events(*node).iter().filter_map(|(_, event)| match event {
+            Event::User(event) => Some(event.name.to_string()),
+            _ => None,
+        });
+        let names: Vec<_> = names.filter(|name| name.starts_with(&prefix)).collect();
+        let distinct: BTreeSet<_> = names.iter().collect();
+        assert_eq!(distinct.len(), names.len(), "nothing is delivered twice");
+        ROUND_EVENTS - names.len()
+    });
+    missing.sum()
+}

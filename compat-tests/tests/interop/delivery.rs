@@ -2,12 +2,17 @@
 //! among themselves, ours among themselves, and both kinds together. A measurement, run by hand:
 //! `cargo test -p compat-tests --test interop delivery:: -- --ignored --nocapture`.
 
-use std::{thread, time::Duration};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use compat_tests::{
-    node::{Node, Start, all_see},
+    node::{Node, Start, all_see, runtime},
     process::{BOTH, Kind},
+    wait::eventually,
 };
+use ruserf::driver::UserEventSpec;
 
 const EVENTS: usize = 300;
 const NODES: usize = 6;
@@ -72,4 +77,70 @@ fn share(label: &str, kinds: [Kind; NODES]) -> (usize, usize) {
         delivered += names.iter().filter(|name| !own(name)).count();
     }
     (delivered, duplicates)
+}
+
+/// Goal: what is sent in one go arrives, at Go's nodes too. One after the other in time they would
+/// be more than a receiver remembers, and the first ones too old.
+#[test]
+fn a_burst_of_events_arrives_at_both_kinds() {
+    let nodes = trio("burst");
+    send(&nodes[0], 3_000);
+    eventually("events of the burst are missing", || {
+        let short = nodes[1..].iter().map(|node| (node.name(), node.user_events().len()));
+        short.filter(|(_, count)| count * 100 < 3_000 * 99).collect::<Vec<_>>()
+    });
+    for node in &nodes {
+        distinct(node);
+    }
+}
+
+#[test]
+#[ignore = "a measurement; nothing that a busy machine should judge"]
+fn share_of_a_large_burst_that_arrives() {
+    let nodes = trio("large-burst");
+    let began = Instant::now();
+    send(&nodes[0], 20_000);
+    println!("accepted after {:?}", began.elapsed());
+    while began.elapsed() < Duration::from_secs(15) {
+        thread::sleep(Duration::from_secs(1));
+        let counts: Vec<_> = nodes.iter().map(|node| node.user_events().len()).collect();
+        println!("{:?}: {counts:?}", began.elapsed());
+    }
+    for node in &nodes {
+        println!("{}: {} of 20000", node.name(), distinct(node));
+    }
+}
+
+/// A Rust node that sends, and one of each kind that receive.
+fn trio(label: &str) -> [Node; 3] {
+    let kinds = [("sender", Kind::Ours), ("ours", Kind::Ours), ("go", Kind::Go)];
+    let nodes = kinds.map(|(name, kind)| {
+        let (name, label) = (name.to_owned(), format!("delivery-{label}"));
+        Node::start(kind, &Start { name, label, retransmit_mult: Some(4), ..Start::default() })
+    });
+    for other in &nodes[1..] {
+        other.join(nodes[0].addr());
+    }
+    for node in &nodes {
+        all_see(&nodes, &node.name(), "alive");
+    }
+    nodes
+}
+
+/// Events of 100 bytes, sent in one go.
+fn send(node: &Node, count: usize) {
+    let Node::Rust(node) = node else { panic!("is ours") };
+    let events = (0..count).map(|n| UserEventSpec::new("deploy", format!("{n:0>94}")));
+    let sent = runtime().block_on(node.serf.user_events(events)).expect("the node runs");
+    assert!(sent.iter().all(Result::is_ok));
+}
+
+/// Events that were delivered; none twice.
+fn distinct(node: &Node) -> usize {
+    let mut payloads: Vec<_> = node.user_events().into_iter().map(|event| event.payload).collect();
+    let all = payloads.len();
+    payloads.sort();
+    payloads.dedup();
+    assert_eq!(payloads.len(), all, "{}: nothing arrives twice", node.name());
+    all
 }

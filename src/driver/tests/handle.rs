@@ -15,7 +15,7 @@ use std::{
 use super::*;
 use crate::{
     driver::{Error, EventStream, KeyManager, MemberWatch, QueryHandle, StopReason, now},
-    serf::{AliveDelegate, ConflictDelegate, Member},
+    serf::{AliveDelegate, ConflictDelegate, Member, UserEventSpec},
     transport::{NetTransport, Resolver, Resolving, Transport},
 };
 
@@ -471,4 +471,38 @@ async fn node_that_vetoes_itself_is_heard_of_by_nobody() {
     assert!(a.members().await.is_empty());
     assert_eq!(&*a.local_member().await.name, "a");
     within(a.shutdown()).await;
+}
+
+/// Goal: nothing of ours is dropped because much of it comes at once; who sends it waits.
+#[tokio::test]
+async fn who_sends_more_events_than_there_is_room_for_waits() {
+    let (a, b) = (start("a").await, start("b").await);
+    join(&a, &b).await;
+    has_status(&a, "b", MemberStatus::Alive).await;
+    let events = |count: usize| {
+        let payload = vec![b'p'; 400];
+        (0..count).map(move |n| UserEventSpec::new(n.to_string(), payload.clone()))
+    };
+    let room = |a: &Serf| {
+        let a = a.clone();
+        async move { a.inspect(|node| node.engine.has_event_room()).await.unwrap() }
+    };
+    // 4 MiB, at more than 500 bytes each.
+    let sent = tokio::spawn({
+        let (a, events) = (a.clone(), events(9_000));
+        async move { a.user_events(events).await }
+    });
+    within(async {
+        while room(&a).await {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert!(!sent.is_finished());
+    let results = within(sent).await.unwrap().unwrap();
+    assert_eq!(results.iter().filter(|sent| sent.is_ok()).count(), 9_000);
+    assert_eq!(a.counters().await.unwrap().serf.dropped_broadcasts, 0);
+    // Alone there is nobody to wait for.
+    let alone = start("alone").await;
+    within(alone.user_events(events(20_000))).await.unwrap();
 }

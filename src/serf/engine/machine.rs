@@ -16,6 +16,7 @@ use crate::{
         Completion, Config, Coordinate, Error, KeyOp, LamportTime, Member, NameCounts, Output,
         Prune, QueryId, QueryParams, SerfState, Stats, Tags, UserEventSpec, asked::Asker,
         broadcasts::QueueKind, build::build_state, context::encode_tags, state::State,
+        user_event::EventGroup,
     },
     swim::{self, Author, OpId, StreamId, StreamInput, Swim},
     wire::{Keyring, StreamCodec},
@@ -210,10 +211,30 @@ impl Engine {
     /// # Errors
     /// Too large; Go's texts.
     pub fn user_event(&mut self, now: Instant, event: &UserEventSpec) -> Result<(), Error> {
+        self.user_event_of(now, &mut EventGroup::default(), event)
+    }
+
+    /// Sends an event of several that are sent in one go.
+    ///
+    /// # Errors
+    /// As above.
+    pub(crate) fn user_event_of(
+        &mut self,
+        now: Instant,
+        group: &mut EventGroup,
+        event: &UserEventSpec,
+    ) -> Result<(), Error> {
         self.begin(now);
-        self.state.user_event(&event.name, &event.payload, event.coalesce)?;
+        self.state.user_event_of(group, (&event.name, &event.payload, event.coalesce))?;
         self.settle();
         Ok(())
+    }
+
+    /// Whether another event of ours has room among those that wait to be gossiped. Without it the
+    /// oldest is dropped. Always where no other is alive: nothing is ever sent then.
+    #[cfg(all(feature = "driver", not(target_family = "wasm")))]
+    pub(crate) fn has_event_room(&self) -> bool {
+        self.swim.member_count() <= 1 || self.state.broadcasts.has_event_room()
     }
 
     /// Asks a query; progress comes as [`Output::Query`].

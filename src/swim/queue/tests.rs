@@ -204,3 +204,24 @@ proptest! {
         prop_assert_eq!(queue.len(), 0);
     }
 }
+
+#[test]
+fn own_messages_leave_in_order_where_the_queue_says_so() {
+    let mut queue = BroadcastQueue::in_order();
+    for (op, message) in ["a", "bbbb", "cc", "dd"].into_iter().enumerate() {
+        own(&mut queue, message, op as u64);
+    }
+    peers(&mut queue, "ppp");
+    peers(&mut queue, "p");
+    assert_eq!(take(&mut queue, Order::Own, 0, 4), ["a", "cc"], "what fits of the oldest");
+    assert_eq!(take(&mut queue, Order::Longest, 0, 100), ["bbbb", "ppp", "dd", "p", "a", "cc"]);
+    assert_eq!(take(&mut queue, Order::Shortest, 0, 100), ["p", "ppp", "bbbb", "dd", "a", "cc"]);
+    // Those two were sent for the last time.
+    assert_eq!(queue.own_len(), 2);
+    assert_counts(&queue);
+    assert_eq!(queue.own.values().map(Item::bytes).sum::<usize>(), queue.own_bytes);
+    // The oldest of ours go first where too much waits, here too.
+    queue.prune(1);
+    assert_eq!(take(&mut queue, Order::Own, 0, 100), ["dd"]);
+    assert_counts(&queue);
+}

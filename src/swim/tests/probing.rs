@@ -228,7 +228,10 @@ fn nodes_started_together_tick_at_different_times() {
 
 #[test]
 fn a_backlog_of_events_goes_out_in_several_packets() {
-    for (burst, packets) in [(1, 1), (4, 4)] {
+    // A long backlog takes more of them, where there may be several at all.
+    for (burst, waiting, packets) in
+        [(1, 10, 1), (4, 10, 4), (1, 400, 1), (4, 400, 16), (4, 4_000, 64)]
+    {
         let mut config = quiet();
         config.gossip_burst = burst;
         config.probe_interval = Duration::ZERO;
@@ -236,7 +239,7 @@ fn a_backlog_of_events_goes_out_in_several_packets() {
         me.alive("a", 1);
         me.wait(Duration::from_secs(5)); // what there was to gossip is done
         me.outputs();
-        me.host.broadcasts = vec![vec![b'e'; 900]; 10];
+        me.host.broadcasts = vec![vec![b'e'; 900]; waiting];
         let sent = loop {
             me.wait(Duration::from_millis(1));
             let sent = me.outputs();

@@ -198,6 +198,13 @@ fn long_queues_are_pruned_to_their_limit() {
     }
     node.advance(Duration::from_secs(30));
     assert_eq!(node.state.broadcasts.events.len(), 15);
+    // Own events are sent while there is somebody; those of peers are not all kept.
+    node.join("a");
+    for n in 0..30 {
+        node.state.user_event(n.to_string(), b"", false).unwrap();
+    }
+    node.advance(Duration::from_secs(30));
+    assert_eq!(node.state.broadcasts.events.len(), 45);
 }
 
 #[test]

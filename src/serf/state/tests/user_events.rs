@@ -1,6 +1,7 @@
 //! User events: limits, once only, never too old.
 
 use super::*;
+use crate::serf::user_event::EventGroup;
 
 fn event(ltime: u64, name: &str, payload: Option<&str>) -> Message<'static> {
     let leak = |text: &str| -> &'static [u8] { text.as_bytes().to_vec().leak() };
@@ -226,4 +227,68 @@ fn events_of_odd_kinds_are_refused_quietly() {
     }
     assert!(node.events().is_empty() && node.gossip().is_empty());
     assert!(node.state.cx.effects.outputs.is_empty() && node.state.cx.effects.actions.is_empty());
+}
+
+/// Goal: a burst of many thousand events stays within the 512 times that every receiver remembers,
+/// Go's included, and arrives whatever the order is.
+#[test]
+fn a_burst_stays_within_the_times_that_receivers_remember() {
+    let (mut sender, mut receiver) = (quiet(), quiet());
+    let mut group = EventGroup::default();
+    let before = sender.state.cx.clocks.event.time().0;
+    for n in 0..20_000 {
+        let payload = format!("{n:0>94}");
+        sender.state.user_event_of(&mut group, (b"deploy", payload.as_bytes(), false)).unwrap();
+    }
+    let times = sender.state.cx.clocks.event.time().0 - before;
+    assert_eq!(times, 20_000_u64.div_ceil(128));
+    let mut sent = Vec::new();
+    while sent.len() < 20_000 {
+        let before = sent.len();
+        sender.state.take_broadcasts(3, 100_000, &mut |message| sent.push(message.to_vec()));
+        assert!(sent.len() > before, "dropped after {before}");
+    }
+    assert!(String::from_utf8_lossy(&sent[0]).contains(&format!("{:0>94}", 0)), "oldest first");
+    for message in sent.iter().rev() {
+        receiver.state.on_user_message(receiver.now, message, origin());
+    }
+    assert_eq!(receiver.events().len(), 20_000);
+}
+
+#[test]
+fn events_that_a_shared_time_would_change_have_times_of_their_own() {
+    let mut node = quiet();
+    let mut group = EventGroup::default();
+    let events: [(&[u8], &[u8], bool); 8] = [
+        (b"a", b"1", false),
+        (b"a", b"2", false),
+        (b"a", b"1", false),
+        (b"b", b"1", false),
+        (b"c", b"1", true),
+        (b"c", b"2", true),
+        (b"d", b"1", false),
+        (b"e", b"1", false),
+    ];
+    for event in events {
+        node.state.user_event_of(&mut group, event).unwrap();
+    }
+    assert_eq!(
+        node.events(),
+        [
+            "user 1 a 1",
+            "user 1 a 2",
+            "user 2 a 1",
+            "user 2 b 1",
+            "user 3 c 1",
+            "user 4 c 2",
+            "user 5 d 1",
+            "user 5 e 1"
+        ]
+    );
+    // What is sent on its own never shares, nor does anything once others have moved the clock.
+    node.state.user_event("f", b"", false).unwrap();
+    node.state.user_event_of(&mut group, (b"g", b"", false)).unwrap();
+    node.receive(&event(20, "x", None));
+    node.state.user_event_of(&mut group, (b"h", b"", false)).unwrap();
+    assert_eq!(node.events(), ["user 6 f ", "user 7 g ", "user 20 x ", "user 21 h "]);
 }
