@@ -8,6 +8,7 @@ pub mod lossy;
 pub mod matrix;
 pub mod net;
 pub mod node;
+pub mod pcap;
 pub mod peer;
 pub mod process;
 pub mod record;

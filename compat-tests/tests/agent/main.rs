@@ -7,6 +7,7 @@ mod cli_cross;
 mod cli_words;
 mod config;
 mod config_differential;
+mod decode;
 mod descriptors;
 mod files;
 mod handlers;

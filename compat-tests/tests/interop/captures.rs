@@ -1,6 +1,7 @@
 //! Goal: in every scenario of the matrix, Go's own decoder reads each message that a Rust node
-//! wrote and would have written the same bytes; and ours does so for each message that a Go node
-//! wrote. Method: the Rust node of each scenario records what passes its sockets.
+//! wrote and would have written the same bytes; ours does so for each message that a Go node
+//! wrote; and `serf decode` says of all what Go says. Method: the Rust node of each scenario records
+//! what passes its sockets.
 
 use std::{
     collections::BTreeMap,
@@ -25,6 +26,8 @@ use ruserf::{
 };
 use serde_json::{Value, json};
 
+use super::{decoded, others};
+
 #[test]
 fn each_program_reads_every_message_of_the_other() {
     let _alone = one_at_a_time();
@@ -38,14 +41,19 @@ fn each_program_reads_every_message_of_the_other() {
         let title = folder.file_name().to_string_lossy().into_owned();
         let captures = captures(&folder.path());
         assert!(!captures.is_empty(), "nothing passed: {title}");
+        let answers = read_by_go(&captures);
+        let port = others::PORTS.iter().find(|(name, _)| *name == title).map_or(7946, |row| row.1);
+        for unlike in decoded::unlike_go(&folder.path(), port, &captures, &answers) {
+            wrong.push(format!("{title}: {unlike}"));
+        }
         let (made_by_us, made_by_go): (Vec<_>, Vec<_>) =
-            captures.into_iter().partition(|capture| capture["ours"] == true);
+            captures.into_iter().zip(answers).partition(|(capture, _)| capture["ours"] == true);
         // That broken ones are noticed: each without its last byte.
-        if let Some(cut) = made_by_us.first().map(without_last_byte) {
+        if let Some(cut) = made_by_us.first().map(|(capture, _)| without_last_byte(capture)) {
             assert_ne!(read_by_go(std::slice::from_ref(&cut))[0]["readable"], true, "{cut}");
             assert!(read_by_us(&cut, &mut BTreeMap::new()).is_err(), "{cut}");
         }
-        for (capture, answer) in made_by_us.iter().zip(read_by_go(&made_by_us)) {
+        for (capture, answer) in &made_by_us {
             if answer["readable"] != json!(true) {
                 wrong.push(format!("{title}: Go does not read {capture}\n  {answer}"));
             }
@@ -53,7 +61,7 @@ fn each_program_reads_every_message_of_the_other() {
                 count_types(message, &mut ours);
             }
         }
-        for capture in &made_by_go {
+        for (capture, _) in &made_by_go {
             if let Err(error) = read_by_us(capture, &mut theirs) {
                 wrong.push(format!("{title}: we do not read {capture}: {error}"));
             }
@@ -63,7 +71,7 @@ fn each_program_reads_every_message_of_the_other() {
     println!("made by Go, read by Rust: {theirs:?}");
     let shown = wrong.iter().take(5).cloned().collect::<Vec<_>>().join("\n");
     assert!(wrong.is_empty(), "{} of the messages:\n{shown}", wrong.len());
-    assert!(scenarios >= 33, "{scenarios} scenarios");
+    assert!(scenarios >= 35, "{scenarios} scenarios");
     for kind in ["ping", "ack", "alive", "dead", "user", "push/pull"] {
         assert!(theirs.contains_key(kind), "no {kind} of Go's was seen: {theirs:?}");
     }
@@ -96,6 +104,10 @@ fn run_all(dir: &Path) {
             (scenario.run)(&Roles { serf: &serf, bare: &bare, serf_joins: at.is_multiple_of(2) })
         };
         jobs.push((title, Box::new(run)));
+    }
+    for (at, (title, _)) in others::PORTS.into_iter().enumerate() {
+        let (first, second) = if at == 0 { (rust(), go("peer")) } else { (go("peer"), rust()) };
+        jobs.push((title.into(), Box::new(move || others::run(title, &first, &second))));
     }
     let (jobs, failed) = (Mutex::new(jobs), Mutex::new(Vec::new()));
     thread::scope(|scope| {
@@ -290,6 +302,6 @@ fn count_types(value: &Value, seen: &mut BTreeMap<String, usize>) {
 }
 
 /// All keys of the scenarios.
-fn keys() -> Vec<Vec<u8>> {
+pub(crate) fn keys() -> Vec<Vec<u8>> {
     [16, 24, 32].into_iter().flat_map(|len| [1, 2].map(|fill| vec![fill; len])).collect()
 }

@@ -2,10 +2,12 @@
 
 mod captures;
 mod chaos;
+mod decoded;
 mod delivery;
 mod go;
 mod go_harness;
 mod matrix;
 mod migration;
 mod mixed_cluster;
+mod others;
 mod snapshots;
