@@ -9,6 +9,14 @@ use crate::{
     wire::Keyring,
 };
 
+/// Replaces a file as a whole: it has the old contents or the new ones, whatever happens.
+///
+/// # Errors
+/// It cannot be written.
+pub(crate) fn replace(path: &Path, contents: &[u8]) -> Result<(), String> {
+    replace_file(path, contents).map_err(|error| error.to_string())
+}
+
 /// Reads a tags file; `None` if there is none.
 pub(super) fn read_tags(path: &Path) -> Result<Option<BTreeMap<String, String>>, AgentError> {
     let bytes = match fs::read(path) {

@@ -27,6 +27,7 @@ mod testing;
 pub use check::check;
 pub use config::{FileConfig, KEYS, Key, Origin, Shape, parse_tags};
 pub use error::AgentError;
+pub(crate) use files::replace as replace_file;
 #[cfg(feature = "sim")]
 pub use mdns::hosts as mdns_hosts;
 pub use run::run;

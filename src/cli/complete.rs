@@ -53,37 +53,69 @@ fn flags(command: &CommandSpec) -> String {
 }
 
 fn bash(commands: &[CommandSpec]) -> String {
-    let names: Vec<_> = commands.iter().map(|command| command.name).collect();
+    let names = commands.iter().map(|command| command.name).filter(|name| !name.contains(' '));
+    let names: Vec<_> = names.collect();
     let mut cases = String::new();
-    for command in commands {
-        let _ = writeln!(cases, "    {}) words=\"{}\" ;;", command.name, flags(command));
+    // Those of two words first: the first pattern that fits counts.
+    for two in [true, false] {
+        for command in commands.iter().filter(|command| command.name.contains(' ') == two) {
+            let pattern = bash_pattern(command.name);
+            let mut words = flags(command);
+            for second in seconds(command.name, commands) {
+                let _ = write!(words, " {second}");
+            }
+            let _ = writeln!(cases, "    {pattern}) words=\"{words}\" ;;");
+        }
     }
     format!(
         "_serf() {{\n  local cur=\"${{COMP_WORDS[COMP_CWORD]}}\" words=\"\"\n  \
          if [ \"$COMP_CWORD\" -eq 1 ]; then\n    words=\"{}\"\n  else\n    \
-         case \"${{COMP_WORDS[1]}}\" in\n{cases}    esac\n  fi\n  \
+         case \"${{COMP_WORDS[1]}} ${{COMP_WORDS[2]}}\" in\n{cases}    esac\n  fi\n  \
          COMPREPLY=( $(compgen -W \"$words\" -- \"$cur\") )\n}}\n\
          complete -o default -F _serf serf\n",
         names.join(" ")
     )
 }
 
+/// The pattern of the command line's first two words.
+fn bash_pattern(name: &str) -> String {
+    match name.split_once(' ') {
+        Some((first, second)) => format!("{first}\\ {second}"),
+        None => format!("{name}\\ *"),
+    }
+}
+
+/// The second words of commands that begin with this one.
+fn seconds<'c>(name: &str, commands: &'c [CommandSpec]) -> impl Iterator<Item = &'c str> {
+    let all = commands.iter().filter_map(|command| command.name.split_once(' '));
+    all.filter(move |(first, _)| *first == name).map(|(_, second)| second)
+}
+
+/// When fish has seen a command.
+fn fish_seen(name: &str) -> String {
+    let words = name.split(' ').map(|word| format!("__fish_seen_subcommand_from {word}"));
+    words.collect::<Vec<_>>().join("; and ")
+}
+
 fn fish(commands: &[CommandSpec]) -> String {
     let quote = |text: &str| text.replace('\\', "\\\\").replace('\'', "\\'");
     let mut out = String::new();
     for command in commands {
+        let (seen, word) = match command.name.split_once(' ') {
+            Some((first, second)) => (format!("'{}'", fish_seen(first)), second),
+            None => ("__fish_use_subcommand".to_owned(), command.name),
+        };
         let _ = writeln!(
             out,
-            "complete -c serf -n __fish_use_subcommand -f -a {} -d '{}'",
-            command.name,
+            "complete -c serf -n {seen} -f -a {word} -d '{}'",
             quote(command.synopsis)
         );
         for flag in command.flags.iter().copied().flatten() {
             let value = if flag.kind == Kind::Bool { "" } else { " -r" };
             let _ = writeln!(
                 out,
-                "complete -c serf -n '__fish_seen_subcommand_from {}' -o {}{value} -d '{}'",
-                command.name,
+                "complete -c serf -n '{}' -o {}{value} -d '{}'",
+                fish_seen(command.name),
                 flag.name,
                 quote(&flag.about())
             );
@@ -153,8 +185,9 @@ mod tests {
             let help = help::text(command);
             assert!(command.about.contains("xit"), "{name}: no exit code");
             assert!(manual.contains(&format!(".SS serf {name} ")), "{name}");
-            assert!(bash.contains(&format!("    {name}) words=")), "{name}");
-            assert!(fish.contains(&format!("-a {name} -d ")), "{name}");
+            assert!(bash.contains(&format!("    {}) words=", bash_pattern(name))), "{name}");
+            let last = name.split(' ').next_back().unwrap();
+            assert!(fish.contains(&format!("-a {last} -d ")), "{name}");
             let words = flags(command);
             for flag in command.flags.iter().copied().flatten() {
                 let of = format!("{name} -{}", flag.name);
@@ -162,7 +195,7 @@ mod tests {
                 assert!(help.contains(&format!("\n  -{}", flag.name)), "{of}\n{help}");
                 assert!(manual.contains(&format!(".B \\-{}", roff(flag.name))), "{of}");
                 assert!(words.split(' ').any(|word| word[1..] == *flag.name), "{of}");
-                let completed = format!("from {name}' -o {} ", flag.name);
+                let completed = format!("-n '{}' -o {} ", fish_seen(name), flag.name);
                 assert!(fish.contains(&completed), "{of}");
             }
         }

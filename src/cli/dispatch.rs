@@ -24,7 +24,7 @@ fn dispatch(raw: &[OsString]) -> u8 {
         help::print_commands(commands::ALL);
         return if invocation.help { 0 } else { 127 };
     };
-    let Some(command) = commands::ALL.iter().find(|command| command.name == name) else {
+    let Some((command, rest)) = command(name, invocation.rest) else {
         help::print_commands(commands::ALL);
         output::error_line(&unknown_command(name));
         return if invocation.help { 0 } else { 127 };
@@ -41,7 +41,7 @@ fn dispatch(raw: &[OsString]) -> u8 {
         output::error_line(&help::text(command));
         return 1;
     }
-    let result = match flags::parse(command.flags, invocation.rest) {
+    let result = match flags::parse(command.flags, rest) {
         Ok(mut parsed) => {
             odd::keep(&mut parsed, raw);
             odd::unchanged(command.name, &parsed).and_then(|()| (command.run)(&parsed))
@@ -50,6 +50,17 @@ fn dispatch(raw: &[OsString]) -> u8 {
         Err(error) => Err(Failure::Flags(error)),
     };
     finish(*command, result)
+}
+
+/// The command of a name, or of that and the word after it; and the arguments that follow.
+fn command<'r>(name: &str, rest: &'r [String]) -> Option<(&'static CommandSpec, &'r [String])> {
+    let of = |wanted: &str| commands::ALL.iter().find(|command| command.name == wanted);
+    if let Some((second, after)) = rest.split_first()
+        && let Some(command) = of(&format!("{name} {second}"))
+    {
+        return Some((command, after));
+    }
+    Some((of(name)?, rest))
 }
 
 /// Printed after the list, which is all that Go prints.

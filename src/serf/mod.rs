@@ -23,6 +23,7 @@ mod filter;
 mod host;
 mod intents;
 mod internal_query;
+mod key_use;
 mod keys;
 mod lamport;
 mod logs;

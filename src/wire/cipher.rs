@@ -3,6 +3,8 @@
 //! ring is about twice as fast, knows no keys of 192 bits, does not wipe its key schedule, and
 //! overwrites a text whose tag is wrong.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use aes_gcm::{
     Aes128Gcm, Aes256Gcm, AesGcm, KeyInit,
     aead::{AeadInOut, inout::InOutBuf},
@@ -14,6 +16,8 @@ pub(super) struct Cipher {
     portable: Portable,
     #[cfg(feature = "ring")]
     ring: Option<ring::aead::LessSafeKey>,
+    /// Texts that were encrypted, by all tasks that share the key.
+    sealed: AtomicU64,
 }
 
 impl Cipher {
@@ -26,6 +30,7 @@ impl Cipher {
             portable: Portable::build(key)?,
             #[cfg(feature = "ring")]
             ring: by_ring::build(key),
+            sealed: AtomicU64::new(0),
         })
     }
 
@@ -36,11 +41,22 @@ impl Cipher {
         aad: &[u8],
         text: &mut [u8],
     ) -> [u8; TAG_LEN] {
+        self.sealed.fetch_add(1, Ordering::Relaxed);
         #[cfg(feature = "ring")]
         if let Some(key) = &self.ring {
             return by_ring::seal(key, nonce, aad, text);
         }
         self.portable.seal(nonce, aad, text)
+    }
+
+    /// How many texts were encrypted.
+    pub(super) fn sealed(&self) -> u64 {
+        self.sealed.load(Ordering::Relaxed)
+    }
+
+    #[cfg(test)]
+    pub(super) fn set_sealed(&self, count: u64) {
+        self.sealed.store(count, Ordering::Relaxed);
     }
 
     /// Decrypts in place; a failure leaves `text` as it was.

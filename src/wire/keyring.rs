@@ -120,6 +120,11 @@ impl Keyring {
         self.keys().next()
     }
 
+    /// Messages that the primary key has encrypted in this process, packets and streams.
+    pub(crate) fn messages(&self) -> u64 {
+        self.ciphers().next().map_or(0, Cipher::sealed)
+    }
+
     /// Whether encryption is off.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
@@ -128,6 +133,12 @@ impl Keyring {
     /// The ciphers of all keys, primary first.
     pub(super) fn ciphers(&self) -> impl Iterator<Item = &Cipher> {
         self.keys.iter().map(|key| &key.cipher)
+    }
+
+    /// As if the primary key had encrypted so many messages.
+    #[cfg(test)]
+    pub(crate) fn set_messages(&self, count: u64) {
+        self.ciphers().next().unwrap().set_sealed(count);
     }
 
     fn find(&self, key: &[u8]) -> Option<usize> {

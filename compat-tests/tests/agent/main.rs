@@ -16,6 +16,7 @@ mod life;
 mod log_words;
 mod mdns;
 mod moments;
+mod rotation;
 mod rpc_abuse;
 mod rpc_server;
 mod third_party_clients;

@@ -1,9 +1,10 @@
 //! `serf keygen`
 
 use serde_json::json;
+use zeroize::Zeroizing;
 
 use super::{CommandSpec, FORMAT, Failure, Parsed, SPEC, print};
-use crate::base::go_base64;
+use crate::base::{Secret, go_base64};
 
 pub(super) const KEYGEN: CommandSpec = CommandSpec {
     name: "keygen",
@@ -20,9 +21,14 @@ pub(super) const KEYGEN: CommandSpec = CommandSpec {
 };
 
 fn run(args: &Parsed) -> Result<(), Failure> {
-    let mut key = [0; 32];
-    rand::TryRng::try_fill_bytes(&mut rand::rngs::SysRng, &mut key)
+    let key = generate()?;
+    print(args, key.expose(), &json!({ "key": key.expose() }))
+}
+
+/// A random key in base64.
+pub(super) fn generate() -> Result<Secret, Failure> {
+    let mut key = Zeroizing::new([0; 32]);
+    rand::TryRng::try_fill_bytes(&mut rand::rngs::SysRng, &mut *key)
         .map_err(|error| Failure::Message(format!("Error reading random data: {error}")))?;
-    let key = go_base64::encode(&key);
-    print(args, &key, &json!({ "key": key }))
+    Ok(go_base64::encode(&*key).into())
 }

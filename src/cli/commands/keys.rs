@@ -12,11 +12,7 @@ use super::{
     CommandSpec, FORMAT, Failure, Flag, Kind, Parsed, RPC, SPEC, block_on, connect, failed, flag,
     missing, secret, wants_json,
 };
-use crate::{
-    base::Secret,
-    client::{Client, KeyResult, QueryEvent},
-    rpc::protocol::Query,
-};
+use crate::{base::Secret, client::KeyResult};
 
 pub(super) const KEYS: CommandSpec = CommandSpec {
     name: "keys",
@@ -24,7 +20,8 @@ pub(super) const KEYS: CommandSpec = CommandSpec {
     arguments: "[options]...",
     about: "Lists and changes the keys that encrypt the traffic of the whole cluster. Use it to \
             rotate a key without a restart: -install the new key, -use it, then -remove the old \
-            one, each step only after the previous one succeeded on all members.\n\n\
+            one, each step only after the previous one succeeded on all members; \
+            `serf keys rotate` does all of it.\n\n\
             Exits with 0 if all members carried out the operation; with 1 otherwise, and then the \
             output names the members that failed or did not answer.",
     flags: &[FLAGS, FORMAT, RPC],
@@ -86,27 +83,14 @@ fn run(args: &Parsed) -> Result<(), Failure> {
         let unnamed = response.num_resp < response.num_nodes && response.missing.is_empty();
         let silence = if unnamed { "No answer to a ping from" } else { "No answer from" };
         if unnamed {
-            response.missing = silent(&client).await.unwrap_or_default();
+            response.missing = missing::silent(&client).await.unwrap_or_default();
         }
         report(&words, result, silence, json)
     })
 }
 
-/// Live members that do not answer a ping.
-async fn silent(client: &Client) -> Option<Vec<String>> {
-    let ping = Query { name: "_serf_ping".into(), request_ack: true, ..Query::default() };
-    let mut silent = missing::expected(client, &ping).await?;
-    let mut acks = client.query(ping).await.ok()?;
-    while let Some(event) = acks.recv().await.ok()? {
-        if let QueryEvent::Ack(from) = event {
-            silent.remove(&from);
-        }
-    }
-    Some(silent.into_iter().collect())
-}
-
 /// A key from the command line, from a file for `@FILE`, or from the standard input for `-`.
-fn read_key(written: &str) -> Result<Secret, Failure> {
+pub(super) fn read_key(written: &str) -> Result<Secret, Failure> {
     if written != "-" {
         return secret("key", written);
     }

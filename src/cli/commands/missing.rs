@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::super::output::line;
 use crate::{
-    client::{Client, MemberFilter},
+    client::{Client, MemberFilter, QueryEvent},
     rpc::protocol::Query,
 };
 
@@ -26,6 +26,19 @@ pub(super) async fn expected(client: &Client, query: &Query) -> Option<BTreeSet<
         Some(named) if any_tags => named.iter().cloned().collect(),
         Some(named) => named.iter().filter(|name| live.contains(*name)).cloned().collect(),
     })
+}
+
+/// Live members that do not answer a ping.
+pub(super) async fn silent(client: &Client) -> Option<Vec<String>> {
+    let ping = Query { name: "_serf_ping".into(), request_ack: true, ..Query::default() };
+    let mut silent = expected(client, &ping).await?;
+    let mut acks = client.query(ping).await.ok()?;
+    while let Some(event) = acks.recv().await.ok()? {
+        if let QueryEvent::Ack(from) = event {
+            silent.remove(&from);
+        }
+    }
+    Some(silent.into_iter().collect())
 }
 
 /// Prints the list below Go's text.

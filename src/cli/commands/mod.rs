@@ -17,6 +17,7 @@ mod missing;
 mod monitor;
 mod query;
 mod reachability;
+mod rotate;
 mod rtt;
 #[cfg(feature = "sim")]
 mod simulate;
@@ -31,28 +32,18 @@ use common::{
     FORMAT, RPC, SPEC, block_on, connect, expression, failed, flag, print, secret, tags,
     until_interrupt, wants_json,
 };
+use keygen::generate as generate_key;
+use keys::read_key;
 
 /// All commands.
+// A line for some letters: it is a table.
+#[rustfmt::skip]
 pub(super) const ALL: &[CommandSpec] = &[
-    agent::AGENT,
-    completion::COMPLETION,
-    decode::DECODE,
-    event::EVENT,
-    force_leave::FORCE_LEAVE,
-    info::INFO,
-    join::JOIN,
-    keygen::KEYGEN,
-    keys::KEYS,
-    leave::LEAVE,
-    man::MAN,
-    members::MEMBERS,
-    monitor::MONITOR,
-    query::QUERY,
-    reachability::REACHABILITY,
-    rtt::RTT,
+    agent::AGENT, completion::COMPLETION, decode::DECODE,
+    event::EVENT, force_leave::FORCE_LEAVE, info::INFO, join::JOIN, keygen::KEYGEN, keys::KEYS,
+    rotate::ROTATE, leave::LEAVE, man::MAN, members::MEMBERS, monitor::MONITOR, query::QUERY,
+    reachability::REACHABILITY, rtt::RTT,
     #[cfg(feature = "sim")]
     simulate::SIMULATE,
-    tags::TAGS,
-    validate::VALIDATE,
-    VERSION,
+    tags::TAGS, validate::VALIDATE, VERSION,
 ];

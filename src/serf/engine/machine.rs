@@ -15,8 +15,8 @@ use crate::{
     serf::{
         Completion, Config, Coordinate, Error, KeyOp, LamportTime, Member, NameCounts, Output,
         Prune, QueryId, QueryParams, SerfState, Stats, Tags, UserEventSpec, asked::Asker,
-        broadcasts::QueueKind, build::build_state, context::encode_tags, state::State,
-        user_event::EventGroup,
+        broadcasts::QueueKind, build::build_state, context::encode_tags, key_use::KeyUse,
+        state::State, user_event::EventGroup,
     },
     swim::{self, Author, OpId, StreamId, StreamInput, Swim},
     wire::{Keyring, StreamCodec},
@@ -34,6 +34,7 @@ pub struct Engine {
     /// Our leave intent was dropped before it was sent: peers will see a failure.
     pub(super) leave_dropped: bool,
     pub(super) rejoin: Rejoin,
+    pub(super) key_use: KeyUse,
 }
 
 impl std::fmt::Debug for Engine {
@@ -66,6 +67,7 @@ impl Engine {
             next_op: OWN_OPS,
             leave_dropped: false,
             rejoin,
+            key_use: KeyUse::new(now),
         };
         engine.settle();
         Ok(engine)
@@ -377,6 +379,13 @@ impl Engine {
             ("query_queue", state.broadcasts.queries.len().to_string()),
             ("encrypted", (!self.swim.keyring().is_empty()).to_string()),
         ]);
+        let keyring = self.swim.keyring();
+        if !keyring.is_empty() {
+            let age = self.key_use.age(state.cx.now).as_secs();
+            stats.insert("keys", keyring.keys().count().to_string());
+            stats.insert("key_age_seconds", age.to_string());
+            stats.insert("key_messages", keyring.messages().to_string());
+        }
         if let Some(resets) = state.members.coordinates.resets() {
             stats.insert("coordinate_resets", resets.to_string());
         }

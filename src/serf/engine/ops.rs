@@ -72,6 +72,7 @@ impl Engine {
             Action::Internal(request) => {
                 let changed = self.state.handle_internal(&request, self.swim.keyring());
                 if let Some(keyring) = changed {
+                    self.key_use.changed(now, self.swim.keyring(), &keyring);
                     self.swim.set_keyring(keyring);
                     let op = self.new_op();
                     self.state.keyring_changed(request.id, op);
@@ -99,6 +100,9 @@ impl Engine {
     }
 
     pub(super) fn fire(&mut self, timer: Timer) {
+        if matches!(timer, Timer::QueueCheck) {
+            self.key_use.check(self.swim.keyring(), self.swim.member_count());
+        }
         match self.state.fire(timer) {
             None => {}
             Some(OwnTimer::Op(op)) => self.op_timeout(op),
