@@ -21,6 +21,11 @@ impl Descriptors {
         Self { original, limit }
     }
 
+    /// How many files may be open.
+    pub(super) fn limit(self) -> u64 {
+        self.limit
+    }
+
     /// Streams between nodes that may be open.
     pub(super) fn streams(self) -> usize {
         share(self.limit, STREAMS_MAX)

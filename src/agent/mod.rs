@@ -5,6 +5,7 @@ mod config;
 mod core;
 mod descriptors;
 mod error;
+mod faults;
 mod files;
 mod http;
 mod invoke;

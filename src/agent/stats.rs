@@ -20,7 +20,7 @@ impl Agent {
             .scripts
             .iter()
             .map(|script| (script.filter.key(), script.script.clone()));
-        BTreeMap::from([
+        let mut stats = BTreeMap::from([
             ("agent".to_owned(), BTreeMap::from([text("name", self.settings.node.name.clone())])),
             (
                 "runtime".to_owned(),
@@ -36,7 +36,15 @@ impl Agent {
             ("serf".to_owned(), self.serf.stats().await),
             ("tags".to_owned(), tags.collect()),
             ("event_handlers".to_owned(), handlers.collect()),
-        ])
+        ]);
+        // Ours alone, and only when there is something to say.
+        for (group, values) in [("udp", self.udp_troubles().await), ("faults", self.faults().await)]
+        {
+            if !values.is_empty() {
+                stats.insert(group.to_owned(), values);
+            }
+        }
+        stats
     }
 }
 

@@ -1,5 +1,7 @@
 //! What handles ask of the engine's task, as data.
 
+#[cfg(feature = "agent")]
+use std::time::Duration;
 use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
@@ -9,6 +11,8 @@ use super::{Counters, Error, UserEventSpec, query_handle::QueryHandle};
 use crate::serf::{
     self, Completion, Coordinate, KeyOp, Member, OldEvents, Prune, QueryId, QueryParams,
 };
+#[cfg(feature = "agent")]
+use crate::swim;
 
 /// One request. It is carried out on the engine's task and never waits there.
 pub(super) enum Command {
@@ -67,6 +71,9 @@ pub(super) enum Read {
     /// Whether the newest keys could not be written yet.
     #[cfg(feature = "agent")]
     KeysUnwritten(oneshot::Sender<bool>),
+    /// Live peers whose direct probes are not answered, and for how long.
+    #[cfg(feature = "agent")]
+    Troubles(oneshot::Sender<Vec<(Arc<str>, swim::Trouble, Duration)>>),
 }
 
 /// A query to be asked.

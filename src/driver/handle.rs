@@ -318,6 +318,14 @@ impl Serf {
         self.read(Read::Encrypted).await.unwrap_or_default()
     }
 
+    /// Live peers whose direct probes are not answered, and for how long.
+    #[cfg(feature = "agent")]
+    pub(crate) async fn troubles(
+        &self,
+    ) -> Vec<(Arc<str>, crate::swim::Trouble, std::time::Duration)> {
+        self.read(Read::Troubles).await.unwrap_or_default()
+    }
+
     /// Whether the newest keys could not be written to the keyring file yet.
     #[cfg(feature = "agent")]
     pub(crate) async fn keys_unwritten(&self) -> bool {

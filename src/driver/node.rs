@@ -126,6 +126,8 @@ impl Node {
                 let unwritten = self.writer.as_ref().is_some_and(Writer::keys_unwritten);
                 let _ = reply.send(unwritten);
             }
+            #[cfg(feature = "agent")]
+            Read::Troubles(reply) => drop(reply.send(engine.troubles())),
         }
     }
 

@@ -18,6 +18,7 @@ use super::{
     packet_builder::PacketBuilder,
     probes::Probes,
     queue::BroadcastQueue,
+    reach::{Reach, Trouble},
     relays::Relays,
     replay::ReplayFilter,
     suspicion::Suspicion,
@@ -73,6 +74,7 @@ pub struct Swim {
     pub(super) budget: Budget,
     pub(super) credit: Credit,
     pub(super) replays: ReplayFilter,
+    pub(super) reach: Reach,
     pub(super) logs: Logs,
     next_stream: u64,
     next_op: u64,
@@ -111,7 +113,6 @@ impl Swim {
         })?;
         let mut rng = Rng::from_seed(config.seed);
         let hash_seed = rng.u64();
-        let vsn = versions(&config);
         let mut swim = Self {
             codec,
             table: Table::new(hash_seed),
@@ -131,7 +132,7 @@ impl Swim {
             merges: VecDeque::new(),
             answers: Answers::default(),
             me: 0,
-            vsn,
+            vsn: versions(&config),
             incarnation: config.incarnation_min,
             kept_incarnation: config.incarnation_min,
             growth: Growth::new(now),
@@ -145,6 +146,7 @@ impl Swim {
             budget: Budget::new(0),
             credit: Credit::default(),
             replays: ReplayFilter::new(hash_seed, now),
+            reach: Reach::default(),
             logs: Logs::default(),
             next_stream: 1,
             next_op: 0,
@@ -248,6 +250,13 @@ impl Swim {
             self.done(op, Ok(()));
         }
         op
+    }
+
+    /// Live peers whose direct probes are not answered.
+    #[cfg_attr(not(feature = "agent"), allow(dead_code))]
+    pub(crate) fn troubles(&self) -> impl Iterator<Item = (&Arc<str>, Trouble)> {
+        let lives = |name: &str| self.node(name).is_some_and(|node| node.state.is_live());
+        self.reach.troubles().filter(move |(name, _)| lives(name))
     }
 
     /// Keys in force.

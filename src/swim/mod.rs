@@ -31,6 +31,7 @@ mod probe;
 mod probes;
 mod push_pull;
 mod queue;
+mod reach;
 mod relays;
 mod replay;
 mod state;
@@ -55,6 +56,8 @@ pub use output::{Done, OpId, Output, StreamId, StreamInput};
 pub use preload::Cast;
 pub use queue::retransmit_limit;
 pub(crate) use queue::{Author, BroadcastQueue, Fate, Order};
+#[cfg(feature = "agent")]
+pub(crate) use reach::Trouble;
 pub use stats::Stats;
 pub use suspicion::suspicion_timeout;
 pub use times::Times;

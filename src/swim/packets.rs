@@ -42,6 +42,7 @@ impl Swim {
                 }
             }
             Ok((message, seal)) => {
+                self.reach.heard(from);
                 self.seal = self.seal_of(seal.is_some());
                 self.dispatch(now, from, message, 0, host);
             }
@@ -107,7 +108,7 @@ impl Swim {
         match kind {
             Kind::Ping => self.handle_ping(from, &decode_body(body)?, host),
             Kind::IndirectPing => self.handle_indirect_ping(now, from, &decode_body(body)?, host),
-            Kind::Ack => self.handle_ack(now, &decode_body(body)?, host),
+            Kind::Ack => self.handle_ack(now, from, &decode_body(body)?, host),
             Kind::Nack => self.handle_nack(decode_body(body)?),
             Kind::Alive => {
                 // Decided here, where the sender is known. Go: `handleAlive`.

@@ -162,8 +162,15 @@ impl Swim {
 
     /// Passes an ack to the probe or relay that waits for it. The sender is not compared. Go:
     /// `handleAck`.
-    pub(super) fn handle_ack(&mut self, now: Instant, ack: &Ack<'_>, host: &mut dyn Host) {
+    pub(super) fn handle_ack(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        ack: &Ack<'_>,
+        host: &mut dyn Host,
+    ) {
         if let Some(probe) = self.probes.take_acked(ack.seq_no) {
+            self.note_reached(now, from, &probe);
             return self.probe_acked(now, &probe, ack.payload.as_slice(), host);
         }
         let Some(Relay { route, share, seq_no, .. }) = self.relayed.remove(&ack.seq_no) else {

@@ -9,6 +9,7 @@ use super::{
     Host, NodeStateKind, Output, Swim,
     claim::Source,
     probes::Probe,
+    reach::Ended,
     table::{Record, Row},
     timer::Timer,
     under_way::Stream,
@@ -131,6 +132,15 @@ impl Swim {
         self.finish_probe(now, probe.sent, HEALTHIER, host);
     }
 
+    /// An ack came: from the target itself, if late, or through a helper.
+    pub(super) fn note_reached(&mut self, now: Instant, from: SocketAddr, probe: &Probe) {
+        if from == probe.addr {
+            self.reach.fine(&probe.target.name);
+        } else {
+            self.reach.failed(now, &probe.target.name, probe.addr, Ended::Indirectly);
+        }
+    }
+
     /// No direct ack in time: asks helpers, and the node itself over a stream.
     pub(super) fn probe_indirectly(&mut self, now: Instant, seq_no: SeqNo, host: &mut dyn Host) {
         let Some(probe) = self.probes.go_indirect(now, seq_no) else { return };
@@ -189,6 +199,7 @@ impl Swim {
         let name = &probe.target.name;
         if probe.is_tcp_contacted() {
             self.stats.tcp_only_probes += 1;
+            self.reach.failed(now, name, probe.addr, Ended::ByTcp);
             warn!(
                 target: "memberlist",
                 "Was able to connect to {name} over TCP but UDP probes failed, \
@@ -197,6 +208,7 @@ impl Swim {
             return self.finish_probe(now, probe.sent, HEALTHIER, host);
         }
         self.stats.failed_probes += 1;
+        self.reach.failed(now, name, probe.addr, Ended::Unanswered);
         info!(target: "memberlist", "Suspect {name} has failed, no acks received");
         let me = Arc::clone(&self.config.name);
         let outbid = u32::from(mutated!(self.config, OutbidOthers));

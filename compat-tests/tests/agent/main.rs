@@ -9,6 +9,7 @@ mod config;
 mod config_differential;
 mod decode;
 mod descriptors;
+mod doctor;
 mod files;
 mod handlers;
 mod http;

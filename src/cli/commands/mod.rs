@@ -4,6 +4,7 @@ mod agent;
 mod common;
 mod completion;
 mod decode;
+mod doctor;
 mod event;
 mod force_leave;
 mod info;
@@ -39,7 +40,7 @@ use keys::read_key;
 // A line for some letters: it is a table.
 #[rustfmt::skip]
 pub(super) const ALL: &[CommandSpec] = &[
-    agent::AGENT, completion::COMPLETION, decode::DECODE,
+    agent::AGENT, completion::COMPLETION, decode::DECODE, doctor::DEBUG, doctor::DOCTOR,
     event::EVENT, force_leave::FORCE_LEAVE, info::INFO, join::JOIN, keygen::KEYGEN, keys::KEYS,
     rotate::ROTATE, leave::LEAVE, man::MAN, members::MEMBERS, monitor::MONITOR, query::QUERY,
     reachability::REACHABILITY, rtt::RTT,

@@ -353,6 +353,14 @@ impl Engine {
         self.state.members.table.generation()
     }
 
+    /// Live peers whose direct probes are not answered, and for how long.
+    #[cfg(feature = "agent")]
+    pub(crate) fn troubles(&self) -> Vec<(Arc<str>, swim::Trouble, std::time::Duration)> {
+        let now = self.state.cx.now;
+        let troubles = self.swim.troubles();
+        troubles.map(|(name, peer)| (Arc::clone(name), peer, now.since(peer.since))).collect()
+    }
+
     /// A member by name.
     pub fn member(&self, name: &str) -> Option<&Arc<Member>> {
         self.state.members.table.get(name).map(|entry| &entry.member)

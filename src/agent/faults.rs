@@ -1,0 +1,136 @@
+//! What an agent knows to be wrong with itself and its peers, for `serf doctor`: groups of its
+//! statistics that are only there then.
+
+use std::{
+    collections::BTreeMap,
+    fs::OpenOptions,
+    path::{Path, PathBuf},
+};
+
+use super::{core::Agent, settings::RpcAddr};
+use crate::base::go_net;
+
+impl Agent {
+    /// Faults by their names in `cli/commands/doctor/checks.rs`, with a detail each.
+    pub(super) async fn faults(&self) -> BTreeMap<String, String> {
+        let settings = &self.settings;
+        let mut faults = BTreeMap::new();
+        let mut fault = |name: &str, detail: String| drop(faults.insert(name.to_owned(), detail));
+        let limit = self.descriptors.limit();
+        if limit < DESCRIPTORS_MIN {
+            fault("descriptors", limit.to_string());
+        }
+        if let Ok(counters) = self.serf.counters().await {
+            let (size, max) = (counters.swim.local_state_bytes, STATE_BYTES_WARNING);
+            if size >= max {
+                fault("push-pull", format!("{size} bytes"));
+            }
+        }
+        for (name, addr) in [("rpc", &settings.rpc_addr), ("http", &settings.http_addr)] {
+            if let RpcAddr::Tcp(addr) = addr
+                && settings.rpc_auth.is_empty()
+                && !is_loopback(addr)
+            {
+                fault(name, addr.clone());
+            }
+        }
+        if self.serf.keys_unwritten().await {
+            let path = settings.keyring_file.as_deref().unwrap_or(Path::new(""));
+            fault("keys-unwritten", path.display().to_string());
+        }
+        if let Some(missing) = service_manager() {
+            fault("systemd", missing.to_owned());
+        }
+        let files = [&settings.snapshot_path, &settings.keyring_file, &settings.tags_file];
+        let files: Vec<PathBuf> = files.into_iter().flatten().cloned().collect();
+        let unwritable = tokio::task::spawn_blocking(move || unwritable(&files)).await;
+        if let Ok(Some(detail)) = unwritable {
+            fault("file", detail);
+        }
+        faults
+    }
+
+    /// Peers whose direct probes are not answered, with figures.
+    pub(super) async fn udp_troubles(&self) -> BTreeMap<String, String> {
+        let troubles = self.serf.troubles().await.into_iter();
+        let shown = troubles.map(|(name, trouble, age)| {
+            let figures = format!(
+                "probes={} by_tcp={} by_others={} heard={} seconds={}",
+                trouble.probes,
+                trouble.by_tcp,
+                trouble.by_others,
+                trouble.heard,
+                age.as_secs()
+            );
+            (name.to_string(), figures)
+        });
+        shown.collect()
+    }
+}
+
+/// Whether only this machine reaches an address as it is written.
+fn is_loopback(addr: &str) -> bool {
+    let host = addr.rsplit_once(':').map_or(addr, |(host, _)| host);
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
+}
+
+/// What systemd, if it is our parent, is not configured to do.
+fn service_manager() -> Option<&'static str> {
+    let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    // Shells inherit the variable from services.
+    let is_service = set("INVOCATION_ID")
+        && rustix::process::getppid().is_some_and(rustix::process::Pid::is_init);
+    match (is_service, set("NOTIFY_SOCKET"), set("WATCHDOG_USEC")) {
+        (false, ..) | (true, true, true) => None,
+        (true, false, _) => Some("it is not informed when the agent is ready"),
+        (true, true, false) => Some("nothing restarts an agent that hangs"),
+    }
+}
+
+/// The first of these files that cannot be written, and why. Blocks.
+fn unwritable(files: &[PathBuf]) -> Option<String> {
+    files.iter().find_map(|path| {
+        let error = match OpenOptions::new().append(true).open(path) {
+            Ok(_) => return None,
+            // It may be made yet, if there is a place for it.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+                std::fs::metadata(parent.unwrap_or(Path::new("."))).err()?
+            }
+            Err(error) => error,
+        };
+        Some(format!("{}: {}", path.display(), go_net::error_text(&error)))
+    })
+}
+
+/// Descriptors that suffice for any cluster.
+const DESCRIPTORS_MIN: u64 = 1024;
+/// Bytes of our state in a push/pull, of 20 MiB.
+const STATE_BYTES_WARNING: u64 = 12 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_this_machine_alone_expose_nothing() {
+        for addr in ["127.0.0.1:7373", "[::1]:7373", "localhost:1", "127.9.9.9:7373"] {
+            assert!(is_loopback(addr), "{addr}");
+        }
+        for addr in ["0.0.0.0:7373", "[::]:7373", "10.0.0.1:7373", "host:7373", ":7373"] {
+            assert!(!is_loopback(addr), "{addr}");
+        }
+    }
+
+    #[test]
+    fn a_file_without_a_directory_cannot_be_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let (there, not_yet) = (dir.path().join("a"), dir.path().join("b"));
+        std::fs::write(&there, "").unwrap();
+        assert_eq!(unwritable(&[there, not_yet, "c".into()]), None);
+        let text = unwritable(&[dir.path().join("gone/x")]).unwrap();
+        assert!(text.ends_with("gone/x: no such file or directory"), "{text}");
+        assert!(unwritable(&[dir.path().to_owned()]).unwrap().ends_with("is a directory"));
+    }
+}

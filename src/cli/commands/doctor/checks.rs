@@ -1,0 +1,248 @@
+//! What members, figures and acknowledgements say.
+
+use std::net::IpAddr;
+
+use serde::Serialize;
+
+use super::{evidence::Evidence, finding::Finding};
+use crate::rpc::protocol::Member;
+
+/// How a peer is reached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Peer {
+    pub(super) name: String,
+    pub(super) address: String,
+    /// `ok`, `tcp only`, `one-way`, `through others`, `no answer`, or a status that is not alive.
+    pub(super) state: String,
+}
+
+/// The figures of a peer in trouble, from the agent's group `udp`.
+#[derive(Debug, Default)]
+struct Udp {
+    probes: u32,
+    by_tcp: u32,
+    by_others: u32,
+    heard: u32,
+}
+
+impl Udp {
+    fn of(evidence: &Evidence, name: &str) -> Option<Self> {
+        let text = evidence.figure("udp", name)?;
+        let mut udp = Self::default();
+        for (key, value) in text.split(' ').filter_map(|pair| pair.split_once('=')) {
+            let value = value.parse().unwrap_or_default();
+            match key {
+                "probes" => udp.probes = value,
+                "by_tcp" => udp.by_tcp = value,
+                "by_others" => udp.by_others = value,
+                "heard" => udp.heard = value,
+                _ => {}
+            }
+        }
+        // A single packet is lost now and then.
+        (udp.probes >= PROBES_MIN).then_some(udp)
+    }
+}
+
+/// All peers that are wanted, and what is wrong with them.
+pub(super) fn peers(evidence: &Evidence, names: &[String]) -> (Vec<Peer>, Vec<Finding>) {
+    let (mut peers, mut findings) = (Vec::new(), Vec::new());
+    for name in names {
+        if !evidence.members.iter().any(|member| member.name == *name) {
+            let problem = format!("There is no member {name}.");
+            findings.push(Finding::new("member", problem, UNKNOWN).about(name));
+        }
+    }
+    let is_wanted = |member: &&Member| {
+        member.name != evidence.name() && (names.is_empty() || names.contains(&member.name))
+    };
+    for member in evidence.members.iter().filter(is_wanted) {
+        let (state, found) = peer(evidence, member);
+        let (name, address) = (member.name.clone(), address(member));
+        findings.extend(found.map(|found| found.about(&name)));
+        peers.push(Peer { name, address, state });
+    }
+    (peers, findings)
+}
+
+fn peer(evidence: &Evidence, member: &Member) -> (String, Option<Finding>) {
+    let name = &member.name;
+    let at = address(member);
+    if member.status != "alive" {
+        let found = (member.status == "failed").then(|| {
+            let problem = format!("{name} ({at}) has failed: it answers neither UDP nor TCP.");
+            Finding::new("failed", problem, FAILED)
+        });
+        return (member.status.clone(), found);
+    }
+    let silent = evidence.silent.contains(name);
+    match Udp::of(evidence, name) {
+        Some(udp) if udp.heard > 0 && (udp.by_tcp > 0 || udp.by_others > 0) => {
+            let problem = format!(
+                "UDP is one-way between this agent and {name} ({at}): its packets arrive here, but \
+                 what this agent sends does not reach it."
+            );
+            ("one-way".to_owned(), Some(Finding::new("udp", problem, ONE_WAY)))
+        }
+        Some(udp) if udp.by_tcp > 0 => {
+            let problem = format!(
+                "UDP does not come through from {name} ({at}): it answers over TCP only, and no \
+                 packet of it arrives here."
+            );
+            ("tcp only".to_owned(), Some(Finding::new("udp", problem, BLOCKED)))
+        }
+        Some(udp) if udp.by_others > 0 => {
+            let problem = format!(
+                "UDP does not come through between this agent and {name} ({at}): it answers \
+                 through other members only."
+            );
+            ("through others".to_owned(), Some(Finding::new("udp", problem, BLOCKED)))
+        }
+        _ if silent && evidence.silent.len() < evidence.asked.saturating_sub(1) => {
+            let problem = format!("{name} ({at}) is alive, but does not acknowledge a query.");
+            ("no answer".to_owned(), Some(Finding::new("query", problem, SILENT)))
+        }
+        _ if silent => ("no answer".to_owned(), None),
+        _ => ("ok".to_owned(), None),
+    }
+}
+
+/// What is wrong with the agent and the cluster as a whole.
+pub(super) fn cluster(evidence: &Evidence, others_in_trouble: bool) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    findings.extend(advertised(evidence, others_in_trouble));
+    findings.extend(versions(evidence));
+    if let Some((keys, members)) = &evidence.keys {
+        for count in keys.values().filter(|count| *count < members) {
+            let problem = format!("A key is on {count} of {members} members only.");
+            findings.push(Finding::new("key", problem, PARTIAL_KEY));
+        }
+    }
+    for (key, detail) in evidence.stats.get("faults").into_iter().flatten() {
+        findings.extend(
+            FAULTS
+                .iter()
+                .find(|fault| fault.0 == key)
+                .map(|(key, text, remedy)| Finding::new(*key, text.replace("{}", detail), *remedy)),
+        );
+    }
+    findings
+}
+
+/// An address that others cannot reach, by itself or by what happens.
+fn advertised(evidence: &Evidence, others_in_trouble: bool) -> Option<Finding> {
+    let own = evidence.own()?;
+    let ip = ip_of(own)?;
+    let others =
+        || evidence.members.iter().filter(|member| member.name != own.name).filter_map(ip_of);
+    let at = address(own);
+    if ip.is_unspecified() {
+        let problem = format!("This agent advertises {at}, which is no address of a machine.");
+        return Some(Finding::new("advertise", problem, ADVERTISE));
+    }
+    if ip.is_loopback() && others().any(|other| !other.is_loopback()) {
+        let problem = format!(
+            "This agent advertises {at}, which only its own machine reaches, but others are on \
+             other machines."
+        );
+        return Some(Finding::new("advertise", problem, ADVERTISE));
+    }
+    let unheard = evidence.asked > 1 && evidence.silent.len() == evidence.asked - 1;
+    (unheard && !others_in_trouble).then(|| {
+        let problem = format!(
+            "No member's answer to a query reaches this agent at {at}, the address that it \
+             advertises, although it reaches them."
+        );
+        Finding::new("advertise", problem, ADVERTISE)
+    })
+}
+
+fn ip_of(member: &Member) -> Option<IpAddr> {
+    let bytes = member.addr.0.as_slice();
+    let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+    let ip = v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()?;
+    Some(ip.to_canonical())
+}
+
+fn address(member: &Member) -> String {
+    match ip_of(member) {
+        Some(ip) => std::net::SocketAddr::new(ip, member.port).to_string(),
+        None => "no address".to_owned(),
+    }
+}
+
+/// Members that have no version of Serf's protocol in common.
+fn versions(evidence: &Evidence) -> Option<Finding> {
+    let live = || evidence.members.iter().filter(|member| member.status == "alive");
+    let lowest = live().min_by_key(|member| member.delegate_max)?;
+    let highest = live().max_by_key(|member| member.delegate_min)?;
+    (lowest.delegate_max < highest.delegate_min).then(|| {
+        let problem = format!(
+            "{} speaks Serf's protocol up to version {}, {} from version {} on.",
+            lowest.name, lowest.delegate_max, highest.name, highest.delegate_min
+        );
+        Finding::new("version", problem, VERSIONS)
+    })
+}
+
+/// What our agent reports of itself: key, problem with `{}` for the detail, remedy.
+const FAULTS: &[(&str, &str, &str)] = &[
+    (
+        "descriptors",
+        "The agent may open {} files only, connections included.",
+        "Raise the limit: LimitNOFILE=65536 in the unit of systemd, or ulimit -n.",
+    ),
+    (
+        "push-pull",
+        "The state that members exchange when they join is near its limit of 20 MiB ({}): beyond \
+         it nobody can join.",
+        "Remove members that have left or failed (serf force-leave -prune), and shorten tags.",
+    ),
+    (
+        "rpc",
+        "The RPC listens on {} without a token: anyone who reaches it controls the agent.",
+        "Set rpc_auth, or -rpc-addr to 127.0.0.1:7373 or to a Unix socket.",
+    ),
+    (
+        "http",
+        "HTTP listens on {} without a token: anyone who reaches it reads members and events.",
+        "Set rpc_auth, or -http-addr to a loopback address.",
+    ),
+    (
+        "file",
+        "The agent cannot write a file that it needs: {}.",
+        "Make the file and its directory writable for the agent's user, and free the disk.",
+    ),
+    (
+        "keys-unwritten",
+        "The newest keys are not in the keyring file ({}): after a restart the agent has the old \
+         ones.",
+        "Make the file and its directory writable for the agent's user, and free the disk.",
+    ),
+    (
+        "systemd",
+        "systemd started the agent, but {}.",
+        "Use Type=notify, WatchdogSec=30s, KillSignal=SIGINT and Restart=always as \
+         packaging/serf.service has them.",
+    ),
+    (
+        "key-use",
+        "The encryption key has encrypted about {} messages of all members; it is good for 2^32.",
+        "Rotate it: serf keys rotate.",
+    ),
+];
+/// Probes in a row without a direct answer from which on it is no accident.
+const PROBES_MIN: u32 = 3;
+const UNKNOWN: &str = "Compare the name with serf members.";
+const FAILED: &str = "Start it again, or remove it with serf force-leave; if it runs, look for a \
+    firewall between the two, and run serf doctor there.";
+const ONE_WAY: &str = "Allow UDP from this machine to the gossip port of the peer, in its firewall \
+    or security group and in this machine's for what goes out.";
+const BLOCKED: &str = "Allow UDP and TCP in both directions on the gossip port (7946) in firewalls \
+    and security groups; run serf doctor on the peer to see which direction is closed.";
+const SILENT: &str = "Look whether the machine is overloaded, and whether UDP from it to this \
+    agent's advertised address is allowed.";
+const PARTIAL_KEY: &str = "Finish the rotation: serf keys rotate, or install the key again.";
+const ADVERTISE: &str = "Set -advertise to an address at which the other members reach this agent, \
+    by UDP and TCP.";
+const VERSIONS: &str = "Upgrade the older member, or set -protocol lower on the newer ones.";

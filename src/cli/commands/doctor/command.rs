@@ -1,0 +1,107 @@
+//! The command `serf doctor`.
+
+use serde::Serialize;
+
+use super::{
+    super::{
+        super::output::{columns, line, pretty},
+        CommandSpec, FORMAT, Failure, Flag, Kind, Parsed, RPC, SPEC, block_on, connect, flag,
+        wants_json,
+    },
+    checks::{self, Peer},
+    evidence::Evidence,
+    finding::Finding,
+    host, log,
+};
+
+pub(in super::super) const DOCTOR: CommandSpec = CommandSpec {
+    name: "doctor",
+    synopsis: "Finds what is wrong with an agent and its peers",
+    arguments: "[options] [node ...]",
+    about: "Asks an agent about itself and its peers, all or those that are named, and says in \
+            sentences what is wrong and what to do: UDP that is blocked or one-way, members that \
+            do not answer, an advertised address that others cannot reach, labels, keys, versions \
+            and names that do not fit, clocks, seeds that do not resolve, files, descriptors, the \
+            MTU, and listeners that are open to all. Use it when members flap, fail or do not \
+            join. It changes nothing, and works with agents of HashiCorp's too, whose log it reads \
+            for what they do not report. Of a connection each end sees its own half: run it on \
+            both.\n\nExits with 0 if nothing is wrong, with 2 if something is, and with 1 if the \
+            agent does not answer.",
+    flags: &[FLAGS, FORMAT, RPC],
+    run,
+    ..SPEC
+};
+
+/// What `-format json` prints.
+#[derive(Debug, Serialize)]
+pub(super) struct Diagnosis {
+    pub(super) healthy: bool,
+    pub(super) agent: String,
+    pub(super) peers: Vec<Peer>,
+    pub(super) findings: Vec<Finding>,
+}
+
+impl Diagnosis {
+    /// From what was gathered.
+    pub(super) fn of(evidence: &Evidence, names: &[String], since_s: i64) -> Self {
+        let (peers, mut findings) = checks::peers(evidence, names);
+        findings.extend(checks::cluster(evidence, !findings.is_empty()));
+        findings.extend(host::findings(evidence));
+        for found in log::findings(evidence, since_s) {
+            // The log is less exact than what was found otherwise.
+            if !findings.iter().any(|known| known.check == found.check) {
+                findings.push(found);
+            }
+        }
+        findings.sort();
+        findings.dedup();
+        Self { healthy: findings.is_empty(), agent: evidence.name().to_owned(), peers, findings }
+    }
+}
+
+/// How far back the log counts, in seconds.
+pub(super) fn since_s(args: &Parsed) -> i64 {
+    args.duration("since").unwrap_or(SINCE_NS) / 1_000_000_000
+}
+
+fn run(args: &Parsed) -> Result<(), Failure> {
+    let json = wants_json(args)?;
+    block_on(async {
+        let client = connect(args).await?;
+        let names = &args.positionals;
+        let evidence = Evidence::gather(&client, names).await?;
+        let diagnosis = Diagnosis::of(&evidence, names, since_s(args));
+        if json {
+            line(&pretty(&diagnosis));
+        } else {
+            print(&diagnosis);
+        }
+        if diagnosis.healthy { Ok(()) } else { Err(Failure::Code(2)) }
+    })
+}
+
+fn print(diagnosis: &Diagnosis) {
+    let Diagnosis { agent, peers, findings, .. } = diagnosis;
+    if !peers.is_empty() {
+        let mut rows = vec!["Peer|Address|Reached".to_owned()];
+        let cells =
+            |peer: &Peer| [&peer.name, &peer.address, &peer.state].map(|c| c.replace('|', "/"));
+        rows.extend(peers.iter().map(|peer| cells(peer).join("|")));
+        line(&columns(&rows));
+        line("");
+    }
+    if findings.is_empty() {
+        return line(&format!("Nothing is wrong with {agent} and its peers."));
+    }
+    for Finding { check, problem, remedy, .. } in findings {
+        line(&format!("[{check}] {problem}\n    {remedy}"));
+    }
+}
+
+const FLAGS: &[Flag] = &[flag(
+    "since",
+    Kind::Duration,
+    "5m",
+    "How old lines of the agent's log may be that count. The agent keeps the last 512.",
+)];
+const SINCE_NS: i64 = 300_000_000_000;

@@ -1,0 +1,104 @@
+//! What is gathered before anything is concluded: all of it through the agent's RPC, so that it
+//! works with an agent of HashiCorp's as well, with less detail.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use super::super::{Failure, failed};
+use crate::{
+    client::{Client, QueryEvent},
+    rpc::protocol::{Member, Query, Stats},
+};
+
+/// What an agent says of itself and its peers.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Evidence {
+    pub(super) members: Vec<Member>,
+    pub(super) stats: Stats,
+    /// Live members that were asked for an acknowledgement and did not give one in time.
+    pub(super) silent: BTreeSet<String>,
+    /// Live members that were asked.
+    pub(super) asked: usize,
+    /// How many members have each key, and how many there are; none without encryption.
+    pub(super) keys: Option<(BTreeMap<String, i64>, i64)>,
+    /// The last lines of the log, the oldest first.
+    pub(super) log: Vec<String>,
+}
+
+impl Evidence {
+    /// Asks the agent, and through it the members of these names; all if there are none.
+    pub(super) async fn gather(client: &Client, names: &[String]) -> Result<Self, Failure> {
+        let members = client.members().await.map_err(failed("Error getting members"))?;
+        let stats = client.stats().await.map_err(failed("Error querying agent"))?;
+        let mut evidence = Self { members, stats, ..Self::default() };
+        evidence.ping(client, names).await?;
+        if evidence.figure("serf", "encrypted") == Some("true") {
+            let listed = client.list_keys().await.map_err(failed("Error listing keys"))?;
+            let response = listed.response;
+            evidence.keys = Some((response.keys.unwrap_or_default(), response.num_nodes));
+        }
+        // Last, so that it has the lines that the rest caused.
+        let monitored = client.monitor("debug").await.map_err(failed("Error reading the log"));
+        let mut lines = monitored?;
+        while let Ok(Ok(Some(line))) = tokio::time::timeout(LOG_PAUSE, lines.recv()).await {
+            evidence.log.push(line.trim_end().to_owned());
+            if evidence.log.len() >= LOG_LINES_MAX {
+                break;
+            }
+        }
+        Ok(evidence)
+    }
+
+    /// Which live members acknowledge a query.
+    async fn ping(&mut self, client: &Client, names: &[String]) -> Result<(), Failure> {
+        let live = self.members.iter().filter(|member| member.status == "alive");
+        let live = live.map(|member| member.name.clone());
+        let mut silent: BTreeSet<String> =
+            live.filter(|name| names.is_empty() || names.contains(name)).collect();
+        self.asked = silent.len();
+        let query = Query {
+            name: "_serf_ping".into(),
+            request_ack: true,
+            filter_nodes: (!names.is_empty()).then(|| names.to_vec()),
+            ..Query::default()
+        };
+        let mut acks = client.query(query).await.map_err(failed("Error sending query"))?;
+        while let Some(event) = acks.recv().await? {
+            if let QueryEvent::Ack(from) = event {
+                silent.remove(&from);
+            }
+            if silent.is_empty() {
+                break;
+            }
+        }
+        self.silent = silent;
+        Ok(())
+    }
+
+    /// One of the agent's figures.
+    pub(super) fn figure(&self, group: &str, key: &str) -> Option<&str> {
+        Some(self.stats.get(group)?.get(key)?.as_str())
+    }
+
+    /// The agent's name.
+    pub(super) fn name(&self) -> &str {
+        self.figure("agent", "name").unwrap_or_default()
+    }
+
+    /// The agent's own row among the members.
+    pub(super) fn own(&self) -> Option<&Member> {
+        self.members.iter().find(|member| member.name == self.name())
+    }
+
+    /// Whether the agent is ours, which reports more.
+    pub(super) fn is_ours(&self) -> bool {
+        self.figure("runtime", "version").is_some_and(|version| version.starts_with("rust"))
+    }
+}
+
+/// The agent sends the lines that it keeps at once.
+const LOG_PAUSE: Duration = Duration::from_millis(500);
+/// As many as an agent keeps, and some that come meanwhile.
+const LOG_LINES_MAX: usize = 1024;
