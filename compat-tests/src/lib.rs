@@ -2,6 +2,7 @@
 
 pub mod alone;
 pub mod bare;
+pub mod fetched;
 pub mod fuzz;
 pub mod go;
 pub mod lossy;

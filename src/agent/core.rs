@@ -13,9 +13,15 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 use tracing::{debug, error, info, warn};
 
-use super::{AgentError, EventScript, Settings, descriptors::Descriptors, files, log::LogHub};
+use super::{
+    AgentError, EventScript, Settings,
+    descriptors::Descriptors,
+    files,
+    log::LogHub,
+    seeds::{self, Trust},
+};
 use crate::{
-    base::printable,
+    base::{printable, printable_text},
     driver::{Error, QueryHandle, Serf, UserEventSpec},
     rpc::protocol::errors,
     serf::{KeyOp, KeyResponse, MsgpackTransform, Oversize, QueryParams, TransformDelegate as _},
@@ -73,6 +79,24 @@ impl Agent {
             }
         }
         joined
+    }
+
+    /// Joins what seeds name now. Those that name nothing are logged.
+    pub(super) async fn join_seeds(
+        &self,
+        texts: &[String],
+        replay: bool,
+        trust: Trust,
+    ) -> Result<usize, AgentError> {
+        let found = seeds::find(texts, trust).await;
+        for error in &found.errors {
+            let error = printable_text(error, ERROR_BYTES_MAX);
+            warn!(target: "agent", "Failed to look up seeds: {error}");
+        }
+        if found.addrs.is_empty() && !texts.is_empty() {
+            return Err(AgentError::Seeds(found.error()));
+        }
+        Ok(self.join(&found.addrs, replay).await?)
     }
 
     /// Leaves the cluster.
@@ -218,6 +242,8 @@ impl Agent {
     }
 }
 
+/// Of an error about seeds that is logged.
+const ERROR_BYTES_MAX: usize = 512;
 /// Longest timeout of a query.
 const QUERY_TIMEOUT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 

@@ -32,6 +32,8 @@ pub enum AgentError {
     LogLevel(String),
     /// The tags file cannot be written.
     File(String),
+    /// Seeds name no address.
+    Seeds(String),
     /// The node refused.
     Driver(crate::driver::Error),
     /// The RPC listener cannot be bound.
@@ -49,6 +51,7 @@ error_texts! {
         Self::Start(text) => "Failed to start the Serf agent: Error creating Serf: {text}";
         Self::LogLevel(name) => "Invalid log level: {name}. Valid log levels are: {VALID_LEVELS}";
         Self::File(text) => "{text}";
+        Self::Seeds(text) => "{text}";
         Self::Driver(error) => "{}", error.go_text();
         Self::Rpc(text) => "Error starting RPC listener: {text}";
         Self::Http(text) => "Error starting HTTP listener: {text}";

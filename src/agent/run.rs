@@ -18,6 +18,7 @@ use super::{
     notify::Notify,
     reload::reload,
     retry::retry_join,
+    seeds::Trust,
     settings::{RpcAddr, host_name},
     signals::{Caught, Signals, listen},
     telemetry::{Scraped, Telemetry},
@@ -300,7 +301,7 @@ async fn start_join(agent: &Agent, ui: &Ui) -> Result<(), AgentError> {
     }
     let replay = agent.settings.replay;
     ui.output(&format!("Joining cluster...(replay: {replay})"));
-    let count = agent.join(&agent.settings.start_join, replay).await?;
+    let count = agent.join_seeds(&agent.settings.start_join, replay, Trust::Local).await?;
     ui.info(&format!("Join completed. Synced with {count} initial agents"));
     Ok(())
 }

@@ -26,6 +26,8 @@ pub use address::Address;
 #[cfg(feature = "memberlist")]
 pub use crate_memberlist::{MemberlistStream, MemberlistTransport};
 #[cfg(feature = "agent")]
+pub(crate) use hosts::host_addrs;
+#[cfg(feature = "agent")]
 pub(crate) use net::listen;
 pub use net::{BindError, NetTransport, SocketKind};
 #[cfg(feature = "quic")]

@@ -125,7 +125,7 @@ fn files_and_pipes_give_the_same_lines() {
 fn from_stdin(file: &Path, args: &[&str]) -> String {
     let mut command = Command::new(Kind::Ours.program());
     command.arg("decode").args(args).stdin(File::open(file).expect("the capture"));
-    let mut child = command.stdout(Stdio::piped()).spawn().expect("it runs");
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it runs");
     // A few lines: they fit into the pipe.
     assert!(wait_in_time(&mut child, "serf decode -").success());
     std::io::read_to_string(child.stdout.take().expect("stdout is piped")).expect("UTF-8")

@@ -10,9 +10,10 @@ use std::{
 };
 
 use compat_tests::{
+    fetched::{limited, prepare},
     net::Net,
     peer::Peer,
-    process::{BOTH, InTime as _, Kind, not_run},
+    process::{BOTH, InTime as _, Kind},
     wait::BUILD,
 };
 
@@ -103,36 +104,4 @@ fn node() -> Option<PathBuf> {
         install.arg(dir).args(["node-serf@2.0.0", "serf-rpc@0.2.1"]);
         vec![install]
     })
-}
-
-/// A registry that does not answer must not hold up everything.
-fn limited(program: impl AsRef<std::ffi::OsStr>) -> Command {
-    let mut command = Command::new("timeout");
-    command.arg("120").arg(program);
-    command
-}
-
-/// A directory of the cache with a client in it; the first process that asks fills it.
-fn prepare(name: &str, steps: impl Fn(&Path) -> Vec<Command>) -> Option<PathBuf> {
-    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home)?;
-    let dir = cache.join("ruserf").join(name);
-    fs::create_dir_all(&dir).unwrap();
-    // Tests that run beside this one wait.
-    let lock = fs::File::create(dir.with_extension("lock")).unwrap();
-    lock.lock().unwrap();
-    if dir.join("complete").exists() {
-        return Some(dir);
-    }
-    for mut step in steps(&dir) {
-        let failed = match step.output() {
-            Ok(output) if output.status.success() => continue,
-            Ok(output) => String::from_utf8_lossy(&output.stderr).into_owned(),
-            Err(error) => error.to_string(),
-        };
-        not_run(&format!("{name} cannot be fetched: {step:?}: {failed}"));
-        return None;
-    }
-    fs::write(dir.join("complete"), "").unwrap();
-    Some(dir)
 }

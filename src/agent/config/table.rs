@@ -154,6 +154,9 @@ keys! {
         retry_max_attempts: Int, "retry-max" "<n>", "0";
         /// Time between attempts of `retry_join`; at least 1s.
         retry_interval: Duration, "retry-interval" "<time>", "30s";
+        /// Time between looks at `retry_join` for new addresses, where it has dns+, dnssrv+,
+        /// dnssrvnoa+, file: or exec:, once it has joined; 0s: never.
+        rejoin_interval: Duration, "rejoin-interval" "<time>", "1m";
         /// Rejoin the members of the snapshot even after a graceful leave.
         rejoin_after_leave: Flag, "rejoin" "", "false";
         /// Compress gossip.

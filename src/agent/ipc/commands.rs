@@ -19,6 +19,7 @@ use super::{
     stream,
 };
 use crate::{
+    agent::Trust,
     driver,
     rpc::protocol::{
         Auth, Coordinate, CoordinateResponse, ForceLeave, GetCoordinate, Handshake, IPC_VERSION,
@@ -119,9 +120,10 @@ impl Session {
     pub(super) async fn join(&mut self, seq: u64, request: Join) {
         self.flush().await;
         let addrs = request.existing.unwrap_or_default();
-        let (num, error) = match self.agent.join(&addrs, request.replay).await {
+        let (num, error) = match self.agent.join_seeds(&addrs, request.replay, Trust::Remote).await
+        {
             Ok(num) => (num, String::new()),
-            Err(error) => (0, error.go_text()),
+            Err(error) => (0, error.to_string()),
         };
         let num = i32::try_from(num).unwrap_or(i32::MAX);
         self.respond_with(seq, &error, &JoinResponse { num });

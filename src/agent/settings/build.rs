@@ -61,6 +61,8 @@ pub struct Settings {
     pub start_join: Vec<String>,
     /// Deliver user events from before a join.
     pub replay: bool,
+    /// Time between looks at seeds that can change, once joined; zero: never.
+    pub rejoin_interval: Duration,
     /// Discover other agents by multicast DNS.
     pub mdns: Option<Mdns>,
     /// What SIGHUP changes.
@@ -116,6 +118,7 @@ impl Settings {
             statsd_addr: written.statsd_addr,
             handler_timeout: written.handler_timeout.map(GoDuration::to_std),
             handler_concurrency: handlers(written.handler_concurrency),
+            rejoin_interval: written.rejoin_interval.map_or(REJOIN_INTERVAL, GoDuration::to_std),
             start_join: written.start_join,
             replay: written.replay_on_join,
             mdns,
@@ -170,6 +173,8 @@ fn refuse_two_sources(written: &FileConfig, reloadable: &Reloadable) -> Result<(
 
 /// Handlers that may run at the same time.
 const HANDLERS_MAX: usize = 256;
+/// Between looks at seeds that can change.
+const REJOIN_INTERVAL: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {

@@ -1,0 +1,82 @@
+//! What a seed names.
+
+/// Where the addresses of a seed come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::agent) enum Source {
+    /// The seed is an address, or a host name that the resolver of the system knows: as in Go.
+    Address(String),
+    /// `dns+NAME[:PORT]`: all addresses of a host name.
+    Dns(String),
+    /// `dnssrv+NAME`: the targets of service records, and all addresses of each.
+    Srv(String),
+    /// `dnssrvnoa+NAME`: the targets of service records, whose names are joined as they are.
+    SrvNames(String),
+    /// `file:PATH`: a line for each address.
+    File(String),
+    /// `exec:COMMAND`: a line of output for each address.
+    Exec(String),
+}
+
+/// Who wrote a seed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// Who may run programs here and read files: the configuration, or the user of a command.
+    Local,
+    /// A client of the RPC, or a line of a file or of a program.
+    Remote,
+}
+
+impl Source {
+    /// What a text names. `file:7946` and `exec:7946` are hosts with a port, as in Go.
+    ///
+    /// # Errors
+    /// It names what its writer may not use, or nothing.
+    pub(in crate::agent) fn parse(text: &str, trust: Trust) -> Result<Self, String> {
+        let dns: [(&str, fn(String) -> Self); 3] =
+            [("dns+", Self::Dns), ("dnssrv+", Self::Srv), ("dnssrvnoa+", Self::SrvNames)];
+        for (prefix, source) in dns {
+            match text.strip_prefix(prefix) {
+                Some("") => return Err(format!("'{text}': a name is missing")),
+                Some(name) => return Ok(source(name.to_owned())),
+                None => {}
+            }
+        }
+        let local: [(&str, fn(String) -> Self); 2] = [("file:", Self::File), ("exec:", Self::Exec)];
+        for (prefix, source) in local {
+            let Some(rest) = text.strip_prefix(prefix) else { continue };
+            if rest.is_empty() || rest.bytes().all(|byte| byte.is_ascii_digit()) {
+                continue;
+            }
+            if trust == Trust::Remote {
+                return Err(format!(
+                    "'{text}': only the configuration and commands may use {prefix}"
+                ));
+            }
+            return Ok(source(rest.to_owned()));
+        }
+        Ok(Self::Address(text.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_says_where_addresses_come_from_and_gos_addresses_stay_addresses() {
+        let local = |text| Source::parse(text, Trust::Local).unwrap();
+        assert_eq!(local("dns+serf.local:7946"), Source::Dns("serf.local:7946".into()));
+        assert_eq!(local("dnssrv+_serf._udp.x"), Source::Srv("_serf._udp.x".into()));
+        assert_eq!(local("dnssrvnoa+x"), Source::SrvNames("x".into()));
+        assert_eq!(local("file:/etc/seeds"), Source::File("/etc/seeds".into()));
+        assert_eq!(local("exec:seeds --all"), Source::Exec("seeds --all".into()));
+        for text in ["file:7946", "exec:7946", "file:", "10.0.0.1", "[::1]:7", "a/b:7946", ""] {
+            assert_eq!(local(text), Source::Address(text.into()));
+        }
+        assert!(Source::parse("dns+", Trust::Local).is_err());
+        for text in ["file:/etc/shadow", "exec:reboot"] {
+            assert!(Source::parse(text, Trust::Remote).is_err(), "{text}");
+        }
+        assert!(Source::parse("dns+x", Trust::Remote).is_ok());
+    }
+}
