@@ -1,7 +1,7 @@
 //! Goal: in every scenario of the matrix, Go's own decoder reads each message that a Rust node
 //! wrote and would have written the same bytes; ours does so for each message that a Go node
-//! wrote; and `serf decode` says of all what Go says. Method: the Rust node of each scenario records
-//! what passes its sockets.
+//! wrote; and `serf decode` says of all what Go says. Method: the Rust node of each scenario
+//! records what passes its sockets.
 
 use std::{
     collections::BTreeMap,

@@ -22,6 +22,7 @@ fn same(ours: &Value, expected: &Value) -> bool {
     match (ours, expected) {
         (Value::Number(ours), Value::Number(expected)) => ours.as_f64() == expected.as_f64(),
         (Value::Array(ours), Value::Array(expected)) => {
+            let ours = by_name(ours);
             ours.len() == expected.len() && ours.iter().zip(expected).all(|(a, b)| same(a, b))
         }
         (Value::Object(ours), Value::Object(expected)) => {
@@ -30,6 +31,16 @@ fn same(ours: &Value, expected: &Value) -> bool {
         }
         _ => ours == expected,
     }
+}
+
+/// Times of nodes in the order of their names: Go writes them in any.
+fn by_name(rows: &[Value]) -> Vec<&Value> {
+    let mut rows: Vec<_> = rows.iter().collect();
+    let is_time = |row: &&Value| row["ltime"].is_u64() && row["node"].is_string();
+    if rows.iter().all(is_time) {
+        rows.sort_by_key(|row| row["node"].as_str());
+    }
+    rows
 }
 
 /// A message as we should show it.
@@ -186,6 +197,8 @@ fn ip(value: &Value) -> Value {
 }
 
 fn tags(meta: &Value, tags: &Value) -> Value {
+    // With what Go found about the order of the names beside it.
+    let tags = tags.get("fields").filter(|fields| fields.is_object()).unwrap_or(tags);
     if bytes(meta).is_empty() { json!({}) } else { tags.clone() }
 }
 
