@@ -7,7 +7,6 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{protocol::*, *};
 use crate::serf;
 
-#[expect(clippy::too_many_lines, reason = "a table")]
 // parity: rpc: Encoder golden vectors
 #[test]
 fn every_head_vector_is_encoded_byte_for_byte() {

@@ -89,7 +89,7 @@ pub(crate) fn build_state(
             life: SerfState::Alive,
             now,
             rng: Rng::from_seed(seed),
-            clocks: restored_clocks(&config, &replay),
+            clocks: restored_clocks(mutated!(config.swim, ClockLost), &replay),
             delivery,
             effects: Effects::default(),
             stats: Stats::default(),
@@ -116,8 +116,7 @@ fn own_member(config: &Config, tags: Tags) -> Member {
 }
 
 /// The clocks as an earlier run left them.
-fn restored_clocks(config: &Config, replay: &Replay) -> Clocks {
-    let clock_lost = mutated!(config.swim, ClockLost);
+fn restored_clocks(clock_lost: bool, replay: &Replay) -> Clocks {
     let restore = |time: LamportTime| {
         LamportClock::restore(match clock_lost {
             false => time,

@@ -74,10 +74,7 @@ impl State {
         raw.into()
     }
 
-    /// Sends a user event.
-    ///
-    /// # Errors
-    /// Too large; Go's texts.
+    #[cfg(test)]
     pub(crate) fn user_event(
         &mut self,
         name: impl AsRef<[u8]>,

@@ -106,6 +106,7 @@ impl<K> Queue<K> {
         self.near.peek().map(|event| event.at)
     }
 
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.near.len() + self.in_ring + self.far.len()
     }

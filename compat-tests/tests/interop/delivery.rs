@@ -12,7 +12,7 @@ use compat_tests::{
     process::{BOTH, Kind},
     wait::eventually,
 };
-use ruserf::driver::UserEventSpec;
+use ruserf::UserEventSpec;
 
 const EVENTS: usize = 300;
 const NODES: usize = 6;
@@ -86,8 +86,9 @@ fn a_burst_of_events_arrives_at_both_kinds() {
     let nodes = trio("burst");
     send(&nodes[0], 3_000);
     eventually("events of the burst are missing", || {
-        let short = nodes[1..].iter().map(|node| (node.name(), node.user_events().len()));
-        short.filter(|(_, count)| count * 100 < 3_000 * 99).collect::<Vec<_>>()
+        let counts = nodes[1..].iter().map(|node| (node.name(), node.user_events().len()));
+        let short = counts.filter(|(_, count)| count * 100 < 3_000 * 99);
+        short.map(|(name, count)| format!("{name} has {count}")).collect::<Vec<_>>()
     });
     for node in &nodes {
         distinct(node);

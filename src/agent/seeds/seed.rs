@@ -26,13 +26,16 @@ pub enum Trust {
     Remote,
 }
 
+/// Makes a source of what follows its prefix.
+type Make = fn(String) -> Source;
+
 impl Source {
     /// What a text names. `file:7946` and `exec:7946` are hosts with a port, as in Go.
     ///
     /// # Errors
     /// It names what its writer may not use, or nothing.
     pub(in crate::agent) fn parse(text: &str, trust: Trust) -> Result<Self, String> {
-        let dns: [(&str, fn(String) -> Self); 3] =
+        let dns: [(&str, Make); 3] =
             [("dns+", Self::Dns), ("dnssrv+", Self::Srv), ("dnssrvnoa+", Self::SrvNames)];
         for (prefix, source) in dns {
             match text.strip_prefix(prefix) {
@@ -41,7 +44,7 @@ impl Source {
                 None => {}
             }
         }
-        let local: [(&str, fn(String) -> Self); 2] = [("file:", Self::File), ("exec:", Self::Exec)];
+        let local: [(&str, Make); 2] = [("file:", Self::File), ("exec:", Self::Exec)];
         for (prefix, source) in local {
             let Some(rest) = text.strip_prefix(prefix) else { continue };
             if rest.is_empty() || rest.bytes().all(|byte| byte.is_ascii_digit()) {

@@ -13,10 +13,10 @@ use super::{
 use crate::{
     base::Instant,
     serf::{
-        Completion, Config, Coordinate, Error, KeyOp, LamportTime, Member, NameCounts, Output,
-        Prune, QueryId, QueryParams, SerfState, Stats, Tags, UserEventSpec, asked::Asker,
-        broadcasts::QueueKind, build::build_state, context::encode_tags, key_use::KeyUse,
-        state::State, user_event::EventGroup,
+        Completion, Config, Coordinate, Error, KeyOp, Member, NameCounts, Output, Prune, QueryId,
+        QueryParams, SerfState, Stats, Tags, UserEventSpec, asked::Asker, broadcasts::QueueKind,
+        build::build_state, context::encode_tags, key_use::KeyUse, state::State,
+        user_event::EventGroup,
     },
     swim::{self, Author, OpId, StreamId, StreamInput, Swim},
     wire::{Keyring, StreamCodec},
@@ -421,7 +421,7 @@ impl Engine {
     /// The clocks of members, events and queries.
     #[doc(hidden)]
     #[cfg(feature = "sim")]
-    pub fn clocks(&self) -> [LamportTime; 3] {
+    pub fn clocks(&self) -> [crate::serf::LamportTime; 3] {
         [
             self.state.cx.clocks.member.time(),
             self.state.cx.clocks.event.time(),

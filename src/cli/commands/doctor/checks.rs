@@ -123,7 +123,7 @@ pub(super) fn cluster(evidence: &Evidence, others_in_trouble: bool) -> Vec<Findi
             FAULTS
                 .iter()
                 .find(|fault| fault.0 == key)
-                .map(|(key, text, remedy)| Finding::new(*key, text.replace("{}", detail), *remedy)),
+                .map(|(key, text, remedy)| Finding::new(key, text.replace("{}", detail), remedy)),
         );
     }
     findings

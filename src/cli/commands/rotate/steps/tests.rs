@@ -156,8 +156,7 @@ async fn a_member_without_the_key_that_shows_up_at_any_time_gets_it_before_the_r
     let asks = {
         let (cluster, mut saved) = (Fake::new(["a", "b", "c"]), plan());
         rotate(&cluster, &mut saved, &[]).await.unwrap();
-        let asked = cluster.asked.borrow().clone();
-        asked
+        cluster.asked.borrow().clone()
     };
     // Not between the last look and the removal itself, which is one round of the cluster.
     let looks = asks.iter().enumerate().filter(|(_, ask)| *ask == "List");
