@@ -243,7 +243,7 @@ fn gossip(c: &mut Criterion) {
     }
 }
 
-/// What a member takes, tags and all, when the news of it has been told.
+/// Memory of a member with its tags, once the news of it is spread.
 fn bytes_per_member() {
     let change = |config: &mut Config| {
         config.gossip_interval = Duration::from_millis(200);

@@ -40,7 +40,7 @@ async def main(host, port, token):
     stream = watcher.stream("user,query")
     begun = asyncio.ensure_future(anext(stream))
     async with await serfio.connect(host, int(port), token) as client:
-        # The stream is there once it tells; events before that are lost.
+        # The stream is open once the call returns; events before that are lost.
         while not begun.done():
             await client.event("begin")
             await asyncio.sleep(0.1)

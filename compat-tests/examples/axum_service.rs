@@ -1,4 +1,4 @@
-//! A node inside an HTTP service: the service knows its peers, tells them events and asks them
+//! A node inside an HTTP service: the service knows its peers, sends them events and asks them
 //! questions, and leaves the cluster in good order when it is stopped.
 //!
 //! Run two in two shells, the second with the gossip address that the first printed:

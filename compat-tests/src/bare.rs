@@ -16,7 +16,7 @@ pub struct BareScenario {
     pub title: &'static str,
     /// Whether the memberlist must know labels.
     pub labels: bool,
-    /// Runs it; an error tells what was not as it must be.
+    /// Runs it; an error says what was not as expected.
     pub run: fn(&Roles<'_>) -> Result<(), String>,
 }
 

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 
 use crate::{process::InTime as _, wait::BUILD};
 
-/// How long a command may take unless told otherwise. Generous, because test machines are slow.
+/// How long a command may take by default. Generous, because test machines are slow.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A running `peer` (serf) or `mlpeer` (bare memberlist). Dropping it ends the process.

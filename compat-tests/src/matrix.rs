@@ -37,7 +37,7 @@ pub struct Scenario {
     pub title: &'static str,
     /// Whether both programs must know labels and moving names.
     pub labels: bool,
-    /// Runs it; an error tells what was not as it must be.
+    /// Runs it; an error says what was not as expected.
     pub run: fn(&Program, &Program) -> Result<(), String>,
 }
 
@@ -286,7 +286,7 @@ fn replaced(a: &Program, b: &Program) -> Result<(), String> {
     join(&node, &watcher)?;
     wait_status(&watcher, "m", "alive")?;
     for (round, program) in [b, a].into_iter().enumerate() {
-        // As an agent stops that is told not to leave; Go's snapshot is complete only then.
+        // As an agent stops that is configured not to leave; Go's snapshot is complete only then.
         node.call(json!({"cmd": "shutdown"}));
         drop(node);
         node = start(program, "m", &config)?;
@@ -371,7 +371,7 @@ fn address_change(a: &Program, b: &Program) -> Result<(), String> {
     Ok(())
 }
 
-/// One node is told of 5,000 others; the second learns them from it by push/pull, and from the
+/// One node is given 5,000 others; the second learns them from it by push/pull, and from the
 /// second a third. Nobody probes, for the 5,000 are not there.
 fn five_thousand(a: &Program, b: &Program) -> Result<(), String> {
     let config = json!({

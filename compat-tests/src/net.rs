@@ -7,7 +7,7 @@ use std::{
 };
 
 /// Addresses of one cluster: three bytes of 127.0.0.0/8, until this program ends. Shown as what
-/// stands before the last byte, with the dot.
+/// precedes the last byte, with the dot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Net(pub(crate) [u8; 3]);
 

@@ -145,7 +145,7 @@ impl Process {
         self.wait_status().code()
     }
 
-    /// As [`Process::wait`], and tells a signal too.
+    /// As [`Process::wait`], and gives a signal that ended it too.
     ///
     /// # Panics
     /// When it does not end.

@@ -105,8 +105,8 @@ impl Value {
         }
     }
 
-    /// Changes every value by `change`, the innermost first. It is also told the key under which
-    /// the value stands; empty: none.
+    /// Changes every value by `change`, the innermost first. It also gets the key of
+    /// the value; empty: none.
     pub fn each(&mut self, change: &mut dyn FnMut(&str, &mut Self)) {
         self.each_under("", change);
     }

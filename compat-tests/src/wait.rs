@@ -90,4 +90,36 @@ pub fn poll<T>(patience: Duration, mut ask: impl FnMut() -> Option<T>) -> Option
     }
 }
 
+/// As [`eventually`], for what is asked with `await`.
+///
+/// # Panics
+/// When the answer is not good in [`PATIENCE`].
+pub async fn eventually_async<A: Answer>(what: &str, mut ask: impl AsyncFnMut() -> A) -> A::Good {
+    let mut wrong = String::new();
+    let answer = poll_async(PATIENCE, async || match ask().await.good() {
+        Ok(good) => Some(good),
+        Err(why) => {
+            wrong = why;
+            None
+        }
+    });
+    let Some(good) = answer.await else { panic!("not in {PATIENCE:?}: {what}\n{wrong}") };
+    good
+}
+
+/// As [`poll`], for what is asked with `await`.
+pub async fn poll_async<T>(
+    patience: Duration,
+    mut ask: impl AsyncFnMut() -> Option<T>,
+) -> Option<T> {
+    let deadline = Instant::now() + patience;
+    loop {
+        let answer = ask().await;
+        if answer.is_some() || Instant::now() > deadline {
+            return answer;
+        }
+        tokio::time::sleep(STEP).await;
+    }
+}
+
 const STEP: Duration = Duration::from_millis(30);

@@ -530,7 +530,7 @@ mod tests {
 
     // parity: handlers: A handler that leaves a child behind
     #[tokio::test]
-    async fn a_process_that_a_script_leaves_behind_holds_nobody_up_and_can_still_print() {
+    async fn a_process_that_a_script_leaves_behind_delays_no_one_and_can_still_print() {
         let dir = tempfile::tempdir().unwrap();
         let done = dir.path().join("done");
         let script =

@@ -15,7 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::metrics;
 use crate::{
-    runtime::{Runtime, timeout_at},
+    runtime::{self, Runtime, timeout_at},
     swim::StreamInput,
 };
 
@@ -135,7 +135,7 @@ impl Share {
             Some(held) if small => held.permit.merge(permit),
             held => *held = Some(Held { pool, permit }),
         }
-        self.look_at = Some(Instant::now() + HOLD);
+        self.look_at = Some(runtime::now() + HOLD);
         true
     }
 
@@ -200,7 +200,7 @@ impl Share {
             match timeout_at(&*self.budget.runtime, until, future.as_mut()).await {
                 Some(output) => return Some(output),
                 None if until < deadline && self.waiting() <= own => {
-                    self.look_at = Some(Instant::now() + HOLD);
+                    self.look_at = Some(runtime::now() + HOLD);
                 }
                 None => return None,
             }

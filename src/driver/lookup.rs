@@ -1,14 +1,10 @@
 //! From host names to addresses. Go: `memberlist.go: resolveAddr`.
 
-use std::{
-    io,
-    net::IpAddr,
-    time::{Duration, Instant},
-};
+use std::{io, net::IpAddr, time::Duration};
 
-use super::caught::catch_panic;
+use super::panics::catch_panic;
 use crate::{
-    runtime::{Runtime, timeout_at},
+    runtime::{self, Runtime, timeout_at},
     transport::Resolver,
 };
 
@@ -23,7 +19,7 @@ pub(super) async fn resolve(
 ) -> Result<Vec<IpAddr>, String> {
     let lookup = catch_panic(async { resolver.resolve(host).await });
     let lookup = async { lookup.await.unwrap_or_else(|| Err(io::Error::other("it panicked"))) };
-    let lookup = timeout_at(runtime, Instant::now() + RESOLVE_TIMEOUT, lookup);
+    let lookup = timeout_at(runtime, runtime::now() + RESOLVE_TIMEOUT, lookup);
     let reason = match lookup.await {
         Some(Ok(ips)) if ips.is_empty() => "no such host".to_owned(),
         Some(Ok(mut ips)) => {

@@ -6,7 +6,6 @@
 mod address;
 mod budget;
 mod builder;
-mod caught;
 mod clock;
 mod command;
 mod error;
@@ -23,6 +22,7 @@ mod member_watch;
 mod metrics;
 mod node;
 mod outbound;
+mod panics;
 #[cfg(feature = "payload")]
 mod payload;
 mod query_handle;

@@ -1,10 +1,6 @@
 //! What the engine's task keeps beside the engine: callers that wait, and their queries.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -20,7 +16,7 @@ use super::{
     writer::Writer,
 };
 use crate::{
-    runtime::timeout_at,
+    runtime::{self, timeout_at},
     serf::{self, Engine, QueryId, QueryUpdate, SerfState, SnapshotOp},
     swim::OpId,
     transport::Resolver,
@@ -187,7 +183,7 @@ impl Node {
         let (internal, runtime) = (self.internal.clone(), Arc::clone(self.tasks.runtime()));
         self.tasks.spawn(async move {
             // The engine has given up before: a disk that hangs keeps no task waiting.
-            let limit = Instant::now() + STORING_TIMEOUT;
+            let limit = runtime::now() + STORING_TIMEOUT;
             if let Some(Ok(stored)) = timeout_at(&*runtime, limit, stored).await {
                 // A node that has stopped answers no more.
                 let _ = internal.send(Internal::KeyringStored { op, stored }).await;
@@ -241,7 +237,7 @@ impl Node {
         self.end_streams();
         if let Some(writer) = self.writer.take() {
             // The thread always ends; a disk that hangs must not hang us.
-            let limit = Instant::now() + WRITER_TIMEOUT;
+            let limit = runtime::now() + WRITER_TIMEOUT;
             let _ = timeout_at(&**self.tasks.runtime(), limit, writer.finish()).await;
         }
         self.set_stopped(self.stop.unwrap_or(StopReason::Shutdown));

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     base::Rng,
-    runtime::{Runtime, timeout_at},
+    runtime::{self, Runtime, timeout_at},
     swim::{StreamId, StreamInput},
     transport::{Connection, Transport},
     wire::{Decoded, Role, StreamCodec, StreamDecoder, StreamError},
@@ -189,7 +189,7 @@ impl StreamTask {
     /// Closes without destroying what the peer has not read yet: closing a socket with unread input
     /// resets the connection.
     async fn linger<S: Connection>(&self, mut stream: S) {
-        let deadline = self.deadline.min(Instant::now() + LINGER);
+        let deadline = self.deadline.min(runtime::now() + LINGER);
         let _ = timeout_at(&*self.runtime, deadline, async {
             stream.shutdown().await?;
             let mut buf = [0; 1024];

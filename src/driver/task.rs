@@ -18,13 +18,13 @@ use tracing::{debug, warn};
 use super::{
     StopReason,
     budget::Budget,
-    caught::catch_panic,
     clock,
     command::Command,
     inbox::{Inbox, Internal},
     metrics::{self, Exporter},
     node::Node,
     outbound::{Outbound, Outgoing},
+    panics::catch_panic,
     stream::{Reply, StreamTask},
     tasks::Abort,
 };
@@ -108,18 +108,7 @@ pub(super) async fn run<T: Transport>(
         }
         let socket = io.deaf_until.is_none().then_some(&*io.transport);
         let wake = next(socket, &mut inbox, &mut connections, timer.as_mut()).await;
-        match wake {
-            Wake::Readable(Ok(())) | Wake::Time => {}
-            Wake::Readable(Err(error)) => {
-                debug!(target: "memberlist", "Error reading UDP packet: {error}");
-                io.deaf_until = Some(clock::now() + DEAF);
-            }
-            Wake::Command(command) => node.on_command(command),
-            Wake::Homeless => node.stop(StopReason::Aborted),
-            Wake::Abandoned => node.stop(StopReason::Shutdown),
-            Wake::Internal(message) => io.on_internal(&mut node, message),
-            Wake::Accepted(stream, from) => io.on_accepted(&mut node, stream, from),
-        }
+        io.on_wake(&mut node, wake);
         let drained = io.receive(&mut node, &mut buf);
         io.take_waiting(&mut node, &mut inbox);
         io.on_time(&mut node);
@@ -188,6 +177,21 @@ async fn next<T: Transport>(
 }
 
 impl<T: Transport> Io<T> {
+    fn on_wake(&mut self, node: &mut Node, wake: Wake<T::Stream>) {
+        match wake {
+            Wake::Readable(Ok(())) | Wake::Time => {}
+            Wake::Readable(Err(error)) => {
+                debug!(target: "memberlist", "Error reading UDP packet: {error}");
+                self.deaf_until = Some(clock::now() + DEAF);
+            }
+            Wake::Command(command) => node.on_command(command),
+            Wake::Homeless => node.stop(StopReason::Aborted),
+            Wake::Abandoned => node.stop(StopReason::Shutdown),
+            Wake::Internal(message) => self.on_internal(node, message),
+            Wake::Accepted(stream, from) => self.on_accepted(node, stream, from),
+        }
+    }
+
     /// When the engine's task has to wake if nothing else wakes it.
     fn wake_at(&mut self, node: &Node, exporter: &Exporter) -> std::time::Instant {
         self.deaf_until.take_if(|until| *until <= clock::now());

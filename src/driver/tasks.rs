@@ -9,7 +9,7 @@ use std::{
 
 use tokio::sync::{oneshot, watch};
 
-use super::caught::catch_panic;
+use super::panics::catch_panic;
 use crate::runtime::Runtime;
 
 /// Runs tasks that end with the node: when [`Tasks::end`] is called, or this is dropped.

@@ -11,6 +11,7 @@ mod healing;
 mod limits;
 #[cfg(feature = "metrics")]
 mod measured;
+mod paused;
 mod streams;
 mod thread;
 
@@ -243,7 +244,7 @@ async fn sleeping_subscriber_loses_events_and_nothing_else() {
     for _ in 0..100 {
         a.user_event("tick", "").await.unwrap();
     }
-    let Some(Event::Lagged(count)) = lazy.recv().await else { panic!("no gap told") };
+    let Some(Event::Lagged(count)) = lazy.recv().await else { panic!("no gap reported") };
     assert_eq!(count, lazy.lost());
     assert!(count >= 92, "{count}");
 }

@@ -1,4 +1,4 @@
-mod judge;
+mod oracle;
 
 use std::collections::BTreeMap;
 

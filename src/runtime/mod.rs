@@ -22,7 +22,7 @@ pub(crate) use blocking::blocking;
 pub(crate) use current::current;
 #[cfg(feature = "smol")]
 pub use smol::SmolRuntime;
-pub(crate) use timing::{sleep, timeout_at, yield_now};
+pub(crate) use timing::{now, sleep, timeout_at, yield_now};
 #[cfg(feature = "tokio")]
 pub use tokio::TokioRuntime;
 pub use traits::{Connecting, Connection, Datagrams, Listener, NetStream, Runtime, Task, Timer};

@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn datagrams_wake_whoever_waits() {
+    fn datagrams_wake_the_reader() {
         smol::block_on(async {
             let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
             socket.set_nonblocking(true).unwrap();

@@ -9,6 +9,14 @@ use std::{
 
 use super::Runtime;
 
+/// The present. A test of tokio that pauses its clock pauses this one.
+pub(crate) fn now() -> Instant {
+    #[cfg(feature = "tokio")]
+    return tokio::time::Instant::now().into_std();
+    #[cfg(not(feature = "tokio"))]
+    Instant::now()
+}
+
 /// What `future` gives, or `None` if the time comes first. A future that is ready costs no timer.
 pub(crate) async fn timeout_at<F: Future>(
     runtime: &dyn Runtime,
@@ -29,7 +37,7 @@ pub(crate) async fn timeout_at<F: Future>(
 
 /// Waits for a time.
 pub(crate) async fn sleep(runtime: &dyn Runtime, time: Duration) {
-    runtime.timer(Instant::now() + time).await;
+    runtime.timer(now() + time).await;
 }
 
 /// Lets others have their turn.

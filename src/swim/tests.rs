@@ -21,7 +21,7 @@ use crate::{
     },
 };
 
-/// A host that writes down what it is told.
+/// A host that records its notifications.
 #[derive(Default)]
 struct Notes {
     meta: Vec<u8>,

@@ -352,8 +352,8 @@ fn queries_are_printed_filtered_and_relayed_as_by_go() {
     });
     let (ours, theirs) = (ours.join().unwrap(), theirs.join().unwrap());
     cluster.agents[2].signal("CONT");
-    let told = |text: &str| text.contains("Received less acks than live nodes!");
-    assert!(told(&ours.0) && told(&theirs.0), "{}\n{}", ours.0, theirs.0);
+    let warns = |text: &str| text.contains("Received less acks than live nodes!");
+    assert!(warns(&ours.0) && warns(&theirs.0), "{}\n{}", ours.0, theirs.0);
     assert_eq!((ours.2, theirs.2), (Some(1), Some(1)));
     cluster.agents.clear();
 }
@@ -453,7 +453,7 @@ fn tags_leave_and_force_leave_are_seen_by_the_others() {
             }
         }
     }
-    // Ours is told to leave by Go's program, Go's by ours.
+    // Go's program makes ours leave, and ours makes Go's leave.
     let rpcs = cluster.rpcs.clone();
     for (name, kind) in [("one", Kind::Go), ("two", Kind::Ours)] {
         let rpc = &rpcs[if name == "one" { 0 } else { 1 }];
@@ -599,7 +599,7 @@ fn every_command_speaks_json() {
     let json = |args: &[&str]| -> serde_json::Value {
         let mut all = args.to_vec();
         all.extend(["-format", "json"]);
-        // Flags stand before what is no flag.
+        // Flags precede arguments.
         all[1..].rotate_right(2);
         let out = a.ok(&all);
         serde_json::from_str(&out).unwrap_or_else(|error| panic!("{args:?}: {error}: {out}"))

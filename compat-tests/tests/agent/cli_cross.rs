@@ -1,6 +1,6 @@
-//! Goal: whoever drives an agent cannot tell our program from Go's. Method: both programs run the
-//! same command lines, mistakes included, against an agent of ours and one of Go's; stdout, exit
-//! code and, but for help, stderr must be equal.
+//! Goal: a script that drives an agent sees no difference between our program and Go's. Method:
+//! both programs run the same command lines, mistakes included, against an agent of ours and one of
+//! Go's; stdout, exit code and, but for help, stderr must be equal.
 
 use std::process::Command;
 
@@ -37,7 +37,7 @@ fn both_programs_say_the_same_to_both_agents() {
     assert!(different.is_empty(), "{} differ:\n{}", different.len(), different.join("\n"));
 }
 
-/// `H ` before a line: only the first line of stdout is compared, for help follows. `NET.` stands
+/// `H ` before a line: only the first line of stdout is compared, for help follows. `NET.` is
 /// for the addresses of the cluster.
 const LINES: &[&str] = &[
     // parity: cli-members: members -name regex

@@ -173,11 +173,11 @@ fn validate_says_what_the_agent_says() {
             value["rpc_addr"] = format!("{ip}:7373").into();
         }
         let path = file(dir.path(), "c.json", &value.to_string());
-        let judged = serf(Kind::Ours, "", &["validate", &path]);
-        assert_eq!(judged.code, Some(1), "{json}: {judged:?}");
+        let validated = serf(Kind::Ours, "", &["validate", &path]);
+        assert_eq!(validated.code, Some(1), "{json}: {validated:?}");
         let ran = serf(Kind::Ours, "", &["agent", "-config-file", &path]);
         assert_eq!(ran.code, Some(1), "{json}: {ran:?}");
-        let reason = judged.out.trim();
+        let reason = validated.out.trim();
         assert!(ran.out.contains(reason), "{json}: {reason}\n{}", ran.out);
     }
     let path = file(dir.path(), "c.json", r#"{"bind":"127.0.0.1","start_join":["x"]}"#);

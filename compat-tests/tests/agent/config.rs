@@ -75,7 +75,7 @@ fn the_same_documents_start_both_agents_or_fail_alike() {
 struct Case {
     /// Files: name and text.
     files: &'static [(&'static str, &'static str)],
-    /// Flags; `DIR` stands for the directory of the files, `IP` for the agent's address.
+    /// Flags; `DIR` is replaced by the directory of the files, `IP` for the agent's address.
     flags: &'static str,
     /// Whether the agent is to fail.
     fails: bool,

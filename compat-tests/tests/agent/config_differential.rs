@@ -96,7 +96,7 @@ fn ask_go(files: &[Vec<u8>]) -> Vec<Verdict> {
     verdicts
 }
 
-/// Errors in their classes: where JSON is malformed, ours tells another place on purpose; the lines
+/// Errors in their classes: where JSON is malformed, ours names another place on purpose; the lines
 /// about several tags come in any order in Go.
 fn class(error: &str) -> String {
     let go = ["invalid character", "json: cannot unmarshal number", "exceeded max depth"];

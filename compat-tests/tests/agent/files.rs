@@ -176,7 +176,7 @@ fn files_that_are_mounted_by_themselves_are_written() {
     }
 }
 
-/// Files that cannot be written: whoever asked is told, with Go's words and codes.
+/// Files that cannot be written: the caller gets an error, with Go's words and codes.
 // parity: cli-keys: A keyring or tags file that cannot be written
 #[test]
 fn what_cannot_be_written_is_a_failure() {
@@ -301,7 +301,7 @@ fn those_that_do_not_answer_are_named() {
             assert!(said.out.ends_with("Total Acks: 3\nTotal Responses: 0\n"), "{said:?}");
         };
         all_answer();
-        // While it stands still it is alive for the others, for a moment.
+        // While it is stopped the others take it for alive, for a moment.
         c.signal("STOP");
         let said = ours(&["query", "-timeout", "2s", "x"]);
         assert!(said.out.ends_with("Total Responses: 0\nMissing acks from:\n\tc\n"), "{said:?}");

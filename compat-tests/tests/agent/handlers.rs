@@ -82,7 +82,7 @@ fn users(recorder: &Recorder) {
         }
         recorder.step(|| send_query(agent, "load", b"15m"));
         recorder.step(|| send_query(agent, "other", b""));
-        // Only the last of those that may be merged is told.
+        // Only the last of those that may be merged is reported.
         recorder.step(|| {
             for payload in [b"1", b"2", b"3"] {
                 client.request("event", 60, Some(event("merged", payload, true)));
@@ -92,7 +92,7 @@ fn users(recorder: &Recorder) {
     }
 }
 
-/// Every member event. The update comes last, for Go tells it again with all that follows.
+/// Every member event. The update comes last, as Go reports it again with all that follows.
 fn members(recorder: &Recorder) {
     let net = recorder.net;
     let mut client = Client::ready(&recorder.agents[1].rpc);
@@ -103,7 +103,7 @@ fn members(recorder: &Recorder) {
             "port": 7946,
         }))
     };
-    // They know each other before, so that they are told together.
+    // They know each other before, so that they are reported together.
     let peers = [("failing", 11), ("leaving", 12), ("updating", 13)];
     let [failing, leaving, updating] = peers.map(|(name, last)| peer(name, last));
     let first = format!("{}:7946", net.ip(11));
@@ -148,7 +148,7 @@ const FILTERS: &[&str] = &[
     "member-join,member-leave,user:other,query:other",
 ];
 
-/// Writes environment and input into a numbered directory; the last file tells that it is whole.
+/// Writes environment and input into a numbered directory; the last file marks it as complete.
 const DUMP: &str = r#"
 mkdir -p "$1"
 to="$1/$(ls "$1" | wc -l)"
@@ -191,7 +191,7 @@ impl Given {
 }
 
 impl Recorder<'_> {
-    /// Joins the two, and forgets that once both have told it.
+    /// Joins the two, and drops the events of that once both have reported them.
     fn begin(&self) {
         let mut client = Client::ready(&self.agents[1].rpc);
         let addrs = Value::map([("Existing", Value::texts(&[&self.net.ip(NODES[0].1)]))]);
@@ -604,7 +604,7 @@ fn config(dir: &Path, name: &str, text: &str) {
     fs::write(dir.join(format!("{name}.json")), text).unwrap();
 }
 
-/// What both log of the scripts.
+/// What both programs log about the scripts.
 const SCRIPT_LINES: [&str; 6] = [
     "2\n3\n",
     "[ERR] agent: Error invoking script 'echo no; exit 3': exit status 3",

@@ -1,5 +1,5 @@
-//! Goal: what the agent serves over HTTP is what the RPC and the command line say, for as many as
-//! ask, and clients that do harm are nobody else's trouble.
+//! Goal: HTTP gives the same answers as the RPC and the command line, to many clients at a time,
+//! and a misbehaving client does not affect others.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -95,14 +95,14 @@ struct Family {
     values: BTreeMap<String, f64>,
 }
 
-/// Reads OpenMetrics text, and takes nothing that the specification does not allow.
+/// Parses OpenMetrics text strictly by the specification.
 fn read_metrics(text: &str) -> BTreeMap<String, Family> {
     let mut families = BTreeMap::<String, Family>::new();
     let mut current = String::new();
     let body = text.strip_suffix("# EOF\n").expect("an end");
     for line in body.lines() {
-        if let Some(told) = line.strip_prefix("# ") {
-            let mut words = told.splitn(3, ' ');
+        if let Some(answered) = line.strip_prefix("# ") {
+            let mut words = answered.splitn(3, ' ');
             let mut word = || words.next().unwrap_or_else(|| panic!("{line}"));
             let (what, name, value) = (word(), word(), word().to_owned());
             if name != current {
@@ -145,7 +145,7 @@ fn metrics_are_openmetrics_and_each_is_described() {
     let (a, http) = agent(net, 2, "a", &["-event-handler", "user:run=exit 3"]);
     let b = Peer::start(Kind::Ours, "b", &net.ip(3), &["-join", &a.addr]);
     a.wait_member("b", "alive");
-    // What is hostile in a name stays inside its quotes.
+    // Hostile characters of a name are escaped within its quotes.
     a.ok(&["event", "run"]);
     a.ok(&["event", "x\"} 1\n# EOF\n\\"]);
     eventually("the metrics do not come", || {
@@ -187,16 +187,16 @@ fn readiness_follows_the_cluster() {
     let (mut a, http) = agent(net, 2, "a", &["-retry-join", &seed, "-retry-interval", "1s"]);
     let reasons = || {
         let answer = get(&http, "/health/ready");
-        let told = answer.json();
-        assert_eq!(told["ready"] == json!(true), answer.status == 200, "{told}");
-        let reasons = told["reasons"].as_array().unwrap().iter();
-        reasons.map(|told| told["reason"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        let answered = answer.json();
+        assert_eq!(answered["ready"] == json!(true), answer.status == 200, "{answered}");
+        let reasons = answered["reasons"].as_array().unwrap().iter();
+        reasons.map(|answered| answered["reason"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
     assert_eq!(get(&http, "/health/live").status, 200);
     assert_eq!(reasons(), ["alone"]);
     let b = Peer::start(Kind::Ours, "b", &net.ip(3), &[]);
     eventually("it is not ready", || reasons().is_empty());
-    // The other is gone, and should not be.
+    // The other member has failed.
     drop(b);
     eventually("it is ready though alone", || reasons() == ["alone"]);
     let _b = Peer::start(Kind::Ours, "b", &net.ip(3), &["-join", &a.addr]);
@@ -224,9 +224,9 @@ fn members_are_those_of_the_command_line() {
         (&["-tag", "role=web.*", "-name", "d"], "?tag=role%3Dweb.%2A&name=d"),
         (&["-name", "nobody"], "?name=nobody"),
     ] {
-        let told = a.ok(&[&["members", "-format", "json"], flags].concat());
-        let told: Value = serde_json::from_str(&told).unwrap();
-        let rows = told["members"].as_array().cloned().unwrap_or_default();
+        let answered = a.ok(&[&["members", "-format", "json"], flags].concat());
+        let answered: Value = serde_json::from_str(&answered).unwrap();
+        let rows = answered["members"].as_array().cloned().unwrap_or_default();
         let answer = get(&http, &format!("/v1/members{query}"));
         assert_eq!((answer.status, answer.json()), (200, json!({ "members": rows })), "{query}");
         for row in &rows {
@@ -276,22 +276,22 @@ fn events_come_as_they_happen() {
     let mut stream = connect(&http);
     let path = "/v1/events?type=user:deploy,member-join";
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {http}\r\n\r\n").unwrap();
-    let mut told = String::new();
+    let mut answered = String::new();
     let mut read_until = |wanted: &str| {
-        while !told.contains(wanted) {
+        while !answered.contains(wanted) {
             let mut chunk = [0; 4096];
             let count = stream.read(&mut chunk).expect("an event");
-            assert!(count > 0, "no {wanted:?} in {told}");
-            told.push_str(std::str::from_utf8(&chunk[..count]).unwrap());
+            assert!(count > 0, "no {wanted:?} in {answered}");
+            answered.push_str(std::str::from_utf8(&chunk[..count]).unwrap());
         }
-        told.clone()
+        answered.clone()
     };
     let head = read_until(": events\n\n").to_ascii_lowercase();
     assert!(head.starts_with("http/1.1 200 ") && head.contains("text/event-stream"), "{head}");
     a.ok(&["event", "other", "x"]);
     a.ok(&["event", "-coalesce=false", "deploy", "v\n2"]);
-    let told = read_until("event: user\n");
-    assert!(!told.contains("other"), "{told}");
+    let answered = read_until("event: user\n");
+    assert!(!answered.contains("other"), "{answered}");
     read_until("\"payload\":\"v\\n2\"}\n\n");
     let _b = Peer::start(Kind::Go, "b", &net.ip(3), &["-join", &a.addr]);
     read_until("event: member-join\ndata: {\"event\":\"member-join\",\"members\":[{\"addr\":");
@@ -326,8 +326,8 @@ fn a_token_is_asked_for_and_names_of_others_are_refused() {
     assert_eq!(parse(&all).status, 405);
 }
 
-/// Goal: clients that send half a request, read nothing, or never end take a bounded part of an
-/// agent, and of its RPC nothing.
+/// Goal: clients that send half a request, read nothing, or never close take a bounded share of an
+/// agent, and do not slow down its RPC.
 #[test]
 fn clients_that_read_nothing_hold_up_nobody() {
     let net = Net::new();
@@ -342,7 +342,7 @@ fn clients_that_read_nothing_hold_up_nobody() {
     for n in 0..400 {
         let mut stream = connect(&http);
         let path = if n % 2 == 0 { "/metrics" } else { "/v1/events" };
-        // One that has made room for others is closed.
+        // The connection that was evicted for others is closed.
         let _ = match n % 8 {
             7 => stream.write_all(b"GET /metrics HTTP/1.1\r\nX: "),
             _ => write!(stream, "GET {path} HTTP/1.1\r\nHost: {http}\r\n\r\n"),
@@ -361,7 +361,7 @@ fn clients_that_read_nothing_hold_up_nobody() {
     a.wait_for_members(1);
     let after = memory();
     assert!(after < before + 40_000, "{before} kB have become {after} kB");
-    // Half a request is no place for long.
+    // A connection with half a request is closed soon.
     let mut slow = connect(&http);
     slow.write_all(b"GET /metrics HTTP/1.1\r\n").unwrap();
     let mut all = Vec::new();

@@ -1,5 +1,5 @@
 //! Goal: the rows of the parity table about an agent's start, network, signals and log. Method:
-//! each scenario runs with Go's agent and with ours, and both must do what the row asks for.
+//! each scenario runs with Go's agent and with ours, and both must behave as the row says.
 
 use std::{
     fs,
@@ -130,11 +130,11 @@ fn signals_end_an_agent_as_they_end_gos() {
             let caught = if signal == "INT" { "interrupt" } else { "terminated" };
             let log = agent.log();
             assert!(log.contains(&format!("==> Caught signal: {caught}")), "{log}");
-            let told = log.contains("==> Gracefully shutting down agent...");
-            assert_eq!(told, code == 0, "{log}");
+            let reported = log.contains("==> Gracefully shutting down agent...");
+            assert_eq!(reported, code == 0, "{log}");
             watch.wait_member(name, status);
         }
-        // A second signal ends the patience of the first.
+        // A second signal ends the agent without waiting for the leave.
         let mut agent = Peer::configured(kind, "twice", &net.ip(9), &json!({}), dir);
         agent.join(&watch, false);
         eventually("it is alive", || watch.sees("twice", "alive"));
@@ -145,7 +145,7 @@ fn signals_end_an_agent_as_they_end_gos() {
     });
 }
 
-/// Goal: a pager that ends takes no node down; Go's dies of SIGPIPE.
+/// Goal: an agent survives the end of the pager it prints to; Go's dies of SIGPIPE.
 #[test]
 fn a_closed_standard_output_ends_gos_agent_and_not_ours() {
     for_both(|kind, _, net| {
@@ -153,7 +153,7 @@ fn a_closed_standard_output_ends_gos_agent_and_not_ours() {
         let mut command = Command::new(kind.program());
         command.args(["agent", "-node", "piped", "-bind", &ip, "-rpc-addr", &rpc]);
         command.args(["-log-level", "debug"]);
-        // It closes within the banner.
+        // It closes the pipe before the banner is complete.
         let mut agent = Process::start_reading(command, 100);
         if kind == Kind::Go {
             assert_eq!(agent.wait_status().signal(), Some(13));
@@ -172,7 +172,7 @@ fn a_closed_standard_output_ends_gos_agent_and_not_ours() {
     });
 }
 
-/// Each address that does not answer takes a join 10 s.
+/// A join waits 10 s for each address that does not answer.
 #[test]
 fn a_signal_ends_an_agent_that_still_joins() {
     for_both(|kind, _, net| {
@@ -188,7 +188,7 @@ fn a_signal_ends_an_agent_that_still_joins() {
             agent.signal(signal);
             let status = agent.wait();
             let log = agent.log();
-            // Half of what the join takes.
+            // Half of the time that the join takes.
             assert!(began.elapsed() < Duration::from_secs(100), "it went on: {log}");
             // Go's agent does not listen to signals yet.
             match status.signal() {
@@ -203,7 +203,7 @@ fn a_signal_ends_an_agent_that_still_joins() {
     });
 }
 
-/// With the timing of a WAN, a leave that tells a peer takes some 5 s.
+/// With the timing of a WAN, a leave that waits for a peer takes some 5 s.
 // parity: agent-life: Second signal / 3s cap
 #[test]
 fn a_leave_for_a_signal_has_three_seconds() {
@@ -225,7 +225,7 @@ fn a_leave_for_a_signal_has_three_seconds() {
     });
 }
 
-/// With the timing of a WAN, a message is told to the only peer four times in some 2 s.
+/// With the timing of a WAN, a message is sent to the only peer four times in some 2 s.
 // parity: agent-net: broadcast_timeout
 #[test]
 fn a_broadcast_is_waited_for_up_to_the_broadcast_timeout() {
@@ -242,17 +242,17 @@ fn a_broadcast_is_waited_for_up_to_the_broadcast_timeout() {
             let said = agent.cli(args);
             (said.out, said.code)
         };
-        // Pings and acks may take a message along and make it quick once.
+        // A message may be piggybacked on pings and acks and so be early now and then.
         let late = "Error force leaving: timed out broadcasting node removal\n";
-        let told =
+        let reported =
             (0..5).any(|_| says(&hasty, &["force-leave", "nobody"]) == (late.into(), Some(1)));
-        assert!(told, "one of five takes longer than the timeout");
+        assert!(reported, "one of five takes longer than the timeout");
         let late = "Error setting tags: timeout waiting for update broadcast\n";
         let set = |agent, value: i32| says(agent, &["tags", "-set", &format!("a={value}")]);
-        let told = (1..6).find(|value| set(&hasty, *value) == (late.into(), Some(1)));
-        let told = told.expect("one of five takes longer than the timeout");
-        let tag = json!(told.to_string());
-        eventually("the tags are told anyway", || tags_of(&calm, "hasty")["a"] == tag);
+        let reported = (1..6).find(|value| set(&hasty, *value) == (late.into(), Some(1)));
+        let reported = reported.expect("one of five takes longer than the timeout");
+        let tag = json!(reported.to_string());
+        eventually("the tags are sent anyway", || tags_of(&calm, "hasty")["a"] == tag);
         assert_eq!(set(&calm, 0).1, Some(0));
     });
 }
@@ -343,14 +343,14 @@ fn a_reload_keeps_tags_that_were_set_at_run_time() {
     });
     drop(agent);
 
-    // A tags file is not emptied by a reload, as Go's is.
+    // Ours does not empty the tags file on a reload; Go does.
     let tags = dir.path().join("tags");
     let ip = format!("{net}2");
     let config = json!({"tags_file": tags});
     let agent = Peer::configured(Kind::Ours, "file", &ip, &config, dir.path());
     let wanted = [("kept".to_owned(), "1".to_owned())].into();
     agent.ask(|client| async move { client.update_tags(wanted, Vec::new()).await });
-    // One reload is over when the next one begins.
+    // Wait for the end of one reload before the next.
     for reloads in 1..=2 {
         agent.signal("HUP");
         eventually("it reloads", || agent.log().matches("Reloading").count() == reloads);
@@ -394,11 +394,11 @@ fn joins_at_the_start_succeed_or_end_the_agent() {
             let name = format!("joins-{replay}");
             let config = json!({"start_join": [watch.addr], "replay_on_join": replay});
             let agent = Peer::configured(kind, &name, &net.ip(n), &config, dir);
-            let told = format!(
+            let reported = format!(
                 "==> Joining cluster...(replay: {replay})\n    \
                  Join completed. Synced with 1 initial agents\n"
             );
-            eventually("the join is told", || agent.log().contains(&told));
+            eventually("the join is reported", || agent.log().contains(&reported));
             assert!(agent.sees("watch", "alive"));
             if replay {
                 eventually("old events come", || {
@@ -479,7 +479,7 @@ fn a_snapshot_brings_back_who_was_killed_and_not_who_left() {
         let agent = Peer::configured(kind, "snap", &ip, &config, dir);
         agent.join(&peer, false);
         eventually("the peer is in the snapshot", || {
-            // Go writes a line only with one that comes at least 500 ms later.
+            // Go flushes a line only when another one comes at least 500 ms later.
             agent.cli(&["event", "-coalesce=false", "tick"]);
             fs::read_to_string(&snapshot).unwrap_or_default().contains("alive: peer ")
         });
@@ -507,9 +507,9 @@ fn a_snapshot_brings_back_who_was_killed_and_not_who_left() {
     });
 }
 
-/// Killed at times that the clock draws while it writes all of its files, an agent of ours starts
-/// again from what is there, every time. (Every step of a write is tried in `driver::file` and
-/// `driver::writer`; here the kernel and the whole program are in play.)
+/// Goal: an agent that is killed at random times while it writes its files always starts again from
+/// what is on the disk. (`driver::file` and `driver::writer` test a crash at each step of a write;
+/// this tests the whole program on a real file system.)
 #[test]
 fn an_agent_killed_while_it_writes_its_files_starts_again() {
     const OTHER: &str = "5K9OtfP7efFrNKe5WCQvXvnaXJ5cWP0SvXNxvZ3xLRM=";
@@ -530,7 +530,7 @@ fn an_agent_killed_while_it_writes_its_files_starts_again() {
         let tag = tags_of(&agent, "killed")["round"].as_str().map(str::to_owned);
         assert!(tag.is_none_or(|tag| tag.parse::<u64>().is_ok()), "round {round}");
         let pid = agent.pid();
-        // Not at the same point of the work each time, whatever the machine's speed.
+        // At another point of the work each time.
         let lifetime = Duration::from_millis(40 + 67 * round);
         let killer = thread::spawn(move || {
             thread::sleep(lifetime);
@@ -573,7 +573,7 @@ fn failed_and_left_members_are_reaped_after_their_time() {
         assert_eq!(leaving.wait().code(), Some(0));
         // The reaper runs every 15 s.
         eventually("both are gone", || agent.members().len() == 1);
-        eventually("and handlers were told", || {
+        eventually("and handlers ran", || {
             let events = agent.events();
             let reaped = |name: &str| {
                 events.iter().any(|line| line.starts_with("member-reap") && line.contains(name))
@@ -617,7 +617,7 @@ fn flags_profiles_protocols_and_limits_are_gos() {
             (&["-encrypt", "short"], "Invalid encryption key: "),
         ]
         .into_iter()
-        // Nobody keeps a syslog where tests run, as a rule.
+        // Test machines usually have no syslog daemon.
         .chain(
             (!Path::new("/dev/log").exists())
                 .then_some((&["-syslog"][..], "Syslog setup failed: Unix syslog delivery error")),
@@ -674,17 +674,19 @@ fn the_minority_of_a_name_conflict_ends_or_stays_if_configured() {
             fs::create_dir(&files).unwrap();
             let config = json!({"disable_name_resolution": stays});
             let mut second = Peer::configured(kind, "twin", &net.ip(n), &config, &files);
-            // A join may be refused for the conflict that it makes.
+            // The join may fail because of the conflict.
             let _ = second.try_ask(|client| {
                 let addr = voters[0].addr.clone();
                 async move { client.join([addr], OldEvents::Ignore).await }
             });
-            eventually("the conflict is told", || second.log().to_lowercase().contains("conflict"));
+            eventually("the conflict is logged", || {
+                second.log().to_lowercase().contains("conflict")
+            });
             if stays {
                 thread::sleep(Duration::from_secs(3));
                 assert_eq!(second.members().len(), 4, "it runs on");
             } else {
-                // Ours tells a service manager that it has failed.
+                // Ours reports to a service manager that it has failed.
                 let code = i32::from(kind == Kind::Ours);
                 assert_eq!(second.wait().code(), Some(code), "{}", second.log_tail());
                 let log = second.log();
@@ -704,20 +706,20 @@ fn a_service_manager_is_notified_of_ready_reloading_stopping_and_alive() {
     let server = UnixDatagram::bind(&path).unwrap();
     server.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut child = Command::new(Kind::Ours.program())
-        .args(["agent", "-node", "told", "-bind", &net.ip(1)])
+        .args(["agent", "-node", "notified", "-bind", &net.ip(1)])
         .args(["-rpc-addr", &format!("{net}1:7373")])
         .env("NOTIFY_SOCKET", &path)
         .env("WATCHDOG_USEC", "400000")
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     let mut until = |what: &str| {
         let mut buf = [0; 256];
         loop {
             let n = server.recv(&mut buf).expect(what);
             let text = String::from_utf8_lossy(&buf[..n]).into_owned();
-            told.push(text.clone());
+            reported.push(text.clone());
             if text.starts_with(what) {
                 return;
             }
@@ -731,7 +733,7 @@ fn a_service_manager_is_notified_of_ready_reloading_stopping_and_alive() {
     until("READY=1");
     process::signal(child.id(), "INT");
     until("STOPPING=1");
-    assert_eq!(wait_in_time(&mut child, "agent").code(), Some(0), "{told:?}");
+    assert_eq!(wait_in_time(&mut child, "agent").code(), Some(0), "{reported:?}");
 }
 
 // parity: agent-net: disable-compression
@@ -775,7 +777,7 @@ fn metrics_reach_statsd_statsite_and_the_dump() {
             assert!(n <= 1400);
             text.push_str(std::str::from_utf8(&buf[..n]).unwrap());
         }
-        // Gauges carry the host's name once anything is sent away, counters do not.
+        // With a sink, names of gauges contain the host's name, those of counters do not.
         let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
         let gauge = format!("serf-agent.{}.", host.trim_end());
         let (mut stream, _) = tcp.accept().unwrap();

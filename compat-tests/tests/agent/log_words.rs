@@ -240,7 +240,7 @@ const OTHER_KEY: &str = "T9jncgl9mbLus+baTTa7q7nPSUrXwbDi2dhbtqir37s=";
 /// Flags of all.
 const COMMON: [&str; 4] = ["-log-level", "TRACE", "-profile", "local"];
 const RULES: &[Rule] = &[
-    // Who hears of what first, and who probes whom when, is chance.
+    // The order in which nodes learn of each other and probe each other is random.
     moment("[DEBUG] memberlist: Failed UDP ping: "),
     moment("[INFO] memberlist: Suspect "),
     moment("[INFO] memberlist: Marking "),

@@ -74,7 +74,7 @@ fn agents_end_well_at_any_moment() {
     let net = Net::new();
     let dir = tempfile::tempdir().unwrap();
     let peer = Peer::start(Kind::Ours, "peer", &net.ip(9), &[]);
-    // Its start, its join of somebody and of nobody, its leave and its end.
+    // Its start, a join that reaches a node, one that reaches none, its leave and its end.
     let hits: Vec<_> = (0..ROUNDS)
         .map(|n| {
             let (life, how) =
@@ -99,7 +99,7 @@ fn agents_end_well_at_any_moment() {
     assert_eq!(peer.cli(&["members"]).code, Some(0), "{}", peer.log());
 }
 
-/// What an agent is doing when it is told to end.
+/// What an agent is doing when it receives the signal to end.
 #[derive(Clone, Copy, Debug)]
 enum Life {
     /// It starts.
@@ -108,7 +108,7 @@ enum Life {
     Joins,
     /// It joins an address where nobody is.
     Tries,
-    /// It leaves: it was told before, and is told again.
+    /// It leaves: it received a signal before, and receives another.
     Leaves,
 }
 

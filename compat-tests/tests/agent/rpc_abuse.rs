@@ -473,7 +473,7 @@ fn node() -> Option<Value> {
     Some(Value::map([("Node", "nobody".into())]))
 }
 
-/// Goal: a client that stops reading loses records, which the log tells; nobody else does, and the
+/// Goal: a client that stops reading loses records, which the log reports; no other does, and the
 /// agent answers as before. When it reads again it gets what is left, and no record is cut.
 // parity: rpc-stream: slow consumer
 #[test]
@@ -491,7 +491,7 @@ fn a_client_that_stops_reading_loses_records_and_nobody_else_does() {
     fast.call("stream", 50, user());
     let mut sender = Client::ready(&agent.rpc);
     let mut sent = 0;
-    let told = |text: &str| {
+    let logged = |text: &str| {
         agent.printed().into_iter().filter(|line| line.contains(text)).collect::<Vec<_>>()
     };
     let mut send = |sender: &mut Client| {
@@ -504,17 +504,17 @@ fn a_client_that_stops_reading_loses_records_and_nobody_else_does() {
     };
     eventually("nothing is lost", || {
         (0..50).for_each(|_| send(&mut sender));
-        told("[WARN] agent.ipc: Dropping event to ipc.client: 127.").len() as u64 >= STREAMS
+        logged("[WARN] agent.ipc: Dropping event to ipc.client: 127.").len() as u64 >= STREAMS
     });
     agent.wait_for_members(1);
     // Now it reads, and counts.
     let mut got = BTreeMap::<u64, Vec<u64>>::new();
     slow.request("members", 2, None);
     let mut left = STREAMS;
-    // Each stream is told of the last event, once it has room.
-    eventually("the slow client is not told what it lost", || {
+    // Each stream gets the last event, once it has room.
+    eventually("the slow client gets no report of what it lost", || {
         drain(&mut slow, &mut got);
-        left = STREAMS - told("[WARN] agent.ipc: Dropped ").len() as u64;
+        left = STREAMS - logged("[WARN] agent.ipc: Dropped ").len() as u64;
         left == 0
     });
     send(&mut sender);
@@ -522,7 +522,7 @@ fn a_client_that_stops_reading_loses_records_and_nobody_else_does() {
     while got.values().any(|times| times.last() != Some(&sent)) || got.len() as u64 != STREAMS {
         drain_one(&mut slow, &mut got);
     }
-    let lost: u64 = told("[WARN] agent.ipc: Dropped ")
+    let lost: u64 = logged("[WARN] agent.ipc: Dropped ")
         .iter()
         .map(|line| line.split_once("Dropped ").unwrap().1.split(' ').next().unwrap())
         .map(|count| count.parse::<u64>().unwrap())
@@ -533,7 +533,7 @@ fn a_client_that_stops_reading_loses_records_and_nobody_else_does() {
 }
 
 #[test]
-fn a_monitor_that_does_not_read_loses_lines_and_holds_nobody_up() {
+fn a_monitor_that_does_not_read_loses_lines_and_delays_no_one() {
     let (net, dir) = (Net::new(), tempfile::tempdir().unwrap());
     let agent = Peer::start_in(Kind::Ours, "a", &net.ip(2), &["-log-level", "debug"], dir.path());
     let mut slow = Client::ready(&agent.rpc);
@@ -541,7 +541,7 @@ fn a_monitor_that_does_not_read_loses_lines_and_holds_nobody_up() {
     assert_eq!(slow.call("monitor", 7, level()), answer(7, ""));
     let mut sender = Client::ready(&agent.rpc);
     let mut longest = Duration::ZERO;
-    let told = |text: &str| agent.printed().iter().any(|line| line.contains(text));
+    let logged = |text: &str| agent.printed().iter().any(|line| line.contains(text));
     // Each is a line of the log, or more: the longest admitted, or a slow machine is long at it.
     let name = "a-name-that-fills-the-log".repeat(18);
     eventually("no line is lost", || {
@@ -554,7 +554,7 @@ fn a_monitor_that_does_not_read_loses_lines_and_holds_nobody_up() {
             assert_eq!(sender.next().expect("an answer"), answer(seq, ""));
             longest = longest.max(began.elapsed());
         }
-        told("[WARN] agent.ipc: Dropping logs to ipc.client: 127.")
+        logged("[WARN] agent.ipc: Dropping logs to ipc.client: 127.")
     });
     assert!(longest < Duration::from_secs(10), "an event took {longest:?}");
     agent.wait_for_members(1);

@@ -1,5 +1,6 @@
-//! Goal: an RPC client cannot tell our agent from Go's. Method: what was recorded from a Go agent
-//! is asked again, and both programs are asked the same, byte for byte where nothing is free.
+//! Goal: an RPC client sees no difference between our agent and Go's. Method: requests recorded
+//! with a Go agent are replayed, and both programs get the same requests; answers are equal byte
+//! for byte except where the protocol leaves them free.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -21,8 +22,7 @@ use tempfile::TempDir;
 /// Goal: every recorded exchange of a plain agent, of its edge cases and of an encrypted agent with
 /// a token is answered with the bytes that Go sent. Method: a cluster of the same names, tags and
 /// handlers gets the recorded requests in their order. Addresses, times, counts of the machine and
-/// the order of free maps are made equal first. Go's program is asked as well, so that the method
-/// itself is tried.
+/// the order of maps are normalized first. Go's program gets them as well, to validate the method.
 // parity: rpc: handshake version gate
 // parity: rpc: handshake required
 // parity: rpc: auth
@@ -42,7 +42,7 @@ fn recorded_requests_get_the_recorded_answers() {
 }
 
 /// Goal: on one connection, the answer to a request comes before what the request caused, as Go's
-/// clients have always seen it. Method: a subscriber of everything sends a burst of requests.
+/// clients expect. Method: a subscriber of all events sends a burst of requests.
 // parity: rpc: The answer before what it caused
 #[test]
 fn an_answer_comes_before_the_records_that_its_request_caused() {
@@ -148,7 +148,7 @@ fn replay_encrypted(program: Kind, vectors: &[Vector]) {
 
 /// Goal: every command and every stream gives what Go's gives. Method: the same session is held
 /// with a cluster of each program; the answers, and each stream's records in their order, are
-/// equal. What was recorded of streams long ago is among them.
+/// equal. They include the recorded records of streams.
 // parity: rpc: event, force-leave(+prune), join, tags, leave
 // parity: rpc: members, members-filtered
 // parity: rpc: stats
@@ -221,15 +221,15 @@ fn session(program: Kind) -> Vec<(String, Vec<Vec<Value>>)> {
     requests(&mut talk);
     talk.ask("leave", 5, None);
     let rest = talk.client.until_closed();
-    talk.told.push(("closed".into(), vec![rest]));
-    [&mut talk, &mut other, &mut of_members].map(|talk| std::mem::take(&mut talk.told)).concat()
+    talk.replies.push(("closed".into(), vec![rest]));
+    [&mut talk, &mut other, &mut of_members].map(|talk| std::mem::take(&mut talk.replies)).concat()
 }
 
 /// A member joins, fails, is declared left and forgotten.
 fn member_events(talk: &mut Talk, join: &[&str], dir: &Path, program: Kind) {
-    // Only to be sure that all joins are told; Go mixes old updates in.
+    // Only to be sure that all joins are reported; Go mixes old updates in.
     updates(talk);
-    talk.told.clear();
+    talk.replies.clear();
     let filter = "member-join,member-failed,member-leave,member-reap";
     talk.ask("stream", 50, Some(Value::map([("Type", filter.into())])));
     let r2 = Peer::start_in(program, "r2", &talk.net.ip(61), join, dir);
@@ -243,7 +243,7 @@ fn member_events(talk: &mut Talk, join: &[&str], dir: &Path, program: Kind) {
     talk.records("a left member is forgotten", 50, 1);
 }
 
-/// Joins are told late, and an update comes after them. Go tells an update again with whatever
+/// Joins are reported late, and an update comes after them. Go reports an update again with all
 /// comes later, so nothing else happens meanwhile.
 fn updates(talk: &mut Talk) {
     talk.ask("stream", 49, Some(Value::map([("Type", "*,member-update".into())])));
@@ -290,7 +290,7 @@ fn streams(talk: &mut Talk, other: &mut Talk) {
     talk.ask("respond", 203, Some(Value::map([("ID", 2.into()), ("Payload", Value::nil())])));
     other.records("an empty response", 3, 2);
     talk.ask("respond", 55, answer(1, b"late"));
-    // Several streams at once: each gets its record, whatever the others want.
+    // Several streams at once: each gets its records by its own filter.
     for (seq, filter) in [
         (80, "user:deploy"),
         (81, "user"),
@@ -326,7 +326,7 @@ fn monitor(talk: &mut Talk) {
     talk.ask("monitor", 90, level("nope"));
     talk.ask("monitor", 80, level("warn"));
     talk.ask("monitor", 91, level("DEBUG"));
-    // An error is logged; what was logged before differs in number.
+    // An error is logged; the number of earlier lines differs.
     talk.ask("event", 206, event(&"x".repeat(513), b"", false));
     let line = loop {
         let record = talk.take(80);
@@ -338,8 +338,8 @@ fn monitor(talk: &mut Talk) {
     };
     let (time, line) = line.split_at("2026/11/22 13:40:07".len());
     assert!(time.bytes().all(|c| c.is_ascii_digit() || b"/: ".contains(&c)), "{time}");
-    talk.told.push(("a line of the log".into(), vec![vec![line.into()]]));
-    // The number is a stream's as well, and both end.
+    talk.replies.push(("a line of the log".into(), vec![vec![line.into()]]));
+    // The number is also that of a stream, and both end.
     talk.ask("stop", 92, Some(Value::map([("Stop", 80.into())])));
     talk.ask("event", 207, event(&"x".repeat(513), b"", false));
     assert!(!talk.has_more(80), "a stopped monitor goes on");
@@ -347,7 +347,7 @@ fn monitor(talk: &mut Talk) {
     talk.ask("stop", 94, Some(Value::map([("Stop", 93.into())])));
 }
 
-/// Everything that is no stream, with its mistakes.
+/// All requests but those of streams, malformed ones included.
 fn requests(talk: &mut Talk) {
     let text = |key: &str, value: &str| Some(Value::map([(key, value.into())]));
     talk.ask("handshake", 300, Some(Value::map([("Version", 1.into())])));
@@ -392,7 +392,7 @@ fn requests(talk: &mut Talk) {
     changes(talk);
 }
 
-/// As [`requests`]: those that change something, and queries.
+/// As [`requests`]: those that change the state, and queries.
 fn changes(talk: &mut Talk) {
     let text = |key: &str, value: &str| Some(Value::map([(key, value.into())]));
     talk.ask("event", 340, event(&"x".repeat(513), b"", true));
@@ -436,7 +436,7 @@ fn changes(talk: &mut Talk) {
     talk.ask("stop", 400, Some(Value::Map(Vec::new())));
 }
 
-/// Texts that are no base64, or only just; each names another byte.
+/// Texts that are not or barely base64; the error of each names another byte.
 const BAD_KEYS: &[&str] = &[
     "",
     "!",
@@ -458,7 +458,7 @@ fn event(name: &str, payload: &[u8], coalesce: bool) -> Option<Value> {
     Some(Value::map([("Name", name.into()), ("Payload", payload), ("Coalesce", coalesce.into())]))
 }
 
-/// A connection that sorts what arrives by its number, and keeps what was said.
+/// A connection that sorts received headers by their number and records the conversation.
 struct Talk {
     program: Kind,
     net: Net,
@@ -468,7 +468,7 @@ struct Talk {
     bodies: BTreeSet<u64>,
     /// Numbers of streams, whose records have bodies once their request is answered.
     streams: BTreeSet<u64>,
-    told: Vec<(String, Vec<Vec<Value>>)>,
+    replies: Vec<(String, Vec<Vec<Value>>)>,
     step: String,
 }
 
@@ -489,7 +489,7 @@ impl Talk {
             waiting: BTreeMap::new(),
             bodies: BTreeSet::new(),
             streams: BTreeSet::new(),
-            told: Vec::new(),
+            replies: Vec::new(),
             step: String::new(),
         }
     }
@@ -507,7 +507,7 @@ impl Talk {
         let is_stream = matches!(command, "stream" | "monitor" | "query");
         assert!(!(has_body && self.streams.contains(&seq)));
         if command == "monitor" {
-            // It may share the number of a stream, which then is one that says nothing.
+            // It may share the number of a stream without records.
             self.streams.remove(&seq);
         }
         if has_body {
@@ -527,7 +527,7 @@ impl Talk {
         if is_stream && answer[0].text("Error").is_empty() {
             self.streams.insert(seq);
         }
-        self.told.push((label, vec![answer]));
+        self.replies.push((label, vec![answer]));
     }
 
     /// Keeps the next records of a stream; those of several nodes in order of their bytes.
@@ -537,7 +537,7 @@ impl Talk {
         let last = records.pop();
         records.sort();
         records.extend(last);
-        self.told.push((label.into(), records));
+        self.replies.push((label.into(), records));
     }
 
     /// Keeps the next update of stream 49.
@@ -546,7 +546,7 @@ impl Talk {
         loop {
             let record = self.take(49);
             if record[1].text("Event") == "member-update" {
-                return self.told.push((label.into(), vec![record]));
+                return self.replies.push((label.into(), vec![record]));
             }
         }
     }
@@ -619,7 +619,7 @@ fn vectors() -> Vec<Vector> {
         .map(|vector| Vector {
             name: text(vector, "name"),
             to_server: text(vector, "direction") == "C->S",
-            // An empty one of the server's: it closed the connection, or said nothing more.
+            // An empty answer: the server closed the connection or sent nothing more.
             bytes: hex::decode(text(vector, "hex")).unwrap_or_default(),
             source: text(vector, "source") + &text(vector, "description"),
         })
@@ -629,7 +629,7 @@ fn vectors() -> Vec<Vector> {
 fn exchanges(vectors: &[Vector], source: &str) -> Vec<Exchange> {
     let mut all: Vec<Exchange> = Vec::new();
     let wanted = |vector: &&Vector| {
-        // In this one, log records fell between the answers, and were recorded as such.
+        // This recording has log records between the answers.
         vector.source.contains(source) && vector.name != "stream-monitor-conflicts"
     };
     for vector in vectors.iter().filter(wanted) {
@@ -734,7 +734,7 @@ fn comparable(values: Vec<Value>) -> Vec<Value> {
             Value::Scalar(number) if number[0] == 0xcb => *number = vec![0xcb],
             Value::Scalar(_) if key == "LTime" => *value = 0.into(),
             Value::Str(text) if key == "Error" => {
-                // Newer versions write the first word small and add the port.
+                // Newer versions write the first word in lower case and add the port.
                 let old = String::from_utf8_lossy(text).replace("failed to join", "Failed to join");
                 *text = old.replace(":7946: dial", ": dial").into_bytes();
             }
@@ -778,7 +778,7 @@ fn keys_are_sorted(value: &Value) -> bool {
     sorted
 }
 
-/// At the end of a query, Go may send records of nobody. Ours never does.
+/// At the end of a query, Go may send acks with an empty `From`. Ours never does.
 fn drop_stray_record(values: &mut Vec<Value>) -> bool {
     let stray = values.iter().position(|value| {
         value.get("From") == Some(&"".into()) && value.get("Type") != Some(&"done".into())

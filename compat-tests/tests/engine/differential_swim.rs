@@ -23,7 +23,7 @@ const PEER: &str = "10.0.0.9:7946";
 /// a dead one); ours remembers it, so that an older alive cannot undo it.
 const OUTBID: &str = "late suspect or dead evidence";
 
-/// What the engine tells the layer above, as text.
+/// What the engine reports to the layer above, as text.
 #[derive(Default)]
 struct Notes {
     events: Vec<String>,
@@ -870,7 +870,7 @@ fn broadcasts_ride_along_in_the_same_order_and_as_often() {
 }
 
 #[test]
-fn a_broadcast_that_stands_alone_may_be_replaced_without_loss() {
+fn a_lone_broadcast_may_be_replaced_without_loss() {
     let mut pair = Pair::new();
     for seq_no in 1..=4 {
         pair.step(

@@ -40,7 +40,7 @@ fn expected(bug: Mutation) -> (Scene, &'static str) {
         Mutation::SuspectLowers => (Scene::Byzantine, "incarnation_monotone"),
         Mutation::StuckProbe => (Scene::Calm, "detected_in_time"),
         Mutation::NoIndirect => (Scene::Calm, "reached_is_unsuspected"),
-        Mutation::SilentGossip => (Scene::Calm, "told_in_time"),
+        Mutation::SilentGossip => (Scene::Calm, "news_in_time"),
         Mutation::NeverReaps => (Scene::Calm, "reaped_in_time"),
         Mutation::MergeNothing => (Scene::Storm, "no_false_failure"),
         Mutation::NamesMove => (Scene::Byzantine, "address_holds"),
@@ -92,10 +92,10 @@ fn run(scene: Scene, seed: u64, bug: Option<Mutation>) -> Vec<Violation> {
 }
 
 /// The first seed under which the bug breaks its rule.
-fn caught(bug: Mutation) -> Result<u64, String> {
+fn detected(bug: Mutation) -> Result<u64, String> {
     let (scene, rule) = expected(bug);
-    let caught = |seed: &u64| run(scene, *seed, Some(bug)).iter().any(|found| found.rule == rule);
-    SEEDS.into_iter().find(caught).ok_or(format!("{bug:?} survives {rule} ({scene:?})"))
+    let detected = |seed: &u64| run(scene, *seed, Some(bug)).iter().any(|found| found.rule == rule);
+    SEEDS.into_iter().find(detected).ok_or(format!("{bug:?} survives {rule} ({scene:?})"))
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn every_bug_breaks_the_rule_that_names_it() {
     assert!(only.is_some() || bugs.len() >= 15, "{} bugs", bugs.len());
     let survivors: Vec<String> = in_parallel(&bugs, |bug| {
         let (scene, rule) = expected(*bug);
-        match caught(*bug) {
+        match detected(*bug) {
             Ok(seed) => {
                 eprintln!("| `{bug:?}` | {scene:?} | `{rule}` | {seed} |");
                 None

@@ -236,7 +236,7 @@ fn leaves_force_leaves_and_rejoins_in_any_order_end() {
         let before = cluster.world().counters_total().gossip_sent;
         cluster.run_for(10 * SECOND);
         let sent = cluster.world().counters_total().gossip_sent - before;
-        assert_eq!(sent, 0, "SEED={seed}: intents are still being told");
+        assert_eq!(sent, 0, "SEED={seed}: intents are still being gossiped");
     }
 }
 
@@ -326,7 +326,7 @@ fn restart_of_all(size: usize) {
     let took = cluster.now().since(back);
     println!("{size} nodes restarted at once: one view after {took:?}");
 
-    // Nothing stale comes up afterwards, and the old event is not told again.
+    // Nothing stale comes up afterwards, and the old event is not delivered again.
     cluster.run_for(60 * SECOND);
     for node in &nodes {
         let members = cluster.members(*node);

@@ -27,7 +27,7 @@ fn eight(seed: u64) -> (Cluster, Vec<NodeId>) {
     (cluster, nodes)
 }
 
-/// Whether a node was told of this happening of the member.
+/// Whether a node published this event of the member.
 fn saw(cluster: &Cluster, node: NodeId, name: &str, kind: MemberEventKind) -> bool {
     cluster.events(node).iter().any(|(_, event)| match event {
         Event::Member(event) => {
@@ -38,7 +38,7 @@ fn saw(cluster: &Cluster, node: NodeId, name: &str, kind: MemberEventKind) -> bo
 }
 
 /// Goal: two of eight nodes are dead, two others leave; nobody sees a failure of the latter.
-/// Before leavers told the others directly: see docs/bad-days.md.
+/// Before leaving nodes notified the others directly: see docs/bad-days.md.
 // parity: agent-net: Leaves and joins of small clusters
 #[test]
 fn leaves_from_a_small_cluster_with_dead_nodes_are_not_seen_as_failures() {

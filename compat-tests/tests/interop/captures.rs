@@ -146,7 +146,7 @@ fn without_last_byte(capture: &Value) -> Value {
     cut
 }
 
-/// A node with a key may also send plaintext, when it is told not to verify.
+/// A node with a key may also send plaintext, when it is configured not to verify.
 fn read_by_go(captures: &[Value]) -> Vec<Value> {
     let ask = |sealed: bool| {
         let ask = captures.iter().map(|capture| {

@@ -43,7 +43,7 @@ fn six_nodes_come_through_a_partition_and_loss() {
 
 #[test]
 #[ignore = "half an hour; scripts/chaos runs it"]
-fn twenty_nodes() {
+fn a_cluster_of_twenty_survives_faults_of_the_network() {
     assert!(Net::possible(), "network namespaces cannot be made");
     let _alone = one_at_a_time();
     let minutes = std::env::var("RUSERF_CHAOS_MINUTES").ok().and_then(|text| text.parse().ok());
@@ -181,7 +181,7 @@ impl Cluster {
             node.call(json!({"cmd": "join", "addrs": [nodes[0].addr()]}));
         }
         let report = "| faults | events that arrived at Go / Rust nodes | \
-             failed: Go / Rust nodes, as told by all | told by Go / Rust nodes | \
+             failed: Go / Rust nodes, as reported by all | reported by Go / Rust nodes | \
              views agree after |\n|---|---|---|---|---|\n"
             .to_owned();
         let before = vec![0; hosts];
@@ -277,23 +277,23 @@ impl Cluster {
     }
 
     fn must_not_fail(&mut self, host: usize) {
-        let told = self.reported_failed(&name(host));
-        if told > 0 {
-            self.wrong.push(format!("{} was called failed by {told} nodes", name(host)));
+        let reports = self.reported_failed(&name(host));
+        if reports > 0 {
+            self.wrong.push(format!("{} was called failed by {reports} nodes", name(host)));
         }
     }
 
     fn must_fail(&mut self, host: usize) {
-        let told = self.reported_failed(&name(host));
-        if told < self.nodes.len() - 1 {
-            self.wrong.push(format!("{} was called failed by {told} nodes only", name(host)));
+        let reports = self.reported_failed(&name(host));
+        if reports < self.nodes.len() - 1 {
+            self.wrong.push(format!("{} was called failed by {reports} nodes only", name(host)));
         }
     }
 
-    /// How many nodes were told in this phase that a member failed.
+    /// How many nodes saw an event in this phase that a member failed.
     fn reported_failed(&self, member: &str) -> usize {
-        let told = |failed: &Vec<String>| failed.iter().any(|name| name == member);
-        (0..self.nodes.len()).filter(|host| told(&self.failures_seen_by(*host))).count()
+        let reports = |failed: &Vec<String>| failed.iter().any(|name| name == member);
+        (0..self.nodes.len()).filter(|host| reports(&self.failures_seen_by(*host))).count()
     }
 
     fn failures_seen_by(&self, host: usize) -> Vec<String> {

@@ -18,7 +18,7 @@ const EVENTS: usize = 300;
 const NODES: usize = 6;
 
 #[test]
-#[ignore = "a measurement of a minute; nothing that a busy machine should judge"]
+#[ignore = "a measurement of a minute; a busy machine would make it worthless"]
 fn share_of_events_that_arrive_with_the_local_profile() {
     let clusters = [
         ("Go", [Kind::Go; NODES]),

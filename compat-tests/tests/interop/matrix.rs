@@ -27,7 +27,7 @@ fn newest_and_oldest_go() {
 
 #[test]
 #[ignore = "several minutes; scripts/interop runs it"]
-fn every_go() {
+fn every_pair_of_go_versions_passes_the_matrix() {
     run(&["serf-0.8.5", "serf-0.9.7", "serf-0.10.2", "serf-0.10.4"]);
 }
 
@@ -58,7 +58,7 @@ fn newest_and_oldest_memberlist() {
 
 #[test]
 #[ignore = "several minutes; scripts/interop runs it"]
-fn every_memberlist() {
+fn every_pair_of_memberlist_versions_passes_the_matrix() {
     run_bare(&[
         "memberlist-0.1.4",
         "memberlist-0.2.4",

@@ -107,7 +107,7 @@ impl<'a> Cluster<'a> {
         let (sent, wrong) = (Mutex::default(), Mutex::default());
         let cluster = Self { dir, net, slots, sent, wrong };
         let agents: Vec<_> = (0..NODES).map(|at| cluster.start_agent(at, Kind::Go)).collect();
-        // The second round tells everybody of those that joined later; gossip alone can lose one.
+        // The second round informs all of those that joined later; gossip alone can lose one.
         for _ in 0..2 {
             for agent in &agents[1..] {
                 agent.join(&agents[0], false);
@@ -148,7 +148,7 @@ impl<'a> Cluster<'a> {
             slot.settled = false;
             slot.agent.take().expect("every node runs")
         };
-        // What it was last told to send must have left it: a stopped agent takes its queue with it.
+        // What it was last asked to send must have left: the queue of a stopped agent is lost.
         thread::sleep(Duration::from_secs(1));
         let stopped = Instant::now();
         old.stop();
@@ -235,8 +235,9 @@ impl<'a> Cluster<'a> {
             let agent = slot.agent.as_ref().expect("runs");
             assert_eq!(agent.members(), all_alive(), "{} at the end", name(at));
             let bad = ["member-failed", "member-leave", "member-reap"];
-            let told = agent.events().into_iter().filter(|e| bad.iter().any(|b| e.starts_with(b)));
-            noticed.extend(told.map(|line| format!("{} was told: {line}", name(at))));
+            let reported =
+                agent.events().into_iter().filter(|e| bad.iter().any(|b| e.starts_with(b)));
+            noticed.extend(reported.map(|line| format!("{} reported: {line}", name(at))));
         }
         noticed.extend(self.wrong.lock().expect("the watch ended well").iter().cloned());
         let absences: Vec<_> = (0..NODES).map(|at| self.slot(at).longest_absence).collect();

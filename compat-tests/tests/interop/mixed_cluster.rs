@@ -187,8 +187,8 @@ fn keys_are_rotated_from_both_kinds() {
     tables_agree(&nodes);
 }
 
-/// Goal: a crash, a leave, a force-leave and a prune look alike on all nodes, whoever died and
-/// whoever gave the order.
+/// Goal: a crash, a leave, a force-leave and a prune look alike on all nodes, whichever node died
+/// and whichever gave the order.
 #[test]
 fn failures_leaves_and_force_leaves_look_alike() {
     let mut nodes = cluster("departures", |_| {});

@@ -139,7 +139,7 @@ fn node_runs_on_smol() {
 }
 
 #[test]
-fn queries_are_answered_by_those_whom_the_filter_names() {
+fn queries_are_answered_by_those_that_the_filter_names() {
     let out = run("queries", &[]);
     for line in ["web-1: web-1 is idle\n", "web-2: web-2 is idle\n"] {
         assert!(out.contains(line), "{out}");

@@ -66,10 +66,10 @@ fn compare_names() {
     let dir = tempfile::tempdir().unwrap();
     let go = live(Kind::Go, &dir.path().join("go"));
     let Node::Go(peer) = &go[0] else { panic!("a Go peer") };
-    let told = peer.call(json!({"cmd": "metrics"}));
+    let listed = peer.call(json!({"cmd": "metrics"}));
     let mut theirs = BTreeSet::new();
     for kind in ["counters", "gauges", "samples"] {
-        for name in told[kind].as_object().into_iter().flatten().map(|(name, _)| name) {
+        for name in listed[kind].as_object().into_iter().flatten().map(|(name, _)| name) {
             theirs.insert((kind, name.clone()));
         }
     }

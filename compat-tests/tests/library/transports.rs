@@ -1,14 +1,10 @@
 //! Every transport carries what the protocol needs: datagrams of all sizes, whole streams both
-//! ways, a cluster that forms, talks, and notices deaths; and silence of one peer is its own
-//! affair.
+//! ways, and a cluster that forms, exchanges messages and detects failures; a silent peer does not
+//! affect others.
 
-use std::{
-    collections::BTreeSet,
-    net::SocketAddr,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
 
+use compat_tests::wait::eventually_async;
 use memberlist::{net::NetTransportOptions, transport::resolver::socket_addr::SocketAddrResolver};
 use ruserf::{
     Config, Event, MemberStatus, QueryParams, QueryUpdate, Serf, Subscribe,
@@ -28,13 +24,13 @@ use tokio::{
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn udp_and_tcp() {
+async fn udp_and_tcp_carry_a_cluster() {
     carries_everything(|| async { NetTransport::bind(any()).expect("a port") }).await;
     forms_a_cluster(|| async { NetTransport::bind(any()).expect("a port") }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tls() {
+async fn tls_carries_a_cluster() {
     let (client, server) = Authority::new().configs();
     let make = || async { tls_transport(&client, &server) };
     carries_everything(make).await;
@@ -42,7 +38,7 @@ async fn tls() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn quic() {
+async fn quic_carries_a_cluster() {
     let (client, server) = Authority::new().configs();
     let make = || async { quic_transport(&client, &server) };
     carries_everything(make).await;
@@ -124,13 +120,11 @@ async fn restarted_peer_is_reached_over_quic() {
     assert_eq!(received(&b).await, b"before");
     let addr = b.local_addr();
     drop(b);
-    let b = loop {
-        // The socket is freed once the endpoint's own task has ended.
-        match QuicTransport::bind(addr, NAME, client.clone(), server.clone()) {
-            Ok(transport) => break transport,
-            Err(_) => sleep(Duration::from_millis(20)).await,
-        }
-    };
+    // The socket is freed once the endpoint's own task has ended.
+    let b = eventually_async("the address is free again", async || {
+        QuicTransport::bind(addr, NAME, client.clone(), server.clone()).ok()
+    })
+    .await;
     let sending = async {
         loop {
             let _ = a.try_send_to(b"after", addr);
@@ -230,7 +224,7 @@ async fn forms_a_cluster<T: Transport, F: Future<Output = T>>(make: impl Fn() ->
 
     let mut events = c.subscribe(Subscribe::default());
     b.user_event("deploy", "1.2.3").await.expect("sent");
-    let told = async {
+    let event = async {
         while let Some(event) = events.recv().await {
             if let Event::User(event) = event {
                 return event;
@@ -238,7 +232,7 @@ async fn forms_a_cluster<T: Transport, F: Future<Output = T>>(make: impl Fn() ->
         }
         unreachable!("the node runs")
     };
-    assert_eq!(timeout(PATIENCE, told).await.expect("an event").payload.as_ref(), b"1.2.3");
+    assert_eq!(timeout(PATIENCE, event).await.expect("an event").payload.as_ref(), b"1.2.3");
 
     let params = QueryParams::default().request_ack(true).timeout(Duration::from_secs(3));
     let answering = tokio::spawn(async move {
@@ -281,21 +275,14 @@ async fn forms_a_cluster<T: Transport, F: Future<Output = T>>(make: impl Fn() ->
 }
 
 async fn sees(node: &Serf, wanted: &[(&str, MemberStatus)]) {
-    let begun = Instant::now();
-    loop {
-        let mut seen: Vec<_> = node
-            .members()
-            .await
-            .iter()
-            .map(|member| (member.name.to_string(), member.status))
-            .collect();
-        seen.sort_by(|a, b| a.0.cmp(&b.0));
-        if seen.iter().map(|(name, status)| (name.as_str(), *status)).eq(wanted.iter().copied()) {
-            return;
-        }
-        assert!(begun.elapsed() < PATIENCE, "{} sees {seen:?}, not {wanted:?}", node.name());
-        sleep(Duration::from_millis(50)).await;
-    }
+    let what = format!("{} sees {wanted:?}", node.name());
+    eventually_async(&what, async || {
+        let members = node.members().await;
+        let mut seen: Vec<_> = members.iter().map(|m| (&*m.name, m.status)).collect();
+        seen.sort_by_key(|(name, _)| *name);
+        if seen == wanted { Vec::new() } else { vec![format!("{seen:?}")] }
+    })
+    .await;
 }
 
 /// Who vouches for the nodes of one cluster.

@@ -22,7 +22,7 @@ use ruserf::{
 const EVENTS: u64 = 100_000;
 /// Events in one packet.
 const BATCH: u64 = 100;
-/// Judged on a calm machine only; other tests run beside the short run.
+/// Asserted on a calm machine only; other tests run beside the short run.
 const P99_MAX: Duration = Duration::from_millis(10);
 const GROWTH_KIB_MAX: u64 = 64 * 1024;
 
@@ -46,7 +46,7 @@ fn sleeping_subscriber_is_not_felt_for_ten_minutes() {
 }
 
 /// Goal: 100,000 events in `length` to a node with a subscriber
-/// that never reads: pings are answered, keys are rotated, memory stays, losses are told.
+/// that never reads: pings are answered, keys are rotated, memory stays, losses are reported.
 /// Method: events and pings are plain packets, which a node in the middle of an upgrade to
 /// encryption takes; the answers are timed from outside.
 fn run(length: Duration, calm: bool) {
@@ -83,11 +83,11 @@ fn run(length: Duration, calm: bool) {
 
     // The gap first, then the newest events, none twice. Those of one packet come last first, as
     // memberlist hands them over.
-    let (mut told, mut got, mut times) = (0, 0, BTreeSet::new());
+    let (mut reported, mut got, mut times) = (0, 0, BTreeSet::new());
     runtime().block_on(node.shutdown());
     while let Some(event) = runtime().block_on(sleeping.recv()) {
         match event {
-            Event::Lagged(count) => told += count,
+            Event::Lagged(count) => reported += count,
             Event::User(event) => {
                 assert!(times.insert(event.ltime.0), "{} twice", event.ltime.0);
                 got += 1;
@@ -98,9 +98,9 @@ fn run(length: Duration, calm: bool) {
     assert_eq!((got, times.last()), (1_000, Some(&EVENTS)));
     let oldest = *times.first().expect("events");
     assert!(oldest > EVENTS - 1_000 - BATCH, "{oldest} is not of the newest");
-    assert_eq!(told, sleeping.lost());
+    assert_eq!(reported, sleeping.lost());
     // Member events and key queries may come on top.
-    let beside = (told + got).checked_sub(EVENTS).expect("every event is delivered or counted");
+    let beside = (reported + got).checked_sub(EVENTS).expect("every event is delivered or counted");
     assert!(beside < 100, "{beside} more than were sent");
 }
 

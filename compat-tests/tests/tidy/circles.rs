@@ -36,7 +36,7 @@ fn circles_are_found_in_every_form_of_a_path() {
 }
 
 /// Modules by their path, and what they re-export.
-struct Crate {
+pub(crate) struct Crate {
     modules: BTreeSet<String>,
     /// For a module: name → path from the root of the crate.
     exports: BTreeMap<String, BTreeMap<String, Path>>,
@@ -45,7 +45,7 @@ struct Crate {
 type Path = Vec<String>;
 
 impl Crate {
-    fn read(sources: &[Source]) -> Self {
+    pub(crate) fn read(sources: &[Source]) -> Self {
         let modules = sources.iter().map(|file| module(&file.path).join("::")).collect();
         let mut exports = BTreeMap::<_, BTreeMap<_, _>>::new();
         for file in sources {
@@ -63,7 +63,7 @@ impl Crate {
     }
 
     /// For each file the others that it names.
-    fn edges(&self, sources: &[Source]) -> BTreeMap<String, BTreeSet<String>> {
+    pub(crate) fn edges(&self, sources: &[Source]) -> BTreeMap<String, BTreeSet<String>> {
         let mut edges = BTreeMap::<String, BTreeSet<String>>::new();
         for file in sources.iter().filter(|file| !file.path.ends_with("mod.rs")) {
             let here = module(&file.path);
@@ -113,7 +113,7 @@ impl Crate {
 }
 
 /// Sets of modules that reach each other, with their sizes.
-fn circles(edges: &BTreeMap<String, BTreeSet<String>>) -> BTreeMap<String, usize> {
+pub(crate) fn circles(edges: &BTreeMap<String, BTreeSet<String>>) -> BTreeMap<String, usize> {
     let reached = |from: &String| {
         let mut seen = BTreeSet::new();
         let mut open: Vec<_> = edges.get(from).into_iter().flatten().collect();

@@ -2,6 +2,7 @@
 
 mod book;
 mod circles;
+mod figures;
 mod parity;
 mod rules;
 mod sources;

@@ -41,7 +41,7 @@ fn every_row_is_claimed_by_a_test_or_is_a_known_gap() {
 }
 
 #[test]
-fn a_claim_stands_at_a_test() {
+fn a_claim_belongs_to_a_test() {
     let text = "// parity: a: one\n/// Goal.\n#[test]\nfn x() {}\n// parity: a: two\nfn y() {}\n\
                 const LINES: &[&str] = &[\n    // parity: a: three\n    \"line\",\n];\n";
     let path = "compat-tests/tests/x.rs".to_owned();

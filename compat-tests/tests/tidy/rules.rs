@@ -269,7 +269,7 @@ fn files_that_contributors_are_sent_to_exist() {
     assert!(missing.is_empty(), "{}", missing.join("\n"));
 }
 
-/// Goal: the hints of `scripts/run` fit its flags, and its own `-bind` stands back.
+/// Goal: the hints of `scripts/run` fit its flags, and its own `-bind` gives way.
 /// Method: the script with a cargo that builds nothing and a `serf` that prints its arguments.
 #[cfg(unix)]
 #[test]

@@ -36,17 +36,21 @@ impl Source {
 
 /// All Rust files below some directories.
 pub(crate) fn sources(dirs: &[&str]) -> Vec<Source> {
-    let root = root();
-    let mut sources = Vec::new();
+    let found = sources_below(&root(), dirs);
     for dir in dirs {
-        let before = sources.len();
-        for path in rust_files(&root.join(dir)) {
-            let text = read(&path);
-            let path = path.strip_prefix(&root).expect("a file of ours");
-            let path = path.to_string_lossy().replace('\\', "/");
-            sources.push(Source { path, text });
-        }
-        assert!(sources.len() > before, "no files in {dir}");
+        assert!(found.iter().any(|file| file.path.starts_with(dir)), "no files in {dir}");
+    }
+    found
+}
+
+/// The same of another checkout.
+pub(crate) fn sources_below(root: &Path, dirs: &[&str]) -> Vec<Source> {
+    let mut sources = Vec::new();
+    for path in dirs.iter().flat_map(|dir| rust_files(&root.join(dir))) {
+        let text = read(&path);
+        let path = path.strip_prefix(root).expect("a file of ours");
+        let path = path.to_string_lossy().replace('\\', "/");
+        sources.push(Source { path, text });
     }
     sources
 }

@@ -1,4 +1,4 @@
-//! Sizes and forms: how long files, functions and lines are, and what stands where in a file.
+//! Sizes and forms: how long files, functions and lines are, and what comes where in a file.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -128,7 +128,7 @@ fn items_are_recognized() {
 }
 
 /// Names and lines of functions, from `fn` to the brace that ends them, as rustfmt sets it.
-fn functions(text: &str) -> impl Iterator<Item = (&str, usize)> {
+pub(crate) fn functions(text: &str) -> impl Iterator<Item = (&str, usize)> {
     let lines: Vec<_> = text.lines().collect();
     let starts = (0..lines.len()).filter_map({
         let lines = lines.clone();
@@ -194,7 +194,7 @@ fn early_constants(code: &str) -> usize {
 }
 
 /// Names of what a file makes public.
-fn public_names(file: &Source) -> impl Iterator<Item = &str> {
+pub(crate) fn public_names(file: &Source) -> impl Iterator<Item = &str> {
     file.before_tests().lines().filter_map(|line| {
         let mut rest = line.trim_start().strip_prefix("pub ")?;
         for word in ["const ", "async ", "static "] {

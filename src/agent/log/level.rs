@@ -9,7 +9,7 @@ pub enum Level {
     Debug,
     /// Membership and lifecycle.
     Info,
-    /// Degraded operation that heals itself.
+    /// Degraded operation that recovers by itself.
     Warn,
     /// An operator must act.
     Err,

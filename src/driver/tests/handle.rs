@@ -402,7 +402,8 @@ async fn conflict_hook_hears_of_two_nodes_with_one_name() {
     let (first, second) = (twin().await, twin().await);
     join(&first, &a).await;
     has_status(&a, "twin", MemberStatus::Alive).await;
-    // What comes of this join depends on who hears of whom first; the hook is what counts.
+    // The result of this join depends on which node hears of the other first: only the hook
+    // counts.
     let _ = second.join_with_replay(&[a.addresses().advertised.to_string()]).await;
     let wanted = (
         "twin".to_owned(),

@@ -19,7 +19,7 @@ use tokio::{
 use super::{
     super::inbox::Internal,
     super::{budget::Budget, stream::StreamTask},
-    measured::Told,
+    measured::Recorded,
     *,
 };
 use crate::{
@@ -164,8 +164,8 @@ async fn is_closed(stream: &mut DuplexStream) -> bool {
 
 #[tokio::test]
 async fn idle_streams_of_one_peer_keep_nobody_out() {
-    let told = Told::default();
-    let _guard = metrics::set_default_local_recorder(&told);
+    let reports = Recorded::default();
+    let _guard = metrics::set_default_local_recorder(&reports);
     let (_node, streams) = quiet(Duration::from_secs(600)).await;
     // Two honest peers that take their time, and one that fills the table.
     let mut early = open(&streams, [10, 0, 0, 2]).await;
@@ -175,7 +175,7 @@ async fn idle_streams_of_one_peer_keep_nobody_out() {
     }
     is_answered(&mut open(&streams, [10, 0, 0, 3]).await).await;
     is_answered(&mut early).await;
-    let evicted = told.count("memberlist.tcp.evicted");
+    let evicted = reports.count("memberlist.tcp.evicted");
     assert!((77..=80).contains(&evicted), "1,024 stay open: {evicted}");
     // The oldest of the busiest went.
     assert!(is_closed(&mut idle[0]).await);
@@ -208,10 +208,10 @@ fn here() -> Arc<dyn Runtime> {
     runtime::current().unwrap()
 }
 
-/// A task that reads a request under a budget; what it tells comes out of the channel.
+/// A task that reads a request under a budget; what it reports comes out of the channel.
 fn serve(id: u64, budget: &Budget) -> (DuplexStream, mpsc::Receiver<Internal>) {
     let (ours, theirs) = duplex(1024 * 1024);
-    let (engine, told) = mpsc::channel(4);
+    let (engine, reports) = mpsc::channel(4);
     let codec = PacketCodec::build(CodecConfig::default()).unwrap().stream_codec();
     let deadline = Instant::now() + Duration::from_secs(600);
     let rng = Rng::from_u64(id);
@@ -219,7 +219,7 @@ fn serve(id: u64, budget: &Budget) -> (DuplexStream, mpsc::Receiver<Internal>) {
     let task = StreamTask { id: StreamId(id), codec, rng, deadline, engine, runtime };
     let (_reply, answer) = tokio::sync::oneshot::channel();
     tokio::spawn(task.serve(theirs, budget.share(), answer));
-    (ours, told)
+    (ours, reports)
 }
 
 #[tokio::test]
@@ -229,26 +229,26 @@ async fn streams_share_one_budget_and_small_ones_pass() {
     let budget = Budget::of_kib(640, here());
     let mut sync = Vec::new();
     PushPull::encode(false, std::iter::empty(), &vec![2; 400 * 1024], &mut sync);
-    let (mut first, mut first_told) = serve(1, &budget);
+    let (mut first, mut first_reports) = serve(1, &budget);
     first.write_all(&sync).await.unwrap();
-    let held = within(first_told.recv()).await.unwrap();
+    let held = within(first_reports.recv()).await.unwrap();
     assert!(is_message(&held));
 
-    let (mut second, mut second_told) = serve(2, &budget);
+    let (mut second, mut second_reports) = serve(2, &budget);
     second.write_all(&sync).await.unwrap();
     // A ping needs nothing of the budget.
-    let (mut small, mut small_told) = serve(3, &budget);
+    let (mut small, mut small_reports) = serve(3, &budget);
     small.write_all(&ping()).await.unwrap();
-    assert!(is_message(&within(small_told.recv()).await.unwrap()));
-    let waits = timeout(Duration::from_millis(100), second_told.recv()).await;
+    assert!(is_message(&within(small_reports.recv()).await.unwrap()));
+    let waits = timeout(Duration::from_millis(100), second_reports.recv()).await;
     assert!(waits.is_err(), "the second was read without room");
 
     drop(held);
-    assert!(is_message(&within(second_told.recv()).await.unwrap()));
+    assert!(is_message(&within(second_reports.recv()).await.unwrap()));
 }
 
-fn is_message(told: &Internal) -> bool {
-    matches!(told, Internal::Stream { input: StreamInput::Message(_), .. })
+fn is_message(reports: &Internal) -> bool {
+    matches!(reports, Internal::Stream { input: StreamInput::Message(_), .. })
 }
 
 /// A compressed user message of this size.
@@ -271,27 +271,27 @@ async fn what_unpacks_to_more_than_a_small_stream_holds_waits_for_its_turn() {
     let budget = Budget::of_kib(8 * 1024, here());
     let packed = bomb(4 * 1024 * 1024);
     assert!(packed.len() < 200 * 1024, "{}", packed.len());
-    let (mut first, mut first_told) = serve(1, &budget);
+    let (mut first, mut first_reports) = serve(1, &budget);
     first.write_all(&packed).await.unwrap();
-    let held = within(first_told.recv()).await.unwrap();
+    let held = within(first_reports.recv()).await.unwrap();
     assert!(is_message(&held));
     let mut others = Vec::new();
     for id in 2..6 {
-        let (mut stream, told) = serve(id, &budget);
+        let (mut stream, reports) = serve(id, &budget);
         stream.write_all(&packed).await.unwrap();
-        others.push((stream, told));
+        others.push((stream, reports));
     }
     // Those that unpack to little pass meanwhile.
-    let (mut small, mut small_told) = serve(9, &budget);
+    let (mut small, mut small_reports) = serve(9, &budget);
     small.write_all(&bomb(500 * 1024)).await.unwrap();
-    assert!(is_message(&within(small_told.recv()).await.unwrap()));
-    for (_, told) in &mut others {
-        let waits = timeout(Duration::from_millis(20), told.recv()).await;
+    assert!(is_message(&within(small_reports.recv()).await.unwrap()));
+    for (_, reports) in &mut others {
+        let waits = timeout(Duration::from_millis(20), reports.recv()).await;
         assert!(waits.is_err(), "two were unpacked at a time");
     }
     drop(held);
-    for (_, told) in &mut others {
-        assert!(is_message(&within(told.recv()).await.unwrap()));
+    for (_, reports) in &mut others {
+        assert!(is_message(&within(reports.recv()).await.unwrap()));
     }
 }
 
@@ -305,9 +305,9 @@ async fn memory_is_asked_for_before_the_buffer_grows() {
     UserHeader { user_msg_len: 20 * 1024 * 1024 }.encode(&mut header);
     let mut streams = Vec::new();
     for id in 0..16 {
-        let (mut stream, told) = serve(id, &budget);
+        let (mut stream, reports) = serve(id, &budget);
         stream.write_all(&header).await.unwrap();
-        streams.push((stream, told));
+        streams.push((stream, reports));
     }
     let piece = vec![0; 8 * 1024];
     let mut taken = 0;
@@ -328,14 +328,14 @@ async fn share_that_others_wait_for_is_not_held_for_long() {
     let mut sync = Vec::new();
     PushPull::encode(false, std::iter::empty(), &vec![2; 400 * 1024], &mut sync);
     // It stops in the middle, and nobody minds as long as nobody waits.
-    let (mut idle, mut idle_told) = serve(1, &budget);
+    let (mut idle, mut idle_reports) = serve(1, &budget);
     idle.write_all(&sync[..300 * 1024]).await.unwrap();
-    assert!(timeout(Duration::from_millis(3_500), idle_told.recv()).await.is_err());
+    assert!(timeout(Duration::from_millis(3_500), idle_reports.recv()).await.is_err());
     // Another one needs what it holds.
-    let (mut busy, mut busy_told) = serve(2, &budget);
+    let (mut busy, mut busy_reports) = serve(2, &budget);
     busy.write_all(&sync).await.unwrap();
-    assert!(is_message(&within(busy_told.recv()).await.unwrap()));
-    let ended = within(idle_told.recv()).await.unwrap();
+    assert!(is_message(&within(busy_reports.recv()).await.unwrap()));
+    let ended = within(idle_reports.recv()).await.unwrap();
     assert!(matches!(ended, Internal::Stream { input: StreamInput::Failed { .. }, .. }));
 }
 

@@ -1,4 +1,4 @@
-//! What the `metrics` recorder is told.
+//! What the `metrics` recorder gets.
 
 use std::{
     collections::BTreeMap,
@@ -15,9 +15,9 @@ use crate::{
     serf::{Engine, UserEventSpec},
 };
 
-/// Keeps what it is told. Nodes of one test run on the test's thread, and so do their reports.
+/// Keeps what it gets. Nodes of one test run on the test's thread, and so do their reports.
 #[derive(Default)]
-pub(super) struct Told {
+pub(super) struct Recorded {
     /// Counters and gauges: of these the bits.
     values: Mutex<BTreeMap<String, Arc<AtomicU64>>>,
     samples: Mutex<BTreeMap<String, Arc<Samples>>>,
@@ -32,7 +32,7 @@ impl HistogramFn for Samples {
     }
 }
 
-impl Told {
+impl Recorded {
     fn value(&self, key: &Key) -> Arc<AtomicU64> {
         let labels = key.labels().map(|label| format!(" {}={}", label.key(), label.value()));
         let name = key.name().to_owned() + &labels.collect::<String>();
@@ -54,7 +54,7 @@ impl Told {
     }
 }
 
-impl Recorder for Told {
+impl Recorder for Recorded {
     fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
     fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
     fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
@@ -84,8 +84,8 @@ async fn until(what: &str, mut holds: impl FnMut() -> bool) {
 
 #[tokio::test]
 async fn what_happens_is_measured_under_go_s_names() {
-    let told = Told::default();
-    let _guard = metrics::set_default_local_recorder(&told);
+    let recorded = Recorded::default();
+    let _guard = metrics::set_default_local_recorder(&recorded);
     let keyed = async |name: &str| {
         let mut builder = builder(name);
         builder.config.keyring = Keyring::build(&[], &[9; 16]).unwrap();
@@ -118,8 +118,8 @@ async fn what_happens_is_measured_under_go_s_names() {
         ("memberlist.tcp.connect", 1),
         ("memberlist.tcp.accept", 1),
     ] {
-        until(name, || told.count(name) >= count).await;
-        assert_eq!(told.count(name), count, "{name}");
+        until(name, || recorded.count(name) >= count).await;
+        assert_eq!(recorded.count(name), count, "{name}");
     }
     for name in [
         "memberlist.probeNode",
@@ -130,31 +130,31 @@ async fn what_happens_is_measured_under_go_s_names() {
         "serf.msgs.received",
         "serf.coordinate.adjustment-ms",
     ] {
-        until(name, || !told.samples(name).is_empty()).await;
-        let samples = told.samples(name);
+        until(name, || !recorded.samples(name).is_empty()).await;
+        let samples = recorded.samples(name);
         assert!(
             samples.iter().all(|sample| (0.0..100_000.0).contains(sample)),
             "{name}: {samples:?}"
         );
     }
-    assert!(told.count("memberlist.udp.sent") > 100);
-    assert!(told.count("memberlist.udp.received") > 100);
-    until("both are alive", || told.gauge("memberlist.node.instances node_state=alive") == 2.0)
+    assert!(recorded.count("memberlist.udp.sent") > 100);
+    assert!(recorded.count("memberlist.udp.received") > 100);
+    until("both are alive", || recorded.gauge("memberlist.node.instances node_state=alive") == 2.0)
         .await;
-    assert!(told.gauge("memberlist.size.local") > 100.0);
+    assert!(recorded.gauge("memberlist.size.local") > 100.0);
     b.leave().await.unwrap();
     b.shutdown().await;
     let left = "memberlist.node.instances node_state=left";
     let alive = "memberlist.node.instances node_state=alive";
-    until("one left", || told.gauge(left) == 1.0 && told.gauge(alive) == 1.0).await;
-    until("it is counted", || told.count("serf.member.left") == 2).await;
-    assert_eq!(told.count("serf.member.failed"), 0);
+    until("one left", || recorded.gauge(left) == 1.0 && recorded.gauge(alive) == 1.0).await;
+    until("it is counted", || recorded.count("serf.member.left") == 2).await;
+    assert_eq!(recorded.count("serf.member.failed"), 0);
 }
 
 #[test]
 fn queue_depths_are_sampled_each_half_minute() {
-    let told = Told::default();
-    let _guard = metrics::set_default_local_recorder(&told);
+    let recorded = Recorded::default();
+    let _guard = metrics::set_default_local_recorder(&recorded);
     let mut config = Config::local("a").into_engine();
     config.swim.advertise_addr = vec![127, 0, 0, 1];
     let mut now = Instant::ZERO;
@@ -167,17 +167,17 @@ fn queue_depths_are_sampled_each_half_minute() {
         now += Duration::from_secs(1);
         exporter.export(now, &mut engine);
     }
-    assert_eq!(told.samples("serf.queue.Event"), [3.0, 3.0]);
-    assert_eq!(told.samples("serf.queue.Intent"), [0.0, 0.0]);
-    assert_eq!(told.samples("serf.queue.Query"), [0.0, 0.0]);
-    assert_eq!(told.samples("memberlist.queue.broadcasts").len(), 2);
-    assert_eq!(told.count("serf.events.e"), 3);
+    assert_eq!(recorded.samples("serf.queue.Event"), [3.0, 3.0]);
+    assert_eq!(recorded.samples("serf.queue.Intent"), [0.0, 0.0]);
+    assert_eq!(recorded.samples("serf.queue.Query"), [0.0, 0.0]);
+    assert_eq!(recorded.samples("memberlist.queue.broadcasts").len(), 2);
+    assert_eq!(recorded.count("serf.events.e"), 3);
 }
 
 #[test]
 fn names_from_the_network_do_not_make_counters_without_end() {
-    let told = Told::default();
-    let _guard = metrics::set_default_local_recorder(&told);
+    let recorded = Recorded::default();
+    let _guard = metrics::set_default_local_recorder(&recorded);
     let mut config = Config::local("a").into_engine();
     config.swim.advertise_addr = vec![127, 0, 0, 1];
     let mut engine = Engine::build(config, Instant::ZERO, None).unwrap();
@@ -189,7 +189,7 @@ fn names_from_the_network_do_not_make_counters_without_end() {
         }
     }
     exporter.export_counters(&mut engine);
-    assert_eq!(told.count("serf.events"), 2_000);
-    let named = told.values.lock().unwrap();
+    assert_eq!(recorded.count("serf.events"), 2_000);
+    let named = recorded.values.lock().unwrap();
     assert_eq!(named.keys().filter(|name| name.starts_with("serf.events.")).count(), 256);
 }

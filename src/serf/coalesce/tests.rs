@@ -53,7 +53,7 @@ fn what_was_said_is_not_said_again_except_updates() {
         coalescer.hold(at(0), event(MemberEventKind::Update, "a"));
         assert_eq!(coalescer.flush().len(), 1);
     }
-    // Go tells the update at every later flush.
+    // Go reports the update at every later flush.
     coalescer.hold(at(0), event(MemberEventKind::Join, "b"));
     assert_eq!(names(coalescer.flush()), [(MemberEventKind::Join, "b".to_owned())]);
 }

@@ -662,7 +662,7 @@ fn key_operations_without_number_end_without_recursion() {
     assert_eq!(net.nodes[0].done.len(), OPS);
 }
 
-/// Tells a node something in the name of a stranger.
+/// Sends a node a message in the name of a stranger.
 fn forge(net: &mut Net, to: usize, encode: impl FnOnce(&mut Vec<u8>)) {
     let mut message = Vec::new();
     encode(&mut message);

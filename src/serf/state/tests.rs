@@ -186,7 +186,7 @@ impl Node {
     }
 }
 
-/// A message in clear of whoever.
+/// A plaintext message of an unknown sender.
 pub(super) fn origin() -> Origin {
     Origin { from: "10.9.9.9:7946".parse().unwrap(), seal: Seal::NoKeys }
 }

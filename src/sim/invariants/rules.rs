@@ -1,9 +1,9 @@
 //! Which rules hold when.
 
 use super::{
-    AddressHolds, Bounded, DetectedInTime, GhostsVanish, IncarnationMonotone, Invariant, NoEcho,
-    NoFalseFailure, NoRebroadcastLoop, NoResurrection, OwnIncarnation, ReachedIsUnsuspected,
-    ReapedInTime, Steady, ToldInTime, UndisturbedAlive, ViewAgreement,
+    AddressHolds, Bounded, DetectedInTime, GhostsVanish, IncarnationMonotone, Invariant,
+    NewsInTime, NoEcho, NoFalseFailure, NoRebroadcastLoop, NoResurrection, OwnIncarnation,
+    ReachedIsUnsuspected, ReapedInTime, Steady, UndisturbedAlive, ViewAgreement,
 };
 use crate::swim::Config;
 
@@ -31,7 +31,7 @@ pub fn all(config: &Config) -> Vec<Box<dyn Invariant>> {
 pub fn calm(config: &Config, nodes: u32) -> Vec<Box<dyn Invariant>> {
     vec![
         Box::new(DetectedInTime::new(config, nodes)),
-        Box::new(ToldInTime::new(config, nodes)),
+        Box::new(NewsInTime::new(config, nodes)),
         Box::new(ReachedIsUnsuspected),
     ]
 }

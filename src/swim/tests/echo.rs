@@ -185,7 +185,7 @@ fn members_get_gossip_with_an_answer_once_a_datagram() {
 }
 
 #[test]
-fn whoever_pings_before_we_know_it_gets_its_ack() {
+fn a_node_that_pings_before_we_know_it_gets_its_ack() {
     let ping = |node: &'static str| Ping {
         seq_no: SeqNo(u32::MAX),
         node: node.as_bytes(),
@@ -409,7 +409,7 @@ fn a_claim_to_an_address_does_not_end_its_owners() {
 }
 
 /// Goal: acks, answers and relays of the layer above, which go to whatever address a message names,
-/// hit nobody harder than whoever sent it could.
+/// hit nobody harder than its sender could.
 #[test]
 fn messages_of_the_layer_above_to_strangers_are_no_more_bytes_than_came_in() {
     let stranger: SocketAddr = "192.0.2.1:9".parse().unwrap();

@@ -281,7 +281,7 @@ fn one_encoded_state_serves_everyone_until_something_changes() {
     let (_, joining) = asked(&mut me, true);
     assert_ne!(first, joining, "the flag is the peer's");
     assert!(same(&joining, &asked(&mut me, true).1) && same(&first, &asked(&mut me, false).1));
-    // Each kind of change makes a new one that tells it.
+    // Each kind of change makes a new one that contains it.
     let mut last = first;
     let changes: [fn(&mut Node); 5] = [
         |me| me.alive("b", 1),

@@ -60,9 +60,9 @@ fn a_claim_about_us_that_a_peer_holds_is_outbid_however_far_it_is() {
             assert_eq!(answer_all(&mut me, &[row("me", claimed, state, meta)]), [a()]);
             let above = claimed.saturating_add(1);
             assert_eq!(me.row("me"), Some((Up, above)), "claim {claimed}, state {state}");
-            let told: Vec<_> = me.swim.broadcasts().map(|(_, m)| m.to_vec()).collect();
-            let Ok(Message::Alive(told)) = Message::decode(&told[0]) else { panic!("{told:?}") };
-            assert_eq!((told.node, told.incarnation.0), (b"me".as_slice(), above));
+            let sent: Vec<_> = me.swim.broadcasts().map(|(_, m)| m.to_vec()).collect();
+            let Ok(Message::Alive(sent)) = Message::decode(&sent[0]) else { panic!("{sent:?}") };
+            assert_eq!((sent.node, sent.incarnation.0), (b"me".as_slice(), above));
         }
     }
 }

@@ -32,7 +32,7 @@ pub(crate) fn may_go(pair: &Pair, name: &str) -> bool {
     pair.status(name).as_deref() != Some("alive")
 }
 
-/// Random in Go: its refutation of a leave that stands in a push/pull takes the clock of the
+/// Random in Go: its refutation of a leave that came in a push/pull takes the clock of the
 /// moment, while other names of the same push/pull, in random order, move it.
 pub(crate) fn refutes_amid_others(names: &[&[u8]], left: usize) -> bool {
     names.len() > 1 && names.iter().take(left).any(|name| *name == b"self")
@@ -73,22 +73,22 @@ pub(crate) fn repeats_flags(expr: &str) -> bool {
     })
 }
 
-/// Row "relay messages": Go forwards whatever stands behind the header, also nothing at all.
+/// Row "relay messages": Go forwards all that follows the header, also nothing at all.
 pub(crate) fn relays_no_answer(kind: u8, body: &[u8]) -> bool {
     let header_is_whole = !matches!(body, b"" | b"\xc1");
     kind == 9 && header_is_whole
 }
 
-/// Row "member coalescer": Go tells an update again with every later flush. And of both coalescers
+/// Row "member coalescer": Go reports an update again with every later flush. Of both coalescers
 /// the order within a flush is random, except for user events of one name.
 pub(crate) struct Coalesced {
-    told: BTreeSet<String>,
+    reported: BTreeSet<String>,
     members: bool,
 }
 
 impl Coalesced {
     pub(crate) fn new(options: &Value) -> Self {
-        Self { told: BTreeSet::new(), members: options.get("coalesce_period_ms").is_some() }
+        Self { reported: BTreeSet::new(), members: options.get("coalesce_period_ms").is_some() }
     }
 
     fn order(&self, event: &Value) -> (u8, String) {
@@ -108,21 +108,21 @@ impl Coalesced {
         go: &mut BTreeMap<&'static str, Value>,
         ours: &mut BTreeMap<&'static str, Value>,
     ) {
-        let before = self.told.clone();
+        let before = self.reported.clone();
         for view in [&mut *go, ours] {
-            let mut told = before.clone();
+            let mut reported = before.clone();
             let events = view.get_mut("events").and_then(Value::as_array_mut).expect("a list");
             for event in &mut *events {
                 let is_update = event["event"] == "member-update" && self.members;
                 let Some(members) = event["members"].as_array_mut() else { continue };
                 members.sort_by_key(Value::to_string);
                 if is_update {
-                    members.retain(|member| told.insert(member.to_string()));
+                    members.retain(|member| reported.insert(member.to_string()));
                 }
             }
             events.retain(|event| event["members"] != Value::Array(Vec::new()));
             events.sort_by_key(|event| self.order(event));
-            self.told.append(&mut told);
+            self.reported.append(&mut reported);
         }
     }
 }

@@ -91,7 +91,7 @@ fn force_leave_and_prune_of_everybody() {
     let force = |name: &str, prune| Step::ForceLeave { name: name.to_owned(), prune };
     for prune in [false, true] {
         let mut pair = Pair::start(json!({}));
-        // Nobody is told while nobody is there.
+        // Nothing is sent while there is no other member.
         pair.steps(&[force("nobody", prune), force("self", prune)]);
         pair.steps(&[alive(1, 1, &[]), alive(2, 1, &[]), alive(3, 1, &[]), alive(4, 1, &[])]);
         pair.steps(&[dead("n1", 1, "n2"), leave(9, "n3"), dead("n3", 1, "n3")]);
@@ -103,7 +103,7 @@ fn force_leave_and_prune_of_everybody() {
             pair.steps(&[join(99, "n2"), force("n2", prune), force("n4", prune)]);
         }
     }
-    // Only one other: it is not told.
+    // Only one other: it gets no message.
     let mut pair = Pair::start(json!({}));
     pair.steps(&[alive(1, 1, &[]), force("n1", false), join(9, "n1"), dead("n1", 1, "n2")]);
     // Nobody carries the message away.

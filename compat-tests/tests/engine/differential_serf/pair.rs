@@ -130,7 +130,7 @@ impl Pair {
         for look in [Step::Packet(packet.clone()), Step::Stream(state.clone())] {
             answers.push(self.go.step(&look.to_go()));
         }
-        // Ours tells members alone; the one that is always there is the node itself.
+        // Ours sends to members alone; the one that is always there is the node itself.
         self.ours.packet_from(OWN_ADDR.parse().expect("an address"), &packet);
         self.ours.sent.state = self.ours.stream(&state);
 

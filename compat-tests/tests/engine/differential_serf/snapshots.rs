@@ -98,7 +98,8 @@ fn a_restarted_node_knows_its_clocks_and_ignores_what_is_old() {
     }
 }
 
-/// Goal: a file of 10,000 lines says the same to both, whoever wrote it and wherever it was cut.
+/// Goal: a file of 10,000 lines means the same to both, whichever program wrote it and wherever it
+/// was cut.
 /// Method: both write for the same script; both read each cut of the last 200 bytes of both files,
 /// and of one that neither wrote.
 #[test]

@@ -1,4 +1,4 @@
-//! What both sides are told to do.
+//! What both sides are made to do.
 
 use std::{collections::BTreeMap, net::SocketAddr};
 

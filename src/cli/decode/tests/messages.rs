@@ -104,8 +104,8 @@ fn both_ends_of_an_encrypted_stream_are_read() {
     let mut alone = Pcap::new(1);
     alone.stream(b"", &reply);
     assert_eq!(records(&alone.bytes, options())[0]["type"], "encrypted");
-    let told = Options { label: Some(b"dc1".into()), ..options() };
-    assert_eq!(records(&alone.bytes, told)[0]["type"], "push-pull");
+    let labelled = Options { label: Some(b"dc1".into()), ..options() };
+    assert_eq!(records(&alone.bytes, labelled)[0]["type"], "push-pull");
     // Another label is other traffic.
     let other = Options { label: Some(b"dc2".into()), ..options() };
     assert!(records(&capture, other).is_empty());

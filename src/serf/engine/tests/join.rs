@@ -65,7 +65,7 @@ fn only_the_join_that_asked_for_it_ignores_old_events() {
         let name = format!("old{at}");
         net.call(at, |engine, now| engine.user_event(now, &UserEventSpec::new(&name, ""))).unwrap();
     }
-    // Under way at the same time; the second was not told to ignore anything.
+    // Under way at the same time; the second delivers old events.
     let ignoring = net.start_join(0, &["name.test"], OldEvents::Ignore);
     net.start_join(0, &["10.0.0.1"], OldEvents::Deliver);
     net.run(Duration::from_millis(10));

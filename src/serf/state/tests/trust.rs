@@ -1,4 +1,4 @@
-//! Whom we believe: clocks far ahead, votes, key queries, leaves without an intent.
+//! Which senders are believed: clocks far ahead, votes, key queries, leaves without an intent.
 
 use super::{network::Net, *};
 use crate::serf::{
@@ -64,7 +64,7 @@ fn a_refused_clock_changes_nothing() {
 }
 
 #[test]
-fn a_fresh_node_takes_far_clocks_from_whom_it_joins_alone() {
+fn a_fresh_node_takes_far_clocks_only_from_the_member_it_joins() {
     let mut node = Node::new("me");
     for join in [false, true] {
         merge(&mut node, &state(FAR), exchange(join));
@@ -79,7 +79,7 @@ fn a_fresh_node_takes_far_clocks_from_whom_it_joins_alone() {
 }
 
 #[test]
-fn a_snapshot_does_not_keep_a_node_from_following_whom_it_joins() {
+fn a_snapshot_does_not_keep_a_node_from_following_the_member_it_joins() {
     let snapshot = b"clock: 100\nevent-clock: 100\nquery-clock: 100\n";
     let mut node = Node::build("me", Some(snapshot), |_| {});
     merge(&mut node, &state(FAR), exchange(true));
@@ -123,7 +123,7 @@ fn members_that_are_ahead_are_asked_and_followed() {
 fn nobody_else_makes_a_node_follow() {
     let mut node = with_members(&["a", "b", "c"]);
     for _ in 0..3 {
-        // Strangers, whoever began; and members that were ahead, but are no longer.
+        // Strangers, whichever side began; and members that were ahead, but are no longer.
         merge(&mut node, &state(FAR), exchange(false));
         merge(&mut node, &state(FAR), answer_of("ghost", false));
         merge(&mut node, &state(FAR), answer_of("a", false));

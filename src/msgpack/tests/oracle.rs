@@ -1,4 +1,4 @@
-//! rmp-serde, which knows nothing of Go, as the judge of our MessagePack.
+//! Our MessagePack checked by rmp-serde, which knows nothing of Go.
 
 use std::fmt;
 

@@ -13,11 +13,11 @@ use crate::{
 };
 
 /// See the module.
-pub struct ToldInTime {
+pub struct NewsInTime {
     limit: Duration,
 }
 
-impl ToldInTime {
+impl NewsInTime {
     /// The rule for a cluster of `nodes`.
     pub fn new(config: &Config, nodes: u32) -> Self {
         let spread = theory::spread_time(config, nodes as usize, 0.99);
@@ -25,7 +25,7 @@ impl ToldInTime {
     }
 }
 
-impl Invariant for ToldInTime {
+impl Invariant for NewsInTime {
     fn check(&mut self, view: &View, oracle: &Oracle, _: &World<SwimNode>) -> Vec<Violation> {
         let mut found = Vec::new();
         for (subject, truth) in (0..).zip(oracle.nodes()) {
@@ -46,7 +46,7 @@ impl Invariant for ToldInTime {
             };
             if let Some((late, of, one)) = many_late(view, oracle, subject, at, behind) {
                 let detail = format!("news of {passed:?} ago, unknown to {late} of {of}");
-                found.push(view.violation("told_in_time", one, subject, detail));
+                found.push(view.violation("news_in_time", one, subject, detail));
             }
         }
         found
@@ -67,7 +67,7 @@ mod tests {
             (0..2).for_each(|node| rows[node][2] = row(Alive, incarnation));
             View::from_rows(at * 1_000_000_000, rows)
         };
-        let mut rule = ToldInTime::new(&Config::lan("x"), 3);
+        let mut rule = NewsInTime::new(&Config::lan("x"), 3);
         let mut check = |at, known| rule.check(&view(at, known), &oracle, &empty_world()).len();
         assert_eq!(check(0, 6), 0, "not yet");
         assert_eq!(check(5, 7), 0);
