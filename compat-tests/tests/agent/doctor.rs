@@ -192,7 +192,7 @@ fn settings_files_and_strangers_are_found() {
     let path = |name: &str| dir.path().join(name).to_string_lossy().into_owned();
     std::fs::create_dir(path("state")).unwrap();
     let (snapshot, config) = (path("state/snapshot"), path("a.json"));
-    let settings = json!({"cluster_label": "blue", "snapshot_path": snapshot});
+    let settings = json!({"label": "blue", "snapshot_path": snapshot});
     std::fs::write(&config, settings.to_string()).unwrap();
     let args = ["-config-file", &config, "-encrypt", KEY, "-retry-join", "no-such.invalid:7946"];
     let agent = Peer::start(Kind::Ours, "a", &net.ip(1), &args);
@@ -208,7 +208,7 @@ fn settings_files_and_strangers_are_found() {
     says("seed", "A seed does not resolve");
     // Strangers: one with another key, and one without label and key.
     let label = path("label.json");
-    std::fs::write(&label, json!({"cluster_label": "blue"}).to_string()).unwrap();
+    std::fs::write(&label, json!({"label": "blue"}).to_string()).unwrap();
     for (ip, args) in [(2, &["-encrypt", OTHER_KEY, "-config-file", &label][..]), (3, &[])] {
         let stranger = Peer::start(Kind::Ours, "s", &net.ip(ip), args);
         for _ in 0..3 {
@@ -260,7 +260,7 @@ fn bundle(dir: &Path, agent: &Peer, config: &str) {
     assert!(!text.contains(KEY) && !text.contains("s3cret-token"), "{text}");
     let bundle: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(bundle["doctor"]["agent"], "a");
-    assert_eq!(bundle["config"][config]["cluster_label"], "blue");
+    assert_eq!(bundle["config"][config]["label"], "blue");
     assert_eq!(bundle["config"][config]["rpc_auth"], "(left out)");
     assert_eq!((&bundle["key_holders"], &bundle["members"][0]["name"]), (&json!([1]), &json!("a")));
     assert!(bundle["log"].as_array().unwrap().len() > 5 && bundle["stats"]["serf"].is_object());

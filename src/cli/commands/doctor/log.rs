@@ -85,7 +85,7 @@ const RULES: &[Rule] = &[
         any: &["with unacceptable label"],
         peer: ("from=", ""),
         problem: "{} sends gossip with another cluster label than this agent's.",
-        remedy: "Give all agents of the cluster the same cluster_label, or take the addresses of \
+        remedy: "Give all agents of the cluster the same label setting, or take the addresses of \
                  the other cluster out of the seeds.",
         least: 1,
         over: &[],
