@@ -2,6 +2,7 @@
 
 pub mod alone;
 pub mod bare;
+pub mod browser;
 pub mod fetched;
 pub mod fuzz;
 pub mod go;

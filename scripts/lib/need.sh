@@ -46,3 +46,13 @@ need_go() {
         exit 1
     }
 }
+
+# For the test of the status page. Without it the test says that it has not run, except under CI.
+need_browser() {
+    local name
+    for name in "${CHROMIUM:-chromium}" chromium-browser google-chrome chromium-headless-shell; do
+        command -v "$name" >/dev/null && return
+    done
+    echo "missing: Chromium, for the test of the status page. Run: apt-get install chromium" >&2
+    [ -z "${CI:-}" ] || exit 1
+}

@@ -18,6 +18,7 @@ mod life;
 mod log_words;
 mod mdns;
 mod moments;
+mod page;
 mod rotation;
 mod rpc_abuse;
 mod rpc_server;

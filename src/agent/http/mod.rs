@@ -1,10 +1,12 @@
-//! The agent over HTTP: metrics, health, members, events. Off unless configured; Go has none.
+//! The agent over HTTP: a status page, metrics, health, members, events. Off unless configured; Go has none.
 
 mod answer;
 mod events;
+mod flaps;
 mod health;
 mod members;
 mod metrics;
+mod page;
 mod query;
 mod server;
 mod site;

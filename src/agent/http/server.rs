@@ -15,12 +15,13 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
+use serde_json::json;
 use tokio::{sync::watch, task::JoinSet};
 use tracing::{debug, warn};
 
 use super::{
-    answer::{Body, refusal},
-    events, health, members, metrics,
+    answer::{self, Body, refusal},
+    events, health, members, metrics, page,
     query::Parameters,
     site::Site,
 };
@@ -147,6 +148,7 @@ impl Client {
         }
         let (agent, path) = (&self.site.agent, request.uri().path());
         match path {
+            "/" => return page::page(),
             "/health/live" => return health::live(agent).await,
             "/health/ready" => return health::ready(agent).await,
             _ => {}
@@ -160,6 +162,8 @@ impl Client {
         let all = Parameters::parse(request.uri().query());
         match path {
             "/metrics" => metrics::metrics(site).await,
+            "/v1/agent" => answer::json(StatusCode::OK, &agent.stats().await),
+            "/v1/flaps" => answer::json(StatusCode::OK, &json!({ "members": site.flaps.list() })),
             "/v1/members" => self.list(members::members(site, all).await),
             "/v1/coordinates" => self.list(members::coordinates(site, all).await),
             "/v1/sd/prometheus" => self.list(members::targets(site, all).await),

@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use super::flaps::Flaps;
 use crate::agent::{
     core::Agent,
     ipc::{Admission, Listener, Origin, Shared},
@@ -16,6 +17,7 @@ pub(in crate::agent) struct Site {
     pub(super) agent: Arc<Agent>,
     pub(super) shared: Arc<Shared>,
     pub(super) scraped: Scraped,
+    pub(super) flaps: Flaps,
     pub(super) admission: Arc<Admission>,
     /// Only this machine reaches it, and needs no token: browsers on it must not be led here by a
     /// name that its owner points at this address.
@@ -35,7 +37,8 @@ impl Site {
         let local = listener.tcp_addr().is_some_and(|addr| addr.ip().is_loopback());
         let names_refused = local && agent.settings.rpc_auth.is_empty();
         let streams = Streams::new((clients / 2).max(1));
-        Arc::new(Self { agent, shared, scraped, admission, names_refused, streams })
+        let flaps = Flaps::start(Arc::clone(&shared));
+        Arc::new(Self { agent, shared, scraped, flaps, admission, names_refused, streams })
     }
 
     /// A place for a stream of events, if there is one left for this origin.
