@@ -47,12 +47,17 @@ need_go() {
     }
 }
 
-# For the test of the status page. Without it the test says that it has not run, except under CI.
-need_browser() {
-    local name
+# What tests of the agent's views need. Without it they say that they have not run, except under CI.
+need_views() {
+    local name missing=chromium packages=
     for name in "${CHROMIUM:-chromium}" chromium-browser google-chrome chromium-headless-shell; do
-        command -v "$name" >/dev/null && return
+        command -v "$name" >/dev/null && missing=
     done
-    echo "missing: Chromium, for the test of the status page. Run: apt-get install chromium" >&2
+    packages=$missing
+    for name in prometheus tmux; do
+        command -v "$name" >/dev/null || packages="$packages $name"
+    done
+    [ -n "$packages" ] || return 0
+    echo "missing, for tests of the status page, alerts and serf top: apt-get install $packages" >&2
     [ -z "${CI:-}" ] || exit 1
 }

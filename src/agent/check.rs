@@ -138,6 +138,11 @@ mod tests {
             (r#"{"rpc_addr":"a:b:c"}"#, "Error starting RPC listener: "),
             (r#"{"rpc_addr":"127.0.0.1:70000"}"#, "Error starting RPC listener: "),
             (r#"{"http_addr":"a:b:c"}"#, "Error starting HTTP listener: "),
+            (r#"{"metrics_label":{"a-b":"c"}}"#, "metrics_label: \"a-b\" is no name of a label"),
+            (
+                r#"{"metrics_label":{"status":"c"}}"#,
+                "metrics_label: metrics have labels \"status\"",
+            ),
             (r#"{"advertise":":7946"}"#, node),
             (r#"{"enable_syslog":true,"syslog_facility":"BOGUS"}"#, "Syslog setup failed: "),
         ] {

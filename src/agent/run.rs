@@ -100,7 +100,8 @@ async fn live(
 ) -> Result<u8, AgentError> {
     let mut signals = Signals::listen()?;
     let (statsite, statsd) = (settings.statsite_addr.as_deref(), settings.statsd_addr.as_deref());
-    let scraped = (settings.http_addr != RpcAddr::Off).then(Scraped::default);
+    let has_http = settings.http_addr != RpcAddr::Off;
+    let scraped = has_http.then(|| Scraped::new(settings.metrics_label.clone()));
     let telemetry = Telemetry::start(statsite, statsd, &host_name(), scraped.clone());
     telemetry.install();
     tokio::spawn(dump_on_signal(listen(SignalKind::user_defined1())?, telemetry));

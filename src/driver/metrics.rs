@@ -41,6 +41,10 @@ impl Exporter {
         self.export_counters(engine);
         recorder::gauge("memberlist.health.score", f64::from(engine.health_score()));
         recorder::gauge("memberlist.size.local", self.counters.swim.local_state_bytes as f64);
+        if let Some((age, packets)) = engine.key_use(now) {
+            recorder::gauge("serf.key.age", millis(age));
+            recorder::gauge("serf.key.packets", packets as f64);
+        }
         for (state, count) in NODE_STATES.into_iter().zip(engine.node_states()) {
             recorder::gauge_of("memberlist.node.instances", ("node_state", state), count as f64);
         }
@@ -72,6 +76,7 @@ impl Exporter {
         self.count_names(engine);
         let (new, old) = (counters.swim, before.swim);
         times("memberlist.probeNode", new.probe_time, old.probe_time);
+        times("memberlist.probe.rtt", new.round_trip, old.round_trip);
         times("memberlist.pushPullNode", new.push_pull_time, old.push_pull_time);
     }
 

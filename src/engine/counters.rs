@@ -70,6 +70,7 @@ impl Counters {
             msg_dead: "memberlist.msg.dead",
             degraded_probe: "memberlist.degraded.probe",
             degraded_timeout: "memberlist.degraded.timeout",
+            acked_probes: "memberlist.probe.acked",
             tcp_only_probes: "memberlist.probe.tcp_only",
             failed_probes: "memberlist.probe.failed",
             refutes: "memberlist.refute",
@@ -79,7 +80,7 @@ impl Counters {
             dropped_relays: "memberlist.dropped.relays",
             dropped_answers: "memberlist.dropped.answers",
             dropped_replays: "memberlist.dropped.replays",
-        } elsewhere { probe_time, push_pull_time, local_state_bytes, gossip_rounds });
+        } elsewhere { probe_time, round_trip, push_pull_time, local_state_bytes, gossip_rounds });
         serf.into_iter().chain(swim)
     }
 }

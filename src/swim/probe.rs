@@ -127,8 +127,10 @@ impl Swim {
             && let Some(row) =
                 self.table.find(&probe.target.name).and_then(|slot| self.table.get(slot))
         {
+            self.stats.round_trip.add(now - probe.sent);
             host.on_ping_complete(now, &row.view(), now - probe.sent, payload);
         }
+        self.stats.acked_probes += 1;
         self.finish_probe(now, probe.sent, HEALTHIER, host);
     }
 

@@ -33,6 +33,10 @@ pub struct Stats {
     pub degraded_probe: u64,
     /// `memberlist.degraded.timeout`: suspicions that ran out without enough confirmations.
     pub degraded_timeout: u64,
+    /// Round trips of probes that were acked directly, in time.
+    pub round_trip: Times,
+    /// Probes that were acked by packet, directly or through a helper.
+    pub acked_probes: u64,
     /// Probes answered over TCP only: UDP seems blocked.
     pub tcp_only_probes: u64,
     /// Probes that failed.

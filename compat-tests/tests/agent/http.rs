@@ -20,14 +20,14 @@ use serde_json::{Value, json};
 
 /// An answer.
 #[derive(Debug)]
-struct Answer {
-    status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     kind: String,
     body: String,
 }
 
 impl Answer {
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 }
@@ -39,7 +39,7 @@ fn connect(at: &str) -> TcpStream {
 }
 
 /// Asks for a path, with further lines of a header.
-fn get_with(at: &str, path: &str, header: &str) -> Answer {
+pub(crate) fn get_with(at: &str, path: &str, header: &str) -> Answer {
     let mut stream = connect(at);
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {at}\r\n{header}\r\n").unwrap();
     let mut all = Vec::new();
@@ -205,6 +205,61 @@ fn readiness_follows_the_cluster() {
     // The listener ends with the agent.
     a.ends_with(0, "");
     assert!(TcpStream::connect(&http).is_err());
+}
+
+#[test]
+fn a_keyring_file_that_cannot_be_written_is_a_reason_until_it_can() {
+    let (net, dir) = (Net::new(), tempfile::tempdir().unwrap());
+    let [place, gone] = ["keys", "gone"].map(|name| dir.path().join(name));
+    fs::create_dir(&place).unwrap();
+    let file = place.join("keyring.json");
+    fs::write(&file, r#"["wsGlMv8mfgjD1f+CVVMHZA=="]"#).unwrap();
+    let (a, http) = agent(net, 2, "a", &["-keyring-file", file.to_str().unwrap()]);
+    let reasons = || get(&http, "/health/ready").json()["reasons"].to_string();
+    assert_eq!(reasons(), "[]");
+    fs::rename(&place, &gone).unwrap();
+    let _ = a.cli(&["keys", "-install", "WSGlMv8mfgjD1f+CVVMHZA=="]);
+    eventually("it is ready though its key is lost", || {
+        reasons().contains("\"keyring_not_written\"")
+    });
+    let age = |families: &BTreeMap<String, Family>| families["serf_key_age_seconds"].values[""];
+    eventually("no age of the key", || {
+        let families = read_metrics(&get(&http, "/metrics").body);
+        families.contains_key("serf_key_age_seconds") && age(&families) > 0.5
+    });
+    fs::rename(&gone, &place).unwrap();
+    eventually("it does not recover", || reasons() == "[]");
+}
+
+/// Goal: the description of what is served is true.
+#[test]
+fn every_path_of_the_description_answers_as_it_says() {
+    let net = Net::new();
+    let (_a, http) = agent(net, 2, "a", &[]);
+    let description = get(&http, "/v1/openapi.json");
+    assert_eq!((description.status, description.kind.as_str()), (200, "application/json"));
+    let description = description.json();
+    for (path, item) in description["paths"].as_object().unwrap() {
+        let answers = item["get"]["responses"].as_object().unwrap();
+        let kind = answers["200"]["content"].as_object().unwrap().keys().next().unwrap();
+        let query = if path == "/v1/sd/prometheus" { "?port=1" } else { "" };
+        let path = path.replace("{name}", "a") + query;
+        if path == "/v1/events" {
+            let mut stream = connect(&http);
+            write!(stream, "GET {path} HTTP/1.1\r\nHost: {http}\r\n\r\n").unwrap();
+            let mut head = [0; 64];
+            stream.read_exact(&mut head).unwrap();
+            assert!(head.starts_with(b"HTTP/1.1 200 "), "{path}");
+            continue;
+        }
+        let answer = get(&http, &path);
+        assert_eq!(answer.status, 200, "{path}: {answer:?}");
+        assert!(answer.kind.starts_with(kind), "{path}: {}", answer.kind);
+        if kind == "application/json" {
+            answer.json();
+        }
+    }
+    assert_eq!(get(&http, "/").kind, "text/html; charset=utf-8");
 }
 
 #[test]

@@ -19,6 +19,7 @@ mod log_words;
 mod mdns;
 mod moments;
 mod page;
+mod prometheus;
 mod rotation;
 mod rpc_abuse;
 mod rpc_server;

@@ -202,6 +202,8 @@ keys! {
         /// Address of the HTTP listener for metrics, health and members: host:port or unix:PATH;
         /// none unless set.
         http_addr: Text, "http-addr" "<addr>", "";
+        /// Labels of every metric at `/metrics`, names and values.
+        metrics_label: Map, "metrics-label" "<name>=<value>", "";
         /// Log lines are JSON objects.
         log_json: Flag, "log-json" "", "false";
         /// Longest run of an event handler; 0: no limit.

@@ -3,19 +3,14 @@
 use std::time::Duration;
 
 use hyper::{Response, StatusCode};
-use serde::Serialize;
 use serde_json::json;
 use tokio::time::timeout;
 
-use super::answer::{Body, json as answer};
+use super::{
+    answer::{Body, json as answer},
+    watch::{Reason, Watch},
+};
 use crate::{agent::core::Agent, driver::Counters, serf::SerfState, wire::limits};
-
-/// Why an agent is not ready, for programs and for people.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-struct Reason {
-    reason: &'static str,
-    detail: String,
-}
 
 /// Whether the engine answers.
 pub(super) async fn live(agent: &Agent) -> Response<Body> {
@@ -27,12 +22,22 @@ pub(super) async fn live(agent: &Agent) -> Response<Body> {
 }
 
 /// Whether it is part of the cluster and able to stay.
-pub(super) async fn ready(agent: &Agent) -> Response<Body> {
-    let reasons = timeout(ENGINE_TIME, reasons(agent)).await.unwrap_or_else(|_| vec![busy()]);
+pub(super) async fn ready(agent: &Agent, watch: &Watch) -> Response<Body> {
+    let reasons = all_reasons(agent, watch).await;
     if reasons.is_empty() {
         return answer(StatusCode::OK, &json!({ "ready": true, "reasons": [] }));
     }
     failed("ready", &reasons)
+}
+
+/// All that speaks against the node.
+pub(super) async fn all_reasons(agent: &Agent, watch: &Watch) -> Vec<Reason> {
+    let reasons = timeout(ENGINE_TIME, reasons(agent)).await;
+    let mut reasons = reasons.unwrap_or_else(|_| vec![busy()]);
+    if agent.serf.state() == SerfState::Alive {
+        reasons.extend(watch.reasons());
+    }
+    reasons
 }
 
 fn failed(what: &str, reasons: &[Reason]) -> Response<Body> {
@@ -116,6 +121,18 @@ impl Figures {
     }
 }
 
+/// What may speak against a node, for metrics.
+pub(super) const REASONS: [&str; 9] = [
+    "alone",
+    "busy",
+    "clock_refused",
+    "keyring_not_written",
+    "leaving",
+    "left",
+    "probes_need_tcp",
+    "push_pull_near_limit",
+    "shutdown",
+];
 /// Bytes of a state that peers take.
 pub(super) const PUSH_PULL_BYTES_MAX: usize = limits::STREAM_BYTES_MAX;
 /// Time in which an engine that is well answers.
@@ -123,6 +140,8 @@ const ENGINE_TIME: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::agent::testing::{agent, agent_with};
 
@@ -130,16 +149,20 @@ mod tests {
         reasons(agent).await.into_iter().map(|reason| reason.reason).collect()
     }
 
+    fn watch(agent: &Arc<Agent>) -> Watch {
+        Watch::start(Arc::clone(agent))
+    }
+
     #[tokio::test]
     async fn each_reason_is_given_while_it_holds() {
         let one = agent("{}").await;
         assert!(reasons_of(&one).await.is_empty());
-        assert_eq!(ready(&one).await.status(), StatusCode::OK);
+        assert_eq!(ready(&one, &watch(&one)).await.status(), StatusCode::OK);
         // It has addresses to join, and is alone until it has joined one.
         let seeds = r#"{"retry_join":["127.0.0.1:1"]}"#;
         let two = agent_with(seeds, |config| config.name = "two".into()).await;
         assert_eq!(reasons_of(&two).await, ["alone"]);
-        assert_eq!(ready(&two).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(ready(&two, &watch(&two)).await.status(), StatusCode::SERVICE_UNAVAILABLE);
         let addr = one.serf.addresses().advertised.to_string();
         two.serf.join([addr]).await.unwrap();
         assert!(reasons_of(&two).await.is_empty());

@@ -48,8 +48,8 @@ pub(super) async fn members(site: &Site, mut all: Parameters) -> Listed {
 }
 
 /// `/v1/members/NAME`
-pub(super) async fn member(site: &Site, segment: &str) -> Response<Body> {
-    match site.agent.serf.member(&query::decoded(segment)).await {
+pub(super) async fn member(site: &Site, name: &str) -> Response<Body> {
+    match site.agent.serf.member(name).await {
         Some(member) => answer::json(StatusCode::OK, &listed(&member, &member.status.to_string())),
         None => refusal(StatusCode::NOT_FOUND, "no such member"),
     }

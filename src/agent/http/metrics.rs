@@ -4,7 +4,7 @@ use hyper::{Response, StatusCode};
 
 use super::{
     answer::{Body, answer, whole},
-    health::{Figures, PUSH_PULL_BYTES_MAX},
+    health::{Figures, PUSH_PULL_BYTES_MAX, REASONS, all_reasons},
     site::Site,
 };
 
@@ -26,6 +26,11 @@ pub(super) async fn metrics(site: &Site) -> Response<Body> {
     let encrypted = figures.stats.get("encrypted").is_some_and(|text| text == "true");
     scraped.set("serf.encrypted", None, f64::from(u8::from(encrypted)));
     scraped.set("memberlist.size.limit", None, PUSH_PULL_BYTES_MAX as f64);
+    let reasons = all_reasons(&site.agent, &site.watch).await;
+    for name in REASONS {
+        let holds = reasons.iter().any(|reason| reason.reason == name);
+        scraped.set("agent.not_ready", Some(("reason", name)), f64::from(u8::from(holds)));
+    }
     answer(StatusCode::OK, OPEN_METRICS, whole(scraped.render()))
 }
 

@@ -7,9 +7,11 @@ mod health;
 mod members;
 mod metrics;
 mod page;
+mod paths;
 mod query;
 mod server;
 mod site;
+mod watch;
 
 pub(super) use server::serve;
 pub(super) use site::Site;

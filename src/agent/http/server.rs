@@ -20,8 +20,9 @@ use tokio::{sync::watch, task::JoinSet};
 use tracing::{debug, warn};
 
 use super::{
-    answer::{self, Body, refusal},
+    answer::{Body, JSON, answer, json, refusal, whole},
     events, health, members, metrics, page,
+    paths::{OPEN_API, Path},
     query::Parameters,
     site::Site,
 };
@@ -146,28 +147,27 @@ impl Client {
         if self.site.names_refused && !names_address(request) {
             return refusal(StatusCode::FORBIDDEN, "Host has to be an address or localhost");
         }
-        let (agent, path) = (&self.site.agent, request.uri().path());
-        match path {
-            "/" => return page::page(),
-            "/health/live" => return health::live(agent).await,
-            "/health/ready" => return health::ready(agent).await,
-            _ => {}
-        }
-        if !self.is_authorized(request).await {
-            let mut response = refusal(StatusCode::UNAUTHORIZED, "the token is missing or wrong");
-            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-            return response;
+        let Some(path) = Path::parse(request.uri().path()) else {
+            return self.nothing(request).await;
+        };
+        if !path.is_open() && !self.is_authorized(request).await {
+            return unauthorized();
         }
         let site = &self.site;
         let all = Parameters::parse(request.uri().query());
         match path {
-            "/metrics" => metrics::metrics(site).await,
-            "/v1/agent" => answer::json(StatusCode::OK, &agent.stats().await),
-            "/v1/flaps" => answer::json(StatusCode::OK, &json!({ "members": site.flaps.list() })),
-            "/v1/members" => self.list(members::members(site, all).await),
-            "/v1/coordinates" => self.list(members::coordinates(site, all).await),
-            "/v1/sd/prometheus" => self.list(members::targets(site, all).await),
-            "/v1/events" => {
+            Path::Page => page::page(),
+            Path::OpenApi => answer(StatusCode::OK, JSON, whole(OPEN_API)),
+            Path::Live => health::live(&site.agent).await,
+            Path::Ready => health::ready(&site.agent, &site.watch).await,
+            Path::Metrics => metrics::metrics(site).await,
+            Path::Agent => json(StatusCode::OK, &site.agent.stats().await),
+            Path::Flaps => json(StatusCode::OK, &json!({ "members": site.flaps.list() })),
+            Path::Members => self.list(members::members(site, all).await),
+            Path::Member(name) => members::member(site, &name).await,
+            Path::Coordinates => self.list(members::coordinates(site, all).await),
+            Path::Targets => self.list(members::targets(site, all).await),
+            Path::Events => {
                 let response = events::begin(site, self.origin, all).await;
                 if response.status() == StatusCode::OK {
                     self.answer.send_replace(Answer::Stream);
@@ -175,11 +175,15 @@ impl Client {
                 }
                 response
             }
-            _ => match path.strip_prefix("/v1/members/") {
-                Some(name) => members::member(site, name).await,
-                None => refusal(StatusCode::NOT_FOUND, "no such path"),
-            },
         }
+    }
+
+    /// What is not there is said to those alone who may see what is.
+    async fn nothing(&self, request: &Request<Incoming>) -> Response<Body> {
+        if self.is_authorized(request).await {
+            return refusal(StatusCode::NOT_FOUND, "no such path");
+        }
+        unauthorized()
     }
 
     fn list(&self, (response, share): members::Listed) -> Response<Body> {
@@ -212,6 +216,12 @@ impl Client {
         }
         is_right
     }
+}
+
+fn unauthorized() -> Response<Body> {
+    let mut response = refusal(StatusCode::UNAUTHORIZED, "the token is missing or wrong");
+    response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    response
 }
 
 /// Whether the client asked for us by an address, or by the one name that is always ours.

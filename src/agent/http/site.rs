@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::flaps::Flaps;
+use super::{flaps::Flaps, watch::Watch};
 use crate::agent::{
     core::Agent,
     ipc::{Admission, Listener, Origin, Shared},
@@ -18,6 +18,7 @@ pub(in crate::agent) struct Site {
     pub(super) shared: Arc<Shared>,
     pub(super) scraped: Scraped,
     pub(super) flaps: Flaps,
+    pub(super) watch: Watch,
     pub(super) admission: Arc<Admission>,
     /// Only this machine reaches it, and needs no token: browsers on it must not be led here by a
     /// name that its owner points at this address.
@@ -38,7 +39,8 @@ impl Site {
         let names_refused = local && agent.settings.rpc_auth.is_empty();
         let streams = Streams::new((clients / 2).max(1));
         let flaps = Flaps::start(Arc::clone(&shared));
-        Arc::new(Self { agent, shared, scraped, flaps, admission, names_refused, streams })
+        let watch = Watch::start(Arc::clone(&agent));
+        Arc::new(Self { agent, shared, scraped, flaps, watch, admission, names_refused, streams })
     }
 
     /// A place for a stream of events, if there is one left for this origin.

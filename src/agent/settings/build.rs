@@ -1,6 +1,6 @@
 //! The settings as a whole.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use super::{
     address::{self, Bind, Interface, RpcAddr},
@@ -14,6 +14,7 @@ use crate::{
         config::{Origin, Shape},
         log::{Facility, Level},
         secrets,
+        telemetry::check_label,
     },
     base::{Secret, go_duration::GoDuration},
     driver::Config,
@@ -41,6 +42,8 @@ pub struct Settings {
     pub rpc_addr: RpcAddr,
     /// Address of the HTTP listener.
     pub http_addr: RpcAddr,
+    /// Labels of all metrics for scrapers.
+    pub metrics_label: BTreeMap<String, String>,
     /// Token of RPC and HTTP clients; empty: none is required.
     pub rpc_auth: Secret,
     /// Least severe level of log lines at the start.
@@ -88,6 +91,9 @@ impl Settings {
             Some(token) => secrets::resolve("rpc_auth", token.expose())?,
             None => Secret::default(),
         };
+        for name in written.metrics_label.keys() {
+            check_label(name).map_err(AgentError::Invalid)?;
+        }
         let profile = Profile::build(written.profile.as_deref())?;
         refuse_negative(&written)?;
         let cidrs = address::cidrs(&written.cidrs_allowed)?;
@@ -110,6 +116,7 @@ impl Settings {
             snapshot_path: written.snapshot_path.map(PathBuf::from),
             rpc_addr: RpcAddr::new(written.rpc_addr),
             http_addr: RpcAddr::http(written.http_addr),
+            metrics_label: written.metrics_label,
             rpc_auth,
             log_level,
             log_json: written.log_json,

@@ -8,4 +8,4 @@ mod scraped;
 mod table;
 
 pub(super) use recorder::Telemetry;
-pub(super) use scraped::Scraped;
+pub(super) use scraped::{Scraped, check_label};

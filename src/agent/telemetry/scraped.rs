@@ -1,6 +1,7 @@
 //! Totals since the start, as OpenMetrics text for those who scrape.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     fmt,
     sync::{Arc, Mutex, PoisonError},
@@ -16,12 +17,16 @@ use prometheus_client::{
 
 use super::{
     memory::Kind,
-    table::{Metric, Unit, row},
+    table::{METRICS, Metric, Unit, row},
 };
 
 /// The totals. Clones share them.
 #[derive(Clone, Default)]
-pub(in crate::agent) struct Scraped(Arc<Mutex<BTreeMap<Series, Total>>>);
+pub(in crate::agent) struct Scraped {
+    totals: Arc<Mutex<BTreeMap<Series, Total>>>,
+    /// Labels of all series.
+    labels: Arc<BTreeMap<String, String>>,
+}
 
 /// One line of values: a row of the table, by its place, and its labels.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,6 +57,22 @@ fn pair(name: &str, value: &str) -> (String, String) {
 }
 
 impl Scraped {
+    /// No totals yet; all of them are going to have these labels.
+    pub(in crate::agent) fn new(labels: BTreeMap<String, String>) -> Self {
+        let scraped = Self { totals: Arc::default(), labels: Arc::new(labels) };
+        // A counter that comes into being with its first count has, for a scraper, not increased.
+        let plain = METRICS.iter().filter(|metric| metric.label.is_empty());
+        let plain = plain.filter(|metric| metric.kind == Kind::Counter);
+        let plain = plain.map(|metric| Series { name: metric.name, labels: Vec::new() });
+        let labelled = STARTING
+            .iter()
+            .map(|&(name, label, value)| Series { name, labels: vec![pair(label, value)] });
+        for series in plain.chain(labelled) {
+            scraped.record(&series, 0.0, 1);
+        }
+        scraped
+    }
+
     /// Sets a gauge that is looked at only now.
     pub(in crate::agent) fn set(
         &self,
@@ -67,7 +88,7 @@ impl Scraped {
     pub(super) fn record(&self, series: &Series, value: f64, times: u64) {
         let Some((metric, _)) = row(series.name) else { return };
         let value = if metric.unit == Unit::Time { value / 1e3 } else { value };
-        let mut totals = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut totals = self.totals.lock().unwrap_or_else(PoisonError::into_inner);
         if !totals.contains_key(series) {
             if totals.len() >= SERIES_MAX {
                 return;
@@ -90,13 +111,29 @@ impl Scraped {
 
     /// All totals, in the format of OpenMetrics 1.0.
     pub(in crate::agent) fn render(&self) -> String {
-        let mut registry = registry::Registry::default();
+        let owned = |text: &String| Cow::Owned(text.clone());
+        let labels = self.labels.iter().map(|(name, value)| (owned(name), owned(value)));
+        let mut registry = registry::Registry::with_labels(labels);
         registry.register_collector(Box::new(self.clone()));
         let mut text = String::new();
         // A `String` takes everything.
         let _ = text::encode(&mut text, &registry);
         text
     }
+}
+
+/// Refuses names that labels of all series cannot have.
+pub(in crate::agent) fn check_label(name: &str) -> Result<(), String> {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let is_name = name.chars().all(is_part) && !name.starts_with(|c: char| c.is_ascii_digit());
+    if !is_name || name.is_empty() || name.starts_with("__") {
+        return Err(format!("metrics_label: {name:?} is no name of a label"));
+    }
+    let is_taken = |metric: &Metric| metric.label.split(',').any(|label| label == name);
+    if name == "le" || METRICS.iter().any(is_taken) {
+        return Err(format!("metrics_label: metrics have labels {name:?} of their own"));
+    }
+    Ok(())
 }
 
 impl Total {
@@ -128,7 +165,7 @@ impl Total {
 
 impl Collector for Scraped {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let totals = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let totals = self.totals.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut totals = totals.into_iter().peekable();
         while let Some((first, total)) = totals.next() {
             let Some((metric, _)) = row(first.name) else { continue };
@@ -170,6 +207,15 @@ const COUNTS: &[f64] = &[0.0, 1.0, 10.0, 100.0, 1_000.0, 10_000.0];
 const BYTES: &[f64] = &[64.0, 256.0, 1_024.0, 4_096.0, 65_536.0, 1_048_576.0, 16_777_216.0];
 const SECONDS: &[f64] =
     &[0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
+/// Counters with a label that start at 0.
+const STARTING: &[(&str, &str, &str)] = &[
+    ("agent.handler.runs", "outcome", "ok"),
+    ("agent.handler.runs", "outcome", "failed"),
+    ("agent.handler.runs", "outcome", "killed"),
+    ("agent.handler.runs", "outcome", "not_started"),
+    ("agent.events.dropped", "subscriber", "handlers"),
+    ("agent.events.dropped", "subscriber", "clients"),
+];
 /// Series in all; some have names from the network, which the driver bounds.
 const SERIES_MAX: usize = 4_096;
 
@@ -211,12 +257,35 @@ mod tests {
     }
 
     #[test]
+    fn every_series_has_the_constant_labels() {
+        let labels = [("dc", "a\"b"), ("rack", "7")].map(|(k, v)| (k.to_owned(), v.to_owned()));
+        let scraped = Scraped::new(labels.into());
+        record(&scraped, "memberlist.refute", 1.0, 1);
+        record(&scraped, "memberlist.gossip", 1.0, 1);
+        scraped.set("serf.members", Some(("status", "alive")), 4.0);
+        let text = scraped.render();
+        for zero in ["serf_member_flap_total{dc=", "agent_handler_runs_total{dc="] {
+            let mut lines = text.lines().filter(|line| line.starts_with(zero));
+            assert!(lines.next().is_some_and(|line| line.ends_with(" 0.0")), "{text}");
+        }
+        let values: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
+        assert!(values.len() > 10);
+        for line in values {
+            assert!(line.contains(r#"dc="a\"b",rack="7""#), "{line}");
+        }
+        assert!(check_label("dc_1").is_ok());
+        for name in ["", "1", "a-b", "__a", "le", "status", "node_state", "é"] {
+            assert!(check_label(name).is_err(), "{name}");
+        }
+    }
+
+    #[test]
     fn series_are_bounded() {
         let scraped = Scraped::default();
         for n in 0..2 * SERIES_MAX {
             let key = Key::from_name(format!("serf.events.{n}"));
             scraped.record(&Series::of(&key).unwrap(), 1.0, 1);
         }
-        assert_eq!(scraped.0.lock().unwrap().len(), SERIES_MAX);
+        assert_eq!(scraped.totals.lock().unwrap().len(), SERIES_MAX);
     }
 }

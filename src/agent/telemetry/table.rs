@@ -102,6 +102,10 @@ metrics! {
         "Messages that wait to be gossiped: intent, event or query",
     Gauge Count Scraped "serf.lamport.time" "clock" "Lamport time of member, event or query",
     Gauge Count Scraped "serf.encrypted" "" "1 if gossip is encrypted",
+    Gauge Time Ours "serf.key.age" ""
+        "Time since this node began to use its primary key, or started with it",
+    Gauge Count Ours "serf.key.packets" ""
+        "Packets sealed with the primary key since then; NIST's bound for random nonces is 2^32",
     Sample Time Go "serf.coordinate.adjustment-ms" "" "How far a probe moved our own coordinate",
     Counter Count Go "serf.coordinate.rejected" "" "Coordinates of peers that were not usable",
     Counter Count Go "serf.coordinate.zero-rtt" "" "Probes that seemed to take no time",
@@ -150,6 +154,9 @@ metrics! {
         "Probes begun while the health score was above 0",
     Counter Count Go "memberlist.degraded.timeout" ""
         "Suspicions that ran out without enough confirmations",
+    Sample Time Ours "memberlist.probe.rtt" "" "Round trips of probes that were acked directly",
+    Counter Count Ours "memberlist.probe.acked" ""
+        "Probes that were acked by packet, directly or through other nodes",
     Counter Count Ours "memberlist.probe.tcp_only" "" "Probes answered over TCP alone",
     Counter Count Ours "memberlist.probe.failed" "" "Probes that failed",
     Counter Count Ours "memberlist.refute" "" "Accusations against this node that it refuted",
@@ -179,6 +186,8 @@ metrics! {
         "Runs of event handlers: ok, failed, killed after the time limit, or not started",
     Counter Count Ours "agent.events.dropped" "subscriber"
         "Events that were too many for the handlers, or for all streams of clients",
+    Gauge Count Scraped "agent.not_ready" "reason"
+        "1 while this speaks against the agent at /health/ready",
     Counter Count Ours "agent.http.requests" "status" "HTTP requests by status of the answer",
     Counter Count Ours "agent.http.refused" "" "HTTP connections that there was no room for",
     Counter Count Ours "agent.http.dropped" ""

@@ -457,6 +457,12 @@ impl Engine {
         self.swim.health_score()
     }
 
+    /// How long the primary key has been used, and for how many messages; `None` without keys.
+    pub(crate) fn key_use(&self, now: Instant) -> Option<(Duration, u64)> {
+        let keyring = self.swim.keyring();
+        (!keyring.is_empty()).then(|| (self.key_use.age(now), keyring.messages()))
+    }
+
     /// Counters of the layer below.
     pub(crate) fn swim_stats(&self) -> swim::Stats {
         self.swim.stats()

@@ -1,0 +1,215 @@
+//! Goal: a Prometheus finds agents by their own list of members, reads what they serve, and the
+//! alerts of packaging/prometheus fire by the faults that they name. Method: Debian's Prometheus.
+
+use std::{
+    fs,
+    net::{TcpStream, UdpSocket},
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use compat_tests::{
+    net::Net,
+    peer::Peer,
+    process::{InTime as _, Kind, Process, not_run},
+    wait::eventually,
+};
+use serde_json::{Value, json};
+
+use super::http::{Answer, get_with};
+
+/// Prometheus keeps a connection unless it is asked not to.
+fn get(at: &str, path: &str) -> Answer {
+    get_with(at, path, "Connection: close\r\n")
+}
+
+/// Whether there is a Prometheus; without one the test says that it has not run.
+fn is_there() -> bool {
+    let runs = |program| Command::new(program).arg("--version").output().is_ok();
+    let is_there = runs("prometheus") && runs("promtool");
+    if !is_there {
+        not_run("there is no Prometheus. Install it: apt-get install prometheus");
+    }
+    is_there
+}
+
+fn packaging() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/prometheus")
+}
+
+#[test]
+fn every_alert_fires_on_the_figures_of_its_fault_and_has_a_runbook() {
+    let rules = fs::read_to_string(packaging().join("serf.rules.yml")).unwrap();
+    let runbook = packaging().join("../../docs/alerts.md");
+    let runbook = fs::read_to_string(runbook).unwrap();
+    let tests = fs::read_to_string(packaging().join("serf.rules.test.yml")).unwrap();
+    let names: Vec<_> =
+        rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+    assert!(names.len() > 10, "{names:?}");
+    for name in names {
+        assert!(runbook.contains(&format!("\n## {name}\n")), "{name} has no entry");
+        assert!(tests.contains(&format!("alertname: {name}\n")), "{name} is not tested");
+        assert!(rules.contains(&format!("alerts.md#{}'", name.to_lowercase())), "{name}");
+    }
+    if !is_there() {
+        return;
+    }
+    for (what, file) in [("check", "serf.rules.yml"), ("test", "serf.rules.test.yml")] {
+        let mut promtool = Command::new("promtool");
+        promtool.args([what, "rules", file]).current_dir(packaging());
+        let output = promtool.output_in_time();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned()
+            + &String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "promtool {what} rules {file}: {text}");
+    }
+}
+
+/// The panels ask for metrics that there are.
+#[test]
+fn the_dashboard_shows_metrics_of_the_table() {
+    let read = |path: &str| fs::read_to_string(packaging().join("../..").join(path)).unwrap();
+    let dashboard: Value = serde_json::from_str(&read("packaging/grafana/serf.json")).unwrap();
+    let documented = read("docs/metrics.md");
+    let known: Vec<String> = documented
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
+        .map(|name| name.trim_end_matches("-ms").trim_end_matches(".*").replace(['.', '-'], "_"))
+        .collect();
+    let rules = read("packaging/prometheus/serf.rules.yml");
+    let panels = dashboard["panels"].as_array().unwrap();
+    let targets = panels.iter().flat_map(|panel| panel["targets"].as_array().unwrap());
+    let asked = targets.map(|target| target["expr"].as_str().unwrap().to_owned());
+    let mut count = 0;
+    for expression in asked.chain([rules]) {
+        let words = expression.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        let layers = ["serf_", "memberlist_", "agent_"];
+        for word in words.filter(|word| layers.iter().any(|layer| word.starts_with(layer))) {
+            let name = word.split("_by_").next().unwrap().trim_end_matches("_total");
+            let name = name.trim_end_matches("_bucket").trim_end_matches("_seconds");
+            let name = name.trim_end_matches("_bytes");
+            if !name.ends_with('_') && name != "serf_rules" {
+                assert!(known.iter().any(|known| known == name), "{word} ({name}) is no metric");
+                count += 1;
+            }
+        }
+    }
+    assert!(count > 30, "{count} metrics");
+}
+
+struct Prometheus {
+    at: String,
+    _process: Process,
+}
+
+impl Prometheus {
+    /// Finds its targets by `agent`, as http_sd; the rules hold without their waiting times.
+    fn start(net: Net, agent: &str, dir: &Path) -> Self {
+        let rules = fs::read_to_string(packaging().join("serf.rules.yml")).unwrap();
+        let at_once = |line: &str| match line.trim_start().starts_with("for: ") {
+            true => String::new(),
+            false => format!("{line}\n"),
+        };
+        let rules: String = rules.lines().map(at_once).collect();
+        fs::write(dir.join("rules.yml"), rules).unwrap();
+        let config = format!(
+            "global: {{ scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s }}\n\
+             rule_files: [rules.yml]\n\
+             scrape_configs:\n\
+             - job_name: serf\n\
+             \x20 http_sd_configs:\n\
+             \x20 - url: http://{agent}/v1/sd/prometheus?port_tag=http\n\
+             \x20   refresh_interval: 1s\n\
+             - job_name: serf-fixed\n\
+             \x20 static_configs: [{{ targets: ['{agent}'] }}]\n"
+        );
+        fs::write(dir.join("prometheus.yml"), config).unwrap();
+        let at = format!("{}:9090", net.ip(100));
+        let mut command = Command::new("prometheus");
+        command.args(["--config.file=prometheus.yml", "--storage.tsdb.path=data"]);
+        command.arg(format!("--web.listen-address={at}")).current_dir(dir);
+        let process = Process::start(command);
+        eventually("Prometheus does not start", || {
+            TcpStream::connect(&at).is_ok() && get(&at, "/-/ready").status == 200
+        });
+        Self { at, _process: process }
+    }
+
+    fn ask(&self, path: &str) -> Value {
+        get(&self.at, path).json()["data"].take()
+    }
+
+    /// Healthy targets of the job that are found by members.
+    fn targets(&self) -> Vec<String> {
+        let all = self.ask("/api/v1/targets?state=active");
+        let all = all["activeTargets"].as_array().cloned().unwrap_or_default();
+        let found = all.iter().filter(|target| target["labels"]["job"] == "serf");
+        let found = found.filter(|target| target["health"] == "up");
+        let mut found: Vec<_> =
+            found.map(|target| target["labels"]["instance"].as_str().unwrap().to_owned()).collect();
+        found.sort();
+        found
+    }
+
+    fn fires(&self, alert: &str) -> bool {
+        let all = self.ask("/api/v1/alerts");
+        all["alerts"].as_array().is_some_and(|alerts| {
+            alerts.iter().any(|found| {
+                found["labels"]["alertname"] == json!(alert) && found["state"] == "firing"
+            })
+        })
+    }
+
+    fn wait_for(&self, alert: &str, fires: bool) {
+        eventually(&format!("{alert}: {}", !fires), || self.fires(alert) == fires);
+    }
+}
+
+#[test]
+fn a_prometheus_finds_members_reads_their_metrics_and_fires() {
+    if !is_there() {
+        return;
+    }
+    let (net, dir) = (Net::new(), tempfile::tempdir().unwrap());
+    let start = |last: u8, name: &str, flags: &[&str]| {
+        let http = format!("{}:8080", net.ip(last));
+        let tag = "http=8080";
+        let flags = [&["-http-addr", &http, "-tag", tag, "-metrics-label", "dc=x"], flags].concat();
+        Peer::start(Kind::Ours, name, &net.ip(last), &flags)
+    };
+    let targets = |all: &[u8]| -> Vec<_> {
+        all.iter().map(|last| format!("{}:8080", net.ip(*last))).collect()
+    };
+    let seed = net.ip(3) + ":7946";
+    let a = start(2, "a", &["-retry-join", &seed, "-event-handler", "user:fail=exit 1"]);
+    let prometheus = Prometheus::start(net, &format!("{}:8080", net.ip(2)), dir.path());
+    eventually("a is no target", || prometheus.targets() == targets(&[2]));
+    prometheus.wait_for("SerfNotReady", true);
+    let join = ["-join", &a.addr];
+    let b = start(3, "b", &join);
+    eventually("b is no target", || prometheus.targets() == targets(&[2, 3]));
+    prometheus.wait_for("SerfNotReady", false);
+    // Its parser has read what ours says, with our labels and units.
+    let ask = "/api/v1/query?query=serf_members%7Bjob%3D%22serf%22%2Cstatus%3D%22alive%22%7D";
+    eventually("no members", || {
+        let result = prometheus.ask(ask);
+        let rows = result["result"].as_array().cloned().unwrap_or_default();
+        let is_right = |row: &Value| row["value"][1] == "2" && row["metric"]["dc"] == "x";
+        rows.len() == 2 && rows.iter().all(is_right)
+    });
+    let metadata = prometheus.ask("/api/v1/metadata?metric=memberlist_probe_rtt_seconds");
+    let metadata = &metadata["memberlist_probe_rtt_seconds"][0];
+    assert_eq!((&metadata["type"], &metadata["unit"]), (&json!("histogram"), &json!("seconds")));
+    a.ok(&["event", "fail"]);
+    prometheus.wait_for("SerfHandlersFail", true);
+    let garbage = UdpSocket::bind((net.ip(99).as_str(), 0)).unwrap();
+    eventually("garbage is not seen", || {
+        garbage.send_to(&[255; 40], &a.addr).unwrap();
+        prometheus.fires("SerfGarbage")
+    });
+    assert!(!prometheus.fires("SerfMembersFailed"));
+    drop(b);
+    prometheus.wait_for("SerfMembersFailed", true);
+    eventually("b is still a target", || prometheus.targets() == targets(&[2]));
+    drop(a);
+    prometheus.wait_for("SerfAgentDown", true);
+}
