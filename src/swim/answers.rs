@@ -53,23 +53,34 @@ pub(super) struct State<'a> {
 }
 
 impl Answers {
-    /// The last message, if it is so large that it is not encoded anew for each change.
-    pub(super) fn recent(&self, now: Instant, join: bool) -> Option<&Answer> {
+    /// The last message, if it is so large that it is not encoded anew for each change. While too
+    /// much is on its way, the last one of any size, unless that is older than `age_max`: senders
+    /// end within that time, too, so that not more than two of them add to [`SENDING_BYTES_MAX`].
+    pub(super) fn recent(&self, now: Instant, join: bool, age_max: Duration) -> Option<&Answer> {
         let last = self.last.get(usize::from(join))?.as_ref()?;
-        let large = last.message.len() >= LARGE_BYTES_MIN;
-        (large && now - last.encoded < LARGE_AGE_MAX).then_some(last)
+        let (size, age) = (last.message.len(), now - last.encoded);
+        let large = size >= LARGE_BYTES_MIN && age < LARGE_AGE_MAX;
+        let pressed = self.sending_bytes.saturating_add(size) > SENDING_BYTES_MAX;
+        (large || (pressed && age < age_max)).then_some(last)
     }
 
-    /// The message that says this, if it is kept; while too much is on its way, the last one,
-    /// unless that is older than `age_max`. Senders end within that time, too, so that not more
-    /// than two of them add to [`SENDING_BYTES_MAX`].
-    pub(super) fn get(&self, state: &State<'_>, age_max: Duration) -> Option<&Answer> {
+    /// Whether the last message was made of the present table.
+    pub(super) fn has_table(&self, join: bool, generation: u64) -> bool {
+        let last = self.last.get(usize::from(join)).and_then(Option::as_ref);
+        last.is_some_and(|last| last.generation == generation)
+    }
+
+    /// The message that says this, if it is kept; from now on it is a recent one.
+    pub(super) fn same(&mut self, state: &State<'_>) -> Option<Answer> {
         let State { now, join, generation, user_state } = *state;
-        let last = self.last.get(usize::from(join))?.as_ref()?;
+        let last = self.last.get_mut(usize::from(join))?.as_mut()?;
         let same = last.generation == generation
             && last.message.get(last.user_at..).is_some_and(|kept| kept == user_state);
-        let pressed = self.sending_bytes.saturating_add(last.message.len()) > SENDING_BYTES_MAX;
-        (same || (pressed && now - last.encoded < age_max)).then_some(last)
+        if !same {
+            return None;
+        }
+        last.encoded = now;
+        Some(last.clone())
     }
 
     /// Whether a host may be given an answer of a table of so many bytes, before the work of

@@ -13,6 +13,7 @@ use super::{
     budget::{Budget, Credit},
     claim::{Growth, Source},
     config::push_pull_scale,
+    encoding::Encoding,
     handoff::Handoff,
     logs::Logs,
     packet_builder::PacketBuilder,
@@ -56,6 +57,8 @@ pub struct Swim {
     /// States of peers that are not taken over to their end.
     pub(super) merges: VecDeque<Merge>,
     pub(super) answers: Answers,
+    /// Our own state, where it is not encoded to its end: without the flag of a join, or with it.
+    pub(super) encodings: VecDeque<Encoding>,
     pub(super) me: u32,
     pub(super) vsn: Vsn,
     pub(super) incarnation: Incarnation,
@@ -131,6 +134,7 @@ impl Swim {
             inbound_push_pulls: 0,
             merges: VecDeque::new(),
             answers: Answers::default(),
+            encodings: VecDeque::new(),
             me: 0,
             vsn: versions(&config),
             incarnation: config.incarnation_min,
@@ -173,6 +177,7 @@ impl Swim {
                 Timer::Check => self.check(now, host),
                 Timer::Reply(id) => self.forget_inbound(id),
                 Timer::Merge => self.merge_next(now, host),
+                Timer::Encode => self.encode_next(now, host),
             }
         }
         self.logs.report(now);

@@ -19,12 +19,42 @@ impl Swim {
         op: Option<OpId>,
         host: &mut dyn Host,
     ) -> Result<(), Error> {
-        self.verify_peer(&state, exchange)?;
-        if state.join && self.config.filter_merge {
-            self.check_merge(&state, host)?;
-        }
+        self.verify_state(&state, exchange, host)?;
         self.merge_rows(now, Merge { state, exchange, op, at: 0 }, host);
         Ok(())
+    }
+
+    /// Merges a state that came with a peer's request, after what is being merged.
+    pub(super) fn merge_later(
+        &mut self,
+        now: Instant,
+        state: PushPull,
+        exchange: Exchange,
+        host: &mut dyn Host,
+    ) -> Result<(), Error> {
+        self.verify_state(&state, exchange, host)?;
+        self.queue_merge(now, Merge { state, exchange, op: None, at: 0 });
+        Ok(())
+    }
+
+    fn verify_state(
+        &self,
+        state: &PushPull,
+        exchange: Exchange,
+        host: &mut dyn Host,
+    ) -> Result<(), Error> {
+        self.verify_peer(state, exchange)?;
+        if state.join && self.config.filter_merge {
+            self.check_merge(state, host)?;
+        }
+        Ok(())
+    }
+
+    fn queue_merge(&mut self, now: Instant, merge: Merge) {
+        if self.merges.is_empty() {
+            self.timers.set(now + PAUSE, Timer::Merge);
+        }
+        self.merges.push_back(merge);
     }
 
     /// Continues with the state that has waited longest.
@@ -61,10 +91,7 @@ impl Swim {
         }
         if !ended {
             merge.at = next;
-            if self.merges.is_empty() {
-                self.timers.set(now + PAUSE, Timer::Merge);
-            }
-            return self.merges.push_back(merge);
+            return self.queue_merge(now, merge);
         }
         if !state.user_state.is_empty() {
             host.merge_remote_state(now, &state.user_state, exchange);
@@ -114,4 +141,4 @@ impl Swim {
 /// Rows merged at a time: some milliseconds of work where all are new.
 pub(super) const ROWS_AT_ONCE: usize = 512;
 /// Time for other work before the next rows.
-const PAUSE: Duration = Duration::from_millis(1);
+pub(super) const PAUSE: Duration = Duration::from_millis(1);

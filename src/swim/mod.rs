@@ -10,6 +10,7 @@ mod awareness;
 mod budget;
 mod claim;
 mod config;
+mod encoding;
 mod engine;
 mod error;
 mod few;

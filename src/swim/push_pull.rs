@@ -2,19 +2,20 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
+use bytes::Bytes;
 use tracing::{debug, error, info};
 
 use super::{
     Error, Exchange, Host, NodeStateKind, OpId, Output, Swim,
     answers::{Answer, State, too_large},
+    encoding::{SLICE_BYTES, Waiting},
     host::NodeView,
-    table::Row,
     timer::Timer,
     under_way::Stream,
 };
 use crate::{
     base::{Instant, printable},
-    wire::{Incompatible, NodeState, PushPull, RawAddr, Versions, Vsn},
+    wire::{Incompatible, NodeState, PushPull, PushPullBuilder, RawAddr, Versions, Vsn},
 };
 
 impl Swim {
@@ -63,15 +64,25 @@ impl Swim {
         join: bool,
         host: &mut dyn Host,
     ) {
-        let message = match self.local_state(now, join, host) {
-            Ok(answer) => answer.message,
-            Err(error) => {
-                if self.logs.push_pulls.admit(now) {
-                    error!(target: "memberlist", "Push/Pull with {to} failed: {error}");
-                }
-                return op.map_or((), |op| self.done(op, Err(error)));
+        match self.local_state(now, join, host) {
+            Ok(Some(answer)) => self.open_with_state(now, to, name, op, join, answer.message),
+            Ok(None) => {
+                let name = name.into();
+                self.wait_for_state(now, join, Waiting::Own { to, name, op });
             }
-        };
+            Err(error) => self.end_push_pull(now, to, op, error),
+        }
+    }
+
+    pub(super) fn open_with_state(
+        &mut self,
+        now: Instant,
+        to: SocketAddr,
+        name: &str,
+        op: Option<OpId>,
+        join: bool,
+        message: Bytes,
+    ) {
         let id = self.open_stream();
         self.streams.insert(id, Stream::PushPull { op, to, began: now, join });
         self.stats.tcp_connect += 1;
@@ -81,41 +92,76 @@ impl Swim {
         self.outputs.push_back(Output::Open { id, to, message, reply: true, deadline });
     }
 
-    /// Our whole state as a push/pull message, encoded anew if it has changed.
-    /// Go: `sendLocalState`.
+    /// A push/pull of ours failed.
+    pub(super) fn end_push_pull(
+        &mut self,
+        now: Instant,
+        to: SocketAddr,
+        op: Option<OpId>,
+        error: Error,
+    ) {
+        if let Some(op) = op {
+            self.done(op, Err(error));
+        } else if self.logs.push_pulls.admit(now) {
+            error!(target: "memberlist", "Push/Pull with {to} failed: {error}");
+        }
+    }
+
+    /// Our whole state as a push/pull message, encoded anew if it has changed; `None` if that
+    /// takes some turns, see [`Swim::wait_for_state`]. Go: `sendLocalState`.
     pub(super) fn local_state(
         &mut self,
         now: Instant,
         join: bool,
         host: &mut dyn Host,
-    ) -> Result<Answer, Error> {
+    ) -> Result<Option<Answer>, Error> {
         // What is too large for certain costs each of many requests no encoding.
         let least = self.state_bytes_min();
         if let Some(reason) = too_large(least, 0) {
             return Err(Error::Peer(reason));
         }
-        if let Some(answer) = self.answers.recent(now, join) {
-            return Ok(answer.clone());
+        if let Some(answer) = self.answers.recent(now, join, self.config.tcp_timeout) {
+            return Ok(Some(answer.clone()));
+        }
+        let generation = self.table.generation();
+        let large = self.state_bytes_max() > SLICE_BYTES;
+        if large && (self.encodes(join) || !self.answers.has_table(join, generation)) {
+            return Ok(None);
         }
         let mut user_state = Vec::new();
         host.local_state(join, &mut user_state);
-        let generation = self.table.generation();
         let state = State { now, join, generation, user_state: &user_state };
-        if let Some(answer) = self.answers.get(&state, self.config.tcp_timeout) {
-            return Ok(answer.clone());
+        if let Some(answer) = self.answers.same(&state) {
+            return Ok(Some(answer));
         }
-        let rows = Rows { rows: self.table.rows(), left: self.table.len() };
-        let size = self.table.bytes() + self.table.len() * ROW_BYTES;
+        if large {
+            return Ok(None);
+        }
         if let Some(reason) = too_large(least, user_state.len()) {
             return Err(Error::Peer(reason)); // found without the work of encoding it
         }
-        let mut message = Vec::with_capacity(size + user_state.len() + HEADER_BYTES);
-        PushPull::encode(join, rows, &user_state, &mut message);
-        if let Some(reason) = too_large(message.len(), user_state.len()) {
+        let mut rows = PushPullBuilder::with_capacity(self.state_bytes_max() + user_state.len());
+        self.table.rows().for_each(|row| rows.push(&row.to_wire()));
+        self.finish_state(&state, rows).map(Some)
+    }
+
+    /// An answer of all rows and the user state.
+    pub(super) fn finish_state(
+        &mut self,
+        state: &State<'_>,
+        rows: PushPullBuilder,
+    ) -> Result<Answer, Error> {
+        let message = rows.finish(state.join, state.user_state);
+        if let Some(reason) = too_large(message.len(), state.user_state.len()) {
             return Err(Error::Peer(reason));
         }
         self.stats.local_state_bytes = message.len() as u64;
-        Ok(self.answers.make(&state, message.into()))
+        Ok(self.answers.make(state, message))
+    }
+
+    /// Bytes that the rows of our state have at most, about.
+    pub(super) fn state_bytes_max(&self) -> usize {
+        self.table.bytes() + self.table.len() * ROW_BYTES
     }
 
     /// Bytes that our state has at least, known without encoding it.
@@ -197,36 +243,6 @@ impl Swim {
     }
 }
 
-/// Rows of the table as they go into a push/pull.
-struct Rows<'a, I: Iterator<Item = &'a Row>> {
-    rows: I,
-    left: usize,
-}
-
-impl<'a, I: Iterator<Item = &'a Row>> Iterator for Rows<'a, I> {
-    type Item = NodeState<'a>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let row = self.rows.next()?;
-        self.left = self.left.saturating_sub(1);
-        Some(NodeState {
-            name: row.record.name.as_bytes(),
-            addr: row.record.addr.as_slice().into(),
-            port: row.record.port,
-            meta: (&*row.record.meta).into(),
-            incarnation: row.incarnation,
-            state: row.state.to_wire(),
-            vsn: row.record.vsn.as_slice().into(),
-        })
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        (self.left, Some(self.left))
-    }
-}
-
-impl<'a, I: Iterator<Item = &'a Row>> ExactSizeIterator for Rows<'a, I> {}
-
 fn understood(versions: &Versions, name: &[u8], vsn: Vsn) -> Result<(), Error> {
     versions.check(vsn).map_err(|Incompatible { delegate, spoken, understood }| {
         let (name, (min, max)) = (printable(name), understood.into_inner());
@@ -240,4 +256,3 @@ fn understood(versions: &Versions, name: &[u8], vsn: Vsn) -> Result<(), Error> {
 /// Bytes of a row besides its name and meta, at least and at most, and of the header.
 const ROW_BYTES_MIN: usize = 56;
 const ROW_BYTES: usize = 88;
-const HEADER_BYTES: usize = 64;

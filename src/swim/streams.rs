@@ -6,8 +6,11 @@ use bytes::Bytes;
 use tracing::{debug, error, warn};
 
 use super::{
-    Error, Exchange, Host, OpId, Origin, Output, StreamId, StreamInput, Swim, answers::AnswerId,
-    timer::Timer, under_way::Stream,
+    Error, Exchange, Host, OpId, Origin, Output, StreamId, StreamInput, Swim,
+    answers::{Answer, AnswerId},
+    encoding::Waiting,
+    timer::Timer,
+    under_way::{Asked, Stream},
 };
 use crate::{
     base::{Instant, PRINTABLE_BYTES_MAX, printable, printable_text},
@@ -36,11 +39,7 @@ impl Swim {
                 self.stats.push_pull_time.add(now - began);
                 let exchange = Exchange { peer: to, ours: true, join };
                 if let Err(error) = self.push_pull_result(now, exchange, op, input, host) {
-                    if let Some(op) = op {
-                        self.done(op, Err(error));
-                    } else if self.logs.push_pulls.admit(now) {
-                        error!(target: "memberlist", "Push/Pull with {to} failed: {error}");
-                    }
+                    self.end_push_pull(now, to, op, error);
                 }
             }
             Some(Stream::Ping { seq_no }) => {
@@ -54,6 +53,10 @@ impl Swim {
                 self.end_answer(answer);
                 self.handle_inbound(now, id, from, input, host);
             }
+            Some(Stream::Waiting { from }) => {
+                self.inbound_push_pulls = self.inbound_push_pulls.saturating_sub(1);
+                self.handle_inbound(now, id, from, input, host);
+            }
             None => {}
         }
         self.handle_queued(now, host);
@@ -63,7 +66,9 @@ impl Swim {
     pub fn stream_op(&self, id: StreamId) -> Option<OpId> {
         match self.streams.get(&id) {
             Some(Stream::PushPull { op, .. }) => *op,
-            Some(Stream::Ping { .. } | Stream::Inbound { .. }) | None => None,
+            Some(Stream::Ping { .. } | Stream::Inbound { .. } | Stream::Waiting { .. }) | None => {
+                None
+            }
         }
     }
 
@@ -192,22 +197,57 @@ impl Swim {
             }
             return self.close(id);
         }
-        match self.local_state(now, state.join, host) {
+        self.inbound_push_pulls += 1;
+        self.streams.insert(id, Stream::Waiting { from });
+        let asked = Asked { id, from, host_hash, table_bytes };
+        match self.local_state(now, state.join, host).transpose() {
+            None => {
+                let join = state.join;
+                self.wait_for_state(now, join, Waiting::Peer { asked, state });
+            }
+            Some(answer) => {
+                self.answer_state(now, &asked, answer.as_ref());
+                let exchange = Exchange { peer: from, ours: false, join: state.join };
+                let merged = self.merge(now, state, exchange, None, host);
+                self.log_refused_merge(now, from, merged);
+            }
+        }
+    }
+
+    /// Answers a peer that waits for our state, unless its stream has ended.
+    pub(super) fn answer_state(
+        &mut self,
+        now: Instant,
+        asked: &Asked,
+        answer: Result<&Answer, &Error>,
+    ) {
+        let Asked { id, from, host_hash, table_bytes } = *asked;
+        if !matches!(self.streams.get(&id), Some(Stream::Waiting { .. })) {
+            return;
+        }
+        match answer {
             Ok(answer) => {
-                self.answers.charge(now, host_hash, table_bytes, &answer);
-                self.answers.begin(&answer);
-                self.inbound_push_pulls += 1;
-                self.reply(now, id, from, answer.message, Some(answer.id));
+                self.answers.charge(now, host_hash, table_bytes, answer);
+                self.answers.begin(answer);
+                self.reply(now, id, from, answer.message.clone(), Some(answer.id));
             }
             Err(error) => {
                 if self.logs.push_pulls.admit(now) {
                     error!(target: "memberlist", "Failed to push local state: {error} from={from}");
                 }
+                self.inbound_push_pulls = self.inbound_push_pulls.saturating_sub(1);
                 self.refuse(now, id, from, &error.to_string());
             }
         }
-        let exchange = Exchange { peer: from, ours: false, join: state.join };
-        if let Err(error) = self.merge(now, state, exchange, None, host)
+    }
+
+    pub(super) fn log_refused_merge(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        merged: Result<(), Error>,
+    ) {
+        if let Err(error) = merged
             && self.logs.push_pulls.admit(now)
         {
             let error = printable_text(&error, 4 * PRINTABLE_BYTES_MAX);

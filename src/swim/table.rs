@@ -12,7 +12,7 @@ use hashbrown::HashTable;
 use super::{NodeStateKind, NodeView};
 use crate::{
     base::{Instant, Rng, SeededHash},
-    wire::{Alive, Incarnation, RawAddr, Vsn},
+    wire::{Alive, Incarnation, NodeState, RawAddr, Vsn},
 };
 
 /// What a node says about itself. Immutable and shared: a change makes a new record.
@@ -70,6 +70,19 @@ impl Row {
             vsn: self.record.vsn,
             incarnation: self.incarnation,
             state: self.state,
+        }
+    }
+
+    /// As it goes into a push/pull.
+    pub(super) fn to_wire(&self) -> NodeState<'_> {
+        NodeState {
+            name: self.record.name.as_bytes(),
+            addr: self.record.addr.as_slice().into(),
+            port: self.record.port,
+            meta: (&*self.record.meta).into(),
+            incarnation: self.incarnation,
+            state: self.state.to_wire(),
+            vsn: self.record.vsn.as_slice().into(),
         }
     }
 
@@ -334,6 +347,12 @@ impl Table {
     /// Every row in probe order.
     pub(super) fn rows(&self) -> impl Iterator<Item = &Row> {
         self.order.iter().filter_map(|slot| self.get(*slot))
+    }
+
+    /// The rows from a slot on, with their slots: an order that lasts while rows come and go.
+    pub(super) fn rows_from(&self, slot: u32) -> impl Iterator<Item = (u32, &Row)> {
+        let rows = self.rows.get(slot as usize..).unwrap_or_default();
+        (slot..).zip(rows).filter_map(|(slot, row)| Some((slot, row.as_ref()?)))
     }
 
     /// Up to `k` distinct nodes that `wanted` accepts, each set equally likely, among the live and

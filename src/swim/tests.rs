@@ -4,6 +4,7 @@ mod cluster;
 mod echo;
 mod exchange;
 mod identity;
+mod large_state;
 mod probing;
 mod rules;
 

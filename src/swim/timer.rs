@@ -26,4 +26,6 @@ pub(super) enum Timer {
     Reply(StreamId),
     /// The next rows of a peer's state are due.
     Merge,
+    /// The next rows of our own state are due.
+    Encode,
 }

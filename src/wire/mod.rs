@@ -37,7 +37,10 @@ pub use message::{
 };
 pub(crate) use message::{decode_body, kind};
 pub use packet::PacketCodec;
-pub use stream::{Decoded, PushPull, Role, StreamCodec, StreamDecoder, StreamError, StreamMessage};
+pub use stream::{
+    Decoded, PushPull, PushPullBuilder, Role, StreamCodec, StreamDecoder, StreamError,
+    StreamMessage,
+};
 pub use versions::{Incompatible, Versions, Vsn};
 
 pub use crate::msgpack::Bin;

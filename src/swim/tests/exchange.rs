@@ -9,7 +9,7 @@ use crate::{
     wire::{DecodeError, NodeState, PushPull, SeqNo, StreamError},
 };
 
-fn row<'a>(name: &'a str, incarnation: u32, state: i64) -> NodeState<'a> {
+pub(super) fn row<'a>(name: &'a str, incarnation: u32, state: i64) -> NodeState<'a> {
     NodeState {
         name: name.as_bytes(),
         addr: [10, 0, 0, 9].as_slice().into(),
@@ -21,7 +21,7 @@ fn row<'a>(name: &'a str, incarnation: u32, state: i64) -> NodeState<'a> {
     }
 }
 
-fn push_pull(rows: &[NodeState<'_>], join: bool, user_state: &[u8]) -> StreamMessage {
+pub(super) fn push_pull(rows: &[NodeState<'_>], join: bool, user_state: &[u8]) -> StreamMessage {
     let user_state = Bytes::copy_from_slice(user_state);
     StreamMessage::PushPull(PushPull::from_rows(join, rows.iter().cloned(), user_state))
 }

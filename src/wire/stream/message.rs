@@ -138,6 +138,50 @@ impl PushPull {
     }
 }
 
+/// A push/pull message that is encoded row by row; how many there are is known at the end.
+#[derive(Debug)]
+pub struct PushPullBuilder {
+    /// Room for the header, then the rows.
+    bytes: Vec<u8>,
+    rows: usize,
+}
+
+impl PushPullBuilder {
+    /// Expects about so many bytes of rows and user state.
+    pub fn with_capacity(bytes: usize) -> Self {
+        let mut buffer = Vec::with_capacity(HEADER_BYTES_MAX + bytes);
+        buffer.resize(HEADER_BYTES_MAX, 0);
+        Self { bytes: buffer, rows: 0 }
+    }
+
+    /// Appends a row.
+    pub fn push(&mut self, row: &NodeState<'_>) {
+        Value::encode(row, &mut Writer::new(&mut self.bytes));
+        self.rows += 1;
+    }
+
+    /// Bytes of all rows so far.
+    pub fn rows_bytes(&self) -> usize {
+        self.bytes.len() - HEADER_BYTES_MAX
+    }
+
+    /// The whole message, type byte included; the same as [`PushPull::encode`] gives.
+    pub fn finish(mut self, join: bool, user_state: &[u8]) -> Bytes {
+        self.bytes.extend_from_slice(user_state);
+        let mut header = Vec::with_capacity(HEADER_BYTES_MAX);
+        let user_state_len = user_state.len() as i64;
+        PushPullHeader { nodes: self.rows as i64, user_state_len, join }.encode(&mut header);
+        let start = HEADER_BYTES_MAX.saturating_sub(header.len());
+        if let Some(room) = self.bytes.get_mut(start..HEADER_BYTES_MAX) {
+            room.copy_from_slice(&header);
+        }
+        Bytes::from(self.bytes).slice(start..)
+    }
+}
+
+/// Bytes of a push/pull's header, at most: three keys and two numbers.
+const HEADER_BYTES_MAX: usize = 64;
+
 /// Why an exchange ended without a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StreamError {

@@ -319,7 +319,10 @@ fn check_stream(name: &str, input: &Json, hex: &[u8]) {
             let join = input["join"].as_bool().unwrap();
             let user_state = text(input, "user_state_text");
             let states = rows.iter().map(Row::state);
+            let mut builder = PushPullBuilder::with_capacity(0);
+            states.clone().for_each(|state| builder.push(&state));
             PushPull::encode(join, states, user_state.as_bytes(), &mut message);
+            assert_eq!(builder.finish(join, user_state.as_bytes()), message, "{name}");
             None
         }
         "user" => {
