@@ -214,11 +214,11 @@ impl Share {
 }
 
 /// What one stream holds without a permit.
-pub(super) const FREE_BYTES: usize = 8 * KIB;
+pub(super) const FREE_BYTES: usize = KIB;
 /// What one stream holds at most beside the single large one.
 pub(super) const SMALL_BYTES_MAX: usize = 1024 * KIB;
-/// 4 MiB for all small streams: the states of some 20 clusters of 1,000 nodes.
-const SMALL_KIB: usize = 4 * 1024;
+/// 2 MiB for all small streams: the states of some 10 clusters of 1,000 nodes.
+pub(super) const SMALL_KIB: usize = 2 * 1024;
 /// How long a stream may hold a part that others wait for.
 const HOLD: Duration = Duration::from_secs(3);
 const KIB: usize = 1024;

@@ -1,20 +1,28 @@
 //! One task per TCP stream: it waits for the peer, so that the engine's task never does.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Instant};
+use std::{
+    future::poll_fn,
+    io,
+    mem::MaybeUninit,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Poll, ready},
+    time::Instant,
+};
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncReadExt, AsyncWriteExt, ReadBuf},
     sync::{mpsc, oneshot},
 };
 
 use super::{
-    budget::{SMALL_BYTES_MAX, Share},
+    budget::{FREE_BYTES, SMALL_BYTES_MAX, Share},
     inbox::Internal,
     metrics,
     outbound::Outgoing,
 };
 use crate::{
-    base::Rng,
     runtime::{self, Runtime, timeout_at},
     swim::{StreamId, StreamInput},
     transport::{Connection, Transport},
@@ -25,8 +33,8 @@ use crate::{
 pub(super) struct StreamTask {
     pub(super) id: StreamId,
     pub(super) codec: StreamCodec,
-    /// For the nonces.
-    pub(super) rng: Rng,
+    /// For the nonce of the one message that is sent.
+    pub(super) seed: [u8; 32],
     /// End of the whole exchange, unless the engine's reply sets a later one.
     pub(super) deadline: Instant,
     pub(super) engine: mpsc::Sender<Internal>,
@@ -40,14 +48,28 @@ pub(super) struct Reply {
 }
 
 impl StreamTask {
-    /// Reads the request of a peer that connected, hands it over, and sends the reply.
+    /// Waits for the first bytes of a peer that connected, then serves it: what that takes is not
+    /// held for a stream that is idle.
     pub(super) async fn serve<S: Connection>(
+        self,
+        mut stream: S,
+        share: Share,
+        reply: oneshot::Receiver<Reply>,
+    ) {
+        let first = timeout_at(&*self.runtime, self.deadline, read(&mut stream, FREE_BYTES));
+        let first = first.await;
+        Box::pin(self.serve_from(first, stream, share, reply)).await;
+    }
+
+    /// Reads the request, of which the first bytes are there, hands it over, and sends the reply.
+    pub(super) async fn serve_from<S: Connection>(
         mut self,
+        first: Option<io::Result<Vec<u8>>>,
         mut stream: S,
         mut share: Share,
         reply: oneshot::Receiver<Reply>,
     ) {
-        let input = self.receive(&mut stream, Role::Acceptor, &mut share).await;
+        let input = self.receive(first, &mut stream, Role::Acceptor, &mut share).await;
         let failed = matches!(input, StreamInput::Failed { .. });
         self.hand_over(share.follow(input)).await;
         if failed {
@@ -74,7 +96,7 @@ impl StreamTask {
 
     /// Connects, sends the request, and reads the reply if one is wanted.
     pub(super) async fn dial<T: Transport>(
-        mut self,
+        self,
         transport: Arc<T>,
         to: SocketAddr,
         message: Arc<Outgoing>,
@@ -97,7 +119,8 @@ impl StreamTask {
             (Err(error), _) => failure(true, &error),
             (Ok(()), Some(mut share)) => {
                 drop(message);
-                let input = self.receive(&mut stream, Role::Dialer, &mut share).await;
+                let first = share.within(self.deadline, read(&mut stream, READ_BYTES)).await;
+                let input = self.receive(first, &mut stream, Role::Dialer, &mut share).await;
                 share.follow(input)
             }
             (Ok(()), None) => StreamInput::Sent,
@@ -113,28 +136,30 @@ impl StreamTask {
     /// all memory before it is taken, and in the end what the message holds.
     async fn receive<S: Connection>(
         &self,
+        first: Option<io::Result<Vec<u8>>>,
         stream: &mut S,
         role: Role,
         share: &mut Share,
     ) -> StreamInput {
         let mut decoder = StreamDecoder::new(self.codec.clone(), role);
-        let mut buf = vec![0; READ_BYTES];
         let mut arrived = 0;
         let timed_out = || StreamInput::Failed { connected: true, error: TIMEOUT.to_owned() };
+        let mut next = first;
         loop {
-            let read = match share.within(self.deadline, stream.read(&mut buf)).await {
-                Some(Ok(0)) => {
+            let bytes = match next.take() {
+                Some(Ok(bytes)) if bytes.is_empty() => {
                     return StreamInput::Failed { connected: true, error: "EOF".to_owned() };
                 }
-                Some(Ok(len)) => buf.get(..len).unwrap_or_default(),
+                Some(Ok(bytes)) => bytes,
                 Some(Err(error)) => return failure(true, &error),
                 None => return timed_out(),
             };
-            arrived += read.len();
-            if !share.grow_to(decoder.room(read.len()), self.deadline).await {
+            arrived += bytes.len();
+            if !share.grow_to(decoder.room(bytes.len()), self.deadline).await {
                 return timed_out();
             }
-            let mut decoded = decoder.push(read);
+            let mut decoded = decoder.push(&bytes);
+            drop(bytes);
             if let Ok(Decoded::Packed) = decoded {
                 let Some(unpacked) = self.unpack(&mut decoder, share).await else {
                     return timed_out();
@@ -152,6 +177,9 @@ impl StreamTask {
                 }
                 Err(error) => return StreamInput::Broken(error),
             }
+            // As much as is held already: who waits for memory has little in hand.
+            let bytes_max = decoder.buffered().clamp(FREE_BYTES, READ_BYTES);
+            next = share.within(self.deadline, read(stream, bytes_max)).await;
         }
     }
 
@@ -175,9 +203,9 @@ impl StreamTask {
         None
     }
 
-    async fn send<S: Connection>(&mut self, stream: &mut S, message: &Outgoing) -> io::Result<()> {
+    async fn send<S: Connection>(&self, stream: &mut S, message: &Outgoing) -> io::Result<()> {
         let sending = async {
-            stream.write_all(message.sealed(&mut self.rng).await).await?;
+            stream.write_all(message.sealed(self.seed).await).await?;
             stream.flush().await
         };
         match timeout_at(&*self.runtime, self.deadline, sending).await {
@@ -208,9 +236,22 @@ impl StreamTask {
     }
 
     async fn hand_over(&self, input: StreamInput) {
-        // An engine that has stopped has no use for it.
-        let _ = self.engine.send(Internal::Stream { id: self.id, input }).await;
+        // An engine that has stopped has no use for it. Boxed: a stream that waits needs no room
+        // for it.
+        let _ = Box::pin(self.engine.send(Internal::Stream { id: self.id, input })).await;
     }
+}
+
+/// What comes next, in memory of its own size: a stream that waits holds no buffer. Empty at the
+/// end.
+async fn read<S: Connection>(stream: &mut S, bytes_max: usize) -> io::Result<Vec<u8>> {
+    poll_fn(|cx| {
+        let mut space = [const { MaybeUninit::uninit() }; READ_BYTES];
+        let mut buf = ReadBuf::uninit(space.get_mut(..bytes_max).unwrap_or_default());
+        ready!(Pin::new(&mut *stream).poll_read(cx, &mut buf))?;
+        Poll::Ready(Ok(buf.filled().to_vec()))
+    })
+    .await
 }
 
 fn failure(connected: bool, error: &io::Error) -> StreamInput {

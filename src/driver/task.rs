@@ -412,7 +412,7 @@ impl<T: Transport> Io<T> {
     ) -> Abort {
         // Boxed: each future around it would hold it twice, as its argument and as its own.
         let task = report_panic(self.internal.clone(), id, Box::pin(task));
-        node.tasks.spawn_abortable(task)
+        node.tasks.spawn_abortable(Box::pin(task))
     }
 
     fn task(&mut self, node: &Node, id: StreamId, deadline: std::time::Instant) -> StreamTask {
@@ -421,7 +421,7 @@ impl<T: Transport> Io<T> {
         StreamTask {
             id,
             codec: node.engine.stream_codec(),
-            rng: Rng::from_seed(seed),
+            seed,
             deadline,
             engine: self.internal.clone(),
             runtime: Arc::clone(node.tasks.runtime()),
@@ -438,8 +438,8 @@ async fn report_panic(
     if catch_panic(task).await.is_none() {
         let error = "its task panicked".to_owned();
         let input = StreamInput::Failed { connected: true, error };
-        // An engine that has stopped has no use for it.
-        let _ = internal.send(Internal::Stream { id, input }).await;
+        // An engine that has stopped has no use for it. Boxed: it is seldom.
+        let _ = Box::pin(internal.send(Internal::Stream { id, input })).await;
     }
 }
 

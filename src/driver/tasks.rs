@@ -52,7 +52,8 @@ impl Tasks {
                 pending::<()>().await;
             }
         };
-        self.spawn(until(task, aborted));
+        // Boxed: see below, where it would be held several times.
+        self.spawn(Box::pin(until(task, aborted)));
         Abort(abort)
     }
 

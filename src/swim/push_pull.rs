@@ -253,6 +253,6 @@ fn understood(versions: &Versions, name: &[u8], vsn: Vsn) -> Result<(), Error> {
     })
 }
 
-/// Bytes of a row besides its name and meta, at least and at most, and of the header.
+/// Bytes of a row besides its name and meta, at least and at most.
 const ROW_BYTES_MIN: usize = 56;
 const ROW_BYTES: usize = 88;

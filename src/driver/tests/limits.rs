@@ -18,7 +18,11 @@ use tokio::{
 
 use super::{
     super::inbox::Internal,
-    super::{budget::Budget, stream::StreamTask},
+    super::{
+        budget::{Budget, FREE_BYTES, SMALL_KIB},
+        stream::StreamTask,
+        task::STREAMS_MAX,
+    },
     measured::Recorded,
     *,
 };
@@ -27,7 +31,10 @@ use crate::{
     runtime::{self, Runtime},
     swim::{StreamId, StreamInput},
     transport::Transport,
-    wire::{CodecConfig, PacketCodec, Ping, PushPull, Role, SeqNo, UserHeader},
+    wire::{
+        CodecConfig, PacketCodec, Ping, PushPull, Role, SeqNo, UserHeader,
+        limits::{DECOMPRESSED_BYTES_MAX, DECOMPRESSED_RATIO_MAX},
+    },
 };
 
 /// A network without sockets: streams come from the test, datagrams go nowhere.
@@ -64,16 +71,16 @@ impl Transport for Quiet {
     }
 }
 
-/// A runtime that notes the size of what it runs.
+/// A runtime that notes the size of what it ran last.
 #[derive(Debug)]
 struct Sizes {
     inner: Arc<dyn Runtime>,
-    largest: Arc<AtomicUsize>,
+    last: Arc<AtomicUsize>,
 }
 
 impl Runtime for Sizes {
     fn spawn(&self, task: runtime::Task) {
-        self.largest.fetch_max(size_of_val(&*task), Ordering::Relaxed);
+        self.last.store(size_of_val(&*task), Ordering::Relaxed);
         self.inner.spawn(task);
     }
 
@@ -100,30 +107,52 @@ impl Runtime for Sizes {
 
 #[tokio::test]
 async fn an_idle_stream_costs_a_few_kilobytes() {
-    let task = {
-        let (engine, _) = mpsc::channel(4);
-        let codec = PacketCodec::build(CodecConfig::default()).unwrap().stream_codec();
-        let (rng, deadline, runtime) = (Rng::from_u64(1), Instant::now(), here());
-        StreamTask { id: StreamId(1), codec, rng, deadline, engine, runtime }
-    };
-    let (_reply, answer) = tokio::sync::oneshot::channel();
-    let (ours, theirs) = duplex(1024);
-    let size = size_of_val(&task.serve(theirs, Budget::new(here()).share(), answer));
-    assert!(size <= 8 * 1024, "{size}");
-    drop(ours);
+    let idle = idle_bytes().await;
+    assert!(idle <= 2 * 1024, "{idle}");
+}
 
-    // What is around it adds as little.
-    let largest = Arc::new(AtomicUsize::new(0));
+/// Goal: whatever streams do at a time, they leave air below the 64 MiB that a bad day may cost.
+#[tokio::test]
+async fn all_streams_together_take_50_mib_at_most() {
+    let (_reply, answer) = tokio::sync::oneshot::channel();
+    let (_ours, theirs) = duplex(1);
+    let serving = stream_task().serve_from(None, theirs, Budget::new(here()).share(), answer);
+    let (idle, served) = (idle_bytes().await, size_of_val(&serving));
+    // What waits for the first bytes, what serves it then, what it holds for free, and what it
+    // read last.
+    let each = idle + served + FREE_BYTES + FREE_BYTES;
+    let largest = DECOMPRESSED_BYTES_MAX + DECOMPRESSED_BYTES_MAX / DECOMPRESSED_RATIO_MAX;
+    let all = STREAMS_MAX * each + SMALL_KIB * 1024 + largest;
+    println!("{all} bytes: {idle} for an idle one, {served} to serve one");
+    assert!(all <= 50 << 20, "{all} bytes: {idle} for an idle one, {served} to serve one");
+}
+
+/// Bytes of the tasks of a stream that nothing came on.
+async fn idle_bytes() -> usize {
+    let (_reply, answer) = tokio::sync::oneshot::channel();
+    let (_ours, theirs) = duplex(1);
+    let waiting = size_of_val(&stream_task().serve(theirs, Budget::new(here()).share(), answer));
+
+    // And what is around it.
+    let last = Arc::new(AtomicUsize::new(0));
     let (streams, accepted) = mpsc::channel(1);
-    let builder = builder("sizes").runtime(Sizes { inner: here(), largest: Arc::clone(&largest) });
-    let node = builder.start_on(Quiet(Mutex::new(accepted))).await.unwrap();
-    largest.store(0, Ordering::Relaxed);
+    let builder = builder("sizes").runtime(Sizes { inner: here(), last: Arc::clone(&last) });
+    let _node = builder.start_on(Quiet(Mutex::new(accepted))).await.unwrap();
+    last.store(0, Ordering::Relaxed);
     let mut stream = open(&streams, [10, 0, 0, 9]).await;
     stream.write_all(&ping()).await.unwrap();
     let _ = within(stream.read(&mut [0; 16])).await;
-    let largest = largest.load(Ordering::Relaxed);
-    assert!((1..=8 * 1024).contains(&largest), "{largest}");
-    drop(node);
+    let around = last.load(Ordering::Relaxed);
+    println!("{waiting} to wait, {around} around it");
+    assert_ne!(around, 0);
+    waiting + around
+}
+
+fn stream_task() -> StreamTask {
+    let (engine, _) = mpsc::channel(4);
+    let codec = PacketCodec::build(CodecConfig::default()).unwrap().stream_codec();
+    let (seed, deadline, runtime) = ([1; 32], Instant::now(), here());
+    StreamTask { id: StreamId(1), codec, seed, deadline, engine, runtime }
 }
 
 /// A node, and where its streams come from.
@@ -214,9 +243,9 @@ fn serve(id: u64, budget: &Budget) -> (DuplexStream, mpsc::Receiver<Internal>) {
     let (engine, reports) = mpsc::channel(4);
     let codec = PacketCodec::build(CodecConfig::default()).unwrap().stream_codec();
     let deadline = Instant::now() + Duration::from_secs(600);
-    let rng = Rng::from_u64(id);
+    let seed = [id as u8; 32];
     let runtime = here();
-    let task = StreamTask { id: StreamId(id), codec, rng, deadline, engine, runtime };
+    let task = StreamTask { id: StreamId(id), codec, seed, deadline, engine, runtime };
     let (_reply, answer) = tokio::sync::oneshot::channel();
     tokio::spawn(task.serve(theirs, budget.share(), answer));
     (ours, reports)

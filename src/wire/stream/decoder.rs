@@ -372,9 +372,8 @@ impl StreamDecoder {
         let mut message = Vec::new();
         let body = self.buf.get(start..).unwrap_or_default();
         let most = body.len().saturating_mul(DECOMPRESSED_RATIO_MAX).min(bytes_max);
-        if most > RESERVED_MIN {
-            // At once, so that no copies are made while it grows; untouched pages cost nothing.
-            message.reserve_exact(most.min(DECOMPRESSED_BYTES_MAX));
+        if most > GROWN_MAX {
+            message.reserve_exact(DECOMPRESSED_BYTES_MAX);
         }
         match Decompressor::new().decompress(body, limit, &mut message) {
             Err(DecodeError::DecompressedTooLarge { .. }) if bytes_max < allowed => {
@@ -385,7 +384,6 @@ impl StreamDecoder {
         if message.is_empty() {
             return Err(DecodeError::DecompressedEmpty);
         }
-        message.shrink_to_fit();
         self.buf = message;
         self.taken = 0;
         self.layers = Layers::Decompressed;
@@ -490,7 +488,11 @@ impl StreamDecoder {
         self.see(|seen, decoder| seen.surplus += decoder.buf.len() - end);
         let mut buf = std::mem::take(&mut self.buf);
         buf.truncate(end);
-        buf.shrink_to_fit();
+        if buf.capacity() <= GROWN_MAX {
+            buf.shrink_to_fit();
+        } else if end <= GROWN_MAX {
+            buf = buf.as_slice().to_vec();
+        }
         buf.into()
     }
 
@@ -550,5 +552,8 @@ fn close(error: msgpack::Error) -> StreamError {
     StreamError::Close(error.into())
 }
 
-/// Room for what a message of more than this may unpack to is taken at once.
-const RESERVED_MIN: usize = 1024 * 1024;
+/// Where a message may unpack to more than this, room for the largest is taken at once, and kept
+/// while the message is held: untouched pages cost nothing, no copies are made while it grows, and
+/// glibc gives back at once, and learns nothing from, what is larger than 32 MiB. It keeps more and
+/// more free memory where buffers of some MiB come and go.
+const GROWN_MAX: usize = 1024 * 1024;
