@@ -74,6 +74,7 @@ impl State {
         raw.into()
     }
 
+    /// Sends a user event.
     #[cfg(test)]
     pub(crate) fn user_event(
         &mut self,
@@ -85,7 +86,7 @@ impl State {
         self.user_event_of(&mut EventGroup::default(), event)
     }
 
-    /// Sends an event of several that are sent in one go.
+    /// Sends an event, of several that are sent in one go or alone.
     ///
     /// # Errors
     /// Too large; Go's texts.
