@@ -232,7 +232,7 @@
 //! | `tls` | `transport::TlsTransport`: streams under TLS, with rustls |
 //! | `quic` | `transport::QuicTransport`: everything over QUIC, with quinn; brings `tls` |
 //! | `lz4` | `Compression::Lz4`, for clusters of Rust nodes |
-//! | `ring` | AES-GCM by ring: faster, but its key schedules are not wiped |
+//! | `ring` | AES-GCM by ring's assembly; its key schedules are not wiped |
 //! | `memberlist` | `transport::MemberlistTransport`: the transports of the crate memberlist |
 //!
 //! Go nodes speak plain UDP and TCP, the default; the rest is for clusters of Rust nodes.

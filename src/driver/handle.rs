@@ -140,7 +140,8 @@ impl Serf {
         self.user_events([event]).await?.into_iter().collect()
     }
 
-    /// Sends several user events at once, in this order; one result each.
+    /// Sends several user events at once, in this order; one result each. While others are alive
+    /// and too many events wait to be gossiped to them, this waits for room.
     ///
     /// # Errors
     /// Shut down.

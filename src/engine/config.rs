@@ -114,7 +114,8 @@ settings! {
         gossip_interval: Duration => swim.gossip_interval,
         /// Targets of a gossip round; 3, 4, 3.
         gossip_nodes: usize => swim.gossip_nodes,
-        /// Packets a gossip round may send to one target while there is a backlog; 4. Go: 1.
+        /// Packets a gossip round may send to one target while there is a backlog; 4, and
+        /// up to 64 with a long one, unless this is 1. Go: 1.
         gossip_burst: usize => swim.gossip_burst,
         /// How long the dead still hear gossip and stay listed; 30 s, 60 s, 15 s.
         gossip_to_the_dead_time: Duration => swim.gossip_to_the_dead_time,

@@ -32,7 +32,7 @@ impl Broadcasts {
         Self {
             intents: BroadcastQueue::default(),
             queries: BroadcastQueue::default(),
-            events: BroadcastQueue::in_order(),
+            events: BroadcastQueue::default(),
             bytes_max,
             others_turn: false,
             finished: Vec::new(),
@@ -127,7 +127,7 @@ impl Broadcasts {
             &[
                 (0, Order::Own),
                 (1, Order::Own),
-                (2, Order::Own),
+                (2, Order::OwnOldest),
                 (2, Order::Shortest),
                 (1, Order::Shortest),
                 (0, Order::Shortest),

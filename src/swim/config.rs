@@ -71,7 +71,8 @@ pub struct Config {
     pub seed: [u8; 32],
     /// Whether the Host is asked before a join is merged (Go: a Merge delegate is set).
     pub filter_merge: bool,
-    /// Packets a gossip round may send to one target while the layer above has a backlog. Go: 1.
+    /// Packets a gossip round may send to one target while the layer above has a backlog; with a
+    /// long one up to 64, unless this is 1. Go: 1.
     pub gossip_burst: usize,
     /// Drop exact copies of encrypted packets for a minute. Go has no counterpart.
     pub drop_replays: bool,

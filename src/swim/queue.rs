@@ -23,11 +23,11 @@ pub(crate) struct BroadcastQueue {
     relayed: Tiers,
     /// Own items that can be displaced, by number, which is their age.
     own_by_age: BTreeMap<u64, Key>,
+    /// The same, by transmits and then age.
+    own_in_turn: BTreeMap<(u32, u64), Key>,
     /// Items with a topic.
     by_topic: BTreeMap<Arc<str>, Key>,
     last_id: u64,
-    /// Own items leave in the order in which they came, whatever their lengths.
-    own_in_order: bool,
     again: Vec<(Key, Item)>,
     /// Memory of all items, and of own ones.
     bytes: usize,
@@ -73,6 +73,8 @@ pub(crate) enum Order {
     Longest,
     /// Own messages alone, in Go's order.
     Own,
+    /// Those without a topic, the oldest first.
+    OwnOldest,
     /// The shortest and oldest first.
     Shortest,
 }
@@ -84,11 +86,6 @@ impl Item {
 }
 
 impl BroadcastQueue {
-    /// A queue whose own items leave oldest first. Go sends the newest of a length first.
-    pub(crate) fn in_order() -> Self {
-        Self { own_in_order: true, ..Self::default() }
-    }
-
     /// Memory of own items.
     #[cfg(all(feature = "driver", not(target_family = "wasm")))]
     pub(crate) fn own_bytes(&self) -> usize {
@@ -120,11 +117,7 @@ impl BroadcastQueue {
             self.last_id = 0;
         }
         self.last_id += 1;
-        let in_order = self.own_in_order && matches!(item.author, Author::Own(_));
-        let key = match in_order {
-            true => (0, Reverse(0), Reverse(u64::MAX - self.last_id)),
-            false => (0, Reverse(item.message.len()), Reverse(self.last_id)),
-        };
+        let key = (0, Reverse(item.message.len()), Reverse(self.last_id));
         self.bytes += item.bytes();
         if let Author::Own(_) = item.author {
             self.own_bytes += item.bytes();
@@ -139,7 +132,8 @@ impl BroadcastQueue {
         match item.author {
             Author::Own(_) => {
                 if item.topic.is_none() {
-                    self.own_by_age.insert(self.number(&key), key);
+                    self.own_by_age.insert(key.2.0, key);
+                    self.own_in_turn.insert((key.0, key.2.0), key);
                 }
                 self.own.insert(key, item);
             }
@@ -150,7 +144,11 @@ impl BroadcastQueue {
     }
 
     fn remove(&mut self, key: &Key) -> Option<Item> {
-        self.own.remove(key).or_else(|| self.relayed.remove(key))
+        let own = self.own.remove(key);
+        if own.is_some() {
+            self.own_in_turn.remove(&(key.0, key.2.0));
+        }
+        own.or_else(|| self.relayed.remove(key))
     }
 
     /// Ends an item that was taken out of its tier.
@@ -161,7 +159,7 @@ impl BroadcastQueue {
         }
         if let Author::Own(op) = item.author {
             self.own_bytes -= item.bytes();
-            self.own_by_age.remove(&self.number(key));
+            self.own_by_age.remove(&key.2.0);
             self.ended.extend(op.map(|op| (op, fate)));
         }
     }
@@ -195,11 +193,6 @@ impl BroadcastQueue {
             let Some(key) = key.or_else(|| self.oldest_own()) else { break };
             self.drop_item(&key);
         }
-    }
-
-    /// The age of an own item.
-    fn number(&self, key: &Key) -> u64 {
-        if self.own_in_order { u64::MAX - key.2.0 } else { key.2.0 }
     }
 
     fn oldest_own(&self) -> Option<Key> {
@@ -251,33 +244,20 @@ impl BroadcastQueue {
     /// The next item of at most `free` bytes, in `tier` or a later one.
     fn next(&self, order: Order, tier: u32, free: usize) -> Option<Key> {
         match order {
-            Order::Own => self.own(order, tier, free).map(|(key, _)| key),
+            Order::Own => longest(&self.own, tier, free),
+            Order::OwnOldest => {
+                let mut oldest = self.own_in_turn.range((tier, 0)..).take(LOOKED_AT_MAX);
+                oldest.find(|(_, key)| key.1.0 <= free).map(|(_, key)| *key)
+            }
             Order::Longest => {
-                let relayed = longest(&self.relayed, tier, free);
-                let candidates = [self.own(order, tier, free), relayed.map(|key| (key, key))];
-                candidates.into_iter().flatten().min_by_key(|(_, rank)| *rank).map(|(key, _)| key)
+                let candidates = [&self.own, &self.relayed].map(|t| longest(t, tier, free));
+                candidates.into_iter().flatten().min()
             }
             Order::Shortest => {
-                let relayed = shortest(&self.relayed, tier, free);
-                let candidates = [self.own(order, tier, free), relayed.map(|key| (key, key))];
-                let first = candidates.into_iter().flatten();
-                first.min_by_key(|(_, rank)| (rank.0, rank.1.0, rank.2.0)).map(|(key, _)| key)
+                let candidates = [&self.own, &self.relayed].map(|t| shortest(t, tier, free));
+                candidates.into_iter().flatten().min_by_key(|key| (key.0, key.1.0, key.2.0))
             }
         }
-    }
-
-    /// The next own item, and its place among those of peers.
-    fn own(&self, order: Order, tier: u32, free: usize) -> Option<(Key, Key)> {
-        if self.own_in_order {
-            let mut oldest = self.own.range(start_of(tier)..).take(LOOKED_AT_MAX);
-            let (key, item) = oldest.find(|(_, item)| item.message.len() <= free)?;
-            return Some((*key, (key.0, Reverse(item.message.len()), Reverse(self.number(key)))));
-        }
-        let key = match order {
-            Order::Own | Order::Longest => longest(&self.own, tier, free),
-            Order::Shortest => shortest(&self.own, tier, free),
-        };
-        key.map(|key| (key, key))
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -343,7 +323,7 @@ fn start_of(tier: u32) -> Key {
     (tier, Reverse(usize::MAX), Reverse(u64::MAX))
 }
 
-/// Own items that are looked at for one that fits, where they leave in order.
+/// The oldest own items, among which one that fits is looked for.
 const LOOKED_AT_MAX: usize = 16;
 /// Most memory of one queue.
 const BYTES_MAX: usize = 8 * 1024 * 1024;

@@ -1,6 +1,6 @@
 //! AES-GCM with one key: by the crate aes-gcm and, with the feature `ring`, by ring.
 //!
-//! ring is faster, knows no keys of 192 bits, does not wipe its key schedule, and
+//! ring has its own assembly, knows no keys of 192 bits, does not wipe its key schedule, and
 //! overwrites a text whose tag is wrong.
 
 use std::sync::atomic::{AtomicU64, Ordering};

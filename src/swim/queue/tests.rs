@@ -38,12 +38,15 @@ fn assert_counts(queue: &BroadcastQueue) {
     let items = queue.own.values().chain(queue.relayed.values());
     assert_eq!(queue.bytes, items.map(Item::bytes).sum::<usize>());
     let displaceable = queue.own.values().filter(|item| item.topic.is_none());
-    assert_eq!(queue.own_by_age.len(), displaceable.count());
+    let displaceable = displaceable.count();
+    assert_eq!((queue.own_by_age.len(), queue.own_in_turn.len()), (displaceable, displaceable));
+    assert_eq!(queue.own_bytes, queue.own.values().map(Item::bytes).sum::<usize>());
     for (key, item) in &queue.own {
         let known = item.topic.as_ref().map(|topic| queue.by_topic.get(topic));
         assert!(known.is_none_or(|known| known == Some(key)));
     }
     assert!(queue.own_by_age.values().all(|key| queue.own.contains_key(key)));
+    assert!(queue.own_in_turn.values().all(|key| queue.own.contains_key(key)));
 }
 
 #[test]
@@ -206,22 +209,19 @@ proptest! {
 }
 
 #[test]
-fn own_messages_leave_in_order_where_the_queue_says_so() {
-    let mut queue = BroadcastQueue::in_order();
+fn own_messages_leave_in_turn_and_the_oldest_first() {
+    let mut queue = BroadcastQueue::default();
     for (op, message) in ["a", "bbbb", "cc", "dd"].into_iter().enumerate() {
         own(&mut queue, message, op as u64);
     }
     peers(&mut queue, "ppp");
-    peers(&mut queue, "p");
-    assert_eq!(take(&mut queue, Order::Own, 0, 4), ["a", "cc"], "what fits of the oldest");
-    assert_eq!(take(&mut queue, Order::Longest, 0, 100), ["bbbb", "ppp", "dd", "p", "a", "cc"]);
-    assert_eq!(take(&mut queue, Order::Shortest, 0, 100), ["p", "ppp", "bbbb", "dd", "a", "cc"]);
-    // Those two were sent for the last time.
-    assert_eq!(queue.own_len(), 2);
+    assert_eq!(take(&mut queue, Order::OwnOldest, 0, 4), ["a", "cc"], "what fits of the oldest");
+    assert_eq!(take(&mut queue, Order::OwnOldest, 0, 7), ["bbbb", "dd", "a"]);
     assert_counts(&queue);
-    assert_eq!(queue.own.values().map(Item::bytes).sum::<usize>(), queue.own_bytes);
-    // The oldest of ours go first where too much waits, here too.
-    queue.prune(1);
-    assert_eq!(take(&mut queue, Order::Own, 0, 100), ["dd"]);
+    assert_eq!(take(&mut queue, Order::OwnOldest, 0, 100), ["bbbb", "cc", "dd", "a"]);
+    // That one was sent for the last time.
+    assert_eq!(queue.own_len(), 3);
+    assert_eq!(take(&mut queue, Order::Longest, 0, 100), ["ppp", "bbbb", "dd", "cc"]);
+    assert_eq!((queue.own_len(), queue.own_bytes), (0, 0));
     assert_counts(&queue);
 }
