@@ -18,7 +18,7 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
-use crate::{process::InTime as _, wait::BUILD};
+use crate::{in_time::InTime as _, wait::BUILD};
 
 /// How long a command may take by default. Generous, because test machines are slow.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(30);

@@ -6,6 +6,7 @@ pub mod browser;
 pub mod fetched;
 pub mod fuzz;
 pub mod go;
+mod in_time;
 pub mod lossy;
 pub mod matrix;
 pub mod net;

@@ -43,6 +43,48 @@ impl LogLimit {
     }
 }
 
+/// Declares a struct with a [`LogLimit`] for each cause, and `details` for debugging, whose
+/// suppressed lines are not reported.
+macro_rules! log_limits {
+    ($(#[$about:meta])* $vis:vis struct $name:ident for $target:literal {
+        $($(#[$doc:meta])* $cause:ident: $text:literal;)+
+    }) => {
+        $(#[$about])*
+        #[derive(Debug)]
+        $vis struct $name {
+            $($(#[$doc])* $vis $cause: $crate::base::LogLimit,)+
+            /// Lines for debugging; what is left out of them is not reported.
+            $vis details: $crate::base::LogLimit,
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self {
+                    $($cause: $crate::base::LogLimit::new($text),)+
+                    details: $crate::base::LogLimit::new("details"),
+                }
+            }
+        }
+
+        impl $name {
+            /// Logs how many lines were left out, in one line a second for each cause.
+            $vis fn report(&mut self, now: $crate::base::Instant) {
+                for limit in [$(&mut self.$cause),+] {
+                    if let Some(count) = limit.take_suppressed(now) {
+                        let about = limit.about;
+                        tracing::warn!(
+                            target: $target,
+                            "suppressed {count} more log lines about {about}"
+                        );
+                    }
+                }
+            }
+        }
+    };
+}
+
+pub(crate) use log_limits;
+
 const LINES_AT_ONCE: u32 = 5;
 const LINE_COST: Duration = Duration::from_millis(250);
 const REPORT_PERIOD: Duration = Duration::from_secs(1);

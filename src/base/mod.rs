@@ -22,7 +22,7 @@ pub(crate) use hash::SeededHash;
 pub use instant::Instant;
 #[cfg(test)]
 pub(crate) use lines::lines_of;
-pub(crate) use log_limit::LogLimit;
+pub(crate) use log_limit::{LogLimit, log_limits};
 #[cfg(feature = "sim")]
 pub use mutation::Mutation;
 pub(crate) use mutation::mutated;

@@ -63,6 +63,8 @@ pub enum Traffic {
 #[derive(Clone, Debug)]
 pub struct Network {
     link: Link,
+    /// Links between groups that differ from `link`.
+    links: BTreeMap<(u8, u8), Link>,
     /// Extra loss of single nodes, sending and receiving.
     lossy: BTreeMap<u32, f64>,
     groups: Vec<u8>,
@@ -85,6 +87,7 @@ impl Network {
     pub fn new(link: Link) -> Self {
         Self {
             link,
+            links: BTreeMap::new(),
             lossy: BTreeMap::new(),
             groups: Vec::new(),
             cut_udp: [0; GROUPS],
@@ -101,6 +104,11 @@ impl Network {
     #[doc(hidden)]
     pub fn link(&self) -> Link {
         self.link
+    }
+
+    /// Changes the link from one group to another, in that direction.
+    pub fn set_group_link(&mut self, from: u8, to: u8, link: Link) {
+        self.links.insert((from % GROUPS as u8, to % GROUPS as u8), link);
     }
 
     /// Loses this share of a node's datagrams in both directions, on top of its links.
@@ -161,7 +169,13 @@ impl Network {
 
     /// The shortest time anything takes from node to node: how far threads may run apart.
     pub(crate) fn latency_min(&self) -> u64 {
-        nanos(self.link.latency).max(LATENCY_MIN)
+        self.links
+            .values()
+            .chain([&self.link])
+            .map(|link| nanos(link.latency))
+            .min()
+            .unwrap_or(LATENCY_MIN)
+            .max(LATENCY_MIN)
     }
 
     /// Draws what happens to a datagram.
@@ -169,7 +183,7 @@ impl Network {
         if !self.datagram_passes(from, to) {
             return Fate::Lost;
         }
-        let link = &self.link;
+        let link = self.link_between(from, to);
         let extra = if self.lossy.is_empty() {
             0.0
         } else {
@@ -193,7 +207,7 @@ impl Network {
         if !self.stream_passes(from, to) {
             return None;
         }
-        let link = &self.link;
+        let link = self.link_between(from, to);
         let mut wait = nanos(link.latency).max(LATENCY_MIN) + exponential(rng, link.jitter);
         wait += (bytes as u64).saturating_mul(1_000_000_000) / link.bandwidth.max(1);
         let mut retransmission = 200_000_000;
@@ -204,6 +218,13 @@ impl Network {
             tries += 1;
         }
         (tries < 6).then_some(wait)
+    }
+
+    fn link_between(&self, from: u32, to: u32) -> &Link {
+        if self.links.is_empty() {
+            return &self.link;
+        }
+        self.links.get(&(self.group(from), self.group(to))).unwrap_or(&self.link)
     }
 }
 
@@ -265,6 +286,23 @@ mod tests {
         assert_eq!(node_at("127.0.0.1:7946".parse().unwrap()), Some((0, 117)));
         assert_eq!(node_at("9.0.0.1:7946".parse().unwrap()), None);
         assert_eq!(node_at("[::ffff:10.0.0.1]:7946".parse().unwrap()), Some((0, 0)));
+    }
+
+    #[test]
+    fn a_link_between_groups_is_that_of_its_direction() {
+        let mut network = Network::new(Link::default());
+        network.set_group(1, 1);
+        network.set_group_link(0, 1, Link::wan());
+        let mut rng = Rng::from_u64(1);
+        let mut shortest = |from, to| {
+            let delay = |_| match network.datagram(&mut rng, from, to) {
+                Fate::Once(delay) => delay,
+                fate => panic!("{fate:?}"),
+            };
+            (0..100).map(delay).min().unwrap()
+        };
+        assert!(shortest(0, 1) >= 40_000_000);
+        assert!(shortest(1, 0) < 1_000_000 && shortest(0, 0) < 1_000_000);
     }
 
     #[test]
