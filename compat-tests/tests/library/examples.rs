@@ -50,6 +50,21 @@ fn service_knows_its_peers_and_leaves_in_good_order() {
         assert!(uptime.ends_with(" s"), "{answers}");
     }
 
+    // Once a second the node hands its totals to the recorder, which the service counts with, too.
+    let scraped = poll(PATIENCE, || {
+        let (code, text) = a.ask("GET", "/metrics", "");
+        assert_eq!(code, 200, "{text}");
+        let value = |name: &str| -> Option<f64> {
+            text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
+        };
+        let sent = value("memberlist_udp_sent").is_some_and(|sent| sent > 0.0);
+        let joined = value("serf_member_join").is_some_and(|joined| joined >= 1.0);
+        let events = text.contains("# TYPE serf_events counter");
+        let own = value("service_scrapes_total").is_some_and(|count| count >= 1.0);
+        (sent && joined && events && own).then_some(())
+    });
+    assert!(scraped.is_some(), "{}", a.ask("GET", "/metrics", "").1);
+
     let Service { mut process, .. } = b;
     process.signal("INT");
     assert_eq!(process.wait(), Some(0), "{}", process.err());
@@ -219,7 +234,9 @@ struct Service {
 
 impl Service {
     fn start(name: &str, peers: &[&str]) -> Self {
-        let process = example("axum_service", &[&[name], peers].concat());
+        let mut command = Command::new(examples().join("../example-service"));
+        command.args([name]).args(peers);
+        let process = Process::start(command);
         let out = process.wait_for("http on ");
         let address = |what: &str| {
             let line = out.lines().find_map(|line| line.strip_prefix(what));
@@ -268,15 +285,16 @@ fn example(name: &str, args: &[&str]) -> Process {
     Process::start(command)
 }
 
-/// The directory of the programs. Cargo builds examples along with tests, but not if one test file
-/// is asked for.
+/// The directory of the examples; the service is beside it. Cargo builds them along with tests, but
+/// not if one test file is asked for.
 fn examples() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
         let built = Command::new(cargo)
-            .args(["build", "-q", "--examples", "--all-features", "-p=ruserf", "-p=compat-tests"])
+            // With what the tests of all are built with, so that nothing is built anew.
+            .args(["build", "-q", "--examples", "--bins", "--all-features", "--workspace"])
             .arg("--manifest-path")
             .arg(manifest)
             .output_within(BUILD);

@@ -115,7 +115,7 @@ mod tests {
             status: MemberStatus::Alive,
             vsn: crate::wire::Vsn([1, 5, 2, 2, 5, 5]),
         };
-        MemberEvent { kind, members: vec![Arc::new(member)].into() }
+        MemberEvent { kind, members: vec![Arc::new(member)] }
     }
 
     #[test]

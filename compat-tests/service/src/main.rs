@@ -1,14 +1,16 @@
 //! A node inside an HTTP service: the service knows its peers, sends them events and asks them
-//! questions, and leaves the cluster in good order when it is stopped.
+//! questions, shows the node's metrics beside its own, and leaves the cluster in good order when it
+//! is stopped.
 //!
 //! Run two in two shells, the second with the gossip address that the first printed:
 //!
 //! ```text
-//! cargo run -p compat-tests --example axum_service -- a
-//! cargo run -p compat-tests --example axum_service -- b 127.0.0.1:PORT
+//! cargo run -p example-service -- a
+//! cargo run -p example-service -- b 127.0.0.1:PORT
 //! curl http://127.0.0.1:PORT/members
 //! curl -X POST -d v2 http://127.0.0.1:PORT/event/deploy
 //! curl -X POST http://127.0.0.1:PORT/query/uptime
+//! curl http://127.0.0.1:PORT/metrics
 //! ```
 
 use std::{
@@ -24,6 +26,7 @@ use axum::{
     http::StatusCode,
     routing::{get, post},
 };
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use ruserf::{Config, Event, EventStream, QueryParams, QueryUpdate, Serf, SerfState};
 use serde::Serialize;
 use tokio::net::TcpListener;
@@ -31,8 +34,11 @@ use tokio::net::TcpListener;
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(1);
-    let name = args.next().ok_or("usage: axum_service NAME [GOSSIP ADDRESS OF A PEER]...")?;
+    let name = args.next().ok_or("usage: example-service NAME [GOSSIP ADDRESS OF A PEER]...")?;
     let peers: Vec<String> = args.collect();
+
+    // One recorder for the whole process: what the node counts goes where the service's counts go.
+    let recorder = PrometheusBuilder::new().install_recorder()?;
 
     // Other nodes must reach `http`, so it travels as a tag, which every member sees.
     let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -57,7 +63,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .route("/members", get(members))
         .route("/event/{name}", post(send_event))
         .route("/query/{name}", post(ask))
-        .with_state(serf.clone());
+        .with_state(serf.clone())
+        .route("/metrics", get(scrape).with_state(recorder));
     axum::serve(listener, app).with_graceful_shutdown(interrupted()).await?;
 
     // Without `leave` the others would take us for failed and look for us for a day.
@@ -109,6 +116,14 @@ async fn health(State(serf): State<Serf>) -> (StatusCode, String) {
         }
     };
     (code, format!("{state:?}\n"))
+}
+
+/// Text for Prometheus. The names are Go's, with `_` where they have a dot.
+async fn scrape(State(recorder): State<PrometheusHandle>) -> String {
+    metrics::counter!("service_scrapes_total").increment(1);
+    // Samples that no scrape takes would pile up: the recorder sorts them in here.
+    recorder.run_upkeep();
+    recorder.render()
 }
 
 #[derive(Serialize)]
