@@ -16,7 +16,7 @@ use ruserf::{
     UserEventSpec,
 };
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
+use tokio::{runtime::Handle, task::JoinSet};
 
 const SOON: Duration = Duration::from_secs(40);
 /// How fast both must list each other after a join.
@@ -88,7 +88,8 @@ fn every_configuration_joins_both_ways_and_idles_without_a_suspicion() {
         for setup in setups() {
             for go_joins in [false, true] {
                 let setup = setup.clone();
-                pairs.spawn(async move { idle_pair(&setup, go_joins).await });
+                let here = Handle::current();
+                pairs.spawn_blocking(move || here.block_on(idle_pair(&setup, go_joins)));
             }
         }
         let (parts, mut observed) = (pairs.len() * IDLE_PARTS as usize, 0);
