@@ -94,23 +94,26 @@ pub fn poll<T>(patience: Duration, mut ask: impl FnMut() -> Option<T>) -> Option
 ///
 /// # Panics
 /// When the answer is not good in [`PATIENCE`].
-pub async fn eventually_async<A: Answer>(what: &str, mut ask: impl AsyncFnMut() -> A) -> A::Good {
-    let mut wrong = String::new();
-    let answer = poll_async(PATIENCE, async || match ask().await.good() {
-        Ok(good) => Some(good),
-        Err(why) => {
-            wrong = why;
-            None
+pub async fn eventually_async<A: Answer, F: Future<Output = A>>(
+    what: &str,
+    mut ask: impl FnMut() -> F,
+) -> A::Good {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match ask().await.good() {
+            Ok(good) => return good,
+            Err(wrong) => {
+                assert!(Instant::now() < deadline, "not in {PATIENCE:?}: {what}\n{wrong}");
+            }
         }
-    });
-    let Some(good) = answer.await else { panic!("not in {PATIENCE:?}: {what}\n{wrong}") };
-    good
+        tokio::time::sleep(STEP).await;
+    }
 }
 
 /// As [`poll`], for what is asked with `await`.
-pub async fn poll_async<T>(
+pub async fn poll_async<T, F: Future<Output = Option<T>>>(
     patience: Duration,
-    mut ask: impl AsyncFnMut() -> Option<T>,
+    mut ask: impl FnMut() -> F,
 ) -> Option<T> {
     let deadline = Instant::now() + patience;
     loop {

@@ -414,11 +414,11 @@ async fn start_rust_with(mut config: Config, setup: &Setup, port: u16) -> Serf {
 }
 
 async fn wait_status(serf: &Serf, name: &str, status: MemberStatus) -> Result<(), String> {
-    let listed = poll_async(Duration::from_secs(60), async || {
-        let members = serf.members().await;
-        members.iter().any(|m| &*m.name == name && m.status == status).then_some(())
+    let listed = poll_async(Duration::from_secs(60), || async {
+        let member = serf.member(name).await;
+        member.filter(|member| member.status == status)
     });
-    listed.await.ok_or_else(|| format!("Rust does not list {name} as {status}"))
+    listed.await.map(drop).ok_or_else(|| format!("Rust does not list {name} as {status}"))
 }
 
 fn wait_go_status(go: &GoPeer, name: &str, status: &str) -> Result<(), String> {

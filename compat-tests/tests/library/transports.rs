@@ -121,7 +121,7 @@ async fn restarted_peer_is_reached_over_quic() {
     let addr = b.local_addr();
     drop(b);
     // The socket is freed once the endpoint's own task has ended.
-    let b = eventually_async("the address is free again", async || {
+    let b = eventually_async("the address is free again", || async {
         QuicTransport::bind(addr, NAME, client.clone(), server.clone()).ok()
     })
     .await;
@@ -276,7 +276,7 @@ async fn forms_a_cluster<T: Transport, F: Future<Output = T>>(make: impl Fn() ->
 
 async fn sees(node: &Serf, wanted: &[(&str, MemberStatus)]) {
     let what = format!("{} sees {wanted:?}", node.name());
-    eventually_async(&what, async || {
+    eventually_async(&what, || async {
         let members = node.members().await;
         let mut seen: Vec<_> = members.iter().map(|m| (&*m.name, m.status)).collect();
         seen.sort_by_key(|(name, _)| *name);
