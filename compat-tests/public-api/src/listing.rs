@@ -118,7 +118,10 @@ fn print(mut entries: Vec<Entry>, parts: &HashMap<String, Parts>) -> Vec<String>
             if traits.is_empty() { line } else { format!("{line} is {}", traits.join(", ")) };
         wrap(&mut lines, "", head.split(", "));
         wrap(&mut lines, "    ", fields.iter().map(String::as_str));
-        lines.extend(methods.iter().map(|method| format!("    {method}")));
+        // By name: which of several impls has one is nobody's business.
+        let mut methods: Vec<_> = methods.iter().collect();
+        methods.sort_by_key(|line| line.split_once("fn ").map_or(line.as_str(), |(_, name)| name));
+        lines.extend(methods.into_iter().map(|method| format!("    {method}")));
     }
     flush(&mut lines, &module, &mut again);
     lines
