@@ -154,9 +154,6 @@ keys! {
         retry_max_attempts: Int, "retry-max" "<n>", "0";
         /// Time between attempts of `retry_join`; at least 1s.
         retry_interval: Duration, "retry-interval" "<time>", "30s";
-        /// Time between looks at `retry_join` for new addresses, where it has dns+, dnssrv+,
-        /// dnssrvnoa+, file: or exec:, once it has joined; 0s: never.
-        rejoin_interval: Duration, "rejoin-interval" "<time>", "1m";
         /// Rejoin the members of the snapshot even after a graceful leave.
         rejoin_after_leave: Flag, "rejoin" "", "false";
         /// Compress gossip.
@@ -210,6 +207,9 @@ keys! {
         handler_timeout: Duration, "handler-timeout" "<time>", "0s";
         /// Event handlers that may run at the same time; 1 keeps Go's order.
         handler_concurrency: Int, "handler-concurrency" "<n>", "1";
+        /// Time between looks at `retry_join` for new addresses, where it has dns+, dnssrv+,
+        /// dnssrvnoa+, file: or exec:, once it has joined.
+        rejoin_interval: Duration, "rejoin-interval" "<time>", "1m";
     }
 }
 
