@@ -1,9 +1,13 @@
 //! Answers to push/pulls: encoded once for all that ask while nothing changes.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 use bytes::Bytes;
 
+use super::encoding::Encoding;
 use crate::{
     base::Instant,
     wire::limits::{DECOMPRESSED_BYTES_MAX, STREAM_BYTES_MAX},
@@ -14,6 +18,8 @@ use crate::{
 pub(super) struct Answers {
     /// The last one without and with the flag that marks a join.
     last: [Option<Answer>; 2],
+    /// States that are not encoded to their end: without the flag of a join, or with it.
+    pub(super) encodings: VecDeque<Encoding>,
     /// How many streams send each buffer, and its bytes.
     sending: BTreeMap<AnswerId, (usize, usize)>,
     sending_bytes: usize,

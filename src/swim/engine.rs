@@ -13,7 +13,6 @@ use super::{
     budget::{Budget, Credit},
     claim::{Growth, Source},
     config::push_pull_scale,
-    encoding::Encoding,
     handoff::Handoff,
     logs::Logs,
     packet_builder::PacketBuilder,
@@ -57,8 +56,6 @@ pub struct Swim {
     /// States of peers that are not taken over to their end.
     pub(super) merges: VecDeque<Merge>,
     pub(super) answers: Answers,
-    /// Our own state, where it is not encoded to its end: without the flag of a join, or with it.
-    pub(super) encodings: VecDeque<Encoding>,
     pub(super) me: u32,
     pub(super) vsn: Vsn,
     pub(super) incarnation: Incarnation,
@@ -134,7 +131,6 @@ impl Swim {
             inbound_push_pulls: 0,
             merges: VecDeque::new(),
             answers: Answers::default(),
-            encodings: VecDeque::new(),
             me: 0,
             vsn: versions(&config),
             incarnation: config.incarnation_min,

@@ -8,8 +8,9 @@ use tracing::{debug, error, info};
 use super::{
     Error, Exchange, Host, NodeStateKind, OpId, Output, Swim,
     answers::{Answer, State, too_large},
-    encoding::{SLICE_BYTES, Waiting},
+    encoding::{Encoding, SLICE_BYTES, Waiting},
     host::NodeView,
+    merge::PAUSE,
     timer::Timer,
     under_way::Stream,
 };
@@ -162,6 +163,75 @@ impl Swim {
     /// Bytes that the rows of our state have at most, about.
     pub(super) fn state_bytes_max(&self) -> usize {
         self.table.bytes() + self.table.len() * ROW_BYTES
+    }
+
+    /// Whether such a state is being encoded.
+    pub(super) fn encodes(&self, join: bool) -> bool {
+        self.answers.encodings.iter().any(|encoding| encoding.join == join)
+    }
+
+    /// Continues with whoever waits once our state is encoded, which begins if it has not.
+    pub(super) fn wait_for_state(&mut self, now: Instant, join: bool, waiting: Waiting) {
+        let under_way = self.answers.encodings.iter_mut().find(|encoding| encoding.join == join);
+        if let Some(encoding) = under_way {
+            return encoding.waiting.push(waiting);
+        }
+        if self.answers.encodings.is_empty() {
+            self.timers.set(now, Timer::Encode);
+        }
+        let rows = PushPullBuilder::with_capacity(self.state_bytes_max());
+        let encoding = Encoding::new(join, self.table.generation(), rows, waiting);
+        self.answers.encodings.push_back(encoding);
+    }
+
+    /// Encodes the next rows of the state that has waited longest.
+    pub(super) fn encode_next(&mut self, now: Instant, host: &mut dyn Host) {
+        let Some(mut encoding) = self.answers.encodings.pop_front() else { return };
+        let ended = encoding.add_rows(&self.table);
+        let refusal = too_large(encoding.rows.rows_bytes(), 0);
+        if ended || refusal.is_some() {
+            self.end_encoding(now, encoding, refusal, host);
+        } else {
+            self.answers.encodings.push_back(encoding);
+        }
+        if !self.answers.encodings.is_empty() {
+            self.timers.set(now + PAUSE, Timer::Encode);
+        }
+    }
+
+    fn end_encoding(
+        &mut self,
+        now: Instant,
+        encoding: Encoding,
+        refusal: Option<String>,
+        host: &mut dyn Host,
+    ) {
+        let Encoding { join, generation, rows, waiting, .. } = encoding;
+        let answer = match refusal {
+            Some(reason) => Err(Error::Peer(reason)),
+            None => {
+                let mut user_state = Vec::new();
+                host.local_state(join, &mut user_state);
+                self.finish_state(&State { now, join, generation, user_state: &user_state }, rows)
+            }
+        };
+        for waiting in waiting {
+            match waiting {
+                Waiting::Peer { asked, state } => {
+                    self.answer_state(now, &asked, answer.as_ref());
+                    let exchange = Exchange { peer: asked.from, ours: false, join };
+                    let merged = self.merge_later(now, state, exchange, host);
+                    self.log_refused_merge(now, asked.from, merged);
+                }
+                Waiting::Own { to, name, op } => match &answer {
+                    Ok(answer) => {
+                        let message = answer.message.clone();
+                        self.open_with_state(now, to, &name, op, join, message);
+                    }
+                    Err(error) => self.end_push_pull(now, to, op, error.clone()),
+                },
+            }
+        }
     }
 
     /// Bytes that our state has at least, known without encoding it.

@@ -8,9 +8,9 @@ use tracing::{debug, error, warn};
 use super::{
     Error, Exchange, Host, OpId, Origin, Output, StreamId, StreamInput, Swim,
     answers::{Answer, AnswerId},
-    encoding::Waiting,
+    encoding::{Asked, Waiting},
     timer::Timer,
-    under_way::{Asked, Stream},
+    under_way::Stream,
 };
 use crate::{
     base::{Instant, PRINTABLE_BYTES_MAX, printable, printable_text},

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::{Exchange, OpId, StreamId, answers::AnswerId, relays::Share};
+use super::{Exchange, OpId, answers::AnswerId, relays::Share};
 use crate::{
     base::Instant,
     wire::{PushPull, SeqNo},
@@ -19,16 +19,6 @@ pub(super) enum Stream {
     Inbound { from: SocketAddr, answer: Option<AnswerId> },
     /// Accepted; the answer to its push/pull is being encoded.
     Waiting { from: SocketAddr },
-}
-
-/// A peer's push/pull that is to be answered.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Asked {
-    pub(super) id: StreamId,
-    pub(super) from: SocketAddr,
-    pub(super) host_hash: u64,
-    /// Bytes that it was charged for.
-    pub(super) table_bytes: usize,
 }
 
 /// A ping for another node.

@@ -123,7 +123,6 @@ async fn all_streams_together_take_50_mib_at_most() {
     let each = idle + served + FREE_BYTES + FREE_BYTES;
     let largest = DECOMPRESSED_BYTES_MAX + DECOMPRESSED_BYTES_MAX / DECOMPRESSED_RATIO_MAX;
     let all = STREAMS_MAX * each + SMALL_KIB * 1024 + largest;
-    println!("{all} bytes: {idle} for an idle one, {served} to serve one");
     assert!(all <= 50 << 20, "{all} bytes: {idle} for an idle one, {served} to serve one");
 }
 
@@ -143,7 +142,6 @@ async fn idle_bytes() -> usize {
     stream.write_all(&ping()).await.unwrap();
     let _ = within(stream.read(&mut [0; 16])).await;
     let around = last.load(Ordering::Relaxed);
-    println!("{waiting} to wait, {around} around it");
     assert_ne!(around, 0);
     waiting + around
 }

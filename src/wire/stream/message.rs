@@ -179,9 +179,6 @@ impl PushPullBuilder {
     }
 }
 
-/// Bytes of a push/pull's header, at most: three keys and two numbers.
-const HEADER_BYTES_MAX: usize = 64;
-
 /// Why an exchange ended without a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StreamError {
@@ -216,3 +213,6 @@ pub(crate) struct Seen {
     /// Bytes that followed the message and mean nothing.
     pub(crate) surplus: usize,
 }
+
+/// Bytes of a push/pull's header, at most: three keys and two numbers.
+const HEADER_BYTES_MAX: usize = 64;

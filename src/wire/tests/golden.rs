@@ -309,6 +309,20 @@ fn check_packet(name: &str, input: &Json, hex: &[u8]) {
     assert_eq!(opened, message.as_slice(), "{name}: open");
 }
 
+/// A push/pull; the same however it is encoded.
+fn encoded<'a>(
+    join: bool,
+    rows: impl ExactSizeIterator<Item = NodeState<'a>> + Clone,
+    user_state: &[u8],
+) -> Vec<u8> {
+    let mut builder = PushPullBuilder::with_capacity(0);
+    rows.clone().for_each(|row| builder.push(&row));
+    let mut message = Vec::new();
+    PushPull::encode(join, rows, user_state, &mut message);
+    assert_eq!(builder.finish(join, user_state), message);
+    message
+}
+
 fn check_stream(name: &str, input: &Json, hex: &[u8]) {
     let stream: StreamCodec = codec(input).stream_codec();
     let mut message = Vec::new();
@@ -319,10 +333,7 @@ fn check_stream(name: &str, input: &Json, hex: &[u8]) {
             let join = input["join"].as_bool().unwrap();
             let user_state = text(input, "user_state_text");
             let states = rows.iter().map(Row::state);
-            let mut builder = PushPullBuilder::with_capacity(0);
-            states.clone().for_each(|state| builder.push(&state));
-            PushPull::encode(join, states, user_state.as_bytes(), &mut message);
-            assert_eq!(builder.finish(join, user_state.as_bytes()), message, "{name}");
+            message = encoded(join, states, user_state.as_bytes());
             None
         }
         "user" => {
