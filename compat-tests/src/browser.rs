@@ -43,8 +43,8 @@ impl Browser {
     /// When it does not start.
     pub fn start(program: &str) -> Self {
         let profile = tempfile::tempdir().expect("a directory for the profile");
-        // The pipes are descriptors 3 and 4 of the browser. It runs as root in some tests, where its
-        // own sandbox does not.
+        // The pipes are descriptors 3 and 4 of the browser. Some tests run it as root, where its
+        // own sandbox does not work.
         let mut child = Command::new("sh")
             .args(["-c", "exec \"$@\" 3<&0 4>&1 0</dev/null 1>/dev/null 2>/dev/null", "sh"])
             .arg(program)

@@ -1,4 +1,5 @@
-//! The agent over HTTP: a status page, metrics, health, members, events. Off unless configured; Go has none.
+//! The agent over HTTP: a status page, metrics, health, members, events. Off unless configured; Go
+//! has none.
 
 mod answer;
 mod events;
