@@ -458,6 +458,7 @@ impl Engine {
     }
 
     /// How long the primary key has been used, and for how many messages; `None` without keys.
+    #[cfg(all(feature = "driver", not(target_family = "wasm")))]
     pub(crate) fn key_use(&self, now: Instant) -> Option<(Duration, u64)> {
         let keyring = self.swim.keyring();
         (!keyring.is_empty()).then(|| (self.key_use.age(now), keyring.messages()))
