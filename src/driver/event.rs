@@ -75,8 +75,8 @@ impl Query {
     ///
     /// # Errors
     /// Already answered, past its deadline, larger than
-    /// [`Limits::query_response_size`](super::Limits::query_response_size) (1024 bytes, encoded),
-    /// or the node was shut down.
+    /// [`Limits::query_response_size`](crate::engine::Limits::query_response_size) (1024 bytes,
+    /// encoded), or the node was shut down.
     #[doc(alias = "Respond")]
     pub async fn respond(&self, payload: impl Into<Bytes> + Send) -> Result<(), Error> {
         let (id, payload) = (self.asked.id, payload.into());

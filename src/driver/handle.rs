@@ -45,7 +45,7 @@ impl Serf {
     /// Nobody was contacted (see [`Error::Join`]), or the node has left or was shut down.
     /// That some were not contacted is no error.
     ///
-    /// [`Timing::tcp_timeout`]: super::Timing::tcp_timeout
+    /// [`Timing::tcp_timeout`]: crate::engine::Timing::tcp_timeout
     #[doc(alias = "Join")]
     pub async fn join<I>(&self, entries: I) -> Result<usize, Error>
     where
@@ -121,8 +121,8 @@ impl Serf {
     /// when it is on its way: gossip gives no receipt. Go: `serf/serf.go:UserEvent`.
     ///
     /// # Errors
-    /// Name and payload exceed [`Limits::user_event_size`](super::Limits::user_event_size) (512
-    /// bytes), the encoded event that limit or 9216 bytes, or the node was shut down.
+    /// Name and payload exceed [`Limits::user_event_size`](crate::engine::Limits::user_event_size)
+    /// (512 bytes), the encoded event that limit or 9216 bytes, or the node was shut down.
     #[doc(alias = "UserEvent")]
     pub async fn user_event(
         &self,
@@ -158,8 +158,8 @@ impl Serf {
     /// the answers. Go: `serf/serf.go:Query`.
     ///
     /// # Errors
-    /// The encoded query exceeds [`Limits::query_size`](super::Limits::query_size) (1024 bytes),
-    /// the protocol version is below 4, or the node was shut down.
+    /// The encoded query exceeds [`Limits::query_size`](crate::engine::Limits::query_size) (1024
+    /// bytes), the protocol version is below 4, or the node was shut down.
     #[doc(alias = "Query")]
     pub async fn query(
         &self,
@@ -189,8 +189,8 @@ impl Serf {
     ///
     /// # Errors
     /// Encoded longer than 512 bytes (nothing has changed), not sent out in
-    /// [`Timing::broadcast_timeout`](super::Timing::broadcast_timeout) (changed all the same, and
-    /// sent later), or shut down.
+    /// [`Timing::broadcast_timeout`](crate::engine::Timing::broadcast_timeout) (changed all the
+    /// same, and sent later), or shut down.
     #[doc(alias = "SetTags")]
     pub async fn set_tags(&self, tags: impl Into<Tags>) -> Result<(), Error> {
         self.operation(Operation::SetTags(tags.into().into())).await.map(drop)
@@ -212,8 +212,8 @@ impl Serf {
     /// name is no error. Go: `serf/serf.go:RemoveFailedNode`.
     ///
     /// # Errors
-    /// Not sent out in [`Timing::broadcast_timeout`](super::Timing::broadcast_timeout) (done here
-    /// all the same), or shut down.
+    /// Not sent out in [`Timing::broadcast_timeout`](crate::engine::Timing::broadcast_timeout)
+    /// (done here all the same), or shut down.
     #[doc(alias = "RemoveFailedNode")]
     pub async fn force_leave(&self, name: &str) -> Result<(), Error> {
         self.remove(name, Prune::No).await

@@ -52,6 +52,6 @@ pub use shared::Addresses;
 pub use subscribers::{EventStream, Subscribe};
 
 pub(crate) use crate::{
-    engine::{Config, Counters, Limits, Timing},
+    engine::{Config, Counters},
     serf::UserEventSpec,
 };

@@ -7,7 +7,8 @@ use zeroize::Zeroizing;
 use crate::{
     agent::{AgentError, FileConfig, secrets},
     base::{Secret, go_base64, go_duration::GoDuration},
-    driver::{Config, Limits, Timing},
+    driver::Config,
+    engine::{Limits, Timing},
     wire::Keyring,
 };
 
