@@ -51,6 +51,8 @@ pub use queue::LagPolicy;
 pub use shared::Addresses;
 pub use subscribers::{EventStream, Subscribe};
 
+#[cfg(feature = "agent")]
+pub(crate) use crate::engine::{Limits, Timing};
 pub(crate) use crate::{
     engine::{Config, Counters},
     serf::UserEventSpec,

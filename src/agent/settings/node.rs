@@ -7,8 +7,7 @@ use zeroize::Zeroizing;
 use crate::{
     agent::{AgentError, FileConfig, secrets},
     base::{Secret, go_base64, go_duration::GoDuration},
-    driver::Config,
-    engine::{Limits, Timing},
+    driver::{Config, Limits, Timing},
     wire::Keyring,
 };
 
