@@ -323,6 +323,10 @@ fn free(line: &str) -> bool {
     ["arch", "cpu_count", "goroutines", "max_procs", "os", "version", "event_time", "member_time"]
         .iter()
         .any(|key| line.trim_start().starts_with(&format!("{key} =")))
+        // Ours alone: Go does not say how its key is used.
+        || ["keys =", "key_age_seconds =", "key_messages ="]
+            .iter()
+            .any(|key| line.trim_start().starts_with(key))
         || line.contains("_queue =")
         || line.contains("_time =")
 }

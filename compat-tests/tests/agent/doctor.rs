@@ -16,7 +16,12 @@ use serde_json::{Value, json};
 
 /// What `serf doctor` finds: its exit code, and its report.
 fn doctor(command: &mut Command) -> (Option<i32>, Value) {
-    let output = command.args(["-format", "json"]).output_in_time();
+    doctor_about(command, &[])
+}
+
+/// The same about some nodes alone.
+fn doctor_about(command: &mut Command, nodes: &[&str]) -> (Option<i32>, Value) {
+    let output = command.args(["-format", "json"]).args(nodes).output_in_time();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let report = serde_json::from_str(&text);
     (output.status.code(), report.unwrap_or_else(|_| panic!("{output:?}")))
@@ -226,12 +231,10 @@ fn settings_files_and_strangers_are_found() {
         doctor(Command::new(Kind::Ours.program()).args(["doctor", "-rpc-addr", "127.0.0.1:17373"]));
     let text = of(&report, "rpc")[0]["problem"].as_str().unwrap();
     assert!(code == Some(2) && text.contains("0.0.0.0:17373 without a token"), "{report:#}");
-    let (_, report) = doctor(Command::new(Kind::Ours.program()).args([
-        "doctor",
-        "-rpc-addr",
-        "127.0.0.1:17373",
-        "zzz",
-    ]));
+    let (_, report) = doctor_about(
+        Command::new(Kind::Ours.program()).args(["doctor", "-rpc-addr", "127.0.0.1:17373"]),
+        &["zzz"],
+    );
     assert_eq!(of(&report, "member")[0]["peer"], "zzz");
     drop(open);
     let low = Launch::new(Kind::Ours, "l", &net.ip(5)).wrapper(&["prlimit", "--nofile=300:300"]);
