@@ -70,7 +70,7 @@ impl Browser {
         browser
     }
 
-    /// Gives the page a size, and tells it whether the reader likes it dark.
+    /// Gives the page a size, and whether the reader prefers dark colours.
     pub fn look(&mut self, width: u32, height: u32, dark: bool) {
         let size = json!({
             "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500,

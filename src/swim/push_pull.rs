@@ -170,7 +170,7 @@ impl Swim {
         self.answers.encodings.iter().any(|encoding| encoding.join == join)
     }
 
-    /// Continues with whoever waits once our state is encoded, which begins if it has not.
+    /// Continues with `waiting` once our state is encoded, which begins if it has not.
     pub(super) fn wait_for_state(&mut self, now: Instant, join: bool, waiting: Waiting) {
         let under_way = self.answers.encodings.iter_mut().find(|encoding| encoding.join == join);
         if let Some(encoding) = under_way {

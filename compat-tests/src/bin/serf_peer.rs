@@ -290,7 +290,7 @@ fn tags(value: &Value) -> BTreeMap<String, String> {
     pairs.map(|(name, value)| (name.clone(), text(value))).collect()
 }
 
-/// One line to whoever drives this agent; nobody reads after the end.
+/// One line to the test that drives this agent; nobody reads after the end.
 fn say(value: &Value) {
     let mut out = std::io::stdout().lock();
     let _ = writeln!(out, "{value}").and_then(|()| out.flush());

@@ -96,7 +96,7 @@ fn a_burst_of_events_arrives_at_both_kinds() {
 }
 
 #[test]
-#[ignore = "a measurement; nothing that a busy machine should judge"]
+#[ignore = "a measurement; a busy machine would make it worthless"]
 fn share_of_a_large_burst_that_arrives() {
     let nodes = trio("large-burst");
     let began = Instant::now();
