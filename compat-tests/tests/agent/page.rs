@@ -112,7 +112,7 @@ fn ten_thousand_members_are_shown_and_nothing_is_wider_than_a_phone() {
         "document.getElementById('filter').value = 'rack=r39 node-99';
          document.getElementById('filter').dispatchEvent(new Event('input'))",
     );
-    browser.wait("shown.length === 3");
+    browser.wait("shown.length === 4");
     for view in ["members", "map", "events"] {
         browser.eval(&format!("document.querySelector('nav [data-go={view}]').click()"));
         browser.wait(&format!("document.getElementById('{view}').clientWidth > 300"));

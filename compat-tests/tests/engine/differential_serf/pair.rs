@@ -173,7 +173,10 @@ impl Pair {
         let engine = self.ours.engine();
         let members = engine.members().map(|member| show_member(member)).collect::<Vec<_>>();
         view.topics.insert("members", json!(members));
-        view.topics.insert("stats", json!(engine.stats()));
+        let mut stats = engine.stats();
+        // Go does not say how its key is used.
+        stats.retain(|key, _| !["keys", "key_age_seconds", "key_messages"].contains(key));
+        view.topics.insert("stats", json!(stats));
         view.topics.insert("life", json!(self.ours.state()));
         view.topics.insert("error", json!(error));
         view.topics.insert("events", std::mem::take(&mut self.ours.events).into());
