@@ -18,7 +18,7 @@ use compat_tests::{
     alone::one_at_a_time,
     net::Net,
     peer::Peer,
-    process::{Kind, Process, Said, signal},
+    process::{Kind, Process, Said, serf, signal},
     wait::{eventually, poll},
 };
 use serde_json::Value;
@@ -64,7 +64,7 @@ impl Cluster {
     fn rotate(&self, agent: &Peer, flags: &[&str]) -> Said {
         let state = self.state();
         let args = [&["keys", "rotate", "-state", &state][..], flags].concat();
-        compat_tests::process::serf(Kind::Ours, &agent.rpc, &args)
+        serf(Kind::Ours, &agent.rpc, &args)
     }
 
     fn state(&self) -> String {
@@ -122,8 +122,10 @@ fn a_rotation_of_a_mixed_cluster_survives_a_kill_at_every_step() {
     // Nobody was lost, and gossip arrives.
     cluster.agents.iter().for_each(|agent| agent.wait_for_members(NAMES.len()));
     cluster.agents[1].ok(&["event", "after", ""]);
-    let said = compat_tests::process::serf(Kind::Ours, &cluster.agents[0].rpc, &["reachability"]);
-    assert_eq!(said.code, Some(0), "{said:?}");
+    // A query is gossiped in few copies, and one may miss a member.
+    eventually("all members answer", || {
+        serf(Kind::Ours, &cluster.agents[0].rpc, &["reachability"]).code == Some(0)
+    });
 }
 
 #[test]
