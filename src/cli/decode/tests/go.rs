@@ -104,7 +104,10 @@ impl Expected {
                     _ => Value::Object(plain(&filter["fields"], filter)),
                 });
                 fields.insert("filters".to_owned(), filters.collect());
-                if fields["name"].as_str().is_some_and(|name| name.ends_with("-keys")) {
+                if fields["name"]
+                    .as_str()
+                    .is_some_and(|name| name.ends_with("-keys") || name.ends_with("-key"))
+                {
                     // Shown decoded, without the key.
                     fields.remove("payload");
                 }
