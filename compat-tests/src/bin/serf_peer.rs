@@ -5,7 +5,7 @@
 use std::{
     collections::BTreeMap,
     io::{BufRead, Write},
-    net::{IpAddr, TcpListener},
+    net::{IpAddr, TcpListener, UdpSocket},
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
     time::{Duration, Instant},
@@ -71,6 +71,7 @@ struct Agent {
     port: u16,
     rpc: String,
     process: Mutex<Child>,
+    counters: Arc<Mutex<BTreeMap<&'static str, f64>>>,
 }
 
 impl Agent {
@@ -101,13 +102,18 @@ impl Agent {
         let rpc = format!("{ip}:{}", free_port(&ip)?);
         settings.insert("bind".to_owned(), json!(format!("{ip}:{port}")));
         settings.insert("rpc_addr".to_owned(), json!(rpc));
+        let counters = Arc::default();
+        let statsd = count(&ip, &counters)?;
+        settings.insert("statsd_addr".to_owned(), json!(statsd));
         let file = dir.join("agent.json");
         std::fs::write(&file, Value::Object(settings).to_string()).map_err(|e| e.to_string())?;
-        let mut process = Command::new(program);
+        // Who drives this program kills it to make the node fail: the agent ends with it.
+        let mut process = Command::new("setpriv");
+        process.args(["--pdeathsig", "KILL"]).arg(program);
         process.arg("agent").arg("-config-file").arg(&file);
         let process = process.stdin(Stdio::null()).stdout(Stdio::null()).spawn();
         let process = Mutex::new(process.map_err(|error| error.to_string())?);
-        Ok(Self { name: text(&config["name"]), ip, port, rpc, process })
+        Ok(Self { name: text(&config["name"]), ip, port, rpc, process, counters })
     }
 
     /// The agent listens a moment after its start.
@@ -182,6 +188,7 @@ impl Agent {
                 }))
             }
             "stats" => Ok(json!(client.stats().await.map_err(|error| error.to_string())?["serf"])),
+            "metrics" => Ok(json!({"counters": *self.counters.lock().expect("no panic")})),
             other => Err(format!("not supported: an agent has no command {other}")),
         }
     }
@@ -271,6 +278,29 @@ fn member_json(member: &Member) -> Value {
     })
 }
 
+/// Adds up what the agent sends to the address that this gives, which is one of a statsd server.
+fn count(ip: &str, counters: &Arc<Mutex<BTreeMap<&'static str, f64>>>) -> Result<String, String> {
+    let socket = UdpSocket::bind((ip, 0)).map_err(|error| error.to_string())?;
+    let addr = socket.local_addr().map_err(|error| error.to_string())?;
+    let counters = Arc::clone(counters);
+    std::thread::spawn(move || {
+        let mut buf = [0; 65_536];
+        while let Ok(len) = socket.recv(&mut buf) {
+            let text = String::from_utf8_lossy(&buf[..len]).into_owned();
+            for line in text.lines() {
+                let Some((name, value)) = line.rsplit_once(':') else { continue };
+                let Some(name) = COUNTERS.iter().find(|known| name.ends_with(**known)) else {
+                    continue;
+                };
+                let value = value.split('|').next().and_then(|value| value.parse::<f64>().ok());
+                *counters.lock().expect("no panic").entry(name).or_default() +=
+                    value.unwrap_or_default();
+            }
+        }
+    });
+    Ok(addr.to_string())
+}
+
 /// A port that nobody had a moment ago.
 fn free_port(ip: &str) -> Result<u16, String> {
     let listener = TcpListener::bind((ip, 0)).map_err(|error| error.to_string())?;
@@ -295,3 +325,12 @@ fn say(value: &Value) {
     let mut out = std::io::stdout().lock();
     let _ = writeln!(out, "{value}").and_then(|()| out.flush());
 }
+
+/// What scenarios look at; in front of it comes the name of the service.
+const COUNTERS: [&str; 5] = [
+    "memberlist.msg.suspect",
+    "memberlist.msg.dead",
+    "serf.member.flap",
+    "serf.member.failed",
+    "serf.coordinate.rejected",
+];
