@@ -199,8 +199,9 @@
 //!   came at the wrong time (`AlreadyAnswered`, `Shutdown`), what others did not do (`Join`,
 //!   `Keys`), and what the environment did (`Io`). What peers do wrong is dropped, counted
 //!   ([`Serf::counters`]) and logged, and never an error of a call.
-//! - **Dropped futures** lose their result and nothing else: what was begun goes on. A future that
-//!   was never polled has begun nothing. Receiving methods (`recv`, `changed`) lose nothing at all.
+//! - **Dropped futures** lose their result and nothing else: what was started goes on. A future
+//!   that was never polled has started nothing. Receiving methods (`recv`, `changed`) lose nothing
+//!   at all.
 //! - **Events and queries** are gossip: quick and almost always complete, but not certain. State
 //!   that must arrive belongs into tags, which are repeated until they have.
 //! - **Logs** go to [`tracing`], under Go's targets `serf` and `memberlist`.

@@ -19,9 +19,9 @@ use crate::serf::{
 /// stops when the last one is dropped: its tasks end, its sockets are free, its files are written.
 /// The others take that for a crash unless [`Serf::leave`] came before.
 ///
-/// All methods are cancel-safe: what was begun goes on if its future is dropped, and only the
+/// All methods are cancel-safe: what was started goes on if its future is dropped, and only the
 /// result is lost. A future dropped while it waits for its turn (behind 1024 other commands) has
-/// begun nothing. Calls after the end of the node fail with [`Error::Shutdown`] or give nothing.
+/// started nothing. Calls after the end of the node fail with [`Error::Shutdown`] or give nothing.
 /// Go: `serf/serf.go:Serf`.
 #[derive(Clone)]
 pub struct Serf {

@@ -29,7 +29,7 @@ pub struct Stats {
     pub msg_suspect: u64,
     /// `memberlist.msg.dead`.
     pub msg_dead: u64,
-    /// `memberlist.degraded.probe`: probes begun with a stretched interval.
+    /// `memberlist.degraded.probe`: probes started with a stretched interval.
     pub degraded_probe: u64,
     /// `memberlist.degraded.timeout`: suspicions that ran out without enough confirmations.
     pub degraded_timeout: u64,

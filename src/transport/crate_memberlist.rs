@@ -137,7 +137,7 @@ fn closed(error: impl std::error::Error) -> io::Error {
 }
 
 /// A connection of the crate as an exchange of messages: what is written goes out with the flush,
-/// and a write waits for a read that has begun.
+/// and a write waits for a read that has started.
 pub struct MemberlistStream<C> {
     state: State<C>,
     /// Read, and not yet taken.

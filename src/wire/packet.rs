@@ -134,7 +134,7 @@ impl PacketCodec {
         &self.config
     }
 
-    /// Replaces the keys. Streams that were begun keep the old ones.
+    /// Replaces the keys. Streams that are already open keep the old ones.
     pub fn set_keyring(&mut self, keyring: Keyring) {
         Arc::make_mut(&mut self.config).keyring = keyring;
     }
