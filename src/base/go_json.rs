@@ -2,6 +2,8 @@
 
 /// Bytes that every JSON reader takes as Go takes the given ones: in a string, each byte that is no
 /// UTF-8 and each half of a surrogate pair is U+FFFD. What is malformed stays so.
+/// Where the text ends in an escape like `\u0` and a character that is no digit, blanks follow: a
+/// reader that takes four digits at once would report the end, and Go reports the character.
 pub fn readable(bytes: &[u8]) -> Vec<u8> {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
@@ -36,6 +38,7 @@ pub fn decode_error(text: String, is_eof: bool, whole: &str) -> String {
 fn without_lone_surrogates(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
+    let mut blanks = 0;
     // Backslashes occur only in strings, or the text is malformed.
     while let Some((before, after)) = rest.split_once('\\') {
         out.push_str(before);
@@ -43,6 +46,7 @@ fn without_lone_surrogates(text: &str) -> String {
         match (surrogate(rest), rest.get(5..).and_then(|next| next.strip_prefix('\\'))) {
             (None, _) => {
                 out.push('\\');
+                blanks = rest.strip_prefix('u').map_or(blanks, missing_digits);
                 // What is escaped may be a backslash.
                 let escaped = rest.chars().next().map_or(0, char::len_utf8);
                 let (escaped, after) = rest.split_at(escaped);
@@ -64,7 +68,14 @@ fn without_lone_surrogates(text: &str) -> String {
         }
     }
     out.push_str(rest);
+    out.extend(std::iter::repeat_n(' ', blanks));
     out
+}
+
+/// How many of four digits the text is too short for, if one of those it has is none.
+fn missing_digits(text: &str) -> usize {
+    let malformed = text.bytes().any(|byte| !byte.is_ascii_hexdigit());
+    if malformed { 4_usize.saturating_sub(text.len()) } else { 0 }
 }
 
 /// The half of a surrogate pair that `u` and four digits encode.
@@ -109,6 +120,8 @@ mod tests {
             (r#""\\\ud800""#, "\"\\\\\u{fffd}\""),
             (r#""\u00e4\""#, r#""\u00e4\""#),
             (r#""\ud8"#, r#""\ud8"#),
+            ("\"\\u0\n", "\"\\u0\n  "),
+            ("\"\\u\"", "\"\\u\"   "),
             (r#""\u+d80""#, r#""\u+d80""#),
             ("\\", "\\"),
         ] {

@@ -17,8 +17,8 @@ use serde_json::{Map, Value, json};
 #[test]
 fn go_s_decoder_and_ours_agree_about_changed_files() {
     let now = SystemTime::UNIX_EPOCH.elapsed().map_or(1, |time| time.as_nanos() as u64);
-    let given = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok());
-    for seed in [1, given.unwrap_or(now)] {
+    let given = |name| std::env::var(name).ok().and_then(|seed| seed.parse().ok());
+    for seed in [1, given("SEED").or_else(|| given("RUN_SEED")).unwrap_or(now)] {
         println!("SEED={seed}");
         let mut random = Random(seed | 1);
         let mut files: Vec<Vec<u8>> = HAND_MADE.iter().map(|file| file.to_vec()).collect();
@@ -312,6 +312,10 @@ const HAND_MADE: &[&[u8]] = &[
     b"{\"bind\":\"a\",\"BIND\":\"b\",\"Bind\":\"c\"}",
     b"{\"protocol\":1e999}",
     b"{\"protocol\":01}",
+    b"{\"bind\":\"\\u0\n",
+    b"{\"bind\":\"\\u00g",
+    b"{\"bind\":\"\\u00",
+    b"{\"bind\":\"\\u0\\",
     b"{\"mdns\":{\"interface\":\"a\",\"INTERFACE\":\"b\"}}",
     b"{\"mdns\":{\"mdns\":{}}}",
     b"{\"\xe2\x84\xaaeyring_file\":\"x\"}",
