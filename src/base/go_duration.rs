@@ -177,7 +177,8 @@ fn unit_ns(unit: &str) -> Option<u64> {
     })
 }
 
-/// Go's `time.quote`: other than printable ASCII as `\xNN` of each byte.
+/// Go's `time.quote`: control characters (DEL is none there) and what is not ASCII as `\xNN` of each
+/// byte.
 fn quote(text: &str) -> String {
     let mut out = String::from("\"");
     for c in text.chars() {
@@ -186,7 +187,7 @@ fn quote(text: &str) -> String {
                 out.push('\\');
                 out.push(c);
             }
-            ' '..='~' => out.push(c),
+            ' '..='\x7f' => out.push(c),
             _ => {
                 let mut utf8 = [0; 4];
                 for byte in c.encode_utf8(&mut utf8).bytes() {

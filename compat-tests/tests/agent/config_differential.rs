@@ -325,6 +325,8 @@ const HAND_MADE: &[&[u8]] = &[
     b"{\"bind\":\"x\",}",
     b"{\"start_join\":[,]}",
     b"{\"retry_interval\":\"x\",\"reconnect_interval\":\"y\"}",
+    b"{\"retry_interval\":\"1u\x7fs\"}",
+    b"{\"retry_interval\":\"1u\x1f\"}",
     b"{\"broadcast_timeout\":\"x\",\"retry_interval\":\"y\",\"bind\":5}",
 ];
 /// From tutorials, cookbooks and bug reports.
