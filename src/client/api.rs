@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    Error, EventStream, LogStream, QueryStream,
+    Error, EventStream, KeyFailure, LogStream, QueryStream,
     connection::{Connection, Reply},
     stream,
 };
@@ -51,16 +51,6 @@ pub struct MemberFilter {
     pub status: String,
     /// For the name.
     pub name: String,
-}
-
-/// Outcome of a key command, with the results of each node even if it failed.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct KeyResult {
-    /// Per-node results.
-    pub response: KeyResponse,
-    /// The agent's error.
-    pub error: Option<String>,
 }
 
 /// A connection to an agent. Clones share it; it ends with the last one.
@@ -180,8 +170,8 @@ impl Client {
     /// Installs a key (base64) on all members.
     ///
     /// # Errors
-    /// The connection failed; the agent's own error is in the result.
-    pub async fn install_key(&self, key: &str) -> Result<KeyResult, Error> {
+    /// [`Error::Keys`]: some members refused or did not answer.
+    pub async fn install_key(&self, key: &str) -> Result<KeyResponse, Error> {
         self.key(Command::InstallKey, Some(key)).await
     }
 
@@ -189,7 +179,7 @@ impl Client {
     ///
     /// # Errors
     /// See [`Self::install_key`].
-    pub async fn use_key(&self, key: &str) -> Result<KeyResult, Error> {
+    pub async fn use_key(&self, key: &str) -> Result<KeyResponse, Error> {
         self.key(Command::UseKey, Some(key)).await
     }
 
@@ -197,7 +187,7 @@ impl Client {
     ///
     /// # Errors
     /// See [`Self::install_key`].
-    pub async fn remove_key(&self, key: &str) -> Result<KeyResult, Error> {
+    pub async fn remove_key(&self, key: &str) -> Result<KeyResponse, Error> {
         self.key(Command::RemoveKey, Some(key)).await
     }
 
@@ -205,7 +195,7 @@ impl Client {
     ///
     /// # Errors
     /// See [`Self::install_key`].
-    pub async fn list_keys(&self) -> Result<KeyResult, Error> {
+    pub async fn list_keys(&self) -> Result<KeyResponse, Error> {
         self.key(Command::ListKeys, None).await
     }
 
@@ -261,14 +251,17 @@ impl Client {
         Ok(())
     }
 
-    async fn key(&self, command: Command, key: Option<&str>) -> Result<KeyResult, Error> {
+    async fn key(&self, command: Command, key: Option<&str>) -> Result<KeyResponse, Error> {
         let body = key.map(|key| Key { key: key.into() });
         let reply = self.call(command, body.as_ref(), true).await?;
         if reply.error == protocol::errors::AUTH_REQUIRED {
             return Err(Error::Agent(reply.error));
         }
-        let error = Some(reply.error).filter(|error| !error.is_empty());
-        Ok(KeyResult { response: body_of(&reply.body)?, error })
+        let response = body_of(&reply.body)?;
+        if reply.error.is_empty() {
+            return Ok(response);
+        }
+        Err(Error::Keys(Box::new(KeyFailure { response, summary: reply.error })))
     }
 
     /// Sends a command whose response has no body.

@@ -34,8 +34,8 @@ mod connection;
 mod error;
 mod stream;
 
-pub use api::{Client, Config, KeyResult, MemberFilter};
-pub use error::Error;
+pub use api::{Client, Config, MemberFilter};
+pub use error::{Error, KeyFailure};
 pub use stream::{EventRecord, EventStream, LogStream, QueryEvent, QueryStream};
 
 pub use crate::{

@@ -16,7 +16,7 @@ use compat_tests::{
     wait::poll,
 };
 use ruserf::{
-    client::{Client, Config, EventRecord, KeyResult, QueryEvent},
+    client::{Client, Config, EventRecord, KeyResponse, QueryEvent},
     rpc::protocol::{Blob, Member, Query},
     serf::{OldEvents, Prune, UserEventSpec},
 };
@@ -221,12 +221,8 @@ async fn query(client: &Client, c: &Value, name: &str) -> Answer {
     Ok(json!({"acks": acks, "responses": responses, "ms": ms}))
 }
 
-fn keys(result: Result<KeyResult, ruserf::client::Error>) -> Answer {
-    let result = result.map_err(|error| error.to_string())?;
-    if let Some(error) = result.error {
-        return Err(error);
-    }
-    let r = result.response;
+fn keys(response: Result<KeyResponse, ruserf::client::Error>) -> Answer {
+    let r = response.map_err(|error| error.to_string())?;
     Ok(json!({
         "messages": r.messages, "num_nodes": r.num_nodes, "num_resp": r.num_resp,
         "num_err": r.num_err, "keys": r.keys.unwrap_or_default(),

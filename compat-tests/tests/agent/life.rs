@@ -18,7 +18,11 @@ use compat_tests::{
     process::{self, BOTH, InTime as _, Kind, Process, wait_in_time},
     wait::{PATIENCE, eventually},
 };
-use ruserf::{UserEventSpec, client::OldEvents, wire::PushPull};
+use ruserf::{
+    UserEventSpec,
+    client::{self, OldEvents},
+    wire::PushPull,
+};
 use serde_json::{Value, json};
 
 const KEY: &str = "T9jncgl9mbLus+baTTa7q7nPSUrXwbDi2dhbtqir37s=";
@@ -452,6 +456,10 @@ fn keys_and_keyrings_are_loaded_and_kept_in_step() {
             async move { client.join([addr], OldEvents::Ignore).await }
         });
         assert!(refused.is_err(), "a plain node does not join: {refused:?}");
+        let refused = plain.try_ask(|client| async move { client.list_keys().await });
+        let Err(client::Error::Keys(failure)) = refused else { panic!("{refused:?}") };
+        assert_eq!((failure.response.num_err, failure.response.messages.len()), (1, 1));
+        assert_eq!(failure.summary, "1/1 nodes reported failure");
         agent.ask(|client| async move { client.install_key(other_key).await });
         agent.ask(|client| async move { client.use_key(other_key).await });
         let written = fs::read_to_string(&ring).unwrap();
@@ -524,7 +532,7 @@ fn an_agent_killed_while_it_writes_its_files_starts_again() {
     let mut rounds = 0;
     for round in 0..8_u64 {
         let agent = Peer::configured(Kind::Ours, "killed", &net.ip(1), &config, dir);
-        let keys = agent.ask(|client| async move { client.list_keys().await }).response;
+        let keys = agent.ask(|client| async move { client.list_keys().await });
         let keys = keys.keys.expect("a keyring");
         assert!(keys.contains_key(KEY) && keys.len() <= 2, "round {round}: {keys:?}");
         let tag = tags_of(&agent, "killed")["round"].as_str().map(str::to_owned);

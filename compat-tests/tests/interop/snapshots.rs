@@ -74,12 +74,12 @@ fn agents_take_turns_on_one_keyring_file() {
     let (net, config) = (Net::new(), json!({"keyring_file": ring}));
     for (turn, kind) in (2_u8..).zip([BOTH, BOTH].concat()) {
         let agent = Peer::configured(kind, &format!("t{turn}"), &net.ip(turn), &config, dir.path());
-        let listed = agent.ask(|client| async move { client.list_keys().await }).response;
+        let listed = agent.ask(|client| async move { client.list_keys().await });
         let read: BTreeSet<_> = listed.keys.unwrap_or_default().into_keys().collect();
         assert_eq!(read, keys.iter().cloned().collect(), "turn {turn}");
         let new = key(turn);
         for change in ["install", "use"] {
-            let result = agent.ask(|client| {
+            agent.ask(|client| {
                 let new = new.clone();
                 async move {
                     match change {
@@ -88,7 +88,6 @@ fn agents_take_turns_on_one_keyring_file() {
                     }
                 }
             });
-            assert_eq!(result.error, None, "turn {turn}: {change}");
         }
         keys.insert(0, new);
         eventually("the file is not the one that Go writes", || {

@@ -8,7 +8,7 @@ use tokio::{signal::unix::SignalKind, sync::oneshot};
 use crate::{
     base::Secret,
     cli::{CommandSpec, Failure, Flag, Kind, Parsed, odd::variable, output},
-    client::{Client, Config, Error},
+    client::{Client, Config, Error, KeyResponse},
     serf::Regex,
 };
 
@@ -122,6 +122,17 @@ pub(super) fn failed(what: &str) -> impl FnOnce(Error) -> Failure {
             }
             _ => Failure::Message(text),
         }
+    }
+}
+
+/// What the members answered to a key command, and the agent's error if some did not carry it out.
+pub(super) fn key_outcome(
+    answered: Result<KeyResponse, Error>,
+) -> Result<(KeyResponse, Option<String>), Error> {
+    match answered {
+        Ok(response) => Ok((response, None)),
+        Err(Error::Keys(failure)) => Ok((failure.response, Some(failure.summary))),
+        Err(error) => Err(error),
     }
 }
 

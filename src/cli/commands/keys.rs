@@ -10,9 +10,9 @@ use serde::Serialize;
 use super::{
     super::output::{columns, line, pretty},
     CommandSpec, FORMAT, Failure, Flag, Kind, Parsed, RPC, SPEC, block_on, connect, failed, flag,
-    missing, secret, wants_json,
+    key_outcome, missing, secret, wants_json,
 };
-use crate::{base::Secret, client::KeyResult};
+use crate::{base::Secret, client::KeyResponse};
 
 pub(super) const KEYS: CommandSpec = CommandSpec {
     name: "keys",
@@ -77,15 +77,14 @@ fn run(args: &Parsed) -> Result<(), Failure> {
                 (LIST, client.list_keys().await)
             }
         };
-        let mut result = result.map_err(failed(words.failed))?;
-        let response = &mut result.response;
+        let (mut response, error) = key_outcome(result).map_err(failed(words.failed))?;
         // Go's agent reports only how many.
         let unnamed = response.num_resp < response.num_nodes && response.missing.is_empty();
         let silence = if unnamed { "No answer to a ping from" } else { "No answer from" };
         if unnamed {
             response.missing = missing::silent(&client).await.unwrap_or_default();
         }
-        report(&words, result, silence, json)
+        report(&words, response, error, silence, json)
     })
 }
 
@@ -103,8 +102,13 @@ pub(super) fn read_key(written: &str) -> Result<Secret, Failure> {
     }
 }
 
-fn report(words: &Words, result: KeyResult, silence: &str, json: bool) -> Result<(), Failure> {
-    let KeyResult { response, error } = result;
+fn report(
+    words: &Words,
+    response: KeyResponse,
+    error: Option<String>,
+    silence: &str,
+    json: bool,
+) -> Result<(), Failure> {
     if json {
         let failed = error.is_some();
         line(&pretty(&Outcome {

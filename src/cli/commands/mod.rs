@@ -30,8 +30,8 @@ pub(super) use version::VERSION;
 
 use super::{CommandSpec, Failure, Flag, Kind, Parsed};
 use common::{
-    FORMAT, RPC, SPEC, block_on, connect, expression, failed, flag, print, secret, tags,
-    until_interrupt, wants_json,
+    FORMAT, RPC, SPEC, block_on, connect, expression, failed, flag, key_outcome, print, secret,
+    tags, until_interrupt, wants_json,
 };
 use keygen::generate as generate_key;
 use keys::read_key;

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use super::super::{Failure, failed};
+use super::super::{Failure, failed, key_outcome};
 use crate::{
     client::{Client, QueryEvent},
     rpc::protocol::{Member, Query, Stats},
@@ -35,8 +35,8 @@ impl Evidence {
         let mut evidence = Self { members, stats, ..Self::default() };
         evidence.ping(client, names).await?;
         if evidence.figure("serf", "encrypted") == Some("true") {
-            let listed = client.list_keys().await.map_err(failed("Error listing keys"))?;
-            let response = listed.response;
+            let listed = key_outcome(client.list_keys().await);
+            let (response, _) = listed.map_err(failed("Error listing keys"))?;
             evidence.keys = Some((response.keys.unwrap_or_default(), response.num_nodes));
         }
         // Last, so that it has the lines that the rest caused.

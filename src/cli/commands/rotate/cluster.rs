@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::{Failure, failed, missing};
+use super::super::{Failure, failed, key_outcome, missing};
 use crate::{client::Client, rpc::protocol::KeyResponse};
 
 /// Asks all members; the steps of a rotation are tested over another one.
@@ -84,16 +84,15 @@ impl Cluster for Agent {
             Op::Use(key) => client.use_key(key).await,
             Op::Remove(key) => client.remove_key(key).await,
         };
-        let result = result.map_err(failed("Error asking the members"))?;
-        let KeyResponse { messages, keys, num_nodes, num_err, num_resp, missing, .. } =
-            result.response;
+        let (response, error) = key_outcome(result).map_err(failed("Error asking the members"))?;
+        let KeyResponse { messages, keys, num_nodes, num_err, num_resp, missing, .. } = response;
         if num_nodes == 0
-            && let Some(error) = result.error
+            && let Some(error) = error
         {
             return Err(Failure::Message(format!("Error asking the members: {error}")));
         }
         let mut answer = Answer {
-            complete: result.error.is_none() && num_err == 0 && num_resp >= num_nodes,
+            complete: error.is_none() && num_err == 0 && num_resp >= num_nodes,
             asked: num_nodes,
             refused: messages,
             silent: missing.into_iter().collect(),
