@@ -5,9 +5,13 @@ use std::{
     env,
     process::Command,
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
-use crate::{process::InTime as _, wait::BUILD};
+use crate::{
+    process::{BOTH, InTime as _, Kind, Process, not_run},
+    wait::{BUILD, poll},
+};
 
 /// Runs `body` in a process of its own: an allocator with a limit, a global recorder or the size of
 /// the process are nothing to share. `module` is `module_path!()`, `test` the name of the calling
@@ -28,6 +32,40 @@ pub fn in_own_process(module: &str, test: &str, body: impl FnOnce()) {
     let errors = String::from_utf8_lossy(&output.stderr);
     println!("{text}\n{errors}");
     assert!(output.status.success() && text.contains("1 passed"), "{test}: {}", output.status);
+}
+
+/// Runs an ignored test of this program in network and mount namespaces of its own, which the shell
+/// script `prepare` sets up: as many processes at once as there are `parts`, each of which finds its
+/// number in `PART`. Both kinds of agent are built before, where there is a network to build with.
+///
+/// # Panics
+/// When the test fails there, or has not ended after ten minutes; in CI also where there are no
+/// namespaces.
+pub fn in_namespaces(prepare: &str, module: &str, test: &str, parts: usize) {
+    let unshare = |script: &str| {
+        let mut command = Command::new("unshare");
+        command.args(["-n", "-m", "sh", "-c", script]);
+        command
+    };
+    let possible = unshare(prepare).output_in_time();
+    if !possible.status.success() {
+        return not_run(&format!("{test}: no namespaces: {possible:?}"));
+    }
+    let _ = BOTH.map(Kind::program);
+    let _alone = one_at_a_time();
+    let test = test_name(module, test);
+    let script = format!("{prepare} && exec \"$0\" --ignored --exact {test} --nocapture");
+    let program = env::current_exe().expect("the path of the test");
+    let start = |part: usize| {
+        let mut command = unshare(&script);
+        command.arg(&program).env("PART", part.to_string());
+        Process::start(command)
+    };
+    for mut process in (0..parts).map(start).collect::<Vec<_>>() {
+        let ended = poll(Duration::from_secs(600), || process.try_code());
+        let text = format!("{}\n{}", process.out(), process.err());
+        assert!(ended == Some(0) && text.contains("1 passed"), "{test}: {ended:?}\n{text}");
+    }
 }
 
 /// The name by which a test program knows a test of one of its modules.

@@ -7,6 +7,7 @@ pub mod fetched;
 pub mod fuzz;
 pub mod go;
 mod in_time;
+pub mod lines;
 pub mod lossy;
 pub mod matrix;
 pub mod net;

@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeMap,
-    io::{BufRead, Write},
+    io::BufRead,
     net::SocketAddr,
     path::PathBuf,
     sync::{Arc, Mutex},
@@ -12,6 +12,7 @@ use std::{
 
 use compat_tests::{
     go::{base64, bytes},
+    lines::{say, tags, text, texts},
     record::Recording,
 };
 use ruserf::{
@@ -296,23 +297,4 @@ fn member_json(member: &Member) -> Value {
         "tags": tags,
         "status": member.status.to_string(),
     })
-}
-
-fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_default().to_owned()
-}
-
-fn texts(value: &Value) -> Vec<String> {
-    value.as_array().map(|all| all.iter().map(text).collect()).unwrap_or_default()
-}
-
-fn tags(value: &Value) -> BTreeMap<String, String> {
-    let pairs = value.as_object().into_iter().flatten();
-    pairs.map(|(name, value)| (name.clone(), text(value))).collect()
-}
-
-/// One line to the test that drives this node; nobody reads after the end.
-fn say(value: &Value) {
-    let mut out = std::io::stdout().lock();
-    let _ = writeln!(out, "{value}").and_then(|()| out.flush());
 }

@@ -4,7 +4,7 @@
 
 use std::{
     collections::BTreeMap,
-    io::{BufRead, Write},
+    io::BufRead,
     net::{IpAddr, TcpListener, UdpSocket},
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
@@ -13,6 +13,7 @@ use std::{
 
 use compat_tests::{
     go::{base64, bytes},
+    lines::{say, tags, text, texts},
     wait::poll,
 };
 use ruserf::{
@@ -301,25 +302,6 @@ fn count(ip: &str, counters: &Arc<Mutex<BTreeMap<&'static str, f64>>>) -> Result
 fn free_port(ip: &str) -> Result<u16, String> {
     let listener = TcpListener::bind((ip, 0)).map_err(|error| error.to_string())?;
     listener.local_addr().map(|addr| addr.port()).map_err(|error| error.to_string())
-}
-
-fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_default().to_owned()
-}
-
-fn texts(value: &Value) -> Vec<String> {
-    value.as_array().map(|all| all.iter().map(text).collect()).unwrap_or_default()
-}
-
-fn tags(value: &Value) -> BTreeMap<String, String> {
-    let pairs = value.as_object().into_iter().flatten();
-    pairs.map(|(name, value)| (name.clone(), text(value))).collect()
-}
-
-/// One line to the test that drives this agent; nobody reads after the end.
-fn say(value: &Value) {
-    let mut out = std::io::stdout().lock();
-    let _ = writeln!(out, "{value}").and_then(|()| out.flush());
 }
 
 /// What scenarios look at; in front of it comes the name of the service.

@@ -5,8 +5,8 @@
 use std::{fs, net::UdpSocket, process::Command, time::Duration};
 
 use compat_tests::{
-    alone::{one_at_a_time, test_name},
-    process::{BOTH, InTime as _, Kind, Process, not_run, serf},
+    alone::in_namespaces,
+    process::{BOTH, InTime as _, Kind, Process, serf},
     wait::poll,
 };
 
@@ -24,30 +24,7 @@ fn addresses_mean_what_they_mean_to_go() {
          && ip route add 224.0.0.0/4 dev lo metric 9",
         hosts.path().display()
     );
-    let possible = Command::new("unshare").args(["-n", "-m", "sh", "-c", &script]).output_in_time();
-    if !possible.status.success() {
-        return not_run(&format!("no network namespace: {possible:?}"));
-    }
-    // Built out here, where the network is.
-    for kind in BOTH {
-        kind.program();
-    }
-    let _alone = one_at_a_time();
-    let table = test_name(module_path!(), "the_table_of_addresses");
-    let script = format!("{script} && exec \"$0\" --ignored --exact {table} --nocapture");
-    let parts: Vec<_> = (0..PARTS)
-        .map(|part| {
-            let mut command = Command::new("unshare");
-            command.args(["-n", "-m", "sh", "-c", &script]).arg(std::env::current_exe().unwrap());
-            command.env("PART", part.to_string());
-            Process::start(command)
-        })
-        .collect();
-    for mut process in parts {
-        let ended = poll(Duration::from_secs(600), || process.try_code());
-        let text = format!("{}\n{}", process.out(), process.err());
-        assert!(ended == Some(0) && text.contains("1 passed"), "{ended:?}\n{text}");
-    }
+    in_namespaces(&script, module_path!(), "the_table_of_addresses", PARTS);
 }
 
 #[test]

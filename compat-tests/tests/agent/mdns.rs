@@ -3,30 +3,25 @@
 //! Multicast needs a network that is nobody else's: the tests run this program again in a network
 //! namespace of its own, and say so where the system gives none.
 
-use std::{net::UdpSocket, process::Command, time::Duration};
+use std::{net::UdpSocket, time::Duration};
 
-use compat_tests::{
-    alone::test_name,
-    peer::Peer,
-    process::{BOTH, InTime as _, Kind, not_run},
-    wait::{BUILD, eventually},
-};
+use compat_tests::{alone::in_namespaces, peer::Peer, process::Kind, wait::eventually};
 use serde_json::{Value, json};
 
 const DEADLINE: Duration = Duration::from_secs(60);
+/// A loopback device that carries multicast.
+const MULTICAST: &str = "ip link set lo up && ip route add 224.0.0.0/4 dev lo \
+                         && ip -6 route add ff00::/8 dev lo table local";
 
 // parity: agent-net: mDNS discover
 #[test]
 fn agents_of_both_sides_find_each_other_by_multicast() {
-    // Built outside: the namespace has no network to build with.
-    let _ = BOTH.map(Kind::program);
-    run_in_namespace("inside_agents_find_each_other");
+    in_namespaces(MULTICAST, module_path!(), "inside_agents_find_each_other", 1);
 }
 
 #[test]
 fn multicast_answers_equal_those_of_go() {
-    let _ = BOTH.map(Kind::program);
-    run_in_namespace("inside_answers_equal");
+    in_namespaces(MULTICAST, module_path!(), "inside_answers_equal", 1);
 }
 
 #[test]
@@ -134,22 +129,4 @@ fn ask(name: &str, kind: u16, class: u16) -> Option<String> {
         let packet = simple_dns::Packet::parse(&buffer[..len]).expect("an answer");
         answer = Some(format!("{} {packet:?}", hex::encode(&buffer[..12])));
     }
-}
-
-/// Runs one of the ignored tests in a namespace whose loopback device carries multicast.
-fn run_in_namespace(test: &str) {
-    let script = "ip link set lo up && ip route add 224.0.0.0/4 dev lo \
-                  && ip -6 route add ff00::/8 dev lo table local";
-    let possible = Command::new("unshare").args(["-n", "sh", "-c", script]).output_in_time();
-    if !possible.status.success() {
-        return not_run(&format!("{test}: no network namespace: {possible:?}"));
-    }
-    let test = test_name(module_path!(), test);
-    let script = format!("{script} && exec \"$0\" --ignored --exact {test} --nocapture");
-    let test = std::env::current_exe().unwrap();
-    let output =
-        Command::new("unshare").args(["-n", "sh", "-c", &script]).arg(test).output_within(BUILD);
-    let text = String::from_utf8_lossy(&output.stdout);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && text.contains("1 passed"), "{text}\n{errors}");
 }

@@ -5,17 +5,14 @@ use std::{
     collections::HashMap,
     fs,
     net::{Ipv4Addr, UdpSocket},
-    process::Command,
     sync::{Arc, Mutex},
     thread,
-    time::Duration,
 };
 
 use compat_tests::{
-    alone::{one_at_a_time, test_name},
+    alone::in_namespaces,
     peer::Peer,
-    process::{BOTH, InTime as _, Kind, Process, not_run, serf},
-    wait::poll,
+    process::{Kind, serf},
 };
 use ruserf::serf::OldEvents;
 use simple_dns::{
@@ -38,23 +35,7 @@ fn seeds_are_looked_up_again_at_each_attempt() {
          && mount --bind {hosts} /etc/hosts && mount --bind {switch} /etc/nsswitch.conf \
          && ip link set lo up"
     );
-    let possible = Command::new("unshare").args(["-n", "-m", "sh", "-c", &script]).output_in_time();
-    if !possible.status.success() {
-        return not_run(&format!("no network namespace: {possible:?}"));
-    }
-    // Built out here, where the network is.
-    for kind in BOTH {
-        kind.program();
-    }
-    let _alone = one_at_a_time();
-    let inside = test_name(module_path!(), "inside_seeds_follow_the_name_server");
-    let script = format!("{script} && exec \"$0\" --ignored --exact {inside} --nocapture");
-    let mut command = Command::new("unshare");
-    command.args(["-n", "-m", "sh", "-c", &script]).arg(std::env::current_exe().unwrap());
-    let mut process = Process::start(command);
-    let ended = poll(Duration::from_secs(300), || process.try_code());
-    let text = format!("{}\n{}", process.out(), process.err());
-    assert!(ended == Some(0) && text.contains("1 passed"), "{ended:?}\n{text}");
+    in_namespaces(&script, module_path!(), "inside_seeds_follow_the_name_server", 1);
 }
 
 #[test]

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"time"
 
 	"github.com/hashicorp/memberlist"
@@ -48,27 +47,14 @@ type peer struct {
 	out      *lines.Out
 }
 
-func main() {
-	out := lines.NewOut(os.Stdout)
-	err := run(lines.NewIn(os.Stdin), out)
-	if err != nil {
-		out.Send(map[string]any{"fatal": err.Error()})
-	}
-	out.Close()
-	if err != nil {
-		os.Exit(1)
-	}
-}
+func main() { lines.Main(run) }
 
 func run(in *lines.In, out *lines.Out) error {
-	line, err := in.Next()
-	if err != nil {
-		return fmt.Errorf("no configuration line: %w", err)
-	}
 	var c config
-	if err := lines.Decode(line, &c); err != nil {
-		return fmt.Errorf("configuration line: %w", err)
+	if err := in.First(&c); err != nil {
+		return err
 	}
+	var err error
 	p := &peer{out: out}
 	if p.counters, err = counters.Install(); err != nil {
 		return err

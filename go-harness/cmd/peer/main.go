@@ -4,7 +4,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 
 	"github.com/hashicorp/serf/serf"
 
@@ -21,26 +20,12 @@ type config struct {
 	QueryHandler string `json:"query_handler"`
 }
 
-func main() {
-	out := lines.NewOut(os.Stdout)
-	err := run(lines.NewIn(os.Stdin), out)
-	if err != nil {
-		out.Send(map[string]any{"fatal": err.Error()})
-	}
-	out.Close()
-	if err != nil {
-		os.Exit(1)
-	}
-}
+func main() { lines.Main(run) }
 
 func run(in *lines.In, out *lines.Out) error {
-	line, err := in.Next()
-	if err != nil {
-		return fmt.Errorf("no configuration line: %w", err)
-	}
 	var c config
-	if err := lines.Decode(line, &c); err != nil {
-		return fmt.Errorf("configuration line: %w", err)
+	if err := in.First(&c); err != nil {
+		return err
 	}
 	sink, err := counters.Install()
 	if err != nil {

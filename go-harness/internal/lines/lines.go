@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"sync"
 )
 
@@ -123,4 +124,30 @@ func Decode(line []byte, into any) error {
 	dec := json.NewDecoder(bytes.NewReader(line))
 	dec.DisallowUnknownFields()
 	return dec.Decode(into)
+}
+
+// First decodes the first line, the configuration of the program.
+func (in *In) First(into any) error {
+	line, err := in.Next()
+	if err != nil {
+		return fmt.Errorf("no configuration line: %w", err)
+	}
+	if err := Decode(line, into); err != nil {
+		return fmt.Errorf("configuration line: %w", err)
+	}
+	return nil
+}
+
+// Main is the main function of a program that is driven by lines: it reports
+// the error of run as the last line, and exits with 1.
+func Main(run func(in *In, out *Out) error) {
+	out := NewOut(os.Stdout)
+	err := run(NewIn(os.Stdin), out)
+	if err != nil {
+		out.Send(map[string]any{"fatal": err.Error()})
+	}
+	out.Close()
+	if err != nil {
+		os.Exit(1)
+	}
 }
