@@ -34,9 +34,9 @@ pub fn in_own_process(module: &str, test: &str, body: impl FnOnce()) {
     assert!(output.status.success() && text.contains("1 passed"), "{test}: {}", output.status);
 }
 
-/// Runs an ignored test of this program in network and mount namespaces of its own, which the shell
-/// script `prepare` sets up: as many processes at once as there are `parts`, each of which finds its
-/// number in `PART`. Both kinds of agent are built before, where there is a network to build with.
+/// Runs an ignored test of this program in network and mount namespaces that the shell script
+/// `prepare` sets up: `parts` processes at once, each of which finds its number in `PART`. Both
+/// kinds of agent are built before, where there is a network to build with.
 ///
 /// # Panics
 /// When the test fails there, or has not ended after ten minutes; in CI also where there are no
@@ -64,7 +64,8 @@ pub fn in_namespaces(prepare: &str, module: &str, test: &str, parts: usize) {
     for mut process in (0..parts).map(start).collect::<Vec<_>>() {
         let ended = poll(Duration::from_secs(600), || process.try_code());
         let text = format!("{}\n{}", process.out(), process.err());
-        assert!(ended == Some(0) && text.contains("1 passed"), "{test}: {ended:?}\n{text}");
+        let passed = ended == Some(0) && text.contains("1 passed");
+        assert!(passed, "{test}: {ended:?}\n{text}");
     }
 }
 

@@ -177,7 +177,7 @@ fn unit_ns(unit: &str) -> Option<u64> {
     })
 }
 
-/// Go's `time.quote`: control characters (DEL is none there) and what is not ASCII as `\xNN` of each
+/// Go's `time.quote`: control characters other than DEL, and what is not ASCII, as `\xNN` of each
 /// byte.
 fn quote(text: &str) -> String {
     let mut out = String::from("\"");
