@@ -1,8 +1,8 @@
-//! Texts of error types.
+//! `Display` for error types.
 
 /// Implements `Display` for an error: `pattern => format string, arguments;` for each case.
-/// `thiserror` would do it as well, but brings a quarter of the crates that an embedder would
-/// build.
+/// `thiserror` does the same, but its macros would be a quarter of the crates that an embedder
+/// builds.
 macro_rules! error_texts {
     ($error:ident { $($(#[$cfg:meta])? $case:pat => $text:literal $(, $argument:expr)*;)+ }) => {
         impl std::fmt::Display for $error {

@@ -1,11 +1,11 @@
-//! Standard base64, written with padding and read as Go reads it: line breaks are skipped, padding
-//! is required, bits beyond the last byte are ignored, and an error names the offset that Go names.
-//! Go: `encoding/base64`.
+//! Standard base64: encodes with padding and decodes as Go's `encoding/base64` does. Line breaks
+//! are skipped, padding is required, surplus bits after the last byte are ignored, and an error
+//! reports the same offset as Go's.
 
 /// Decodes `text`.
 ///
 /// # Errors
-/// Go's text, with the place of the mistake.
+/// Go's text, with the offset of the first invalid byte.
 pub fn decode(text: &str) -> Result<Vec<u8>, String> {
     let mut input = Input { bytes: text.as_bytes(), at: 0 };
     let mut out = Vec::with_capacity(text.len() / 4 * 3);
@@ -39,7 +39,8 @@ struct Input<'a> {
 }
 
 impl Input<'_> {
-    /// Takes four characters; false: that was the end. The error is the place of a mistake.
+    /// Decodes one quantum of four characters; returns false at the end of the input. The error is
+    /// the offset of the invalid byte.
     fn quantum(&mut self, out: &mut Vec<u8>) -> Result<bool, usize> {
         let mut bits: u32 = 0;
         let mut count = 0;
@@ -64,8 +65,8 @@ impl Input<'_> {
         Ok(true)
     }
 
-    /// The first `=` of a quantum of `count` characters is taken: what must follow, and nothing
-    /// else.
+    /// Validates what follows the first `=` of a quantum with `count` characters: the remaining
+    /// padding and nothing else.
     fn padding(&mut self, count: usize) -> Result<(), usize> {
         if count < 2 {
             return Err(self.at - 1);
@@ -133,7 +134,7 @@ mod tests {
         }
     }
 
-    /// The places are those that a Go agent named.
+    /// The expected offsets were printed by a Go agent.
     #[test]
     fn mistakes_are_named_where_go_names_them() {
         for (text, at) in [

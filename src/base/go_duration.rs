@@ -3,7 +3,7 @@
 use crate::base::error_texts;
 use std::fmt;
 
-/// Why a text is no Go duration; the messages are Go's (`time.ParseDuration`).
+/// Why a text is not a Go duration; the messages are Go's (`time.ParseDuration`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ParseError {
@@ -82,12 +82,12 @@ pub fn parse(text: &str) -> Result<i64, ParseError> {
     i64::try_from(total).map_err(|_| invalid())
 }
 
-/// Shows nanoseconds as Go prints a `time.Duration`.
+/// Formats nanoseconds as Go prints a `time.Duration`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GoDuration(pub i64);
 
 impl GoDuration {
-    /// The same as a duration of the standard library; a negative one is zero.
+    /// Converts to a standard `Duration`; a negative value becomes zero.
     pub fn to_std(self) -> std::time::Duration {
         std::time::Duration::from_nanos(u64::try_from(self.0).unwrap_or(0))
     }
@@ -177,8 +177,8 @@ fn unit_ns(unit: &str) -> Option<u64> {
     })
 }
 
-/// Go's `time.quote`: control characters other than DEL, and what is not ASCII, as `\xNN` of each
-/// byte.
+/// Go's `time.quote`: control characters (except DEL) and the bytes of non-ASCII characters are
+/// written as `\xNN`.
 fn quote(text: &str) -> String {
     let mut out = String::from("\"");
     for c in text.chars() {

@@ -1,9 +1,11 @@
-//! What Go's `encoding/json` takes and other readers refuse.
+//! JSON that Go's `encoding/json` accepts and other parsers reject.
 
-/// Bytes that every JSON reader takes as Go takes the given ones: in a string, each byte that is no
-/// UTF-8 and each half of a surrogate pair is U+FFFD. What is malformed stays so.
-/// Where the text ends in an escape like `\u0` and a character that is no digit, blanks follow: a
-/// reader that takes four digits at once would report the end, and Go reports the character.
+/// Rewrites a JSON text so that any parser reads it as Go does: in strings, bytes that are not
+/// UTF-8 and unpaired surrogates become U+FFFD. Malformed text stays malformed.
+///
+/// Spaces are appended where the text ends in a short escape with a character that is not a hex
+/// digit, as in `\u0g`: a parser that reads four digits at once would report the end of the file,
+/// but Go reports the character.
 pub fn readable(bytes: &[u8]) -> Vec<u8> {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
@@ -13,8 +15,8 @@ pub fn readable(bytes: &[u8]) -> Vec<u8> {
     without_lone_surrogates(&text).into_bytes()
 }
 
-/// Go's words for what serde_json says of a file that ends too early, or that has a value of
-/// another kind than wanted. `whole` is Go's type of the whole file.
+/// Translates serde_json's errors for a truncated file or a value of the wrong type into Go's
+/// words. `whole` is the Go type of the whole file.
 pub fn decode_error(text: String, is_eof: bool, whole: &str) -> String {
     if is_eof {
         return "unexpected end of JSON input".to_owned();
@@ -39,7 +41,7 @@ fn without_lone_surrogates(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     let mut blanks = 0;
-    // Backslashes occur only in strings, or the text is malformed.
+    // A backslash outside a string makes the text malformed in any case.
     while let Some((before, after)) = rest.split_once('\\') {
         out.push_str(before);
         rest = after;
@@ -47,7 +49,7 @@ fn without_lone_surrogates(text: &str) -> String {
             (None, _) => {
                 out.push('\\');
                 blanks = rest.strip_prefix('u').map_or(blanks, missing_digits);
-                // What is escaped may be a backslash.
+                // The escaped character may itself be a backslash.
                 let escaped = rest.chars().next().map_or(0, char::len_utf8);
                 let (escaped, after) = rest.split_at(escaped);
                 out.push_str(escaped);
@@ -72,13 +74,13 @@ fn without_lone_surrogates(text: &str) -> String {
     out
 }
 
-/// How many of four digits the text is too short for, if one of those it has is none.
+/// Number of digits missing from a four-digit escape, if one of those present is not a hex digit.
 fn missing_digits(text: &str) -> usize {
     let malformed = text.bytes().any(|byte| !byte.is_ascii_hexdigit());
     if malformed { 4_usize.saturating_sub(text.len()) } else { 0 }
 }
 
-/// The half of a surrogate pair that `u` and four digits encode.
+/// The surrogate encoded by `u` and four hex digits, if it is one.
 fn surrogate(text: &str) -> Option<u16> {
     let digits = text.strip_prefix('u')?.get(..4)?;
     let hex = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -86,10 +88,10 @@ fn surrogate(text: &str) -> Option<u16> {
     (0xd800..=0xdfff).contains(&unit).then_some(unit)
 }
 
-/// Whether two names are equal but for case. Go: `strings.EqualFold`, where one is ASCII.
+/// Case-insensitive comparison of names. Go: `strings.EqualFold`, for one ASCII argument.
 pub fn equal_fold(ascii: &str, other: &str) -> bool {
     let fold = |c: char| match c {
-        // The two letters outside ASCII that fold into it.
+        // The two non-ASCII letters that fold to an ASCII one.
         '\u{17f}' => 's',
         '\u{212a}' => 'k',
         c => c.to_ascii_lowercase(),

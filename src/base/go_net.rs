@@ -4,10 +4,10 @@ use std::io;
 
 use super::error_texts;
 
-/// An address that [`split_host_port`] cannot take apart; the texts are Go's.
+/// An address that [`split_host_port`] cannot split; the texts are Go's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AddressError {
-    /// As it was written.
+    /// The address as given.
     pub address: String,
     /// What is wrong with it.
     pub fault: AddressFault,
@@ -16,15 +16,15 @@ pub struct AddressError {
 /// What is wrong with an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AddressFault {
-    /// It has none.
+    /// There is no port.
     MissingPort,
-    /// An IPv6 address is not closed.
+    /// The bracket of an IPv6 address is not closed.
     MissingBracket,
     /// An IPv6 address without brackets.
     TooManyColons,
-    /// `[` inside.
+    /// Unexpected `[`.
     OpeningBracket,
-    /// `]` inside.
+    /// Unexpected `]`.
     ClosingBracket,
 }
 
@@ -46,17 +46,17 @@ error_texts! {
 
 impl std::error::Error for AddressError {}
 
-/// Splits `host:port`, `[v6]:port` as Go's `net.SplitHostPort`.
+/// Splits `host:port` or `[v6]:port` as Go's `net.SplitHostPort` does.
 ///
 /// # Errors
-/// What is wrong with it.
+/// See [`AddressFault`].
 pub fn split_host_port(text: &str) -> Result<(&str, &str), AddressError> {
     let fail = |fault| Err(AddressError { address: text.to_owned(), fault });
     let Some(colon) = text.rfind(':') else { return fail(AddressFault::MissingPort) };
     let (host, rest) = if let Some(inner) = text.strip_prefix('[') {
         let Some(end) = inner.find(']') else { return fail(AddressFault::MissingBracket) };
         let (host, rest) = (inner.get(..end), inner.get(end + 1..).unwrap_or_default());
-        // The last colon must be the one behind the bracket.
+        // The last colon must directly follow the bracket.
         if rest.is_empty() || (end + 2 != colon && !rest.starts_with(':')) {
             return fail(AddressFault::MissingPort);
         }
@@ -85,7 +85,8 @@ pub fn join_host_port(host: &str, port: u16) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
-/// The system's reason as Go words it: `connection refused`, `no such file or directory`.
+/// The operating system's error as Go words it, such as `connection refused` or `no such file or
+/// directory`.
 pub fn error_text(error: &io::Error) -> String {
     let text = error.to_string();
     if error.raw_os_error().is_none() {

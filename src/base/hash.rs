@@ -1,8 +1,8 @@
-//! Hashing that peers cannot predict, and that is the same in each run of one seed.
+//! Hashing that peers cannot predict but that is reproducible for a given seed.
 
 use std::hash::{BuildHasher, DefaultHasher, Hasher as _};
 
-/// SipHash with a seed. Its order must not show: see rule 1 of ARCHITECTURE.md.
+/// SipHash with a seed. Iteration order must not be observable: see rule 1 of ARCHITECTURE.md.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SeededHash(pub(crate) u64);
 

@@ -8,15 +8,16 @@ use std::{
 
 /// Nanoseconds since an epoch that the driver chose (process start, or zero in the simulator).
 ///
-/// `std::time::Instant` cannot be made up, so neither a simulator nor wasm could use it.
-/// Arithmetic saturates: a deadline too far away is the end of time, never a panic.
+/// `std::time::Instant` cannot be constructed from a number, so neither a simulator nor wasm could
+/// use it. Arithmetic saturates: an unreachable deadline becomes [`Instant::FAR_FUTURE`] and never
+/// panics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Instant(u64);
 
 impl Instant {
     /// The epoch itself.
     pub const ZERO: Self = Self(0);
-    /// The end of time: a deadline that never comes.
+    /// The latest instant: a deadline that never expires.
     #[doc(hidden)]
     pub const FAR_FUTURE: Self = Self(u64::MAX);
 

@@ -1,4 +1,4 @@
-//! For tests: the log lines that something causes.
+//! Test helper: captures the log lines that a call causes.
 
 use std::sync::mpsc;
 

@@ -1,16 +1,17 @@
-//! A bound on log lines that peers cause.
+//! Rate limit for log lines that peers can cause.
 
 use std::time::Duration;
 
 use super::Instant;
 
-/// Log lines of one cause: five at once, then four a second; others are counted and reported in
-/// one line a second, so that no second has more than ten.
+/// Limits the log lines of one cause: a burst of five, then four a second. Suppressed lines are
+/// counted and the count is logged at most once a second, so that no second has more than ten
+/// lines.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LogLimit {
     /// What the lines are about.
     pub(crate) about: &'static str,
-    /// When five lines at once are possible again.
+    /// When the full burst of five lines is available again.
     whole_at: Instant,
     suppressed: u64,
     reported: Instant,
@@ -21,7 +22,7 @@ impl LogLimit {
         Self { about, whole_at: Instant::ZERO, suppressed: 0, reported: Instant::ZERO }
     }
 
-    /// Whether a line may be logged; otherwise it is counted.
+    /// Returns whether a line may be logged; if not, it is counted as suppressed.
     pub(crate) fn admit(&mut self, now: Instant) -> bool {
         let whole_at = self.whole_at.max(now) + LINE_COST;
         let admitted = whole_at - now <= LINE_COST * LINES_AT_ONCE;
@@ -33,7 +34,7 @@ impl LogLimit {
         admitted
     }
 
-    /// How many lines were left out, once a second at most.
+    /// Number of suppressed lines since the last report, at most once a second.
     pub(crate) fn take_suppressed(&mut self, now: Instant) -> Option<u64> {
         if self.suppressed == 0 || now - self.reported < REPORT_PERIOD {
             return None;
@@ -43,8 +44,8 @@ impl LogLimit {
     }
 }
 
-/// Declares a struct with a [`LogLimit`] for each cause, and `details` for debugging, whose
-/// suppressed lines are not reported.
+/// Declares a struct with a [`LogLimit`] for each cause, and a `details` limit for debug lines,
+/// whose suppressed lines are not reported.
 macro_rules! log_limits {
     ($(#[$about:meta])* $vis:vis struct $name:ident for $target:literal {
         $($(#[$doc:meta])* $cause:ident: $text:literal;)+
@@ -53,7 +54,7 @@ macro_rules! log_limits {
         #[derive(Debug)]
         $vis struct $name {
             $($(#[$doc])* $vis $cause: $crate::base::LogLimit,)+
-            /// Lines for debugging; what is left out of them is not reported.
+            /// Debug lines; the number of suppressed ones is not reported.
             $vis details: $crate::base::LogLimit,
         }
 
@@ -67,7 +68,7 @@ macro_rules! log_limits {
         }
 
         impl $name {
-            /// Logs how many lines were left out, in one line a second for each cause.
+            /// Logs the number of suppressed lines, at most one line a second for each cause.
             $vis fn report(&mut self, now: $crate::base::Instant) {
                 for limit in [$(&mut self.$cause),+] {
                     if let Some(count) = limit.take_suppressed(now) {

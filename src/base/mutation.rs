@@ -1,6 +1,6 @@
-//! Bugs put into the engines on purpose, to prove that the simulator's rules find them.
+//! Deliberate bugs in the engines, which prove that the simulator's invariants detect them.
 
-/// Whether a bug is switched on: `mutated!(config, Bug)` with the membership engine's
+/// Returns whether a bug is enabled: `mutated!(config, Bug)` with the membership engine's
 /// configuration. Without the feature `sim` it is the constant `false`.
 macro_rules! mutated {
     ($config:expr, $bug:ident) => {{
@@ -20,14 +20,15 @@ pub(crate) use mutated;
 #[cfg(feature = "sim")]
 macro_rules! mutations {
     ($($(#[$doc:meta])* $name:ident,)+) => {
-        /// A bug, each of a kind that some program of this family had or could have.
+        /// A deliberate bug, of a kind that an implementation of this protocol has had or could
+        /// have.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Mutation {
             $($(#[$doc])* $name,)+
         }
 
         impl Mutation {
-            /// Every bug there is.
+            /// All bugs.
             pub const ALL: &[Self] = &[$(Self::$name,)+];
         }
     };
@@ -39,13 +40,13 @@ mutations! {
     RefuteInVain,
     /// An alive message with a known incarnation is accepted again (al8n/memberlist#197).
     StaleAlive,
-    /// Broadcasts of nodes are never sent often enough (serf#606: endless rebroadcast).
+    /// Broadcasts about nodes never reach their transmit limit (serf#606: endless rebroadcast).
     EndlessTransmits,
     /// An accuser raises the incarnation of the accused.
     OutbidOthers,
-    /// Nothing is done when a suspicion times out.
+    /// A suspicion that times out has no effect.
     NobodyDies,
-    /// A suspicion times out after a millisecond: no time to refute.
+    /// A suspicion times out after a millisecond, which leaves no time to refute.
     HastySuspicion,
     /// Confirmations do not shorten a suspicion.
     NobodyConfirms,
@@ -53,7 +54,7 @@ mutations! {
     SuspectLowers,
     /// The probe list does not advance.
     StuckProbe,
-    /// Neither helpers nor a stream are asked when a ping is not acked.
+    /// A ping without an ack is followed neither by indirect pings nor by a stream ping.
     NoIndirect,
     /// The gossip timer sends nothing.
     SilentGossip,
@@ -61,7 +62,7 @@ mutations! {
     NeverReaps,
     /// Rows of a push/pull are ignored.
     MergeNothing,
-    /// A node in use can be moved to another address by anybody.
+    /// Any sender can move a live node to another address.
     NamesMove,
     /// A broadcast does not replace the queued one about the same node.
     KeepsOldNews,
@@ -69,7 +70,7 @@ mutations! {
     ClockFallsBack,
     /// The clocks of a snapshot are not restored.
     ClockLost,
-    /// An event that is known is delivered again.
+    /// A known event is delivered again.
     EventTwice,
     /// A user event is not gossiped by its sender.
     EventKeptBack,
@@ -77,16 +78,16 @@ mutations! {
     EventsLeftOut,
     /// A member stays alive when its node dies.
     DeathsIgnored,
-    /// Changed tags of a member are not taken over.
+    /// Changed tags of a member are not applied.
     UpdatesIgnored,
-    /// An intent that is known is gossiped on (serf#606).
+    /// A known intent is gossiped again (serf#606).
     IntentLoop,
     /// A graceful leave is reported as a failure.
     LeaveIsFailure,
-    /// Members that are gone stay in the snapshot as alive.
+    /// The snapshot keeps departed members as alive.
     SnapshotForgets,
     /// Failed and left members are never reaped.
     TombstonesForever,
-    /// A node's second answer to a query is delivered too.
+    /// Duplicate answers of a node to a query are delivered.
     AnswersTwice,
 }

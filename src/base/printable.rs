@@ -1,10 +1,10 @@
-//! Text from the network on its way to a log, a terminal or a file of lines.
+//! Sanitizes text from the network for logs, terminals and line-based files.
 
 use std::fmt::{self, Display, Formatter, Write};
 
-/// Bytes that a peer chose, for a log line: what could break or repaint a line is escaped, what
-/// is not UTF-8 is written as `\xff`, and what is longer than [`PRINTABLE_BYTES_MAX`] is cut.
-/// A text that was made printable stays as it is when it is made printable again, unless cut.
+/// Formats bytes that a peer chose for a log line: characters that could break or repaint a line
+/// are escaped, bytes that are not UTF-8 are written as `\xff`, and text longer than
+/// [`PRINTABLE_BYTES_MAX`] is cut. Applying it twice gives the same text, unless it is cut.
 pub(crate) fn printable<B: AsRef<[u8]> + ?Sized>(bytes: &B) -> impl Display + '_ {
     fmt::from_fn(|f| {
         let mut out = Escape::new(f, PRINTABLE_BYTES_MAX);
@@ -16,8 +16,8 @@ pub(crate) fn printable<B: AsRef<[u8]> + ?Sized>(bytes: &B) -> impl Display + '_
     })
 }
 
-/// The same for a value whose text contains what a peer chose, such as an error, at most `max`
-/// bytes of it.
+/// The same for a value whose text contains data from a peer, such as an error; shows at most `max`
+/// bytes.
 pub(crate) fn printable_text<D: Display + ?Sized>(value: &D, max: usize) -> impl Display + '_ {
     fmt::from_fn(move |f| {
         let mut out = Escape::new(f, max);
@@ -26,7 +26,7 @@ pub(crate) fn printable_text<D: Display + ?Sized>(value: &D, max: usize) -> impl
     })
 }
 
-/// Names for a log line: the first ones, and how many more there are.
+/// Formats names for a log line: the first few, then the number of the others.
 pub(crate) fn short_list(names: &[std::sync::Arc<str>]) -> impl Display + '_ {
     fmt::from_fn(move |f| {
         for (at, name) in names.iter().take(LISTED_MAX).enumerate() {
@@ -39,7 +39,7 @@ pub(crate) fn short_list(names: &[std::sync::Arc<str>]) -> impl Display + '_ {
     })
 }
 
-/// Escapes what is written through it, and counts what does not fit.
+/// A `Write` adapter that escapes text and counts the bytes that exceed the limit.
 struct Escape<'a, 'f> {
     out: &'a mut Formatter<'f>,
     room: usize,
@@ -51,7 +51,7 @@ impl<'a, 'f> Escape<'a, 'f> {
         Self { out, room, cut: 0 }
     }
 
-    /// Whether `len` further bytes still fit; nothing fits any more after something did not.
+    /// Reserves `len` bytes; after the first failure nothing fits any more.
     fn take(&mut self, len: usize) -> bool {
         let fits = self.cut == 0 && len <= self.room;
         if fits {
@@ -83,7 +83,7 @@ impl Write for Escape<'_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let mut rest = text;
         while self.cut == 0 && !rest.is_empty() {
-            // Nearly all text is plain ASCII, which passes in one piece.
+            // Fast path: nearly all text is plain ASCII and is written in one piece.
             let plain = rest.bytes().take(self.room).take_while(|b| matches!(b, b' '..=b'~'));
             let (plain, more) = rest.split_at(plain.count());
             self.room -= plain.len();
@@ -106,17 +106,18 @@ impl Write for Escape<'_, '_> {
     }
 }
 
-/// Whether a character moves the cursor, ends the line, or changes the order or look of others:
-/// control characters, line and paragraph separators, marks of direction, invisible ones.
+/// Whether a character moves the cursor, ends the line, or changes the order or look of other
+/// characters: control characters, line and paragraph separators, direction marks, invisible
+/// characters.
 pub(crate) fn repaints(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
             | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
-/// Bytes of a name, payload or other text from the network that a log line shows.
+/// Longest text from the network that a log line shows, in bytes.
 pub(crate) const PRINTABLE_BYTES_MAX: usize = 128;
-/// Names in a line of the log.
+/// Most names listed in a log line.
 const LISTED_MAX: usize = 16;
 
 #[cfg(test)]
@@ -150,7 +151,7 @@ mod tests {
         assert_eq!(printable(&vec![b'a'; max]).to_string(), "a".repeat(max));
         let cut = format!("{}… (5 bytes more)", "a".repeat(max));
         assert_eq!(printable(&vec![b'a'; max + 5]).to_string(), cut);
-        // Two bytes of a character do not fit where one is left, and nothing follows it.
+        // A two-byte character does not fit in one byte, and nothing is written after it.
         let text = format!("{}üb", "a".repeat(max - 1));
         let cut = format!("{}… (3 bytes more)", "a".repeat(max - 1));
         assert_eq!(printable(&text).to_string(), cut);

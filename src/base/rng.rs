@@ -10,12 +10,12 @@ use rand::{Rng as _, RngExt as _, SeedableRng, rngs::ChaCha12Rng};
 pub struct Rng(ChaCha12Rng);
 
 impl Rng {
-    /// Makes a generator from 32 bytes of seed.
+    /// Creates a generator from 32 bytes of seed.
     pub fn from_seed(seed: [u8; 32]) -> Self {
         Self(ChaCha12Rng::from_seed(seed))
     }
 
-    /// Makes a generator from a small seed; for the simulator and tests.
+    /// Creates a generator from a small seed, for the simulator and tests.
     pub fn from_u64(seed: u64) -> Self {
         Self(ChaCha12Rng::seed_from_u64(seed))
     }

@@ -1,10 +1,10 @@
-//! Keys and tokens: wiped when they are dropped, and shown by no `Debug`.
+//! Secret values (keys, tokens): wiped when dropped and hidden from `Debug`.
 
 use std::fmt;
 
 use zeroize::Zeroize;
 
-/// A text that is wiped when it is dropped.
+/// A text that is wiped when dropped.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secret(String);
 
@@ -14,7 +14,7 @@ impl Secret {
         &self.0
     }
 
-    /// Whether there is none.
+    /// Whether the text is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -4,8 +4,8 @@ use std::{cmp::Reverse, collections::BinaryHeap};
 
 use super::Instant;
 
-/// A heap of deadlines. Timers are not cancelled: the code that a timer fires checks whether it
-/// still matters, which is cheaper than finding it.
+/// A heap of deadlines. Timers are not cancelled: the handler checks whether a fired timer still
+/// applies, which is cheaper than removing it from the heap.
 #[derive(Debug)]
 pub(crate) struct Timers<T> {
     heap: BinaryHeap<Reverse<(Instant, u64, T)>>,
@@ -28,7 +28,7 @@ impl<T: Ord> Timers<T> {
         self.heap.peek().map(|Reverse((at, ..))| *at)
     }
 
-    /// The earliest timer that is due; those of one instant in the order they were set.
+    /// Removes the earliest due timer; timers of the same instant come in the order they were set.
     pub(crate) fn pop_due(&mut self, now: Instant) -> Option<(Instant, T)> {
         if self.next()? > now {
             return None;
@@ -36,13 +36,13 @@ impl<T: Ord> Timers<T> {
         self.heap.pop().map(|Reverse((at, _, timer))| (at, timer))
     }
 
-    /// Drops the timers that `keep` refuses.
+    /// Keeps only the timers for which `keep` returns true.
     #[cfg(any(test, feature = "sim"))]
     pub(crate) fn retain(&mut self, keep: impl Fn(&T) -> bool) {
         self.heap.retain(|Reverse((.., timer))| keep(timer));
     }
 
-    /// Every timer, in no order.
+    /// All timers, in arbitrary order.
     #[cfg(test)]
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Instant, &T)> {
         self.heap.iter().map(|Reverse((at, _, timer))| (*at, timer))
