@@ -5,15 +5,15 @@ use serde::{Deserializer, Serializer, de};
 /// Serializes as bytes rather than as an array.
 ///
 /// # Errors
-/// Those of the serializer.
+/// The errors of the serializer.
 pub fn serialize<S: Serializer>(bytes: impl AsRef<[u8]>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_bytes(bytes.as_ref())
 }
 
-/// Takes what Go takes for a `[]byte`; nil is empty.
+/// Accepts what Go accepts for a `[]byte`; nil is empty.
 ///
 /// # Errors
-/// Those of the deserializer.
+/// The errors of the deserializer.
 pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
     struct Visitor;
 
@@ -28,7 +28,7 @@ pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>
             Ok(bytes.to_vec())
         }
 
-        /// The old family of strings is that of bytes, too.
+        /// The old raw family encodes both strings and bytes.
         fn visit_str<E: de::Error>(self, text: &str) -> Result<Vec<u8>, E> {
             Ok(text.into())
         }

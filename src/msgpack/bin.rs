@@ -1,4 +1,4 @@
-//! Byte strings of Go, which may be nil.
+//! Go's `[]byte`, which may be nil.
 
 use std::borrow::Cow;
 
@@ -11,7 +11,7 @@ impl<'a> Bin<'a> {
     /// Go's nil slice.
     pub const NIL: Self = Self(None);
 
-    /// The bytes; none if nil.
+    /// The bytes; empty if nil.
     pub fn as_slice(&self) -> &[u8] {
         self.0.as_deref().unwrap_or_default()
     }

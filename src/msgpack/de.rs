@@ -1,4 +1,4 @@
-//! Go's dialect to serde types, as tolerantly as [`Reader`].
+//! Deserializes Go's dialect into serde types, as tolerantly as [`Reader`].
 
 use std::borrow::Cow;
 
@@ -9,19 +9,19 @@ use serde::{
 
 use super::{DEPTH_MAX, Error, Reader, marker};
 
-/// Decodes one value; what follows it is ignored.
+/// Decodes one value; bytes after it are ignored.
 ///
 /// Give structs `#[serde(default)]`, as Go leaves missing fields zero, and declare their fields in
-/// Go's order, which is what an array in place of a map means. Nil reads as zero, empty or `None`;
-/// a `String` takes what is not UTF-8 with replacement characters.
+/// Go's order, which is the order of a struct that is encoded as an array. Nil reads as zero, empty
+/// or `None`; in a `String`, bytes that are not UTF-8 become U+FFFD.
 ///
 /// # Errors
-/// See [`Error`]; nesting beyond [`DEPTH_MAX`] is one of them.
+/// See [`Error`]; nesting beyond [`DEPTH_MAX`] is an error.
 pub fn from_slice<'a, T: Deserialize<'a>>(input: &'a [u8]) -> Result<T, Error> {
     from_reader(&mut Reader::new(input))
 }
 
-/// Decodes one value and leaves the reader behind it.
+/// Decodes one value and leaves the reader positioned after it.
 ///
 /// # Errors
 /// See [`from_slice`].
@@ -222,7 +222,8 @@ impl<'r, 'a> Deserializer<'r, 'a> {
     }
 }
 
-/// Items of an array or pairs of a map. No size hint: a length from the wire sizes nothing.
+/// Items of an array or pairs of a map. Gives no size hint, so that a length from the wire never
+/// determines an allocation.
 struct Items<'r, 'a> {
     nested: Deserializer<'r, 'a>,
     left: u32,

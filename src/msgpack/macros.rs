@@ -1,11 +1,11 @@
-//! One declaration per message for both directions.
+//! Declares encoding and decoding of a message in one place.
 
 /// Implements [`Value`](crate::msgpack::Value) for a struct whose fields are all `Value`s and
 /// which has a `Default`.
 ///
-/// `wire` lists the fields in the order of their sorted keys (checked at compile time);
-/// `omitempty` after a key leaves empty values out. `declared` lists the same keys in the order of
-/// the Go struct, which is what an array in place of the map means.
+/// `wire` lists the fields in the order of their sorted keys (checked at compile time); `omitempty`
+/// after a key omits empty values. `declared` lists the same keys in the order of the Go struct,
+/// which is the order of a message that is encoded as an array.
 ///
 /// ```
 /// use ruserf::msgpack::{Reader, Value, Writer, message};
@@ -46,7 +46,7 @@ macro_rules! __msgpack_message {
                 const _: () = assert!($crate::msgpack::is_sorted(&[$($key),+]));
                 const _: () = assert!($crate::msgpack::is_permutation(&[$($key),+], DECLARED));
                 $(const _: () = assert!($key.len() < 32);)+
-                // Out of line: Go sorts its keys, so hardly any message needs it.
+                // A separate function: Go sorts its keys, so few messages need it.
                 #[cold]
                 fn field<$lt>(
                     value: &mut $ty,

@@ -1,6 +1,6 @@
-//! First bytes of MessagePack values. Small values and lengths are part of their marker.
+//! First bytes of MessagePack values. Small values and short lengths are part of the marker.
 
-/// `0..=FIXPOS_MAX` are themselves.
+/// `0..=FIXPOS_MAX` encode themselves.
 pub(super) const FIXPOS_MAX: u8 = 0x7f;
 /// The length is in the lower four bits.
 pub(super) const FIXMAP: u8 = 0x80;
@@ -35,7 +35,7 @@ pub(super) const FIXEXT2: u8 = 0xd5;
 pub(super) const FIXEXT4: u8 = 0xd6;
 pub(super) const FIXEXT8: u8 = 0xd7;
 pub(super) const FIXEXT16: u8 = 0xd8;
-/// Old encoders know `STR16` and `STR32` as raw, and neither this nor the bin family.
+/// Old encoders use `STR16` and `STR32` as raw and know neither `STR8` nor the bin family.
 pub(super) const STR8: u8 = 0xd9;
 pub(super) const STR16: u8 = 0xda;
 pub(super) const STR32: u8 = 0xdb;

@@ -1,8 +1,9 @@
 //! Layer 0: Go's MessagePack dialect.
 //!
-//! Go nodes write structs as maps with bytewise sorted keys, strings and byte strings in the old
-//! "raw" family, and read far more than they write. [`Writer`] emits what current Go emits,
-//! [`Reader`] takes what any Go takes, borrowing from the input and never trusting a length.
+//! Go nodes write structs as maps with bytewise sorted keys and strings and byte strings in the old
+//! "raw" family; they accept far more than they write. [`Writer`] emits what current Go emits,
+//! [`Reader`] accepts what any Go version accepts, borrows from the input and never trusts a
+//! length.
 //! [`message!`](crate::msgpack::message) declares a struct once for both directions;
 //! `to_vec` and `from_slice` (feature `serde`) do the same for serde types. [`Scanner`] finds the
 //! end of a value that arrives in pieces.

@@ -5,21 +5,22 @@ use std::borrow::Cow;
 use super::{Bin, marker};
 use crate::base::error_texts;
 
-/// Why a value was refused. Peers' bytes cause all of these; the reader is of no use afterwards.
+/// Why a value was refused. All of these are caused by the peer's bytes; the reader must not be
+/// used after an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Error {
-    /// The input ends inside a value. With more input it might be whole.
+    /// The input ends inside a value. More input might complete it.
     Truncated,
-    /// A value of another type.
+    /// The value has another type.
     Type {
-        /// What the field holds.
+        /// Type of the field.
         expected: &'static str,
         /// First byte of the value found.
         found: u8,
     },
-    /// An integer that does not fit its field.
+    /// An integer does not fit its field.
     Range,
-    /// More than [`DEPTH_MAX`] levels.
+    /// Nesting deeper than [`DEPTH_MAX`].
     Depth,
     /// A serde type refused the value.
     Mismatch,
@@ -37,8 +38,8 @@ error_texts! {
 
 impl std::error::Error for Error {}
 
-/// Reads values one by one. Strings are borrowed; nothing is allocated by a length that the
-/// input does not hold.
+/// Reads values one by one. Strings are borrowed; a length is never used to allocate more than the
+/// input holds.
 #[derive(Clone, Debug)]
 pub struct Reader<'a> {
     input: &'a [u8],
@@ -46,7 +47,7 @@ pub struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// A reader at the start of `input`.
+    /// Creates a reader at the start of `input`.
     pub fn new(input: &'a [u8]) -> Self {
         Self { input, rest: input }
     }
@@ -56,15 +57,16 @@ impl<'a> Reader<'a> {
         self.input.len() - self.rest.len()
     }
 
-    /// What is left; for raw data that follows a value.
+    /// The unread input; for raw data that follows a value.
     pub fn rest(&self) -> &'a [u8] {
         self.rest
     }
 
-    /// Pairs of the map that comes next, whose header is read; `None` if no map comes next.
+    /// Reads the header of a map and returns its number of pairs; returns `None` and reads nothing
+    /// if the next value is not a map.
     ///
     /// # Errors
-    /// A truncated header.
+    /// The header is truncated.
     #[inline]
     pub fn take_map_len(&mut self) -> Result<Option<u32>, Error> {
         let before = self.rest;
@@ -76,7 +78,8 @@ impl<'a> Reader<'a> {
         Ok(len)
     }
 
-    /// Reads a key of fewer than 32 bytes if it comes next, in the family that Go writes.
+    /// Reads `key` if it is next, shorter than 32 bytes and in the family that Go writes; returns
+    /// whether it was.
     #[inline]
     pub fn take_key(&mut self, key: &'static str) -> bool {
         let Some((&marker, rest)) = self.rest.split_first() else { return false };
@@ -88,12 +91,12 @@ impl<'a> Reader<'a> {
         true
     }
 
-    /// Reads a struct that came as an array, its items in `declared` order: `field` is called with
-    /// each key and must read or [`skip`](Self::skip) its value. Surplus items are skipped; nil
-    /// calls nothing.
+    /// Reads a struct encoded as an array whose items are in `declared` order: `field` is called
+    /// with each key and must read or [`skip`](Self::skip) its value. Surplus items are skipped;
+    /// nil has no items.
     ///
     /// # Errors
-    /// Another type, or what `field` returns.
+    /// A value of another type, or an error of `field`.
     pub fn declared_fields(
         &mut self,
         declared: &[&'static str],
@@ -107,10 +110,10 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Reads a map with string keys; `pair` must read or skip each value. Nil calls nothing.
+    /// Reads a map with string keys; `pair` must read or skip each value. Nil has no pairs.
     ///
     /// # Errors
-    /// Another type, or what `pair` returns.
+    /// A value of another type, or an error of `pair`.
     pub fn map(
         &mut self,
         mut pair: impl FnMut(&mut Self, &'a [u8]) -> Result<(), Error>,
@@ -122,16 +125,16 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Reads an array; `item` must read or skip each item. Nil calls nothing.
+    /// Reads an array; `item` must read or skip each item. Nil has no items.
     ///
     /// # Errors
-    /// Another type, or what `item` returns.
+    /// A value of another type, or an error of `item`.
     pub fn array(&mut self, item: impl FnMut(&mut Self) -> Result<(), Error>) -> Result<(), Error> {
         let marker = self.byte()?;
         self.items(marker, "array", item)
     }
 
-    /// Whether the next value is nil; if so, it is read.
+    /// Reads nil if it is next; returns whether it was.
     pub fn take_nil(&mut self) -> bool {
         match self.rest.split_first() {
             Some((&marker::NIL, rest)) => {
@@ -142,7 +145,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The first byte of the next value, which stays unread.
+    /// The first byte of the next value, without reading it.
     pub fn peek(&self) -> Option<u8> {
         self.rest.first().copied()
     }
@@ -150,7 +153,7 @@ impl<'a> Reader<'a> {
     /// Reads a string of any family (raw, str8, bin); nil is empty. Not checked for UTF-8.
     ///
     /// # Errors
-    /// Another type.
+    /// A value of another type.
     #[inline]
     pub fn str(&mut self) -> Result<&'a [u8], Error> {
         let marker = self.byte()?;
@@ -167,7 +170,7 @@ impl<'a> Reader<'a> {
     /// Reads a byte string: any string family, nil, or an array of integers.
     ///
     /// # Errors
-    /// Another type, or array items that are no bytes.
+    /// A value of another type, or array items that are not bytes.
     #[inline]
     pub fn bytes(&mut self) -> Result<Bin<'a>, Error> {
         let marker = self.byte()?;
@@ -192,7 +195,7 @@ impl<'a> Reader<'a> {
     /// Reads a bool: true, false, nil, or the small integers 0 and 1.
     ///
     /// # Errors
-    /// Another value.
+    /// Any other value.
     #[inline]
     pub fn bool(&mut self) -> Result<bool, Error> {
         match self.byte()? {
@@ -205,7 +208,7 @@ impl<'a> Reader<'a> {
     /// Reads an unsigned integer of any width and sign that is not negative; nil is zero.
     ///
     /// # Errors
-    /// Another type or a negative number.
+    /// A value of another type, or a negative number.
     #[inline]
     pub fn u64(&mut self) -> Result<u64, Error> {
         let marker = self.byte()?;
@@ -218,7 +221,7 @@ impl<'a> Reader<'a> {
     /// Like [`u64`](Self::u64) for a narrower field.
     ///
     /// # Errors
-    /// Also a number that does not fit.
+    /// As [`u64`](Self::u64), and a number that does not fit.
     #[inline]
     pub fn u32(&mut self) -> Result<u32, Error> {
         u32::try_from(self.u64()?).map_err(|_| Error::Range)
@@ -227,7 +230,7 @@ impl<'a> Reader<'a> {
     /// Like [`u64`](Self::u64) for a narrower field.
     ///
     /// # Errors
-    /// Also a number that does not fit.
+    /// As [`u64`](Self::u64), and a number that does not fit.
     #[inline]
     pub fn u16(&mut self) -> Result<u16, Error> {
         u16::try_from(self.u64()?).map_err(|_| Error::Range)
@@ -236,7 +239,7 @@ impl<'a> Reader<'a> {
     /// Like [`u64`](Self::u64) for a narrower field.
     ///
     /// # Errors
-    /// Also a number that does not fit.
+    /// As [`u64`](Self::u64), and a number that does not fit.
     #[inline]
     pub fn u8(&mut self) -> Result<u8, Error> {
         u8::try_from(self.u64()?).map_err(|_| Error::Range)
@@ -246,7 +249,7 @@ impl<'a> Reader<'a> {
     /// `i64::MAX` wraps, as in Go.
     ///
     /// # Errors
-    /// Another type.
+    /// A value of another type.
     #[inline]
     pub fn i64(&mut self) -> Result<i64, Error> {
         let marker = self.byte()?;
@@ -269,7 +272,7 @@ impl<'a> Reader<'a> {
     /// Reads a `float64` from either float width or any integer; nil is zero.
     ///
     /// # Errors
-    /// Another type.
+    /// A value of another type.
     pub fn f64(&mut self) -> Result<f64, Error> {
         match self.peek() {
             Some(marker::F64) => {
@@ -293,7 +296,7 @@ impl<'a> Reader<'a> {
         self.skip_nested(DEPTH_MAX)
     }
 
-    /// Skips one value and returns its bytes, proven well-formed.
+    /// Skips one value and returns its bytes, which are well-formed.
     ///
     /// # Errors
     /// See [`skip`](Self::skip).
@@ -383,7 +386,7 @@ impl<'a> Reader<'a> {
         }))
     }
 
-    /// Reads the items of the array (or nil) that began with `marker`.
+    /// Reads the items of an array (or nil) whose first byte was `marker`.
     fn items(
         &mut self,
         marker: u8,
@@ -423,8 +426,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// How a value with `marker` goes on: bytes of payload after the header, then nested values.
-/// `length` reads the big-endian length of that many bytes that follows the marker.
+/// What follows `marker`: the number of payload bytes after the header, and the number of nested
+/// values. `length` reads the big-endian length of that many bytes after the marker.
 pub(super) fn shape(
     marker: u8,
     mut length: impl FnMut(usize) -> Result<u64, Error>,
@@ -462,5 +465,5 @@ fn mismatch(expected: &'static str, found: u8) -> Error {
     Error::Type { expected, found }
 }
 
-/// Deepest nesting that unknown values may have. Go has no bound.
+/// Deepest nesting accepted in unknown values. Go has no limit.
 pub const DEPTH_MAX: usize = 16;

@@ -1,16 +1,17 @@
-//! Finds where a value ends while its bytes are still arriving.
+//! Finds the end of a value while its bytes are still arriving.
 
 use super::{DEPTH_MAX, Error, reader::shape};
 
-/// Walks one value as its bytes arrive, looking at each byte once: feeding a value in `n` pieces
-/// costs the same as feeding it whole.
+/// Scans one value as its bytes arrive and looks at each byte once: `n` pieces cost the same as the
+/// whole value.
 #[derive(Clone, Debug)]
 pub struct Scanner {
-    /// Bytes of the value that are understood, counted from its first; may lie beyond what has
-    /// arrived when a string's payload is awaited.
+    /// Bytes of the value scanned so far; exceeds the bytes received while a string's payload is
+    /// outstanding.
     position: u64,
-    /// Values still to come at each open level; the first is the value itself, the second its
-    /// items: an unknown field of a struct may go as deep as `Reader::skip` allows.
+    /// Outstanding values at each open level. The first level is the value itself, the second its
+    /// items; two more than [`DEPTH_MAX`], as an unknown field of a struct may be as deep as
+    /// `Reader::skip` allows.
     pending: [u64; DEPTH_MAX + 2],
     depth: usize,
 }
@@ -22,7 +23,7 @@ impl Default for Scanner {
 }
 
 impl Scanner {
-    /// A scanner at the first byte of a value.
+    /// Creates a scanner at the first byte of a value.
     pub fn new() -> Self {
         let mut pending = [0; DEPTH_MAX + 2];
         if let Some(outermost) = pending.first_mut() {
@@ -31,8 +32,8 @@ impl Scanner {
         Self { position: 0, pending, depth: 0 }
     }
 
-    /// Goes on with `input`, all that has arrived since the first byte of the value. Gives the
-    /// length of the value once it is whole.
+    /// Continues with `input`, which is everything received since the first byte of the value.
+    /// Returns the length of the value once it is complete.
     ///
     /// # Errors
     /// The reserved byte, or nesting beyond [`DEPTH_MAX`].
@@ -71,7 +72,7 @@ impl Scanner {
         }
     }
 
-    /// Least number of bytes that the value will have, as far as it is known.
+    /// Lower bound of the value's length, as far as it is known.
     pub fn len_min(&self) -> u64 {
         let pending = self.pending.iter().take(self.depth + 1).copied();
         pending.fold(self.position, u64::saturating_add)

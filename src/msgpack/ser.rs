@@ -1,12 +1,12 @@
-//! serde types to Go's dialect.
+//! Serializes serde types in Go's dialect.
 
 use serde::ser::{self, Serialize};
 
 use super::{Dialect, Error, Writer};
 
-/// Encodes `value`. Struct fields come out sorted by key whatever their order in Rust, so declare
-/// them in the order of the Go struct: that is what [`from_slice`](super::from_slice) needs for
-/// structs that arrive as arrays. Maps keep their order. A `Vec<u8>` needs
+/// Encodes `value`. Struct fields are written sorted by key regardless of their order in Rust, so
+/// declare them in the order of the Go struct: [`from_slice`](super::from_slice) needs it for
+/// structs that are encoded as arrays. Maps keep their order. A `Vec<u8>` needs
 /// [`as_bytes`](super::as_bytes).
 ///
 /// # Errors
@@ -26,7 +26,7 @@ pub struct Serializer<'b> {
 }
 
 impl<'b> Serializer<'b> {
-    /// A serializer that appends to `out`.
+    /// Creates a serializer that appends to `out`.
     pub fn new(out: &'b mut Vec<u8>, dialect: Dialect) -> Self {
         Self { out, dialect }
     }
@@ -36,16 +36,16 @@ impl<'b> Serializer<'b> {
     }
 }
 
-/// Items of a sequence or map: their bytes follow the header as they are.
+/// Items of a sequence or map, written directly after the header.
 #[derive(Debug)]
 pub struct Items<'s, 'b>(&'s mut Serializer<'b>);
 
-/// Fields of a struct: they are put in order when all are there.
+/// Fields of a struct, sorted once all are written.
 #[derive(Debug)]
 pub struct Fields<'s, 'b> {
     serializer: &'s mut Serializer<'b>,
     start: usize,
-    /// Each key and where its pair ends in the buffer.
+    /// Each key and the end of its pair in the buffer.
     ends: Vec<(&'static str, usize)>,
 }
 

@@ -2,7 +2,8 @@
 
 use super::{Bin, Error, Reader, Writer};
 
-/// A type with one encoding in Go's dialect; fields of [`message!`](super::message) structs.
+/// A type with one encoding in Go's dialect; the field type of [`message!`](super::message)
+/// structs.
 pub trait Value<'a>: Sized {
     /// Reads one value.
     ///
@@ -13,7 +14,7 @@ pub trait Value<'a>: Sized {
     /// Appends the value.
     fn encode(&self, writer: &mut Writer<'_>);
 
-    /// Whether Go's `omitempty` leaves it out.
+    /// Whether Go's `omitempty` omits the value.
     fn is_empty(&self) -> bool {
         false
     }
@@ -35,7 +36,7 @@ impl<'a> Value<'a> for Bin<'a> {
     }
 }
 
-/// Go's `string`: bytes not checked for UTF-8.
+/// Go's `string`: bytes, not validated as UTF-8.
 impl<'a> Value<'a> for &'a [u8] {
     #[inline]
     fn decode(reader: &mut Reader<'a>) -> Result<Self, Error> {

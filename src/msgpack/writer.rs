@@ -1,8 +1,8 @@
-//! Appends values as Go's codec encodes them.
+//! Appends values in the encoding of Go's codec.
 
 use super::marker;
 
-/// Which of Go's two settings of `WriteExt` is in force.
+/// Value of Go's codec option `WriteExt`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Dialect {
     /// `WriteExt = false`: strings and bytes are old-spec raw; neither str8 nor bin. Gossip,
@@ -22,22 +22,23 @@ pub struct Writer<'b> {
 }
 
 impl<'b> Writer<'b> {
-    /// A writer of the gossip dialect that appends to `out`.
+    /// Creates a writer of the gossip dialect that appends to `out`.
     pub fn new(out: &'b mut Vec<u8>) -> Self {
         Self { out, dialect: Dialect::Gossip }
     }
 
-    /// A writer of `dialect` that appends to `out`.
+    /// Creates a writer of `dialect` that appends to `out`.
     pub fn with_dialect(out: &'b mut Vec<u8>, dialect: Dialect) -> Self {
         Self { out, dialect }
     }
 
-    /// Begins a map of `len` pairs: the caller writes that many keys and values, keys sorted.
+    /// Writes the header of a map of `len` pairs: the caller then writes the keys and values,
+    /// sorted by key.
     pub fn map(&mut self, len: usize) {
         self.container(len, marker::FIXMAP, marker::MAP16, marker::MAP32);
     }
 
-    /// Begins an array of `len` items.
+    /// Writes the header of an array of `len` items.
     pub fn array(&mut self, len: usize) {
         self.container(len, marker::FIXARRAY, marker::ARRAY16, marker::ARRAY32);
     }
@@ -82,8 +83,8 @@ impl<'b> Writer<'b> {
         }
     }
 
-    /// Writes a signed Go integer as current Go does: above 127 as int16, int32 or int64. (Older
-    /// Go writes unsigned forms there; all read both.)
+    /// Writes a signed Go integer as current Go does: above 127 as int16, int32 or int64. (Older Go
+    /// versions write unsigned forms; all versions read both.)
     #[inline]
     pub fn int(&mut self, value: i64) {
         match value {
@@ -113,7 +114,7 @@ impl<'b> Writer<'b> {
         self.out.push(marker::NIL);
     }
 
-    /// Copies a value that is already encoded.
+    /// Appends an already encoded value.
     #[inline]
     pub fn encoded(&mut self, value: &[u8]) {
         self.out.extend_from_slice(value);
@@ -126,8 +127,8 @@ impl<'b> Writer<'b> {
         }
     }
 
-    /// A length too large for one byte. More than `u32::MAX` cannot be held in memory by any
-    /// caller: every buffer below is bounded by `wire::limits`.
+    /// Writes a length that does not fit one byte. No caller holds more than `u32::MAX` bytes:
+    /// every buffer is bounded by `wire::limits`.
     fn wide(&mut self, len: usize, marker16: u8, marker32: u8) {
         debug_assert!(u32::try_from(len).is_ok(), "length does not fit MessagePack");
         match u16::try_from(len) {
