@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-/// An address as it came over the wire: 0, 4 or 16 bytes, compared byte by byte.
+/// An address as received: 0, 4 or 16 bytes, compared byte by byte.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RawAddr {
     bytes: [u8; 16],
@@ -13,7 +13,7 @@ pub struct RawAddr {
 }
 
 impl RawAddr {
-    /// `None` for a length that no address has.
+    /// `None` unless `raw` has 0, 4 or 16 bytes.
     pub fn from_wire(raw: &[u8]) -> Option<Self> {
         if !matches!(raw.len(), 0 | 4 | 16) {
             return None;
@@ -23,12 +23,12 @@ impl RawAddr {
         Some(Self { bytes, len: raw.len() as u8 })
     }
 
-    /// The bytes as they go on the wire.
+    /// The bytes as sent on the wire.
     pub fn as_slice(&self) -> &[u8] {
         self.bytes.get(..usize::from(self.len)).unwrap_or_default()
     }
 
-    /// The address to talk to; v4-mapped ones as IPv4. `None` for the empty address.
+    /// The address as an `IpAddr`; v4-mapped addresses become IPv4. `None` for the empty address.
     pub fn ip(&self) -> Option<IpAddr> {
         let [a, b, c, d, ..] = self.bytes;
         match self.len {
@@ -38,7 +38,7 @@ impl RawAddr {
         }
     }
 
-    /// The same with a port.
+    /// The address with `port`; `None` for the empty address.
     pub fn socket_addr(&self, port: u16) -> Option<SocketAddr> {
         Some(SocketAddr::new(self.ip()?, port))
     }
@@ -59,7 +59,7 @@ impl From<IpAddr> for RawAddr {
     }
 }
 
-/// As Go shows a `net.IP`.
+/// Formats the address as Go formats a `net.IP`.
 impl fmt::Display for RawAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.ip() {

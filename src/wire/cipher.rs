@@ -1,6 +1,6 @@
-//! AES-GCM with one key: by the crate aes-gcm and, with the feature `ring`, by ring.
+//! AES-GCM with one key: with the crate aes-gcm and, with the feature `ring`, ring.
 //!
-//! ring has its own assembly, knows no keys of 192 bits, does not wipe its key schedule, and
+//! ring has its own assembly, does not support 192-bit keys, does not wipe its key schedule, and
 //! overwrites a text whose tag is wrong.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,20 +11,20 @@ use aes_gcm::{
     aes::{Aes192, cipher::consts::U12},
 };
 
-/// One key with its schedules, made once.
+/// One key and its expanded schedules.
 pub(super) struct Cipher {
     portable: Portable,
     #[cfg(feature = "ring")]
     ring: Option<ring::aead::LessSafeKey>,
-    /// Texts that were encrypted, by all tasks that share the key.
+    /// Number of texts encrypted, by all tasks that share the key.
     sealed: AtomicU64,
 }
 
 impl Cipher {
-    /// Whether [`Cipher::open_or_overwrite`] can overwrite a text that its key does not open.
+    /// Whether [`Cipher::open_or_overwrite`] may overwrite a text that its key does not decrypt.
     pub(super) const OVERWRITES: bool = cfg!(feature = "ring");
 
-    /// The cipher of a key of 16, 24 or 32 bytes.
+    /// Creates the cipher for a key of 16, 24 or 32 bytes; `None` for other lengths.
     pub(super) fn build(key: &[u8]) -> Option<Self> {
         Some(Self {
             portable: Portable::build(key)?,
@@ -49,7 +49,7 @@ impl Cipher {
         self.portable.seal(nonce, aad, text)
     }
 
-    /// How many texts were encrypted.
+    /// Number of texts encrypted.
     pub(super) fn sealed(&self) -> u64 {
         self.sealed.load(Ordering::Relaxed)
     }
@@ -59,7 +59,7 @@ impl Cipher {
         self.sealed.store(count, Ordering::Relaxed);
     }
 
-    /// Decrypts in place; a failure leaves `text` as it was.
+    /// Decrypts in place; on failure `text` is unchanged.
     pub(super) fn open(
         &self,
         nonce: &[u8; NONCE_LEN],
@@ -70,7 +70,7 @@ impl Cipher {
         self.portable.open(nonce, aad, text, tag)
     }
 
-    /// Decrypts in place as fast as possible; after a failure `text` holds anything.
+    /// Decrypts in place with the fastest backend; on failure the content of `text` is unspecified.
     pub(super) fn open_or_overwrite(
         &self,
         nonce: &[u8; NONCE_LEN],
@@ -109,7 +109,7 @@ impl Portable {
             Self::Aes192(cipher) => cipher.encrypt_inout_detached(nonce, aad, text),
             Self::Aes256(cipher) => cipher.encrypt_inout_detached(nonce, aad, text),
         };
-        // Refused only above 64 GiB of plaintext, which no buffer here can hold.
+        // Encryption fails only above 64 GiB of plaintext, which no buffer here can hold.
         debug_assert!(tag.is_ok(), "plaintext is within AES-GCM's limit");
         tag.map(Into::into).unwrap_or_default()
     }
@@ -154,7 +154,7 @@ mod by_ring {
     ) -> [u8; TAG_LEN] {
         let nonce = Nonce::assume_unique_for_key(*nonce);
         let tag = key.seal_in_place_separate_tag(nonce, Aad::from(aad), text);
-        // Refused only above 64 GiB of plaintext, which no buffer here can hold.
+        // Encryption fails only above 64 GiB of plaintext, which no buffer here can hold.
         debug_assert!(tag.is_ok(), "plaintext is within AES-GCM's limit");
         tag.ok().and_then(|tag| tag.as_ref().try_into().ok()).unwrap_or_default()
     }
@@ -181,8 +181,8 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// With the feature `ring` this holds ring against aes-gcm; without it aes-gcm against
-        /// itself in two roles.
+        /// With the feature `ring` this compares ring with aes-gcm; without it, both roles are
+        /// aes-gcm.
         #[test]
         fn both_backends_seal_and_open_the_same(
             key in prop::sample::select(vec![16usize, 24, 32])

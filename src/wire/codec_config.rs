@@ -1,8 +1,8 @@
-//! What packets and streams are sealed with.
+//! Settings of the packet and stream codecs.
 
 use super::{Compression, Keyring, cipher::Cipher, crypto::SealVersion};
 
-/// What a node is configured to put around its messages.
+/// Label, encryption and compression of a node's messages.
 #[derive(Clone, Debug, Default)]
 pub struct CodecConfig {
     /// Cluster label, at most 255 bytes; empty: none.
@@ -13,14 +13,14 @@ pub struct CodecConfig {
     pub verify_incoming: bool,
     /// Encrypt while keys exist. Go: `GossipVerifyOutgoing`, default true.
     pub verify_outgoing: bool,
-    /// How what is sent is compressed. Compressed input is always accepted.
+    /// Compression of outgoing messages. Compressed input is always accepted.
     pub compression: Compression,
-    /// memberlist protocol version; 1 seals with the padded encryption version 0.
+    /// memberlist protocol version; version 1 encrypts with the padded encryption version 0.
     pub protocol_version: u8,
 }
 
 impl CodecConfig {
-    /// The cipher for what is sent, if it is to be encrypted.
+    /// The cipher for outgoing messages, if they are to be encrypted.
     pub(super) fn sealing_key(&self) -> Option<&Cipher> {
         self.keyring.ciphers().next().filter(|_| self.verify_outgoing)
     }

@@ -2,11 +2,11 @@
 
 use super::{DecodeError, limits::COMPOUND_PARTS_MAX, message::kind};
 
-/// Appends one compound of the first parts, at most 255, and returns how many of `parts` it took:
-/// call again with the rest while there is one.
+/// Appends one compound of the first parts, at most 255, and returns how many of `parts` it
+/// consumed: call again with the rest until all are consumed.
 ///
-/// A part that is empty (it crashes old Go) or longer than 65,535 bytes (Go would cut it) cannot
-/// be part of a compound: it counts as taken but is left out, which is the caller's mistake.
+/// An empty part (which crashes old Go versions) or one longer than 65,535 bytes (which Go would
+/// cut) cannot be encoded: it counts as consumed but is omitted. Callers must not pass such parts.
 pub fn encode_compound<P: AsRef<[u8]>>(parts: &[P], out: &mut Vec<u8>) -> usize {
     let taken = parts.len().min(COMPOUND_PARTS_MAX);
     let parts = || {
@@ -30,7 +30,8 @@ pub fn encode_compound<P: AsRef<[u8]>>(parts: &[P], out: &mut Vec<u8>) -> usize 
 
 /// Iterates over the messages of a compound body (after the type byte).
 ///
-/// A truncated last part ends the iteration with an error after the whole ones, as in Go.
+/// If the last part is truncated, the iteration ends with an error after the complete parts, as in
+/// Go.
 #[derive(Clone, Debug)]
 pub struct CompoundParts<'a> {
     lengths: &'a [u8],
@@ -41,7 +42,7 @@ impl<'a> CompoundParts<'a> {
     /// Reads the count and the lengths.
     ///
     /// # Errors
-    /// The count or the lengths are cut off: nothing is delivered.
+    /// The count or the lengths are truncated: no part is delivered.
     pub fn parse(body: &'a [u8]) -> Result<Self, DecodeError> {
         let (&count, rest) = body.split_first().ok_or(DecodeError::CompoundCount)?;
         let (lengths, bodies) =

@@ -3,28 +3,28 @@
 use super::{Compress, DecodeError, lzw, message::kind};
 use crate::msgpack::{Reader, Value, Writer};
 
-/// How what is sent is compressed. Whatever is known is accepted.
+/// Compression of outgoing messages. Every known algorithm is accepted on input.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Compression {
-    /// Not at all.
+    /// No compression.
     #[default]
     None,
-    /// With LZW, as Go nodes do and understand.
+    /// LZW, which Go nodes use and understand.
     Lzw,
-    /// With LZ4: only for clusters whose nodes all have the feature; others drop what they get.
+    /// LZ4: only for clusters whose nodes all have the feature; other nodes drop the messages.
     #[cfg(feature = "lz4")]
     Lz4,
 }
 
-/// LZW, or nothing.
+/// `true` is LZW, `false` is none.
 impl From<bool> for Compression {
     fn from(wanted: bool) -> Self {
         if wanted { Self::Lzw } else { Self::None }
     }
 }
 
-/// Makes compress messages; reused from packet to packet.
+/// Encodes compress messages; reused for all packets.
 pub(super) struct Compressor {
     with: Compression,
     lzw: lzw::Encoder,
@@ -44,9 +44,10 @@ impl Compressor {
         }
     }
 
-    /// Appends the compress message for `message` if it is strictly shorter; says whether it was.
+    /// Appends the compress message for `message` if it is strictly shorter; returns whether it
+    /// did.
     pub(super) fn shorten(&mut self, message: &[u8], out: &mut Vec<u8>) -> bool {
-        // A frame of at least 12 bytes goes around the packed ones.
+        // The compressed data is framed by at least 12 bytes.
         let Some(budget) = message.len().checked_sub(FRAME_LEN_MIN + 1) else { return false };
         if !self.pack(message, budget) {
             return false;
@@ -60,8 +61,8 @@ impl Compressor {
         false
     }
 
-    /// Appends the compress message for `message`, even if it is longer, unless nothing is to be
-    /// compressed; says whether it did.
+    /// Appends the compress message for `message`, even if it is longer, unless compression is off;
+    /// returns whether it did.
     pub(super) fn compress(&mut self, message: &[u8], out: &mut Vec<u8>) -> bool {
         let packed = self.pack(message, usize::MAX);
         if packed {
@@ -70,7 +71,8 @@ impl Compressor {
         packed
     }
 
-    /// Replaces what is packed by `message`; says whether it took no more than `budget`.
+    /// Compresses `message` into the internal buffer; returns whether it took at most `budget`
+    /// bytes.
     fn pack(&mut self, message: &[u8], budget: usize) -> bool {
         self.packed.clear();
         match self.with {
@@ -104,7 +106,7 @@ impl Compressor {
     }
 }
 
-/// Opens compress messages; reused from packet to packet.
+/// Decodes compress messages; reused for all packets.
 pub(super) struct Decompressor {
     lzw: lzw::Decoder,
 }
@@ -114,8 +116,8 @@ impl Decompressor {
         Self { lzw: lzw::Decoder::new() }
     }
 
-    /// Replaces `out` by what the compress message with this body (after the type byte) holds;
-    /// `limit` is the most it may hold, given the size of the packed data.
+    /// Replaces `out` by the content of the compress message with this body (after the type byte);
+    /// `limit` maps the size of the compressed data to the largest size allowed for `out`.
     pub(super) fn decompress(
         &mut self,
         body: &[u8],
@@ -133,7 +135,7 @@ impl Decompressor {
     }
 }
 
-/// Four bytes of size, little-endian, then a block of LZ4.
+/// Decodes four bytes of size, little-endian, followed by an LZ4 block.
 #[cfg(feature = "lz4")]
 fn unpack_lz4(packed: &[u8], limit: usize, out: &mut Vec<u8>) -> Result<(), DecodeError> {
     out.clear();
@@ -142,7 +144,8 @@ fn unpack_lz4(packed: &[u8], limit: usize, out: &mut Vec<u8>) -> Result<(), Deco
     if size > limit {
         return Err(DecodeError::DecompressedTooLarge { limit });
     }
-    // A byte of a block unpacks to at most 255: what claims more is a lie that costs memory.
+    // A byte of a block expands to at most 255 bytes: a larger claim is false and would cost
+    // memory.
     if size > block.len().saturating_mul(LZ4_RATIO_MAX) {
         return Err(DecodeError::Lz4Block);
     }
@@ -156,13 +159,13 @@ fn unpack_lz4(packed: &[u8], limit: usize, out: &mut Vec<u8>) -> Result<(), Deco
     }
 }
 
-/// The size that precedes a block of LZ4.
+/// Length of the size that precedes an LZ4 block.
 #[cfg(feature = "lz4")]
 const SIZE_LEN: usize = 4;
 #[cfg(feature = "lz4")]
 const LZ4_RATIO_MAX: usize = 255;
 const ALGO_LZW: u8 = 0;
-/// Ours: far from the numbers that Go may give to further algorithms.
+/// Not a Go algorithm: far from the numbers that Go may assign in future.
 #[cfg(feature = "lz4")]
 const ALGO_LZ4: u8 = b'4';
 /// Type byte, map header, both keys, algorithm and the shortest raw header.

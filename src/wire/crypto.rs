@@ -5,7 +5,7 @@ use super::{
     cipher::{Cipher, NONCE_LEN, TAG_LEN},
 };
 
-/// How a plaintext is padded before it is sealed.
+/// Padding of a plaintext before encryption.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SealVersion {
     /// Version 0: PKCS#7 to 16 bytes; what memberlist protocol 1 sends.
@@ -19,7 +19,7 @@ impl SealVersion {
         if protocol_version == 1 { Self::Padded } else { Self::Plain }
     }
 
-    /// Bytes that sealing adds at most; what Go reckons with when it fills a packet.
+    /// Most bytes that encryption adds; the figure Go uses when it fills a packet.
     pub(super) const fn overhead(self) -> usize {
         match self {
             Self::Padded => VERSION_LEN + NONCE_LEN + BLOCK_LEN + TAG_LEN,
@@ -37,7 +37,7 @@ impl SealVersion {
     }
 }
 
-/// Seals the end of a buffer: begins the payload, lets the caller append the plaintext behind it,
+/// Encrypts the end of a buffer: starts the payload, lets the caller append the plaintext after it,
 /// then pads, encrypts and tags it.
 pub(super) struct Sealer<'k> {
     cipher: &'k Cipher,
@@ -72,11 +72,11 @@ impl<'k> Sealer<'k> {
     }
 }
 
-/// Decrypts a payload in place with the first key that fits and returns the range of the plaintext.
+/// Decrypts a payload in place with the first matching key and returns the range of the plaintext.
 ///
-/// With a copy of the payload in `original` the quickest cipher is used, which may overwrite the
-/// payload when its key does not fit. Without one a failure leaves the payload as it was, unless a
-/// key fits and its padding is wrong.
+/// With a copy of the payload in `original` the fastest cipher is used, which may overwrite the
+/// payload when its key does not match. Without one a failure leaves the payload unchanged, unless
+/// a key matches and the padding is invalid.
 pub(super) fn open(
     keyring: &Keyring,
     aad: &[u8],
@@ -86,7 +86,7 @@ pub(super) fn open(
     open_sealed(keyring, aad, payload, original).map(|(plaintext, _)| plaintext)
 }
 
-/// As [`open`], with how it was encrypted.
+/// Like [`open`], and returns how the payload was encrypted.
 pub(super) fn open_sealed(
     keyring: &Keyring,
     aad: &[u8],
@@ -137,18 +137,19 @@ pub(super) fn open_sealed(
 pub(crate) struct Sealed {
     /// Encryption version: 0 is padded, 1 is not.
     pub(crate) version: u8,
-    /// Number of the key in the ring, from 0.
+    /// Index of the key in the ring.
     pub(crate) key: usize,
 }
 
-/// What differs between any two packets that a key has sealed: a copy has that of its original.
+/// Identifies an encrypted packet: different for any two packets encrypted with a key, equal for a
+/// copy of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Seal {
     pub(crate) nonce: [u8; NONCE_LEN],
     pub(crate) tag: [u8; TAG_LEN],
 }
 
-/// The seal of a payload, opened or not.
+/// The seal of a payload, whether or not it can be decrypted.
 pub(super) fn seal_of(payload: &[u8]) -> Option<Seal> {
     let (_, sealed) = payload.split_at_checked(VERSION_LEN)?;
     let (nonce, sealed) = sealed.split_first_chunk()?;

@@ -3,83 +3,85 @@
 use crate::base::error_texts;
 use crate::msgpack;
 
-/// Why bytes were refused. State never changed. Each of these is the sender's doing; a cluster
-/// during key rotation or label migration sees the "incompatible peer" ones in normal operation.
+/// Why bytes were refused. A refusal never changes state. All of these are caused by the sender; a
+/// cluster during a key rotation or label migration sees the "incompatible peer" ones in normal
+/// operation.
 ///
-/// The texts of those that can become an error reply on a stream are Go's.
+/// Errors that can be sent to the peer as an error reply have Go's texts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DecodeError {
     // Malformed input.
-    /// Nothing where a message should begin.
+    /// The message is empty.
     Empty,
-    /// A body or header that is not the MessagePack expected.
+    /// A body or header is not the expected MessagePack.
     Msgpack(msgpack::Error),
     /// The input ends before the message does.
     Truncated,
     /// A type that does not exist or is not allowed here.
     UnsupportedType(u8),
-    /// Nothing after a compound's type byte.
+    /// A compound ends after its type byte.
     CompoundCount,
-    /// A compound's lengths are cut off.
+    /// The lengths of a compound are truncated.
     CompoundLengths,
-    /// A compound's bodies are cut off; the whole ones before were given.
+    /// The bodies of a compound are truncated; the complete ones were delivered.
     CompoundTruncated {
-        /// Parts that are lost.
+        /// Number of parts lost.
         missing: usize,
     },
     /// CRC mismatch.
     Checksum {
-        /// As computed over the message.
+        /// As computed from the message.
         got: u32,
-        /// As the packet says.
+        /// As stated in the packet.
         expected: u32,
     },
-    /// Label header without a label.
+    /// A label header without a label.
     EmptyLabel,
-    /// Label header cut off.
+    /// A truncated label header.
     TruncatedLabel,
-    /// The LZW data holds a code that means nothing.
+    /// The LZW data contains an invalid code.
     LzwCode,
     /// The LZW data ends without its end code.
     LzwTruncated,
-    /// The LZ4 data is no block of the size it claims.
+    /// The LZ4 data is not a block of the size it states.
     Lz4Block,
-    /// A stream was compressed to nothing.
+    /// A stream message decompressed to nothing.
     DecompressedEmpty,
-    /// A length below zero.
+    /// A negative length.
     NegativeLength {
         /// The field.
         what: &'static str,
-        /// As the peer says.
+        /// The value sent by the peer.
         got: i64,
     },
 
     // Too large.
-    /// An encrypted frame, a push/pull or a user message above its limit.
+    /// An encrypted frame, a push/pull or a user message exceeds its limit.
     TooLarge {
-        /// What is too large.
+        /// The kind of object.
         what: &'static str,
-        /// As the peer says.
+        /// The value sent by the peer.
         got: u64,
     },
-    /// Unpacks to more than the limit.
+    /// The decompressed size exceeds the limit.
     DecompressedTooLarge {
         /// Largest size in bytes.
         limit: usize,
     },
 
     // Incompatible peer.
-    /// The cluster label is another one (or missing, or unexpected).
+    /// The cluster label differs (or is missing, or unexpected).
     ForeignLabel {
         /// The peer's label; empty: none.
         got: Vec<u8>,
     },
-    /// A compression algorithm that is not known here.
+    /// An unknown compression algorithm.
     UnknownAlgorithm(u8),
-    /// Broken or foreign encryption.
+    /// Encryption that is broken or of another cluster.
     Crypto(CryptoError),
-    /// The first byte is that of another protocol: a scraper, a browser, a port scanner.
+    /// The first byte belongs to another protocol, such as that of a scraper, a browser or a port
+    /// scanner.
     ForeignProtocol(ForeignProtocol),
 
     // Caller misuse.
@@ -147,19 +149,19 @@ impl DecodeError {
 /// Why an encrypted payload was refused; the texts are Go's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CryptoError {
-    /// No bytes at all.
+    /// The payload is empty.
     Empty,
     /// An encryption version above 1.
     UnsupportedVersion(u8),
     /// Shorter than an empty message would be.
     TooSmall(usize),
-    /// No key of the ring fits: another cluster, a rotated key, or a forged packet.
+    /// No key of the ring matches: another cluster, a rotated key, or a forged packet.
     NoKeyFits,
-    /// A key fits but the padding is impossible. Go crashes here.
+    /// A key matches but the padding is invalid. Go crashes here.
     Padding,
-    /// An encrypted stream at a node without keys.
+    /// An encrypted stream reached a node without keys.
     NotConfigured,
-    /// A plaintext stream at a node that demands encryption.
+    /// A plaintext stream reached a node that requires encryption.
     PlaintextRefused,
 }
 
@@ -177,7 +179,7 @@ error_texts! {
 
 impl std::error::Error for CryptoError {}
 
-/// A protocol that is often pointed at the gossip port by mistake.
+/// A protocol whose clients often connect to the gossip port by mistake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ForeignProtocol {
     /// A request in HTTP/1.
@@ -187,7 +189,7 @@ pub enum ForeignProtocol {
 }
 
 impl ForeignProtocol {
-    /// Classifies by the first byte, which is no message type.
+    /// Guesses the protocol from a first byte that is not a message type.
     pub(super) fn guess(first: u8) -> Option<Self> {
         match first {
             // GET, POST and PUT and PATCH and PRI, HEAD, OPTIONS, DELETE, CONNECT, TRACE.

@@ -9,7 +9,7 @@ use crate::base::error_texts;
 
 /// Keys of 16, 24 or 32 bytes; the first is the primary. Go: `keyring.go`.
 ///
-/// Holds the key schedules, so that a clone is a few reference counts.
+/// Shares the key schedules, so that a clone costs a few reference counts.
 #[derive(Clone, Default)]
 pub struct Keyring {
     keys: Vec<Arc<Key>>,
@@ -24,15 +24,15 @@ struct Key {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KeyringError {
-    /// A key of another length.
+    /// The key has an invalid length.
     KeySize,
-    /// `use_key` of an unknown key.
+    /// `use_key` of a key that is not in the ring.
     NotInKeyring,
-    /// `remove_key` of the primary.
+    /// `remove_key` of the primary key.
     RemovingPrimary,
-    /// Keys without a primary.
+    /// Keys without a primary key.
     EmptyPrimary,
-    /// One key too many.
+    /// The ring already holds the maximum number of keys.
     Full,
 }
 
@@ -49,7 +49,8 @@ error_texts! {
 impl std::error::Error for KeyringError {}
 
 impl Keyring {
-    /// A ring of `primary` and then `keys`, without duplicates. Both empty: an empty ring.
+    /// Creates a ring of `primary`, then `keys`, without duplicates. If both are empty, the ring is
+    /// empty.
     ///
     /// # Errors
     /// A key of a wrong size, too many keys, or keys without a primary.
@@ -68,7 +69,7 @@ impl Keyring {
         Ok(ring)
     }
 
-    /// Appends a key; a known one is a no-op, the first becomes primary.
+    /// Appends a key; a known key is a no-op, the first key becomes the primary.
     ///
     /// # Errors
     /// [`KeyringError::KeySize`], [`KeyringError::Full`].
@@ -83,7 +84,7 @@ impl Keyring {
         Ok(())
     }
 
-    /// Makes an installed key the primary; the order of the others stays.
+    /// Makes an installed key the primary; the order of the other keys is preserved.
     ///
     /// # Errors
     /// [`KeyringError::NotInKeyring`].
@@ -114,13 +115,13 @@ impl Keyring {
         self.keys.iter().map(|key| key.bytes.as_slice())
     }
 
-    /// The key that seals.
+    /// The key that encrypts.
     #[cfg(test)]
     pub(crate) fn primary(&self) -> Option<&[u8]> {
         self.keys().next()
     }
 
-    /// Messages that the primary key has encrypted in this process, packets and streams.
+    /// Packets and streams that the primary key has encrypted in this process.
     pub(crate) fn messages(&self) -> u64 {
         self.ciphers().next().map_or(0, Cipher::sealed)
     }
@@ -135,7 +136,7 @@ impl Keyring {
         self.keys.iter().map(|key| &key.cipher)
     }
 
-    /// As if the primary key had encrypted so many messages.
+    /// Sets the number of messages encrypted by the primary key; for tests.
     #[cfg(test)]
     pub(crate) fn set_messages(&self, count: u64) {
         self.ciphers().next().unwrap().set_sealed(count);
@@ -146,7 +147,7 @@ impl Keyring {
     }
 }
 
-/// Shows how many keys there are, never a key.
+/// Shows the number of keys and never a key.
 impl fmt::Debug for Keyring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Keyring").field("len", &self.keys.len()).finish_non_exhaustive()

@@ -7,22 +7,22 @@ use super::{
     packet::check_crc,
 };
 
-/// The layers of a packet, outermost first, as far as they could be taken off.
+/// The layers of a packet, outermost first, as far as they can be decoded.
 #[derive(Debug)]
 pub(crate) struct Layers<'a> {
-    /// Label, whatever it is; empty: none.
+    /// The label, not compared with anything; empty: none.
     pub(crate) label: &'a [u8],
-    /// Encryption, if a key opened it.
+    /// Encryption, if a key decrypted it.
     pub(crate) sealed: Option<Sealed>,
-    /// Whether there was a checksum, and it is right.
+    /// Whether there was a valid checksum.
     pub(crate) crc: bool,
-    /// The message, or why it is not reached.
+    /// The message, or why it cannot be reached.
     pub(crate) message: Result<&'a [u8], DecodeError>,
 }
 
 impl<'a> Layers<'a> {
-    /// Takes off what is there. Any label will do; what no key opens is taken for plaintext, and
-    /// what is no message then is for the caller to find.
+    /// Decodes all layers that are present. Any label is accepted. What no key decrypts is treated
+    /// as plaintext, and the caller finds out whether it is a message.
     pub(crate) fn open(keyring: &Keyring, datagram: &'a [u8], buf: &'a mut Vec<u8>) -> Self {
         let (label, payload) = match label::split(datagram) {
             Ok(split) => split,
@@ -45,10 +45,10 @@ impl<'a> Layers<'a> {
     }
 }
 
-/// Splits the label off what a dialer or a sender of packets wrote.
+/// Splits off the label header of a packet or of a dialer's stream.
 ///
 /// # Errors
-/// The header is cut off or empty.
+/// The header is truncated or empty.
 pub(crate) fn split_label(input: &[u8]) -> Result<(&[u8], &[u8]), DecodeError> {
     label::split(input)
 }

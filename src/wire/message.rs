@@ -16,11 +16,11 @@ pub struct SeqNo(pub u32);
 pub struct Ping<'a> {
     /// Echoed by the ack.
     pub seq_no: SeqNo,
-    /// The node that the ping is for; others drop it. Empty: anyone.
+    /// The node the ping is for; other nodes drop it. Empty: any node.
     pub node: &'a [u8],
     /// Where the ack goes (4 or 16 bytes); omitted on the wire when empty.
     pub source_addr: Bin<'a>,
-    /// Port of the same; omitted when zero.
+    /// Port of `source_addr`; omitted when zero.
     pub source_port: u16,
     /// Name of the sender; omitted when empty.
     pub source_node: &'a [u8],
@@ -39,9 +39,9 @@ pub struct IndirectPing<'a> {
     pub node: &'a [u8],
     /// Whether a [`Nack`] is wanted when the ping times out.
     pub nack: bool,
-    /// Where the answer goes; omitted when empty.
+    /// Address for the answer; omitted when empty.
     pub source_addr: Bin<'a>,
-    /// Port of the same; omitted when zero.
+    /// Port of `source_addr`; omitted when zero.
     pub source_port: u16,
     /// Name of the requester; omitted when empty.
     pub source_node: &'a [u8],
@@ -56,7 +56,7 @@ pub struct Ack<'a> {
     pub payload: Bin<'a>,
 }
 
-/// Says that an indirect ping got no answer in time.
+/// Reports that an indirect ping got no answer in time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Nack {
     /// Sequence number of the indirect ping.
@@ -66,11 +66,11 @@ pub struct Nack {
 /// Refuses a stream request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ErrorReply<'a> {
-    /// Text for a log; not to be matched on.
+    /// Text for a log; do not match on it.
     pub error: &'a [u8],
 }
 
-/// Says that `from` could not reach `node`.
+/// Reports that `from` could not reach `node`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Suspect<'a> {
     /// Incarnation of the suspected node, as the accuser knows it.
@@ -81,7 +81,7 @@ pub struct Suspect<'a> {
     pub from: &'a [u8],
 }
 
-/// Says that `node` is dead, or, when `from` is the node itself, that it left.
+/// Reports that `node` is dead or, when `from` is the node itself, that it left.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Dead<'a> {
     /// Incarnation of the dead node, as the accuser knows it.
@@ -92,27 +92,27 @@ pub struct Dead<'a> {
     pub from: &'a [u8],
 }
 
-/// Says that `node` is alive at an address with these tags and versions.
+/// Announces that `node` is alive, with its address, tags and versions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Alive<'a> {
     /// Raised by the node for each change of its own record.
     pub incarnation: Incarnation,
-    /// Name.
+    /// Name of the node.
     pub node: &'a [u8],
     /// Raw address of 4 or 16 bytes; forwarded verbatim.
     pub addr: Bin<'a>,
     /// Port; zero means the receiver's own bind port.
     pub port: u16,
-    /// At most [`super::limits::META_BYTES_MAX`] bytes from honest peers.
+    /// Encoded tags; at most [`super::limits::META_BYTES_MAX`] bytes from well-behaved peers.
     pub meta: Bin<'a>,
-    /// A [`Vsn`](super::Vsn), or fewer bytes from broken peers.
+    /// A [`Vsn`](super::Vsn), or fewer bytes from faulty peers.
     pub vsn: Bin<'a>,
 }
 
 /// Opens a push/pull; `nodes` rows and `user_state_len` raw bytes follow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PushPullHeader {
-    /// Rows that follow (a Go `int`: may be negative on a hostile wire).
+    /// Number of rows that follow (a Go `int`: a hostile peer can send a negative one).
     pub nodes: i64,
     /// Bytes of user state after the rows (a Go `int`).
     pub user_state_len: i64,
@@ -120,17 +120,18 @@ pub struct PushPullHeader {
     pub join: bool,
 }
 
-/// Opens a user message on a stream; that many raw bytes follow. (On a packet there is no header.)
+/// Opens a user message on a stream; `user_msg_len` raw bytes follow. (In a packet there is no
+/// header.)
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UserHeader {
-    /// Bytes that follow (a Go `int`: may be negative on a hostile wire).
+    /// Bytes that follow (a Go `int`: a hostile peer can send a negative one).
     pub user_msg_len: i64,
 }
 
 /// Wraps a whole message, type byte included, compressed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Compress<'a> {
-    /// Zero: LZW. No other is known.
+    /// Algorithm: zero is LZW, the only one that Go defines.
     pub algo: u8,
     /// The compressed message.
     pub buf: Bin<'a>,
@@ -139,24 +140,24 @@ pub struct Compress<'a> {
 /// One row of a push/pull.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NodeState<'a> {
-    /// Name (key `Name`, not `Node`).
+    /// Name of the node (key `Name`, not `Node`).
     pub name: &'a [u8],
     /// Raw address.
     pub addr: Bin<'a>,
-    /// Port.
+    /// Port of the node.
     pub port: u16,
-    /// Tags.
+    /// Encoded tags.
     pub meta: Bin<'a>,
-    /// Incarnation.
+    /// Incarnation of the record.
     pub incarnation: Incarnation,
-    /// Number of the [`NodeStateKind`] (a Go `int`); others are ignored by the merge.
+    /// Number of the [`NodeStateKind`] (a Go `int`); the merge ignores unknown numbers.
     pub state: i64,
-    /// Versions.
+    /// Version bytes, as in [`Alive`].
     pub vsn: Bin<'a>,
 }
 
 impl NodeState<'_> {
-    /// Whether the node is alive for the sender.
+    /// Whether the sender considers the node alive.
     #[inline]
     pub fn is_alive(&self) -> bool {
         self.state == NodeStateKind::Alive.to_wire()
@@ -166,19 +167,19 @@ impl NodeState<'_> {
 /// State of a node, in the table and in a row of a push/pull.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum NodeStateKind {
-    /// 0
+    /// Number 0.
     #[default]
     Alive,
-    /// 1
+    /// Number 1.
     Suspect,
-    /// 2
+    /// Number 2.
     Dead,
-    /// 3
+    /// Number 3.
     Left,
 }
 
 impl NodeStateKind {
-    /// The state of this number, if it is one.
+    /// The state with this number, if there is one.
     pub fn from_wire(number: i64) -> Option<Self> {
         match number {
             0 => Some(Self::Alive),
@@ -189,7 +190,7 @@ impl NodeStateKind {
         }
     }
 
-    /// Its number.
+    /// The number of the state.
     pub fn to_wire(self) -> i64 {
         self as i64
     }
@@ -200,7 +201,7 @@ impl NodeStateKind {
     }
 }
 
-/// One message of a packet: what follows its type byte, decoded.
+/// One message of a packet: the decoded content after its type byte.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message<'a> {
     /// Type 0.
@@ -270,10 +271,10 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Splits a message into its type and its body, which is not looked at.
+    /// Splits a message into its type and its body; does not decode the body.
     ///
     /// # Errors
-    /// An empty input, or a type that does not come in packets.
+    /// The input is empty, or the type is not allowed in packets.
     pub fn split(message: &[u8]) -> Result<(Self, &[u8]), DecodeError> {
         let (&kind, body) = message.split_first().ok_or(DecodeError::Empty)?;
         let kind = match kind {
@@ -302,7 +303,7 @@ impl<'a> Message<'a> {
     /// Decodes one complete message, type byte included. Trailing bytes are ignored, as in Go.
     ///
     /// # Errors
-    /// An empty input, a type that does not come in packets, or a malformed body.
+    /// The input is empty, the type is not allowed in packets, or the body is malformed.
     pub fn decode(input: &'a [u8]) -> Result<Self, DecodeError> {
         let (kind, body) = Kind::split(input)?;
         Ok(match kind {
@@ -320,7 +321,7 @@ impl<'a> Message<'a> {
     }
 }
 
-/// Declares a message that follows a type byte.
+/// Implements encoding for a message with a type byte.
 macro_rules! framed {
     ($($name:ty: $kind:ident),* $(,)?) => {$(
         impl $name {
@@ -347,7 +348,7 @@ framed! {
 }
 
 impl Ack<'_> {
-    /// Appends an ack without the key of the payload, which reads as nil: it is shorter than any
+    /// Appends an ack that omits the payload field, which decodes as nil: it is shorter than any
     /// ping.
     pub(crate) fn encode_bare(seq_no: SeqNo, out: &mut Vec<u8>) {
         out.push(kind::ACK);
@@ -478,7 +479,7 @@ message! {
     }
 }
 
-/// A number that is a type of its own here and a `uint32` on the wire.
+/// Implements `Value` for a newtype of `u32`.
 macro_rules! newtype {
     ($($name:ident),*) => {$(
         impl<'a> Value<'a> for $name {

@@ -1,4 +1,4 @@
-//! Layer 1: memberlist's bytes to typed messages and back, without any I/O.
+//! Layer 1: decodes and encodes memberlist's messages, without any I/O.
 
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
 

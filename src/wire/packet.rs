@@ -13,8 +13,8 @@ use super::{
 };
 use crate::base::Rng;
 
-/// Opens and seals packets. Keeps key schedules, LZW tables and buffers, so that neither
-/// direction allocates beyond its output.
+/// Decodes and encodes packets. Keeps key schedules, LZW tables and buffers, so that neither
+/// direction allocates more than its output.
 pub struct PacketCodec {
     config: Arc<CodecConfig>,
     compressor: Compressor,
@@ -22,7 +22,7 @@ pub struct PacketCodec {
 }
 
 impl PacketCodec {
-    /// Prepares a codec.
+    /// Creates a codec.
     ///
     /// # Errors
     /// The label is longer than 255 bytes.
@@ -35,11 +35,13 @@ impl PacketCodec {
         })
     }
 
-    /// Takes label, encryption and CRC off a datagram. The result is a message for
-    /// [`super::Message::decode`], maybe compound or compressed; it borrows `datagram` or `buf`.
+    /// Removes label, encryption and CRC from a datagram. The result is a message for
+    /// [`super::Message::decode`], possibly compound or compressed; it borrows from `datagram` or
+    /// `buf`.
     ///
     /// # Errors
-    /// Foreign or missing label, no key fits, plaintext while refused, wrong checksum.
+    /// Wrong or missing label, no matching key, plaintext where encryption is required, wrong
+    /// checksum.
     pub fn open<'a>(
         &mut self,
         datagram: &'a [u8],
@@ -48,7 +50,7 @@ impl PacketCodec {
         self.open_sealed(datagram, buf).map(|(message, _)| message)
     }
 
-    /// As [`PacketCodec::open`], with what identifies the packet if a key opened it.
+    /// Like [`PacketCodec::open`], and returns what identifies the packet if a key decrypted it.
     pub(crate) fn open_sealed<'a>(
         &mut self,
         datagram: &'a [u8],
@@ -68,23 +70,23 @@ impl PacketCodec {
                 Ok((message, crypto::seal_of(buf)))
             }
             Err(error) if config.verify_incoming => Err(error.into()),
-            // Padding is only looked at once a key has fitted and the text is overwritten.
+            // The padding is only checked after a key has matched; the text is overwritten by then.
             Err(error @ CryptoError::Padding) => Err(error.into()),
             Err(_) => Ok((check_crc(payload)?, None)),
         }
     }
 
-    /// Unpacks the body of a compress message (after its type byte) into `out`, replacing it.
-    /// A packet may unpack to at most [`super::limits::DATAGRAM_BYTES_MAX`] bytes.
+    /// Decompresses the body of a compress message (after its type byte) into `out`, replacing its
+    /// content. A packet may decompress to at most [`super::limits::DATAGRAM_BYTES_MAX`] bytes.
     ///
     /// # Errors
-    /// Unknown algorithm, broken LZW, too large.
+    /// Unknown algorithm, malformed data, or too large.
     pub fn decompress(&mut self, body: &[u8], out: &mut Vec<u8>) -> Result<(), DecodeError> {
         self.decompressor.decompress(body, |_| DATAGRAM_BYTES_MAX, out)
     }
 
-    /// Appends the datagram for `message`: compressed if smaller, with a CRC if asked, sealed if
-    /// there is a key, labelled.
+    /// Appends the datagram for `message`: compressed if that is shorter, with a CRC if `crc`,
+    /// encrypted if there is a key, and labelled.
     pub fn seal(&mut self, rng: &mut Rng, message: &[u8], crc: bool, out: &mut Vec<u8>) {
         let mut nonce = [0; NONCE_LEN];
         if self.config.sealing_key().is_some() {
@@ -113,14 +115,14 @@ impl PacketCodec {
         }
     }
 
-    /// Bytes that label and, if `encrypted`, encryption will add to a packet as in Go:
-    /// `net.go: encryptOverhead`, `label.go: labelOverhead`.
+    /// Bytes that the label and, if `encrypted`, encryption will add to a packet, computed as in
+    /// Go: `net.go: encryptOverhead`, `label.go: labelOverhead`.
     pub fn overhead(&self, encrypted: bool) -> usize {
         let encryption = if encrypted { self.config.seal_version().overhead() } else { 0 };
         label::overhead(&self.config.label) + encryption
     }
 
-    /// Bytes of the datagram for a message of `len` bytes, if compression does not make it shorter.
+    /// Length of the datagram for a message of `len` bytes that compression does not shorten.
     pub(crate) fn sealed_len(&self, len: usize) -> usize {
         let sealed = match self.config.sealing_key() {
             Some(_) => self.config.seal_version().sealed_len(len),
@@ -129,22 +131,22 @@ impl PacketCodec {
         label::overhead(&self.config.label) + sealed
     }
 
-    /// The configuration in force.
+    /// The current configuration.
     pub fn config(&self) -> &CodecConfig {
         &self.config
     }
 
-    /// Replaces the keys. Streams that are already open keep the old ones.
+    /// Replaces the keys. Open streams keep the old ones.
     pub fn set_keyring(&mut self, keyring: Keyring) {
         Arc::make_mut(&mut self.config).keyring = keyring;
     }
 
-    /// A cheap, immutable snapshot for one stream, to be used on any task.
+    /// Returns a cheap, immutable snapshot for one stream, which any task may use.
     pub fn stream_codec(&self) -> StreamCodec {
         StreamCodec::new(Arc::clone(&self.config))
     }
 
-    /// Appends the message, compressed if that is shorter, behind its CRC.
+    /// Appends the message, compressed if that is shorter, preceded by its CRC.
     fn wrap(&mut self, message: &[u8], crc: bool, out: &mut Vec<u8>) {
         let start = out.len();
         if crc {
@@ -164,7 +166,8 @@ impl PacketCodec {
     }
 }
 
-/// Takes the CRC off, if there is one. A header cut short is left for the dispatcher to refuse.
+/// Checks and removes the CRC, if there is one. A truncated header is left for the dispatcher to
+/// refuse.
 pub(super) fn check_crc(packet: &[u8]) -> Result<&[u8], DecodeError> {
     match packet.split_first_chunk::<CRC_LEN>() {
         Some(([kind::HAS_CRC, expected @ ..], message)) => {

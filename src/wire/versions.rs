@@ -1,31 +1,32 @@
-//! Which protocol versions the nodes of a cluster understand and speak. Go: `memberlist.go`,
+//! Compatibility of the protocol versions of a cluster's nodes. Go: `memberlist.go`,
 //! `verifyProtocol`.
 
 use std::ops::RangeInclusive;
 
-/// The versions of one node as six bytes: lowest, highest and current one of memberlist's
-/// protocol, then of the delegate's (Serf's). The default is of a node that says nothing.
+/// The versions of one node as six bytes: lowest, highest and current version of memberlist's
+/// protocol, then of the delegate's (Serf's). The default is all zero, for a node that announces no
+/// versions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Vsn(pub [u8; 6]);
 
 impl Vsn {
-    /// The first six bytes; `None` if there are fewer, as broken peers send.
+    /// The first six bytes; `None` if there are fewer, which faulty peers send.
     pub fn from_wire(raw: &[u8]) -> Option<Self> {
         raw.first_chunk().copied().map(Self)
     }
 
-    /// The bytes as they go on the wire.
+    /// The bytes as sent on the wire.
     pub fn as_slice(&self) -> &[u8] {
         &self.0
     }
 
-    /// Highest protocol of memberlist that the node understands.
+    /// Highest version of memberlist's protocol that the node understands.
     pub fn max(self) -> u8 {
         let [_, max, ..] = self.0;
         max
     }
 
-    /// Protocol of the delegate that the node speaks.
+    /// Version of the delegate's protocol that the node speaks.
     pub fn delegate(self) -> u8 {
         let [.., delegate] = self.0;
         delegate
@@ -43,22 +44,22 @@ impl Vsn {
     }
 }
 
-/// The versions of many nodes together: those that every live one understands, and those that any
-/// one speaks; of the protocol, then of the delegate. The default is of no node.
+/// The versions of many nodes: the range that every live node understands, and the range that the
+/// nodes speak; for memberlist's protocol, then for the delegate's. The default covers no node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Versions {
     understood: [RangeInclusive<u8>; 2],
     spoken: [RangeInclusive<u8>; 2],
 }
 
-/// A node that some live node does not understand.
+/// A node speaks a version that some live node does not understand.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Incompatible {
-    /// Whether it is the delegate's version, and not the protocol's.
+    /// True for the delegate's version, false for memberlist's.
     pub delegate: bool,
-    /// What the node speaks.
+    /// The version that the node speaks.
     pub spoken: u8,
-    /// What every live node understands.
+    /// The versions that every live node understands.
     pub understood: RangeInclusive<u8>,
 }
 
@@ -70,8 +71,8 @@ impl Default for Versions {
 }
 
 impl Versions {
-    /// Adds a node by its bytes: lowest, highest, current version of the protocol, then of the
-    /// delegate. What a broken peer leaves out restricts no other node and counts as version zero.
+    /// Adds a node by its version bytes. Bytes that a faulty peer omits count as version zero and
+    /// do not restrict other nodes.
     #[inline]
     pub fn add(&mut self, alive: bool, vsn: &[u8]) {
         if alive && let Some(&[min, max, _, delegate_min, delegate_max]) = vsn.first_chunk() {
@@ -85,7 +86,7 @@ impl Versions {
         *delegate = delegate_now.min(*delegate.start())..=delegate_now.max(*delegate.end());
     }
 
-    /// Whether every node is understood by every live one.
+    /// Whether every live node understands every node.
     pub fn compatible(&self) -> bool {
         self.understood.iter().zip(&self.spoken).all(|(understood, spoken)| {
             spoken.is_empty()
@@ -93,7 +94,7 @@ impl Versions {
         })
     }
 
-    /// What is wrong with one node.
+    /// Checks one node.
     ///
     /// # Errors
     /// Some live node does not understand it.
@@ -127,7 +128,7 @@ mod tests {
         assert!(Versions::default().compatible());
         assert!(of(&[(true, &[1, 5, 2, 2, 5, 4])]).compatible());
         assert!(of(&[(true, &[1, 5, 2, 2, 5, 4]), (false, &[1, 5, 5, 2, 5, 5])]).compatible());
-        // Nobody in common; outside at either end; the delegate alone.
+        // No common version; outside at either end; only the delegate's version.
         for other in
             [[3, 5, 4, 2, 5, 4], [1, 1, 1, 2, 5, 4], [1, 5, 2, 5, 5, 5], [1, 5, 2, 2, 3, 3]]
         {

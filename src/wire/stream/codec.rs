@@ -1,4 +1,4 @@
-//! What one end of a connection is sealed with.
+//! Encrypts and compresses what is sent over a connection.
 
 use std::sync::Arc;
 
@@ -10,16 +10,16 @@ use crate::{
     },
 };
 
-/// Which end of the connection we are.
+/// Which end of the connection this node is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Connected; writes the label header; expects none in the reply.
+    /// This node connected: it writes the label header and expects none in the reply.
     Dialer,
-    /// Accepted; expects the label header; writes none.
+    /// This node accepted: it expects the label header and writes none.
     Acceptor,
 }
 
-/// Immutable snapshot of label, keys and compression. `Clone` is one reference count.
+/// Immutable snapshot of label, keys and compression. `Clone` costs one reference count.
 #[derive(Clone, Debug)]
 pub struct StreamCodec {
     pub(super) config: Arc<CodecConfig>,
@@ -36,14 +36,14 @@ impl StreamCodec {
         !self.config.keyring.is_empty()
     }
 
-    /// Whether it is the same snapshot.
+    /// Whether both are clones of the same snapshot.
     #[doc(hidden)]
     pub fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.config, &other.config)
     }
 
-    /// Appends what goes over the connection for one plaintext `message` (type byte first):
-    /// label header (dialer only), then the message compressed and sealed.
+    /// Appends the wire form of one plaintext `message` (type byte first): label header (dialer
+    /// only), then the message, compressed and encrypted.
     pub fn seal(&self, rng: &mut Rng, role: Role, message: &[u8], out: &mut Vec<u8>) {
         let mut nonce = [0; NONCE_LEN];
         if self.config.sealing_key().is_some() {
@@ -78,7 +78,7 @@ impl StreamCodec {
         drop(compressor);
         let len = config.seal_version().sealed_len(message.len());
         out.reserve(FRAME_LEN + len);
-        // Every sender keeps its state under the 20 MiB that peers accept.
+        // Every sender keeps its state below the 20 MiB that peers accept.
         debug_assert!(u32::try_from(len).is_ok(), "frame of {len} bytes");
         let frame = frame(len as u32);
         out.extend_from_slice(&frame);

@@ -22,24 +22,24 @@ use crate::{
     },
 };
 
-/// Incremental decoder of what one end sends: feed it what the socket gives.
+/// Incremental decoder of what one end sends: feed it the bytes that the socket delivers.
 ///
-/// Holds at most about twice what has arrived, and never more than the limits allow; never waits
-/// for the end of the stream. Each byte is looked at a bounded number of times, however small the
+/// Holds at most about twice the bytes received and never more than the limits allow; never waits
+/// for the end of the stream. Each byte is examined a bounded number of times, however small the
 /// pieces are.
 pub struct StreamDecoder {
     codec: StreamCodec,
     role: Role,
     buf: Vec<u8>,
-    /// Bytes of `buf` that are done with.
+    /// Bytes of `buf` that are already consumed.
     taken: usize,
     stage: Stage,
     layers: Layers,
-    /// Of the rows taken so far.
+    /// Versions of the rows decoded so far.
     versions: Versions,
-    /// Where the value at `taken` ends, as far as it has been looked at.
+    /// Scanner for the end of the value at `taken`, if part of it has been scanned.
     scanner: Option<Scanner>,
-    /// Kept for an observer only.
+    /// Observations for `serf decode`, if requested.
     seen: Option<Box<Seen>>,
 }
 
@@ -52,20 +52,21 @@ impl std::fmt::Debug for StreamDecoder {
     }
 }
 
-/// What the bytes at `taken` are.
+/// What the bytes at `taken` are expected to be.
 #[derive(Clone, Copy)]
 enum Stage {
-    /// A label header, or else the first byte of what follows it.
+    /// A label header, or the first byte of the outermost layer.
     Label,
     /// The type byte of the outermost layer.
     Outer,
-    /// An encrypted frame, its type byte still there.
+    /// An encrypted frame, including its type byte.
     Encrypted,
     /// The type byte of the request or reply, or of its compressed form.
     Inner,
     /// The body of a compress message.
     Compressed,
-    /// The same, whole; it starts here and is the rest of the buffer.
+    /// The complete body of a compress message, which starts here and extends to the end of the
+    /// buffer.
     Packed {
         start: usize,
     },
@@ -86,22 +87,22 @@ enum Stage {
     User {
         len: usize,
     },
-    /// A message or an error was given.
+    /// A message or an error was returned.
     Done,
 }
 
-/// How much has been unwrapped.
+/// Which layers have been removed.
 #[derive(Clone, Copy, PartialEq)]
 enum Layers {
-    /// What arrives is the message itself.
+    /// None: the bytes received are the message itself.
     None,
-    /// `buf` holds all of the message; nothing more of it can arrive.
+    /// Encryption: `buf` holds the whole message and no more of it can arrive.
     Decrypted,
-    /// The same, and no further compression may follow.
+    /// Compression, too: no further compression is allowed.
     Decompressed,
 }
 
-/// What a stage came to.
+/// Result of a stage.
 enum Step {
     Next(Stage),
     More,
@@ -112,18 +113,18 @@ enum Step {
 /// How far a stream has been decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decoded {
-    /// The message is not whole yet.
+    /// The message is not complete yet.
     More,
-    /// It is whole, and compressed: [`StreamDecoder::unpack`] opens it.
+    /// The message is complete but compressed: [`StreamDecoder::unpack`] decompresses it.
     Packed,
-    /// The message.
+    /// The message is complete.
     Message(StreamMessage),
 }
 
 type Progress = Result<Step, StreamError>;
 
 impl StreamDecoder {
-    /// A decoder for the other end's bytes, seen from `role`.
+    /// Creates a decoder for the bytes of the other end; `role` is ours.
     pub fn new(codec: StreamCodec, role: Role) -> Self {
         let stage = match role {
             Role::Acceptor => Stage::Label,
@@ -144,24 +145,24 @@ impl StreamDecoder {
         }
     }
 
-    /// The same, and it notes what else there is to see.
+    /// Also records observations for `serf decode`.
     #[cfg(feature = "agent")]
     pub(crate) fn observing(self) -> Self {
         Self { seen: Some(Box::default()), ..self }
     }
 
-    /// What an observing decoder has seen so far.
+    /// The observations recorded so far.
     #[cfg(feature = "agent")]
     pub(crate) fn seen(&self) -> Option<&Seen> {
         self.seen.as_deref()
     }
 
-    /// Takes more bytes; gives the message once it is whole, whatever it unpacks to. Bytes after
-    /// it are ignored.
+    /// Adds bytes; returns the message once it is complete, whatever its decompressed size. Bytes
+    /// after the message are ignored.
     ///
     /// # Errors
-    /// See [`StreamError`]; the decoder ignores what is fed afterwards. A dialer is never asked to
-    /// refuse.
+    /// See [`StreamError`]; the decoder ignores bytes added after an error. A dialer never gets
+    /// [`StreamError::Refuse`].
     pub fn feed(&mut self, bytes: &[u8]) -> Result<Option<StreamMessage>, StreamError> {
         let decoded = match self.push(bytes)? {
             Decoded::Packed => self.unpack(DECOMPRESSED_BYTES_MAX)?,
@@ -173,7 +174,7 @@ impl StreamDecoder {
         })
     }
 
-    /// Takes more bytes, and holds [`StreamDecoder::room`] for them. Unpacks nothing.
+    /// Adds bytes, which takes the memory given by [`StreamDecoder::room`]. Does not decompress.
     ///
     /// # Errors
     /// As [`StreamDecoder::feed`].
@@ -190,8 +191,8 @@ impl StreamDecoder {
         self.end_with(result)
     }
 
-    /// Opens the compressed message if it unpacks to at most `bytes_max`; otherwise it is still
-    /// [`Decoded::Packed`]. Holds up to `bytes_max` beside what is buffered.
+    /// Decompresses the message if it takes at most `bytes_max`; otherwise the result is still
+    /// [`Decoded::Packed`]. Takes up to `bytes_max` in addition to the buffered bytes.
     ///
     /// # Errors
     /// As [`StreamDecoder::feed`].
@@ -206,20 +207,20 @@ impl StreamDecoder {
         self.end_with(result)
     }
 
-    /// Bytes held now.
+    /// Bytes of memory held now.
     #[doc(hidden)]
     pub fn buffered(&self) -> usize {
         self.buf.capacity()
     }
 
-    /// Bytes held once `more` bytes were taken: the buffer doubles when it is full.
+    /// Bytes of memory held after adding `more` bytes: the buffer doubles when it is full.
     #[doc(hidden)]
     pub fn room(&self, more: usize) -> usize {
         let (capacity, wanted) = (self.buf.capacity(), self.buf.len().saturating_add(more));
         if wanted <= capacity { capacity } else { wanted.max(capacity.saturating_mul(2)) }
     }
 
-    /// Forgets everything once there is nothing more to decode.
+    /// Drops the buffer once there is nothing more to decode.
     fn end_with(&mut self, result: Result<Decoded, StreamError>) -> Result<Decoded, StreamError> {
         if matches!(result, Ok(Decoded::Message(_)) | Err(_)) {
             self.see(|seen, decoder| seen.surplus += decoder.rest().len());
@@ -268,8 +269,8 @@ impl StreamDecoder {
     fn label(&mut self) -> Progress {
         let Some(&first) = self.rest().first() else { return Ok(Step::More) };
         if let Some(protocol) = ForeignProtocol::guess(first) {
-            // Go would answer an unencrypted stream with an error reply here; no gossip node sees
-            // the difference.
+            // Go would reply to an unencrypted stream with an error here; no gossip node sees the
+            // difference.
             return Err(StreamError::Close(DecodeError::ForeignProtocol(protocol)));
         }
         let (label, rest) = match label::split(self.rest()) {
@@ -360,8 +361,8 @@ impl StreamDecoder {
         Ok(Step::Next(Stage::Packed { start: body.start }))
     }
 
-    /// Replaces the buffer by what its compressed message holds; false if that is more than
-    /// `bytes_max` and still allowed.
+    /// Replaces the buffer by the decompressed message; returns false if it would exceed
+    /// `bytes_max` but not the limit.
     fn decompress(&mut self, start: usize, bytes_max: usize) -> Result<bool, DecodeError> {
         let mut allowed = 0;
         let limit = |packed: usize| {
@@ -419,8 +420,8 @@ impl StreamDecoder {
         Ok(Step::Next(Stage::Rows { header, start: self.taken, left }))
     }
 
-    /// Decodes each row once it is there. A row cut off at the end of the buffer is scanned from
-    /// then on, so that no row is decoded more than twice.
+    /// Decodes each row once it has arrived. A row that is truncated at the end of the buffer is
+    /// scanned until it is complete, so that no row is decoded more than twice.
     fn rows(&mut self, header: PushPullHeader, start: usize, mut left: usize) -> Progress {
         while left > 0 {
             let scanned = self.scanner.is_some();
@@ -483,7 +484,7 @@ impl StreamDecoder {
         Ok(Step::Message(StreamMessage::User(buf.slice(self.taken..end))))
     }
 
-    /// The buffer up to the end of the message: what follows it is not kept.
+    /// Takes the buffer up to the end of the message; drops what follows.
     fn take_buf(&mut self, end: usize) -> Bytes {
         self.see(|seen, decoder| seen.surplus += decoder.buf.len() - end);
         let mut buf = std::mem::take(&mut self.buf);
@@ -496,7 +497,7 @@ impl StreamDecoder {
         buf.into()
     }
 
-    /// The small value at `taken`, once it is whole.
+    /// Reads the small value at `taken`, once it is complete.
     fn header(&mut self, what: &'static str) -> Result<Option<Reader<'_>>, StreamError> {
         let value = self.whole(what, STREAM_HEADER_BYTES_MAX).map_err(StreamError::Close)?;
         if let (Some(seen), Some(value)) = (&mut self.seen, &value) {
@@ -505,7 +506,7 @@ impl StreamDecoder {
         Ok(value.map(|value| Reader::new(self.buf.get(value).unwrap_or_default())))
     }
 
-    /// The range of the value at `taken`, once it is complete; it is then taken.
+    /// Consumes the value at `taken` once it is complete; returns its range.
     fn whole(
         &mut self,
         what: &'static str,
@@ -537,7 +538,7 @@ impl StreamDecoder {
     }
 }
 
-/// A Go `int` that must be a length.
+/// Validates a Go `int` as a length.
 fn bounded(what: &'static str, got: i64, max: usize) -> Result<usize, StreamError> {
     match usize::try_from(got) {
         Err(_) => Err(StreamError::Close(DecodeError::NegativeLength { what, got })),
@@ -552,8 +553,9 @@ fn close(error: msgpack::Error) -> StreamError {
     StreamError::Close(error.into())
 }
 
-/// Where a message may unpack to more than this, room for the largest is taken at once, and kept
-/// while the message is held: untouched pages cost nothing, no copies are made while it grows, and
-/// glibc gives back at once, and learns nothing from, what is larger than 32 MiB. It keeps more and
-/// more free memory where buffers of some MiB come and go.
+/// For a message that may decompress to more than this, memory for the largest allowed size is
+/// allocated at once and kept while the message is held: untouched pages cost nothing, nothing is
+/// copied while it grows, and glibc returns blocks above 32 MiB to the system immediately, without
+/// raising its mmap threshold. With buffers of a few MiB that come and go, glibc keeps more and
+/// more free memory.
 const GROWN_MAX: usize = 1024 * 1024;

@@ -1,4 +1,4 @@
-//! What one end of a connection sent.
+//! Messages received over a connection.
 
 use bytes::Bytes;
 
@@ -8,36 +8,36 @@ use crate::{
     wire::{DecodeError, NodeState, PushPullHeader, SeqNo, Versions, crypto::Sealed},
 };
 
-/// What one end sent, whole and checked; rows of a push/pull are still encoded.
+/// A complete, validated message of one end; the rows of a push/pull are still encoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StreamMessage {
-    /// A ping, to be answered with an ack on the same connection. Only an acceptor gets it.
+    /// A ping, to be answered with an ack on the same connection. Only an acceptor receives it.
     #[doc(hidden)]
     Ping {
-        /// Of the ping.
+        /// Sequence number of the ping.
         seq_no: SeqNo,
-        /// The node that it is for.
+        /// The node the ping is for.
         node: Vec<u8>,
     },
-    /// Reply to a ping. Only a dialer gets it.
+    /// Reply to a ping. Only a dialer receives it.
     #[doc(hidden)]
     Ack {
-        /// Of the ping.
+        /// Sequence number of the ping.
         seq_no: SeqNo,
     },
     /// Either half of a push/pull.
     #[doc(hidden)]
     PushPull(PushPull),
-    /// A user message; never answered. Only an acceptor gets it. An empty one is not delivered.
+    /// A user message; never answered. Only an acceptor receives it. An empty one is not delivered.
     #[doc(hidden)]
     User(Bytes),
-    /// Refusal of our request. Only a dialer gets it.
+    /// The peer refused our request. Only a dialer receives it.
     #[doc(hidden)]
     Error(String),
 }
 
 impl StreamMessage {
-    /// Changes the buffers that the message holds, such as to tie something to their life.
+    /// Replaces the buffers that the message holds, e.g. to tie another value to their lifetime.
     #[must_use]
     pub fn map_buffers(mut self, change: impl Fn(Bytes) -> Bytes) -> Self {
         match &mut self {
@@ -51,7 +51,7 @@ impl StreamMessage {
         self
     }
 
-    /// Bytes of memory that the message holds, about.
+    /// Approximate memory that the message holds, in bytes.
     #[doc(hidden)]
     pub fn held_bytes(&self) -> usize {
         match self {
@@ -64,16 +64,16 @@ impl StreamMessage {
     }
 }
 
-/// The body of a push/pull: rows proven decodable, and the user state.
+/// The body of a push/pull: rows that are known to be decodable, and the user state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PushPull {
     /// Whether the exchange is a join.
     pub join: bool,
     /// Number of rows.
     pub row_count: usize,
-    /// Rows, back to back.
+    /// Encoded rows, one after the other.
     pub rows: Bytes,
-    /// Of all rows together.
+    /// Versions of all rows.
     pub versions: Versions,
     /// State of the layer above; may be empty.
     pub user_state: Bytes,
@@ -86,7 +86,8 @@ impl PushPull {
         (0..self.row_count).map(move |_| Ok(NodeState::decode(&mut reader)?))
     }
 
-    /// The rows from a place on, which is 0 or came with a row: each, and the place behind it.
+    /// Iterates over the rows from offset `start`, which is 0 or was returned with a row; yields
+    /// each row and the offset after it.
     pub fn rows_from(
         &self,
         start: usize,
@@ -102,7 +103,7 @@ impl PushPull {
         })
     }
 
-    /// The body as the decoder would give it.
+    /// Builds the body as the decoder would return it.
     pub fn from_rows<'a>(
         join: bool,
         rows: impl IntoIterator<Item = NodeState<'a>>,
@@ -138,16 +139,16 @@ impl PushPull {
     }
 }
 
-/// A push/pull message that is encoded row by row; how many there are is known at the end.
+/// Encodes a push/pull message row by row; the number of rows need not be known in advance.
 #[derive(Debug)]
 pub struct PushPullBuilder {
-    /// Room for the header, then the rows.
+    /// Space for the header, then the rows.
     bytes: Vec<u8>,
     rows: usize,
 }
 
 impl PushPullBuilder {
-    /// Expects about so many bytes of rows and user state.
+    /// Creates a builder with room for about `bytes` bytes of rows and user state.
     pub fn with_capacity(bytes: usize) -> Self {
         let mut buffer = Vec::with_capacity(HEADER_BYTES_MAX + bytes);
         buffer.resize(HEADER_BYTES_MAX, 0);
@@ -160,12 +161,13 @@ impl PushPullBuilder {
         self.rows += 1;
     }
 
-    /// Bytes of all rows so far.
+    /// Bytes of all rows added so far.
     pub fn rows_bytes(&self) -> usize {
         self.bytes.len() - HEADER_BYTES_MAX
     }
 
-    /// The whole message, type byte included; the same as [`PushPull::encode`] gives.
+    /// Returns the whole message, type byte included; identical to the result of
+    /// [`PushPull::encode`].
     pub fn finish(mut self, join: bool, user_state: &[u8]) -> Bytes {
         self.bytes.extend_from_slice(user_state);
         let mut header = Vec::with_capacity(HEADER_BYTES_MAX);
@@ -182,7 +184,7 @@ impl PushPullBuilder {
 /// Why an exchange ended without a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StreamError {
-    /// Close without a reply.
+    /// Close the connection without a reply.
     #[doc(hidden)]
     Close(DecodeError),
     /// Send the peer an error reply (sealed like any message), then close.
@@ -199,20 +201,20 @@ error_texts! {
 
 impl std::error::Error for StreamError {}
 
-/// What else a stream holds beside its message.
+/// Properties of a stream besides its message.
 #[cfg_attr(not(feature = "agent"), allow(dead_code))]
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Seen {
-    /// Encryption.
+    /// Encryption, if any.
     pub(crate) sealed: Option<Sealed>,
     /// Whether the message was compressed.
     pub(crate) compressed: bool,
-    /// The MessagePack value that follows the type byte: all of a ping, an ack and an error reply,
-    /// the header of the others.
+    /// The MessagePack value after the type byte: the whole body of a ping, an ack or an error
+    /// reply, the header of other messages.
     pub(crate) header: Vec<u8>,
-    /// Bytes that followed the message and mean nothing.
+    /// Number of bytes after the message, which are ignored.
     pub(crate) surplus: usize,
 }
 
-/// Bytes of a push/pull's header, at most: three keys and two numbers.
+/// Largest header of a push/pull: three keys and two numbers.
 const HEADER_BYTES_MAX: usize = 64;
