@@ -1,4 +1,4 @@
-//! Answers to push/pulls: encoded once for all that ask while nothing changes.
+//! Answers to push/pulls: encoded once and shared by all requesters until the state changes.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -13,55 +13,55 @@ use crate::{
     wire::limits::{DECOMPRESSED_BYTES_MAX, STREAM_BYTES_MAX},
 };
 
-/// The last encoded states, and how many bytes of them are on their way.
+/// The most recently encoded states, and the number of bytes being sent.
 #[derive(Debug, Default)]
 pub(super) struct Answers {
-    /// The last one without and with the flag that marks a join.
+    /// The last answer without and with the join flag.
     last: [Option<Answer>; 2],
-    /// States that are not encoded to their end: without the flag of a join, or with it.
+    /// States still being encoded, without or with the join flag.
     pub(super) encodings: VecDeque<Encoding>,
-    /// How many streams send each buffer, and its bytes.
+    /// Number of streams that send each buffer, and its length in bytes.
     sending: BTreeMap<AnswerId, (usize, usize)>,
     sending_bytes: usize,
     next: u64,
-    /// Of the last answer: its state of the layer above.
+    /// Length of the user state in the last answer, in bytes.
     user_bytes: usize,
-    /// When hosts, by hash, have their whole allowance again; empty until the first asks.
+    /// When each host, by hash, has its full allowance again; empty until the first request.
     whole_at: Vec<Instant>,
 }
 
-/// Names one encoded state.
+/// Identifies one encoded state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct AnswerId(u64);
 
-/// A whole push/pull message and what it was made of.
+/// An encoded push/pull message and what it was encoded from.
 #[derive(Clone, Debug)]
 pub(super) struct Answer {
     pub(super) id: AnswerId,
     pub(super) message: Bytes,
     encoded: Instant,
     join: bool,
-    /// Of the table.
+    /// Generation of the table.
     generation: u64,
-    /// Where the state of the layer above begins.
+    /// Offset of the user state in the message.
     user_at: usize,
 }
 
-/// What an answer is to say.
+/// The content of an answer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct State<'a> {
     pub(super) now: Instant,
     pub(super) join: bool,
-    /// Of the table.
+    /// Generation of the table.
     pub(super) generation: u64,
     /// State of the layer above.
     pub(super) user_state: &'a [u8],
 }
 
 impl Answers {
-    /// The last message, if it is so large that it is not encoded anew for each change. While too
-    /// much is on its way, the last one of any size, unless that is older than `age_max`: senders
-    /// end within that time, too, so that not more than two of them add to [`SENDING_BYTES_MAX`].
+    /// The last message, if it is too large to be encoded again for each change. While too many
+    /// bytes are being sent, also a smaller message, unless it is older than `age_max`: streams end
+    /// within that time, too, so that [`SENDING_BYTES_MAX`] is exceeded by at most two of them.
     pub(super) fn recent(&self, now: Instant, join: bool, age_max: Duration) -> Option<&Answer> {
         let last = self.last.get(usize::from(join))?.as_ref()?;
         let (size, age) = (last.message.len(), now - last.encoded);
@@ -70,13 +70,13 @@ impl Answers {
         (large || (pressed && age < age_max)).then_some(last)
     }
 
-    /// Whether the last message was made of the present table.
+    /// Whether the last message was encoded from the current table.
     pub(super) fn has_table(&self, join: bool, generation: u64) -> bool {
         let last = self.last.get(usize::from(join)).and_then(Option::as_ref);
         last.is_some_and(|last| last.generation == generation)
     }
 
-    /// The message that says this, if it is kept; from now on it is a recent one.
+    /// The cached message with this content, if any; it then counts as recent.
     pub(super) fn same(&mut self, state: &State<'_>) -> Option<Answer> {
         let State { now, join, generation, user_state } = *state;
         let last = self.last.get_mut(usize::from(join))?.as_mut()?;
@@ -89,8 +89,8 @@ impl Answers {
         Some(last.clone())
     }
 
-    /// Whether a host may be given an answer of a table of so many bytes, before the work of
-    /// encoding it: compressing and sealing it is work for each stream, too.
+    /// Charges a host for an answer of `table` bytes before the state is encoded; returns whether
+    /// its allowance suffices. Each stream also costs compression and encryption.
     pub(super) fn allow(&mut self, now: Instant, host_hash: u64, table: usize) -> bool {
         let later = self.later(now, host_hash, table.saturating_add(self.user_bytes));
         let allowed = later - now <= NANOS_PER_BYTE * BYTES_AT_ONCE;
@@ -100,7 +100,7 @@ impl Answers {
         allowed
     }
 
-    /// Charges a host that was allowed an answer for what it has beyond what was expected.
+    /// Charges a host for the bytes of its answer beyond those charged by [`Answers::allow`].
     pub(super) fn charge(&mut self, now: Instant, host_hash: u64, table: usize, answer: &Answer) {
         let user_bytes = answer.message.len() - answer.user_at;
         let unforeseen = answer.message.len().saturating_sub(table + self.user_bytes);
@@ -109,7 +109,7 @@ impl Answers {
         self.set_whole_at(host_hash, later);
     }
 
-    /// When a host that is given so much has its whole allowance again.
+    /// When a host that receives this many bytes has its full allowance again.
     fn later(&self, now: Instant, host_hash: u64, bytes: usize) -> Instant {
         let whole_at = self.whole_at.get(host_hash as usize % HOSTS).copied();
         whole_at.unwrap_or(Instant::ZERO).max(now) + NANOS_PER_BYTE * bytes as u32
@@ -122,7 +122,7 @@ impl Answers {
         }
     }
 
-    /// An answer made anew; kept from [`Answers::begin`] on.
+    /// Creates an answer; it is cached once [`Answers::begin`] is called.
     pub(super) fn make(&mut self, state: &State<'_>, message: Bytes) -> Answer {
         self.next += 1;
         Answer {
@@ -135,7 +135,7 @@ impl Answers {
         }
     }
 
-    /// A stream begins to send an answer.
+    /// Registers a stream that sends an answer.
     pub(super) fn begin(&mut self, answer: &Answer) {
         let bytes = answer.message.len();
         let (streams, _) = self.sending.entry(answer.id).or_insert((0, bytes));
@@ -148,7 +148,7 @@ impl Answers {
         }
     }
 
-    /// A stream has sent it, or failed. An answer that no stream sends is dropped.
+    /// A stream has sent the answer or failed. An answer that no stream sends is dropped.
     pub(super) fn end(&mut self, id: AnswerId) {
         let Some((streams, bytes)) = self.sending.get_mut(&id) else { return };
         *streams -= 1;
@@ -162,7 +162,7 @@ impl Answers {
     }
 }
 
-/// Why no peer could read this state, if that is so.
+/// Returns an error text if the state is too large for any peer.
 pub(super) fn too_large(message: usize, user_state: usize) -> Option<String> {
     let (what, size, max) = if user_state > STREAM_BYTES_MAX {
         ("user state", user_state, STREAM_BYTES_MAX)
@@ -174,13 +174,14 @@ pub(super) fn too_large(message: usize, user_state: usize) -> Option<String> {
     Some(format!("{what} of {size} bytes is larger than the {max} bytes that peers accept"))
 }
 
-/// What one host is given: 64 MiB at once and about 8 MiB a second. That is any number of small
-/// clusters' states, and of the largest one every five seconds.
+/// Allowance of one host: 64 MiB at once and about 8 MiB a second. That covers any number of small
+/// clusters' states, and the largest state every five seconds.
 const BYTES_AT_ONCE: u32 = 64 * 1024 * 1024;
 const NANOS_PER_BYTE: Duration = Duration::from_nanos(120);
 const HOSTS: usize = 256;
-/// An answer of this size is given for a while, whatever changes: making one takes milliseconds.
+/// An answer of at least this size is reused for a while despite changes: encoding it takes
+/// milliseconds.
 const LARGE_BYTES_MIN: usize = 1024 * 1024;
 const LARGE_AGE_MAX: Duration = Duration::from_secs(1);
-/// Bytes of distinct answers on their way at once, before streams share one that is not the newest.
+/// Bytes of distinct answers being sent at which streams begin to share one that is not the newest.
 const SENDING_BYTES_MAX: usize = 24 * 1024 * 1024;

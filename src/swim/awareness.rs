@@ -1,4 +1,4 @@
-//! Lifeguard's local health: a node that misses answers first suspects its own network.
+//! Lifeguard's local health: a node that misses acks suspects its own network before others.
 
 use std::time::Duration;
 

@@ -1,14 +1,14 @@
-//! Limits on the work that one datagram causes: a few bytes must not cost many, here or elsewhere.
+//! Limits the work that one datagram can cause: few bytes must not cause much work or traffic.
 
 use crate::{
     base::{PRINTABLE_BYTES_MAX, error_texts, printable_text},
     wire::{DecodeError, limits::DATAGRAM_BYTES_MAX},
 };
 
-/// Counted down while a datagram is taken apart.
+/// Counted down while a datagram is processed.
 #[derive(Debug)]
 pub(super) struct Budget {
-    /// Bytes that compressed messages may still unpack to. Nested ones multiply, so without a
+    /// Bytes that compressed messages may still decompress to. Nested ones multiply: without a
     /// common budget one small packet could keep the node busy for hours.
     pub(super) unpacked: usize,
     parts: usize,
@@ -19,14 +19,14 @@ pub(super) struct Budget {
     first: Option<Dropped>,
 }
 
-/// Why a part of a datagram, or all of it, is not handled.
+/// Why a datagram or a part of it was dropped.
 #[derive(Debug)]
 pub(super) enum Dropped {
     Undecodable(DecodeError),
     TooDeep,
     UnpacksToTooMuch,
     TooManyParts,
-    /// Its name, printable.
+    /// The name in the message, printable.
     UnexpectedNode(String),
 }
 
@@ -47,7 +47,7 @@ impl From<DecodeError> for Dropped {
 }
 
 impl Budget {
-    /// For a datagram of `len` bytes.
+    /// The budget of a datagram of `len` bytes.
     pub(super) fn new(len: usize) -> Self {
         Self {
             unpacked: UNPACKED_BYTES_MAX,
@@ -60,7 +60,7 @@ impl Budget {
         }
     }
 
-    /// Whether one more message may be looked at.
+    /// Takes one message from the budget; returns whether it may be processed.
     pub(super) fn take_part(&mut self) -> bool {
         if self.parts == 0 {
             self.drop_part(Dropped::TooManyParts);
@@ -71,14 +71,15 @@ impl Budget {
         some
     }
 
-    /// Whether one more ping or indirect ping is answered.
+    /// Takes one answer from the budget; returns whether a ping or indirect ping may be answered.
     pub(super) fn take_answer(&mut self) -> bool {
         let some = self.answers > 0;
         self.answers = self.answers.saturating_sub(1);
         some
     }
 
-    /// Whether a packet of `bytes` may go to an address that is not a member's.
+    /// Takes `bytes` from the budget for packets to addresses of non-members; returns whether it
+    /// sufficed.
     pub(super) fn take_echo(&mut self, bytes: usize) -> bool {
         let enough = bytes <= self.echo;
         if enough {
@@ -87,36 +88,36 @@ impl Budget {
         enough
     }
 
-    /// Whether gossip may ride along with an answer to a member.
+    /// Whether gossip may be piggybacked on an answer to a member.
     pub(super) fn take_gossip(&mut self) -> bool {
         std::mem::take(&mut self.gossip)
     }
 
-    /// Notes a part that is not handled.
+    /// Records a dropped part.
     pub(super) fn drop_part(&mut self, reason: Dropped) {
         self.dropped += 1;
         self.first.get_or_insert(reason);
     }
 
-    /// Whether the rest of the datagram is not worth looking at.
+    /// Whether the rest of the datagram is to be dropped.
     pub(super) fn is_spent(&self) -> bool {
         self.dropped >= DROPPED_MAX
     }
 
-    /// Whether a part of the datagram was not handled.
+    /// Whether a part of the datagram was dropped.
     pub(super) fn has_dropped(&self) -> bool {
         self.dropped > 0
     }
 
-    /// The first reason, and how many parts were not handled, if any.
+    /// Returns and clears the first reason and the number of dropped parts, if any.
     pub(super) fn take_dropped(&mut self) -> Option<(Dropped, usize)> {
         let first = self.first.take()?;
         Some((first, self.dropped))
     }
 }
 
-/// What messages of the layer above to addresses that are not a member's may cost: about as many
-/// bytes as came in, so that nobody is hit harder through us.
+/// Limits the bytes sent to addresses of non-members for the layer above to about the bytes
+/// received, so that this node cannot amplify an attack.
 #[derive(Debug)]
 pub(super) struct Credit(usize);
 
@@ -127,12 +128,12 @@ impl Default for Credit {
 }
 
 impl Credit {
-    /// A datagram of so many bytes came in.
+    /// Credits a received datagram of `bytes` bytes.
     pub(super) fn earn(&mut self, bytes: usize) {
         self.0 = self.0.saturating_add(bytes).min(CREDIT_BYTES_MAX);
     }
 
-    /// Whether a packet of so many bytes may go out.
+    /// Charges a packet of `bytes` bytes; returns whether the credit sufficed.
     pub(super) fn spend(&mut self, bytes: usize) -> bool {
         let left = self.0.checked_sub(bytes + CREDIT_PACKET_BYTES);
         self.0 = left.unwrap_or(self.0);
@@ -140,15 +141,15 @@ impl Credit {
     }
 }
 
-/// Bytes that all compressed messages of one datagram may unpack to.
+/// Bytes that all compressed messages of one datagram together may decompress to.
 const UNPACKED_BYTES_MAX: usize = 4 * DATAGRAM_BYTES_MAX;
-/// Messages in one datagram, the compounds around them included. Go sends at most 255 in one.
+/// Most messages in one datagram, including compounds. Go sends at most 255 in one.
 const PARTS_MAX: usize = 512;
-/// Pings and indirect pings in one datagram that are answered. Real packets carry one.
+/// Most pings and indirect pings of one datagram that are answered. Real packets carry one.
 const ANSWERS_MAX: usize = 4;
-/// Parts that could not be handled, after which the rest of a datagram is dropped.
+/// After this many dropped parts the rest of a datagram is dropped.
 const DROPPED_MAX: usize = 16;
-/// Credit that is kept while nobody asks: a dozen acks of queries.
+/// Largest unused credit: about a dozen acks of queries.
 const CREDIT_BYTES_MAX: usize = 2 * 1024;
-/// What a packet costs beside its bytes.
+/// Cost of a packet in addition to its bytes.
 const CREDIT_PACKET_BYTES: usize = 128;

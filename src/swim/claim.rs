@@ -1,29 +1,29 @@
-//! A claim about a node: where it comes from, what it is worth, and how far claims of others may
+//! Claims about a node: their source, whether they are accepted, and how far claims of others may
 //! raise our own incarnation.
 
 use std::net::SocketAddr;
 
 use crate::base::Instant;
 
-/// Where a claim about a node comes from.
+/// Source of a claim about a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Source {
-    /// Ourselves: an announcement, or what a probe of ours found.
+    /// This node: an announcement, or the result of a probe.
     Own,
-    /// A message or a state that anybody may have sent.
+    /// A message or state that any sender may have forged.
     Anybody,
-    /// The answer of this address to a push/pull that we began.
+    /// The answer from this address to a push/pull that we initiated.
     Answer(SocketAddr),
 }
 
 impl Source {
-    /// Whether the node at this address speaks for itself.
+    /// Whether the claim comes from the node at this address itself.
     pub(super) fn is_first_hand(self, at: Option<SocketAddr>) -> bool {
         matches!(self, Self::Answer(peer) if at == Some(peer))
     }
 }
 
-/// How much messages of other nodes may still raise our incarnation.
+/// How far messages of other nodes may still raise our incarnation.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Growth {
     left: u32,
@@ -47,19 +47,19 @@ impl Growth {
     }
 }
 
-/// Whether an alive message about a known node is accepted.
+/// Classification of an alive message about a known node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Worth {
-    /// Known, or overtaken.
+    /// Already known, or outdated.
     Old,
     News,
-    /// News, if the node itself says so.
+    /// Accepted only if the node itself confirms it.
     Doubtful,
 }
 
-/// A jump beyond this is no news but an attempt to outbid a node for good.
+/// A larger jump is treated as an attempt to outbid a node for good.
 pub(super) const JUMP_MAX: u32 = 1 << 24;
-/// What others may raise our incarnation by in the long run: half a year to the end of the range.
+/// Long-term rate at which others may raise our incarnation: the range lasts half a year.
 const GROWTH_PER_SECOND: u32 = 256;
 
 #[cfg(test)]

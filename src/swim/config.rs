@@ -38,7 +38,7 @@ pub struct Config {
     pub probe_timeout: Duration,
     /// Time between probes; 1 s, 5 s, 1 s. Zero: never (and nothing is reaped).
     pub probe_interval: Duration,
-    /// No stream ping as a fallback.
+    /// Do not use a stream ping as a fallback.
     pub disable_tcp_pings: bool,
     /// Upper bound (exclusive) of the health score; 8.
     pub awareness_max_multiplier: u32,
@@ -46,7 +46,7 @@ pub struct Config {
     pub gossip_nodes: usize,
     /// Time between gossip rounds; 200 ms, 500 ms, 100 ms. Zero: never.
     pub gossip_interval: Duration,
-    /// How long dead nodes still get gossip and stay listed; 30 s, 60 s, 15 s.
+    /// How long dead nodes still receive gossip and stay listed; 30 s, 60 s, 15 s.
     pub gossip_to_the_dead_time: Duration,
     /// Bytes of a packet that piggybacked messages may fill; 1400.
     pub udp_buffer_size: usize,
@@ -54,35 +54,36 @@ pub struct Config {
     pub handoff_queue_depth: usize,
     /// After this time a dead node's name may be claimed from another address; zero: never.
     pub dead_node_reclaim_time: Duration,
-    /// Networks whose nodes are admitted; empty: all.
+    /// Networks whose nodes are accepted; empty: all.
     pub cidrs_allowed: Vec<Cidr>,
     /// Refuse to talk to peers whose name is unknown.
     pub require_node_names: bool,
     /// Whether the Host's alive filter is consulted (Go: an Alive delegate is set).
     pub filter_alive: bool,
-    /// Incarnation to start above: the last one of an earlier run, zero for none.
+    /// The first incarnation is above this: the last one of an earlier run, zero for none.
     pub incarnation_min: Incarnation,
-    /// Where the sequence numbers of pings start, less one; `None`: anywhere.
+    /// Sequence number before the first ping's; `None`: random.
     pub seq_no_start: Option<u32>,
-    /// With at most so many live others, each is sent our join or leave directly, besides
-    /// the gossip, which may miss one of a few. Zero: never.
+    /// With at most this many live others, our join or leave is also sent to each of them directly,
+    /// as gossip may miss a node in a small cluster. Zero: never.
     pub direct_notices_max: usize,
     /// Seed of every random choice and of the nonces. Must be unpredictable in production.
     pub seed: [u8; 32],
     /// Whether the Host is asked before a join is merged (Go: a Merge delegate is set).
     pub filter_merge: bool,
-    /// Packets a gossip round may send to one target while the layer above has a backlog; with a
-    /// long one up to 64, unless this is 1. Go: 1.
+    /// Most packets that a gossip round sends to one target while the layer above has a backlog; up
+    /// to 64 with a long backlog, unless this is 1. Go: 1.
     pub gossip_burst: usize,
     /// Drop exact copies of encrypted packets for a minute. Go has no counterpart.
     pub drop_replays: bool,
-    /// Lifeguard's parts, for experiments: scale the probe interval by the health score.
+    /// Lifeguard component, for experiments: scale the probe interval by the health score.
     pub lha_probe: bool,
-    /// Lifeguard's parts, for experiments: start suspicion at its maximum and shrink it.
+    /// Lifeguard component, for experiments: start suspicions at the longest timeout and shorten
+    /// it.
     pub lha_suspicion: bool,
-    /// Lifeguard's parts, for experiments: piggyback the suspicion on the ping of a suspect.
+    /// Lifeguard component, for experiments: piggyback the suspicion on pings of a suspect.
     pub buddy_system: bool,
-    /// A bug put in on purpose, to test the simulator.
+    /// A deliberate bug, to test the simulator.
     #[cfg(feature = "sim")]
     pub mutation: Option<crate::base::Mutation>,
 }

@@ -1,29 +1,29 @@
-//! Our own state while it is encoded for push/pulls, some rows at a time, so that a large one does
-//! not hold up other work. Go: `net.go`, `sendLocalState`, which encodes all of it in a goroutine.
+//! Encodes our own state for push/pulls a few rows at a time, so that a large state does not delay
+//! other work. Go: `net.go`, `sendLocalState`, which encodes it in a goroutine.
 
 use std::net::SocketAddr;
 
 use super::{OpId, StreamId, table::Table};
 use crate::wire::{PushPull, PushPullBuilder};
 
-/// Our state, and how far it is encoded. Each row is as it was in its turn.
+/// Our state and the progress of its encoding. Each row is encoded as it is at that time.
 #[derive(Debug)]
 pub(super) struct Encoding {
     pub(super) join: bool,
-    /// Of the table, at the beginning.
+    /// Generation of the table when encoding began.
     pub(super) generation: u64,
     pub(super) rows: PushPullBuilder,
-    /// The slot of the next row. Rows that come into earlier slots are left to the next state.
+    /// Slot of the next row. Rows added to earlier slots are left to the next state.
     slot: u32,
     pub(super) waiting: Vec<Waiting>,
 }
 
-/// Who waits for our state.
+/// What to do with our state once it is encoded.
 #[derive(Debug)]
 pub(super) enum Waiting {
-    /// A peer, whose own state is merged once it is answered.
+    /// Answer a peer, then merge the peer's state.
     Peer { asked: Asked, state: PushPull },
-    /// A push/pull of ours.
+    /// Start a push/pull of our own.
     Own { to: SocketAddr, name: Box<str>, op: Option<OpId> },
 }
 
@@ -33,12 +33,12 @@ pub(super) struct Asked {
     pub(super) id: StreamId,
     pub(super) from: SocketAddr,
     pub(super) host_hash: u64,
-    /// Bytes that it was charged for.
+    /// Bytes that the peer was charged for.
     pub(super) table_bytes: usize,
 }
 
 impl Encoding {
-    /// `rows` are none yet.
+    /// `rows` is empty.
     pub(super) fn new(
         join: bool,
         generation: u64,
@@ -48,7 +48,7 @@ impl Encoding {
         Self { join, generation, rows, slot: 0, waiting: vec![waiting] }
     }
 
-    /// Encodes some rows; whether they were the last.
+    /// Encodes some rows; returns whether they were the last.
     pub(super) fn add_rows(&mut self, table: &Table) -> bool {
         let end = self.rows.rows_bytes() + SLICE_BYTES;
         for (count, (slot, row)) in table.rows_from(self.slot).enumerate() {
@@ -62,7 +62,7 @@ impl Encoding {
     }
 }
 
-/// What is encoded in one turn: below a millisecond. A state of no more than these bytes is
+/// Bytes encoded in one turn, which takes less than a millisecond. A state of at most this size is
 /// encoded at once.
 pub(super) const SLICE_BYTES: usize = 512 * 1024;
 const ROWS_AT_ONCE: usize = 4_096;

@@ -47,13 +47,13 @@ pub struct Swim {
     pub(super) handoff: Handoff,
     pub(super) awareness: Awareness,
     pub(super) suspicions: BTreeMap<u32, Suspicion>,
-    /// Pings under way for peers.
+    /// Pings in flight on behalf of peers.
     pub(super) relayed: BTreeMap<SeqNo, Relay>,
     pub(super) relays: Relays,
     pub(super) probes: Probes,
     pub(super) streams: BTreeMap<StreamId, Stream>,
     pub(super) inbound_push_pulls: usize,
-    /// States of peers that are not taken over to their end.
+    /// States of peers that are still being merged.
     pub(super) merges: VecDeque<Merge>,
     pub(super) answers: Answers,
     pub(super) me: u32,
@@ -61,16 +61,16 @@ pub struct Swim {
     pub(super) incarnation: Incarnation,
     pub(super) kept_incarnation: Incarnation,
     pub(super) growth: Growth,
-    /// Nodes to be asked about claims.
+    /// Slots of nodes to be asked about claims.
     pub(super) checks: BTreeSet<u32>,
     pub(super) next_check: Instant,
-    /// What protected the datagram at hand.
+    /// Protection of the current datagram.
     pub(super) seal: Seal,
     pub(super) seq_no: u32,
     pub(super) leaving: bool,
     pub(super) stats: Stats,
     pub(super) builder: PacketBuilder,
-    /// Of the datagram at hand.
+    /// Budget of the current datagram.
     pub(super) budget: Budget,
     pub(super) credit: Credit,
     pub(super) replays: ReplayFilter,
@@ -81,11 +81,11 @@ pub struct Swim {
 }
 
 impl Swim {
-    /// Makes the node and adds it to its own table: `host` sees its own join.
-    /// Go: `Create` and `setAlive`.
+    /// Creates the node and adds it to its own table: `host` is notified of its own join. Go:
+    /// `Create` and `setAlive`.
     ///
     /// # Errors
-    /// A configuration that cannot work: protocol version, label, name, address or meta.
+    /// An invalid configuration: protocol version, label, name, address or meta.
     pub fn build(config: Config, now: Instant, host: &mut dyn Host) -> Result<Self, Error> {
         let version = config.protocol_version;
         if !(PROTOCOL_MIN..=PROTOCOL_MAX).contains(&version) {
@@ -157,8 +157,8 @@ impl Swim {
         Ok(swim)
     }
 
-    /// Fires all timers due at `now`. Call at or after [`Swim::poll_timeout`], after the socket was
-    /// drained, so that an answer which has already arrived counts.
+    /// Fires all timers due at `now`. Call it at or after [`Swim::poll_timeout`], after draining
+    /// the socket, so that answers which have already arrived count.
     pub fn handle_timeout(&mut self, now: Instant, host: &mut dyn Host) {
         self.handle_queued(now, host);
         while let Some((at, timer)) = self.timers.pop_due(now) {
@@ -179,23 +179,24 @@ impl Swim {
         self.logs.report(now);
     }
 
-    /// The next effect, oldest first.
+    /// The next effect; the oldest first.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
 
-    /// The next operation that ended, oldest first.
+    /// The next completed operation; the oldest first.
     pub fn poll_done(&mut self) -> Option<Done> {
         self.done.pop_front()
     }
 
-    /// When [`Swim::handle_timeout`] wants to be called.
+    /// When [`Swim::handle_timeout`] is to be called next.
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.timers.next()
     }
 
-    /// Stops probing, gossip and push/pull for good; what runs already ends, suspicions run on and
-    /// messages are answered. For tests that pace the cycles themselves. Go: `deschedule`.
+    /// Stops probing, gossip and push/pull permanently. Running probes and exchanges complete,
+    /// suspicions continue and messages are answered. For tests that drive the cycles themselves.
+    /// Go: `deschedule`.
     #[cfg(any(test, feature = "sim"))]
     pub fn deschedule(&mut self) {
         self.timers
@@ -214,9 +215,9 @@ impl Swim {
         self.codec.stream_codec()
     }
 
-    /// Announces that we leave. Done when the broadcast reached its transmit limit, at once if
-    /// no other node is alive. The caller bounds the wait. From then on, messages about us are
-    /// ignored; pings and push/pulls are still answered. Go: `Leave`.
+    /// Announces that we leave. Completes when the broadcast has reached its transmit limit, at
+    /// once if no other node is alive; the caller limits the wait. From then on, messages about us
+    /// are ignored; pings and push/pulls are still answered. Go: `Leave`.
     pub fn start_leave(&mut self, now: Instant, host: &mut dyn Host) -> OpId {
         let op = self.op();
         if std::mem::replace(&mut self.leaving, true) {
@@ -234,8 +235,8 @@ impl Swim {
         op
     }
 
-    /// Announces changed meta (asked from `host`). Done like [`Swim::start_leave`].
-    /// Go: `UpdateNode`.
+    /// Announces changed meta, which `host` provides. Completes like [`Swim::start_leave`]. Go:
+    /// `UpdateNode`.
     pub fn start_update(&mut self, now: Instant, host: &mut dyn Host) -> OpId {
         let op = self.op();
         let meta = host.node_meta(META_BYTES_MAX);
@@ -253,19 +254,19 @@ impl Swim {
         op
     }
 
-    /// Live peers whose direct probes are not answered.
+    /// Live peers that do not answer direct probes.
     #[cfg_attr(not(feature = "agent"), allow(dead_code))]
     pub(crate) fn troubles(&self) -> impl Iterator<Item = (&Arc<str>, Trouble)> {
         let lives = |name: &str| self.node(name).is_some_and(|node| node.state.is_live());
         self.reach.troubles().filter(move |(name, _)| lives(name))
     }
 
-    /// Keys in force.
+    /// The current keys.
     pub fn keyring(&self) -> &Keyring {
         &self.codec.config().keyring
     }
 
-    /// Replaces the keys; streams already open keep the old ones.
+    /// Replaces the keys; open streams keep the old ones.
     pub fn set_keyring(&mut self, keyring: Keyring) {
         self.codec.set_keyring(keyring);
     }
@@ -281,7 +282,7 @@ impl Swim {
         self.table.get(self.table.find(name)?).map(|row| row.view())
     }
 
-    /// Every node in the table, ourselves and the dead included, in probe order.
+    /// Every node in the table, including ourselves and dead nodes, in probe order.
     pub fn nodes(&self) -> impl Iterator<Item = NodeView<'_>> {
         self.table.rows().map(|row| row.view())
     }
@@ -291,7 +292,8 @@ impl Swim {
         self.table.live_len()
     }
 
-    /// Nodes in the table, dead and left included: the `n` of every formula. Go: `estNumNodes`.
+    /// Nodes in the table, including dead and left ones: the `n` of every formula. Go:
+    /// `estNumNodes`.
     pub fn node_count(&self) -> usize {
         self.table.len()
     }
@@ -306,22 +308,22 @@ impl Swim {
         &self.config.name
     }
 
-    /// Broadcasts waiting. Go: `memberlist.queue.broadcasts`.
+    /// Number of queued broadcasts. Go: `memberlist.queue.broadcasts`.
     pub fn queued_broadcasts(&self) -> usize {
         self.queue.len()
     }
 
-    /// Messages waiting to be broadcast and how often each was sent, in the order they will go.
+    /// Queued broadcasts with their transmit counts, in the order they will be sent.
     pub fn broadcasts(&self) -> impl Iterator<Item = (u32, &[u8])> {
         self.queue.iter()
     }
 
-    /// The settings in force.
+    /// The current settings.
     pub fn config(&self) -> &Config {
         &self.config
     }
 
-    /// Nodes listed: alive, suspect, dead, left.
+    /// Number of listed nodes: alive, suspect, dead, left.
     pub fn state_counts(&self) -> [usize; 4] {
         self.table.state_counts()
     }
@@ -331,9 +333,9 @@ impl Swim {
         self.stats
     }
 
-    /// Reports the driver's own lateness: how long after a deadline it got to run. More than a
-    /// probe timeout raises the health score and gives the running probe that time back, so that
-    /// a starved or stopped process does not accuse others.
+    /// Reports how long after a deadline the driver got to run. More than a probe timeout raises
+    /// the health score and extends the running probe by that time, so that a starved or stopped
+    /// process does not accuse other nodes.
     pub fn note_lateness(&mut self, now: Instant, late: Duration) {
         if late < self.config.probe_timeout || self.config.probe_timeout.is_zero() {
             return;
@@ -365,13 +367,14 @@ impl Swim {
         id
     }
 
-    /// The next sequence number. The first is random, so that a ping cannot be acked unseen.
+    /// The next sequence number. The first is random, so that an attacker who does not see the ping
+    /// cannot ack it.
     pub(super) fn next_seq_no(&mut self) -> SeqNo {
         self.seq_no = self.seq_no.wrapping_add(1);
         SeqNo(self.seq_no)
     }
 
-    /// Announces a change of our own record, with a higher incarnation.
+    /// Announces a changed record of our own, with a higher incarnation.
     fn announce(
         &mut self,
         now: Instant,
@@ -415,30 +418,31 @@ impl Swim {
         }
     }
 
-    /// The push/pull period of the cluster's size.
+    /// The push/pull interval, scaled to the cluster's size.
     pub(super) fn push_pull_period(&self) -> Duration {
         push_pull_scale(self.config.push_pull_interval, self.table.len())
     }
 
-    /// A socket address with Go's default for port 0.
+    /// Returns `port`, or our bind port if it is zero or we speak protocol 1, as in Go.
     pub(super) fn fix_port(&self, port: u16) -> u16 {
         if port == 0 || self.config.protocol_version < 2 { self.config.bind_port } else { port }
     }
 }
 
-/// Where sequence numbers start, from a stream of numbers of its own.
+/// A random first sequence number, from a random stream separate from the engine's.
 fn random_start(mut seed: [u8; 32]) -> u32 {
     seed.iter_mut().for_each(|byte| *byte ^= 0xa5);
     Rng::from_seed(seed).u32()
 }
 
-/// The versions that a node announces.
+/// The versions that this node announces.
 pub(super) fn versions(config: &Config) -> Vsn {
     let [delegate_min, delegate_max, delegate_now] = config.delegate_protocol;
     let version = config.protocol_version;
     Vsn([PROTOCOL_MIN, PROTOCOL_MAX, version, delegate_min, delegate_max, delegate_now])
 }
 
-/// Versions that every engine here understands. Go: `ProtocolVersionMin`, `ProtocolVersionMax`.
+/// Protocol versions that this implementation understands. Go: `ProtocolVersionMin`,
+/// `ProtocolVersionMax`.
 const PROTOCOL_MIN: u8 = 1;
 const PROTOCOL_MAX: u8 = 5;

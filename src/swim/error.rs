@@ -2,13 +2,13 @@
 
 use crate::base::error_texts;
 
-/// What a caller or the configuration did wrong, or what a peer refused.
+/// Why a call failed: a mistake of the caller or the configuration, or a refusal by a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {
-    /// The configuration cannot work.
+    /// The configuration is invalid.
     Config(ConfigError),
-    /// An exchange with a peer failed; the text goes to logs and operators as Go's does.
+    /// An exchange with a peer failed; the text is Go's, for logs and operators.
     Peer(String),
 }
 
@@ -27,20 +27,20 @@ impl From<ConfigError> for Error {
     }
 }
 
-/// A setting that cannot work.
+/// An invalid setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// No such protocol version.
+    /// The protocol version does not exist.
     Protocol {
-        /// What was asked for.
+        /// The configured version.
         version: u8,
         /// The lowest version.
         min: u8,
         /// The highest version.
         max: u8,
     },
-    /// The name of the node cannot be used.
+    /// The node name is invalid.
     InvalidName {
         /// The name.
         name: String,
@@ -52,12 +52,12 @@ pub enum ConfigError {
         /// The label.
         label: String,
     },
-    /// The limit of a user event is above what a packet holds.
+    /// The user event limit exceeds what a packet holds.
     UserEventLimit {
         /// The highest limit in bytes.
         max: usize,
     },
-    /// There is no address to announce, or it is none of IPv4 or IPv6.
+    /// There is no address to announce, or it is neither IPv4 nor IPv6.
     AdvertiseAddress,
     /// The meta data of the layer above are longer than 512 bytes.
     MetaTooLong,

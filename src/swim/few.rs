@@ -1,8 +1,8 @@
 //! Joins and leaves in a small cluster are sent to each node directly.
 //!
-//! Gossip sends a message a fixed number of times to random nodes, recently dead ones included. In
-//! a small cluster it sometimes misses one, which then takes a leave for a failure or learns of a
-//! join only by the next push/pull.
+//! Gossip sends a message a fixed number of times to random nodes, including recently dead ones. In
+//! a small cluster it sometimes misses a node, which then mistakes a leave for a failure or learns
+//! of a join only by the next push/pull.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -10,7 +10,7 @@ use super::Swim;
 use crate::wire::{Dead, kind};
 
 impl Swim {
-    /// Sends a user message to each live node, if there are only a few.
+    /// Sends a user message to each live node, if there are few.
     pub fn send_user_to_few(&mut self, message: &[u8]) {
         let mut framed = self.builder.take_scratch();
         framed.push(kind::USER);
@@ -19,7 +19,7 @@ impl Swim {
         self.builder.put_scratch(framed);
     }
 
-    /// Announces our join.
+    /// Sends our join to each live node, if there are few.
     pub(super) fn send_alive_to_few(&mut self) {
         let Some(row) = self.table.get(self.me) else { return };
         let (record, incarnation) = (Arc::clone(&row.record), row.incarnation);
@@ -29,7 +29,7 @@ impl Swim {
         self.builder.put_scratch(message);
     }
 
-    /// Announces our leave.
+    /// Sends our leave to each live node, if there are few.
     pub(super) fn send_leave_to_few(&mut self) {
         let Some(row) = self.table.get(self.me) else { return };
         let (record, incarnation) = (Arc::clone(&row.record), row.incarnation);
@@ -42,7 +42,7 @@ impl Swim {
 
     fn send_to_few(&mut self, message: &[u8]) {
         let most = self.config.direct_notices_max;
-        // We may be one of the live, or have left already.
+        // This node may be among the live ones, or may have left already.
         if self.table.live_len() > most + 1 {
             return;
         }

@@ -15,8 +15,8 @@ impl Swim {
         self.gossip(host);
     }
 
-    /// Sends what is queued to a few random nodes, recently dead ones included, so that they can
-    /// refute. Each packet counts as one transmit of what it carries.
+    /// Sends queued messages to a few random nodes, including recently dead ones, so that they can
+    /// refute. Each packet counts as one transmit of the messages in it.
     fn gossip(&mut self, host: &mut dyn Host) {
         self.stats.gossip_rounds += 1;
         let silent = mutated!(self.config, SilentGossip);
@@ -30,7 +30,7 @@ impl Swim {
                 slot != me && row.state != NodeStateKind::Left
             })
         };
-        // Go counts the encryption even if it is not applied on the way out.
+        // Go subtracts the encryption overhead even if outgoing packets are not encrypted.
         let limit = self.packet_budget(true, 0);
         let burst = self.burst(limit, host);
         for target in targets {
@@ -42,7 +42,7 @@ impl Swim {
             let nothing = builder.is_empty();
             let mut full = builder.len() >= limit / 2;
             self.send_built(to, &mut builder, crc);
-            // A backlog of events drains in several packets a round; receivers do not mind.
+            // A backlog of events is sent in several packets a round, which receivers accept.
             for _ in 1..burst {
                 if !full {
                     break;
@@ -58,8 +58,8 @@ impl Swim {
         }
     }
 
-    /// Packets to one target in this round: more with a long backlog, so that it is sent once in
-    /// some seconds.
+    /// Number of packets to one target in this round: more with a long backlog, so that the backlog
+    /// is sent once within a few seconds.
     fn burst(&self, limit: usize, host: &dyn Host) -> usize {
         let least = self.config.gossip_burst;
         if least <= 1 {
@@ -70,8 +70,8 @@ impl Swim {
     }
 }
 
-/// Rounds in which a backlog is sent once to one target, if [`BURST_MAX`] allows.
+/// Rounds in which a backlog is sent once to one target, if [`BURST_MAX`] permits.
 const BACKLOG_ROUNDS: usize = 16;
-/// Most packets to one target in a round, unless the configuration says more: what a socket's
-/// buffer of the usual size holds.
+/// Most packets to one target in a round, unless the configuration has a higher number: about what
+/// a socket buffer of the usual size holds.
 const BURST_MAX: usize = 64;

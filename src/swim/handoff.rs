@@ -1,8 +1,8 @@
-//! Messages of a packet that wait until pings and acks of the batch are answered.
+//! Messages of packets that wait until the pings and acks of the batch are handled.
 
 use super::Origin;
 
-/// What waits: the kind of a message, whose body lies beside it.
+/// The kind of a queued message; its body is stored separately.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Queued {
     Alive,
@@ -11,7 +11,7 @@ pub(super) enum Queued {
     User,
 }
 
-/// Two bounded stacks: alive messages before the rest, the newest first. Go: `net.go`,
+/// Two bounded stacks: alive messages are handled before others, the newest first. Go: `net.go`,
 /// `handleCommand` and `packetHandler`.
 #[derive(Debug)]
 pub(super) struct Handoff {
@@ -25,7 +25,7 @@ impl Handoff {
         Self { high: stack(), low: stack() }
     }
 
-    /// Keeps a copy of a body; `false` if the queue is full and the message is lost.
+    /// Queues a copy of a body; returns `false` if the queue is full and the message is lost.
     pub(super) fn push(&mut self, kind: Queued, body: &[u8], origin: Origin) -> bool {
         let queue = match kind {
             Queued::Alive => &mut self.high,
@@ -34,7 +34,7 @@ impl Handoff {
         queue.push(kind, body, origin)
     }
 
-    /// Moves the next body into `out`, if there is one.
+    /// Moves the next body into `out`; returns `None` if there is none.
     pub(super) fn pop(&mut self, out: &mut Vec<u8>) -> Option<(Queued, Origin)> {
         self.high.pop(out).or_else(|| self.low.pop(out))
     }
@@ -44,7 +44,8 @@ impl Handoff {
     }
 }
 
-/// The bodies lie behind each other in one buffer, so that a push allocates nothing.
+/// A stack whose bodies are stored one after the other in one buffer, so that a push does not
+/// allocate.
 #[derive(Debug)]
 struct Stack {
     bytes: Vec<u8>,
@@ -72,7 +73,7 @@ impl Stack {
     }
 }
 
-/// Bytes a queue may hold besides its message count.
+/// Most bytes in a queue, in addition to the limit on its number of messages.
 const BYTES_MAX: usize = 4 * 1024 * 1024;
 
 #[cfg(test)]

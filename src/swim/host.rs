@@ -1,4 +1,4 @@
-//! What the engine asks the layer above in the middle of a call: memberlist's delegates.
+//! Callbacks from the engine into the layer above: memberlist's delegates.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -7,7 +7,7 @@ use crate::{
     wire::{Incarnation, NodeStateKind, Vsn},
 };
 
-/// A node as the engine knows it, lent for one call.
+/// A node as known to the engine, borrowed for one call.
 #[derive(Clone, Debug)]
 pub struct NodeView<'a> {
     /// Name; clone the `Arc` to keep it.
@@ -18,7 +18,7 @@ pub struct NodeView<'a> {
     pub port: u16,
     /// Encoded tags; clone the `Arc` to share the memory.
     pub meta: &'a Arc<[u8]>,
-    /// Its versions.
+    /// Protocol versions of the node.
     pub vsn: Vsn,
     /// Incarnation.
     pub incarnation: Incarnation,
@@ -26,32 +26,33 @@ pub struct NodeView<'a> {
     pub state: NodeStateKind,
 }
 
-/// How a user message came.
+/// Origin of a user message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Origin {
-    /// Who sent the packet, or opened the stream. The sender of a packet in clear can be forged.
+    /// Sender of the packet, or the peer that opened the stream. The sender of a plaintext packet
+    /// can be forged.
     pub from: SocketAddr,
-    /// What protected it.
+    /// Protection of the message.
     pub seal: Seal,
 }
 
-/// What protects a message on its way.
+/// How a message was protected on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seal {
-    /// One of our keys: only a holder of it can have written the message.
+    /// Encrypted with one of our keys: only a holder of a key can have written it.
     Key,
-    /// Nothing, although we have keys: without `verify_incoming` such messages are let in.
+    /// Plaintext although we have keys, accepted because `verify_incoming` is off.
     Clear,
-    /// Nothing, as we have no keys.
+    /// Plaintext; we have no keys.
     NoKeys,
 }
 
-/// The push/pull that a peer's state came with.
+/// The push/pull that delivered a peer's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exchange {
-    /// The other end; a port of no meaning unless we began.
+    /// Address of the peer; the port is meaningful only if we initiated the exchange.
     pub peer: SocketAddr,
-    /// Whether we began it: then the state is the answer of a peer that we chose.
+    /// Whether we initiated it: then the state is the answer of a peer that we chose.
     pub ours: bool,
     /// Whether it is part of a join.
     pub join: bool,
@@ -69,14 +70,14 @@ pub trait Host {
     /// `message.len() + overhead` must not exceed `limit`. Go: `Delegate.GetBroadcasts`.
     fn take_broadcasts(&mut self, overhead: usize, limit: usize, emit: &mut dyn FnMut(&[u8]));
 
-    /// Bytes of what [`Host::take_broadcasts`] has to give, each message with `overhead`. While
-    /// they are many, gossip sends more packets a round.
+    /// Total bytes available to [`Host::take_broadcasts`], with `overhead` added for each message.
+    /// Gossip sends more packets a round while there are many.
     fn broadcast_bytes(&self, _overhead: usize) -> usize {
         0
     }
 
-    /// Whether [`Host::take_broadcasts`] may have something to give. Saying no spares an idle
-    /// gossip round the choice of its targets; the default always says yes.
+    /// Whether [`Host::take_broadcasts`] may provide messages. Returning false saves an idle gossip
+    /// round the selection of targets; the default always returns true.
     fn has_broadcasts(&self) -> bool {
         true
     }
@@ -99,20 +100,21 @@ pub trait Host {
     /// Another address claims a live node's name. Go: `ConflictDelegate.NotifyConflict`.
     fn on_conflict(&mut self, now: Instant, existing: &NodeView<'_>, other: &NodeView<'_>);
 
-    /// Whether a join may be merged; all rows are given. Go: `MergeDelegate.NotifyMerge`.
+    /// Whether a join may be merged; `nodes` holds all rows. Go: `MergeDelegate.NotifyMerge`.
     ///
     /// # Errors
-    /// The reason of the veto; the whole exchange is dropped.
+    /// The reason for the veto; the whole exchange is dropped.
     fn check_merge(&mut self, nodes: &[NodeView<'_>]) -> Result<(), String>;
 
-    /// Whether an alive message may be used; asked only with `Config::filter_alive`.
-    /// Go: `AliveDelegate.NotifyAlive`.
+    /// Whether an alive message is accepted; called only with `Config::filter_alive`. Go:
+    /// `AliveDelegate.NotifyAlive`.
     ///
     /// # Errors
-    /// The reason of the veto.
+    /// The reason for the veto.
     fn check_alive(&mut self, node: &NodeView<'_>) -> Result<(), String>;
 
-    /// Appends the payload of our acks; nothing appended: nil. Go: `PingDelegate.AckPayload`.
+    /// Appends the payload of our acks; if nothing is appended, it is nil. Go:
+    /// `PingDelegate.AckPayload`.
     fn ack_payload(&mut self, out: &mut Vec<u8>);
 
     /// A direct probe was answered in time. Go: `PingDelegate.NotifyPingComplete`.

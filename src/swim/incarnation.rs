@@ -1,16 +1,16 @@
-//! How far a claimed incarnation is accepted, and what happens when it is not.
+//! Which claimed incarnations are accepted, and how the others are verified.
 //!
-//! Of two messages about a node the one with the higher incarnation counts, and only the node
-//! itself raises its incarnation. A forged claim far ahead would therefore silence the node for
-//! good: a peer that accepts it ignores everything that the node really sends.
+//! Of two messages about a node the one with the higher incarnation wins, and only the node itself
+//! raises its incarnation. A forged claim far ahead would therefore silence the node for good: a
+//! peer that accepts it ignores everything that the node really sends.
 //!
-//! - About others, a leap of more than [`JUMP_MAX`] is accepted only from the node itself: it is
-//!   asked, by a push/pull with its known address.
-//! - About ourselves, we go above any claim that a peer really holds, which the answer to a
-//!   push/pull of ours shows. Claims in messages, which any sender may have forged, have an
+//! - A jump of more than [`JUMP_MAX`] in a claim about another node is accepted only from that node:
+//!   it is asked by a push/pull with its known address.
+//! - About ourselves, we raise our incarnation above any claim that a peer really holds, as shown by
+//!   the answer to our push/pull. Claims in messages, which any sender may have forged, have an
 //!   allowance ([`Growth`]); beyond it a random member is asked whether it holds the same claim.
-//! - At the last incarnation nothing can be outbid. What a node says about itself is taken over
-//!   there at the same incarnation, but only from the node itself.
+//! - The largest incarnation cannot be exceeded. There, a node's changes are accepted at the same
+//!   incarnation, but only from the node itself.
 
 use std::time::Duration;
 
@@ -28,7 +28,8 @@ use crate::{
 };
 
 impl Swim {
-    /// Classifies an alive message about another node; `reclaims` if it takes over the name.
+    /// Classifies an alive message about another node; `reclaims` if another address takes over the
+    /// name.
     pub(super) fn weigh(
         &self,
         row: &Row,
@@ -56,8 +57,8 @@ impl Swim {
         Worth::Old
     }
 
-    /// Whether a suspect or dead message counts; if it is a leave that does not count here, the
-    /// node is asked.
+    /// Whether a suspect or dead message is accepted. If a leave is not accepted here, the node is
+    /// asked.
     pub(super) fn is_evidence(
         &mut self,
         now: Instant,
@@ -81,7 +82,8 @@ impl Swim {
         counts
     }
 
-    /// Goes above what others say about us, if they may raise us so far; `what` is for the log.
+    /// Raises our incarnation above a claim of others, as far as their allowance permits; `what` is
+    /// for the log.
     pub(super) fn outbid(
         &mut self,
         now: Instant,
@@ -104,8 +106,8 @@ impl Swim {
         }
     }
 
-    /// Raises our incarnation. What a restart needs to know of it grows in small steps alone: a
-    /// leap is not ours, and peers that hold it send it again.
+    /// Raises our incarnation. The incarnation kept for a restart only follows small steps: a large
+    /// jump was caused by others, and peers that hold it will send it again.
     pub(super) fn raise_to(&mut self, incarnation: Incarnation) {
         self.incarnation = incarnation;
         if incarnation.0.saturating_sub(self.kept_incarnation.0) <= KEPT_STEP_MAX {
@@ -113,12 +115,13 @@ impl Swim {
         }
     }
 
-    /// The incarnation that a later run of this node should start above.
+    /// The incarnation above which a later run of this node should start.
     pub fn kept_incarnation(&self) -> Incarnation {
         self.kept_incarnation
     }
 
-    /// Asks a node about a claim, soon; for ourselves, a random member.
+    /// Schedules a push/pull with a node to verify a claim; for claims about ourselves, with a
+    /// random member.
     pub(super) fn check_later(&mut self, now: Instant, slot: u32) {
         if self.checks.len() >= CHECKS_MAX {
             return;
@@ -129,7 +132,7 @@ impl Swim {
         self.checks.insert(slot);
     }
 
-    /// Time to ask about the next claim.
+    /// Verifies the next claim.
     pub(super) fn check(&mut self, now: Instant, host: &mut dyn Host) {
         let Some(slot) = self.checks.pop_first() else { return };
         self.next_check = now + CHECK_PAUSE;
@@ -158,14 +161,14 @@ fn plausible(stored: Incarnation, got: Incarnation) -> bool {
     got.0 <= stored.0.saturating_add(JUMP_MAX)
 }
 
-/// Whether an accusation leaves the accused room to refute.
+/// Whether the accused node could still refute at a higher incarnation.
 fn refutable(incarnation: Incarnation) -> bool {
     incarnation.0 < u32::MAX
 }
 
-/// A longer step of our own incarnation is not kept for a restart.
+/// Larger steps of our own incarnation are not kept for a restart.
 const KEPT_STEP_MAX: u32 = 1 << 10;
-/// Nodes that wait to be asked about a claim.
+/// Most nodes waiting to be asked about a claim.
 const CHECKS_MAX: usize = 64;
-/// Between two such questions, each of which is a push/pull.
+/// Pause between two verifications, each of which is a push/pull.
 const CHECK_PAUSE: Duration = Duration::from_secs(2);

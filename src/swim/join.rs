@@ -1,5 +1,5 @@
-//! The pure part of a join: its address grammar and its error texts. Go: `memberlist.go`,
-//! `resolveAddr`; `util.go`, `ensurePort`, `hasPort`.
+//! Parses the addresses of a join and formats its errors. Go: `memberlist.go`, `resolveAddr`;
+//! `util.go`, `ensurePort`, `hasPort`.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ pub struct JoinEntry {
     pub name: Option<String>,
     /// Host name or IP literal, without brackets.
     pub host: String,
-    /// Port; the own bind port if the entry has none.
+    /// Port; the default port if the entry has none.
     pub port: u16,
 }
 
@@ -18,7 +18,7 @@ impl JoinEntry {
     /// Parses an entry.
     ///
     /// # Errors
-    /// An empty name or host, or a port that is no number; the text is for operators.
+    /// An empty name or host, or an invalid port; the text is for operators.
     pub fn parse(entry: &str, default_port: u16) -> Result<Self, String> {
         let (name, rest) = match entry.split_once('/') {
             Some(("", _)) => return Err("empty node name provided".into()),
@@ -39,7 +39,7 @@ impl JoinEntry {
     }
 }
 
-/// A port in the words of Go's `strconv.ParseUint`, which takes digits alone.
+/// Parses a port with the error texts of Go's `strconv.ParseUint`, which accepts digits only.
 fn parse_port(text: &str) -> Result<u16, String> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let reason = if digits { "value out of range" } else { "invalid syntax" };
@@ -47,8 +47,8 @@ fn parse_port(text: &str) -> Result<u16, String> {
     port.ok_or_else(|| format!("strconv.ParseUint: parsing \"{text}\": {reason}"))
 }
 
-/// A bracketed address has a port behind the bracket; others have one if there is one colon, so
-/// that a bare IPv6 address needs no brackets.
+/// In a bracketed address the port follows the bracket; another address has a port if it contains
+/// exactly one colon, so that a bare IPv6 address needs no brackets.
 fn has_port(host: &str) -> bool {
     if host.starts_with('[') {
         return host.rfind(':') > host.rfind(']');
@@ -56,20 +56,20 @@ fn has_port(host: &str) -> bool {
     host.matches(':').count() == 1
 }
 
-/// An address of a join that was not contacted.
+/// An address of a join that could not be contacted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct JoinFailure {
-    /// The entry as it was given, or one of the addresses behind it.
+    /// The entry as given, or one of its addresses.
     pub address: String,
     /// What went wrong.
     pub reason: String,
-    /// Whether it is a host whose addresses could not be found.
+    /// Whether the host name could not be resolved.
     pub unresolved: bool,
 }
 
 impl JoinFailure {
-    /// All of them on one line.
+    /// All failures on one line.
     pub(crate) fn list(failures: &[Self]) -> String {
         if failures.is_empty() {
             return "there was no address to join".to_owned();
@@ -85,24 +85,24 @@ impl fmt::Display for JoinFailure {
     }
 }
 
-/// What went wrong with the entries of a join; the text is that of Go's multi-error.
+/// The failed entries of a join; the text is that of Go's multi-error.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct JoinErrors(pub Vec<JoinFailure>);
 
 impl JoinErrors {
-    /// Adds a host that could not be resolved.
+    /// Adds a host name that could not be resolved.
     pub fn unresolved(&mut self, entry: &str, error: &dyn fmt::Display) {
         let (address, reason) = (entry.to_owned(), error.to_string());
         self.0.push(JoinFailure { address, reason, unresolved: true });
     }
 
-    /// Adds an address that could not be joined.
+    /// Adds an address that could not be contacted.
     pub fn unreachable(&mut self, addr: &dyn fmt::Display, error: &dyn fmt::Display) {
         let (address, reason) = (addr.to_string(), error.to_string());
         self.0.push(JoinFailure { address, reason, unresolved: false });
     }
 
-    /// Whether all went well.
+    /// Whether there are no failures.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -1,23 +1,23 @@
-//! How many log lines peers can cause.
+//! Limits on the log lines that peers can cause.
 
 use crate::base::log_limits;
 
 log_limits! {
-    /// A limit for each cause.
+    /// One limit for each cause.
     pub(super) struct Logs for "memberlist" {
-        /// Packets, or parts of them, that are not handled.
+        /// Dropped packets and parts of packets.
         packets: "packets that are not handled";
-        /// Messages for which a hand-off queue has no room.
+        /// Messages dropped because a hand-off queue is full.
         handoff: "full hand-off queues";
-        /// Streams that are not understood.
+        /// Streams that cannot be decoded.
         streams: "streams that are not understood";
-        /// Push/pulls that are refused or fail.
+        /// Push/pulls that were refused or failed.
         push_pulls: "failed push/pulls";
-        /// Alive messages that are refused.
+        /// Refused alive messages.
         alive: "alive messages that are ignored";
         /// Messages that claim the name of another node.
         conflicts: "conflicting addresses";
-        /// Accusations that we refute.
+        /// Accusations that this node refutes.
         refutes: "refutations";
     }
 }

@@ -1,5 +1,5 @@
-//! Merges a peer's state some rows at a time, so that a large one does not hold up other work.
-//! Go: `net.go`, `mergeRemoteState`; `state.go`, `mergeState`.
+//! Merges a peer's state a few rows at a time, so that a large state does not delay other work. Go:
+//! `net.go`, `mergeRemoteState`; `state.go`, `mergeState`.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,7 +10,8 @@ use crate::{
 };
 
 impl Swim {
-    /// Merges a peer's state: rows beyond [`ROWS_AT_ONCE`] later. `op` is done at the end.
+    /// Merges a peer's state: the first [`ROWS_AT_ONCE`] rows now, the others later. `op` completes
+    /// at the end.
     pub(super) fn merge(
         &mut self,
         now: Instant,
@@ -24,7 +25,7 @@ impl Swim {
         Ok(())
     }
 
-    /// Merges a state that came with a peer's request, after what is being merged.
+    /// Queues a state that came with a peer's request, behind the merges in progress.
     pub(super) fn merge_later(
         &mut self,
         now: Instant,
@@ -57,7 +58,7 @@ impl Swim {
         self.merges.push_back(merge);
     }
 
-    /// Continues with the state that has waited longest.
+    /// Merges the next rows of the oldest state.
     pub(super) fn merge_next(&mut self, now: Instant, host: &mut dyn Host) {
         let Some(merge) = self.merges.pop_front() else { return };
         if !self.merges.is_empty() {
@@ -66,7 +67,7 @@ impl Swim {
         self.merge_rows(now, merge, host);
     }
 
-    /// The operation whose exchange the next call of [`Swim::handle_timeout`] may end, if any.
+    /// The operation that the next call of [`Swim::handle_timeout`] may complete, if any.
     pub fn merging(&self) -> Option<OpId> {
         self.merges.front()?.op
     }
@@ -129,7 +130,7 @@ impl Swim {
                 };
                 self.alive(now, &alive, None, source, host);
             }
-            // Dead is not taken on trust: the node gets its chance to refute.
+            // A dead row only makes the node suspect, so that it can refute.
             NodeStateKind::Suspect | NodeStateKind::Dead => {
                 self.suspect(now, name, row.incarnation, me, source);
             }
@@ -138,7 +139,7 @@ impl Swim {
     }
 }
 
-/// Rows merged at a time: some milliseconds of work where all are new.
+/// Rows merged in one turn: a few milliseconds of work if all are new.
 pub(super) const ROWS_AT_ONCE: usize = 512;
-/// Time for other work before the next rows.
+/// Pause for other work before the next rows.
 pub(super) const PAUSE: Duration = Duration::from_millis(1);

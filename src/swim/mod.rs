@@ -1,8 +1,8 @@
 //! Layer 2: the membership engine (Go's memberlist) as one value without I/O.
 //!
-//! Inputs go in through `handle_*` with the time they happened; effects come out of
-//! [`Swim::poll_output`] and the next wake-up out of [`Swim::poll_timeout`]. What memberlist asks
-//! its delegates in the middle of a call, the engine asks its [`Host`].
+//! Inputs are passed to `handle_*` with the time they happened; [`Swim::poll_output`] returns
+//! effects and [`Swim::poll_timeout`] the next wake-up. Where memberlist calls its delegates
+//! synchronously, the engine calls its [`Host`].
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
 
 mod answers;

@@ -1,6 +1,7 @@
-//! Names of nodes.
+//! Validation of node names.
 
-/// Whether a name may enter the table: text that cannot break a line of a file or log.
+/// Validates a name before it enters the table: it must be text that cannot break a line of a file
+/// or log.
 pub(crate) fn check_name(name: &[u8]) -> Result<&str, &'static str> {
     if name.is_empty() || name.len() > NAME_BYTES_MAX {
         return Err("must have 1 to 255 bytes");
@@ -12,5 +13,5 @@ pub(crate) fn check_name(name: &[u8]) -> Result<&str, &'static str> {
     Ok(name)
 }
 
-/// Longest admitted name in bytes; a longer one would not fit the packets it is named in.
+/// Longest accepted name in bytes; a longer one would not fit the packets that contain it.
 const NAME_BYTES_MAX: usize = 255;

@@ -1,4 +1,4 @@
-//! What goes out of the engine, and what comes back from streams.
+//! Outputs of the engine and inputs from its streams.
 
 use std::net::SocketAddr;
 
@@ -10,11 +10,11 @@ use crate::{
     wire::{StreamError, StreamMessage},
 };
 
-/// Names one stream for as long as it is open. Even: opened by us; odd: accepted.
+/// Identifies a stream while it is open. Even: opened by this node; odd: accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamId(pub u64);
 
-/// Names an operation that ends later, with a [`Done`].
+/// Identifies an operation until its [`Done`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OpId(pub u64);
 
@@ -28,11 +28,11 @@ pub enum Output {
         /// Sealed bytes.
         data: Vec<u8>,
     },
-    /// Connect, send `message` (plaintext; the driver seals it with the codec of
-    /// [`super::Swim::stream_codec`]), and unless `reply` is false read one message.
-    /// All of it must end by `deadline`, or fail.
+    /// Connect, send `message` (plaintext; the driver encrypts it with the codec of
+    /// [`super::Swim::stream_codec`]) and, if `reply`, read one message. The exchange fails if it
+    /// is not complete by `deadline`.
     Open {
-        /// For the inputs that follow.
+        /// Id for the inputs that follow.
         id: StreamId,
         /// Destination.
         to: SocketAddr,
@@ -40,7 +40,7 @@ pub enum Output {
         message: Bytes,
         /// Whether one message is read after sending.
         reply: bool,
-        /// End of the connect and of the exchange.
+        /// Deadline of the connect and the exchange.
         deadline: Instant,
     },
     /// Send a plaintext message on an accepted stream, by `deadline`, and close it.
@@ -49,21 +49,21 @@ pub enum Output {
         id: StreamId,
         /// Plaintext message, type byte first; answers to push/pulls share one buffer.
         message: Bytes,
-        /// End of the exchange.
+        /// Deadline of the exchange.
         deadline: Instant,
     },
     /// Close a stream without sending anything.
     Close {
-        /// Either kind.
+        /// A stream of either kind.
         id: StreamId,
     },
 }
 
-/// An operation that ended: a push/pull was merged, a broadcast reached its transmit limit, a
+/// A completed operation: a push/pull was merged, a broadcast reached its transmit limit, or a
 /// message was sent.
 #[derive(Debug)]
 pub struct Done {
-    /// Given when it began.
+    /// The id returned when it was started.
     pub op: OpId,
     /// How it ended.
     pub result: Result<(), Error>,
@@ -72,16 +72,16 @@ pub struct Done {
 /// What happened on a stream.
 #[derive(Debug)]
 pub enum StreamInput {
-    /// A connection was accepted; its first message follows later or never.
+    /// A connection was accepted; its first message may follow.
     Accepted {
         /// The peer.
         from: SocketAddr,
     },
-    /// The peer's message is whole.
+    /// The peer's message is complete.
     Message(StreamMessage),
-    /// The peer's bytes made no message; answered with an error reply where Go answers.
+    /// The peer's bytes could not be decoded; answered with an error reply where Go does.
     Broken(StreamError),
-    /// Everything that was to be sent is with the kernel (streams without a reply).
+    /// All data was passed to the kernel (streams without a reply).
     Sent,
     /// Connect, read or write failed, the peer closed early, or the deadline passed.
     Failed {

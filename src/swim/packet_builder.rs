@@ -1,11 +1,11 @@
-//! One packet in the making.
+//! Builds one packet.
 
 use crate::wire::{
     kind,
     limits::{COMPOUND_PARTS_MAX, PACKET_DEPTH_MAX},
 };
 
-/// Collects the parts of one packet in buffers that are used again and again.
+/// Collects the parts of a packet in reusable buffers.
 #[derive(Debug, Default)]
 pub(super) struct PacketBuilder {
     bodies: Vec<u8>,
@@ -35,7 +35,7 @@ impl PacketBuilder {
         self.bodies.len()
     }
 
-    /// The next packet: a message alone, or a compound of up to 255. Go: `makeCompoundMessages`.
+    /// The next packet: a single message, or a compound of up to 255. Go: `makeCompoundMessages`.
     pub(super) fn next_packet(&mut self) -> Option<&[u8]> {
         let first = self.sent;
         let ends = self.ends.get(first..)?;
@@ -67,7 +67,7 @@ impl PacketBuilder {
         self.sent = 0;
     }
 
-    /// An empty buffer, to be given back.
+    /// Takes an empty buffer, to be returned after use.
     pub(super) fn take_scratch(&mut self) -> Vec<u8> {
         self.scratch.pop().unwrap_or_default()
     }

@@ -1,4 +1,4 @@
-//! Packets in and out: dispatch of what arrives, and what rides along with what is sent.
+//! Receives and sends packets: dispatches received messages and piggybacks gossip on sent ones.
 
 use std::net::SocketAddr;
 
@@ -21,8 +21,8 @@ use crate::{
 };
 
 impl Swim {
-    /// A datagram arrived; `now` is the time it was read. Pings, acks and nacks are handled at
-    /// once; the rest waits for [`Swim::handle_queued`]. Go: `net.go`, `ingestPacket`.
+    /// Handles a datagram read at `now`. Pings, acks and nacks are handled at once; other messages
+    /// wait for [`Swim::handle_queued`]. Go: `net.go`, `ingestPacket`.
     pub fn handle_packet(
         &mut self,
         now: Instant,
@@ -52,8 +52,8 @@ impl Swim {
         self.log_dropped(now, from);
     }
 
-    /// Drains the hand-off queues: alive messages first, the newest first. To be called after each
-    /// batch of datagrams. Go: `packetHandler`.
+    /// Drains the hand-off queues: alive messages first, the newest first. Call it after each batch
+    /// of datagrams. Go: `packetHandler`.
     pub fn handle_queued(&mut self, now: Instant, host: &mut dyn Host) {
         if self.handoff.is_empty() {
             return;
@@ -69,14 +69,14 @@ impl Swim {
         self.builder.put_scratch(body);
         if let Some((reason, from)) = first {
             self.stats.dropped_malformed += count as u64;
-            // The last datagram has its line already.
+            // The last datagram has already been logged.
             if !self.budget.has_dropped() {
                 self.log_malformed(now, &reason, from, count - 1);
             }
         }
     }
 
-    /// Handles a message of a datagram, which may hold others. Go: `handleCommand`.
+    /// Handles one message of a datagram, which may contain others. Go: `handleCommand`.
     fn dispatch(
         &mut self,
         now: Instant,
@@ -111,7 +111,7 @@ impl Swim {
             Kind::Ack => self.handle_ack(now, from, &decode_body(body)?, host),
             Kind::Nack => self.handle_nack(decode_body(body)?),
             Kind::Alive => {
-                // Decided here, where the sender is known. Go: `handleAlive`.
+                // Checked here, where the sender is known. Go: `handleAlive`.
                 if self.addr_allowed(RawAddr::from(from.ip())) {
                     self.hand_off(now, Queued::Alive, body, from);
                 } else if self.logs.details.admit(now) {
@@ -179,7 +179,7 @@ impl Swim {
         origin: Origin,
         host: &mut dyn Host,
     ) -> Result<(), DecodeError> {
-        // Names in the table are text: one that is not text is in no table.
+        // Names in the table are text: bytes that are not UTF-8 match none.
         let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
         match kind {
             Queued::Alive => {
@@ -200,7 +200,7 @@ impl Swim {
         Ok(())
     }
 
-    /// What protected a message that was, or was not, opened by a key.
+    /// How a message was protected; `by_key` if a key decrypted it.
     pub(super) fn seal_of(&self, by_key: bool) -> Seal {
         match (by_key, self.keyring().is_empty()) {
             (true, _) => Seal::Key,
@@ -214,7 +214,7 @@ impl Swim {
         self.budget.drop_part(reason.into());
     }
 
-    /// One line for all that was wrong with the datagram.
+    /// Logs one line for all dropped parts of the datagram.
     fn log_dropped(&mut self, now: Instant, from: SocketAddr) {
         let Some((reason, parts)) = self.budget.take_dropped() else { return };
         self.log_malformed(now, &reason, from, parts.saturating_sub(1));
@@ -235,7 +235,7 @@ impl Swim {
         }
     }
 
-    /// Sends one message, filled up with broadcasts. Go: `sendMsg`.
+    /// Sends one message and fills the packet with broadcasts. Go: `sendMsg`.
     pub(super) fn send_with_gossip(&mut self, to: SocketAddr, message: &[u8], host: &mut dyn Host) {
         let limit = self.packet_budget(self.codec.config().verify_outgoing, message.len());
         let mut builder = std::mem::take(&mut self.builder);
@@ -245,7 +245,7 @@ impl Swim {
         self.builder = builder;
     }
 
-    /// Sends exactly these messages as one packet.
+    /// Sends these messages as one packet, without gossip.
     pub(super) fn send_compound(&mut self, to: SocketAddr, messages: &[&[u8]], crc: bool) {
         let mut builder = std::mem::take(&mut self.builder);
         messages.iter().for_each(|message| builder.push(message));
@@ -253,8 +253,8 @@ impl Swim {
         self.builder = builder;
     }
 
-    /// Sends a user message in one packet of its own to an address; to one that is not a member's
-    /// only what about as many bytes that came in pay for. Go: `SendToAddress`.
+    /// Sends a user message in a packet of its own. Messages to addresses of non-members are
+    /// limited to about the number of bytes received. Go: `SendToAddress`.
     pub fn send_user(&mut self, to: SocketAddr, message: &[u8]) {
         let bytes = self.codec.sealed_len(message.len() + 1);
         if !self.table.has_addr(to, b"") && !self.credit.spend(bytes) {
@@ -268,18 +268,19 @@ impl Swim {
         self.builder.put_scratch(packet);
     }
 
-    /// Bytes that piggybacked messages may fill beside a message of `used` bytes.
+    /// Bytes left for piggybacked messages beside a message of `used` bytes.
     pub(super) fn packet_budget(&self, encrypts: bool, used: usize) -> usize {
         let overhead = self.codec.overhead(encrypts && !self.keyring().is_empty());
         self.config.udp_buffer_size.saturating_sub(used + COMPOUND_HEADER + overhead)
     }
 
-    /// Largest message of the layer above that fits a packet of gossip.
+    /// Largest message of the layer above that fits a gossip packet.
     pub(crate) fn broadcast_bytes_max(&self) -> usize {
         self.packet_budget(true, 0).saturating_sub(USER_OVERHEAD)
     }
 
-    /// Our own broadcasts first, then those of the layer above. Go: `getBroadcasts`.
+    /// Fills a packet: our own broadcasts first, then those of the layer above. Go:
+    /// `getBroadcasts`.
     pub(super) fn fill(&mut self, builder: &mut PacketBuilder, limit: usize, host: &mut dyn Host) {
         let transmits = match mutated!(self.config, EndlessTransmits) {
             false => retransmit_limit(self.config.retransmit_mult, self.table.len()),
@@ -291,7 +292,7 @@ impl Swim {
         self.fill_from_host(builder, limit.saturating_sub(used), host);
     }
 
-    /// Ends the operations whose message was sent for the last time, or replaced.
+    /// Completes the operations whose broadcast was sent for the last time or replaced.
     pub(super) fn end_broadcasts(&mut self) {
         let Self { queue, done, .. } = self;
         done.extend(queue.take_ended().map(|(op, _)| Done { op, result: Ok(()) }));
@@ -308,7 +309,7 @@ impl Swim {
         }
     }
 
-    /// Seals and sends what is built, in as many packets as 255 parts each need.
+    /// Encrypts and sends the collected parts, in packets of at most 255 parts.
     pub(super) fn send_built(&mut self, to: SocketAddr, builder: &mut PacketBuilder, crc: bool) {
         while let Some(message) = builder.next_packet() {
             let mut data = Vec::new();
@@ -320,9 +321,9 @@ impl Swim {
     }
 }
 
-/// Bytes a part costs in a compound besides itself. Go: `compoundOverhead`.
+/// Bytes that a part takes in a compound in addition to its own. Go: `compoundOverhead`.
 const COMPOUND_OVERHEAD: usize = 2;
-/// The same for a user message, with its type byte. Go: `userMsgOverhead`.
+/// The same for a user message, including its type byte. Go: `userMsgOverhead`.
 pub(super) const USER_OVERHEAD: usize = COMPOUND_OVERHEAD + 1;
 /// Bytes at the front of a compound. Go: `compoundHeaderOverhead`.
 const COMPOUND_HEADER: usize = 2;

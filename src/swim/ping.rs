@@ -1,4 +1,4 @@
-//! Pings: answered, and relayed for peers. Go: `net.go`, `handlePing` and on.
+//! Answers pings and relays them for peers. Go: `net.go`, from `handlePing`.
 
 use std::net::SocketAddr;
 
@@ -42,7 +42,7 @@ impl Swim {
         ping.encode(out);
     }
 
-    /// Answers with an ack, and members with gossip. Go: `handlePing`.
+    /// Answers with an ack; an ack to a member also carries gossip. Go: `handlePing`.
     pub(super) fn handle_ping(&mut self, from: SocketAddr, ping: &Ping<'_>, host: &mut dyn Host) {
         if !self.budget.take_answer() {
             self.stats.dropped_answers += 1;
@@ -68,8 +68,8 @@ impl Swim {
         self.builder.put_scratch(payload);
     }
 
-    /// Shortens an ack for a stranger until it is no larger than what came: first as Go's without
-    /// a payload, then without the field.
+    /// Shortens an ack to a non-member until it is no larger than the ping: first to Go's form with
+    /// an empty payload, then to one without the field. Returns whether it may be sent.
     fn fits_echo(&mut self, seq_no: SeqNo, ack: &mut Vec<u8>) -> bool {
         let mut fits = |ack: &[u8]| self.budget.take_echo(self.codec.sealed_len(ack.len()));
         if fits(ack) {
@@ -85,8 +85,9 @@ impl Swim {
         fits(ack)
     }
 
-    /// Where the answer to a request goes: to the source that it names if that is a member's
-    /// address or on the sender's host, else to the sender. So no third party can be answered.
+    /// Where the answer to a request is sent: to the source address in the request if that belongs
+    /// to a member or to the sender's host, otherwise to the sender, so that no third party
+    /// receives answers.
     fn route(&mut self, source: (&[u8], u16, &[u8]), from: SocketAddr) -> Route {
         let (addr, port, name) = source;
         let ip = RawAddr::from_wire(addr).and_then(|addr| addr.ip()).filter(|_| port > 0);
@@ -100,7 +101,7 @@ impl Swim {
         Route { to: from, member: self.table.has_addr(from, name) }
     }
 
-    /// Sends an answer, to members with gossip aboard, but once for each datagram.
+    /// Sends an answer; to members with gossip, but only once for each datagram.
     fn answer(&mut self, route: Route, message: &[u8], host: &mut dyn Host) {
         if route.member && self.budget.take_gossip() {
             self.send_with_gossip(route.to, message, host);
@@ -109,7 +110,7 @@ impl Swim {
         }
     }
 
-    /// Pings a node for a peer that got no answer. Go: `handleIndirectPing`.
+    /// Pings a node on behalf of a peer. Go: `handleIndirectPing`.
     pub(super) fn handle_indirect_ping(
         &mut self,
         now: Instant,
@@ -144,7 +145,8 @@ impl Swim {
         if target.member {
             self.encode_ping(seq_no, request.node, &mut ping);
         } else {
-            // The target answers to the address that the ping came from; it need not know us.
+            // The target answers to the address that the ping came from; it need not know this
+            // node.
             Ping { seq_no, node: request.node, ..Ping::default() }.encode(&mut ping);
             echo += self.codec.sealed_len(ping.len());
         }
@@ -160,8 +162,8 @@ impl Swim {
         self.builder.put_scratch(ping);
     }
 
-    /// Passes an ack to the probe or relay that waits for it. The sender is not compared. Go:
-    /// `handleAck`.
+    /// Passes an ack to the probe or relay with its sequence number. The sender is not compared.
+    /// Go: `handleAck`.
     pub(super) fn handle_ack(
         &mut self,
         now: Instant,
@@ -194,7 +196,7 @@ impl Swim {
         self.probes.count_nack(nack.seq_no);
     }
 
-    /// The time for an ack to a relayed ping is over.
+    /// A relayed ping was not acked in time.
     pub(super) fn expire_relay(&mut self, seq_no: SeqNo, host: &mut dyn Host) {
         let Some(relay) = self.relayed.remove(&seq_no) else { return };
         let Relay { route, share, seq_no, nack } = relay;
@@ -209,5 +211,5 @@ impl Swim {
     }
 }
 
-/// An ack or nack that carries nothing but its number, at most.
+/// Largest ack or nack that carries only its sequence number.
 const BARE_ANSWER_BYTES: usize = 13;

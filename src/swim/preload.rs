@@ -1,4 +1,4 @@
-//! For the simulator: engines of a cluster that is formed already.
+//! For the simulator: engines of a cluster that has already formed.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::{
     wire::{Incarnation, RawAddr},
 };
 
-/// The table of a formed cluster, made once and copied into each engine: the copies share all
+/// The table of a formed cluster, built once and copied into each engine: the copies share all
 /// records, so that 10,000 tables of 10,000 rows fit into memory.
 pub struct Cast {
     table: Table,
@@ -27,7 +27,7 @@ impl Default for Cast {
 }
 
 impl Cast {
-    /// Adds a node as its engine announces it at the start, without meta.
+    /// Adds a node as its engine would announce it at the start, without meta.
     pub fn add(&mut self, config: &Config) {
         let Some(addr) = RawAddr::from_wire(&config.advertise_addr) else { return };
         let record = Record {
@@ -46,14 +46,14 @@ impl Cast {
 }
 
 impl Swim {
-    /// Fills the table of a fresh engine with the whole cast, itself included; nothing is queued.
+    /// Fills the table of a new engine with all nodes, itself included; nothing is queued.
     pub fn preload(&mut self, now: Instant, cast: &Cast) {
         let Some(me) = cast.table.find(&self.config.name) else { return };
         self.table = cast.table.clone();
         self.table.reap(|_| false, &mut self.rng);
         self.me = me;
         self.queue = BroadcastQueue::default();
-        // A cluster of this size has long been at the pace that push/pulls are scaled to.
+        // A cluster of this size would already use the scaled push/pull interval.
         self.timers = Timers::default();
         let (period, config) = (self.push_pull_period(), &self.config);
         for (period, timer) in [

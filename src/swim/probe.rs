@@ -1,5 +1,5 @@
-//! The failure detector: each tick asks one node for a sign of life. Go: `state.go`, `probeNode`;
-//! SWIM §3, Lifeguard's local health aware probe and buddy system.
+//! The failure detector: each tick probes one node. Go: `state.go`, `probeNode`; SWIM §3,
+//! Lifeguard's local health aware probe and buddy system.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -20,10 +20,10 @@ use crate::{
 };
 
 impl Swim {
-    /// Probes the next node. If a probe is still running, the next one follows it at once, as Go's
-    /// ticker holds one tick back. Go: `probe`.
+    /// Probes the next node. If a probe is still running, the next one starts as soon as it ends,
+    /// as Go's ticker buffers one tick. Go: `probe`.
     pub(super) fn probe_tick(&mut self, now: Instant, at: Instant, host: &mut dyn Host) {
-        // The next tick keeps the rhythm, but ticks that were missed are not made up for.
+        // The next tick keeps its phase, but missed ticks are not repeated.
         let interval = self.config.probe_interval;
         let next = if at + interval > now { at + interval } else { now + interval };
         self.timers.set(next, Timer::ProbeTick);
@@ -60,7 +60,7 @@ impl Swim {
         self.probes.begin(Probe::new(seq_no, target, incarnation, addr, now, ack_by, end));
     }
 
-    /// Round-robin over the shuffled table; a full round reaps and shuffles it anew.
+    /// Round-robin over the shuffled table; after a full round the table is reaped and reshuffled.
     fn next_probe_target(&mut self, now: Instant) -> Option<u32> {
         for _ in 0..=self.table.len() {
             let Some(slot) = self.table.at(self.probes.next_place) else {
@@ -114,7 +114,7 @@ impl Swim {
         self.builder.put_scratch(suspect);
     }
 
-    /// An ack for the running probe came, direct or relayed.
+    /// The running probe was acked, directly or through a helper.
     pub(super) fn probe_acked(
         &mut self,
         now: Instant,
@@ -122,7 +122,7 @@ impl Swim {
         payload: &[u8],
         host: &mut dyn Host,
     ) {
-        // Relayed and late acks say nothing about the round trip.
+        // Relayed and late acks do not measure the round trip.
         if !probe.is_indirect()
             && let Some(row) =
                 self.table.find(&probe.target.name).and_then(|slot| self.table.get(slot))
@@ -134,7 +134,7 @@ impl Swim {
         self.finish_probe(now, probe.sent, HEALTHIER, host);
     }
 
-    /// An ack came: from the target itself, if late, or through a helper.
+    /// An ack arrived: from the target itself, though late, or through a helper.
     pub(super) fn note_reached(&mut self, now: Instant, from: SocketAddr, probe: &Probe) {
         if from == probe.addr {
             self.reach.fine(&probe.target.name);
@@ -143,7 +143,7 @@ impl Swim {
         }
     }
 
-    /// No direct ack in time: asks helpers, and the node itself over a stream.
+    /// No direct ack in time: asks helpers for indirect pings, and pings the node over a stream.
     pub(super) fn probe_indirectly(&mut self, now: Instant, seq_no: SeqNo, host: &mut dyn Host) {
         let Some(probe) = self.probes.go_indirect(now, seq_no) else { return };
         let (target, to, deadline) = (Arc::clone(&probe.target), probe.addr, probe.end);
@@ -195,7 +195,7 @@ impl Swim {
         self.send_with_gossip(to, &message, host);
     }
 
-    /// The time of the running probe is over.
+    /// The running probe has reached its deadline.
     pub(super) fn end_probe(&mut self, now: Instant, seq_no: SeqNo, host: &mut dyn Host) {
         let Some(probe) = self.probes.take_over(now, seq_no) else { return };
         let name = &probe.target.name;
@@ -229,8 +229,8 @@ impl Swim {
         }
     }
 
-    /// Gives the running probe a probe timeout from now, once: this process was not running when
-    /// the ack may have come.
+    /// Extends the running probe by a probe timeout from now, once: this process was not running
+    /// when the ack may have arrived.
     pub(super) fn extend_probe(&mut self, now: Instant) {
         let Some(extended) = self.probes.extend(now, self.config.probe_timeout) else { return };
         if let Some(ack_by) = extended.ack_by {
@@ -240,9 +240,9 @@ impl Swim {
     }
 }
 
-/// What a probe that was answered adds to the health score.
+/// Change of the health score for an acked probe.
 const HEALTHIER: i64 = -1;
-/// Peers from this memberlist protocol on answer a ping on a stream.
+/// Lowest memberlist protocol that answers pings on a stream.
 const TCP_PING_VERSION: u8 = 3;
-/// Peers from this memberlist protocol on send nacks.
+/// Lowest memberlist protocol that sends nacks.
 const NACK_VERSION: u8 = 4;

@@ -1,5 +1,5 @@
-//! The probe under way, and which node is next: the part of the failure detector that needs
-//! neither the table nor the network.
+//! The running probe and the next target: the part of the failure detector that needs neither the
+//! table nor the network.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -9,17 +9,17 @@ use crate::{
     wire::{Incarnation, SeqNo},
 };
 
-/// Probes of one node: at most one is under way.
+/// Probes, of which at most one is running.
 #[derive(Debug, Default)]
 pub(super) struct Probes {
     current: Option<Probe>,
-    /// Place in the probe order of the table.
+    /// Position in the probe order of the table.
     pub(super) next_place: usize,
-    /// A tick came while a probe was under way.
+    /// A tick occurred while a probe was running.
     held_back: bool,
 }
 
-/// A probe.
+/// A probe of one node.
 #[derive(Debug)]
 pub(super) struct Probe {
     pub(super) seq_no: SeqNo,
@@ -27,11 +27,11 @@ pub(super) struct Probe {
     pub(super) incarnation: Incarnation,
     pub(super) addr: SocketAddr,
     pub(super) sent: Instant,
-    /// The direct ack should be here.
+    /// Deadline of the direct ack.
     pub(super) ack_by: Instant,
-    /// An ack at all should be here.
+    /// Deadline of any ack.
     pub(super) end: Instant,
-    /// The helpers were asked.
+    /// Whether helpers were asked.
     indirect: bool,
     expected_nacks: usize,
     nacks: usize,
@@ -39,10 +39,10 @@ pub(super) struct Probe {
     extended: bool,
 }
 
-/// The new deadlines of a probe.
+/// The extended deadlines of a probe.
 pub(super) struct Extended {
     pub(super) seq_no: SeqNo,
-    /// If a direct ack is still waited for.
+    /// Set while a direct ack is still expected.
     pub(super) ack_by: Option<Instant>,
     pub(super) end: Instant,
 }
@@ -77,13 +77,13 @@ impl Probe {
         self.indirect
     }
 
-    /// Whether the target answered on a stream.
+    /// Whether the target answered on the stream.
     pub(super) fn is_tcp_contacted(&self) -> bool {
         self.tcp_contacted
     }
 
-    /// What the probe adds to the health score if the target did not answer: a nack of a helper
-    /// shows that our own network works. Lifeguard, local health multiplier.
+    /// Change of the health score if the target did not answer: a nack from a helper shows that our
+    /// own network works. Lifeguard, local health multiplier.
     pub(super) fn failure_delta(&self) -> i64 {
         match self.expected_nacks {
             0 => 1,
@@ -93,13 +93,13 @@ impl Probe {
 }
 
 impl Probes {
-    /// Whether a probe is under way; then the next one is to follow it at once.
+    /// Returns whether a probe is running; if so, the next one starts as soon as it ends.
     pub(super) fn hold_back(&mut self) -> bool {
         self.held_back |= self.current.is_some();
         self.current.is_some()
     }
 
-    /// Whether a tick was held back.
+    /// Returns and clears whether a tick was held back.
     pub(super) fn take_held_back(&mut self) -> bool {
         std::mem::take(&mut self.held_back)
     }
@@ -109,17 +109,18 @@ impl Probes {
         self.current = Some(probe);
     }
 
-    /// Ends the probe that this ack is for, if it is the one under way.
+    /// Ends and returns the running probe if this ack is for it.
     pub(super) fn take_acked(&mut self, seq_no: SeqNo) -> Option<Probe> {
         self.current.take_if(|probe| probe.seq_no == seq_no)
     }
 
-    /// Ends the probe if its time is over; a timer set before the time was extended ends nothing.
+    /// Ends and returns the probe if it has reached its deadline; timers set before an extension
+    /// have no effect.
     pub(super) fn take_over(&mut self, now: Instant, seq_no: SeqNo) -> Option<Probe> {
         self.current.take_if(|probe| probe.seq_no == seq_no && now >= probe.end)
     }
 
-    /// The probe, if helpers are to be asked now.
+    /// Marks the probe as indirect and returns it, if helpers are to be asked now.
     pub(super) fn go_indirect(&mut self, now: Instant, seq_no: SeqNo) -> Option<&Probe> {
         let probe = self.current.as_mut()?;
         if probe.seq_no != seq_no || now < probe.ack_by || probe.indirect {
@@ -129,29 +130,29 @@ impl Probes {
         Some(probe)
     }
 
-    /// A helper that sends nacks was asked.
+    /// Counts a helper that sends nacks.
     pub(super) fn expect_nack(&mut self) {
         if let Some(probe) = &mut self.current {
             probe.expected_nacks += 1;
         }
     }
 
-    /// A helper got no answer either; it is itself alive, though.
+    /// Counts a nack: the helper got no ack either but is itself alive.
     pub(super) fn count_nack(&mut self, seq_no: SeqNo) {
         if let Some(probe) = self.current.as_mut().filter(|probe| probe.seq_no == seq_no) {
             probe.nacks = (probe.nacks + 1).min(probe.expected_nacks);
         }
     }
 
-    /// The ping on a stream was answered, or not.
+    /// Records whether the stream ping was answered.
     pub(super) fn set_tcp_contacted(&mut self, seq_no: SeqNo, contacted: bool) {
         if let Some(probe) = self.current.as_mut().filter(|probe| probe.seq_no == seq_no) {
             probe.tcp_contacted = contacted;
         }
     }
 
-    /// Moves the deadlines of the probe, once: the direct ack has `grace` from now, and any ack
-    /// twice that.
+    /// Extends the probe, once: the direct ack is due `grace` from now, any ack after twice that
+    /// time.
     pub(super) fn extend(&mut self, now: Instant, grace: Duration) -> Option<Extended> {
         let probe = self.current.as_mut().filter(|probe| !probe.extended)?;
         probe.extended = true;

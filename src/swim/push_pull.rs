@@ -35,8 +35,8 @@ impl Swim {
         }
     }
 
-    /// Starts one push/pull with a resolved address; `name` may be empty.
-    /// Go: `pushPullNode`; the driver loops over addresses for a join.
+    /// Starts one push/pull with a resolved address; `name` may be empty. The layer above iterates
+    /// over the addresses of a join. Go: `pushPullNode`.
     pub fn start_push_pull(
         &mut self,
         now: Instant,
@@ -93,7 +93,7 @@ impl Swim {
         self.outputs.push_back(Output::Open { id, to, message, reply: true, deadline });
     }
 
-    /// A push/pull of ours failed.
+    /// A push/pull that we initiated failed.
     pub(super) fn end_push_pull(
         &mut self,
         now: Instant,
@@ -108,15 +108,15 @@ impl Swim {
         }
     }
 
-    /// Our whole state as a push/pull message, encoded anew if it has changed; `None` if that
-    /// takes some turns, see [`Swim::wait_for_state`]. Go: `sendLocalState`.
+    /// Our whole state as a push/pull message, encoded again if it has changed; `None` if encoding
+    /// takes several turns, see [`Swim::wait_for_state`]. Go: `sendLocalState`.
     pub(super) fn local_state(
         &mut self,
         now: Instant,
         join: bool,
         host: &mut dyn Host,
     ) -> Result<Option<Answer>, Error> {
-        // What is too large for certain costs each of many requests no encoding.
+        // A state that is certainly too large is refused without being encoded for each request.
         let least = self.state_bytes_min();
         if let Some(reason) = too_large(least, 0) {
             return Err(Error::Peer(reason));
@@ -146,7 +146,7 @@ impl Swim {
         self.finish_state(&state, rows).map(Some)
     }
 
-    /// An answer of all rows and the user state.
+    /// Completes an answer from all rows and the user state.
     pub(super) fn finish_state(
         &mut self,
         state: &State<'_>,
@@ -160,7 +160,7 @@ impl Swim {
         Ok(self.answers.make(state, message))
     }
 
-    /// Bytes that the rows of our state have at most, about.
+    /// Approximate upper bound of the bytes of our rows.
     pub(super) fn state_bytes_max(&self) -> usize {
         self.table.bytes() + self.table.len() * ROW_BYTES
     }
@@ -170,7 +170,7 @@ impl Swim {
         self.answers.encodings.iter().any(|encoding| encoding.join == join)
     }
 
-    /// Continues with `waiting` once our state is encoded, which begins if it has not.
+    /// Continues with `waiting` once our state is encoded; starts encoding if necessary.
     pub(super) fn wait_for_state(&mut self, now: Instant, join: bool, waiting: Waiting) {
         let under_way = self.answers.encodings.iter_mut().find(|encoding| encoding.join == join);
         if let Some(encoding) = under_way {
@@ -184,7 +184,7 @@ impl Swim {
         self.answers.encodings.push_back(encoding);
     }
 
-    /// Encodes the next rows of the state that has waited longest.
+    /// Encodes the next rows of the oldest state.
     pub(super) fn encode_next(&mut self, now: Instant, host: &mut dyn Host) {
         let Some(mut encoding) = self.answers.encodings.pop_front() else { return };
         let ended = encoding.add_rows(&self.table);
@@ -234,21 +234,21 @@ impl Swim {
         }
     }
 
-    /// Bytes that our state has at least, known without encoding it.
+    /// Lower bound of the bytes of our state, computed without encoding it.
     pub(super) fn state_bytes_min(&self) -> usize {
         self.table.bytes() + self.table.len() * ROW_BYTES_MIN
     }
 
-    /// Refuses the state of a peer that is not understood, or does not understand us. Any other
-    /// row of that kind is left out alone. Go: `verifyProtocol`, which refuses the whole state, so
-    /// that one odd row anywhere ends all joins.
+    /// Refuses the state of a peer that this node does not understand, or that does not understand
+    /// this node. Other incompatible rows are skipped individually. Go: `verifyProtocol`, which
+    /// refuses the whole state, so that one incompatible row anywhere blocks all joins.
     pub(super) fn verify_peer(&self, state: &PushPull, exchange: Exchange) -> Result<(), Error> {
         let mut versions = state.versions.clone();
         versions.add(true, self.vsn.as_slice());
         if versions.compatible() {
             return Ok(());
         }
-        // Some node is incompatible; only now it matters which.
+        // Some node is incompatible; find out which.
         let (mut peer, mut first, mut some_fit) = (None, None, false);
         for row in state.rows().flatten().filter(NodeState::is_alive) {
             if row.name == self.config.name.as_bytes() {
@@ -302,7 +302,7 @@ impl Swim {
                 meta: &owned.meta,
                 vsn: Vsn::from_wire(row.vsn.as_slice()).unwrap_or_default(),
                 incarnation: row.incarnation,
-                // A number without a meaning is shown as a node that is gone.
+                // An unknown state number is shown as dead.
                 state: NodeStateKind::from_wire(row.state).unwrap_or(NodeStateKind::Dead),
             })
             .collect();
@@ -323,6 +323,6 @@ fn understood(versions: &Versions, name: &[u8], vsn: Vsn) -> Result<(), Error> {
     })
 }
 
-/// Bytes of a row besides its name and meta, at least and at most.
+/// Least and most bytes of a row in addition to its name and meta.
 const ROW_BYTES_MIN: usize = 56;
 const ROW_BYTES: usize = 88;

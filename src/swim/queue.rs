@@ -1,8 +1,8 @@
-//! Messages waiting to be piggybacked: a node's own queue, and those of the layer above.
-//! Go: `queue.go`, `TransmitLimitedQueue`.
+//! Broadcast queues: of the membership engine and of the layer above. Go: `queue.go`,
+//! `TransmitLimitedQueue`.
 //!
-//! Messages of this node are kept apart from those it relays: what peers send in excess delays
-//! and displaces only the latter.
+//! Own messages are kept apart from relayed ones: excess messages of peers delay and displace only
+//! relayed ones.
 
 use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
@@ -16,29 +16,30 @@ pub fn retransmit_limit(mult: u32, n: usize) -> u32 {
     mult.saturating_mul(scale as u32)
 }
 
-/// A queue whose items leave after a number of transmits that grows with the cluster.
+/// A queue whose items are dropped after a number of transmits that grows with the cluster.
 #[derive(Debug, Default)]
 pub(crate) struct BroadcastQueue {
     own: Tiers,
     relayed: Tiers,
-    /// Own items that can be displaced, by number, which is their age.
+    /// Own items that may be dropped, by sequence number, i.e. by age.
     own_by_age: BTreeMap<u64, Key>,
-    /// The same, by transmits and then age.
+    /// The same items, by transmits and then age.
     own_in_turn: BTreeMap<(u32, u64), Key>,
-    /// Items with a topic.
+    /// Items that have a topic.
     by_topic: BTreeMap<Arc<str>, Key>,
     last_id: u64,
     again: Vec<(Key, Item)>,
-    /// Memory of all items, and of own ones.
+    /// Memory of all items, and of own ones, in bytes.
     bytes: usize,
     own_bytes: usize,
-    /// Operations whose message was sent for the last time, or dropped.
+    /// Operations whose message was sent for the last time or dropped.
     ended: Vec<(OpId, Fate)>,
 }
 
 type Tiers = BTreeMap<Key, Item>;
 
-/// Served first: fewest transmits, then longest, then newest. Go: `limitedBroadcast.Less`.
+/// Order of sending: fewest transmits first, then the longest, then the newest. Go:
+/// `limitedBroadcast.Less`.
 type Key = (u32, Reverse<usize>, Reverse<u64>);
 
 #[derive(Debug)]
@@ -48,34 +49,34 @@ struct Item {
     topic: Option<Arc<str>>,
 }
 
-/// Where a message came from.
+/// Author of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Author {
-    /// Ours; with the operation that waits for the last transmit.
+    /// This node, with the operation that waits for the last transmit.
     Own(Option<OpId>),
-    /// A peer's.
+    /// A peer; this node relays it.
     Peer,
 }
 
 /// How a broadcast ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
-    /// Sent as often as it should be, or replaced by a newer message.
+    /// Sent as often as intended, or replaced by a newer message.
     Sent,
-    /// Dropped before, as too much waits.
+    /// Dropped earlier, because the queue was full.
     Dropped,
 }
 
-/// In which order a packet is filled.
+/// Order in which a packet is filled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Order {
-    /// Go's: the longest first, of any origin.
+    /// Go's order: the longest first, of any author.
     Longest,
-    /// Own messages alone, in Go's order.
+    /// Only own messages, in Go's order.
     Own,
-    /// Those without a topic, the oldest first.
+    /// Own messages without a topic, the oldest first.
     OwnOldest,
-    /// The shortest and oldest first.
+    /// The shortest first, the oldest of equal ones first.
     Shortest,
 }
 
@@ -101,8 +102,8 @@ impl BroadcastQueue {
         self.add(Item { message, author, topic: None });
     }
 
-    /// Queues a message that replaces the one of the same topic, which ends. It is never dropped:
-    /// the caller bounds the number of topics.
+    /// Queues a message that replaces the one with the same topic, which ends. It is never dropped:
+    /// the caller limits the number of topics.
     pub(crate) fn push_about(&mut self, topic: Arc<str>, message: Bytes, author: Author) {
         if let Some(key) = self.by_topic.get(&topic).copied()
             && let Some(item) = self.remove(&key)
@@ -151,7 +152,7 @@ impl BroadcastQueue {
         own.or_else(|| self.relayed.remove(key))
     }
 
-    /// Ends an item that was taken out of its tier.
+    /// Ends an item that was removed from its tier.
     fn end(&mut self, key: &Key, item: &Item, fate: Fate) {
         self.bytes -= item.bytes();
         if let Some(topic) = &item.topic {
@@ -164,14 +165,15 @@ impl BroadcastQueue {
         }
     }
 
-    /// Operations whose message ended since the last call.
+    /// Operations whose message has ended since the last call.
     pub(crate) fn take_ended(&mut self) -> impl Iterator<Item = (OpId, Fate)> + '_ {
         self.ended.drain(..)
     }
 
-    /// Drops items while all take more than their share of memory; returns how many. Those of
-    /// peers go first, the largest before others, so that giants never displace small messages;
-    /// own ones go from the oldest on. Go looks at the number alone, and every half a minute.
+    /// Drops items while the queue exceeds its memory limit; returns the number of dropped items.
+    /// Items of peers are dropped first, the largest before others, so that large messages never
+    /// displace small ones; then own items, the oldest first. Go limits only the number of items,
+    /// every 30 seconds.
     pub(crate) fn shed(&mut self) -> u64 {
         let mut dropped = 0;
         while self.bytes > BYTES_MAX {
@@ -184,7 +186,7 @@ impl BroadcastQueue {
         dropped
     }
 
-    /// Drops items until `len_max` remain: those of peers first, the most transmitted before
+    /// Drops items until `len_max` remain: items of peers first, the most transmitted before
     /// others, and of these the largest.
     pub(crate) fn prune(&mut self, len_max: usize) {
         while self.len() > len_max {
@@ -225,7 +227,7 @@ impl BroadcastQueue {
             if tier + 1 >= transmits_max {
                 self.end(&key, &item, Fate::Sent);
             } else {
-                // Back only after the pass, so that no message is twice in a packet.
+                // Requeued only after the pass, so that no message is twice in a packet.
                 self.again.push(((tier + 1, key.1, key.2), item));
             }
         }
@@ -241,7 +243,7 @@ impl BroadcastQueue {
         used
     }
 
-    /// The next item of at most `free` bytes, in `tier` or a later one.
+    /// The next item of at most `free` bytes, in `tier` or a later tier.
     fn next(&self, order: Order, tier: u32, free: usize) -> Option<Key> {
         match order {
             Order::Own => longest(&self.own, tier, free),
@@ -268,12 +270,12 @@ impl BroadcastQueue {
         self.own.is_empty() && self.relayed.is_empty()
     }
 
-    /// Bytes of all messages, each with `overhead`.
+    /// Bytes of all messages, with `overhead` added for each.
     pub(crate) fn message_bytes(&self, overhead: usize) -> usize {
         (self.bytes + self.len() * overhead).saturating_sub(self.len() * ITEM_OVERHEAD)
     }
 
-    /// Transmits and message of all items, in Go's order.
+    /// Transmit count and message of all items, in Go's order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &[u8])> {
         let mut items: Vec<_> = self.own.iter().chain(&self.relayed).collect();
         items.sort_unstable_by_key(|(key, _)| **key);
@@ -281,7 +283,7 @@ impl BroadcastQueue {
     }
 }
 
-/// The tiers that hold something.
+/// The tiers that are not empty.
 fn tiers(items: &Tiers) -> impl Iterator<Item = u32> + '_ {
     let mut next = items.keys().next().map(|key| key.0);
     std::iter::from_fn(move || {
@@ -291,7 +293,7 @@ fn tiers(items: &Tiers) -> impl Iterator<Item = u32> + '_ {
     })
 }
 
-/// The first item that fits, from `tier` on.
+/// The first item that fits, in `tier` or a later tier.
 fn longest(items: &Tiers, mut tier: u32, free: usize) -> Option<Key> {
     loop {
         let from = (tier, Reverse(free), Reverse(u64::MAX));
@@ -306,13 +308,13 @@ fn longest(items: &Tiers, mut tier: u32, free: usize) -> Option<Key> {
     }
 }
 
-/// The shortest item of the first tier in which one fits.
+/// The shortest item of the first tier, from `tier` on, that has an item that fits.
 fn shortest(items: &Tiers, tier: u32, free: usize) -> Option<Key> {
     let first = longest(items, tier, free)?;
     items.range(first..start_of(first.0 + 1)).next_back().map(|(key, _)| *key)
 }
 
-/// The largest item of a tier, the oldest of these.
+/// The oldest of the largest items of a tier.
 fn largest(items: &Tiers, tier: u32) -> Option<Key> {
     let (first, _) = items.range(start_of(tier)..start_of(tier + 1)).next()?;
     let end = (tier, first.1, Reverse(0));
@@ -323,11 +325,11 @@ fn start_of(tier: u32) -> Key {
     (tier, Reverse(usize::MAX), Reverse(u64::MAX))
 }
 
-/// The oldest own items, among which one that fits is looked for.
+/// Most of the oldest own items examined to find one that fits.
 const LOOKED_AT_MAX: usize = 16;
-/// Most memory of one queue.
+/// Memory limit of one queue.
 const BYTES_MAX: usize = 8 * 1024 * 1024;
-/// What an item takes beside its message, about.
+/// Approximate memory of an item in addition to its message.
 const ITEM_OVERHEAD: usize = 128;
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
-//! Live peers whose direct probes are not answered, and what still reaches us of them: what an
-//! operator needs to find a firewall. Nobody decides anything by it.
+//! Live peers that do not answer direct probes, and what is still received from them: helps an
+//! operator to find a firewall. The protocol does not use it.
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use crate::base::Instant;
 
-/// Peers in trouble; empty in a healthy cluster.
+/// Peers with failed direct probes; empty in a healthy cluster.
 #[derive(Debug, Default)]
 pub(super) struct Reach {
     peers: BTreeMap<Arc<str>, Peer>,
@@ -17,45 +17,45 @@ struct Peer {
     trouble: Trouble,
 }
 
-/// What is known of a peer since its last direct answer by UDP.
+/// What is known of a peer since its last direct answer over UDP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(not(feature = "agent"), allow(dead_code))]
 pub(crate) struct Trouble {
-    /// When the first probe failed.
+    /// Time of the first failed probe.
     pub(crate) since: Instant,
-    /// Probes without a direct answer, one after the other.
+    /// Consecutive probes without a direct answer.
     pub(crate) probes: u32,
-    /// Of those, how many a stream answered.
+    /// Number of these probes answered on a stream.
     pub(crate) by_tcp: u32,
-    /// Of those, how many were answered through others.
+    /// Number of these probes answered through helpers.
     pub(crate) by_others: u32,
-    /// Datagrams that came from it.
+    /// Datagrams received from the peer.
     pub(crate) heard: u32,
 }
 
-/// How a probe ended that was not answered directly in time.
+/// Outcome of a probe without a direct ack in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ended {
-    /// Its ack came through a helper.
+    /// Acked through a helper.
     Indirectly,
-    /// Only a stream was answered.
+    /// Answered on a stream only.
     ByTcp,
-    /// Not at all.
+    /// Not answered.
     Unanswered,
 }
 
 impl Reach {
-    /// A probe was answered directly.
+    /// A probe was acked directly.
     pub(super) fn fine(&mut self, name: &str) {
         if !self.peers.is_empty() {
             self.peers.remove(name);
         }
     }
 
-    /// A probe was not.
+    /// A probe was not acked directly.
     pub(super) fn failed(&mut self, now: Instant, name: &Arc<str>, addr: SocketAddr, how: Ended) {
         if self.peers.len() >= PEERS_MAX && !self.peers.contains_key(name) {
-            // The one that is forgotten is noted again if its trouble goes on.
+            // The evicted peer is recorded again if its probes still fail.
             self.peers.pop_first();
         }
         let trouble = Trouble { since: now, probes: 0, by_tcp: 0, by_others: 0, heard: 0 };
@@ -69,21 +69,21 @@ impl Reach {
         }
     }
 
-    /// A datagram came that the keys and the label let in.
+    /// An authentic datagram (accepted label and key) was received from an address.
     pub(super) fn heard(&mut self, from: SocketAddr) {
         for peer in self.peers.values_mut().filter(|peer| peer.addr == from) {
             peer.trouble.heard = peer.trouble.heard.saturating_add(1);
         }
     }
 
-    /// The peers, by name.
+    /// The recorded peers, sorted by name.
     #[cfg_attr(not(feature = "agent"), allow(dead_code))]
     pub(super) fn troubles(&self) -> impl Iterator<Item = (&Arc<str>, Trouble)> {
         self.peers.iter().map(|(name, peer)| (name, peer.trouble))
     }
 }
 
-/// Peers that are remembered; each costs a comparison for each datagram.
+/// Most peers recorded; each costs a comparison for each datagram.
 const PEERS_MAX: usize = 64;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Pings in flight for other nodes: how many, and which node asked.
+//! Limits the pings in flight for other nodes, in total and by requester.
 
 use std::{
     hash::BuildHasher as _,
@@ -7,27 +7,27 @@ use std::{
 
 use crate::base::SeededHash;
 
-/// Counts relayed pings, by requester too: each makes us send to an address that a peer chose, and
-/// those who ask for many must not keep others from asking.
+/// Counts relayed pings, in total and by requester: each makes this node send to an address that a
+/// peer chose, and a requester with many must not block the others.
 #[derive(Debug)]
 pub(super) struct Relays {
     hash: SeededHash,
     under_way: usize,
     of_strangers: usize,
-    /// By hash of the requester; empty until the first.
+    /// Pings by hash of the requester; empty until the first request.
     shares: Vec<u8>,
 }
 
-/// Who wants a ping relayed.
+/// Who requested a relayed ping.
 #[derive(Clone, Copy, Debug, Hash)]
 pub(super) enum Requester {
-    /// A packet from the address of a member.
+    /// A packet from a member's address.
     Member(SocketAddr),
-    /// Anything else; ports cost nothing.
+    /// Any other sender, by IP only, as ports can be chosen freely.
     Stranger(IpAddr),
 }
 
-/// One relayed ping, to be given back.
+/// The slot of one relayed ping, to be returned at its end.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Share {
     slot: usize,
@@ -39,7 +39,7 @@ impl Relays {
         Self { hash: SeededHash(seed), under_way: 0, of_strangers: 0, shares: Vec::new() }
     }
 
-    /// Room for one more, if there is.
+    /// Reserves a slot, if there is one.
     pub(super) fn begin(&mut self, requester: Requester) -> Option<Share> {
         let stranger = matches!(requester, Requester::Stranger(_));
         let full =
@@ -56,7 +56,7 @@ impl Relays {
         Some(Share { slot, stranger })
     }
 
-    /// A ping was answered, or its time is over.
+    /// Releases the slot of a ping that was answered or has expired.
     pub(super) fn end(&mut self, share: Share) {
         self.under_way = self.under_way.saturating_sub(1);
         self.of_strangers = self.of_strangers.saturating_sub(usize::from(share.stranger));
@@ -66,10 +66,11 @@ impl Relays {
     }
 }
 
-/// Relayed pings under way at most.
+/// Most relayed pings in flight.
 const RELAYS_MAX: usize = 1024;
-/// Of these, for packets that do not come from the address of a member.
+/// Most of these for packets that do not come from a member's address.
 const STRANGERS_RELAYS_MAX: usize = RELAYS_MAX / 2;
-/// For one requester, or several of one hash. An honest one has one at a time.
+/// Most for one requester, or for all that share its hash. A well-behaved requester has one at a
+/// time.
 const SHARE_MAX: u8 = 8;
 const SHARES: usize = 1024;

@@ -1,5 +1,5 @@
-//! Packets that come twice: under encryption, an exact copy of a packet is dropped for a minute.
-//! Go has no counterpart; the wire is the same, since each packet has a nonce of its own anyway.
+//! Replay protection: with encryption, an exact copy of a packet is dropped for a minute. Go has no
+//! counterpart; the wire format is unchanged, since each packet has its own nonce anyway.
 
 use std::{hash::BuildHasher as _, mem, time::Duration};
 
@@ -8,8 +8,8 @@ use crate::{
     wire::Seal,
 };
 
-/// What was seen in this period and in the one before. Only packets that a key has opened are
-/// remembered, so that others cannot fill it.
+/// Packets seen in the current and the previous period. Only packets that a key has decrypted are
+/// recorded, so that outsiders cannot fill it.
 #[derive(Debug)]
 pub(super) struct ReplayFilter {
     hash: SeededHash,
@@ -19,7 +19,7 @@ pub(super) struct ReplayFilter {
 }
 
 impl ReplayFilter {
-    /// `seed` keeps fingerprints unpredictable.
+    /// `seed` makes fingerprints unpredictable.
     pub(super) fn new(seed: u64, now: Instant) -> Self {
         Self {
             hash: SeededHash(seed),
@@ -29,7 +29,7 @@ impl ReplayFilter {
         }
     }
 
-    /// Remembers a packet by what seals it; `false` if it was here before.
+    /// Records a packet by its seal; returns `false` if it was seen before.
     pub(super) fn admit(&mut self, now: Instant, seal: &Seal) -> bool {
         let age = now - self.since;
         if age >= PERIOD || self.current.len >= PACKETS_MAX {
@@ -45,7 +45,7 @@ impl ReplayFilter {
     }
 }
 
-/// A set with open addressing: zero marks a free slot, at most half of them are taken.
+/// A hash set with open addressing: zero marks a free slot; at most half of the slots are used.
 #[derive(Debug, Default)]
 struct Fingerprints {
     slots: Vec<u64>,
@@ -67,7 +67,7 @@ impl Fingerprints {
         slot.is_some_and(|slot| *slot == fingerprint)
     }
 
-    /// `false` if it was there.
+    /// Returns `false` if it was already present.
     fn insert(&mut self, fingerprint: u64) -> bool {
         if self.len * 2 >= self.slots.len() {
             self.grow();
@@ -96,9 +96,10 @@ impl Fingerprints {
     }
 }
 
-/// A copy is known for one to two of these.
+/// A copy is detected for one to two periods.
 const PERIOD: Duration = Duration::from_secs(60);
-/// Packets remembered of one period, which ends with them: 2 MiB. That is 2,184 packets a second.
+/// Most packets recorded in one period, which then ends early: 2 MiB. That is 2,184 packets a
+/// second.
 const PACKETS_MAX: usize = 131_072;
 const SLOTS_MIN: usize = 256;
 
@@ -114,7 +115,7 @@ mod tests {
 
     #[test]
     fn a_copy_is_known_for_a_minute_and_not_for_three() {
-        // A packet at the beginning of a period, in its middle, and at its end.
+        // A packet at the beginning, in the middle and at the end of a period.
         for first in [0, 30, 59] {
             for (later, known) in [(0, true), (1, true), (59, true), (60, true), (180, false)] {
                 let start = Instant::from_nanos(1);

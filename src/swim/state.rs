@@ -1,4 +1,4 @@
-//! What alive, suspect and dead messages do to the table. Go: `state.go`.
+//! Applies alive, suspect and dead messages to the table. Go: `state.go`.
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,7 +23,7 @@ use crate::{
 };
 
 impl Swim {
-    /// An alive message or row. Go: `aliveNode`.
+    /// Handles an alive message or row. Go: `aliveNode`.
     pub(super) fn alive(
         &mut self,
         now: Instant,
@@ -95,8 +95,8 @@ impl Swim {
         self.accept_alive(now, slot, alive, addr, full_vsn, notify, host);
     }
 
-    /// Whether the versions in an alive message make sense, and those of another node are
-    /// understood here.
+    /// Whether the versions in an alive message are valid and, for another node, compatible with
+    /// ours.
     fn understands(&mut self, now: Instant, name: &str, vsn: &[u8], mine: bool) -> bool {
         if let [min, max, _, ..] = *vsn
             && (min == 0 || max == 0 || min > max)
@@ -120,8 +120,8 @@ impl Swim {
         false
     }
 
-    /// Whether an alive message about another node is to be applied; if only the node itself could
-    /// say so, it is asked.
+    /// Whether an alive message about another node is to be applied; if only the node itself may
+    /// make the claim, it is asked.
     fn is_news(
         &mut self,
         now: Instant,
@@ -141,7 +141,7 @@ impl Swim {
         }
     }
 
-    /// What others say about us: refuted if it is not what we announced.
+    /// Handles an alive message about ourselves: refutes it if it is not what we announced.
     fn alive_of_us(&mut self, now: Instant, name: &str, alive: &Alive<'_>, source: Source) {
         let Some(row) = self.table.get(self.me) else { return };
         let same = alive.incarnation == row.incarnation
@@ -153,7 +153,7 @@ impl Swim {
         }
     }
 
-    /// Applies an alive message that was accepted. Go: the end of `aliveNode`.
+    /// Applies an accepted alive message. Go: the end of `aliveNode`.
     #[allow(clippy::too_many_arguments, reason = "one step of `alive`, cut off for its length")]
     fn accept_alive(
         &mut self,
@@ -198,7 +198,7 @@ impl Swim {
         }
     }
 
-    /// A suspect message, a failed probe, or a dead or suspect row. Go: `suspectNode`.
+    /// Handles a suspect message, a failed probe, or a dead or suspect row. Go: `suspectNode`.
     pub(super) fn suspect(
         &mut self,
         now: Instant,
@@ -224,7 +224,7 @@ impl Swim {
         let name = Arc::clone(&row.record.name);
         let message = Suspect { incarnation, node: node.as_bytes(), from: from.as_bytes() };
         if let Some(suspicion) = self.suspicions.get_mut(&slot) {
-            // Go does not store it here, so that an older alive could end the suspicion.
+            // Go does not store it here, so an older alive message could end the suspicion.
             row.incarnation = incarnation;
             if !mutated!(self.config, NobodyConfirms) && suspicion.confirm(from) {
                 let deadline = suspicion.deadline();
@@ -234,7 +234,7 @@ impl Swim {
             return;
         }
         if row.state != NodeStateKind::Alive {
-            // Go does not store it here, so that an older alive could resurrect the node.
+            // Go does not store it here, so an older alive message could resurrect the node.
             row.incarnation = incarnation;
             return;
         }
@@ -262,7 +262,8 @@ impl Swim {
         self.suspicions.insert(slot, suspicion);
     }
 
-    /// The time to refute may be over. Go: the timer function in `suspectNode`.
+    /// Declares the node dead if its time to refute has expired. Go: the timer function in
+    /// `suspectNode`.
     pub(super) fn expire_suspicion(&mut self, now: Instant, slot: u32, host: &mut dyn Host) {
         let Some(suspicion) = self.suspicions.get(&slot) else { return };
         if suspicion.deadline() > now || mutated!(self.config, NobodyDies) {
@@ -301,7 +302,7 @@ impl Swim {
         }
     }
 
-    /// A dead message, a leave, or the end of a suspicion. Go: `deadNode`.
+    /// Handles a dead message, a leave, or the end of a suspicion. Go: `deadNode`.
     #[allow(clippy::too_many_arguments, reason = "the message, its origin, the accuser to notify")]
     pub(super) fn dead(
         &mut self,
@@ -345,7 +346,7 @@ impl Swim {
 
     /// Raises our incarnation above the accusation and broadcasts it. Go: `refute`.
     ///
-    /// Saturates at the largest incarnation.
+    /// The largest incarnation is not exceeded.
     pub(super) fn refute(&mut self, accused: Incarnation) {
         if !mutated!(self.config, RefuteInVain) {
             let above = self.incarnation.max(accused).0.saturating_add(1);
@@ -362,7 +363,8 @@ impl Swim {
         self.broadcast(Arc::clone(&record.name), None, |out| alive.encode(out));
     }
 
-    /// Another address claims the name of a live node. Go: the conflict branch of `aliveNode`.
+    /// Another address claims the name of a live node: reports the conflict. Go: the conflict
+    /// branch of `aliveNode`.
     fn conflict(
         &mut self,
         now: Instant,
@@ -403,7 +405,7 @@ impl Swim {
         }
     }
 
-    /// Name and address of an alive message, if they may enter the table.
+    /// Validates the name and address of an alive message before they enter the table.
     fn admit<'a>(&self, alive: &'a Alive<'_>) -> Option<(&'a str, RawAddr)> {
         let name = check_name(alive.node)
             .inspect_err(|reason| debug!(target: "memberlist", reason, "inadmissible name"))
@@ -463,7 +465,7 @@ impl Swim {
             || addr.ip().is_some_and(|ip| allowed.iter().any(|cidr| cidr.contains(ip)))
     }
 
-    /// Queues a message about a node, ending what it replaces.
+    /// Queues a message about a node; replaces the previous one about it.
     fn broadcast(
         &mut self,
         name: Arc<str>,

@@ -9,13 +9,13 @@ pub struct Stats {
     pub udp_sent: u64,
     /// `memberlist.udp.received`, bytes.
     pub udp_received: u64,
-    /// `memberlist.tcp.accept`.
+    /// `memberlist.tcp.accept`: accepted streams.
     pub tcp_accept: u64,
     /// `memberlist.tcp.connect`: push/pulls dialled.
     pub tcp_connect: u64,
-    /// `memberlist.probeNode`: from the ping to the ack or the end of the wait.
+    /// `memberlist.probeNode`: from the ping to the ack or the deadline.
     pub probe_time: Times,
-    /// `memberlist.pushPullNode`: exchanges that we began.
+    /// `memberlist.pushPullNode`: exchanges that we initiated.
     pub push_pull_time: Times,
     /// Gossip rounds; the driver measures `memberlist.gossip`.
     pub gossip_rounds: u64,
@@ -23,37 +23,37 @@ pub struct Stats {
     pub local_state_bytes: u64,
     /// `memberlist.tcp.sent`, bytes before compression and encryption.
     pub tcp_sent: u64,
-    /// `memberlist.msg.alive`.
+    /// `memberlist.msg.alive`: alive messages received.
     pub msg_alive: u64,
-    /// `memberlist.msg.suspect`.
+    /// `memberlist.msg.suspect`: suspect messages received.
     pub msg_suspect: u64,
-    /// `memberlist.msg.dead`.
+    /// `memberlist.msg.dead`: dead messages received.
     pub msg_dead: u64,
     /// `memberlist.degraded.probe`: probes started with a stretched interval.
     pub degraded_probe: u64,
-    /// `memberlist.degraded.timeout`: suspicions that ran out without enough confirmations.
+    /// `memberlist.degraded.timeout`: suspicions that expired without enough confirmations.
     pub degraded_timeout: u64,
-    /// Round trips of probes that were acked directly, in time.
+    /// Round trips of probes that were acked directly and in time.
     pub round_trip: Times,
     /// Probes that were acked by packet, directly or through a helper.
     pub acked_probes: u64,
-    /// Probes answered over TCP only: UDP seems blocked.
+    /// Probes answered over TCP only, which indicates that UDP is blocked.
     pub tcp_only_probes: u64,
     /// Probes that failed.
     pub failed_probes: u64,
-    /// Times we had to refute.
+    /// Number of refutations.
     pub refutes: u64,
-    /// Packets and messages dropped because they made no sense.
+    /// Malformed packets and messages dropped.
     pub dropped_malformed: u64,
-    /// Messages about names or addresses that are not admitted.
+    /// Messages dropped because they contain an invalid or disallowed name or address.
     pub dropped_inadmissible: u64,
     /// Messages dropped because a hand-off queue was full.
     pub dropped_queue_full: u64,
-    /// Indirect pings dropped because too many were under way.
+    /// Indirect pings dropped because too many were in flight.
     pub dropped_relays: u64,
-    /// Pings and indirect pings that were not answered: too many in one packet, or the answer to
-    /// an address that is not a member's would be larger than the packet.
+    /// Pings and indirect pings not answered: too many in one packet, or the answer to a non-member
+    /// would be larger than the packet.
     pub dropped_answers: u64,
-    /// Encrypted packets dropped because they were exact copies.
+    /// Encrypted packets dropped as exact copies.
     pub dropped_replays: u64,
 }

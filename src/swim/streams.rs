@@ -1,4 +1,4 @@
-//! What streams are for, and what happens on them. Go: `net.go`, `handleConn`.
+//! Handles the events of streams. Go: `net.go`, `handleConn`.
 
 use std::net::SocketAddr;
 
@@ -18,9 +18,8 @@ use crate::{
 };
 
 impl Swim {
-    /// Something happened on a stream. A stream that we opened ends with any input but
-    /// `Accepted`; an accepted one ends with our `Reply` and then `Sent` or `Failed`, or with our
-    /// `Close`.
+    /// Handles an event of a stream. A stream that we opened ends with any input but `Accepted`; an
+    /// accepted one ends with our `Reply` and then `Sent` or `Failed`, or with our `Close`.
     pub fn handle_stream(
         &mut self,
         now: Instant,
@@ -72,8 +71,8 @@ impl Swim {
         }
     }
 
-    /// The peer's half of a push/pull that we began. `op` is done once it is merged, or by the
-    /// caller if it failed.
+    /// Handles the peer's half of a push/pull that we initiated. `op` completes when it is merged;
+    /// if it fails, the caller completes it.
     fn push_pull_result(
         &mut self,
         now: Instant,
@@ -132,7 +131,7 @@ impl Swim {
             StreamInput::Message(StreamMessage::User(message)) => {
                 self.close(id);
                 if !message.is_empty() {
-                    // Without the check of what comes in it cannot be known how this came.
+                    // If plaintext is accepted, it is not known how this message was protected.
                     let verified = self.codec.config().verify_incoming;
                     let by_key = verified && !self.keyring().is_empty();
                     let origin = Origin { from, seal: self.seal_of(by_key) };
@@ -172,8 +171,8 @@ impl Swim {
         }
     }
 
-    /// Answers with our state first and merges then, as Go does: a refused merge cannot be seen
-    /// by the peer.
+    /// Answers with our state first and merges afterwards, as Go does: the peer does not learn of a
+    /// refused merge.
     fn answer_push_pull(
         &mut self,
         now: Instant,
@@ -189,7 +188,7 @@ impl Swim {
             return self.close(id);
         }
         let host_hash = self.table.hash_of(&from.ip().to_canonical());
-        // Before the work of encoding it.
+        // Checked before the state is encoded.
         let table_bytes = self.state_bytes_min();
         if !self.answers.allow(now, host_hash, table_bytes) {
             if self.logs.push_pulls.admit(now) {
@@ -214,7 +213,7 @@ impl Swim {
         }
     }
 
-    /// Answers a peer that waits for our state, unless its stream has ended.
+    /// Sends our encoded state to a peer that waits for it, unless its stream has ended.
     pub(super) fn answer_state(
         &mut self,
         now: Instant,
@@ -255,7 +254,7 @@ impl Swim {
         }
     }
 
-    /// Replies with the reason why a request failed.
+    /// Replies with the reason for which a request was refused.
     fn refuse(&mut self, now: Instant, id: StreamId, from: SocketAddr, reason: &str) {
         let mut message = Vec::new();
         ErrorReply { error: reason.as_bytes() }.encode(&mut message);
@@ -277,7 +276,7 @@ impl Swim {
         self.outputs.push_back(Output::Reply { id, message, deadline });
     }
 
-    /// The deadline of a reply has passed, and with it the stream.
+    /// The deadline of a reply has passed: drops the stream.
     pub(super) fn forget_inbound(&mut self, id: StreamId) {
         if let Some(Stream::Inbound { answer, .. }) = self.streams.remove(&id) {
             self.end_answer(answer);
@@ -296,5 +295,5 @@ impl Swim {
     }
 }
 
-/// Inbound push/pulls in flight at most; one more is closed. Go: `maxPushPullRequests`.
+/// Most inbound push/pulls in progress; further ones are closed. Go: `maxPushPullRequests`.
 const INBOUND_PUSH_PULLS_MAX: usize = 127;

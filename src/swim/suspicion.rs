@@ -1,4 +1,4 @@
-//! How long a suspected node has to refute. Go: `suspicion.go`; Lifeguard, dynamic suspicion.
+//! Timeout of a suspicion. Go: `suspicion.go`; Lifeguard, dynamic suspicion.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,16 +14,16 @@ pub fn suspicion_timeout(mult: u32, n: usize, interval: Duration) -> Duration {
     Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
 }
 
-/// A running suspicion: starts at the longest timeout and shrinks with each confirmation.
+/// A running suspicion: starts with the longest timeout, which each confirmation shortens.
 #[derive(Debug)]
 pub(super) struct Suspicion {
-    /// When the node went suspect; its record must still say so when the time is over.
+    /// When the node became suspect; compared with its row when the timer fires.
     pub(super) started: Instant,
-    /// Confirmations wanted.
+    /// Number of confirmations that reduce the timeout to its minimum.
     wanted: u32,
     min: Duration,
     max: Duration,
-    /// The accuser and those who confirmed; at most `wanted + 1`.
+    /// The accuser and the confirming nodes; at most `wanted + 1`.
     accusers: Vec<Arc<str>>,
     deadline: Instant,
 }
@@ -35,7 +35,7 @@ impl Suspicion {
         Self { started: now, wanted, min, max, accusers, deadline: now + timeout }
     }
 
-    /// Counts an independent accuser; whether it was news (then it is gossiped on).
+    /// Counts an independent accuser; returns whether it was new (then the message is gossiped).
     pub(super) fn confirm(&mut self, from: &str) -> bool {
         if self.confirmations() >= self.wanted || self.accusers.iter().any(|name| &**name == from) {
             return false;
@@ -57,7 +57,7 @@ impl Suspicion {
         self.deadline
     }
 
-    /// Go: `remainingSuspicionTime`, before the elapsed time is taken off.
+    /// Go: `remainingSuspicionTime`, before subtracting the elapsed time.
     fn timeout(&self) -> Duration {
         let (min, max) = (self.min.as_secs_f64(), self.max.as_secs_f64());
         let share = f64::from(self.confirmations()).ln_1p() / f64::from(self.wanted).ln_1p();
@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn timeout_grows_with_the_logarithm_of_the_cluster() {
-        // Printed by Go for multiplier 4 and one second.
+        // Values printed by Go for multiplier 4 and one second.
         let table = [
             (5, 4_000),
             (10, 4_000),

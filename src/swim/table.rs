@@ -1,4 +1,4 @@
-//! The node table: who is known, in which state, and in which order they are probed.
+//! The node table: known nodes, their states, and the order in which they are probed.
 
 use std::{
     collections::BTreeMap,
@@ -15,7 +15,7 @@ use crate::{
     wire::{Alive, Incarnation, NodeState, RawAddr, Vsn},
 };
 
-/// What a node says about itself. Immutable and shared: a change makes a new record.
+/// What a node announces about itself. Immutable and shared: a change creates a new record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Record {
     pub(super) name: Arc<str>,
@@ -26,7 +26,7 @@ pub(super) struct Record {
 }
 
 impl Record {
-    /// The node's announcement.
+    /// The node's announcement as a message.
     pub(super) fn alive(&self, incarnation: Incarnation) -> Alive<'_> {
         Alive {
             incarnation,
@@ -55,7 +55,7 @@ pub(super) struct Row {
     pub(super) record: Arc<Record>,
     pub(super) state_change: Instant,
     pub(super) incarnation: Incarnation,
-    /// Position in `Table::live`, if alive or suspect.
+    /// Index in `Table::live`, if alive or suspect.
     live_at: u32,
     pub(super) state: NodeStateKind,
 }
@@ -73,7 +73,7 @@ impl Row {
         }
     }
 
-    /// As it goes into a push/pull.
+    /// The row for a push/pull.
     pub(super) fn to_wire(&self) -> NodeState<'_> {
         NodeState {
             name: self.record.name.as_bytes(),
@@ -91,7 +91,7 @@ impl Row {
     }
 }
 
-/// Every known node. A slot names a row for as long as the node is listed.
+/// All known nodes. A slot identifies a row while the node is listed.
 #[cfg_attr(feature = "sim", derive(Clone))]
 #[derive(Debug)]
 pub(super) struct Table {
@@ -101,23 +101,23 @@ pub(super) struct Table {
     hash: SeededHash,
     /// Slots in probe order.
     order: Vec<u32>,
-    /// Slots that are alive or suspect, in no order.
+    /// Slots of alive and suspect nodes, in arbitrary order.
     live: Vec<u32>,
-    /// Slots that died recently, by that time: they still get gossip.
+    /// Slots of recently dead nodes by time of death; these still receive gossip.
     lately_dead: BTreeMap<(Instant, u32), ()>,
     /// Rows by state: alive, suspect, dead, left.
     counts: [usize; 4],
     /// Bytes of all names and metas.
     bytes: usize,
     generation: u64,
-    /// Slots by address; made when first asked for.
+    /// Slots by address; built on first use.
     addrs: Option<HashTable<u32>>,
-    /// Several rows have one address, of which `addrs` has one.
+    /// Whether several rows share an address, of which `addrs` holds only one.
     addrs_shared: bool,
 }
 
 impl Table {
-    /// `hash_seed` keeps peers from choosing names that collide.
+    /// `hash_seed` prevents peers from choosing names that collide.
     pub(super) fn new(hash_seed: u64) -> Self {
         Self {
             rows: Vec::new(),
@@ -135,7 +135,7 @@ impl Table {
         }
     }
 
-    /// Rows by state: alive, suspect, dead, left.
+    /// Number of rows by state: alive, suspect, dead, left.
     pub(super) fn state_counts(&self) -> [usize; 4] {
         self.counts
     }
@@ -145,12 +145,12 @@ impl Table {
         self.hash.hash_one(value)
     }
 
-    /// Grows whenever a row may have changed, come or gone.
+    /// Increases whenever a row may have changed or been added or removed.
     pub(super) fn generation(&self) -> u64 {
         self.generation
     }
 
-    /// Bytes of all names and metas: what rows differ in.
+    /// Bytes of all names and metas, the variable part of rows.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -171,8 +171,8 @@ impl Table {
         self.names.find(self.hash.hash_one(name), same).copied()
     }
 
-    /// Whether a node is listed with this address; `name` is who it is said to be, and makes the
-    /// look-up cheap if that is true.
+    /// Whether a node with this address is listed; `name` is the name claimed by the sender, which
+    /// makes the look-up cheap if it is right.
     pub(super) fn has_addr(&mut self, addr: SocketAddr, name: &[u8]) -> bool {
         let addr = (addr.ip().to_canonical(), addr.port());
         let named = std::str::from_utf8(name).ok().and_then(|name| self.find(name));
@@ -191,7 +191,7 @@ impl Table {
             .is_some_and(|addrs| addrs.find(self.hash.hash_one(addr), same).is_some())
     }
 
-    /// Replaces what a node says about itself.
+    /// Replaces a node's record.
     pub(super) fn set_record(&mut self, slot: u32, record: Arc<Record>) {
         let moved = self
             .get(slot)
@@ -213,7 +213,7 @@ impl Table {
         let Self { rows, addrs: Some(addrs), hash, .. } = self else { return };
         let Some(addr) = addr_of(rows, slot) else { return };
         let key = hash.hash_one(addr);
-        // The first keeps its place, or a claim to an address could end its owner's.
+        // The first row keeps its entry; otherwise a claim to an address could end the owner's.
         if addrs.find(key, |known| addr_of(rows, *known) == Some(addr)).is_some() {
             self.addrs_shared = true;
             return;
@@ -240,7 +240,7 @@ impl Table {
         self.rows.get_mut(slot as usize)?.as_mut()
     }
 
-    /// Adds a node in state dead, at a random place of the probe order. Go: `state.go`,
+    /// Adds a node in state dead, at a random position of the probe order. Go: `state.go`,
     /// `aliveNode`.
     pub(super) fn insert(&mut self, record: Arc<Record>, rng: &mut Rng) -> u32 {
         let hash = self.hash.hash_one(&*record.name);
@@ -279,7 +279,7 @@ impl Table {
         slot
     }
 
-    /// Changes the state of a node and stamps the change.
+    /// Changes the state of a node and records the time.
     pub(super) fn set_state(&mut self, slot: u32, state: NodeStateKind, now: Instant) {
         let Some(row) = self.get_mut(slot) else { return };
         let (old_change, was_live) = (row.state_change, row.live_at != NOT_LIVE);
@@ -306,8 +306,8 @@ impl Table {
         }
     }
 
-    /// Forgets the dead and left whose change is older than `keep`, and shuffles the rest.
-    /// Go: `state.go`, `resetNodes`.
+    /// Removes the rows for which `forget` returns true, and shuffles the others. Go: `state.go`,
+    /// `resetNodes`.
     pub(super) fn reap(&mut self, forget: impl Fn(&Row) -> bool, rng: &mut Rng) {
         let order = std::mem::take(&mut self.order);
         let (gone, mut kept): (Vec<_>, Vec<_>) =
@@ -322,19 +322,19 @@ impl Table {
         }
     }
 
-    /// Drops nodes from the recently dead that died before `since`.
+    /// Removes nodes that died before `since` from the recently dead.
     pub(super) fn expire_lately_dead(&mut self, since: Instant) {
         while let Some(entry) = self.lately_dead.first_entry().filter(|e| e.key().0 < since) {
             entry.remove();
         }
     }
 
-    /// The node at a place of the probe order.
+    /// The slot at a position of the probe order.
     pub(super) fn at(&self, place: usize) -> Option<u32> {
         self.order.get(place).copied()
     }
 
-    /// Nodes listed, the dead and left included.
+    /// Nodes listed, including dead and left ones.
     pub(super) fn len(&self) -> usize {
         self.order.len()
     }
@@ -344,19 +344,21 @@ impl Table {
         self.live.len()
     }
 
-    /// Every row in probe order.
+    /// All rows in probe order.
     pub(super) fn rows(&self) -> impl Iterator<Item = &Row> {
         self.order.iter().filter_map(|slot| self.get(*slot))
     }
 
-    /// The rows from a slot on, with their slots: an order that lasts while rows come and go.
+    /// The rows from a slot on, with their slots: an order that is stable while rows are added and
+    /// removed.
     pub(super) fn rows_from(&self, slot: u32) -> impl Iterator<Item = (u32, &Row)> {
         let rows = self.rows.get(slot as usize..).unwrap_or_default();
         (slot..).zip(rows).filter_map(|(slot, row)| Some((slot, row.as_ref()?)))
     }
 
     /// Up to `k` distinct nodes that `wanted` accepts, each set equally likely, among the live and
-    /// (if asked) the lately dead. Draws without replacement, so that no wanted node is missed.
+    /// (if requested) the recently dead ones. Draws without replacement, so that no accepted node
+    /// is missed.
     pub(super) fn sample(
         &self,
         k: usize,
@@ -374,7 +376,7 @@ impl Table {
             None => self.live.get(index).copied(),
             Some(index) => dead.get(index).copied(),
         };
-        // A Fisher–Yates shuffle of 0..total of which only the moved places are stored.
+        // A Fisher–Yates shuffle of 0..total that stores only the moved positions.
         let mut moved = BTreeMap::new();
         let mut chosen = Vec::with_capacity(k.min(total));
         for start in 0..total {
@@ -421,13 +423,13 @@ impl Table {
     }
 }
 
-/// Where the node in a slot is reached.
+/// Address of the node in a slot.
 fn addr_of(rows: &[Option<Row>], slot: u32) -> Option<(IpAddr, u16)> {
     let record = &rows.get(slot as usize)?.as_ref()?.record;
     Some((record.addr.ip()?, record.port))
 }
 
-/// Peers from this memberlist protocol on check CRCs.
+/// Lowest memberlist protocol that checks CRCs.
 const CRC_VERSION: u8 = 5;
 const NOT_LIVE: u32 = u32::MAX;
 

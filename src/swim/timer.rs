@@ -1,31 +1,31 @@
-//! What the engine's deadlines are for.
+//! The timers of the engine.
 
 use super::StreamId;
 use crate::wire::SeqNo;
 
-/// What a deadline is for.
+/// What happens at a deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Timer {
     /// Start the next probe.
     ProbeTick,
-    /// The direct ack of the running probe is late: ask helpers.
+    /// The direct ack of the running probe is overdue: ask helpers.
     ProbeAck(SeqNo),
-    /// The running probe is over.
+    /// The running probe ends.
     ProbeEnd(SeqNo),
-    /// A relayed ping got no answer.
+    /// A relayed ping was not acked in time.
     Relay(SeqNo),
-    /// A gossip round.
+    /// Run a gossip round.
     Gossip,
-    /// A push/pull with a random node.
+    /// Start a push/pull with a random node.
     PushPull,
-    /// The suspicion of the node in this slot runs out.
+    /// The suspicion of the node in this slot expires.
     Suspicion(u32),
-    /// A node is asked about a claim that is too far ahead to be accepted.
+    /// Ask the next node about a claim that is too far ahead to be accepted.
     Check,
-    /// The reply on an accepted stream is overdue: its place is freed.
+    /// The reply on an accepted stream is overdue: free its place.
     Reply(StreamId),
-    /// The next rows of a peer's state are due.
+    /// Merge the next rows of a peer's state.
     Merge,
-    /// The next rows of our own state are due.
+    /// Encode the next rows of our own state.
     Encode,
 }

@@ -1,13 +1,13 @@
-//! How often and how long.
+//! Counts durations.
 
 use std::time::Duration;
 
-/// Number and total length of something that takes time.
+/// Number and total duration of a repeated activity.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Times {
-    /// How often.
+    /// Number of occurrences.
     pub count: u64,
-    /// How long, all together.
+    /// Total duration.
     pub total: Duration,
 }
 

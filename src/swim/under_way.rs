@@ -1,4 +1,4 @@
-//! What is under way with a peer: open streams, pings that are relayed, states that are merged.
+//! Activities in progress with peers: open streams, relayed pings, states being merged.
 
 use std::net::SocketAddr;
 
@@ -8,48 +8,48 @@ use crate::{
     wire::{PushPull, SeqNo},
 };
 
-/// A stream that is open.
+/// An open stream.
 #[derive(Debug)]
 pub(super) enum Stream {
-    /// Opened for a push/pull; `op` if an operation waits for it.
+    /// Opened for a push/pull; `op` is the operation that waits for it, if any.
     PushPull { op: Option<OpId>, to: SocketAddr, began: Instant, join: bool },
     /// Opened for the stream ping of a probe.
     Ping { seq_no: SeqNo },
-    /// Accepted; `answer` once we are answering a push/pull.
+    /// Accepted; `answer` is set once we answer a push/pull.
     Inbound { from: SocketAddr, answer: Option<AnswerId> },
     /// Accepted; the answer to its push/pull is being encoded.
     Waiting { from: SocketAddr },
 }
 
-/// A ping for another node.
+/// A ping sent on behalf of another node.
 #[derive(Debug)]
 pub(super) struct Relay {
-    /// Where the answer goes.
+    /// Destination of the answer.
     pub(super) route: Route,
-    /// Returned when the ping ends.
+    /// Released when the ping ends.
     pub(super) share: Share,
-    /// Of the request.
+    /// Sequence number of the request.
     pub(super) seq_no: SeqNo,
-    /// Whether a nack is wanted.
+    /// Whether the requester wants a nack.
     pub(super) nack: bool,
 }
 
-/// An address that an answer goes to.
+/// Destination of an answer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Route {
     pub(super) to: SocketAddr,
-    /// Whether a node is listed with it. Other addresses get no gossip, and no more bytes than they
-    /// sent.
+    /// Whether a listed node has this address. Other addresses receive no gossip, and no more bytes
+    /// than they sent.
     pub(super) member: bool,
 }
 
-/// A peer's state, and how far it is merged.
+/// A peer's state and the progress of its merge.
 #[derive(Debug)]
 pub(super) struct Merge {
     pub(super) state: PushPull,
     pub(super) exchange: Exchange,
-    /// The operation that waits for the exchange.
+    /// The operation that waits for the exchange, if any.
     pub(super) op: Option<OpId>,
-    /// Where the next row starts.
+    /// Offset of the next row.
     pub(super) at: usize,
 }
