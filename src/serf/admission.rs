@@ -1,8 +1,8 @@
-//! Validates every message of Serf's before any of it is stored, forwarded, logged or delivered.
+//! Validates every Serf message before any of it is stored, forwarded, logged or delivered.
 //!
-//! Each bound is above what the program of any real sender can produce, so that only forged
-//! messages meet it. It holds on every path: packets, streams, push/pulls, relayed messages, and
-//! the payloads of internal queries and their answers.
+//! Each limit is above what the implementation of any real sender can produce, so that only forged
+//! messages exceed it. It applies on every path: packets, streams, push/pulls, relayed messages,
+//! and the payloads of internal queries and their answers.
 
 use super::{
     Message, TransformDelegate, TransformError,
@@ -15,11 +15,11 @@ use crate::{base::error_texts, swim::check_name, wire::limits::META_BYTES_MAX};
 pub(crate) enum Refusal {
     /// It cannot be decoded.
     Malformed(TransformError),
-    /// It, its name or its payload is larger than any sender makes them.
+    /// The message, its name or its payload is larger than any sender makes them.
     Size,
-    /// The name of a node that cannot be one.
+    /// A node name that is invalid.
     Node(&'static str),
-    /// An address that has not 0, 4 or 16 bytes.
+    /// An address that does not have 0, 4 or 16 bytes.
     Address,
     /// Too many filters.
     Filters,
@@ -35,7 +35,7 @@ error_texts! {
     }
 }
 
-/// Decodes and checks a message.
+/// Decodes and validates a message.
 pub(crate) fn read<'a>(
     transform: &dyn TransformDelegate,
     raw: &'a [u8],
@@ -52,7 +52,8 @@ pub(crate) fn read<'a>(
     match &message {
         Message::Leave(leave) => node(leave.node)?,
         Message::Join(join) => node(join.node)?,
-        // Its parts are checked one by one when they are merged: an odd one spoils no others.
+        // Its parts are validated one by one when they are merged, so that an invalid one does not
+        // affect the others.
         Message::PushPull(_) => {}
         Message::UserEvent(event) => check_event(event.name, event.payload.as_slice())?,
         Message::Query(query) => check_query(query)?,
@@ -68,12 +69,12 @@ pub(crate) fn read<'a>(
     Ok(message)
 }
 
-/// The name of a node as text; empty where a message has none.
+/// A node name as text; empty if the message has none.
 pub(crate) fn node_name(name: &[u8]) -> Result<&str, Refusal> {
     if name.is_empty() { Ok("") } else { check_name(name).map_err(Refusal::Node) }
 }
 
-/// An event by itself or in the ring of a peer.
+/// Validates an event, received alone or in a peer's ring.
 pub(crate) fn check_event(name: &[u8], payload: &[u8]) -> Result<(), Refusal> {
     if name.len() + payload.len() > USER_EVENT_BYTES_MAX {
         return Err(Refusal::Size);
@@ -122,14 +123,14 @@ fn bytes_at_most(bytes: &[u8], max: usize) -> Result<(), Refusal> {
 
 /// Largest user event that can be configured. Go: `UserEventSizeLimit`.
 pub(crate) const USER_EVENT_BYTES_MAX: usize = 9 * 1024;
-/// Largest message but push/pulls and events: what a datagram carries. Go's defaults are 1024
-/// bytes for queries and answers, which the sender may raise.
+/// Largest message other than push/pulls and events: the content of a datagram. Go's defaults are
+/// 1024 bytes for queries and answers, which the sender may raise.
 const MESSAGE_BYTES_MAX: usize = 65_507;
 /// Longest name of a query.
 const QUERY_NAME_BYTES_MAX: usize = USER_EVENT_BYTES_MAX;
 /// Most filters in one query; 1024 bytes hold fewer.
 pub(crate) const FILTERS_MAX: usize = 64;
-/// Longest key in an answer, in base64, or in a request, where a wrong one is answered.
+/// Longest base64 key in an answer, or key in a request (a request with a wrong key is answered).
 const KEY_TEXT_BYTES_MAX: usize = 1_024;
 /// Longest text in an answer to a key query.
 const KEY_MESSAGE_BYTES_MAX: usize = 4_096;

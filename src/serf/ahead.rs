@@ -1,9 +1,9 @@
-//! Peers whose Lamport clocks are so far ahead that their messages are dropped: whether to follow.
+//! Decides whether to adopt the Lamport clocks of peers whose messages are too far ahead.
 //!
-//! A forged time must not make the clocks useless, so a leap is not adopted at once. But Go adopts
-//! any time, and a Go node that received a forged one stamps all its messages with such times: a
-//! node that does not follow drops all of them from then on. So members are asked for their
-//! clocks, and followed if these are really ahead.
+//! A forged time must not make the clocks useless, so a large jump is not adopted at once. Go,
+//! however, adopts any time: a Go node that received a forged one stamps all its messages with such
+//! times, and a node that does not adopt them would drop all its messages from then on. So some
+//! members are asked for their clocks, which are adopted if they are really ahead.
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -18,13 +18,13 @@ use super::{
 };
 use crate::{base::Instant, swim::Exchange};
 
-/// Members that were found ahead.
+/// Members whose clocks were found ahead.
 #[derive(Default)]
 pub(crate) struct Ahead {
-    /// Since when, by name.
+    /// Name of each member and since when it has been ahead.
     members: BTreeMap<Arc<str>, Instant>,
     next_asking: Instant,
-    /// Whether following was logged.
+    /// Whether the adoption was logged.
     logged: bool,
 }
 
@@ -34,7 +34,7 @@ pub(crate) struct Adopted {
 }
 
 impl Ahead {
-    /// A message from the far future was dropped: some members are asked for their clocks.
+    /// A message from the far future was dropped: asks some members for their clocks.
     pub(crate) fn note_implausible(
         &mut self,
         cx: &mut Context,
@@ -58,7 +58,7 @@ impl Ahead {
         }
     }
 
-    /// Adopts the clocks that came with a push/pull, as far as they are plausible.
+    /// Adopts the clocks of a push/pull, as far as they are plausible.
     pub(crate) fn adopt_clocks(
         &mut self,
         cx: &mut Context,
@@ -93,8 +93,8 @@ impl Ahead {
         Adopted { event_clock }
     }
 
-    /// Notes that a member is ahead; returns whether that is enough to follow: another one is, too,
-    /// or it has been for a while, or there is no other.
+    /// Records that a member is ahead; returns whether its clocks are to be adopted: another member
+    /// is ahead, too, or this one has been for a while, or there is no other member.
     fn is_ahead(&mut self, cx: &mut Context, members: &Members, peer: SocketAddr) -> bool {
         let Some(name) = name_of(members, peer) else { return false };
         let alive = |name: &Arc<str>| {
@@ -144,17 +144,17 @@ fn name_of(members: &Members, peer: SocketAddr) -> Option<Arc<str>> {
         .map(|member| member.name.clone())
 }
 
-/// Members asked at a time.
+/// Number of members asked at a time.
 const ASKED: usize = 3;
-/// Between two times of asking.
+/// Pause between two rounds of asking.
 const ASKING_PAUSE: Duration = Duration::from_secs(2);
-/// A member that is ahead so long is followed alone.
+/// After this time the clocks of a single member that is ahead are adopted.
 const CONSISTENT: Duration = Duration::from_secs(5);
-/// Members found ahead that are remembered.
+/// Most members recorded as ahead.
 const MEMBERS_MAX: usize = 64;
-/// Highest clock that is taken over from the peer that we joined: half of the range, so that the
-/// clocks never run out.
+/// Highest clock adopted from the peer that we joined: half of the range, so that the clocks never
+/// run out.
 const JOINED_MAX: u64 = u64::MAX / 2;
-/// Highest clock that other members are followed to. Lower, so that a cluster that was driven
-/// there can go on for long before those that join it later refuse its clocks.
+/// Highest clock adopted from other members. It is lower, so that a cluster driven to it can run
+/// for long before nodes that join later refuse its clocks.
 const FOLLOWED_MAX: u64 = JOINED_MAX - (1 << 60);

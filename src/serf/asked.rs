@@ -1,4 +1,4 @@
-//! Queries that we asked, and their answers.
+//! Queries that this node asked, and their answers.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,19 +20,19 @@ use crate::{
     swim::{OpId, Origin, Seal},
 };
 
-/// Who gets the answers to a query that we asked.
+/// Receiver of the answers to a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Asker {
     /// The application.
     User,
-    /// A key operation.
+    /// A key operation of this node.
     Keys(OpId),
-    /// The vote over our name.
+    /// The vote on our name.
     Vote,
 }
 
-/// Queries that we asked, until their deadline. Go keys them by time alone, so that two of the
-/// same time disturb each other.
+/// Queries that this node asked, until their deadline. Go keys them by Lamport time alone, so that
+/// two queries of the same time interfere.
 #[derive(Default)]
 pub(crate) struct Asked {
     queries: BTreeMap<QueryId, AskedQuery>,
@@ -45,11 +45,11 @@ struct AskedQuery {
     wants_acks: bool,
     acks: BTreeSet<Arc<str>>,
     responses: BTreeSet<Arc<str>>,
-    /// Nodes of which something is expected.
+    /// Nodes expected to ack or answer.
     expected: Vec<Arc<str>>,
 }
 
-/// An ack or answer that counts.
+/// An accepted ack or answer.
 pub(crate) struct Answer<'a> {
     pub(crate) id: QueryId,
     pub(crate) asker: Asker,
@@ -58,18 +58,18 @@ pub(crate) struct Answer<'a> {
     pub(crate) payload: &'a [u8],
 }
 
-/// A query whose time is over.
+/// A query that has ended.
 pub(crate) struct Finished {
     pub(crate) id: QueryId,
     pub(crate) asker: Asker,
-    /// Nobody waits for it.
+    /// The asker closed it early.
     pub(crate) closed: bool,
-    /// Nodes of which something was expected and nothing came.
+    /// Expected nodes that sent neither ack nor answer.
     pub(crate) missing: Vec<Arc<str>>,
 }
 
 impl Asked {
-    /// Waits for answers to a query until `deadline`, of `expected` at least.
+    /// Registers a query: collects answers until `deadline`, at least those of `expected`.
     pub(crate) fn begin(
         &mut self,
         cx: &mut Context,
@@ -92,7 +92,7 @@ impl Asked {
         self.queries.insert(id, query);
     }
 
-    /// Counts the ack or answer to a query of ours; returns it if it is the first of its sender.
+    /// Handles an ack or answer to a query of ours; returns it if it is the first of its sender.
     /// Go: `serf/serf.go:handleQueryResponse`.
     pub(crate) fn take_response<'r>(
         &mut self,
@@ -102,7 +102,7 @@ impl Asked {
         origin: Origin,
     ) -> Option<Answer<'r>> {
         let id = QueryId { ltime: response.ltime, id: response.id };
-        // The gate lets text pass alone.
+        // Validation has ensured that it is text.
         let from = std::str::from_utf8(response.from).unwrap_or_default();
         let Some(query) = self.queries.get_mut(&id) else {
             self.log_stray_response(cx, id, from);
@@ -132,7 +132,7 @@ impl Asked {
             *duplicates += 1;
             return None;
         }
-        // Names can be forged, and late joiners answer too.
+        // Names can be forged, and nodes that joined later answer, too.
         let full = seen.len() >= members.len() + STRANGERS_MAX;
         if full || (is_ack && !query.wants_acks) {
             if cx.logs.answers.admit(cx.now) {
@@ -151,7 +151,7 @@ impl Asked {
         Some(Answer { id, asker, from, is_ack, payload: response.payload.as_slice() })
     }
 
-    /// Ends a query whose time is over.
+    /// Removes and returns an ended query.
     fn finish(&mut self, id: QueryId) -> Option<Finished> {
         let query = self.queries.remove(&id)?;
         let silent =
@@ -160,8 +160,8 @@ impl Asked {
         Some(Finished { id, asker: query.asker, closed: query.closed, missing })
     }
 
-    /// Ends a query before its time. It stays known for a while, so that answers under way are
-    /// not taken for stray ones.
+    /// Closes a query before its deadline. It stays registered for a while, so that answers in
+    /// flight are not reported as unexpected.
     pub(crate) fn close(&mut self, now: Instant, id: QueryId) {
         let Some(query) = self.queries.get_mut(&id) else { return };
         query.closed = true;
@@ -171,8 +171,8 @@ impl Asked {
         query.deadline = query.deadline.min(now + CLOSED_QUERY_TIME);
     }
 
-    /// A timer of a query fired: ends it at its deadline, which closing brings nearer. Each query
-    /// has one timer at a time, so that those of closed ones do not add up.
+    /// A timer of a query fired: ends it at its deadline, which closing moves forward. Each query
+    /// has one timer at a time, so that the timers of closed ones do not accumulate.
     pub(crate) fn handle_timer(&mut self, cx: &mut Context, id: QueryId) -> Option<Finished> {
         let deadline = self.deadline(id)?;
         if deadline > cx.now {
@@ -182,12 +182,12 @@ impl Asked {
         self.finish(id)
     }
 
-    /// Time left of a query that we asked.
+    /// Deadline of a query that we asked.
     pub(crate) fn deadline(&self, id: QueryId) -> Option<Instant> {
         self.queries.get(&id).map(|query| query.deadline)
     }
 
-    /// Queries under way.
+    /// Ids of the running queries.
     #[cfg(test)]
     pub(crate) fn ids(&self) -> impl Iterator<Item = QueryId> {
         self.queries.keys().copied()
@@ -221,13 +221,14 @@ fn is_alive(entry: &Entry) -> bool {
     entry.member.status == MemberStatus::Alive
 }
 
-/// Whether a message is the member's own: it holds one of our keys, or at least its address.
+/// Whether an answer is authentic: encrypted with one of our keys, or at least sent from the
+/// member's address.
 fn speaks(entry: &Entry, origin: Origin) -> bool {
     let at = entry.member.socket_addr().map(|addr| addr.ip());
     origin.seal == Seal::Key || at == Some(origin.from.ip().to_canonical())
 }
 
-/// Answers accepted beyond the number of members.
+/// Answers accepted in addition to one for each member.
 const STRANGERS_MAX: usize = 64;
-/// How long a query that was closed early is known yet.
+/// How long a query that was closed early stays registered.
 const CLOSED_QUERY_TIME: Duration = Duration::from_secs(60);

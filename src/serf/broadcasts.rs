@@ -1,4 +1,4 @@
-//! What waits to be gossiped: intents, queries and events, in a queue each.
+//! Messages waiting to be gossiped: one queue each for intents, queries and events.
 
 use bytes::Bytes;
 use tracing::warn;
@@ -13,13 +13,13 @@ pub(crate) struct Broadcasts {
     pub(crate) events: BroadcastQueue,
     /// Largest message that fits a packet of gossip.
     pub(crate) bytes_max: usize,
-    /// The last packet was filled the other way round, see [`Broadcasts::fill_packet`].
+    /// Whether the next packet is filled in the other order, see [`Broadcasts::fill_packet`].
     others_turn: bool,
-    /// Operations whose broadcast ended, and how.
+    /// Operations whose broadcast ended, with the outcome.
     finished: Vec<(OpId, Fate)>,
 }
 
-/// Which queue, in the order they are served.
+/// The queues, in the order they are served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum QueueKind {
     Intent,
@@ -39,7 +39,7 @@ impl Broadcasts {
         }
     }
 
-    /// Queues a message to be gossiped, if a packet can hold it: others would wait for ever.
+    /// Queues a message, if it fits a packet: a longer one would wait for ever.
     pub(crate) fn push(
         &mut self,
         cx: &mut Context,
@@ -73,18 +73,18 @@ impl Broadcasts {
         }
     }
 
-    /// An operation whose broadcast ended, and how.
+    /// The next operation whose broadcast ended, with the outcome.
     pub(crate) fn pop_finished(&mut self) -> Option<(OpId, Fate)> {
         self.finished.pop()
     }
 
-    /// Whether another own event has room.
+    /// Whether the queue has room for another event of this node.
     #[cfg(all(feature = "driver", not(target_family = "wasm")))]
     pub(crate) fn has_event_room(&self) -> bool {
         self.events.own_bytes() < OWN_EVENT_BYTES_MAX
     }
 
-    /// Bytes that wait, with `overhead` for each message.
+    /// Bytes of all queued messages, with `overhead` added for each.
     pub(crate) fn bytes(&self, overhead: usize) -> usize {
         let queues = [&self.intents, &self.queries, &self.events];
         queues.iter().map(|queue| queue.message_bytes(overhead)).sum()
@@ -102,9 +102,9 @@ impl Broadcasts {
 
     /// Fills a packet: intents first, then queries, then events. Go: `delegate.GetBroadcasts`.
     ///
-    /// With a long backlog every other packet is filled the other way round: own messages first,
-    /// then those of other nodes, the shortest first. Otherwise a flood of long messages, or of
-    /// intents, would keep everything else waiting.
+    /// With a long backlog every other packet is filled in another order: own messages first, then
+    /// those of other nodes, the shortest first. Otherwise a flood of long messages, or of intents,
+    /// would block all others.
     pub(crate) fn fill_packet(
         &mut self,
         cx: &mut Context,
@@ -144,8 +144,8 @@ impl Broadcasts {
         self.collect_ended();
     }
 
-    /// Warns about long queues and cuts the longest. Go: `serf/serf.go:checkQueueDepth`.
-    /// Own events stay while `others` are alive: they are sent soon.
+    /// Warns about long queues and prunes them. Go: `serf/serf.go:checkQueueDepth`. Own events are
+    /// kept while `others` are alive: they are sent soon.
     pub(crate) fn check_depths(&mut self, cx: &Context, members: usize, others: bool) {
         let config = &cx.config;
         let max = match config.queue_depth_min {
@@ -175,8 +175,8 @@ impl Broadcasts {
     }
 }
 
-/// Memory of own events that wait, half of what the queue may take: callers wait for room.
+/// Memory limit of queued own events, half of the queue's: callers wait until there is room.
 #[cfg(all(feature = "driver", not(target_family = "wasm")))]
 const OWN_EVENT_BYTES_MAX: usize = 4 << 20;
-/// Packets that hold what waits before every other one is filled the other way round.
+/// Backlog, in packets, from which every other packet is filled in the other order.
 const BACKLOG_PACKETS: usize = 16;

@@ -1,4 +1,4 @@
-//! From a configuration to a state. Go: `serf/serf.go:Create`.
+//! Creates the state from a configuration. Go: `serf/serf.go:Create`.
 
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ use crate::{
     wire::Vsn,
 };
 
-/// Checks the configuration, in Go's order, and makes the state. Go: `serf/serf.go:Create`.
+/// Validates the configuration, in Go's order, and creates the state. Go: `serf/serf.go:Create`.
 pub(crate) fn build_state(
     mut config: Config,
     now: Instant,
@@ -50,13 +50,14 @@ pub(crate) fn build_state(
             Replay::read(file, config.rejoin_after_leave, Rng::from_seed(config.swim.seed).u64())
         })
         .unwrap_or_default();
-    // One beyond half of the range was never raised by this node: peers drove it there.
+    // This node never raises an incarnation above half of the range: a higher one was caused by
+    // peers.
     let previous = Some(replay.incarnation).filter(|last| *last < u32::MAX / 2).unwrap_or(0);
     config.swim.incarnation_min.0 = config.swim.incarnation_min.0.max(previous);
     let kept = u64::from(snapshot.is_some());
     let after = |time: LamportTime| LamportTime(kept * time.0.saturating_add(1));
     let mut seed = config.swim.seed;
-    // Another stream of numbers than the layer below draws from.
+    // A different random stream from the layer below's.
     seed.iter_mut().for_each(|byte| *byte ^= 0x5f);
     let hash_seed = Rng::from_seed(seed.map(|byte| !byte)).u64();
     let coordinates = Coordinates::new(&name, !config.disable_coordinates);
@@ -77,7 +78,7 @@ pub(crate) fn build_state(
         members: Membership::new(own, coordinates),
         events: UserEvents::new(after(replay.event_clock), ring),
         queries: Queries::new(after(replay.query_clock), seen, now),
-        // The layer below knows the size as soon as it is built.
+        // Updated as soon as the layer below is built and its size is known.
         broadcasts: Broadcasts::new(config.swim.udp_buffer_size),
         ahead: Ahead::default(),
         keys: KeyOps::default(),
@@ -102,7 +103,7 @@ pub(crate) fn build_state(
     Ok((state, replay))
 }
 
-/// Our record as it is announced.
+/// Our own record as announced.
 fn own_member(config: &Config, tags: Tags) -> Member {
     let version = config.protocol_version;
     Member {
@@ -115,7 +116,7 @@ fn own_member(config: &Config, tags: Tags) -> Member {
     }
 }
 
-/// The clocks as an earlier run left them.
+/// The clocks of an earlier run.
 fn restored_clocks(clock_lost: bool, replay: &Replay) -> Clocks {
     let restore = |time: LamportTime| {
         LamportClock::restore(match clock_lost {
@@ -130,7 +131,7 @@ fn restored_clocks(clock_lost: bool, replay: &Replay) -> Clocks {
     }
 }
 
-/// Refuses what cannot work; gives the encoded tags.
+/// Validates the configuration; returns the encoded tags.
 fn check(config: &Config, tags: &Tags) -> Result<Arc<[u8]>, Error> {
     let version = config.protocol_version;
     if !(PROTOCOL_MIN..=PROTOCOL_MAX).contains(&version) {
@@ -159,7 +160,7 @@ fn start_timers(cx: &mut Context) {
         (cx.config.reconnect_interval, Timer::Reconnect),
         (cx.config.queue_check_interval, Timer::QueueCheck),
     ] {
-        // Go spins on a zero.
+        // Go spins on a zero interval.
         if !interval.is_zero() {
             cx.start_timer(interval, timer);
         }
@@ -191,6 +192,6 @@ pub(crate) fn validate_name(name: &str) -> Result<(), String> {
 const PROTOCOL_MIN: u8 = 2;
 /// Go: `ProtocolVersionMax`.
 const PROTOCOL_MAX: u8 = 5;
-/// Memberlist protocol of every Serf protocol. Go: `ProtocolVersionMap`.
+/// Memberlist protocol used by every Serf protocol. Go: `ProtocolVersionMap`.
 const SWIM_PROTOCOL: u8 = 2;
 const NAME_BYTES_MAX: usize = 128;

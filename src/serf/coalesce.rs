@@ -1,21 +1,21 @@
-//! Coalescers: hold events back, so that a burst becomes few events. Go: `serf/coalesce*.go`.
+//! Coalescers: delay events so that a burst is delivered as few events. Go: `serf/coalesce*.go`.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{EventName, LamportTime, Member, MemberEvent, MemberEventKind, UserEvent};
 use crate::base::Instant;
 
-/// When held events are delivered: at the end of the period, or earlier after a quiet time.
+/// When delayed events are delivered: at the end of the period, or earlier after a quiet time.
 #[derive(Clone, Copy, Debug)]
 struct Window {
     period: Duration,
     quiet: Duration,
-    /// End of the period and of the quiet time, while something is held.
+    /// End of the period and of the quiet time, while an event is held.
     open: Option<(Instant, Instant)>,
 }
 
 impl Window {
-    /// A window, if both times are set.
+    /// Creates a window, if both times are set.
     fn new(period: Duration, quiet: Duration) -> Option<Self> {
         let enabled = !period.is_zero() && !quiet.is_zero();
         enabled.then_some(Self { period, quiet, open: None })
@@ -26,7 +26,7 @@ impl Window {
         self.open = Some((end, now + self.quiet));
     }
 
-    /// Ends the window at once.
+    /// Closes the window at once.
     fn end(&mut self, now: Instant) {
         self.open = Some((now, now));
     }
@@ -36,11 +36,11 @@ impl Window {
     }
 }
 
-/// Keeps the last event of each member, and drops it if it repeats the one delivered last.
+/// Keeps the last event of each member, and drops it if it repeats the last one delivered.
 pub(crate) struct MemberCoalescer {
     window: Window,
     held: BTreeMap<Arc<str>, (MemberEventKind, Arc<Member>)>,
-    /// The kind delivered last for each member, unless it was reaped.
+    /// The kind delivered last for each member, unless the member was reaped.
     said: BTreeMap<Arc<str>, MemberEventKind>,
 }
 
@@ -61,8 +61,8 @@ impl MemberCoalescer {
         }
     }
 
-    /// At most one event of each kind. Flushed events are dropped; Go keeps them and delivers
-    /// updates again and again.
+    /// Returns at most one event of each kind. Delivered events are dropped; Go keeps them and
+    /// delivers updates repeatedly.
     pub(crate) fn flush(&mut self) -> Vec<MemberEvent> {
         self.window.open = None;
         let mut events: BTreeMap<MemberEventKind, Vec<Arc<Member>>> = BTreeMap::new();
@@ -82,11 +82,11 @@ impl MemberCoalescer {
     }
 }
 
-/// Keeps the events of the newest time of each name.
+/// For each name, keeps the events with the newest Lamport time.
 pub(crate) struct UserCoalescer {
     window: Window,
     held: BTreeMap<EventName, (LamportTime, Vec<UserEvent>)>,
-    /// Of names and payloads that came since the last flush.
+    /// Bytes of names and payloads received since the last flush.
     bytes: usize,
 }
 
@@ -118,7 +118,7 @@ impl UserCoalescer {
         }
     }
 
-    /// The events held, by name and then in the order they came.
+    /// Returns the held events, sorted by name and then in the order received.
     pub(crate) fn flush(&mut self) -> impl Iterator<Item = UserEvent> + use<> {
         self.window.open = None;
         self.bytes = 0;
@@ -126,9 +126,9 @@ impl UserCoalescer {
     }
 }
 
-/// Bytes of user events after which they are held back no longer.
+/// When held user events exceed this many bytes, they are delivered at once.
 const HELD_BYTES_MAX: usize = 1024 * 1024;
-/// What an event takes beside its bytes, about.
+/// Approximate memory of an event in addition to its bytes.
 const EVENT_OVERHEAD: usize = 128;
 
 #[cfg(test)]

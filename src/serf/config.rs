@@ -7,30 +7,32 @@ use crate::swim;
 
 /// Configuration of one member. Go: `serf/config.go`.
 #[derive(Clone)]
-#[allow(missing_debug_implementations)] // hidden; the one of users has it
+#[allow(missing_debug_implementations)] // hidden type; the public Config has Debug
 pub struct Config {
     /// Settings of the layer below; its name is the member's name.
     pub swim: swim::Config,
     /// Tags at the start; 512 bytes when encoded.
     pub tags: BTreeMap<String, String>,
-    /// Serf protocol, 2 to 5; the library's default is 4, as Go's, the agent's is 5. Queries need
-    /// 4.
+    /// Serf protocol, 2 to 5; the library's default is 4, as in Go, the agent's is 5. Queries need
+    /// at least 4.
     pub protocol_version: u8,
     /// Longest wait for a leave, force-leave or tag broadcast; 5 s.
     pub broadcast_timeout: Duration,
-    /// Pause at the end of a leave; 1 s.
+    /// Pause at the end of a leave, while the last messages spread; 1 s.
     pub leave_propagate_delay: Duration,
-    /// Longest time member events are held back, to deliver only the last of a member and many
-    /// members at once; zero, the default: not coalesced.
+    /// Longest time that member events are delayed, to deliver only the last event of each member
+    /// and those of many members together; zero, the default: not coalesced.
     pub coalesce_period: Duration,
-    /// Time without a member event that ends the holding back early; zero: not coalesced.
+    /// Time without a member event after which delayed ones are delivered early; zero: not
+    /// coalesced.
     pub quiescent_period: Duration,
-    /// Longest time user events that allow it are held back, to deliver only the newest of a name;
-    /// zero, the default: not coalesced.
+    /// Longest time that coalescable user events are delayed, to deliver only the newest of each
+    /// name; zero, the default: not coalesced.
     pub user_coalesce_period: Duration,
-    /// Time without such an event that ends the holding back early; zero: not coalesced.
+    /// Time without such an event after which delayed ones are delivered early; zero: not
+    /// coalesced.
     pub user_quiescent_period: Duration,
-    /// Time between looks at members to forget; 15 s.
+    /// Time between two checks for members to forget; 15 s.
     pub reap_interval: Duration,
     /// Time between attempts to reach a failed member; 30 s.
     pub reconnect_interval: Duration,
@@ -38,21 +40,21 @@ pub struct Config {
     pub reconnect_timeout: Duration,
     /// How long a left member is kept; 24 h.
     pub tombstone_timeout: Duration,
-    /// A failed member that is back within this time has flapped; 60 s.
+    /// A failed member that returns within this time counts as flapping; 60 s.
     pub flap_timeout: Duration,
-    /// Time between looks at the queue depths; 30 s.
+    /// Time between two checks of the queue depths; 30 s.
     pub queue_check_interval: Duration,
-    /// Depth that is warned about; 128.
+    /// Queue depth that is logged as a warning; 128.
     pub queue_depth_warning: usize,
-    /// Depth that is pruned to; 4096.
+    /// Queue depth to which a queue is pruned; 4096.
     pub queue_depth_max: usize,
-    /// If not zero, the depth is `max(this, 2 * members)` instead.
+    /// If not zero, queues are pruned to `max(this, 2 * members)` instead.
     pub queue_depth_min: usize,
     /// How long an intent about an unknown member is remembered; 5 min.
     pub recent_intent_timeout: Duration,
-    /// Event times remembered, to deliver each event once; 512. Older events are dropped.
+    /// Number of event times remembered, to deliver each event once; 512. Older events are dropped.
     pub event_buffer: usize,
-    /// Query times remembered, likewise; 512.
+    /// Number of query times remembered, likewise; 512.
     pub query_buffer: usize,
     /// Factor of the default query timeout, see [`super::QueryParams::timeout`]; 16.
     pub query_timeout_mult: u32,
@@ -64,28 +66,30 @@ pub struct Config {
     pub user_event_size_limit: usize,
     /// Keep the peers of the snapshot across a leave, and rejoin them at the next start; false.
     pub rejoin_after_leave: bool,
-    /// Ask all when another node claims our name, and shut down if most side with it; true.
+    /// When another node claims our name, ask the other nodes, and shut down if most of them side
+    /// with it; true.
     pub enable_name_conflict_resolution: bool,
-    /// No network coordinates; false.
+    /// Do not maintain network coordinates; false.
     pub disable_coordinates: bool,
-    /// Refuse names outside `[A-Za-z0-9.-]{1,128}`, ours and those of others; false.
+    /// Refuse names outside `[A-Za-z0-9.-]{1,128}`, for ourselves and for others; false.
     pub validate_node_names: bool,
-    /// Lamport times further ahead than this are ignored; 2^32.
+    /// Messages with Lamport times further ahead than this are dropped; 2^32.
     pub lamport_jump_max: u64,
-    /// Answer a request to change keys once [`Engine::handle_keyring_stored`] reports the result
-    /// for the keyring file, and with a failure if that takes more than half the query's time or
-    /// 10 s; false: at once. The driver sets it if it has such a file.
+    /// Answer a key change only after [`Engine::handle_keyring_stored`] reports the result for the
+    /// keyring file; the answer is a failure if that takes more than half the query's time or 10 s.
+    /// False: answer at once. The driver sets it if there is a keyring file.
     ///
     /// [`Engine::handle_keyring_stored`]: super::Engine::handle_keyring_stored
     pub keyring_stored: bool,
-    /// How values become bytes; all members must use the same. [`MsgpackTransform`] is Go's.
+    /// Serialization of messages, tags and coordinates; all members must use the same.
+    /// [`MsgpackTransform`] is Go's.
     pub transform: Arc<dyn TransformDelegate>,
-    /// User code that is consulted.
+    /// User-supplied delegates.
     pub delegates: Delegates,
 }
 
 impl Config {
-    /// The defaults of Go's `DefaultConfig` over a membership preset.
+    /// Go's `DefaultConfig` on top of a membership preset.
     pub fn new(swim: swim::Config) -> Self {
         Self {
             swim,
@@ -130,13 +134,13 @@ impl Config {
         Self::new(swim::Config::lan(name))
     }
 
-    /// For nodes far from each other: slower and more patient. Go: `DefaultWANConfig`.
+    /// For nodes in different networks: longer intervals and timeouts. Go: `DefaultWANConfig`.
     pub fn wan(name: &str) -> Self {
         Self::new(swim::Config::wan(name))
     }
 
-    /// For nodes on one machine and tests: quicker, and with fewer copies of each message.
-    /// Go: `DefaultLocalConfig`.
+    /// For nodes on one machine and tests: shorter intervals, fewer copies of each message. Go:
+    /// `DefaultLocalConfig`.
     pub fn local(name: &str) -> Self {
         Self::new(swim::Config::local(name))
     }

@@ -1,5 +1,5 @@
-//! Two nodes claim one name: ours asks the others, and the minority shuts down.
-//! Go: `serf/serf.go:resolveNodeConflict`.
+//! Name conflicts: when another node claims our name, the other members vote, and the node in the
+//! minority shuts down. Go: `serf/serf.go:resolveNodeConflict`.
 
 use tracing::{debug, error, info, warn};
 
@@ -14,7 +14,7 @@ use crate::{
     wire::{RawAddr, Vsn},
 };
 
-/// The vote over our name, if one is under way.
+/// The running vote on our name, if any.
 #[derive(Default)]
 pub(crate) struct Conflict {
     votes: Option<Votes>,
@@ -78,7 +78,7 @@ impl Conflict {
         }
     }
 
-    /// Counts a vote: whether it names our address; `local` is our own record.
+    /// Counts a vote: does it name our address? `local` is our own record.
     pub(crate) fn count_vote(&mut self, cx: &mut Context, local: &Member, payload: &[u8]) {
         let record = match cx.admit(payload) {
             Ok(Message::ConflictResponse(record)) => record,
@@ -101,10 +101,10 @@ impl Conflict {
         }
     }
 
-    /// Ends the vote; the minority shuts down.
+    /// Ends the vote; shuts down if we are in the minority.
     pub(crate) fn finish_vote(&mut self, cx: &mut Context) {
         let Some(Votes { responses, matching }) = self.votes.take() else { return };
-        // Go takes silence for a lost vote, so that both of two nodes shut down.
+        // Go counts silence as a lost vote, so that both nodes shut down.
         if responses == 0 {
             warn!(target: "serf", "nobody voted in name conflict resolution, staying");
             return;

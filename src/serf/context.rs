@@ -1,5 +1,5 @@
-//! What every part of the state works with: the settings, the time of the call, the clocks,
-//! counters, and where effects go.
+//! Shared by all parts of the state: settings, time of the current call, clocks, counters, and the
+//! queue of effects.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -20,12 +20,12 @@ use crate::{
 pub(crate) struct Context {
     pub(crate) config: Config,
     pub(crate) name: Arc<str>,
-    /// Our tags as announced.
+    /// Our tags, as announced.
     pub(crate) tags: Tags,
-    /// The same, encoded.
+    /// Our tags, encoded.
     pub(crate) meta: Arc<[u8]>,
     pub(crate) life: SerfState,
-    /// Time of the call under way; the only one there is.
+    /// Time of the current call; the state has no other clock.
     pub(crate) now: Instant,
     pub(crate) rng: Rng,
     pub(crate) clocks: Clocks,
@@ -44,22 +44,22 @@ pub(crate) struct Clocks {
     pub(crate) query: LamportClock,
 }
 
-/// How often a name came in.
+/// How many events and queries of one name were received.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NameCounts {
-    /// `serf.events.<name>`
+    /// User events; `serf.events.<name>`.
     pub events: u64,
-    /// `serf.queries.<name>`, internal and filtered ones too.
+    /// Queries, including internal and filtered ones; `serf.queries.<name>`.
     pub queries: u64,
 }
 
-/// User events and queries by name since the driver last asked.
+/// Number of user events and queries by name since the driver last took the counts.
 #[derive(Default)]
 pub(crate) struct Names(BTreeMap<Arc<str>, NameCounts>);
 
 impl Names {
-    /// Counts an event or query under its name. Names come from the network: beyond a number of
-    /// them nothing is counted until the driver has taken the counts.
+    /// Counts an event or query under its name. Names come from the network: once there are
+    /// [`NAMES_MAX`], new names are not counted until the driver has taken the counts.
     pub(crate) fn count(&mut self, name: &Arc<str>, add: impl FnOnce(&mut NameCounts)) {
         if let Some(counts) = self.0.get_mut(name) {
             add(counts);
@@ -74,7 +74,7 @@ impl Names {
 }
 
 impl Context {
-    /// Sends an event on its way to the application.
+    /// Passes an event on to coalescing and delivery.
     pub(crate) fn emit(&mut self, event: Event) {
         let forgets = mutated!(self.config.swim, SnapshotForgets)
             && matches!(&event, Event::Member(event) if event.kind != MemberEventKind::Join);
@@ -88,12 +88,12 @@ impl Context {
         self.emit(Event::Member(MemberEvent { kind, members: vec![member] }));
     }
 
-    /// Decodes a message and lets it pass the gate; what is refused is counted.
+    /// Decodes and validates a message; refused messages are counted.
     pub(crate) fn admit<'a>(&mut self, raw: &'a [u8]) -> Result<Message<'a>, Refusal> {
         admission::read(&*self.config.transform, raw).inspect_err(|refusal| self.refuse(refusal))
     }
 
-    /// Counts something that did not pass the gate.
+    /// Counts a refused message.
     pub(crate) fn refuse(&mut self, refusal: &Refusal) {
         let counter = match refusal {
             Refusal::Malformed(_) => &mut self.stats.dropped_malformed,
@@ -115,7 +115,7 @@ impl Context {
         self.effects.timers.set(self.now + after, timer);
     }
 
-    /// Lets the snapshot write what waits, if one is kept.
+    /// Makes the snapshot hand out its buffered lines, if one is kept.
     pub(crate) fn write_snapshot(&mut self, incarnation: u32) {
         if let Some(snapshot) = &mut self.delivery.snapshot {
             snapshot.on_timer(self.now, self.clocks.member.time(), incarnation);
@@ -123,13 +123,13 @@ impl Context {
         }
     }
 
-    /// Next time that something of ours happens.
+    /// Earliest deadline of timers, coalescers and snapshot.
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
         let timer = self.effects.timers.next();
         timer.into_iter().chain(self.delivery.next_timeout()).min()
     }
 
-    /// Lets the coalescers go that are due at `now`.
+    /// Delivers the events of coalescers that are due at `now`.
     pub(crate) fn flush_coalescers(&mut self, now: Instant) {
         self.delivery.flush(now, &mut self.effects);
     }
@@ -138,7 +138,7 @@ impl Context {
 /// Encodes tags as a node's meta.
 ///
 /// # Errors
-/// They are too long; Go's text.
+/// The encoded tags are too long; Go's text.
 pub(crate) fn encode_tags(config: &Config, tags: &Tags) -> Result<Arc<[u8]>, Error> {
     let mut meta = Vec::new();
     config.transform.encode_tags(config.protocol_version, tags, &mut meta);
@@ -146,7 +146,7 @@ pub(crate) fn encode_tags(config: &Config, tags: &Tags) -> Result<Arc<[u8]>, Err
     Ok(meta.into())
 }
 
-/// Most names counted between two looks.
+/// Most names counted until the driver takes the counts.
 const NAMES_MAX: usize = 256;
-/// Longest name that is counted by itself.
+/// Longest name that is counted separately.
 const COUNTED_NAME_BYTES_MAX: usize = 255;

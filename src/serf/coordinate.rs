@@ -1,4 +1,4 @@
-//! Network coordinates (Vivaldi): round-trip times estimated without measuring each pair.
+//! Network coordinates (Vivaldi): estimate round-trip times without measuring each pair.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -9,7 +9,7 @@ use crate::base::{Rng, error_texts};
 pub struct Coordinate {
     /// Euclidean part; 8 dimensions.
     pub vec: Vec<f64>,
-    /// Confidence; starts at 1.5, smaller is better.
+    /// Error estimate; starts at 1.5, smaller is better.
     pub error: f64,
     /// Correction from recent samples.
     pub adjustment: f64,
@@ -18,14 +18,14 @@ pub struct Coordinate {
 }
 
 impl Default for Coordinate {
-    /// Without dimensions, all zero: what an empty message decodes to.
+    /// Zero dimensions, all values zero: the result of decoding an empty message.
     fn default() -> Self {
         Self { vec: Vec::new(), error: 0.0, adjustment: 0.0, height: 0.0 }
     }
 }
 
 impl Coordinate {
-    /// The place of a node that knows nothing yet. Go: `NewCoordinate`.
+    /// The coordinate of a node without measurements. Go: `NewCoordinate`.
     pub fn origin() -> Self {
         Self { vec: vec![0.0; DIMENSIONS], error: ERROR_MAX, adjustment: 0.0, height: HEIGHT_MIN }
     }
@@ -53,7 +53,7 @@ impl Coordinate {
         (distance * 1.0e9) as i64
     }
 
-    /// The same in seconds. Go passes distances through a `time.Duration` everywhere.
+    /// The distance in seconds. Go passes distances through a `time.Duration` everywhere.
     fn distance(&self, other: &Self) -> f64 {
         seconds(self.distance_nanos(other))
     }
@@ -75,13 +75,13 @@ impl Coordinate {
     }
 }
 
-/// Our coordinate and what moves it. Go: `coordinate.Client` with `DefaultConfig`.
+/// Our coordinate and its update rule. Go: `coordinate.Client` with `DefaultConfig`.
 pub(crate) struct Vivaldi {
     pub(crate) coordinate: Coordinate,
     adjustment_index: usize,
     adjustment_samples: [f64; ADJUSTMENT_WINDOW],
     latencies: BTreeMap<Arc<str>, Vec<f64>>,
-    /// How often the coordinate became invalid and began anew.
+    /// How often the coordinate became invalid and was reset.
     pub(crate) resets: u64,
 }
 
@@ -116,7 +116,8 @@ impl Vivaldi {
         }
     }
 
-    /// Learns from one measured round trip to `node` at `other`. Go: `Client.Update`.
+    /// Updates our coordinate from a round trip of `rtt` to `node`, whose coordinate is `other`.
+    /// Go: `Client.Update`.
     pub(crate) fn update(
         &mut self,
         rng: &mut Rng,
@@ -149,7 +150,7 @@ impl Vivaldi {
         self.latencies.remove(node);
     }
 
-    /// Median of the last three; of two the larger.
+    /// Median of the last three round trips; the larger of two.
     fn filter_latency(&mut self, node: &Arc<str>, rtt: f64) -> f64 {
         let samples = self.latencies.entry(node.clone()).or_default();
         samples.push(rtt);
@@ -167,7 +168,7 @@ impl Vivaldi {
         let distance = own.distance(other);
         let wrongness = (distance - rtt).abs() / rtt;
         let total_error = (own.error + other.error).max(ZERO_THRESHOLD);
-        // The weight keeps the old error, the force comes after the new one.
+        // The weight uses the old error, the force the new one.
         let weight = own.error / total_error;
         let error = VIVALDI_CE * weight * wrongness + own.error * (1.0 - VIVALDI_CE * weight);
         own.error = error.min(ERROR_MAX);
@@ -206,8 +207,8 @@ fn magnitude(vec: &[f64]) -> f64 {
     vec.iter().fold(0.0, |sum, part| sum + part * part).sqrt()
 }
 
-/// Direction and distance from `b` to `a`; a random direction and 0 if they are at one place.
-/// Go: `unitVectorAt`.
+/// Direction and distance from `b` to `a`; if they coincide, a random direction and 0. Go:
+/// `unitVectorAt`.
 fn unit_vector(rng: &mut Rng, a: &[f64], b: &[f64]) -> (Vec<f64>, f64) {
     let scaled = |vec: Vec<f64>, by: f64| vec.into_iter().map(|part| part * by).collect();
     let between = diff(a, b);

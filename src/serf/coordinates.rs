@@ -1,4 +1,4 @@
-//! The coordinates that this member knows.
+//! The coordinates known to this member.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -10,14 +10,14 @@ use super::{
     coordinate::{Coordinate, Vivaldi},
 };
 
-/// Our coordinate, and those of others as last received.
+/// Our coordinate, and the last received one of each other member.
 pub(crate) struct Coordinates {
     vivaldi: Option<Vivaldi>,
     known: BTreeMap<Arc<str>, Coordinate>,
 }
 
 impl Coordinates {
-    /// Ours at the origin; none at all if they are disabled.
+    /// Starts with our coordinate at the origin; empty if coordinates are disabled.
     pub(crate) fn new(own_name: &Arc<str>, enabled: bool) -> Self {
         let vivaldi = enabled.then(Vivaldi::new);
         let own = vivaldi.iter().map(|own| (own_name.clone(), own.coordinate.clone()));
@@ -29,17 +29,17 @@ impl Coordinates {
         self.known.get(name)
     }
 
-    /// Our own, if they are enabled.
+    /// Our own coordinate, unless coordinates are disabled.
     pub(crate) fn own(&self) -> Option<&Coordinate> {
         self.vivaldi.as_ref().map(|vivaldi| &vivaldi.coordinate)
     }
 
-    /// How often our coordinate became invalid and began anew, if they are enabled.
+    /// How often our coordinate became invalid and was reset; `None` if coordinates are disabled.
     pub(crate) fn resets(&self) -> Option<u64> {
         self.vivaldi.as_ref().map(|vivaldi| vivaldi.resets)
     }
 
-    /// A direct probe was answered with a coordinate. Go: `serf/ping_delegate.go`.
+    /// Handles an acked direct probe, whose ack carries a coordinate. Go: `serf/ping_delegate.go`.
     pub(crate) fn handle_ping_complete(
         &mut self,
         cx: &mut Context,

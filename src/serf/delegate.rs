@@ -1,12 +1,12 @@
-//! User code that the engine consults. Each must return quickly, without blocking: the engine waits
-//! for it, and acks with it. One that panics ends the node.
+//! User-supplied delegates. Each call must return quickly and without blocking, as the engine and
+//! its acks wait for it. A delegate that panics ends the node.
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use super::Member;
 
-/// The delegates in force; none by default. They are called on the node's own task: look something
-/// up in memory, but leave files, sockets and contended locks alone.
+/// The delegates in use; none by default. They are called on the node's own task: they may look
+/// something up in memory, but must not use files, sockets or contended locks.
 #[derive(Clone, Default)]
 pub struct Delegates {
     /// Vetoes joins and, as in Go, single nodes.
@@ -15,7 +15,7 @@ pub struct Delegates {
     pub alive: Option<Arc<dyn AliveDelegate>>,
     /// Changes how long a failed or left member is kept.
     pub reconnect: Option<Arc<dyn ReconnectDelegate>>,
-    /// Hears of nodes that claim a name in use.
+    /// Notified when a node claims a name in use.
     pub conflict: Option<Arc<dyn ConflictDelegate>>,
 }
 
@@ -31,72 +31,73 @@ impl fmt::Debug for Delegates {
     }
 }
 
-/// Decides who may become a member. Go: `serf/merge_delegate.go:MergeDelegate`.
+/// Decides which nodes may become members. Go: `serf/merge_delegate.go:MergeDelegate`.
 pub trait MergeDelegate: Send + Sync {
-    /// Looks at all members of a join (of either side), or at a single member of an alive message,
-    /// our own included: a veto on ourselves makes a node that nobody hears of. The status
-    /// of members is left or none.
+    /// Checks all members of a join (initiated by either side), or the single member of an alive
+    /// message, including our own: a veto on our own makes a node that no other node learns of. The
+    /// members' status is `Left` or `None`.
     ///
     /// # Errors
-    /// The reason of the veto: the join fails with it here, or the alive message is ignored. The
-    /// other side gets no error.
+    /// The reason for the veto: on this side the join fails with it, or the alive message is
+    /// ignored. The other side gets no error.
     #[doc(alias = "NotifyMerge")]
     fn check_merge(&self, members: &[Member]) -> Result<(), String>;
 }
 
-/// A veto on single nodes that leaves joins alone. Go: memberlist's `alive_delegate.go`, which
-/// Serf's users cannot reach.
+/// Vetoes single nodes without affecting joins. Go: memberlist's `alive_delegate.go`, which Serf's
+/// users cannot set.
 pub trait AliveDelegate: Send + Sync {
-    /// Looks at the member of an alive message, ourselves included, again each time one comes, and
-    /// before [`MergeDelegate::check_merge`] does. A veto does not remove a member that is already
-    /// there.
+    /// Checks the member of each alive message, including our own, before
+    /// [`MergeDelegate::check_merge`]. A veto does not remove an existing member.
     ///
     /// # Errors
-    /// The reason of the veto, for the log: the message is ignored and not gossiped on.
+    /// The reason for the veto, for the log: the message is ignored and not gossiped.
     #[doc(alias = "NotifyAlive")]
     fn check_alive(&self, member: &Member) -> Result<(), String>;
 }
 
-/// Decides how long members that are gone are kept. Go: `serf/config.go:ReconnectTimeoutOverrider`.
+/// Decides how long failed and left members are kept. Go:
+/// `serf/config.go:ReconnectTimeoutOverrider`.
 #[doc(alias = "ReconnectTimeoutOverrider")]
 pub trait ReconnectDelegate: Send + Sync {
-    /// The timeout to use for `member` instead of `timeout`, which is the one for failed
-    /// ([`Config::reconnect_timeout`](super::Config::reconnect_timeout)) or for left members
-    /// ([`Config::tombstone_timeout`](super::Config::tombstone_timeout)). Asked at each reap for
-    /// each of them. Zero: forgotten at the next reap.
+    /// Returns the timeout for `member`. `timeout` is the configured one, for failed
+    /// ([`Config::reconnect_timeout`](super::Config::reconnect_timeout)) or left members
+    /// ([`Config::tombstone_timeout`](super::Config::tombstone_timeout)). Called at each reap for
+    /// each of these members. Zero: forget the member at the next reap.
     #[doc(alias = "ReconnectTimeout")]
     fn reconnect_timeout(&self, member: &Member, timeout: Duration) -> Duration;
 }
 
-/// Hears of name conflicts. Go: memberlist's `conflict_delegate.go`, which Serf keeps to itself.
+/// Is notified of name conflicts. Go: memberlist's `conflict_delegate.go`, which Serf's users
+/// cannot set.
 pub trait ConflictDelegate: Send + Sync {
-    /// The name of `existing` is claimed from the address of `other`. Called each time the claim is
-    /// heard. If the name is ours, the vote over it is Serf's business, see
+    /// The name of `existing` is claimed from the address of `other`. Called each time such a claim
+    /// is received. If the name is ours, Serf also holds the vote on it, see
     /// [`Config::enable_name_conflict_resolution`](super::Config::enable_name_conflict_resolution).
     #[doc(alias = "NotifyConflict")]
     fn on_conflict(&self, existing: &Member, other: &Member);
 }
 
-/// Several delegates as one: vetoes add up, timeouts pass through one after the other.
+/// Combines several delegates: a veto of any one counts, timeouts pass through all in order.
 #[derive(Clone, Debug, Default)]
 pub struct CompositeDelegate {
     parts: Vec<Delegates>,
 }
 
 impl CompositeDelegate {
-    /// None yet.
+    /// Creates an empty composite.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds delegates, to be consulted after those already there.
+    /// Adds delegates, which are called after those already added.
     #[must_use]
     pub fn with(mut self, part: Delegates) -> Self {
         self.parts.push(part);
         self
     }
 
-    /// The whole, for [`super::Config::delegates`].
+    /// Returns the composite, for [`super::Config::delegates`].
     pub fn build(self) -> Delegates {
         let has = |filled: fn(&Delegates) -> bool| self.parts.iter().any(filled);
         let (merge, alive) = (has(|part| part.merge.is_some()), has(|part| part.alive.is_some()));
@@ -153,7 +154,7 @@ mod tests {
 
     use super::*;
 
-    /// Vetoes its own name, adds an hour, and records the names it was asked about.
+    /// Vetoes its own name, adds an hour, and records the names it was called with.
     struct Part {
         name: &'static str,
         heard: Arc<Mutex<Vec<&'static str>>>,
@@ -212,7 +213,7 @@ mod tests {
                 reconnect: Some(a.clone()),
                 conflict: Some(a),
             })
-            // A part may lack some.
+            // A part may set only some delegates.
             .with(Delegates { alive: Some(b.clone()), ..Delegates::default() })
             .with(Delegates {
                 reconnect: Some(b.clone()),

@@ -1,4 +1,4 @@
-//! An event's way to the application: the snapshot, internal queries, coalescers.
+//! Delivers events to the application: through the snapshot, internal queries and coalescers.
 
 use tracing::warn;
 
@@ -26,8 +26,8 @@ impl Delivery {
         }
     }
 
-    /// Delivers an event, at once or when its coalescer lets it go; internal queries are answered
-    /// by the engine.
+    /// Delivers an event, at once or through its coalescer; internal queries are answered by the
+    /// engine instead.
     pub(crate) fn emit(
         &mut self,
         now: Instant,
@@ -69,7 +69,7 @@ impl Delivery {
         member.into_iter().chain(user).min()
     }
 
-    /// Delivers what coalescers hold whose deadline has passed.
+    /// Delivers the events of coalescers whose deadline has passed.
     pub(crate) fn flush(&mut self, now: Instant, effects: &mut Effects) {
         let due = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
         let outputs = &mut effects.outputs;

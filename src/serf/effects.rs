@@ -1,4 +1,4 @@
-//! What a call leaves to be done: outputs for the driver, actions for the layer below, timers.
+//! Results of a call: outputs for the driver, actions for the layer below, timers.
 
 use std::{collections::VecDeque, net::SocketAddr, sync::Arc};
 
@@ -12,45 +12,45 @@ pub(crate) struct Effects {
     pub(crate) timers: Timers<Timer>,
 }
 
-/// Work that needs the layer below.
+/// Actions that need the layer below.
 #[derive(Debug)]
 pub(crate) enum Action {
-    /// Announce ourselves again: a message claims that we leave.
+    /// Announce ourselves again, as a message claims that we are leaving.
     BroadcastJoin,
-    /// A user message in one packet, or without a socket to ourselves.
+    /// Send a user message in one packet; to ourselves without a socket.
     Send { to: SocketAddr, message: Vec<u8> },
     /// A `_serf_` query arrived.
     Internal(InternalRequest),
     /// Another node claims our name: ask the others.
     Vote,
-    /// Try to reach a peer again.
+    /// Try to reach a failed peer.
     Reconnect { to: SocketAddr, node: Arc<str> },
     /// No other member is alive: join again through the entries of earlier joins.
     RejoinSeeds,
     /// Exchange states with a member now.
     Sync { to: SocketAddr, node: Arc<str> },
-    /// The layer below may know a member that we pruned.
+    /// Announce a pruned member again if the layer below knows it as alive.
     Recheck(Arc<str>),
 }
 
-/// What happens at a time.
+/// The timers of this layer.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Timer {
     Reap,
     Reconnect,
     QueueCheck,
     Snapshot,
-    /// A query that we asked may be over.
+    /// The deadline of a query that we asked.
     Query(QueryId),
-    /// An operation has waited long enough.
+    /// The deadline of an operation.
     Op(OpId),
-    /// The keyring file takes too long.
+    /// The keyring file was not written in time.
     Storing(OpId),
-    /// The next peer of the snapshot.
+    /// Contact the next peer of the snapshot.
     Rejoin,
-    /// A member whose clocks were ahead is asked again.
+    /// Ask a member whose clocks were ahead again.
     AskClocks(Arc<str>),
-    /// A leaving member is erased.
+    /// Erase a leaving member.
     Prune(Arc<str>),
 }
 

@@ -1,58 +1,58 @@
-//! Errors of the Serf engine. Texts that Go clients compare are Go's.
+//! Errors of the Serf engine. Texts that Go clients compare are identical to Go's.
 
 use crate::{base::error_texts, swim, swim::ConfigError};
 
-/// What went wrong with a call, by who is to blame.
+/// Why a call failed, grouped by who caused it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {
-    // The caller's fault: nothing has changed.
-    /// The configuration cannot work.
+    // Caused by the caller: nothing has changed.
+    /// The configuration is invalid.
     Config(ConfigError),
-    /// What was given is too large to be sent.
+    /// A message is too large to be sent.
     TooLarge {
-        /// What is too large.
+        /// The kind of message.
         what: Oversize,
         /// Its largest size in bytes.
         limit: usize,
         /// Its size in bytes.
         len: usize,
     },
-    /// A key is not base64; the reason.
+    /// A key is not valid base64, with the reason.
     InvalidKey(String),
     /// Queries need Serf protocol 4.
     ProtocolTooOld,
 
-    // The wrong time: nothing has changed.
+    // Not possible at this time: nothing has changed.
     /// The query was answered before.
     AlreadyAnswered,
-    /// The query is over, or unknown.
+    /// The deadline of the query has passed, or the query is unknown.
     DeadlinePassed,
     /// A leave is under way.
     Leaving,
-    /// The node leaves, has left or was shut down, and joins nobody any more.
+    /// The node is leaving, has left or was shut down, and cannot join.
     Left,
     /// The node was shut down.
     Shutdown,
     /// Too many joins are under way.
     TooManyJoins,
-    /// No such node runs, on the virtual network.
+    /// No such node runs, in the simulated network.
     NotRunning,
 
-    // Of peers and the network.
-    /// The query names no address that an answer could be sent to.
+    // Caused by peers or the network.
+    /// The query contains no address for an answer.
     NoReturnAddress,
-    /// A join contacted no address: what is wrong with each.
+    /// A join contacted no address; one failure for each.
     Join(Vec<swim::JoinFailure>),
-    /// A message was not sent out in time; here it has its effect all the same.
+    /// A message was not sent in time; it has taken effect on this node.
     NotSent(Broadcast),
-    /// Too many messages waited, and one was dropped; here it has its effect all the same.
+    /// A queue was full and a message was dropped; it has taken effect on this node.
     Dropped(Broadcast),
-    /// A peer failed an exchange; the reason.
+    /// An exchange with a peer failed, with the reason.
     Peer(String),
 }
 
-/// What may be too large.
+/// Kinds of messages with a size limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Oversize {
@@ -64,19 +64,19 @@ pub enum Oversize {
     Query,
     /// An answer to a query, encoded.
     Response,
-    /// An answer that is sent through another node, encoded.
+    /// An answer relayed by another node, encoded.
     RelayedResponse,
     /// All tags, encoded.
     Tags,
 }
 
-/// What is gossiped on behalf of a caller who waits for it.
+/// A broadcast that a caller waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Broadcast {
-    /// That this node leaves.
+    /// This node's leave.
     Leave,
-    /// That another member has left.
+    /// Another member's leave.
     ForceLeave,
     /// New tags.
     Tags,
@@ -108,11 +108,11 @@ error_texts! {
     }
 }
 
-// No `source`: the texts above hold it already.
+// No `source`: the texts above contain it.
 impl std::error::Error for Error {}
 
 impl Error {
-    /// Go's text where ours differs: Go blames a key query for every answer that fails, and lists
+    /// Go's text where ours differs: Go attributes every failed answer to a key query, and lists
     /// the addresses of a join on several lines.
     #[doc(hidden)]
     pub fn go_text(&self) -> String {
@@ -151,7 +151,7 @@ impl Oversize {
         }
     }
 
-    /// Refuses a length above the limit.
+    /// Fails if `len` exceeds the limit.
     pub(crate) fn check(self, len: usize, limit: usize) -> Result<(), Error> {
         if len > limit { Err(Error::TooLarge { what: self, limit, len }) } else { Ok(()) }
     }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{LamportTime, Member};
 use crate::base::Instant;
 
-/// One event. Own user events and queries are delivered too.
+/// An event for the application. User events and queries of this node are delivered, too.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
@@ -19,20 +19,20 @@ pub enum Event {
     Query(Query),
 }
 
-/// Which change a [`MemberEvent`] reports. As text it is Go's name of the event, such as
+/// The change that a [`MemberEvent`] reports. Displayed as Go's name of the event, such as
 /// `member-join`. Go: `serf/event.go:EventType`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum MemberEventKind {
-    /// It is alive, for the first time or again after it left or failed.
+    /// The member is alive, for the first time or again after it left or failed.
     Join,
-    /// It left gracefully.
+    /// The member left gracefully.
     Leave,
-    /// It answers nobody and is looked for; a [`Self::Join`] follows if it comes back.
+    /// The member does not answer and is probed further; a [`Self::Join`] follows if it returns.
     Failed,
-    /// Its tags, address or versions changed.
+    /// The member's tags, address or versions changed.
     Update,
-    /// It was gone for so long (24 h by default) that it was forgotten.
+    /// The member was gone for so long (24 h by default) that it was forgotten.
     Reap,
 }
 
@@ -48,16 +48,17 @@ impl fmt::Display for MemberEventKind {
     }
 }
 
-/// Name of a user event or a query. Bytes on the wire; as text, what is not UTF-8 is U+FFFD.
+/// Name of a user event or a query. Bytes on the wire; in the text form, bytes that are not UTF-8
+/// become U+FFFD.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventName {
     text: Arc<str>,
-    /// The bytes, where they are not those of the text.
+    /// The bytes, if they differ from those of the text.
     raw: Option<Arc<[u8]>>,
 }
 
 impl EventName {
-    /// The bytes of the wire.
+    /// The bytes as sent on the wire.
     pub fn as_bytes(&self) -> &[u8] {
         self.raw.as_deref().unwrap_or(self.text.as_bytes())
     }
@@ -130,24 +131,25 @@ impl fmt::Debug for EventName {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MemberEvent {
-    /// The change.
+    /// What changed.
     pub kind: MemberEventKind,
-    /// The members after it (reap: their last record).
+    /// The members after the change (reap: their last record).
     pub members: Vec<Arc<Member>>,
 }
 
-/// A user event, at most once on each node and in no order that nodes agree on. Go:
+/// A user event; delivered at most once on each node, without an order common to all nodes. Go:
 /// `serf/event.go:UserEvent`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct UserEvent {
-    /// Lamport time at which it was sent: of two events of one node the later has the larger.
+    /// Lamport time at which it was sent: of two events of one node the later one has the larger
+    /// time.
     pub ltime: LamportTime,
-    /// Name; with the payload 512 bytes at most, unless the senders' limit is raised.
+    /// Name; at most 512 bytes together with the payload, unless the senders' limit is raised.
     pub name: EventName,
-    /// Payload, as it was sent.
+    /// Payload.
     pub payload: Bytes,
-    /// Whether the sender lets receivers deliver only the newest event of this name.
+    /// Whether receivers may deliver only the newest event of this name.
     pub coalesce: bool,
 }
 
@@ -161,41 +163,42 @@ pub struct UserEventSpec {
 }
 
 impl UserEventSpec {
-    /// An event that is always delivered. Names are text, but any bytes are taken.
+    /// Creates an event that is never coalesced. Names are usually text, but any bytes are
+    /// accepted.
     pub fn new(name: impl AsRef<[u8]>, payload: impl Into<Bytes>) -> Self {
         Self { name: name.as_ref().to_owned(), payload: payload.into(), coalesce: false }
     }
 
-    /// Lets receivers that coalesce deliver only the newest event of this name.
+    /// Allows receivers with coalescing to deliver only the newest event of this name.
     pub fn coalesce(mut self, coalesce: bool) -> Self {
         self.coalesce = coalesce;
         self
     }
 }
 
-/// Names a query that can be answered once.
+/// Identifies a query that can be answered once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct QueryId {
     /// Lamport time at which it was asked.
     pub ltime: LamportTime,
-    /// Random number that the node which asks chose.
+    /// Random number chosen by the asking node.
     pub id: u32,
 }
 
-/// A query from a node, maybe ourselves.
+/// A query from a node, possibly this one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Query {
-    /// Identity, for the answer.
+    /// Id, needed for the answer.
     pub id: QueryId,
     /// Name; those that begin with `_serf_` are never delivered.
     pub name: EventName,
-    /// Payload, as it was sent.
+    /// Payload.
     pub payload: Bytes,
-    /// Name of the node that asks.
+    /// Name of the asking node.
     pub source_node: Arc<str>,
-    /// Where answers go; `None` if the address is malformed.
+    /// Address for answers; `None` if it is malformed.
     pub source_addr: Option<SocketAddr>,
-    /// End of the time for an answer.
+    /// Deadline for an answer.
     pub deadline: Instant,
 }

@@ -1,4 +1,4 @@
-//! Which nodes a query is for.
+//! Decides which nodes a query is for.
 
 use tracing::warn;
 
@@ -10,10 +10,10 @@ use super::{
 };
 use crate::base::{Instant, printable};
 
-/// Matches the filters of queries, at a bounded price.
+/// Matches the filters of queries, with bounded work.
 pub(crate) struct Filters {
     regexes: RegexCache,
-    /// What may still be spent on the expressions of peers.
+    /// Work that may still be spent on peers' expressions.
     pub(crate) work: WorkBucket,
 }
 
@@ -22,8 +22,8 @@ impl Filters {
         Self { regexes: RegexCache::default(), work: WorkBucket::new(now) }
     }
 
-    /// Whether a query is for us. Its expressions are charged to a budget that all queries of
-    /// peers share, of which one may take half at most.
+    /// Whether a query is for us. Its expressions are charged to a budget that all queries of peers
+    /// share, of which one query may take at most half.
     pub(crate) fn concern_us(&mut self, cx: &mut Context, query: &message::Query<'_>) -> bool {
         let shared = self.work.at(cx.now).0;
         let allowed = shared.min(QUERY_WORK_MAX);
@@ -33,9 +33,9 @@ impl Filters {
         concerns
     }
 
-    /// Whether all filters match `member`, or ourselves if there is none. Names are compared
-    /// first; expressions are charged to `work`, and one over budget matches nothing.
-    /// Go: `serf/query.go:shouldProcessQuery`.
+    /// Whether all filters match `member`, or ourselves if it is `None`. Names are compared first;
+    /// expressions are charged to `work`, and one over budget matches nothing. Go:
+    /// `serf/query.go:shouldProcessQuery`.
     pub(crate) fn match_member(
         &mut self,
         cx: &mut Context,

@@ -1,4 +1,4 @@
-//! What the layer below asks: memberlist's delegates.
+//! Callbacks of the layer below: memberlist's delegates.
 
 use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -39,7 +39,7 @@ impl Host for State {
             kind::QUERY => "query",
             kind::QUERY_RESPONSE => "query response",
             kind::RELAY => "relay",
-            // Parts of wrapper messages, which are invalid alone, and unknown types.
+            // Parts of wrapper messages, which are invalid on their own, and unknown types.
             _ => {
                 if self.cx.logs.messages.admit(self.cx.now) {
                     warn!(target: "serf", "Received message of unknown type: {kind}");
@@ -153,7 +153,7 @@ impl Host for State {
 }
 
 impl State {
-    /// A message that we sent to ourselves.
+    /// Handles a message that we sent to ourselves.
     pub(crate) fn on_own_message(&mut self, message: &[u8]) {
         let from = self.members.local().socket_addr();
         let from = from.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)));
@@ -199,12 +199,12 @@ impl State {
             | Message::KeyResponse(_) => return,
         };
         if rebroadcast {
-            // The bytes as received: fields that we do not know survive.
+            // Forwards the bytes as received: fields unknown to this version are preserved.
             self.broadcast(kind, Bytes::copy_from_slice(raw), Author::Peer);
         }
     }
 
-    /// Whether a Lamport time is not too far ahead of our clock; else the message is dropped.
+    /// Whether a Lamport time is not too far ahead of our clock; other messages are dropped.
     fn is_plausible(&mut self, clock: LamportClock, ltime: LamportTime) -> bool {
         let plausible = clock.is_plausible(ltime, self.cx.config.lamport_jump_max);
         if !plausible {
@@ -213,7 +213,7 @@ impl State {
         plausible
     }
 
-    /// Whether a query asks for keys and came in clear although we have keys.
+    /// Whether a query is a key query in plaintext although we have keys.
     fn refuses_key_query(&mut self, query: &message::Query<'_>, origin: Origin) -> bool {
         let asks_keys = matches!(InternalQuery::parse(query.name), Some(Ok(InternalQuery::Key(_))));
         let refused = origin.seal == Seal::Clear && asks_keys;
@@ -291,13 +291,14 @@ impl State {
         events.merge(cx, &remote.events);
     }
 
-    /// The statuses of a push/pull: each name once, and no more names than a peer of ours can
-    /// know. Its rows were merged before, so that what it knows beyond our members is gone.
+    /// Merges the statuses of a push/pull: each name once, and no more names than a well-behaved
+    /// peer can know. Its rows were merged before, so the names it knows beyond our members are
+    /// gone.
     fn merge_intents(&mut self, mut ltimes: Vec<(&[u8], LamportTime)>, mut left: Vec<&[u8]>) {
         let names_max = 2 * self.members.table.len() + STRANGERS_MAX;
         ltimes.truncate(names_max);
         ltimes.sort_unstable();
-        // The newest of each name, as Go's map has it.
+        // The newest time for each name, as in Go's map.
         ltimes.dedup_by(|later, kept| {
             let again = later.0 == kept.0;
             if again {
@@ -307,7 +308,7 @@ impl State {
         });
         left.truncate(names_max);
         let mut seen = BTreeSet::new();
-        // In the sender's order, as Go does.
+        // In the sender's order, as in Go.
         left.retain(|node| seen.insert(*node));
         for node in left {
             let first = ltimes.partition_point(|(name, _)| *name < node);
@@ -337,7 +338,7 @@ impl State {
         };
     }
 
-    /// A node as the merge delegate sees it, after the checks that Go makes before.
+    /// A node as seen by the merge delegate, after the checks that Go makes first.
     fn candidate(&mut self, node: &NodeView<'_>) -> Result<Member, String> {
         if self.cx.config.validate_node_names {
             super::build::validate_name(node.name)?;
@@ -362,8 +363,8 @@ impl State {
     }
 }
 
-/// A line for each message, as Go's. They have a target of their own, so that they cost nothing
-/// where nobody reads them.
+/// Logs a line for each message, as Go does. These lines have a target of their own, so that they
+/// cost nothing while it is disabled.
 fn log_message(message: &Message<'_>) {
     let (kind, name) = match message {
         Message::Leave(leave) => ("Leave", leave.node),
@@ -371,7 +372,7 @@ fn log_message(message: &Message<'_>) {
         Message::UserEvent(event) => ("UserEvent", event.name),
         Message::Query(query) => ("Query", query.name),
         Message::QueryResponse(response) => ("QueryResponse", response.from),
-        // A relay logs where it goes.
+        // Relays are logged with their destination elsewhere.
         Message::Relay(_)
         | Message::PushPull(_)
         | Message::ConflictResponse(_)
@@ -381,6 +382,6 @@ fn log_message(message: &Message<'_>) {
     debug!(target: "serf.messages", "message{kind}Type: {}", printable(name));
 }
 
-/// Most names in a push/pull beyond twice the members that we know: those that are gone, and
-/// those that are new.
+/// Most names in a push/pull in addition to twice our number of members, for departed and new
+/// members.
 const STRANGERS_MAX: usize = 65_536;

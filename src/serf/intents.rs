@@ -1,11 +1,11 @@
-//! Intents about members that are not known yet.
+//! Intents about members that are still unknown.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::LamportTime;
 use crate::base::Instant;
 
-/// What a member announced.
+/// The kinds of intents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum IntentKind {
     Join,
@@ -17,11 +17,11 @@ pub(crate) struct Intent {
     pub(crate) kind: IntentKind,
     pub(crate) ltime: LamportTime,
     at: Instant,
-    /// Its number, which grows with the time.
+    /// Sequence number, which increases with time.
     number: u64,
 }
 
-/// One intent for each unknown name, the newest. Go: `recentIntents`, which is not bounded.
+/// The newest intent for each unknown name. Go: `recentIntents`, which is unbounded.
 #[derive(Default)]
 pub(crate) struct RecentIntents {
     table: BTreeMap<Arc<str>, Intent>,
@@ -30,8 +30,8 @@ pub(crate) struct RecentIntents {
 }
 
 impl RecentIntents {
-    /// Stores the intent if it is newer than the stored one; returns whether it was, which is also
-    /// whether it is gossiped on. Go: `upsertIntent`.
+    /// Stores the intent if it is newer than the stored one; returns whether it was, and thus
+    /// whether to gossip it. Go: `upsertIntent`.
     pub(crate) fn upsert(
         &mut self,
         now: Instant,
@@ -62,7 +62,7 @@ impl RecentIntents {
         self.table.get(name)
     }
 
-    /// Forgets what is older than `timeout`.
+    /// Forgets intents older than `timeout`.
     pub(crate) fn expire(&mut self, now: Instant, timeout: Duration) {
         while let Some(oldest) = self.by_age.first_entry() {
             let intent = self.table.get(oldest.get());
@@ -79,6 +79,5 @@ impl RecentIntents {
     }
 }
 
-/// Most unknown names remembered, of at most 255 bytes each; for a further one the oldest is
-/// forgotten.
+/// Most unknown names remembered, of at most 255 bytes each; the oldest is evicted for a new one.
 pub(super) const INTENTS_MAX: usize = 16_384;

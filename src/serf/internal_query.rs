@@ -1,4 +1,4 @@
-//! Queries that members ask each other, unseen by the application. Go: `serf/internal_query.go`.
+//! Queries between members that are hidden from the application. Go: `serf/internal_query.go`.
 
 use std::fmt;
 
@@ -9,15 +9,15 @@ use super::QueryId;
 /// A query whose name begins with `_serf_`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum InternalQuery {
-    /// Whether the node is there: its ack is the whole answer.
+    /// Checks whether the node is reachable: the ack is the whole answer.
     Ping,
-    /// What is known of the node whose name is contested.
+    /// Asks for the record of the node whose name is contested.
     Conflict,
-    /// A look at the keyring or a change of it.
+    /// Lists or changes keys.
     Key(KeyVerb),
 }
 
-/// What a key query does with the keyring.
+/// Operation of a key query on the keyring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum KeyVerb {
     Install,
@@ -33,7 +33,7 @@ pub(crate) struct InternalRequest {
     pub(crate) payload: Bytes,
 }
 
-/// Without the payload, which may hold a key.
+/// Omits the payload, which may contain a key.
 impl fmt::Debug for InternalRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("InternalRequest").field("kind", &self.kind).finish_non_exhaustive()
@@ -41,15 +41,15 @@ impl fmt::Debug for InternalRequest {
 }
 
 impl InternalQuery {
-    /// The internal query of this name: `None` if the name is the application's, and an error (its
-    /// rest) if no internal query is called so.
+    /// Parses a query name: `None` if it belongs to the application; an error (the name without the
+    /// prefix) if it is an unknown internal query.
     pub(crate) fn parse(name: &[u8]) -> Option<Result<Self, &[u8]>> {
         let name = name.strip_prefix(PREFIX.as_bytes())?;
         let known = ALL.into_iter().find(|query| query.rest().as_bytes() == name);
         Some(known.ok_or(name))
     }
 
-    /// The whole name.
+    /// The full name.
     pub(crate) fn name(self) -> String {
         format!("{PREFIX}{}", self.rest())
     }
@@ -75,7 +75,7 @@ const ALL: [InternalQuery; 6] = [
     InternalQuery::Key(KeyVerb::Remove),
     InternalQuery::Key(KeyVerb::List),
 ];
-/// What internal names begin with. Go: `InternalQueryPrefix`.
+/// Prefix of internal names. Go: `InternalQueryPrefix`.
 pub(crate) const PREFIX: &str = "_serf_";
 
 #[cfg(test)]

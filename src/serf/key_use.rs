@@ -1,7 +1,7 @@
-//! For how long and how often the primary key has encrypted.
+//! Tracks the age and use of the primary key.
 //!
-//! AES-GCM with random nonces is only safe for about 2^32 messages a key (NIST SP 800-38D), of all
-//! nodes together. A node knows its own: it estimates that its peers send as many.
+//! AES-GCM with random nonces is only safe for about 2^32 messages a key (NIST SP 800-38D), summed
+//! over all nodes. A node counts only its own and assumes that its peers send as many.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tracing::warn;
 
 use crate::{base::Instant, wire::Keyring};
 
-/// The age of the primary key in this process, and which warnings were given.
+/// Age of the primary key in this process, and the warnings already logged.
 #[derive(Debug)]
 pub(crate) struct KeyUse {
     since: Instant,
@@ -21,19 +21,20 @@ impl KeyUse {
         Self { since: now, warned: 0 }
     }
 
-    /// The keyring was replaced.
+    /// Handles a replaced keyring.
     pub(crate) fn changed(&mut self, now: Instant, before: &Keyring, after: &Keyring) {
         if before.keys().next() != after.keys().next() {
             *self = Self::new(now);
         }
     }
 
-    /// How long the key is the primary one of this process.
+    /// How long this process has used the primary key.
     pub(crate) fn age(&self, now: Instant) -> Duration {
         now.since(self.since)
     }
 
-    /// Warns when the cluster has used half of what a key is good for, and at each doubling.
+    /// Logs a warning when the cluster has used half of the key's safe messages, and at each
+    /// doubling.
     pub(crate) fn check(&mut self, keyring: &Keyring, members: usize) {
         let all = keyring.messages().saturating_mul(members.max(1) as u64);
         if all < self.warned.saturating_mul(2).max(MESSAGES_WARNING) {
@@ -48,10 +49,9 @@ impl KeyUse {
     }
 }
 
-/// Messages for which a key with random nonces is good.
+/// Messages that a key with random nonces may safely encrypt.
 const MESSAGES_MAX: u64 = 1 << 32;
-/// When to warn: at a busy member's 1,000 messages a second, in a cluster of 100, this leaves
-/// hours.
+/// First warning: at 1,000 messages a second of each node, in a cluster of 100, hours are left.
 const MESSAGES_WARNING: u64 = 1 << 31;
 
 #[cfg(test)]

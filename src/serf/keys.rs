@@ -1,5 +1,5 @@
-//! Keys of the whole cluster: requests for changes, and their execution.
-//! Go: `serf/keymanager.go`, `serf/internal_query.go`.
+//! Key management for the whole cluster: requests for changes, and their execution. Go:
+//! `serf/keymanager.go`, `serf/internal_query.go`.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -25,12 +25,12 @@ use crate::{
     wire::{Keyring, KeyringError},
 };
 
-/// Key operations under way: the first runs, the others wait for it.
+/// Pending key operations: the first one runs, the others wait for it.
 #[derive(Default)]
 pub(crate) struct KeyOps {
     waiting: VecDeque<Waiting>,
     running: BTreeMap<OpId, Running>,
-    /// Requests of other nodes that are answered once the keyring is stored.
+    /// Requests of other nodes, answered once the keyring is stored.
     storing: BTreeMap<OpId, QueryId>,
 }
 
@@ -63,7 +63,8 @@ impl KeyOps {
         Ok(())
     }
 
-    /// Starts the next operation if none runs; `nodes` are alive. Returns whether it did.
+    /// Starts the next operation if none is running; `nodes` is the number of alive nodes. Returns
+    /// whether it started one.
     pub(crate) fn start_next(&mut self, parts: &mut QueryParts<'_>, nodes: usize) -> bool {
         if !self.running.is_empty() {
             return false;
@@ -95,8 +96,8 @@ impl KeyOps {
         }
     }
 
-    /// Counts the answer of a node; returns the query if that was the last one.
-    /// Go: `KeyManager.streamKeyResp`.
+    /// Counts a node's answer; returns the query if that was the last answer. Go:
+    /// `KeyManager.streamKeyResp`.
     pub(crate) fn handle_response(
         &mut self,
         cx: &mut Context,
@@ -127,7 +128,8 @@ impl KeyOps {
                     }
                     response.messages.insert(from.to_owned(), text);
                 }
-                // Go counts keys of failed answers too, and "" as the primary of most.
+                // Go counts the keys in failed answers, too, and the primary key "" of most
+                // answers.
                 for key in node.keys.0 {
                     *response.keys.entry(lossy(key)).or_default() += 1;
                 }
@@ -148,7 +150,7 @@ impl KeyOps {
         query
     }
 
-    /// All nodes answered, or the time is over and some are missing.
+    /// Completes an operation: all nodes answered, or the deadline passed and some are missing.
     pub(crate) fn finish(&mut self, cx: &mut Context, op: OpId, missing: Vec<Arc<str>>) {
         let Some(Running { mut response, .. }) = self.running.remove(&op) else { return };
         if !missing.is_empty() {
@@ -166,7 +168,7 @@ impl KeyOps {
         cx.effects.complete(op, Ok(Completion::Keys { response, error }));
     }
 
-    /// Answers a key query; returns the new keyring if it changed: then [`KeyOps::changed`]
+    /// Answers a key query. If the keyring changed, returns the new one, and [`KeyOps::changed`]
     /// answers.
     pub(crate) fn answer(
         &mut self,
@@ -189,7 +191,7 @@ impl KeyOps {
         made.map_err(|text| answer_change(parts, id, Err(text))).ok()
     }
 
-    /// The keyring that a key query asks for, or why there is none.
+    /// The keyring after the requested change, or why it is refused.
     fn change(
         &self,
         cx: &mut Context,
@@ -234,21 +236,22 @@ impl KeyOps {
         Err(text)
     }
 
-    /// The keyring changed as the query `id` asked: the file has to follow. The answer goes out
-    /// under the new key, as in Go, and once the file is written if there is one.
+    /// The keyring was changed by the query `id`: requests that the file be written. The answer is
+    /// encrypted with the new key, as in Go, and is sent once the file is written, if there is one.
     pub(crate) fn changed(&mut self, parts: &mut QueryParts<'_>, id: QueryId, op: OpId) {
         parts.cx.effects.output(Output::KeyringChanged { op });
         if !parts.cx.config.keyring_stored {
             return answer_change(parts, id, Ok(()));
         }
-        // The other half is for the way of the query and of the answer.
+        // The other half is left for the query and the answer to travel.
         let end = parts.queries.received.get(id).map(|query| query.deadline);
         let left = end.map_or(Duration::ZERO, |end| end.since(parts.cx.now));
         self.storing.insert(op, id);
         parts.cx.start_timer((left / 2).min(STORING_TIME_MAX), Timer::Storing(op));
     }
 
-    /// The keyring file was written, or could not be, or it takes too long.
+    /// Answers a request after the keyring file was written, could not be written, or took too
+    /// long.
     pub(crate) fn stored(
         &mut self,
         parts: &mut QueryParts<'_>,
@@ -264,7 +267,7 @@ impl KeyOps {
         answer_change(parts, id, stored);
     }
 
-    /// The time that a request waits for the keyring file is over.
+    /// The request's time limit for the keyring file has expired.
     pub(crate) fn storing_timeout(&mut self, parts: &mut QueryParts<'_>, op: OpId) {
         self.stored(parts, op, Err(format!("{NOT_STORED}: it takes too long")));
     }
@@ -272,7 +275,7 @@ impl KeyOps {
 
 fn answer_change(parts: &mut QueryParts<'_>, id: QueryId, done: Result<(), String>) {
     let text = done.as_ref().err().map_or("", String::as_str);
-    // A path may be longer than an answer.
+    // A path in the text may be longer than an answer.
     let text = text.get(..text.floor_char_boundary(ERROR_BYTES_MAX)).unwrap_or_default();
     let response = message::NodeKeyResponse {
         result: done.is_ok(),
@@ -299,8 +302,8 @@ fn answer_list(parts: &mut QueryParts<'_>, id: QueryId, keyring: &Keyring) {
     };
     let limit = parts.cx.config.query_response_size_limit;
     let total = keys.len();
-    // Go goes down from `most` one by one, encoding each; the first that fits is sent.
-    // Whole first, then with the note that it is truncated.
+    // Go counts down from `most` and encodes each; the first that fits is sent. The whole list is
+    // tried first, then lists with a note that they are truncated.
     let most = (limit / KEY_TEXT_BYTES_MIN).min(total);
     let mut shown = total;
     let mut text = String::new();
@@ -343,33 +346,33 @@ fn answer_with(parts: &mut QueryParts<'_>, id: QueryId, response: message::NodeK
 /// A change of a keyring.
 struct Change {
     verb: KeyVerb,
-    /// For the log.
+    /// The operation's name in the log.
     text: &'static str,
     apply: fn(&mut Keyring, &[u8]) -> Result<(), KeyringError>,
 }
 
-/// Why a node refused a key operation: nodes say it as text, Go's and ours alike.
+/// Why a node refused a key operation; derived from the text it sent, Go's and ours alike.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KeyRefusal {
-    /// It has no keyring, or an empty one: it does not encrypt.
+    /// The node has no keyring or an empty one: it does not encrypt.
     NoKeyring,
-    /// It lacks the key that was to become its primary.
+    /// The key that was to become the primary is not in the ring.
     NotInKeyring,
-    /// The key to be removed is its primary.
+    /// The key to be removed is the primary.
     RemovingPrimary,
-    /// The key has not 16, 24 or 32 bytes.
+    /// The key does not have 16, 24 or 32 bytes.
     KeySize,
-    /// Its ring holds as many keys as it can.
+    /// The keyring is full.
     Full,
-    /// Its keyring file was not written.
+    /// The keyring file could not be written.
     NotStored,
-    /// Something else, in its words.
+    /// Another reason, as sent by the node.
     Other(String),
 }
 
 impl KeyRefusal {
-    /// The meaning of a node's text.
+    /// Parses the text sent by a node.
     #[cfg(all(feature = "driver", not(target_family = "wasm")))]
     pub(crate) fn of(text: &str) -> Self {
         let known = [
@@ -403,12 +406,12 @@ const REMOVE: Change =
     Change { verb: KeyVerb::Remove, text: "remove key", apply: Keyring::remove_key };
 /// Go: `writeKeyringFile`.
 const NOT_STORED: &str = "Failed to write keyring file";
-/// Most requests that wait for the keyring file, and the longest time of one.
+/// Most requests waiting for the keyring file, and the longest time of each.
 const STORING_MAX: usize = 64;
 const STORING_TIME_MAX: Duration = Duration::from_secs(10);
 /// Longest text of a failure in an answer.
 const ERROR_BYTES_MAX: usize = 512;
-/// Bytes of a malformed answer that are reported; Go's answers have no more.
+/// Bytes of a malformed answer that are reported; Go's answers contain at most these.
 const PAYLOAD_BYTES_SHOWN: usize = 1_024;
 const NO_KEYRING: &str = "No keyring to modify (encryption not enabled)";
 const EMPTY_KEYRING: &str = "Keyring is empty (encryption not enabled)";

@@ -1,4 +1,4 @@
-//! Lamport clocks that neither wrap nor follow absurd jumps.
+//! Lamport clocks that neither wrap nor follow implausible jumps.
 
 use super::LamportTime;
 
@@ -9,7 +9,7 @@ pub(crate) struct LamportClock {
 }
 
 impl LamportClock {
-    /// A clock at 1 that has seen `restored` (the last time of a snapshot, zero for none).
+    /// Creates a clock at 1 that has seen `restored` (the last time in a snapshot, zero for none).
     pub(crate) fn restore(restored: LamportTime) -> Self {
         let mut clock = Self { time: 1 };
         clock.witness(restored);
@@ -37,9 +37,9 @@ impl LamportClock {
         time.0 <= self.time.saturating_add(jump_max)
     }
 
-    /// Adopts the clock of a peer's push/pull, if it is not more than `jump_max` ahead or not
-    /// above `follow_max`: ours becomes at least `remote`. Returns whether it did; a clock that is
-    /// refused changes nothing.
+    /// Adopts the clock `remote` of a peer's push/pull, if it is at most `jump_max` ahead or at
+    /// most `follow_max`: ours becomes at least `remote`. Returns whether it did; a refused clock
+    /// has no effect.
     pub(crate) fn adopt(&mut self, remote: LamportTime, jump_max: u64, follow_max: u64) -> bool {
         let believed = self.is_plausible(remote, jump_max) || remote.0 <= follow_max;
         // serf/delegate.go: MergeRemoteState witnesses the value minus one.

@@ -1,23 +1,24 @@
-//! How many log lines peers can cause.
+//! Limits on the log lines that peers can cause.
 
 use crate::base::log_limits;
 
 log_limits! {
-    /// A limit for each cause.
+    /// One limit for each cause.
     pub(crate) struct Logs for "serf" {
         /// Messages that cannot be decoded.
         messages: "messages that cannot be decoded";
-        /// States of push/pulls that are refused.
+        /// Push/pull states that were refused.
         states: "remote states that are refused";
-        /// Events and queries that are too old, filters that cannot match.
+        /// Events and queries that are too old; filters that cannot match.
         old: "events and queries that are not for us";
-        /// Answers without a query, or that cannot be sent.
+        /// Answers to no known query, and answers that cannot be sent.
         answers: "answers to queries";
-        /// Nodes that have one name.
+        /// Several nodes with the same name.
         conflicts: "conflicting names";
         /// Key requests and their answers.
         keys: "key requests";
-        /// Key requests that fail; a rotation in one go leaves room for them.
+        /// Failed key requests; their limit is separate, so that the lines of a key rotation do not
+        /// suppress them.
         key_failures: "key requests that fail";
     }
 }

@@ -11,9 +11,9 @@ use crate::{
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LamportTime(pub u64);
 
-/// Tags of a member: names and values, sorted by name. `Clone` is one reference count.
+/// Tags of a member: names and values, sorted by name. `Clone` costs one reference count.
 ///
-/// Kept as one text with its cuts, since a table of 10,000 members is mostly tags.
+/// Stored as one text with offsets, since most memory of a table of 10,000 members is tags.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tags(Option<Arc<TagText>>);
 
@@ -26,7 +26,7 @@ struct TagText {
 }
 
 impl Tags {
-    /// Tags from pairs in any order; of equal names the last one wins.
+    /// Creates tags from pairs in any order; if a name occurs twice, the last value wins.
     pub fn from_pairs(pairs: impl IntoIterator<Item = (String, String)>) -> Self {
         pairs.into_iter().collect::<BTreeMap<_, _>>().into()
     }
@@ -36,7 +36,7 @@ impl Tags {
         self.iter().find(|(key, _)| *key == name).map(|(_, value)| value)
     }
 
-    /// All tags, by name.
+    /// All tags, sorted by name.
     pub fn iter(&self) -> TagsIter<'_> {
         let (text, ends) = match &self.0 {
             Some(tags) => (&*tags.text, &*tags.ends),
@@ -45,18 +45,18 @@ impl Tags {
         TagsIter { text, start: 0, pairs: ends.chunks_exact(2) }
     }
 
-    /// How many there are.
+    /// Number of tags.
     pub fn len(&self) -> usize {
         self.iter().len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no tags.
     pub fn is_empty(&self) -> bool {
         self.0.is_none()
     }
 }
 
-/// Of equal names the last one wins.
+/// If a name occurs twice, the last value wins.
 impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Tags {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(pairs: I) -> Self {
         let pairs = pairs.into_iter().map(|(name, value)| (name.into(), value.into()));
@@ -91,7 +91,7 @@ impl<'a> IntoIterator for &'a Tags {
     }
 }
 
-/// The value of a tag. Panics if there is none of that name, as maps do.
+/// The value of a tag. Panics if there is no tag of that name, as maps do.
 impl std::ops::Index<&str> for Tags {
     type Output = str;
 
@@ -115,7 +115,7 @@ impl From<BTreeMap<String, String>> for Tags {
     }
 }
 
-/// Iterator over [`Tags`]: name and value, by name.
+/// Iterator over [`Tags`]: pairs of name and value, sorted by name.
 #[derive(Clone, Debug)]
 pub struct TagsIter<'a> {
     text: &'a str,
@@ -150,10 +150,10 @@ impl ExactSizeIterator for TagsIter<'_> {}
 /// Status of a member. Go: `MemberStatus`; the numbers are on the wire in conflict answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum MemberStatus {
-    /// 0: never seen outside broken messages.
+    /// 0: never seen, except in malformed messages.
     #[default]
     None,
-    /// 1: a member, as far as is known.
+    /// 1: considered alive by this node.
     Alive,
     /// 2: announced that it will leave.
     Leaving,
@@ -169,7 +169,7 @@ impl fmt::Display for MemberStatus {
     }
 }
 
-/// The texts of [`MemberStatus`]'s `Display`, which are those of `serf members -status`.
+/// Parses the texts of [`MemberStatus`]'s `Display`, which `serf members -status` uses, too.
 impl std::str::FromStr for MemberStatus {
     type Err = UnknownStatus;
 
@@ -179,7 +179,7 @@ impl std::str::FromStr for MemberStatus {
     }
 }
 
-/// A text that names no [`MemberStatus`].
+/// A text that is not a [`MemberStatus`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnknownStatus;
 
@@ -191,26 +191,25 @@ error_texts! {
 
 impl std::error::Error for UnknownStatus {}
 
-/// One member of the cluster. Records are immutable; a change makes a new one.
+/// A member of the cluster. Records are immutable; a change creates a new one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
     /// Name; unique in the cluster.
     pub name: Arc<str>,
     /// Raw address bytes as announced (0, 4 or 16).
     pub addr: Box<[u8]>,
-    /// Port of its gossip, for UDP and TCP.
+    /// Gossip port, for UDP and TCP.
     pub port: u16,
-    /// What it says about itself; 512 bytes when encoded.
+    /// Tags announced by the member; at most 512 bytes when encoded.
     pub tags: Tags,
-    /// How it is, as far as this node knows.
+    /// Status, as far as this node knows.
     pub status: MemberStatus,
-    /// Versions that it speaks: lowest, highest and current of memberlist's protocol, then of
-    /// Serf's.
+    /// Protocol versions: lowest, highest and current of memberlist's protocol, then of Serf's.
     pub vsn: Vsn,
 }
 
 impl MemberStatus {
-    /// The word for it: `none`, `alive`, `leaving`, `left` or `failed`.
+    /// The status as text: `none`, `alive`, `leaving`, `left` or `failed`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::None => "none",
@@ -221,7 +220,7 @@ impl MemberStatus {
         }
     }
 
-    /// The number of the status on the wire.
+    /// The number of the status in messages.
     pub fn number(self) -> u8 {
         match self {
             Self::None => 0,
@@ -234,7 +233,7 @@ impl MemberStatus {
 }
 
 impl Member {
-    /// Whether it is a member now: neither leaving nor gone.
+    /// Whether the status is [`MemberStatus::Alive`].
     pub fn is_alive(&self) -> bool {
         self.status == MemberStatus::Alive
     }
@@ -244,7 +243,7 @@ impl Member {
         self.tags.get(name)
     }
 
-    /// The address as a socket address, v4-mapped ones as IPv4; `None` if it is malformed.
+    /// The address and port; v4-mapped addresses become IPv4. `None` if the address is malformed.
     pub fn socket_addr(&self) -> Option<SocketAddr> {
         RawAddr::from_wire(&self.addr)?.socket_addr(self.port)
     }

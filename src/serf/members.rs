@@ -8,7 +8,7 @@ use std::{
 use super::{LamportTime, Member, MemberStatus};
 use crate::base::Instant;
 
-/// All members by name, with those that are gone also in the order they went.
+/// All members by name; failed and left members also in the order of their departure.
 #[derive(Default)]
 pub(crate) struct Members {
     table: BTreeMap<Arc<str>, Entry>,
@@ -20,14 +20,14 @@ pub(crate) struct Members {
     generation: u64,
 }
 
-/// A member and when its status changed.
+/// A member and the time of its status.
 pub(crate) struct Entry {
     pub(crate) member: Arc<Member>,
-    /// Member time of the newest intent that counted.
+    /// Lamport time of the newest accepted intent.
     pub(crate) status_ltime: LamportTime,
     /// When it left or failed.
     pub(crate) leave_time: Instant,
-    /// Place in `order`.
+    /// Index in `order`.
     slot: usize,
 }
 
@@ -44,13 +44,13 @@ impl Members {
         self.table.len()
     }
 
-    /// Grows with each change of a record.
+    /// Increases with each change of a record.
     #[cfg(feature = "agent")]
     pub(crate) fn generation(&self) -> u64 {
         self.generation
     }
 
-    /// Members with status alive, ourselves included.
+    /// Number of members with status alive, including ourselves.
     pub(crate) fn alive_count(&self) -> usize {
         self.alive
     }
@@ -65,7 +65,7 @@ impl Members {
         &self.left
     }
 
-    /// The member at a place between 0 and [`Members::len`].
+    /// The member at an index below [`Members::len`].
     pub(crate) fn at(&self, place: usize) -> Option<&Entry> {
         self.table.get(self.order.get(place)?)
     }
@@ -82,8 +82,8 @@ impl Members {
         self.table.insert(name, entry);
     }
 
-    /// Replaces a member's record, and with it its place in the lists. `leave_time` is kept if
-    /// the member stays gone.
+    /// Replaces a member's record and updates the lists. `leave_time` is when the member failed or
+    /// left, if it is gone.
     pub(crate) fn replace(&mut self, member: Arc<Member>, leave_time: Instant) {
         let Some(entry) = self.table.get_mut(&member.name) else { return };
         self.generation += 1;

@@ -1,4 +1,4 @@
-//! Members, and what intents and notifications do to them.
+//! Applies intents and notifications to the members.
 
 use std::sync::Arc;
 
@@ -20,16 +20,16 @@ use crate::{
 
 pub(crate) struct Membership {
     pub(crate) table: Members,
-    /// Intents about members that are not known yet.
+    /// Intents about members that are still unknown.
     pub(crate) intents: RecentIntents,
-    /// Peers that were members, or that a join succeeded with.
+    /// Former members, and addresses that a join succeeded with.
     pub(crate) remembered: Remembered,
     pub(crate) coordinates: Coordinates,
-    /// Our record until the layer below announces us.
+    /// Our record, used until the layer below announces us.
     own: Arc<Member>,
-    /// [`Action::BroadcastJoin`] is queued.
+    /// Whether [`Action::BroadcastJoin`] is queued.
     pub(crate) refuting: bool,
-    /// The last meta decoded and its tags: clusters have few distinct ones.
+    /// The last decoded meta and its tags: clusters have few distinct ones.
     last_tags: Option<(Arc<[u8]>, Tags)>,
 }
 
@@ -88,7 +88,7 @@ impl Membership {
                 (MemberStatus::Failed, MemberEventKind::Failed)
             }
             MemberStatus::Leaving => (MemberStatus::Left, MemberEventKind::Leave),
-            // Its intent has not come here. Go takes it for a failure.
+            // Its leave intent has not arrived. Go reports a failure.
             MemberStatus::Alive if node.state == NodeStateKind::Left => {
                 (MemberStatus::Left, MemberEventKind::Leave)
             }
@@ -113,7 +113,7 @@ impl Membership {
         cx.emit_member(kind, member);
     }
 
-    /// A node's meta changed. Go: `serf/serf.go:handleNodeUpdate`.
+    /// The layer below reports changed meta. Go: `serf/serf.go:handleNodeUpdate`.
     pub(crate) fn handle_node_update(&mut self, cx: &mut Context, node: &NodeView<'_>) {
         if mutated!(cx.config.swim, UpdatesIgnored) {
             return;
@@ -127,8 +127,8 @@ impl Membership {
         cx.emit_member(MemberEventKind::Update, member);
     }
 
-    /// Handles a leave intent; returns whether to gossip it on.
-    /// Go: `serf/serf.go:handleNodeLeaveIntent`.
+    /// Handles a leave intent; returns whether to gossip it. Go:
+    /// `serf/serf.go:handleNodeLeaveIntent`.
     pub(crate) fn handle_leave_intent(
         &mut self,
         cx: &mut Context,
@@ -148,14 +148,14 @@ impl Membership {
             if cx.logs.details.admit(cx.now) {
                 debug!(target: "serf", "Refuting an older leave intent");
             }
-            // One announcement answers all copies that came with this one.
+            // One announcement refutes all copies received at the same time.
             if !std::mem::replace(&mut self.refuting, true) {
                 cx.effects.act(Action::BroadcastJoin);
             }
             return false;
         }
         let (member, leave_time) = (entry.member.clone(), entry.leave_time);
-        // Always, also when nothing else changes: or two nodes rebroadcast for ever.
+        // Always, even if nothing else changes; otherwise two nodes would rebroadcast for ever.
         self.table.set_status_ltime(name, ltime);
         match member.status {
             MemberStatus::Alive => {
@@ -163,7 +163,7 @@ impl Membership {
                 self.table.replace(Arc::new(leaving), leave_time);
             }
             MemberStatus::Failed => {
-                // The time of the failure stays: it counts for the tombstone.
+                // The time of the failure is kept for the tombstone timeout.
                 let left =
                     Arc::new(Member { status: MemberStatus::Left, ..Member::clone(&member) });
                 self.table.replace(left.clone(), leave_time);
@@ -182,8 +182,8 @@ impl Membership {
         true
     }
 
-    /// Handles a join intent; returns whether to gossip it on.
-    /// Go: `serf/serf.go:handleNodeJoinIntent`.
+    /// Handles a join intent; returns whether to gossip it. Go:
+    /// `serf/serf.go:handleNodeJoinIntent`.
     pub(crate) fn handle_join_intent(
         &mut self,
         cx: &mut Context,
@@ -194,7 +194,7 @@ impl Membership {
         let Some(entry) = self.table.get(name) else {
             let news = self.intents.upsert(cx.now, name, IntentKind::Join, ltime);
             if news {
-                // A pruned member that lives on says so here, and nowhere else.
+                // A pruned member that is still alive announces itself only here.
                 cx.effects.act(Action::Recheck(name.into()));
             }
             return news;
@@ -211,8 +211,8 @@ impl Membership {
         true
     }
 
-    /// Go: `serf/serf.go:handlePrune`, which sleeps with the table locked while the member is
-    /// leaving. Here the erasing waits, and nothing else does.
+    /// Erases a member, after a delay if it is leaving. Go: `serf/serf.go:handlePrune`, which
+    /// sleeps with the table locked; here only the erasure is delayed.
     fn handle_prune(&mut self, cx: &mut Context, name: &str) {
         let Some(entry) = self.table.get(name) else { return };
         if entry.member.status == MemberStatus::Leaving {
@@ -224,8 +224,8 @@ impl Membership {
         self.finish_prune(cx, name);
     }
 
-    /// The wait of a prune is over. A member that has refuted meanwhile stays: the layer below
-    /// would never announce it again.
+    /// The delay of a prune is over: erases the member, unless it has refuted meanwhile, as the
+    /// layer below would never announce it again.
     pub(crate) fn finish_prune(&mut self, cx: &mut Context, name: &str) {
         let Some(entry) = self.table.get(name) else { return };
         let member = entry.member.clone();
@@ -240,25 +240,25 @@ impl Membership {
         self.erase(cx, name);
     }
 
-    /// Forgets a member and reports that. Go: `serf/serf.go:eraseNode`.
+    /// Forgets a member and reports it as reaped. Go: `serf/serf.go:eraseNode`.
     pub(crate) fn erase(&mut self, cx: &mut Context, name: &str) {
         let Some(entry) = self.table.remove(name) else { return };
         self.coordinates.forget(name);
         cx.emit_member(MemberEventKind::Reap, entry.member);
     }
 
-    /// Whether another member has status alive. Go: `hasAliveMembers`.
+    /// Whether another member has the status alive. Go: `hasAliveMembers`.
     pub(crate) fn has_alive_others(&self) -> bool {
         let own = self.table.get(&self.own.name).map(|entry| entry.member.status);
         self.table.alive_count() > usize::from(own == Some(MemberStatus::Alive))
     }
 
-    /// Our own record; before the layer below announced us, one with our name and tags.
+    /// Our own record; before the layer below has announced us, a record with our name and tags.
     pub(crate) fn local(&self) -> &Arc<Member> {
         self.table.get(&self.own.name).map_or(&self.own, |entry| &entry.member)
     }
 
-    /// The record of a node, alive.
+    /// The record of a node, with status alive.
     pub(crate) fn member_of(&mut self, cx: &mut Context, node: &NodeView<'_>) -> Member {
         Member {
             name: node.name.clone(),
@@ -270,7 +270,7 @@ impl Membership {
         }
     }
 
-    /// Tags of a node's meta; equal metas in a row share memory.
+    /// Decodes the tags of a node's meta; consecutive equal metas share memory.
     fn decode_tags(&mut self, cx: &mut Context, meta: &Arc<[u8]>) -> Tags {
         if let Some((last, tags)) = &self.last_tags
             && last == meta
@@ -288,7 +288,7 @@ impl Membership {
     }
 }
 
-/// An address as Go prints an IP in its logs.
+/// A member's address as Go prints an IP in its logs.
 pub(crate) fn ip_text(member: &Member) -> String {
     member.socket_addr().map_or_else(|| "<nil>".to_owned(), |addr| addr.ip().to_string())
 }

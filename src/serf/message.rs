@@ -1,4 +1,4 @@
-//! Serf's messages, borrowed from the buffer they came in. Names are unchecked bytes.
+//! Serf's messages, borrowed from the receive buffer. Names are unvalidated bytes.
 
 use super::LamportTime;
 pub use crate::msgpack::Bin;
@@ -7,9 +7,9 @@ pub use crate::msgpack::Bin;
 #[derive(Clone, Debug, PartialEq)]
 #[repr(u8)]
 pub enum Message<'a> {
-    /// 0: a member announces that it, or another, leaves. Gossiped.
+    /// 0: a member announces its own leave or another member's. Gossiped.
     Leave(Leave<'a>) = kind::LEAVE,
-    /// 1: a member announces that it joined. Gossiped.
+    /// 1: a member announces its join. Gossiped.
     Join(Join<'a>) = kind::JOIN,
     /// 2: the user state of a push/pull.
     PushPull(PushPull<'a>) = kind::PUSH_PULL,
@@ -17,9 +17,9 @@ pub enum Message<'a> {
     UserEvent(UserEvent<'a>) = kind::USER_EVENT,
     /// 4: a query. Gossiped.
     Query(Query<'a>) = kind::QUERY,
-    /// 5: an ack or an answer, sent to the asker.
+    /// 5: an ack or an answer, sent to the asking node.
     QueryResponse(QueryResponse<'a>) = kind::QUERY_RESPONSE,
-    /// 6: payload of the answer to a name conflict query; `None`: unknown name.
+    /// 6: payload of the answer to a name conflict query; `None`: the name is unknown.
     ConflictResponse(Option<MemberRecord<'a>>) = kind::CONFLICT_RESPONSE,
     /// 7: payload of a key query.
     KeyRequest(KeyRequest<'a>) = kind::KEY_REQUEST,
@@ -46,9 +46,9 @@ pub(crate) mod kind {
 /// See [`Message::Leave`]. Go: `messageLeave`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Leave<'a> {
-    /// Member time.
+    /// Lamport time of the member clock.
     pub ltime: LamportTime,
-    /// Name of the member that leaves.
+    /// Name of the leaving member.
     pub node: &'a [u8],
     /// Whether to forget the member at once.
     pub prune: bool,
@@ -57,7 +57,7 @@ pub struct Leave<'a> {
 /// See [`Message::Join`]. Go: `messageJoin`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Join<'a> {
-    /// Member time.
+    /// Lamport time of the member clock.
     pub ltime: LamportTime,
     /// Name of the member that joined.
     pub node: &'a [u8],
@@ -68,44 +68,44 @@ pub struct Join<'a> {
 pub struct PushPull<'a> {
     /// Member clock.
     pub ltime: LamportTime,
-    /// Time of the newest intent of every known member.
+    /// Lamport time of the newest intent of every known member.
     pub status_ltimes: Vec<(&'a [u8], LamportTime)>,
-    /// Members that left; never nil when written.
+    /// Names of members that left; never nil when written.
     pub left_members: Vec<&'a [u8]>,
     /// Event clock.
     pub event_ltime: LamportTime,
-    /// The sender's ring of recent events; the index means nothing to the receiver.
+    /// The sender's ring of recent events; the indexes are meaningless to the receiver.
     pub events: Vec<Option<UserEvents<'a>>>,
     /// Query clock.
     pub query_ltime: LamportTime,
 }
 
-/// The events of one event time. Go: `userEvents`.
+/// The events of one Lamport time. Go: `userEvents`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UserEvents<'a> {
-    /// Event time.
+    /// Lamport time of the event clock.
     pub ltime: LamportTime,
     /// Events with that time.
     pub events: Vec<RecentEvent<'a>>,
 }
 
-/// An event as remembered for duplicates. Go: `userEvent`.
+/// An event in the ring. Go: `userEvent`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RecentEvent<'a> {
-    /// Name.
+    /// Name of the event.
     pub name: &'a [u8],
-    /// Payload.
+    /// Payload of the event.
     pub payload: Bin<'a>,
 }
 
 /// See [`Message::UserEvent`]. Go: `messageUserEvent`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UserEvent<'a> {
-    /// Event time.
+    /// Lamport time of the event clock.
     pub ltime: LamportTime,
-    /// Name.
+    /// Name of the event.
     pub name: &'a [u8],
-    /// Payload.
+    /// Payload of the event.
     pub payload: Bin<'a>,
     /// Whether it may be coalesced.
     pub coalesce: bool,
@@ -114,34 +114,34 @@ pub struct UserEvent<'a> {
 /// See [`Message::Query`]. Go: `messageQuery`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Query<'a> {
-    /// Query time.
+    /// Lamport time of the query clock.
     pub ltime: LamportTime,
-    /// Random; 31 bits from Go.
+    /// Random number; Go uses 31 bits.
     pub id: u32,
     /// Raw address for acks and answers.
     pub addr: Bin<'a>,
-    /// Port of the same.
+    /// Port for acks and answers.
     pub port: u16,
-    /// Name of the asker.
+    /// Name of the asking node.
     pub source_node: &'a [u8],
     /// Encoded [`Filter`]s, all of which must match. Empty is written as nil.
     pub filters: Vec<Bin<'a>>,
     /// [`Query::ACK`], [`Query::NO_BROADCAST`].
     pub flags: u32,
-    /// Helpers that send acks and answers a second time.
+    /// Number of members that relay each ack and answer in addition.
     pub relay_factor: u8,
-    /// Time for answers, counted from the receipt; nanoseconds.
+    /// Time limit for answers, counted from the receipt, in nanoseconds.
     pub timeout_ns: i64,
-    /// Name; `_serf_` begins internal ones.
+    /// Name of the query; internal ones begin with `_serf_`.
     pub name: &'a [u8],
-    /// Payload.
+    /// Payload of the query.
     pub payload: Bin<'a>,
 }
 
 impl Query<'_> {
-    /// Acks are wanted; in a response: this is an ack.
+    /// In a query: acks are requested. In a response: it is an ack.
     pub const ACK: u32 = 1;
-    /// Not to be gossiped on.
+    /// The query is not to be gossiped.
     pub const NO_BROADCAST: u32 = 2;
 }
 
@@ -163,13 +163,13 @@ pub struct QueryResponse<'a> {
 /// See [`Message::ConflictResponse`]. Go: `Member`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MemberRecord<'a> {
-    /// Name.
+    /// Name of the member.
     pub name: &'a [u8],
     /// Raw address.
     pub addr: Bin<'a>,
-    /// Port.
+    /// Port of the member.
     pub port: u16,
-    /// Tags, by name.
+    /// Tags, sorted by name.
     pub tags: Vec<(&'a [u8], &'a [u8])>,
     /// Number of the [`super::MemberStatus`].
     pub status: i64,
@@ -177,48 +177,48 @@ pub struct MemberRecord<'a> {
     pub protocol_min: u8,
     /// Highest memberlist protocol.
     pub protocol_max: u8,
-    /// Memberlist protocol spoken.
+    /// Current memberlist protocol.
     pub protocol_cur: u8,
     /// Lowest Serf protocol.
     pub delegate_min: u8,
     /// Highest Serf protocol.
     pub delegate_max: u8,
-    /// Serf protocol spoken.
+    /// Current Serf protocol.
     pub delegate_cur: u8,
 }
 
 /// See [`Message::KeyRequest`]. Go: `keyRequest`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeyRequest<'a> {
-    /// The key, not encoded; empty to list.
+    /// The raw key; empty to list keys.
     pub key: Bin<'a>,
 }
 
 /// See [`Message::KeyResponse`]. Go: `nodeKeyResponse`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NodeKeyResponse<'a> {
-    /// Success.
+    /// Whether the request succeeded.
     pub result: bool,
     /// Why it failed, or that the list is truncated.
     pub message: &'a [u8],
     /// Base64 keys, primary first.
     pub keys: Keys<'a>,
-    /// Base64 of the primary.
+    /// The primary key in base64.
     pub primary_key: &'a [u8],
 }
 
-/// A list of keys, which is nil on the wire when it is empty.
+/// A list of keys; an empty list is nil on the wire.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Keys<'a>(pub Vec<&'a [u8]>);
 
-/// See [`Message::Relay`]. Go: `relayHeader` and what follows it.
+/// See [`Message::Relay`]. Go: `relayHeader` and the message after it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Relay<'a> {
     /// Raw address to forward to.
     pub dest_addr: Bin<'a>,
-    /// Port of the same (a Go `int`).
+    /// Port to forward to (a Go `int`).
     pub dest_port: i64,
-    /// Name of the node there.
+    /// Name of the node at that address.
     pub dest_name: &'a [u8],
     /// The whole message to forward, type byte first.
     pub message: &'a [u8],
@@ -229,9 +229,9 @@ pub struct Relay<'a> {
 pub enum Filter<'a> {
     /// 0: the node's name is one of these.
     Nodes(Vec<&'a [u8]>),
-    /// 1: the tag matches the expression; a missing tag is the empty string.
+    /// 1: the tag's value matches the expression; a missing tag is the empty string.
     Tag {
-        /// Tag.
+        /// Name of the tag.
         tag: &'a [u8],
         /// Unanchored regular expression in RE2 syntax.
         expr: &'a [u8],

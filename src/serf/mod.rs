@@ -1,4 +1,4 @@
-//! Layer 3: the Serf engine above [`crate::swim`], as one value without I/O.
+//! Layer 3: the Serf engine on top of [`crate::swim`], as one value without I/O.
 
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
 

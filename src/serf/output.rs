@@ -1,4 +1,4 @@
-//! What goes out of the engine beside the layer below.
+//! Outputs of the engine, and parameters of its calls.
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
@@ -10,57 +10,57 @@ use crate::swim::{self, OpId};
 /// An effect for the driver.
 #[derive(Debug)]
 pub enum Output {
-    /// For the sockets.
+    /// An output of the membership engine, for the sockets.
     Swim(swim::Output),
-    /// For every subscriber.
+    /// An event for every subscriber.
     Event(Event),
-    /// For the asker of the query.
+    /// Progress of a query, for its asker.
     Query {
-        /// Given when it was asked.
+        /// The id returned when it was asked.
         id: QueryId,
         /// What happened.
         update: QueryUpdate,
     },
     /// An operation ended.
     Done {
-        /// Given when it began.
+        /// The id returned when it was started.
         op: OpId,
         /// How it ended; a key operation that failed on some nodes completes with its response.
         result: Result<Completion, Error>,
     },
     /// Work for the snapshot's file writer, in order.
     Snapshot(SnapshotOp),
-    /// The keyring changed: write the keyring file if there is one. With
+    /// The keyring changed: write the keyring file, if there is one. With
     /// [`Config::keyring_stored`](super::Config::keyring_stored) a key request waits for the
     /// result.
     KeyringChanged {
-        /// For [`Engine::handle_keyring_stored`](super::Engine::handle_keyring_stored).
+        /// Id for [`Engine::handle_keyring_stored`](super::Engine::handle_keyring_stored).
         op: OpId,
     },
-    /// A join needs the addresses of a host name, the best first; answer with
+    /// A join needs the addresses of a host name, in the order of preference; answer with
     /// [`Engine::resolved`](super::Engine::resolved).
     Resolve {
         /// The join.
         op: OpId,
-        /// The name.
+        /// The host name.
         host: String,
     },
-    /// We lost the vote over our name: shut down without a leave.
+    /// We lost the vote on our name: shut down without a leave.
     ShutDown,
 }
 
-/// How an operation ended well.
+/// Result of a successful operation.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Completion {
-    /// Nothing more to say.
+    /// No further result.
     Done,
-    /// A join is through.
+    /// A join has ended.
     Joined {
-        /// Addresses that answered.
+        /// Number of addresses that answered.
         contacted: usize,
     },
-    /// A key operation got its answers. `error` is Go's summary, if not all nodes succeeded.
+    /// A key operation has ended. `error` is Go's summary, if not all nodes succeeded.
     Keys {
         /// Per-node results.
         response: KeyResponse,
@@ -69,109 +69,110 @@ pub enum Completion {
     },
 }
 
-/// Progress of a query we asked.
+/// Progress of a query that we asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum QueryUpdate {
-    /// A node has the query.
+    /// A node acknowledged the query.
     Ack {
-        /// Its name.
+        /// Name of the node.
         from: Arc<str>,
     },
     /// A node answered.
     Response {
-        /// Its name.
+        /// Name of the node.
         from: Arc<str>,
-        /// The answer.
+        /// Payload of the answer.
         payload: Bytes,
     },
-    /// The time is over.
+    /// The query has ended.
     Finished {
-        /// Nodes alive when it was asked that sent neither ack nor answer.
+        /// Nodes alive at the start of the query that sent neither ack nor answer.
         missing: Vec<Arc<str>>,
     },
 }
 
-/// How to ask a query; the default asks all, wants no acks and takes the default time.
-/// Go: `serf/query.go:QueryParam`.
+/// Parameters of a query; the default asks all nodes, requests no acks and uses the default
+/// timeout. Go: `serf/query.go:QueryParam`.
 #[doc(alias = "QueryParam")]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[must_use]
 #[non_exhaustive]
 pub struct QueryParams {
-    /// Only nodes with one of these names; empty: all.
+    /// Ask only nodes with one of these names; empty: all.
     pub filter_nodes: Vec<String>,
-    /// Only nodes with all of these tags, by name; the value is an unanchored regular expression in
-    /// Go's (RE2) syntax. A tag that a node lacks is empty.
+    /// Ask only nodes with all of these tags, by name; the value is an unanchored regular
+    /// expression in Go's (RE2) syntax. A missing tag is treated as empty.
     pub filter_tags: BTreeMap<String, String>,
-    /// Ask every node that is meant for an ack, also if it has no answer to give.
+    /// Request an ack from every addressed node, even if it has no answer.
     pub request_ack: bool,
-    /// Through how many other nodes each ack and answer is sent a second time; 0 to 255.
+    /// Number of other nodes that relay each ack and answer in addition; 0 to 255, default 0.
     pub relay_factor: u8,
-    /// Time for answers. Zero: the default for the cluster's size, which is the gossip interval
-    /// times `query_timeout_mult` times the digits of the number of nodes (6.4 s for 10 on a LAN).
+    /// Time limit for answers. Zero: the default for the cluster's size, which is the gossip
+    /// interval times `query_timeout_mult` times the number of decimal digits of the node count
+    /// (6.4 s for 10 nodes on a LAN).
     pub timeout: Duration,
 }
 
 impl QueryParams {
-    /// Asks only the node of this name, and others that were named so.
+    /// Adds a name: only nodes with one of the added names are asked.
     pub fn filter_node(mut self, name: impl Into<String>) -> Self {
         self.filter_nodes.push(name.into());
         self
     }
 
-    /// Asks only nodes whose tag `name` matches an expression; see [`QueryParams::filter_tags`].
+    /// Asks only nodes whose tag `name` matches `expression`; see [`QueryParams::filter_tags`].
     pub fn filter_tag(mut self, name: impl Into<String>, expression: impl Into<String>) -> Self {
         self.filter_tags.insert(name.into(), expression.into());
         self
     }
 
-    /// Sets whether acks are wanted.
+    /// Sets whether acks are requested.
     pub fn request_ack(mut self, wanted: bool) -> Self {
         self.request_ack = wanted;
         self
     }
 
-    /// Sets through how many other nodes each ack and answer is sent a second time.
+    /// Sets how many other nodes relay each ack and answer in addition.
     pub fn relay_factor(mut self, relays: u8) -> Self {
         self.relay_factor = relays;
         self
     }
 
-    /// Sets the time for answers.
+    /// Sets the time limit for answers.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 }
 
-/// Whether a join delivers the recent user events that the others still remember.
+/// Whether a join delivers the recent user events that other nodes still remember.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OldEvents {
     /// Events from before the join are not delivered.
     Ignore,
-    /// They are, as far as the others remember them.
+    /// They are delivered, as far as other nodes remember them.
     Deliver,
 }
 
-/// Whether a member that is declared left is forgotten as well.
+/// Whether a member that is declared left is also forgotten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Prune {
-    /// It stays in the list of members, as left.
+    /// The member stays listed as left.
     No,
-    /// It is forgotten.
+    /// The member is forgotten.
     Yes,
 }
 
-/// A change of the cluster's keys, or a look at them. Keys are base64, and shown by no `Debug`.
+/// An operation on the cluster's keys. Keys are base64 and hidden from `Debug`.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KeyOp {
-    /// Add a key everywhere.
+    /// Add a key on all nodes.
     Install(String),
-    /// Make a key the primary everywhere.
+    /// Make a key the primary on all nodes.
     Use(String),
-    /// Remove a key everywhere.
+    /// Remove a key on all nodes.
     Remove(String),
     /// List the keys of all nodes.
     List,
@@ -192,25 +193,25 @@ impl fmt::Debug for KeyOp {
 #[derive(Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KeyResponse {
-    /// Messages of nodes, by their names: why they refused, or that their list of keys is cut off.
-    /// Nodes that succeeded send none.
+    /// Messages by node name: why a node refused, or that its key list is truncated. Nodes that
+    /// succeeded send none.
     pub messages: BTreeMap<String, String>,
-    /// Nodes asked: all that were alive.
+    /// Number of nodes asked: all that were alive.
     pub num_nodes: usize,
-    /// Nodes that answered, the refusing ones included.
+    /// Number of nodes that answered, including those that refused.
     pub num_resp: usize,
-    /// Nodes that refused.
+    /// Number of nodes that refused.
     pub num_err: usize,
-    /// For a list: how many nodes have a key (base64).
+    /// For a list: number of nodes that have each key (base64).
     pub keys: BTreeMap<String, usize>,
-    /// For a list: how many nodes seal with a key (base64). As Go, counts an empty key for the
-    /// other operations.
+    /// For a list: number of nodes that encrypt with each key (base64). As in Go, the other
+    /// operations count an empty key.
     pub primary_keys: BTreeMap<String, usize>,
-    /// Nodes that were alive when they were asked and have not answered in time; not in Go.
+    /// Nodes that were alive at the start and did not answer in time; not in Go.
     pub missing: Vec<Arc<str>>,
 }
 
-/// Without the keys.
+/// Omits the keys.
 impl fmt::Debug for KeyResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeyResponse")
@@ -232,19 +233,19 @@ pub enum SerfState {
     Alive,
     /// A leave is under way.
     Leaving,
-    /// Left; still answers until shut down.
+    /// Left; still answers messages until it is shut down.
     Left,
     /// Shut down.
     Shutdown,
 }
 
-/// Work for the snapshot file.
+/// An operation on the snapshot file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SnapshotOp {
     /// Append these lines.
     Append(String),
     /// Replace the file atomically by these lines.
     Replace(String),
-    /// Write what is buffered to the disk now.
+    /// Flush the file to the disk.
     Sync,
 }

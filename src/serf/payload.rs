@@ -1,5 +1,5 @@
-//! Payloads that are values of serde types: MessagePack by rmp-serde, with named fields, as other
-//! languages write it.
+//! Payloads as values of serde types: MessagePack by rmp-serde, with named fields, as libraries in
+//! other languages write it.
 
 use std::any::type_name;
 
@@ -12,18 +12,18 @@ use crate::{
     msgpack::{DEPTH_MAX, Error, Reader},
 };
 
-/// A value and a payload do not fit together.
+/// A value cannot be converted to a payload, or a payload to a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PayloadError {
-    /// A value cannot be sent: the caller's fault.
+    /// The value cannot be encoded: caused by the caller.
     Encode {
-        /// Its type.
+        /// Type of the value.
         ty: &'static str,
-        /// What is wrong with it.
+        /// Why it cannot be encoded.
         reason: String,
     },
-    /// What was received is no such value: mostly the sender's fault.
+    /// The payload is not a value of the expected type: usually caused by the sender.
     Decode {
         /// The type that was expected.
         ty: &'static str,
@@ -41,7 +41,7 @@ error_texts! {
 
 impl std::error::Error for PayloadError {}
 
-/// Encodes a value as a payload: MessagePack, structs as maps with the names of fields.
+/// Encodes a value as a payload: MessagePack, structs as maps keyed by field names.
 ///
 /// # Errors
 /// The value cannot be encoded, or is nested more than 16 levels deep.
@@ -52,13 +52,14 @@ pub fn to_payload<T: Serialize + ?Sized>(value: &T) -> Result<Bytes, PayloadErro
     Ok(bytes.into())
 }
 
-/// Decodes the value of a payload.
+/// Decodes a payload into a value.
 ///
 /// # Errors
-/// It is no such value.
+/// The payload is not a value of this type.
 pub fn from_payload<'a, T: Deserialize<'a>>(payload: &'a [u8]) -> Result<T, PayloadError> {
     let failed = |reason| PayloadError::Decode { ty: type_name::<T>(), reason };
-    // Peers choose the bytes: after this rmp-serde neither nests deeply nor stops half way.
+    // Peers choose the bytes: after this check rmp-serde neither nests deeply nor leaves a
+    // remainder.
     is_one_value(payload).map_err(failed)?;
     rmp_serde::from_slice(payload).map_err(|error| failed(error.to_string()))
 }
@@ -75,21 +76,21 @@ fn is_one_value(bytes: &[u8]) -> Result<(), String> {
 }
 
 impl UserEvent {
-    /// The payload as a value that [`Serf::send`](crate::Serf::send), or a program in another
-    /// language, has sent as MessagePack: structs as maps with the names of their fields.
+    /// Decodes the payload of a value that [`Serf::send`](crate::Serf::send), or a program in
+    /// another language, sent as MessagePack: structs as maps keyed by field names.
     ///
     /// # Errors
-    /// It is no such value.
+    /// The payload is not a value of this type.
     pub fn payload<'a, T: Deserialize<'a>>(&'a self) -> Result<T, PayloadError> {
         from_payload(&self.payload)
     }
 }
 
 impl Query {
-    /// The payload as a value, as [`UserEvent::payload`] reads it.
+    /// Decodes the payload, as [`UserEvent::payload`] does.
     ///
     /// # Errors
-    /// It is no such value.
+    /// The payload is not a value of this type.
     pub fn payload<'a, T: Deserialize<'a>>(&'a self) -> Result<T, PayloadError> {
         from_payload(&self.payload)
     }

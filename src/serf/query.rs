@@ -1,4 +1,4 @@
-//! Queries: asking, receiving once, answering, relaying.
+//! Queries: asks, receives, answers and relays them.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -26,9 +26,9 @@ use crate::{
     wire::RawAddr,
 };
 
-/// Queries: those we asked, those we may answer, and those we have seen.
+/// Queries of this node, queries to be answered, and ids of recent queries.
 pub(crate) struct Queries {
-    /// Queries of earlier times are not delivered.
+    /// Queries with an earlier Lamport time are not delivered.
     min_time: LamportTime,
     ring: QueryRing,
     pub(crate) asked: Asked,
@@ -36,11 +36,11 @@ pub(crate) struct Queries {
     pub(crate) filters: Filters,
 }
 
-/// A query to be asked.
+/// A query to ask.
 #[derive(Clone, Copy)]
 pub(crate) struct Question<'a> {
     pub(crate) asker: Asker,
-    /// Nodes that are alive.
+    /// Number of alive nodes.
     pub(crate) nodes: usize,
     pub(crate) name: &'a [u8],
     pub(crate) payload: &'a [u8],
@@ -61,7 +61,7 @@ impl Queries {
     /// Asks a query. Go: `serf/serf.go:Query`.
     ///
     /// # Errors
-    /// Too large, or the protocol version is below 4.
+    /// The query is too large, or the protocol version is below 4.
     pub(crate) fn ask(
         &mut self,
         cx: &mut Context,
@@ -105,7 +105,7 @@ impl Queries {
         Ok(id)
     }
 
-    /// Delivers a query that is new and for us, ours or a peer's; returns whether to gossip it on.
+    /// Delivers a query of ours or a peer's, if it is new and for us; returns whether to gossip it.
     /// Go: `serf/serf.go:handleQuery`.
     pub(crate) fn handle(
         &mut self,
@@ -147,7 +147,7 @@ impl Queries {
         if query.flags & message::Query::ACK != 0 {
             send_ack(cx, members, id, &target);
         }
-        // A negative timeout is over before it begins.
+        // A query with a negative timeout has already ended.
         let timeout = query.timeout_ns.min(TIMEOUT_NS_MAX);
         let deadline = cx.now.as_nanos().saturating_add_signed(timeout);
         let deadline = Instant::from_nanos(deadline);
@@ -169,7 +169,8 @@ impl Queries {
     /// Answers a query. Go: `serf/event.go:Query.Respond`.
     ///
     /// # Errors
-    /// Already answered, past the deadline, too large; Go's texts.
+    /// The query was answered before, its deadline has passed, or the answer is too large; Go's
+    /// texts.
     pub(crate) fn respond(
         &mut self,
         cx: &mut Context,
@@ -199,9 +200,9 @@ impl Queries {
         Ok(())
     }
 
-    /// Forwards an answer that a peer asks us to relay. Go: `serf/delegate.go:NotifyMsg`, relay.
+    /// Forwards an answer on behalf of a peer. Go: `serf/delegate.go:NotifyMsg`, relay.
     pub(crate) fn forward(cx: &mut Context, relay: &message::Relay<'_>) {
-        // Only answers are ever relayed; anything else would make us an amplifier.
+        // Only answers are ever relayed; anything else would make this node an amplifier.
         let is_answer = matches!(cx.admit(relay.message), Ok(Message::QueryResponse(_)));
         let to = u16::try_from(relay.dest_port)
             .ok()
@@ -220,7 +221,7 @@ impl Queries {
         cx.effects.send(to, relay.message.to_vec());
     }
 
-    /// Alive members that the filters let answer.
+    /// Alive members that match the filters.
     fn expected(
         &mut self,
         cx: &mut Context,
@@ -242,14 +243,14 @@ impl Queries {
     }
 }
 
-/// Default time for answers in a cluster of `nodes`. Go: `DefaultQueryTimeout`.
+/// Default time limit for answers in a cluster of `nodes` nodes. Go: `DefaultQueryTimeout`.
 pub(crate) fn default_timeout(config: &Config, nodes: usize) -> Duration {
     let digits = nodes.checked_ilog10().map_or(0, |log| log + 1);
     let mult = config.query_timeout_mult.saturating_mul(digits);
     config.swim.gossip_interval.saturating_mul(mult)
 }
 
-/// An answer with `payload`, encoded.
+/// Encodes an answer with `payload`.
 pub(crate) fn encode_response(cx: &Context, id: QueryId, payload: &[u8]) -> Vec<u8> {
     let response = message::QueryResponse {
         ltime: id.ltime,
@@ -286,10 +287,11 @@ fn relay(
     Ok(())
 }
 
-/// Up to `count` distinct members that can relay. Go: `serf/query.go:kRandomMembers`.
+/// Up to `count` distinct members that can relay, chosen at random. Go:
+/// `serf/query.go:kRandomMembers`.
 fn relays(cx: &mut Context, members: &Members, count: usize) -> Vec<SocketAddr> {
     let mut relays: Vec<(SocketAddr, Arc<str>)> = Vec::new();
-    // In a table of members that are gone it is no use to try each.
+    // If most members are gone, it is pointless to try all.
     for _ in 0..(3 * members.len()).min(RELAY_TRIES_MAX) {
         if relays.len() == count {
             break;
@@ -345,11 +347,11 @@ fn encode_filters(config: &Config, params: &QueryParams) -> Vec<Vec<u8>> {
     nodes.into_iter().chain(tags).collect()
 }
 
-/// Members that are looked at to find relays.
+/// Most members tried to find relays.
 const RELAY_TRIES_MAX: usize = 1_024;
-/// Lowest memberlist protocol of a relay. Go: `serf/query.go:relayResponse`.
+/// Lowest memberlist protocol of a relaying member. Go: `serf/query.go:relayResponse`.
 const RELAY_PROTOCOL_MIN: u8 = 5;
-/// Longest time for the answers to a query of a peer: a day, in nanoseconds.
+/// Longest time limit accepted in a peer's query: a day, in nanoseconds.
 const TIMEOUT_NS_MAX: i64 = 24 * 3_600 * 1_000_000_000;
-/// Work for the expressions of an own query, over all members: some 100 ms.
+/// Work for the expressions of an own query, over all members: about 100 ms.
 const OWN_WORK_MAX: u64 = 20_000_000;

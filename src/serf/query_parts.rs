@@ -1,4 +1,4 @@
-//! The parts of the state that take part in asking and answering queries, lent for one call.
+//! The parts of the state needed to ask and answer queries, borrowed for one call.
 
 use super::{
     Error, QueryId, QueryParams,

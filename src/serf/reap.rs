@@ -1,4 +1,4 @@
-//! Forgetting members that are gone, and trying to reach those that failed.
+//! Forgets members that are gone, and tries to reach failed ones.
 
 use std::{sync::Arc, time::Duration};
 
@@ -36,8 +36,8 @@ impl Membership {
         self.remembered.expire(cx.now);
     }
 
-    /// Members of a list whose timeout is over. Looks at no others, unless a delegate may
-    /// change the timeout of any.
+    /// Members with `status` whose timeout has expired. Stops at the first that has not, unless a
+    /// delegate may change the timeouts.
     fn expired(&self, cx: &Context, status: MemberStatus, timeout: Duration) -> Vec<Arc<str>> {
         let list = match status {
             MemberStatus::Failed => self.table.failed(),
@@ -60,7 +60,7 @@ impl Membership {
         over.map(|(_, name)| name.clone()).collect()
     }
 
-    /// Go: `serf/serf.go:reconnect`; peers that were reaped count as failed here.
+    /// Go: `serf/serf.go:reconnect`; here, reaped peers also count as failed.
     pub(crate) fn reconnect(&mut self, cx: &mut Context) {
         if cx.life == SerfState::Alive && !self.has_alive_others() {
             self.rejoin_seed(cx);
@@ -96,8 +96,8 @@ impl Membership {
         }
     }
 
-    /// No other member is alive though a join once succeeded: whichever node is at its address now
-    /// may know the others.
+    /// No other member is alive although a join once succeeded: contacts the address of a join,
+    /// where a node may know the others.
     fn rejoin_seed(&mut self, cx: &mut Context) {
         let pick = cx.rng.below(self.remembered.seeds().len());
         let Some(to) = self.remembered.seeds().get(pick).copied() else { return };

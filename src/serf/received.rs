@@ -1,4 +1,4 @@
-//! Queries that came in: each is handled once, and answered until its deadline.
+//! Received queries: each is handled once, and can be answered until its deadline.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,17 +9,17 @@ use std::{
 use super::{LamportTime, QueryId, message, ring::Admission};
 use crate::{base::Instant, wire::RawAddr};
 
-/// Ids of recent queries by query time modulo the length. Go: `queryBuffer`, whose slots are
-/// unbounded.
+/// Ids of recent queries, stored by Lamport time modulo the length. Go: `queryBuffer`, whose slots
+/// are unbounded.
 pub(crate) struct QueryRing {
     slots: Vec<(LamportTime, BTreeSet<u32>)>,
     ids: usize,
-    /// Times before this were forgotten for want of room: their queries are not taken any more.
+    /// Times before this were evicted to make room: queries with such times are refused.
     floor: LamportTime,
 }
 
 impl QueryRing {
-    /// A ring for `len` query times, at least one.
+    /// Creates a ring for `len` Lamport times, at least one.
     pub(crate) fn new(len: usize) -> Self {
         let slots = vec![(LamportTime(0), BTreeSet::new()); len.max(1)];
         Self { slots, ids: 0, floor: LamportTime(0) }
@@ -29,7 +29,7 @@ impl QueryRing {
         self.slots.len()
     }
 
-    /// What the ring says about a query, which it remembers if it is new.
+    /// Classifies a query; records it if it is new.
     pub(super) fn admit(&mut self, id: QueryId) -> Admission {
         if id.ltime < self.floor {
             return Admission::Full;
@@ -53,7 +53,7 @@ impl QueryRing {
         Admission::New
     }
 
-    /// Makes room by forgetting the oldest time, if there is one before `ltime`.
+    /// Evicts the oldest time, if there is one before `ltime`.
     fn forget_oldest(&mut self, ltime: LamportTime) -> bool {
         let times = self.slots.iter().enumerate().filter(|(_, (_, ids))| !ids.is_empty());
         let oldest = times.map(|(at, (time, _))| (*time, at)).min();
@@ -70,7 +70,7 @@ impl QueryRing {
     }
 }
 
-/// Queries that we may answer, until their deadline.
+/// Queries that can be answered, until their deadline.
 #[derive(Default)]
 pub(crate) struct Received {
     queries: BTreeMap<QueryId, ReceivedQuery>,
@@ -83,7 +83,7 @@ pub(super) struct ReceivedQuery {
     pub(super) answered: bool,
 }
 
-/// Where acks and answers go. All of it has passed the gate, so that it is small.
+/// Destination of acks and answers. All of it has been validated, so that it is small.
 #[derive(Clone, Debug)]
 pub(super) struct Target {
     pub(super) addr: Box<[u8]>,
@@ -116,7 +116,7 @@ impl Received {
         self.queries.get_mut(&id)
     }
 
-    /// Remembers a query; of too many, the one with the latest deadline is forgotten.
+    /// Records a query; if there are too many, evicts the one with the latest deadline.
     pub(super) fn insert(&mut self, id: QueryId, query: ReceivedQuery) {
         let deadline = query.deadline;
         if let Some(replaced) = self.queries.insert(id, query) {
@@ -135,7 +135,7 @@ impl Received {
         self.queries.len()
     }
 
-    /// Forgets queries whose time is over.
+    /// Forgets queries whose deadline has passed.
     pub(crate) fn expire(&mut self, now: Instant) {
         while let Some((deadline, _)) = self.by_deadline.first()
             && *deadline < now
@@ -147,7 +147,7 @@ impl Received {
     }
 }
 
-/// Most queries remembered, so that each is handled once; then the oldest times are forgotten.
+/// Most query ids recorded to handle each query once; the oldest times are evicted.
 const RING_QUERIES_MAX: usize = 262_144;
-/// Most queries that can be answered at a time.
+/// Most queries that can be answered at the same time.
 const RECEIVED_MAX: usize = 4_096;

@@ -1,12 +1,12 @@
-//! Peers to be tried again although no member list names them any more.
+//! Peers to be contacted again although they are no longer members.
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use super::Member;
 use crate::base::Instant;
 
-/// Members that were reaped as failed: after a long partition only this memory brings the halves
-/// together. Go forgets them with the reaping. Bounded in number and age.
+/// Members that were reaped as failed: after a long partition only this list reunites the parts. Go
+/// forgets them when they are reaped. Limited in number and age.
 #[derive(Default)]
 pub(crate) struct Remembered {
     peers: BTreeMap<Arc<str>, (SocketAddr, Instant)>,
@@ -31,7 +31,7 @@ impl Remembered {
         self.peers.remove(name);
     }
 
-    /// A join succeeded with this address.
+    /// Adds an address that a join succeeded with.
     pub(crate) fn add_seed(&mut self, addr: SocketAddr) {
         if !self.seeds.contains(&addr) && self.seeds.len() < SEEDS_MAX {
             self.seeds.push(addr);
@@ -55,9 +55,10 @@ impl Remembered {
     }
 }
 
-/// Most seeds remembered, for life.
+/// Most seeds remembered; they do not expire.
 const SEEDS_MAX: usize = 64;
 /// Most peers remembered.
 const PEERS_MAX: usize = 1_024;
-/// How long after the reaping a peer is tried: beyond a week its address belongs to others.
+/// How long after the reap a peer is contacted: after a week its address may belong to another
+/// node.
 const MEMORY: Duration = Duration::from_secs(7 * 24 * 3600);

@@ -1,8 +1,8 @@
-//! What the rings of recent events and queries have in common.
+//! Shared by the rings of recent events and queries.
 
 use super::LamportTime;
 
-/// What a ring says about an event or query.
+/// Classification of an event or query by a ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Admission {
     New,
@@ -11,7 +11,7 @@ pub(crate) enum Admission {
     Full,
 }
 
-/// Whether a ring of `len` no longer remembers `ltime`.
+/// Whether `ltime` is too old for a ring of `len` times.
 pub(crate) fn is_too_old(clock: LamportTime, ltime: LamportTime, len: usize) -> bool {
     // Equal to Go's `cur > N && ltime < cur - N`.
     clock.0.checked_sub(len as u64).is_some_and(|oldest| ltime.0 < oldest)

@@ -1,7 +1,8 @@
-//! What applications hear, for serde: a web service shows members as JSON, a log holds events.
+//! Serde support for the types that applications receive, e.g. to show members as JSON or to log
+//! events.
 //!
-//! Statuses and kinds are their texts, addresses are `ip:port` (null if malformed), tags a map,
-//! payloads bytes.
+//! Statuses and kinds are serialized as their texts, addresses as `ip:port` (null if malformed),
+//! tags as a map, payloads as bytes.
 
 use serde::{
     Serialize, Serializer,

@@ -1,6 +1,7 @@
-//! What a member remembers across restarts: Go's snapshot file, as lines in and lines out.
+//! The state kept across restarts: Go's snapshot file, read and written as lines.
 //!
-//! Beyond Go, comment lines (which Go skips) keep our own incarnation and the failed peers.
+//! In addition to Go's lines, comment lines (which Go skips) store our incarnation and failed
+//! peers.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -14,12 +15,12 @@ use tracing::{info, warn};
 use super::{Event, LamportTime, MemberEventKind, SnapshotOp};
 use crate::base::{Instant, SeededHash};
 
-/// What a snapshot file says.
+/// Contents of a snapshot file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Replay {
-    /// Address by name of the members that were alive.
+    /// Addresses of alive members, by name.
     pub(crate) alive: BTreeMap<String, String>,
-    /// Address by name of those that had failed.
+    /// Addresses of failed members, by name.
     pub(crate) failed: BTreeMap<String, String>,
     /// Last member time.
     pub(crate) clock: LamportTime,
@@ -27,16 +28,16 @@ pub(crate) struct Replay {
     pub(crate) event_clock: LamportTime,
     /// Last query time.
     pub(crate) query_clock: LamportTime,
-    /// Last incarnation of our own.
+    /// Our last incarnation.
     pub(crate) incarnation: u32,
-    /// Whether the file ends inside a line.
+    /// Whether the last line is incomplete.
     torn: bool,
 }
 
 impl Replay {
-    /// Reads a file. Never fails: what makes no sense is skipped and logged, and a last line
-    /// without its end does not count. `seed` keeps peers from choosing names that collide.
-    /// Go: `serf/snapshot.go:replay`.
+    /// Reads a file. Never fails: invalid lines are skipped and logged, and an incomplete last line
+    /// is ignored. `seed` prevents peers from choosing names that collide. Go:
+    /// `serf/snapshot.go:replay`.
     pub(crate) fn read(file: &[u8], rejoin_after_leave: bool, seed: u64) -> Self {
         let file = String::from_utf8_lossy(file);
         let mut lines = Lines {
@@ -53,7 +54,7 @@ impl Replay {
         };
         let Lines { alive, replay, .. } = lines;
         let owned = |(name, addr): (&str, &str)| (name.to_owned(), addr.to_owned());
-        // A map of another order: no hash shows.
+        // Collected into an ordered map, so that the hash order is not observable.
         Self { alive: alive.into_iter().map(owned).collect(), torn: !torn.is_empty(), ..replay }
     }
 
@@ -77,9 +78,10 @@ impl Replay {
     }
 }
 
-/// A file as far as it was read.
+/// The state while a file is being read.
 struct Lines<'f> {
-    /// Instead of the replay's, which is slow to change: a file names each member many times.
+    /// Used while reading instead of the replay's map, which is slower to change: a file names each
+    /// member many times.
     alive: HashMap<&'f str, &'f str, SeededHash>,
     replay: Replay,
     rejoin_after_leave: bool,
@@ -104,7 +106,7 @@ impl<'f> Lines<'f> {
         } else if let Some(time) = line.strip_prefix("query-clock: ") {
             set_clock(&mut replay.query_clock, "query clock", time);
         } else if line.starts_with("coordinate: ") {
-            // Old releases of Go wrote these.
+            // Written by old releases of Go.
         } else if line == "leave" {
             if self.rejoin_after_leave {
                 info!(target: "serf", "Ignoring previous leave in snapshot");
@@ -120,28 +122,28 @@ impl<'f> Lines<'f> {
     }
 }
 
-/// The writing side. Lines come out as [`SnapshotOp`]s.
+/// The writing side. Produces lines as [`SnapshotOp`]s.
 pub(crate) struct Snapshot {
-    /// State as the file has it.
+    /// State according to the file.
     file: Replay,
     rejoin_after_leave: bool,
-    /// No member is recorded after a leave.
+    /// Set by a leave: members are no longer recorded.
     leaving: bool,
-    /// Bytes in the file.
+    /// Length of the file in bytes.
     offset: usize,
-    /// Bytes that it had after it was last written anew.
+    /// Length of the file after it was last rewritten.
     compacted: usize,
-    /// Not written anew before.
+    /// The file is not rewritten before this time.
     compacts_after: Instant,
-    /// Lines not yet handed out.
+    /// Lines not yet output.
     buffer: String,
     ops: Vec<SnapshotOp>,
-    /// Next look at the clock.
+    /// When the clock is checked next.
     next: Instant,
 }
 
 impl Snapshot {
-    /// Goes on with a file of `len` bytes that said `replay`.
+    /// Continues a file of `len` bytes with the contents `replay`.
     pub(crate) fn new(replay: Replay, len: usize, rejoin_after_leave: bool, now: Instant) -> Self {
         let torn = replay.torn;
         let mut snapshot = Self {
@@ -156,14 +158,14 @@ impl Snapshot {
             next: now + CLOCK_INTERVAL,
         };
         if torn {
-            // Go glues its next line to the torn one.
+            // Go would append its next line to the incomplete one.
             snapshot.buffer.push('\n');
             snapshot.offset += 1;
         }
         snapshot
     }
 
-    /// An event on its way to the application.
+    /// Records an event before it is delivered to the application.
     pub(crate) fn on_event(&mut self, event: &Event, clock: LamportTime) {
         match event {
             Event::Member(_) if self.leaving => (),
@@ -187,7 +189,7 @@ impl Snapshot {
 
     fn on_member(&mut self, kind: MemberEventKind, member: &Arc<super::Member>) {
         let name = &*member.name;
-        // A line break in a name would let its owner write our file.
+        // A line break in a name would let the member write lines of our file.
         if name.chars().any(char::is_control) {
             return;
         }
@@ -216,7 +218,7 @@ impl Snapshot {
         }
     }
 
-    /// Time has come: the clock is looked at, and lines that wait go out.
+    /// The timer fired: checks the clock and outputs buffered lines.
     pub(crate) fn on_timer(&mut self, now: Instant, clock: LamportTime, incarnation: u32) {
         self.next = now + CLOCK_INTERVAL;
         self.check_clock(clock);
@@ -229,7 +231,7 @@ impl Snapshot {
         self.next
     }
 
-    /// Remembers our incarnation if it grew.
+    /// Records our incarnation if it increased.
     pub(crate) fn note_incarnation(&mut self, incarnation: u32) {
         if incarnation > self.file.incarnation {
             self.file.incarnation = incarnation;
@@ -237,7 +239,7 @@ impl Snapshot {
         }
     }
 
-    /// We leave. Go: `Snapshotter.Leave`.
+    /// Records our leave. Go: `Snapshotter.Leave`.
     pub(crate) fn leave(&mut self) {
         self.leaving = true;
         if !self.rejoin_after_leave {
@@ -249,19 +251,19 @@ impl Snapshot {
         self.ops.push(SnapshotOp::Sync);
     }
 
-    /// The last lines.
+    /// Outputs the last lines before a shutdown.
     pub(crate) fn finish(&mut self, clock: LamportTime) {
         self.check_clock(clock);
         self.hand_out();
         self.ops.push(SnapshotOp::Sync);
     }
 
-    /// What is to be written, oldest first.
+    /// Operations on the file, the oldest first.
     pub(crate) fn take_ops(&mut self) -> impl Iterator<Item = SnapshotOp> + use<> {
         std::mem::take(&mut self.ops).into_iter()
     }
 
-    /// Whether lines wait for their time. Go buffers 4096 bytes or 500 ms.
+    /// Outputs the buffered lines. Go buffers 4096 bytes or 500 ms.
     fn hand_out(&mut self) {
         if !self.buffer.is_empty() {
             self.ops.push(SnapshotOp::Append(std::mem::take(&mut self.buffer)));
@@ -292,9 +294,9 @@ impl Snapshot {
         }
     }
 
-    /// Writes the file anew once it is twice as large as it need be, so that the cost of that is a
-    /// constant for each line. Go's threshold is a number of bytes a member, which long names
-    /// exceed. serf/snapshot.go: snapshotMaxSize, compact.
+    /// Rewrites the file once it has twice the necessary size, so that the amortized cost for each
+    /// line is constant. Go's threshold is a number of bytes a member, which long names exceed.
+    /// serf/snapshot.go: snapshotMaxSize, compact.
     fn compact_if_large(&mut self, now: Instant) {
         let peers = self.file.alive.len() + self.file.failed.len();
         let max = COMPACT_BYTES_MIN.max(2 * LINE_BYTES * peers).max(2 * self.compacted);
@@ -304,7 +306,7 @@ impl Snapshot {
         }
     }
 
-    /// Hands out the whole file anew, instead of what was not taken yet.
+    /// Outputs the whole file, replacing operations that were not taken yet.
     pub(crate) fn compact(&mut self) {
         let Replay { alive, failed, clock, event_clock, query_clock, incarnation, .. } = &self.file;
         let mut text = String::new();
@@ -348,7 +350,7 @@ const BUFFER_BYTES: usize = 4_096;
 const COMPACT_BYTES_MIN: usize = 128 * 1024;
 /// Go: `snapshotBytesPerNode`.
 const LINE_BYTES: usize = 128;
-/// The file is written anew at most this often.
+/// Least time between two rewrites of the file.
 const COMPACT_INTERVAL: Duration = Duration::from_secs(10);
 
 #[cfg(test)]

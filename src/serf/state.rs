@@ -1,4 +1,4 @@
-//! The parts of the engine's state, and what takes several of them.
+//! The parts of the engine's state, and operations on several of them.
 
 use bytes::Bytes;
 
@@ -23,7 +23,7 @@ use crate::{
     wire::Keyring,
 };
 
-/// Everything the engine knows except the layer below, which it is the host of.
+/// All state of the engine except the layer below, whose host it is.
 pub(crate) struct State {
     pub(crate) cx: Context,
     pub(crate) members: Membership,
@@ -36,7 +36,7 @@ pub(crate) struct State {
     pub(crate) conflict: Conflict,
 }
 
-/// Timers that need the layer below or an operation.
+/// Timers that the engine handles, as they need the layer below or an operation.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum OwnTimer {
     Snapshot,
@@ -50,7 +50,7 @@ impl State {
         self.broadcasts.push(&mut self.cx, kind, message, author);
     }
 
-    /// Announces that we are here; returns the message. Go: `serf/serf.go:broadcastJoin`.
+    /// Announces our join; returns the message. Go: `serf/serf.go:broadcastJoin`.
     pub(crate) fn broadcast_join(&mut self) -> Bytes {
         let Self { cx, members, .. } = self;
         members.refuting = false;
@@ -63,7 +63,7 @@ impl State {
         raw
     }
 
-    /// Makes a leave intent about `name` and processes it; returns the message.
+    /// Creates and processes a leave intent about `name`; returns the message.
     pub(crate) fn leave_intent(&mut self, name: &str, prune: bool) -> Bytes {
         let Self { cx, members, .. } = self;
         let ltime = cx.clocks.member.time();
@@ -86,10 +86,10 @@ impl State {
         self.user_event_of(&mut EventGroup::default(), event)
     }
 
-    /// Sends an event, of several that are sent in one go or alone.
+    /// Sends an event, alone or as part of a batch.
     ///
     /// # Errors
-    /// Too large; Go's texts.
+    /// The event is too large; Go's texts.
     pub(crate) fn user_event_of(
         &mut self,
         group: &mut EventGroup,
@@ -99,10 +99,10 @@ impl State {
         events.send(cx, broadcasts, group, event)
     }
 
-    /// Asks a query of `nodes` alive nodes.
+    /// Asks a query; `nodes` is the number of alive nodes.
     ///
     /// # Errors
-    /// Too large, or the protocol version is below 4.
+    /// The query is too large, or the protocol version is below 4.
     pub(crate) fn ask(
         &mut self,
         nodes: usize,
@@ -117,7 +117,8 @@ impl State {
     /// Answers a query.
     ///
     /// # Errors
-    /// Already answered, past the deadline, too large; Go's texts.
+    /// The query was answered before, its deadline has passed, or the answer is too large; Go's
+    /// texts.
     pub(crate) fn respond(&mut self, id: QueryId, payload: &[u8]) -> Result<(), Error> {
         self.split().0.respond(id, payload)
     }
@@ -166,7 +167,7 @@ impl State {
         }
     }
 
-    /// Answers an internal query; returns the new keyring if it changed: then
+    /// Handles an internal query. If it changed the keyring, returns the new one, and
     /// [`State::keyring_changed`] answers the query.
     pub(crate) fn handle_internal(
         &mut self,
@@ -176,7 +177,7 @@ impl State {
         let InternalRequest { id, kind, payload } = request;
         let (mut parts, keys, _) = self.split();
         match kind {
-            // The ack says it all.
+            // The ack is the whole answer.
             InternalQuery::Ping => None,
             InternalQuery::Conflict => {
                 answer_conflict(&mut parts, *id, payload);
@@ -186,7 +187,7 @@ impl State {
         }
     }
 
-    /// Puts a key operation in line.
+    /// Queues a key operation.
     ///
     /// # Errors
     /// The key is not base64; Go's text.
@@ -199,7 +200,8 @@ impl State {
         self.keys.queue(op, what, relay_factor)
     }
 
-    /// Starts the next key operation if none runs; `nodes` are alive. Returns whether it did.
+    /// Starts the next key operation if none is running; `nodes` is the number of alive nodes.
+    /// Returns whether it started one.
     pub(crate) fn start_key_op(&mut self, nodes: usize) -> bool {
         let (mut parts, keys, _) = self.split();
         keys.start_next(&mut parts, nodes)
@@ -217,13 +219,13 @@ impl State {
         keys.stored(&mut parts, op, stored);
     }
 
-    /// Asks the others at which address they know us.
+    /// Asks the other members at which address they know us.
     pub(crate) fn start_vote(&mut self, nodes: usize) {
         let (mut parts, _, conflict) = self.split();
         conflict.start_vote(&mut parts, nodes);
     }
 
-    /// Fires a timer; returns what is left to the engine.
+    /// Fires a timer; returns those that the engine must handle.
     pub(crate) fn fire(&mut self, timer: Timer) -> Option<OwnTimer> {
         let Self { cx, members, queries, broadcasts, .. } = self;
         match timer {
@@ -255,7 +257,7 @@ impl State {
         None
     }
 
-    /// The parts that take part in queries, the key operations and the vote.
+    /// Splits the state into the parts for queries, the key operations and the vote.
     fn split(&mut self) -> (QueryParts<'_>, &mut KeyOps, &mut Conflict) {
         let Self { cx, members, queries, broadcasts, keys, conflict, .. } = self;
         (QueryParts { cx, members, queries, broadcasts }, keys, conflict)

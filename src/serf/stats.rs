@@ -32,33 +32,33 @@ pub struct Stats {
     pub coordinate_rejected: u64,
     /// `serf.coordinate.zero-rtt`
     pub coordinate_zero_rtt: u64,
-    /// `serf.coordinate.adjustment-ms`: how far probes moved our own coordinate.
+    /// `serf.coordinate.adjustment-ms`: how far probes moved our coordinate.
     pub coordinate_adjustment: Times,
-    /// `serf.msgs.received`
+    /// `serf.msgs.received`: messages received.
     pub msgs_received: Sizes,
-    /// `serf.msgs.sent`
+    /// `serf.msgs.sent`: messages sent.
     pub msgs_sent: Sizes,
     /// Messages that could not be decoded.
     pub dropped_malformed: u64,
-    /// Messages larger than any sender makes them.
+    /// Messages refused because they exceed a size limit.
     pub refused_sizes: u64,
-    /// Messages that name a node which cannot exist.
+    /// Messages refused because of an invalid node name.
     pub refused_names: u64,
-    /// Messages with a malformed address.
+    /// Messages refused because of a malformed address.
     pub refused_addresses: u64,
-    /// Queries with too many filters, and filters too expensive to match.
+    /// Queries refused because of too many filters or too costly ones.
     pub refused_filters: u64,
-    /// Messages with times too far in the future.
+    /// Messages dropped because their Lamport time is too far ahead.
     pub dropped_implausible: u64,
-    /// Key queries that came in clear although there are keys.
+    /// Key queries refused because they came in plaintext although there are keys.
     pub refused_key_queries: u64,
-    /// Votes and answers to key queries of others than members.
+    /// Votes and answers to key queries ignored because the sender is not a member.
     pub ignored_responses: u64,
-    /// User events that there was no room to remember.
+    /// User events dropped because the ring had no room to record them.
     pub dropped_events: u64,
-    /// Queries that there was no room to remember.
+    /// Queries dropped because the ring had no room to record them.
     pub dropped_queries: u64,
-    /// Messages that were not gossiped as often as they should be, because too many waited.
+    /// Queued messages dropped before they were gossiped as often as intended.
     pub dropped_broadcasts: u64,
 }
 
@@ -66,9 +66,9 @@ pub struct Stats {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Sizes {
-    /// Messages.
+    /// Number of messages.
     pub count: u64,
-    /// Their bytes.
+    /// Total size in bytes.
     pub bytes: u64,
 }
 

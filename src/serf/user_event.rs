@@ -1,4 +1,4 @@
-//! User events: sending, receiving once, remembering.
+//! User events: sends, receives once, and remembers them.
 
 use std::{borrow::Cow, cmp::Reverse, collections::BTreeSet, hash::BuildHasher as _};
 
@@ -19,16 +19,17 @@ use crate::{
     swim::Author,
 };
 
-/// Recent events by event time modulo the length. Go: `eventBuffer`, whose slots are unbounded.
+/// Recent events, stored by Lamport time modulo the length. Go: `eventBuffer`, whose slots are
+/// unbounded.
 ///
-/// Each event is remembered by a digest, so that it is delivered once, and by its text, so that
-/// push/pulls carry it. Where room is short the texts go first, from the largest on.
+/// Each event is recorded by a digest, so that it is delivered once, and by its text, so that
+/// push/pulls carry it. When memory is short, texts are evicted first, the largest before others.
 pub(crate) struct EventRing {
     slots: Vec<Option<Slot>>,
-    /// Texts by size, the oldest of a size last: by time, slot and place in it.
+    /// Texts by size, the oldest of equal size last; then slot and index in the slot.
     by_size: BTreeSet<(usize, Reverse<LamportTime>, usize, usize)>,
     bytes: usize,
-    /// Times before this were forgotten for want of room: their events are not taken any more.
+    /// Times before this were evicted to make room: events with such times are refused.
     floor: LamportTime,
     hash: SeededHash,
 }
@@ -45,12 +46,12 @@ struct Recent {
 
 struct Text {
     name: Bytes,
-    /// Nil and empty are one event, but go on as they came.
+    /// Nil and empty payloads are the same event, but are forwarded as received.
     payload: Option<Bytes>,
 }
 
 impl EventRing {
-    /// A ring for `len` event times, at least one. Peers must not know `seed`.
+    /// Creates a ring for `len` Lamport times, at least one. Peers must not know `seed`.
     pub(crate) fn new(len: usize, seed: u64) -> Self {
         let mut slots = Vec::new();
         slots.resize_with(len.max(1), || None);
@@ -77,12 +78,12 @@ impl EventRing {
                     return Admission::Full;
                 }
             }
-            // Of another round.
+            // The slot holds an older time.
             _ => self.clear(index),
         }
         let text = Text::of(event);
         let keeps_text = self.make_room(text.bytes());
-        // The digest is worth more than any text.
+        // A digest is more important than any text.
         while !self.make_room(0) {
             if !self.forget_oldest(event.ltime) {
                 return Admission::Full;
@@ -100,8 +101,8 @@ impl EventRing {
         Admission::New
     }
 
-    /// Makes room for a digest and a text of `bytes` by forgetting texts that are not smaller;
-    /// gives whether there is.
+    /// Makes room for a digest and a text of `bytes` by evicting texts that are not smaller;
+    /// returns whether there is room.
     fn make_room(&mut self, bytes: usize) -> bool {
         while self.bytes + DIGEST_BYTES + bytes > RING_BYTES_MAX {
             let largest = self.by_size.last().filter(|(size, ..)| *size >= bytes);
@@ -116,7 +117,7 @@ impl EventRing {
         true
     }
 
-    /// Makes room by forgetting the oldest time, if there is one before `ltime`.
+    /// Evicts the oldest time, if there is one before `ltime`.
     fn forget_oldest(&mut self, ltime: LamportTime) -> bool {
         let times = self.slots.iter().enumerate();
         let oldest = times.filter_map(|(at, slot)| Some((slot.as_ref()?.ltime, at))).min();
@@ -137,7 +138,7 @@ impl EventRing {
         }
     }
 
-    /// Whether an event is remembered at its time.
+    /// Whether an event is already recorded at its time.
     fn holds(&self, event: &message::UserEvent<'_>) -> bool {
         let digest = self.hash.hash_one((event.name, event.payload.as_slice()));
         let index = usize::try_from(event.ltime.0 % self.slots.len() as u64).unwrap_or(0);
@@ -146,7 +147,7 @@ impl EventRing {
             .is_some_and(|slot| slot.events.iter().any(|recent| recent.is(digest, event)))
     }
 
-    /// The ring as it goes into a push/pull.
+    /// The ring's contents for a push/pull.
     pub(crate) fn to_message(&self) -> Vec<Option<message::UserEvents<'_>>> {
         self.slots.iter().map(|slot| slot.as_ref().map(Slot::to_message)).collect()
     }
@@ -188,12 +189,12 @@ impl Text {
     }
 }
 
-/// Own events that are sent in one go. They share Lamport times, so that a burst of many thousand
-/// stays within the times that receivers remember. Each that can be coalesced has a time of its
-/// own, for the latest time wins; and so has an event that is the same as one before.
+/// Events of this node that are sent as a batch. They share Lamport times, so that a burst of many
+/// thousands stays within the times that receivers remember. A coalescable event has a time of its
+/// own, since the latest time wins; so has an event that equals an earlier one.
 #[derive(Default)]
 pub(crate) struct EventGroup {
-    /// The time of the last event, and how many more it may have.
+    /// The time of the last event, and how many more events may share it.
     shared: Option<(LamportTime, usize)>,
 }
 
@@ -201,7 +202,7 @@ impl EventGroup {
     /// The time that the next event may share, given the clock.
     fn time(&self, clock: LamportTime) -> Option<LamportTime> {
         let (time, left) = self.shared?;
-        // Otherwise the clock has been moved by others.
+        // Otherwise other nodes have moved the clock.
         (left > 0 && time.0.checked_add(1) == Some(clock.0)).then_some(time)
     }
 
@@ -213,11 +214,11 @@ impl EventGroup {
     }
 }
 
-/// User events: which are taken, and which were seen.
+/// User events: which are accepted, and which were already seen.
 pub(crate) struct UserEvents {
-    /// Events of earlier times are not delivered.
+    /// Events with an earlier Lamport time are not delivered.
     pub(crate) min_time: LamportTime,
-    /// A join that ignores old events is under way.
+    /// Whether a join that ignores old events is in progress.
     pub(crate) join_ignores_old: bool,
     pub(crate) ring: EventRing,
 }
@@ -227,11 +228,11 @@ impl UserEvents {
         Self { min_time, join_ignores_old: false, ring }
     }
 
-    /// Makes, delivers and gossips an event. Go: `serf/serf.go:UserEvent`, where each has a time of
-    /// its own.
+    /// Creates, delivers and gossips an event. Go: `serf/serf.go:UserEvent`, which gives each event
+    /// a Lamport time of its own.
     ///
     /// # Errors
-    /// Too large; Go's texts.
+    /// The event is too large; Go's texts.
     pub(crate) fn send(
         &mut self,
         cx: &mut Context,
@@ -241,7 +242,7 @@ impl UserEvents {
     ) -> Result<(), Error> {
         let limit = cx.config.user_event_size_limit;
         let size = name.len() + payload.len();
-        // At most `USER_EVENT_BYTES_MAX`, as checked at the start.
+        // At most `USER_EVENT_BYTES_MAX`, as validated at the start.
         Oversize::UserEvent.check(size, limit)?;
         let clock = cx.clocks.event.time();
         let mut event =
@@ -268,8 +269,8 @@ impl UserEvents {
         Ok(())
     }
 
-    /// Delivers an event that is new, ours or a peer's; returns whether to gossip it on.
-    /// Go: `serf/serf.go:handleUserEvent`.
+    /// Delivers an event of ours or a peer's, if it is new; returns whether to gossip it. Go:
+    /// `serf/serf.go:handleUserEvent`.
     pub(crate) fn handle(&mut self, cx: &mut Context, event: &message::UserEvent<'_>) -> bool {
         cx.clocks.event.witness(event.ltime);
         if event.ltime < self.min_time {
@@ -304,11 +305,11 @@ impl UserEvents {
             coalesce: event.coalesce,
         };
         cx.emit(Event::User(event));
-        // This bug would never come to an end.
+        // Otherwise this mutation would never terminate.
         !mutated!(cx.config.swim, EventTwice)
     }
 
-    /// Takes the recent events of a peer's push/pull.
+    /// Handles the recent events in a peer's push/pull.
     pub(crate) fn merge(&mut self, cx: &mut Context, slots: &[Option<message::UserEvents<'_>>]) {
         let jump_max = cx.config.lamport_jump_max;
         let mut left = MERGED_MAX;
@@ -337,15 +338,15 @@ impl UserEvents {
     }
 }
 
-/// Most events of one push/pull that are looked at: some ten milliseconds of work. An honest ring
-/// holds a few thousand.
+/// Most events of one push/pull that are examined: about ten milliseconds of work. A well-behaved
+/// peer's ring holds a few thousand.
 pub(crate) const MERGED_MAX: usize = 16_384;
-/// Most events of one event time.
+/// Most events of one Lamport time.
 const SLOT_EVENTS_MAX: usize = 4_096;
-/// Events of ours that share a time.
+/// Most of our events that share a Lamport time.
 const SHARED_MAX: usize = 128;
-/// Most memory of the ring; it must also fit into a push/pull.
+/// Memory limit of the ring; its contents must also fit into a push/pull.
 const RING_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// What an event takes in the ring for its digest; for its text beside the bytes, about.
+/// Approximate memory of an event's digest, and of its text in addition to the bytes.
 const DIGEST_BYTES: usize = 32;
 const TEXT_OVERHEAD: usize = 160;

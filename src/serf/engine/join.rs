@@ -1,4 +1,4 @@
-//! Joins: the entries of each are contacted one after the other; several joins run at a time.
+//! Joins: contact their entries one after the other; several joins may run at a time.
 
 use std::{
     collections::VecDeque,
@@ -15,13 +15,13 @@ use crate::{
 };
 
 impl Engine {
-    /// Joins through `entries` (`[name/]host[:port]`; without a port ours is assumed): all their
-    /// addresses are asked, one after the other. Ends with [`Completion::Joined`], or with
-    /// [`Error::Join`] if no address was contacted. Joins do not wait for each other. Go:
+    /// Joins through `entries` (`[name/]host[:port]`; the default port is ours): contacts all their
+    /// addresses, one after the other. Completes with [`Completion::Joined`], or with
+    /// [`Error::Join`] if no address could be contacted. Joins do not wait for each other. Go:
     /// `memberlist.go: Join`.
     ///
     /// # Errors
-    /// Not alive, or too many joins are under way.
+    /// The node is not alive, or too many joins are running.
     pub fn start_join(
         &mut self,
         now: Instant,
@@ -46,7 +46,7 @@ impl Engine {
         Ok(op)
     }
 
-    /// The driver's answer to [`Output::Resolve`].
+    /// Continues a join with the driver's answer to [`Output::Resolve`].
     pub fn resolved(&mut self, now: Instant, op: OpId, result: Result<Vec<IpAddr>, String>) {
         self.begin(now);
         let Some(join) = self.joins.under_way.get_mut(&op) else { return };
@@ -64,7 +64,7 @@ impl Engine {
         self.settle();
     }
 
-    /// Joins again through the entries of earlier joins, unless that is under way.
+    /// Joins again through the entries of earlier joins, unless such a join is running.
     pub(super) fn rejoin_seeds(&mut self) {
         let under_way = self.joins.under_way.values().any(|join| join.own);
         if !under_way && !self.joins.seeds.is_empty() {
@@ -92,7 +92,7 @@ impl Engine {
         op
     }
 
-    /// Contacts the next address, or has the next name resolved, or ends.
+    /// Contacts the next address, requests the resolution of the next name, or ends the join.
     fn join_next(&mut self, op: OpId) {
         let (now, default_port) = (self.state.cx.now, self.state.cx.config.swim.bind_port);
         let Some(join) = self.joins.under_way.get_mut(&op) else { return };
@@ -110,7 +110,7 @@ impl Engine {
         }
     }
 
-    /// An exchange of a join has ended. Whether `op` is a join.
+    /// An exchange of a join has ended: continues the join. Returns whether `op` is a join.
     pub(super) fn join_exchanged(&mut self, op: OpId, error: Option<&swim::Error>) -> bool {
         let Some(join) = self.joins.under_way.get_mut(&op) else { return false };
         if let Some(addr) = join.addrs.pop_front() {
@@ -129,7 +129,7 @@ impl Engine {
         true
     }
 
-    /// Ends a join; announces it if an address was contacted. Go: `serf/serf.go:Join`.
+    /// Ends a join; announces us if an address was contacted. Go: `serf/serf.go:Join`.
     fn end_join(&mut self, op: OpId) {
         let Some(join) = self.joins.under_way.remove(&op) else { return };
         if join.contacted > 0 && self.state.cx.life == SerfState::Alive {
@@ -148,7 +148,7 @@ impl Engine {
     }
 }
 
-/// Joins under way at a time: each has one exchange.
+/// Most joins running at a time; each has one exchange.
 const JOINS_MAX: usize = 256;
 /// Most entries of joins remembered.
 const SEEDS_MAX: usize = 64;

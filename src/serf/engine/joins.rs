@@ -1,4 +1,4 @@
-//! The joins of an engine, and how far each is.
+//! The joins of an engine and their progress.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -7,41 +7,41 @@ use std::{
 
 use crate::swim::{JoinEntry, JoinErrors, OpId};
 
-/// Joins under way, and the entries of earlier ones.
+/// Running joins, and the entries of earlier ones.
 #[derive(Default)]
 pub(super) struct Joins {
     pub(super) under_way: BTreeMap<OpId, Join>,
-    /// Entries of all joins, to be used again when no other member is alive.
+    /// Entries of all joins, used again when no other member is alive.
     pub(super) seeds: BTreeSet<String>,
 }
 
-/// A join under way.
+/// A running join.
 pub(super) struct Join {
-    /// Begun by the engine itself, with the seeds.
+    /// Started by the engine itself, with the seeds.
     pub(super) own: bool,
     pub(super) ignore_old: bool,
-    /// Entries that are still to be asked.
+    /// Entries that have not been contacted yet.
     pub(super) entries: VecDeque<String>,
-    /// The entry that is being asked, the name of its node, and its port.
+    /// The entry being contacted, its node name, and its port.
     pub(super) entry: String,
     pub(super) name: String,
     pub(super) port: u16,
-    /// Addresses of that entry, the one that is being asked in front.
+    /// Addresses of the current entry; the first one is being contacted.
     pub(super) addrs: VecDeque<SocketAddr>,
     pub(super) contacted: usize,
     pub(super) errors: JoinErrors,
 }
 
 impl Joins {
-    /// Whether old events of this join's exchanges are to be ignored.
+    /// Whether the exchanges of this join ignore old events.
     pub(super) fn ignores_old(&self, op: OpId) -> bool {
         self.under_way.get(&op).is_some_and(|join| join.ignore_old)
     }
 }
 
 impl Join {
-    /// Goes to the next entry. Gives its host if that is a name; `None` if its addresses are there
-    /// or it was the last.
+    /// Goes to the next entry. Returns its host if the name must be resolved; `None` if its
+    /// addresses are known or there is no further entry.
     pub(super) fn next_entry(&mut self, default_port: u16) -> Option<String> {
         while let Some(text) = self.entries.pop_front() {
             let entry = match JoinEntry::parse(&text, default_port) {

@@ -22,16 +22,16 @@ use crate::{
     wire::{Keyring, StreamCodec},
 };
 
-/// One member's Serf engine, the membership engine inside.
+/// The Serf engine of one member; contains the membership engine.
 pub struct Engine {
     pub(super) swim: Swim,
     pub(super) state: State,
     pub(super) ops: BTreeMap<OpId, Op>,
-    /// Operations of the layer below, and which of ours waits for each, if any.
+    /// Operations of the layer below, and the operation of ours that waits for each, if any.
     pub(super) waiting: BTreeMap<OpId, Option<OpId>>,
     pub(super) joins: Joins,
     pub(super) next_op: u64,
-    /// Our leave intent was dropped before it was sent: peers will see a failure.
+    /// Our leave intent was dropped before it was sent: peers will report a failure.
     pub(super) leave_dropped: bool,
     pub(super) rejoin: Rejoin,
     pub(super) key_use: KeyUse,
@@ -47,11 +47,11 @@ impl std::fmt::Debug for Engine {
 }
 
 impl Engine {
-    /// Makes the member from the engines' own settings. `snapshot` is the whole snapshot file of an
-    /// earlier run, if one is kept; with it, snapshot work comes out of [`Engine::poll_output`].
+    /// Creates the member from the engines' settings. `snapshot` is the whole snapshot file of an
+    /// earlier run, if one is kept; with it, [`Engine::poll_output`] returns snapshot work.
     ///
     /// # Errors
-    /// A configuration that cannot work, with Go's texts.
+    /// An invalid configuration, with Go's texts.
     #[doc(hidden)]
     pub fn build(config: Config, now: Instant, snapshot: Option<&[u8]>) -> Result<Self, Error> {
         let (mut state, previous) = build_state(config, now, snapshot)?;
@@ -73,14 +73,14 @@ impl Engine {
         Ok(engine)
     }
 
-    /// A datagram arrived.
+    /// Handles a received datagram.
     pub fn handle_packet(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
         self.begin(now);
         self.swim.handle_packet(now, from, datagram, &mut self.state);
         self.settle();
     }
 
-    /// Something happened on a stream.
+    /// Handles an event of a stream.
     pub fn handle_stream(&mut self, now: Instant, id: StreamId, input: StreamInput) {
         self.begin(now);
         self.state.events.join_ignores_old = self.ignores_old(self.swim.stream_op(id));
@@ -89,13 +89,13 @@ impl Engine {
         self.settle();
     }
 
-    /// Whether old events of an exchange are to be ignored.
+    /// Whether an exchange ignores old events.
     fn ignores_old(&self, exchange: Option<swim::OpId>) -> bool {
         let join = exchange.and_then(|op| self.waiting.get(&op)).copied().flatten();
         join.is_some_and(|op| self.joins.ignores_old(op))
     }
 
-    /// Drains what the packets of a batch left in the hand-off queues.
+    /// Handles the messages that a batch of packets left in the hand-off queues.
     pub fn handle_queued(&mut self, now: Instant) {
         self.begin(now);
         self.swim.handle_queued(now, &mut self.state);
@@ -118,13 +118,13 @@ impl Engine {
         self.settle();
     }
 
-    /// The next effect, oldest first.
+    /// The next effect; the oldest first.
     pub fn poll_output(&mut self) -> Option<Output> {
         let own = self.state.cx.effects.outputs.pop_front();
         own.or_else(|| self.swim.poll_output().map(Output::Swim))
     }
 
-    /// When [`Engine::handle_timeout`] wants to be called.
+    /// When [`Engine::handle_timeout`] is to be called next.
     pub fn poll_timeout(&self) -> Option<Instant> {
         [self.swim.poll_timeout(), self.state.cx.next_timeout()].into_iter().flatten().min()
     }
@@ -139,13 +139,13 @@ impl Engine {
         self.swim.stream_codec()
     }
 
-    /// The driver's own lateness; see [`Swim::note_lateness`].
+    /// Reports the driver's own lateness; see [`Swim::note_lateness`].
     pub fn note_lateness(&mut self, now: Instant, late: Duration) {
         self.swim.note_lateness(now, late);
     }
 
-    /// The whole graceful leave; done at the latest after two broadcast timeouts and the
-    /// propagate delay. Done at once if we have left before.
+    /// Starts a graceful leave. Completes after at most two broadcast timeouts and the propagate
+    /// delay; at once if we have left before.
     ///
     /// # Errors
     /// Already leaving, or shut down.
@@ -161,7 +161,7 @@ impl Engine {
             }
         }
         self.begin(now);
-        // Before the intent: otherwise we would refute it.
+        // Set before the intent is processed: otherwise we would refute it.
         self.state.cx.life = SerfState::Leaving;
         if let Some(snapshot) = &mut self.state.cx.delivery.snapshot {
             snapshot.leave();
@@ -180,7 +180,7 @@ impl Engine {
         Ok(op)
     }
 
-    /// The driver lost snapshot lines: the whole file comes out anew, if one is kept.
+    /// Call this if the driver lost snapshot lines: the whole file is output again, if one is kept.
     pub fn rewrite_snapshot(&mut self) {
         if let Some(snapshot) = &mut self.state.cx.delivery.snapshot {
             snapshot.compact();
@@ -188,7 +188,8 @@ impl Engine {
         self.settle();
     }
 
-    /// The driver is about to stop: state becomes Shutdown, a last snapshot line comes out.
+    /// The driver is about to stop: the state becomes `Shutdown`, the last snapshot lines are
+    /// output.
     pub fn shut_down(&mut self, now: Instant) {
         self.begin(now);
         if self.state.cx.life == SerfState::Shutdown {
@@ -211,15 +212,15 @@ impl Engine {
     /// Sends a user event.
     ///
     /// # Errors
-    /// Too large; Go's texts.
+    /// The event is too large; Go's texts.
     pub fn user_event(&mut self, now: Instant, event: &UserEventSpec) -> Result<(), Error> {
         self.user_event_of(now, &mut EventGroup::default(), event)
     }
 
-    /// Sends an event of several that are sent in one go.
+    /// Sends an event of a batch.
     ///
     /// # Errors
-    /// As above.
+    /// The event is too large; Go's texts.
     pub(crate) fn user_event_of(
         &mut self,
         now: Instant,
@@ -232,17 +233,17 @@ impl Engine {
         Ok(())
     }
 
-    /// Whether another event of ours has room among those that wait to be gossiped. Without it the
-    /// oldest is dropped. Always where no other is alive: nothing is ever sent then.
+    /// Whether the gossip queue has room for another event of ours; without room the oldest is
+    /// dropped. True if no other node is alive, since nothing is sent then.
     #[cfg(all(feature = "driver", not(target_family = "wasm")))]
     pub(crate) fn has_event_room(&self) -> bool {
         self.swim.member_count() <= 1 || self.state.broadcasts.has_event_room()
     }
 
-    /// Asks a query; progress comes as [`Output::Query`].
+    /// Asks a query; its progress is reported as [`Output::Query`].
     ///
     /// # Errors
-    /// Too large, or the protocol version is below 4.
+    /// The query is too large, or the protocol version is below 4.
     pub fn query(
         &mut self,
         now: Instant,
@@ -257,12 +258,12 @@ impl Engine {
         Ok(id)
     }
 
-    /// End of the time for answers to a query we asked; `None` once it is over.
+    /// Deadline for answers to a query that we asked; `None` once it has ended.
     pub fn query_deadline(&self, id: QueryId) -> Option<Instant> {
         self.state.queries.asked.deadline(id)
     }
 
-    /// Ends a query we asked before its deadline. No more updates follow.
+    /// Ends a query of ours before its deadline. No more updates follow.
     pub fn close_query(&mut self, now: Instant, id: QueryId) {
         self.begin(now);
         self.state.queries.asked.close(now, id);
@@ -271,7 +272,8 @@ impl Engine {
     /// Answers a query that was delivered as an event.
     ///
     /// # Errors
-    /// Already answered, past the deadline, too large; Go's texts.
+    /// The query was answered before, its deadline has passed, or the answer is too large; Go's
+    /// texts.
     pub fn respond(&mut self, now: Instant, id: QueryId, payload: &[u8]) -> Result<(), Error> {
         self.begin(now);
         let result = self.state.respond(id, payload);
@@ -302,7 +304,7 @@ impl Engine {
         Ok(op)
     }
 
-    /// Declares a failed member left, or forgets it.
+    /// Declares a failed member left, or forgets it as well.
     pub fn start_force_leave(&mut self, now: Instant, name: &str, prune: Prune) -> OpId {
         self.begin(now);
         let op = self.new_op();
@@ -317,7 +319,7 @@ impl Engine {
         op
     }
 
-    /// Changes or lists keys in the whole cluster. Operations run one after the other.
+    /// Changes or lists keys in the whole cluster. Key operations run one after the other.
     ///
     /// # Errors
     /// The key is not base64; Go's text.
@@ -334,26 +336,26 @@ impl Engine {
         Ok(id)
     }
 
-    /// The keyring file was written after [`Output::KeyringChanged`], or could not be (Go's text).
-    /// Answers the request that waits for it, if [`Config::keyring_stored`] is set.
+    /// Reports that the keyring file was written after [`Output::KeyringChanged`], or why not (Go's
+    /// text). Answers the request that waits for it, if [`Config::keyring_stored`] is set.
     pub fn handle_keyring_stored(&mut self, now: Instant, op: OpId, stored: Result<(), String>) {
         self.begin(now);
         self.state.keyring_stored(op, stored);
         self.settle();
     }
 
-    /// Every member, ourselves and the gone included, by name.
+    /// All members, including ourselves, failed and left ones, sorted by name.
     pub fn members(&self) -> impl Iterator<Item = &Arc<Member>> {
         self.state.members.table.iter().map(|entry| &entry.member)
     }
 
-    /// Grows with each change of the members.
+    /// Increases with each change of the members.
     #[cfg(feature = "agent")]
     pub(crate) fn members_generation(&self) -> u64 {
         self.state.members.table.generation()
     }
 
-    /// Live peers whose direct probes are not answered, and for how long.
+    /// Live peers that do not answer direct probes, and for how long.
     #[cfg(feature = "agent")]
     pub(crate) fn troubles(&self) -> Vec<(Arc<str>, swim::Trouble, std::time::Duration)> {
         let now = self.state.cx.now;
@@ -371,7 +373,7 @@ impl Engine {
         self.state.members.local()
     }
 
-    /// Go's `Stats` keys, sorted.
+    /// Statistics under Go's `Stats` keys, sorted.
     pub fn stats(&self) -> BTreeMap<&'static str, String> {
         let state = &self.state;
         let mut stats = BTreeMap::from([
@@ -405,20 +407,20 @@ impl Engine {
         self.state.cx.stats
     }
 
-    /// User events and queries by name since the last call; at most 256 names.
+    /// Number of user events and queries by name since the last call; at most 256 names.
     #[doc(hidden)]
     pub fn take_name_counts(&mut self) -> BTreeMap<Arc<str>, NameCounts> {
         self.state.cx.names.take()
     }
 
-    /// Nodes as the layer below lists them.
+    /// Nodes listed by the layer below.
     #[doc(hidden)]
     #[cfg(feature = "sim")]
     pub fn nodes(&self) -> impl Iterator<Item = swim::NodeView<'_>> {
         self.swim.nodes()
     }
 
-    /// The clocks of members, events and queries.
+    /// The Lamport clocks of members, events and queries.
     #[doc(hidden)]
     #[cfg(feature = "sim")]
     pub fn clocks(&self) -> [crate::serf::LamportTime; 3] {
@@ -429,19 +431,19 @@ impl Engine {
         ]
     }
 
-    /// Nodes that the layer below lists: alive, suspect, dead, left.
+    /// Number of nodes in the layer below: alive, suspect, dead, left.
     #[doc(hidden)]
     pub fn node_states(&self) -> [usize; 4] {
         self.swim.state_counts()
     }
 
-    /// Messages of the layer below that wait to be gossiped.
+    /// Number of queued broadcasts of the layer below.
     #[doc(hidden)]
     pub fn queued_broadcasts(&self) -> usize {
         self.swim.queued_broadcasts()
     }
 
-    /// Messages that wait to be gossiped: intents, events, queries.
+    /// Number of queued intents, events and queries.
     #[doc(hidden)]
     pub fn queue_depths(&self) -> [usize; 3] {
         let state = &self.state;
@@ -457,7 +459,7 @@ impl Engine {
         self.swim.health_score()
     }
 
-    /// How long the primary key has been used, and for how many messages; `None` without keys.
+    /// Age of the primary key and the number of messages it has encrypted; `None` without keys.
     #[cfg(all(feature = "driver", not(target_family = "wasm")))]
     pub(crate) fn key_use(&self, now: Instant) -> Option<(Duration, u64)> {
         let keyring = self.swim.keyring();
@@ -469,21 +471,21 @@ impl Engine {
         self.swim.stats()
     }
 
-    /// State of this member's life.
+    /// State of this member.
     pub fn state(&self) -> SerfState {
         self.state.cx.life
     }
 
-    /// Keys in force.
+    /// The current keys.
     pub fn keyring(&self) -> &Keyring {
         self.swim.keyring()
     }
 
-    /// The coordinate of a member as last heard, or our own. Go: `GetCachedCoordinate`.
+    /// The last received coordinate of a member, or our own. Go: `GetCachedCoordinate`.
     pub fn coordinate(&self, name: &str) -> Option<&Coordinate> {
         self.state.members.coordinates.get(name)
     }
 }
 
-/// Operations of ours are numbered from here, those of the layer below before it.
+/// Ids of our operations start here; those of the layer below are smaller.
 const OWN_OPS: u64 = 1 << 63;

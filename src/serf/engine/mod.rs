@@ -1,4 +1,4 @@
-//! One member as one value: the state, the membership engine below it, and operations.
+//! One member as one value: its state, the membership engine and running operations.
 
 mod join;
 mod joins;

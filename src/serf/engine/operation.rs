@@ -1,8 +1,8 @@
-//! Operations that wait, and for what.
+//! Pending operations.
 
 use crate::base::Instant;
 
-/// An operation that waits for something, at the latest until its deadline.
+/// An operation that waits for a step, at most until its deadline.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Op {
     pub(super) step: Step,
@@ -13,7 +13,7 @@ pub(super) struct Op {
 pub(super) enum Step {
     /// The leave intent is being gossiped.
     LeaveIntent,
-    /// The layer below announces the leave.
+    /// The layer below is announcing the leave.
     LeaveSwim,
     /// The pause at the end of a leave.
     LeavePause,

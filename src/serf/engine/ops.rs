@@ -1,4 +1,4 @@
-//! Operations of several steps, timers, and what the state asks of the layer below.
+//! Multi-step operations, timers, and the actions that need the layer below.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::{
 };
 
 impl Engine {
-    /// Begins a call: the state knows no other time than its.
+    /// Starts a call: sets the time for the state.
     pub(super) fn begin(&mut self, now: Instant) {
         self.state.cx.now = now;
     }
@@ -37,7 +37,7 @@ impl Engine {
         self.state.cx.start_timer(time, Timer::Op(op));
     }
 
-    /// Performs what the last call left to do with the layer below.
+    /// Performs the actions that the last call requested of the layer below.
     pub(super) fn settle(&mut self) {
         loop {
             if let Some(action) = self.state.cx.effects.actions.pop_front() {
@@ -114,7 +114,7 @@ impl Engine {
         }
     }
 
-    /// The message of an operation was sent for the last time, or dropped.
+    /// The broadcast of an operation was sent for the last time or dropped.
     pub(super) fn broadcast_done(&mut self, op: OpId, fate: Fate) {
         match self.ops.get(&op).map(|op| op.step) {
             Some(Step::LeaveIntent) => {
@@ -133,7 +133,7 @@ impl Engine {
     }
 
     fn op_timeout(&mut self, op: OpId) {
-        // An earlier step's timer finds a later deadline.
+        // The timer of an earlier step: the deadline has since been moved.
         let Some(Op { step, deadline }) = self.ops.get(&op).copied() else { return };
         if deadline > self.state.cx.now {
             return;
@@ -175,7 +175,7 @@ impl Engine {
         self.waiting.insert(waits_for, Some(op));
     }
 
-    // Peers must find us answering while the last messages travel.
+    // Peers must be able to reach this node while the last messages spread.
     pub(super) fn leave_pause(&mut self, op: OpId) {
         self.wait(op, Step::LeavePause, self.state.cx.config.leave_propagate_delay);
     }

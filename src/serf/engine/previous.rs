@@ -4,16 +4,16 @@ use std::{collections::BTreeMap, net::SocketAddr};
 
 use crate::{base::Rng, serf::snapshot::Replay, swim::OpId};
 
-/// Peers of the snapshot, and how far the rejoin is.
+/// Peers of the snapshot and the progress of the rejoin.
 #[derive(Default)]
 pub(super) struct Rejoin {
-    /// Those that were alive, the next one last.
+    /// Peers that were alive; the next one is last.
     pub(super) alive: Vec<Peer>,
-    /// Those that had failed: for when none of the others answers.
+    /// Peers that had failed: tried if none of the others answers.
     pub(super) failed: Vec<Peer>,
     pub(super) under_way: Option<(OpId, Peer)>,
     pub(super) joined: bool,
-    /// Unknown peers still to be contacted after the first has answered.
+    /// How many unknown peers are still contacted after the first answer.
     pub(super) more: u8,
 }
 
@@ -41,6 +41,7 @@ impl Rejoin {
     }
 }
 
-/// Strangers asked after the first answer. With `k` random edges a node, a cluster of any size is
-/// in one piece almost surely for `k` above two; the rest is for peers that no longer exist.
+/// Unknown peers contacted after the first answer. With `k` random edges a node, a cluster of any
+/// size is almost surely connected for `k` above two; the rest allows for peers that no longer
+/// exist.
 const STRANGERS_MAX: u8 = 8;

@@ -15,18 +15,18 @@ use crate::{
 };
 
 impl Engine {
-    /// Peers of the snapshot that [`Engine::start_rejoin`] has not tried yet, the next one first.
+    /// Peers of the snapshot that [`Engine::start_rejoin`] has not tried yet; the next one first.
     pub fn previous_peers(&self) -> impl Iterator<Item = (&str, SocketAddr)> {
         let peers = self.rejoin.alive.iter().rev().chain(self.rejoin.failed.iter().rev());
         peers.map(|peer| (&*peer.name, peer.addr))
     }
 
-    /// Goes through the peers of the snapshot in random order until one answers; does nothing
-    /// without a snapshot. As in Go this is no join of Serf: no join intent is sent.
+    /// Contacts the peers of the snapshot in random order until one answers; does nothing without a
+    /// snapshot. As in Go, this is not a join of Serf: no join intent is sent.
     ///
-    /// Go stops there. When a whole cluster restarts at once, everybody then has one peer, and the
-    /// cluster comes back in pieces; so peers that are still strangers after that are asked too,
-    /// slowly and only a few. Go: `serf/serf.go:handleRejoin`.
+    /// Go stops at that point. When a whole cluster restarts at once, every node then has one peer,
+    /// and the cluster remains in several parts; so a few more peers that are still unknown after
+    /// that are contacted, slowly. Go: `serf/serf.go:handleRejoin`.
     pub fn start_rejoin(&mut self, now: Instant) {
         if self.rejoin.alive.is_empty() && self.rejoin.failed.is_empty() {
             return;
@@ -58,7 +58,8 @@ impl Engine {
         }
     }
 
-    /// Whether the operation of the layer below was one of ours; it has ended.
+    /// Handles the end of an operation of the layer below; returns whether it belonged to the
+    /// rejoin.
     pub(super) fn rejoin_done(&mut self, op: OpId, error: Option<&swim::Error>) -> bool {
         let Some((_, peer)) = self.rejoin.under_way.take_if(|(waiting, _)| *waiting == op) else {
             return false;
@@ -86,6 +87,6 @@ impl Engine {
     }
 }
 
-/// Gossip of those who have answered gets this time to make strangers known.
+/// Pause in which gossip of the peers that answered can make others known.
 const STRANGER_PAUSE: Duration = Duration::from_secs(1);
 const STRANGER_JITTER_MILLIS: usize = 1_000;

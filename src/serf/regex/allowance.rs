@@ -1,25 +1,25 @@
-//! What expressions may cost.
+//! Limits the work spent on regular expressions.
 
 use std::fmt;
 
 use crate::base::Instant;
 
-/// Work that may still be done, in units of about 5 ns.
+/// Remaining work, in units of about 5 ns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Allowance(pub(crate) u64);
 
 impl Allowance {
-    /// Takes the price of work about to be done; an error if too little is left for it.
+    /// Charges the cost of work before it is done; fails if too little is left.
     pub(super) fn charge(&mut self, price: u64) -> Result<(), Unusable> {
         self.0 = self.0.checked_sub(price).ok_or(Unusable::OverBudget)?;
         Ok(())
     }
 }
 
-/// Why an expression gave no answer.
+/// Why an expression could not be matched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unusable {
-    /// Go would not compile it, or it is larger than any expression may be.
+    /// Go would not compile it, or it exceeds a size limit.
     Invalid,
     /// The allowance is spent.
     OverBudget,
@@ -34,7 +34,7 @@ impl fmt::Display for Unusable {
     }
 }
 
-/// The allowance of all expressions of peers together: a bucket that fills with time.
+/// The allowance shared by all expressions of peers: a bucket that refills over time.
 #[derive(Debug)]
 pub(crate) struct WorkBucket {
     left: Allowance,
@@ -46,7 +46,7 @@ impl WorkBucket {
         Self { left: Allowance(WORK_MAX), filled: now }
     }
 
-    /// What may be done now.
+    /// The allowance available at `now`.
     pub(crate) fn at(&mut self, now: Instant) -> &mut Allowance {
         let micros = u64::try_from(now.since(self.filled).as_micros()).unwrap_or(u64::MAX);
         let gained = micros.saturating_mul(WORK_PER_MICROSECOND);
@@ -56,9 +56,9 @@ impl WorkBucket {
     }
 }
 
-/// Most work done at once: some 3 ms.
+/// Most work done at once: about 3 ms.
 pub(super) const WORK_MAX: u64 = 600_000;
-/// Most work for one query.
+/// Most work for one query of a peer.
 pub(crate) const QUERY_WORK_MAX: u64 = WORK_MAX / 2;
-/// How fast the bucket fills: 5 % of the time of one core.
+/// Refill rate of the bucket: 5 % of the time of one core.
 pub(super) const WORK_PER_MICROSECOND: u64 = 10;

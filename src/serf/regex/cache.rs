@@ -1,4 +1,4 @@
-//! Expressions, compiled, and a bounded number of them kept.
+//! Compiles expressions and caches a bounded number of them.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -13,27 +13,27 @@ pub(crate) struct Regex(Arc<Program>);
 
 #[cfg(any(test, feature = "agent"))]
 impl Regex {
-    /// Compiles an expression of our own side; `None` if Go would not compile it.
+    /// Compiles an expression of this node's user; `None` if Go would not compile it.
     pub(crate) fn compile(expr: &[u8]) -> Option<Self> {
         Self::compile_within(expr, &mut Allowance(u64::MAX))
     }
 
-    /// The same; `None` also if the work exceeds the allowance.
+    /// Compiles an expression; `None` also if the work exceeds the allowance.
     pub(crate) fn compile_within(expr: &[u8], work: &mut Allowance) -> Option<Self> {
         compile(expr, work).ok()
     }
 
-    /// Whether it matches anywhere in `text`.
+    /// Whether the expression matches anywhere in `text`.
     pub(crate) fn is_match(&self, text: &str) -> bool {
         self.0.is_match(text, &mut Allowance(u64::MAX)).unwrap_or_default()
     }
 }
 
-/// Compiled expressions of recent queries, bounded in number and bytes.
+/// Compiled expressions of recent queries, limited in number and bytes.
 #[derive(Default)]
 pub(crate) struct RegexCache {
     pub(super) compiled: BTreeMap<Arc<[u8]>, Result<Regex, Unusable>>,
-    /// Oldest first.
+    /// Cached expressions, the oldest first.
     pub(super) order: VecDeque<Arc<[u8]>>,
     pub(super) bytes: usize,
 }
@@ -78,7 +78,7 @@ impl RegexCache {
     }
 }
 
-/// Memory of a cached expression, about.
+/// Approximate memory of a cached expression.
 pub(super) fn size(expr: &[u8], compiled: &Result<Regex, Unusable>) -> usize {
     let program = compiled.as_ref().map_or(0, |regex| regex.0.bytes());
     2 * expr.len() + program + ENTRY_OVERHEAD
@@ -99,13 +99,13 @@ fn compile(expr: &[u8], work: &mut Allowance) -> Result<Regex, Unusable> {
     Ok(Regex(Arc::new(Program::build(&hir, work)?)))
 }
 
-/// Expressions kept compiled.
+/// Most expressions cached.
 pub(super) const CACHE_MAX: usize = 64;
-/// Memory of all expressions kept compiled.
+/// Memory limit of all cached expressions.
 pub(super) const CACHE_BYTES_MAX: usize = 1024 * 1024;
-/// What an entry of the cache takes beside expression and program, about.
+/// Approximate memory of a cache entry in addition to expression and program.
 const ENTRY_OVERHEAD: usize = 128;
-/// Longest expression looked at; a query of 1024 bytes holds less.
+/// Longest expression accepted; a query of 1024 bytes holds less.
 pub(super) const EXPR_BYTES_MAX: usize = 8 * 1024;
 /// Deepest nesting of groups.
 const NESTING_MAX: u32 = 100;

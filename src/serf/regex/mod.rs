@@ -1,7 +1,8 @@
-//! Go's regular expressions (RE2 syntax), at a known price.
+//! Go's regular expressions (RE2 syntax), with bounded work.
 //!
-//! `regex-syntax` parses, [`translate`] makes Go's dialect readable to it, [`program`] matches
-//! characters. The expressions come from peers and run on the engine's task, so that each step of
+//! `regex-syntax` parses, [`translate`] converts Go's dialect to its dialect, [`program`] matches
+//! characters. The expressions come from peers and run on the engine's task, so each step is
+//! charged to an allowance; an expression over budget matches nothing.
 //! this is charged to an allowance; an expression over budget matches nothing.
 
 mod allowance;

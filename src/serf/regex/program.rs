@@ -1,14 +1,14 @@
-//! Thompson's construction over characters, run on all paths at once.
+//! Thompson's construction over characters; all paths are followed at once.
 //!
-//! Classes stay lists of ranges and are shared, so that a class of a hundred thousand characters
-//! costs as little as one of two; what a match costs is at most the length of the program times
-//! that of the text, and counted.
+//! Classes remain shared lists of ranges, so that a class of a hundred thousand characters costs as
+//! little as one of two. A match costs at most the length of the program times that of the text,
+//! and is charged.
 
 use regex_syntax::hir::{Class, Hir, HirKind, Look};
 
 use super::{Allowance, Unusable};
 
-/// An expression as instructions; the first is the entry.
+/// A compiled expression: a list of steps, starting with the first.
 #[derive(Debug)]
 pub(super) struct Program {
     steps: Vec<Step>,
@@ -19,13 +19,13 @@ type Ranges = Box<[(char, char)]>;
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    /// Takes this character.
+    /// Matches this character.
     Char(char),
-    /// Takes a character of the class with this number.
+    /// Matches a character of the class with this index.
     Class(u32),
-    /// Takes nothing, where this holds.
+    /// Matches an empty position that satisfies the assertion.
     Look(Look),
-    /// Goes on here and there.
+    /// Continues at the next step and at this one.
     Split(u32),
     Jump(u32),
     Match,
@@ -49,14 +49,14 @@ impl Program {
         u32::try_from(self.steps.len()).unwrap_or(u32::MAX)
     }
 
-    /// Appends a step and gives its place.
+    /// Appends a step and returns its index.
     fn push(&mut self, step: Step) -> Result<u32, Unusable> {
         let at = self.here();
         self.steps.push(step);
         if self.steps.len() <= STEPS_MAX { Ok(at) } else { Err(Unusable::Invalid) }
     }
 
-    /// Lets the branch at `at` lead to the next step.
+    /// Makes the branch at index `at` continue at the next step to be appended.
     fn land(&mut self, at: u32) {
         let here = self.here();
         match self.steps.get_mut(at as usize) {
@@ -97,7 +97,7 @@ impl Program {
                     ends.push(self.push(Step::Jump(0))?);
                     self.land(split);
                 }
-                // No branch at all matches nothing.
+                // An alternation without branches matches nothing.
                 let never = self.class(Ranges::default(), work)?;
                 self.push(Step::Class(never))?;
                 ends.into_iter().for_each(|end| self.land(end));
@@ -124,7 +124,7 @@ impl Program {
         Ok(())
     }
 
-    /// The number of a class, which is that of an earlier one if they are equal.
+    /// The index of a class; equal classes share one.
     fn class(&mut self, ranges: Ranges, work: &mut Allowance) -> Result<u32, Unusable> {
         work.charge((ranges.len() + self.classes.len()) as u64)?;
         let known = self.classes.iter().position(|known| *known == ranges);
@@ -148,7 +148,7 @@ impl Program {
         loop {
             let after = chars.clone().next();
             let around = Around { before, after };
-            // A match may begin here.
+            // A match may start at this position.
             paths.todo.push(0);
             if self.spread(&mut paths, around, work)? {
                 return Ok(true);
@@ -166,7 +166,7 @@ impl Program {
         }
     }
 
-    /// Follows the paths to the steps that take a character; gives whether one ends in a match.
+    /// Follows the paths to the steps that match a character; returns whether one reaches the end.
     fn spread(
         &self,
         paths: &mut Paths,
@@ -203,13 +203,13 @@ impl Program {
     }
 }
 
-/// The states that the paths through a program have reached.
+/// The states of all paths through a program.
 struct Paths {
     todo: Vec<u32>,
-    /// Steps that take the next character, and those that took the last.
+    /// Steps that can match the next character; `took` are those that matched the last one.
     takers: Vec<u32>,
     took: Vec<u32>,
-    /// For each step the last turn in which a path came by.
+    /// For each step, the last turn in which a path reached it.
     seen: Vec<u32>,
     turn: u32,
 }
@@ -221,7 +221,7 @@ impl Paths {
     }
 }
 
-/// The characters beside a place in the text.
+/// The characters before and after a position in the text.
 #[derive(Clone, Copy)]
 struct Around {
     before: Option<char>,
@@ -239,13 +239,13 @@ impl Around {
             Look::EndLF => after.is_none_or(|c| c == '\n'),
             Look::WordAscii => is_word(before) != is_word(after),
             Look::WordAsciiNegate => is_word(before) == is_word(after),
-            // Go has no others, so the translation contains none.
+            // Go has no other assertions, so the translation contains none.
             _ => false,
         }
     }
 }
 
-/// The class as characters; one of bytes never comes from a translation unless it is ASCII.
+/// The ranges of a class; a class of bytes occurs in a translation only if it is ASCII.
 fn ranges(class: &Class) -> Result<Ranges, Unusable> {
     match class {
         Class::Unicode(class) => Ok(class.iter().map(|r| (r.start(), r.end())).collect()),
@@ -256,11 +256,11 @@ fn ranges(class: &Class) -> Result<Ranges, Unusable> {
     }
 }
 
-/// What a step costs when it is made and when a path comes by.
+/// Cost of a step when it is compiled and whenever a path reaches it.
 const STEP_PRICE: u64 = 1;
-/// Longest program; 8 bytes each.
+/// Longest program, in steps of 8 bytes.
 const STEPS_MAX: usize = 8_192;
-/// Most ranges of all classes; 8 bytes each. `\pL` has 660.
+/// Most ranges of all classes, of 8 bytes each. `\pL` has 660.
 const RANGES_MAX: usize = 8_192;
-/// Most classes that differ.
+/// Most distinct classes.
 const CLASSES_MAX: usize = 256;

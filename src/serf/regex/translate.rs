@@ -1,12 +1,12 @@
-//! Go's dialect of regular expressions in that of `regex-syntax`.
+//! Translates Go's dialect of regular expressions to that of `regex-syntax`.
 //!
-//! The two differ where they look alike: perl classes are ASCII in Go, set operations and nested
-//! classes do not exist there, `\Q..\E` and octal escapes do. So the expression is rewritten
-//! piece by piece; what Go refuses is refused.
+//! The two dialects differ where they look alike: in Go, Perl classes are ASCII, there are no set
+//! operations or nested classes, but `\Q..\E` and octal escapes. So the expression is rewritten
+//! piece by piece; expressions that Go refuses are refused.
 
 use super::{Allowance, Unusable};
 
-/// The expression in the dialect of `regex-syntax`, and charges what that will take to parse it.
+/// Translates `expr` to the dialect of `regex-syntax` and charges the cost of parsing it.
 pub(super) fn translate(expr: &str, work: &mut Allowance) -> Result<String, Unusable> {
     work.charge(BYTE_PRICE * expr.len() as u64)?;
     let mut translator = Translator {
@@ -23,12 +23,12 @@ pub(super) fn translate(expr: &str, work: &mut Allowance) -> Result<String, Unus
     translated.ok_or(Unusable::Invalid)
 }
 
-/// Go refuses expressions whose nested repeat counts multiply to more than 1000.
+/// Tracks nested repeat counts: Go refuses expressions in which they multiply to more than 1000.
 #[derive(Clone, Copy, Default)]
 struct Repeats {
-    /// Largest product inside the group so far.
+    /// Largest product inside the current group so far.
     group: u32,
-    /// That of the last item.
+    /// Product of the last item.
     last: u32,
 }
 
@@ -37,16 +37,16 @@ struct Translator<'a> {
     out: String,
     groups: Vec<Repeats>,
     branch: Repeats,
-    /// The last piece was a repetition: Go refuses another one.
+    /// Whether the last piece was a repetition: Go refuses a second one.
     after_repeat: bool,
-    /// Case may be ignored from here on, which makes each character a class.
+    /// Whether case may be ignored from here on, which makes each character a class.
     folds: bool,
-    /// What the translation costs to parse, beside its length.
+    /// Cost of parsing the translation, in addition to its length.
     price: u64,
 }
 
 impl<'a> Translator<'a> {
-    /// Everything; `None` if Go refuses it.
+    /// Translates the whole expression; `None` if Go refuses it.
     fn whole(&mut self) -> Option<String> {
         while self.piece()?.is_some() {}
         self.groups.is_empty().then(|| std::mem::take(&mut self.out))
@@ -78,7 +78,7 @@ impl<'a> Translator<'a> {
                 self.item(1);
             }
             '.' => {
-                // It has no case, and the parser would fold a million characters to find out.
+                // `.` has no case, and the parser would fold a million characters to find out.
                 self.out.push_str(if self.folds { "(?-i:.)" } else { "." });
                 self.item(1);
             }
@@ -101,8 +101,8 @@ impl<'a> Translator<'a> {
         Some(())
     }
 
-    /// What follows an opening brace, if it is a count: `n}`, `n,}` or `n,m}`. Otherwise the
-    /// brace is a literal, and nothing is taken. Outer `None`: refused.
+    /// Parses what follows an opening brace, if it is a count: `n}`, `n,}` or `n,m}`. Otherwise the
+    /// brace is a literal, and nothing is consumed. Outer `None`: refused.
     #[expect(clippy::option_option, reason = "refused, literal, count")]
     fn counted(&mut self) -> Option<Option<(String, u32)>> {
         let Some((body, rest)) = self.input.split_once('}') else { return Some(None) };
@@ -130,7 +130,7 @@ impl<'a> Translator<'a> {
         Some(Some((format!("{{{body}}}"), largest.max(1))))
     }
 
-    /// After a backslash outside of a class.
+    /// Translates what follows a backslash outside a class.
     fn escape(&mut self) -> Option<()> {
         let rest = self.input;
         let c = self.next()?;
@@ -163,11 +163,11 @@ impl<'a> Translator<'a> {
         Some(())
     }
 
-    /// After a backslash: an escape for one character.
+    /// Parses what follows a backslash: an escape for one character.
     fn escaped_char(&mut self) -> Option<char> {
         let c = self.next()?;
         Some(match c {
-            // A digit alone would be a back reference.
+            // A single digit would be a back reference.
             '1'..='7' if !self.input.starts_with(|next| matches!(next, '0'..='7')) => return None,
             '0'..='7' => {
                 let mut code = c.to_digit(8)?;
@@ -201,7 +201,7 @@ impl<'a> Translator<'a> {
         })
     }
 
-    /// After `\p` or `\P`.
+    /// Translates what follows `\p` or `\P`.
     fn unicode_class(&mut self, negated: bool) -> Option<String> {
         let single;
         let name = if self.take('{') {
@@ -228,13 +228,13 @@ impl<'a> Translator<'a> {
         };
         Some(match name {
             "Any" => format!("\\{p}{{Any}}"),
-            // A general category; the rest are scripts. Go knows no other properties.
+            // A general category; all other names are scripts. Go has no other properties.
             _ if name.len() <= 2 => format!("\\{p}{{gc={name}}}"),
             _ => format!("\\{p}{{sc={name}}}"),
         })
     }
 
-    /// After the bracket of a class.
+    /// Translates what follows the opening bracket of a class.
     fn class(&mut self) -> Option<()> {
         self.price += CLASS_PRICE;
         self.out.push('[');
@@ -281,7 +281,7 @@ impl<'a> Translator<'a> {
         }
     }
 
-    /// A character or a range of them inside of a class.
+    /// Translates a character or a range in a class.
     fn range(&mut self) -> Option<()> {
         let low = self.class_char()?;
         let mut high = low;
@@ -295,7 +295,7 @@ impl<'a> Translator<'a> {
         }
         self.price += RANGE_PRICE;
         if self.folds {
-            // A class of its own: the case of the others is not looked at again.
+            // A separate class, so that the others are not case-folded again.
             self.price += FOLDED_PRICE * u64::from(u32::from(high) - u32::from(low));
             self.out.push('[');
         }
@@ -317,7 +317,7 @@ impl<'a> Translator<'a> {
         }
     }
 
-    /// After an opening parenthesis.
+    /// Translates what follows an opening parenthesis.
     fn open(&mut self) -> Option<()> {
         if !self.take('?') {
             self.out.push('(');
@@ -332,7 +332,7 @@ impl<'a> Translator<'a> {
                 return None;
             }
             self.input = rest;
-            // A digit may come first in Go alone. Names given twice are refused by both.
+            // Go also accepts names that begin with a digit. Both refuse duplicate names.
             self.out.push_str(&format!("(?P<n{name}>"));
             self.enter();
             return Some(());
@@ -340,7 +340,7 @@ impl<'a> Translator<'a> {
         self.flags()
     }
 
-    /// After `(?`.
+    /// Parses what follows `(?`.
     fn flags(&mut self) -> Option<()> {
         let (mut on, mut off) = (String::new(), String::new());
         let mut negative = false;
@@ -399,7 +399,7 @@ impl<'a> Translator<'a> {
         self.item(1);
     }
 
-    /// A character that matches itself at any place.
+    /// Appends a literal character, valid inside and outside a class.
     fn push_char(&mut self, c: char) {
         if self.folds {
             self.price += CLASS_PRICE;
@@ -435,7 +435,7 @@ fn hex_char(digits: &str) -> Option<char> {
     char::from_u32(u32::from_str_radix(digits, 16).ok()?)
 }
 
-/// The ASCII form, valid inside and outside of a class.
+/// A Perl class in its ASCII form, valid inside and outside a class.
 fn perl_class(c: char) -> &'static str {
     match c {
         'd' => "[0-9]",
@@ -451,14 +451,14 @@ const POSIX_CLASSES: [&str; 14] = [
     "alnum", "alpha", "ascii", "blank", "cntrl", "digit", "graph", "lower", "print", "punct",
     "space", "upper", "word", "xdigit",
 ];
-/// Prices in units of an [`Allowance`], measured: a byte of the expression;
+/// Costs in units of an [`Allowance`], measured: a byte of the expression;
 const BYTE_PRICE: u64 = 40;
 /// a class, or a character whose case is ignored;
 const CLASS_PRICE: u64 = 400;
 /// a range in a class;
 const RANGE_PRICE: u64 = 20;
-/// a general category or script, and the same if case is ignored;
+/// a general category or script, and the same with case ignored;
 const UNICODE_PRICE: u64 = 2_000;
 const FOLDED_UNICODE_PRICE: u64 = 150_000;
-/// a character of a range, if case is ignored.
+/// a character of a range, with case ignored.
 const FOLDED_PRICE: u64 = 3;

@@ -1,4 +1,4 @@
-//! What every transform must do, as a check for those who write one.
+//! A conformance check for authors of transforms.
 
 use std::borrow::Cow;
 
@@ -14,15 +14,14 @@ use crate::{
     },
 };
 
-/// Checks that a transform gives back what it was given, keeps the type byte first, and refuses
-/// whatever is cut off or of an unknown type. [`super::MsgpackTransform`] and
-/// [`super::LpeTransform`] pass it; call it in a test of your own one.
+/// Checks that a transform decodes what it encoded, keeps the type byte first, and refuses
+/// truncated messages and unknown types. [`super::MsgpackTransform`] and [`super::LpeTransform`]
+/// pass it; call it in a test of your own transform.
 ///
-/// It does not check how long hostile input keeps a transform busy or how much memory that takes:
-/// fuzz it for that.
+/// It does not check how much time or memory hostile input costs: use fuzzing for that.
 ///
 /// # Panics
-/// When the transform does not conform; the text says where.
+/// If the transform does not conform; the text says where.
 pub fn assert_transform_conforms(transform: &dyn TransformDelegate) {
     for message in messages() {
         assert_message_survives(transform, &message);
@@ -68,18 +67,18 @@ pub fn assert_transform_conforms(transform: &dyn TransformDelegate) {
     }
 }
 
-/// The check for one message.
+/// Checks one message.
 ///
 /// # Panics
-/// When the transform does not conform.
+/// If the transform does not conform.
 pub(super) fn assert_message_survives(transform: &dyn TransformDelegate, message: &Message<'_>) {
-    // Encoding appends, and leaves alone what is already there.
+    // Encoding must append and leave existing bytes unchanged.
     let mut out = vec![0xee];
     transform.encode_message(message, &mut out);
     let Some((0xee, raw)) = out.split_first() else { panic!("{message:?}: output overwritten") };
     assert_eq!(raw.first(), Some(&kind(message)), "{message:?}: type byte");
     assert_eq!(transform.decode_message(raw).as_ref(), Ok(message));
-    // What is relayed ends where the message ends, so a cut there may go unnoticed.
+    // The relayed message has no length of its own, so truncation may go unnoticed.
     let whole = match message {
         Message::Relay(relay) => raw.len() - relay.message.len(),
         _ => raw.len(),
@@ -113,7 +112,8 @@ fn tags_of(pairs: &[(&str, &str)]) -> Tags {
     Tags::from_pairs(pairs.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())))
 }
 
-/// Every type, with edges of each field: nothing, the ends of integers, bytes that are no text.
+/// Messages of every type, with edge cases for each field: empty, smallest and largest integers,
+/// bytes that are not UTF-8.
 fn messages() -> Vec<Message<'static>> {
     let mut all = Vec::new();
     for ltime in [0, 1, 127, 128, 65_536, 1 << 32, u64::MAX].map(LamportTime) {
@@ -135,7 +135,7 @@ fn messages() -> Vec<Message<'static>> {
     all
 }
 
-/// Nil is not empty.
+/// Nil and empty are different.
 fn payloads() -> [Bin<'static>; 4] {
     [Bin::NIL, b""[..].into(), b"v1"[..].into(), bytes((0..=255).collect())]
 }

@@ -1,20 +1,20 @@
-//! Why bytes were refused.
+//! Errors of transforms.
 
 use crate::base::error_texts;
 
-/// Why bytes were refused.
+/// Why bytes could not be decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TransformError {
-    /// Nothing where a type byte should be.
+    /// There is no type byte.
     Empty,
-    /// A type byte that means nothing.
+    /// The type byte is unknown.
     UnknownType(u8),
-    /// Another version of the ack payload.
+    /// The ack payload has another version.
     Version(u8),
-    /// The body is not what the type says.
+    /// The body does not match the type.
     Malformed(String),
-    /// More items than any honest peer sends.
+    /// More items than any well-behaved peer sends.
     TooMany(usize),
 }
 

@@ -1,5 +1,5 @@
-//! A compact encoding for clusters without Go: fields in a fixed order, each integer as a
-//! varint and each byte string after its length.
+//! A compact encoding for clusters without Go nodes: fields in a fixed order, integers as varints,
+//! byte strings preceded by their length.
 
 use std::borrow::Cow;
 
@@ -18,8 +18,8 @@ use crate::{
     },
 };
 
-/// Length-prefixed encoding: about half the bytes of [`super::MsgpackTransform`], and unreadable
-/// for Go. All members of a cluster must use it.
+/// Length-prefixed encoding: about half the bytes of [`super::MsgpackTransform`], and not
+/// understood by Go. All members of a cluster must use it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LpeTransform;
 
@@ -213,12 +213,12 @@ impl TransformDelegate for LpeTransform {
     }
 }
 
-/// A value with one encoding.
+/// A value that can be encoded.
 trait Put {
     fn put(&self, out: &mut Vec<u8>);
 }
 
-/// The same, read back. `take` leaves what follows in `input`.
+/// A value that can be decoded. `take` leaves the remaining bytes in `input`.
 trait Field<'a>: Sized {
     fn take(input: &mut &'a [u8]) -> Result<Self>;
 }
@@ -261,7 +261,8 @@ fn take_bytes<'a>(input: &mut &'a [u8]) -> Result<&'a [u8]> {
     Ok(bytes)
 }
 
-/// Reads a list of at most `max` items; memory grows with the items read, never by the count.
+/// Decodes a list of at most `max` items; memory grows with the items read, not with the stated
+/// count.
 fn take_list<'a, T: Field<'a>>(input: &mut &'a [u8], max: usize) -> Result<Vec<T>> {
     let len = usize::try_from(take_uint(input)?).unwrap_or(usize::MAX);
     if len > max {

@@ -1,4 +1,4 @@
-//! The serialization seam: how Serf's values become bytes.
+//! Serialization of Serf's values.
 
 #[cfg(any(test, feature = "sim"))]
 mod conformance;

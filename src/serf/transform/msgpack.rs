@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-/// The encoding of Go's Serf, as its current release writes it; reads what any release wrote.
+/// The encoding of Go's Serf: written as by its current release, read from any release.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct MsgpackTransform;
 
@@ -466,7 +466,8 @@ impl<'a> Value<'a> for Vec<(&'a [u8], &'a [u8])> {
     }
 }
 
-/// Reads a list of at most `max` items; memory grows with the items read, never by the header.
+/// Decodes a list of at most `max` items; memory grows with the items read, not with the stated
+/// count.
 fn list<'a, T>(
     reader: &mut Reader<'a>,
     max: usize,
