@@ -1,4 +1,4 @@
-//! What a user sets: one flat configuration. The engines get theirs from it at the start.
+//! The user's configuration: flat; converted to the engines' configurations at the start.
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
@@ -11,7 +11,7 @@ use crate::{
     wire::{Compression, Keyring},
 };
 
-/// A group of settings: each is listed once, with its place in the engines' configuration.
+/// Declares a group of settings: each is listed once, with its place in the engines' configuration.
 macro_rules! settings {
     (
         $(#[$doc:meta])* $name:ident {
@@ -38,8 +38,8 @@ macro_rules! settings {
     };
 }
 
-/// Configuration of a node: a preset, and what differs from it. Setters chain; all fields are
-/// public. Go: `serf/config.go`, `memberlist/config.go`.
+/// Configuration of a node: start with a preset and change what differs. Setters can be chained;
+/// all fields are public. Go: `serf/config.go`, `memberlist/config.go`.
 ///
 /// ```
 /// use ruserf::Config;
@@ -53,50 +53,52 @@ macro_rules! settings {
 pub struct Config {
     /// Name of the node, unique in the cluster; 1 to 255 bytes without control characters.
     pub name: String,
-    /// Tags at the start; 512 bytes when encoded.
+    /// Tags at the start; at most 512 bytes when encoded.
     pub tags: BTreeMap<String, String>,
-    /// Nodes of another label are not talked to; at most 255 bytes, empty by default.
+    /// Cluster label: messages with another label are refused; at most 255 bytes, empty by default.
     pub label: String,
-    /// Keys that seal all traffic; empty by default: no encryption.
+    /// Keys that encrypt all traffic; empty by default: no encryption.
     #[cfg_attr(feature = "serde", serde(serialize_with = "key_count"))]
     pub keyring: Keyring,
-    /// How what is sent is compressed; LZW. Compressed input is always accepted.
+    /// Compression of outgoing messages; LZW. Compressed input is always accepted.
     #[cfg_attr(feature = "serde", serde(serialize_with = "debug_text"))]
     pub compression: Compression,
-    /// Serf protocol, 2 to 5; 4, as in Go's library (Go's agent: 5). Queries need 4.
+    /// Serf protocol, 2 to 5; 4, as in Go's library (Go's agent: 5). Queries need at least 4.
     pub protocol: u8,
-    /// Networks whose nodes are admitted; empty, the default: all.
+    /// Networks whose nodes are accepted; empty, the default: all.
     #[cfg_attr(feature = "serde", serde(serialize_with = "debug_text"))]
     pub cidrs_allowed: Vec<Cidr>,
-    /// Refuse names outside `[A-Za-z0-9.-]{1,128}`, ours and those of others; false.
+    /// Refuse names outside `[A-Za-z0-9.-]{1,128}`, for ourselves and for others; false.
     pub validate_node_names: bool,
     /// Keep the peers of the snapshot across a leave, and rejoin them at the next start; false.
     pub rejoin_after_leave: bool,
-    /// Ask all when another node claims our name, and shut down if most side with it; true.
+    /// When another node claims our name, ask the other nodes, and shut down if most of them side
+    /// with it; true.
     pub resolve_name_conflicts: bool,
     /// Maintain network coordinates; true.
     pub coordinates: bool,
-    /// Refuse plaintext while there are keys; true. Off only while a cluster gets its first key.
+    /// Refuse plaintext while there are keys; true. Set to false only while a cluster gets its
+    /// first key.
     pub verify_incoming: bool,
-    /// Encrypt while there are keys; true. Off only while a cluster gets its first key.
+    /// Encrypt while there are keys; true. Set to false only while a cluster gets its first key.
     pub verify_outgoing: bool,
-    /// No stream ping when the pings of a probe are not answered; false.
+    /// Do not use a stream ping when the pings of a probe are not acked; false.
     pub disable_tcp_pings: bool,
     /// Intervals, timeouts and their factors.
     pub timing: Timing,
-    /// Sizes and depths.
+    /// Sizes and queue depths.
     pub limits: Limits,
-    /// How values become bytes; all members must use the same. The default is Go's MessagePack.
+    /// Serialization; all members must use the same. The default is Go's MessagePack.
     #[cfg_attr(feature = "serde", serde(skip))]
     pub transform: Arc<dyn TransformDelegate>,
-    /// User code that is consulted.
+    /// User-supplied delegates.
     #[cfg_attr(feature = "serde", serde(skip))]
     pub delegates: Delegates,
 }
 
 settings! {
-    /// Intervals, timeouts and their factors. Where three values are given they are those of
-    /// [`Config::lan`], [`Config::wan`] and [`Config::local`].
+    /// Intervals, timeouts and their factors. Three values are those of [`Config::lan`],
+    /// [`Config::wan`] and [`Config::local`].
     Timing {
         /// Time between probes; 1 s, 5 s, 1 s. Zero: never, and nothing is reaped.
         probe_interval: Duration => swim.probe_interval,
@@ -104,7 +106,7 @@ settings! {
         probe_timeout: Duration => swim.probe_timeout,
         /// Helpers asked to ping a silent node; 3, 3, 1.
         indirect_checks: usize => swim.indirect_checks,
-        /// Upper bound (exclusive) of the health score that stretches probes; 8.
+        /// Upper bound (exclusive) of the health score, which stretches probes; 8.
         awareness_max_multiplier: u32 => swim.awareness_max_multiplier,
         /// Factor of the suspicion timeout; 4, 6, 3.
         suspicion_mult: u32 => swim.suspicion_mult,
@@ -114,10 +116,10 @@ settings! {
         gossip_interval: Duration => swim.gossip_interval,
         /// Targets of a gossip round; 3, 4, 3.
         gossip_nodes: usize => swim.gossip_nodes,
-        /// Packets a gossip round may send to one target while there is a backlog; 4, and
-        /// up to 64 with a long one, unless this is 1. Go: 1.
+        /// Most packets that a gossip round sends to one target while there is a backlog; 4, and up
+        /// to 64 with a long one, unless this is 1. Go: 1.
         gossip_burst: usize => swim.gossip_burst,
-        /// How long the dead still hear gossip and stay listed; 30 s, 60 s, 15 s.
+        /// How long dead nodes still receive gossip and stay listed; 30 s, 60 s, 15 s.
         gossip_to_the_dead_time: Duration => swim.gossip_to_the_dead_time,
         /// Factor of the number of times a message is sent; 4, 4, 2.
         retransmit_mult: u32 => swim.retransmit_mult,
@@ -129,19 +131,21 @@ settings! {
         dead_node_reclaim_time: Duration => swim.dead_node_reclaim_time,
         /// Longest wait for a leave, force-leave or tag broadcast; 5 s.
         broadcast_timeout: Duration => broadcast_timeout,
-        /// Pause at the end of a leave; 1 s.
+        /// Pause at the end of a leave, while the last messages spread; 1 s.
         leave_propagate_delay: Duration => leave_propagate_delay,
-        /// Longest time member events are held back, to deliver only the last of a member and
-        /// many members at once; zero: not coalesced. Go's agent: 3 s.
+        /// Longest time that member events are delayed, to deliver only the last event of each
+        /// member and those of many members together; zero: not coalesced. Go's agent: 3 s.
         coalesce_period: Duration => coalesce_period,
-        /// Time without a member event that ends the holding back early; zero: not coalesced.
+        /// Time without a member event after which delayed ones are delivered early; zero: not
+        /// coalesced.
         quiescent_period: Duration => quiescent_period,
-        /// Longest time user events that allow it are held back, to deliver only the newest of a
-        /// name; zero: not coalesced. Go's agent: 3 s.
+        /// Longest time that coalescable user events are delayed, to deliver only the newest of
+        /// each name; zero: not coalesced. Go's agent: 3 s.
         user_coalesce_period: Duration => user_coalesce_period,
-        /// Time without such an event that ends the holding back early; zero: not coalesced.
+        /// Time without such an event after which delayed ones are delivered early; zero: not
+        /// coalesced.
         user_quiescent_period: Duration => user_quiescent_period,
-        /// Time between looks at members to forget; 15 s.
+        /// Time between two checks for members to forget; 15 s.
         reap_interval: Duration => reap_interval,
         /// Time between attempts to reach a failed member; 30 s.
         reconnect_interval: Duration => reconnect_interval,
@@ -149,9 +153,9 @@ settings! {
         reconnect_timeout: Duration => reconnect_timeout,
         /// How long a left member is kept; 24 h.
         tombstone_timeout: Duration => tombstone_timeout,
-        /// A failed member that is back within this time has flapped; 60 s.
+        /// A failed member that returns within this time counts as flapping; 60 s.
         flap_timeout: Duration => flap_timeout,
-        /// Time between looks at the queue depths; 30 s.
+        /// Time between two checks of the queue depths; 30 s.
         queue_check_interval: Duration => queue_check_interval,
         /// How long an intent about an unknown member is remembered; 5 min.
         recent_intent_timeout: Duration => recent_intent_timeout,
@@ -161,7 +165,7 @@ settings! {
 }
 
 settings! {
-    /// Sizes and depths. What peers may send is bounded apart from these, see ARCHITECTURE.md.
+    /// Sizes and queue depths. Other limits on what peers may send are fixed, see ARCHITECTURE.md.
     Limits {
         /// Largest user event, name and payload, in bytes; 512. More than 9216 is refused.
         user_event_size: usize => user_event_size_limit,
@@ -171,19 +175,20 @@ settings! {
         query_response_size: usize => query_response_size_limit,
         /// Bytes of a packet that piggybacked messages may fill; 1400.
         udp_buffer_size: usize => swim.udp_buffer_size,
-        /// Messages that wait in each hand-off queue; 1024.
+        /// Messages waiting in each hand-off queue; 1024.
         handoff_queue_depth: usize => swim.handoff_queue_depth,
-        /// Event times remembered, to deliver each event once; 512. Older events are dropped.
+        /// Number of event times remembered, to deliver each event once; 512. Older events are
+        /// dropped.
         event_buffer: usize => event_buffer,
-        /// Query times remembered, likewise; 512.
+        /// Number of query times remembered, likewise; 512.
         query_buffer: usize => query_buffer,
-        /// Depth of a broadcast queue that is warned about; 128.
+        /// Depth of a broadcast queue that is logged as a warning; 128.
         queue_depth_warning: usize => queue_depth_warning,
-        /// Depth of a broadcast queue that is pruned to; 4096.
+        /// Depth to which a broadcast queue is pruned; 4096.
         queue_depth_max: usize => queue_depth_max,
-        /// If not zero, that depth is `max(this, 2 * members)` instead.
+        /// If not zero, queues are pruned to `max(this, 2 * members)` instead.
         queue_depth_min: usize => queue_depth_min,
-        /// Lamport times further ahead than this are ignored; 2^32.
+        /// Messages with Lamport times further ahead than this are dropped; 2^32.
         lamport_jump: u64 => lamport_jump_max,
     }
 }
@@ -195,20 +200,20 @@ impl Config {
         Self::over(&serf::Config::lan(&name.into()))
     }
 
-    /// For nodes far from each other: slower and more patient. Go: `DefaultWANConfig`.
+    /// For nodes in different networks: longer intervals and timeouts. Go: `DefaultWANConfig`.
     #[doc(alias = "DefaultWANConfig")]
     pub fn wan(name: impl Into<String>) -> Self {
         Self::over(&serf::Config::wan(&name.into()))
     }
 
-    /// For nodes on one machine and tests: quicker, and with fewer copies of each message.
-    /// Go: `DefaultLocalConfig`.
+    /// For nodes on one machine and tests: shorter intervals, fewer copies of each message. Go:
+    /// `DefaultLocalConfig`.
     #[doc(alias = "DefaultLocalConfig")]
     pub fn local(name: impl Into<String>) -> Self {
         Self::over(&serf::Config::local(&name.into()))
     }
 
-    /// Sets what has no setter of its own, in a chain of them.
+    /// Changes settings that have no setter, within a chain of setters.
     ///
     /// ```
     /// use ruserf::Config;
@@ -222,7 +227,7 @@ impl Config {
         self
     }
 
-    /// Adds a tag; one of the same name is replaced.
+    /// Adds a tag; replaces one of the same name.
     #[must_use]
     pub fn tag(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.tags.insert(name.into(), value.into());
@@ -264,21 +269,21 @@ impl Config {
         self
     }
 
-    /// Sets the delegate that hears of name conflicts.
+    /// Sets the delegate that is notified of name conflicts.
     #[must_use]
     pub fn conflict_delegate(mut self, delegate: impl ConflictDelegate + 'static) -> Self {
         self.delegates.conflict = Some(Arc::new(delegate));
         self
     }
 
-    /// Sets how values become bytes.
+    /// Sets the serialization.
     #[must_use]
     pub fn transform(mut self, transform: impl TransformDelegate + 'static) -> Self {
         self.transform = Arc::new(transform);
         self
     }
 
-    /// The configuration of the engines: addresses and seed are set beside it.
+    /// The configuration of the engines; the caller sets addresses and seed.
     #[doc(hidden)]
     pub fn into_engine(self) -> serf::Config {
         let mut engine = serf::Config::lan(&self.name);
@@ -303,7 +308,7 @@ impl Config {
         engine
     }
 
-    /// The settings of a preset of the engines.
+    /// The user's settings of an engine preset.
     fn over(engine: &serf::Config) -> Self {
         let (swim, codec) = (&engine.swim, &engine.swim.codec);
         Self {
@@ -335,7 +340,7 @@ impl From<Config> for serf::Config {
     }
 }
 
-/// Shows how many keys there are, and which delegates; no key.
+/// Shows the number of keys and which delegates are set, but no key.
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config")

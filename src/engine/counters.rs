@@ -1,8 +1,8 @@
-//! Counters of both engines, under the names that Go's metrics have.
+//! Counters of both engines, under Go's metric names.
 
 use crate::{serf, swim};
 
-/// Names and counts of a struct of counters. A field that is missing here does not compile.
+/// Implements names and values of a struct of counters. Does not compile if a field is missing.
 macro_rules! counts {
     (
         $stats:path, $from:expr,
@@ -13,25 +13,25 @@ macro_rules! counts {
     }};
 }
 
-/// Counters of a node since its start, by the names of Go's metrics.
+/// Counters of a node since its start, by Go's metric names.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct Counters {
-    /// Of Serf's engine.
+    /// Counters of the Serf engine.
     #[doc(hidden)]
     pub serf: serf::Stats,
-    /// Of the membership engine.
+    /// Counters of the membership engine.
     #[doc(hidden)]
     pub swim: swim::Stats,
 }
 
 impl Counters {
-    /// The counter of a name, such as `memberlist.udp.sent`; `None` if there is none.
+    /// The counter with this name, such as `memberlist.udp.sent`; `None` if there is none.
     pub fn get(&self, name: &str) -> Option<u64> {
         self.iter().find(|(known, _)| *known == name).map(|(_, count)| count)
     }
 
-    /// All names and counters, always in this order.
+    /// All names and counters, in a fixed order.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let serf = counts!(serf::Stats, self.serf, {
             member_join: "serf.member.join",

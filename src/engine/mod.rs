@@ -1,27 +1,26 @@
 //! The node as a plain value, for event loops other than tokio and for targets without sockets.
 //!
-//! An [`Engine`] does no input or output, has no clock and starts nothing. Its owner feeds it
-//! packets, what happens on streams, and the time; it gives packets, streams to open, and events.
+//! An [`Engine`] does no input or output, has no clock and starts no tasks. Its owner passes in
+//! packets, stream events and the time; the engine returns packets, streams to open, and events.
 //!
-//! Beside it are the types that a program of every day reads but does not name: what the fields of
-//! [`Config`] and of events are made of, and the encodings of Serf's messages
-//! ([`TransformDelegate`]).
+//! This module also contains the types that programs use without naming them: those of the fields
+//! of [`Config`] and of events, and the encodings of Serf's messages ([`TransformDelegate`]).
 //!
 //! # Order of calls
 //!
 //! 1. [`Engine::new`] with a [`Config`] and the [`Machine`] it runs on: the address to announce, 32
 //!    random bytes (equal seeds make equal nodes), and the snapshot of an earlier run.
 //! 2. Each input: [`Engine::handle_packet`] for a datagram, and after one or a batch of them
-//!    [`Engine::handle_queued`], which handles what waits behind pings; [`Engine::handle_stream`];
-//!    [`Engine::handle_timeout`] once the time of [`Engine::poll_timeout`] has come; or a call such
-//!    as [`Engine::user_event`].
-//! 3. After each input: [`Engine::poll_output`] until it gives `None`, then
+//!    [`Engine::handle_queued`], which handles the messages that wait behind pings;
+//!    [`Engine::handle_stream`]; [`Engine::handle_timeout`] at the time of [`Engine::poll_timeout`];
+//!    or a call such as [`Engine::user_event`].
+//! 3. After each input: [`Engine::poll_output`] until it returns `None`, then
 //!    [`Engine::poll_timeout`] for the time of the next call. Both may have changed.
 //!
-//! `now` is an [`Instant`] since an origin of the owner's choice, such as its start, and must not
-//! go back. It is the time at which the input happened. An owner that was late, because its thread
-//! did not run, says so with [`Engine::note_lateness`] before the timeout: its own lateness must
-//! not look like a failure of other nodes.
+//! `now` is the time at which the input happened: an [`Instant`] since an origin of the owner's
+//! choice, such as its start. It must not decrease. If the owner was late, because its thread did
+//! not run, it calls [`Engine::note_lateness`] before the timeout: its own lateness must not look
+//! like a failure of other nodes.
 //!
 //! # Life of a stream
 //!
@@ -33,9 +32,9 @@
 //! | answers | - | [`SwimOutput::Reply`], sealed as [`Role::Acceptor`], then [`StreamInput::Sent`] |
 //! | ends | after its input the id is unused; the owner closes | after the reply, or at [`SwimOutput::Close`] |
 //!
-//! At any moment [`StreamInput::Failed`] ends a stream: a refused connection, an early end, the
-//! deadline. Bytes that make no message are [`StreamInput::Broken`]. How many streams are open at a
-//! time is the owner's limit.
+//! [`StreamInput::Failed`] ends a stream at any time: on a refused connection, an early end, or the
+//! deadline. Bytes that cannot be decoded are reported as [`StreamInput::Broken`]. The owner limits
+//! the number of open streams.
 //!
 //! # Example
 //!

@@ -1,4 +1,4 @@
-//! How an engine is made by those who run it themselves.
+//! Creates an engine for owners that run it themselves.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -8,7 +8,7 @@ use crate::{
     serf::{Engine, Error},
 };
 
-/// What an engine takes from the machine it runs on.
+/// Properties of the machine that an engine runs on.
 #[derive(Clone)]
 #[must_use]
 pub struct Machine {
@@ -19,27 +19,28 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// The address to announce to others, and the seed of every random choice and of the nonces: 32
-    /// bytes that nobody can guess, new at each start.
+    /// `advertise` is the address to announce; `seed` determines every random choice and the
+    /// nonces: 32 unpredictable bytes, new at each start.
     pub fn new(advertise: SocketAddr, seed: [u8; 32]) -> Self {
         Self { advertise, bind_port: advertise.port(), seed, snapshot: None }
     }
 
-    /// The port assumed for peers that are joined without one; that of the announced address.
+    /// Sets the port assumed for peers that are joined without one; by default that of the
+    /// announced address.
     pub fn bind_port(mut self, port: u16) -> Self {
         self.bind_port = port;
         self
     }
 
-    /// The snapshot file of an earlier run, empty for none: with it, work for the file comes out as
-    /// [`Output::Snapshot`](super::Output::Snapshot).
+    /// Sets the contents of the snapshot file of an earlier run, empty for none: with it, work for
+    /// the file is returned as [`Output::Snapshot`](super::Output::Snapshot).
     pub fn snapshot(mut self, file: Vec<u8>) -> Self {
         self.snapshot = Some(file);
         self
     }
 }
 
-/// Without the seed.
+/// Omits the seed.
 impl std::fmt::Debug for Machine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Machine")
@@ -51,8 +52,8 @@ impl std::fmt::Debug for Machine {
 }
 
 impl Engine {
-    /// Makes a member. It knows nobody yet, or with a snapshot the peers of the earlier run, which
-    /// [`Engine::start_rejoin`] goes back to.
+    /// Creates a member. It knows no other member; with a snapshot it knows the peers of the
+    /// earlier run, which [`Engine::start_rejoin`] contacts.
     ///
     /// # Errors
     /// [`Error::Config`], or tags that are too large.
