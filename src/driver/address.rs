@@ -1,17 +1,17 @@
-//! Which address to announce. Go: `net_transport.go: FinalAdvertiseAddr` and `go-sockaddr`.
+//! Selects the address to announce. Go: `net_transport.go: FinalAdvertiseAddr` and `go-sockaddr`.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
-/// An address as it goes on the wire.
+/// An address in its wire form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Announced {
-    /// 4 or 16 bytes. Peers compare bytes: a node that was a Go node yesterday must keep its form.
+    /// 4 or 16 bytes. Peers compare bytes: a node that replaces a Go node must keep the form.
     pub(super) bytes: Vec<u8>,
     pub(super) addr: SocketAddr,
 }
 
-/// Picks the address: the configured one; else, for an unspecified bind address, the first
-/// private one of an interface; else the bound one. `None`: nothing to announce was found.
+/// Selects the address: the configured one; else, for an unspecified bind address, the first
+/// private one of an interface; else the bound one. `None` if there is no such address.
 pub(super) fn announced(
     bind: IpAddr,
     bound: SocketAddr,
@@ -23,8 +23,8 @@ pub(super) fn announced(
         return Some(Announced { bytes: short(addr.ip()), addr });
     }
     if bind.is_unspecified() {
-        // Go announces a literal `::` when bound to it, which no peer can reach: only where
-        // there is nothing better.
+        // Go announces a literal `::` when bound to it, which no peer can reach: used only if there
+        // is no other address.
         let found = private_ip(&interfaces(), default_route());
         let ip = found.or(Some(bind).filter(IpAddr::is_ipv6))?;
         return Some(Announced { bytes: long(ip), addr: SocketAddr::new(ip, bound.port()) });
@@ -41,8 +41,8 @@ struct Candidate {
     interface: u32,
 }
 
-/// The first private address that is worth announcing: on the interface of the default route
-/// first, then IPv4 before IPv6, then the larger network. Go: `sockaddr.GetPrivateIP`.
+/// The preferred private address: on the interface of the default route first, then IPv4 before
+/// IPv6, then the larger network. Go: `sockaddr.GetPrivateIP`.
 fn private_ip(candidates: &[Candidate], default_route: Option<IpAddr>) -> Option<IpAddr> {
     let default_interface = candidates
         .iter()
@@ -76,10 +76,10 @@ fn interfaces() -> Vec<Candidate> {
         .collect()
 }
 
-/// Our address on the default route; asks the routing table without sending anything.
+/// Our address on the default route; queries the routing table without sending anything.
 fn default_route() -> Option<IpAddr> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
-    // Any public address will do.
+    // Any public address serves.
     socket.connect((Ipv4Addr::new(1, 0, 0, 1), 9)).ok()?;
     Some(socket.local_addr().ok()?.ip())
 }
@@ -109,7 +109,7 @@ fn is_private(ip: IpAddr) -> bool {
     }
 }
 
-/// The part of that space whose addresses routers forward.
+/// The part of that space that routers forward.
 fn is_forwardable(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => !matches!(

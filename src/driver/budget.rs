@@ -1,4 +1,5 @@
-//! Memory of inbound streams: all of them together hold no more than a peer's largest state needs.
+//! Limits the memory of inbound streams: all of them together hold no more than a peer's largest
+//! state needs.
 
 use std::{
     future::Future,
@@ -19,15 +20,16 @@ use crate::{
     swim::StreamInput,
 };
 
-/// Memory that streams hold together, asked for before it is taken. What a stream needs decides:
+/// Memory shared by all streams, which is acquired before it is used. The size that a stream needs
+/// decides:
 ///
 /// - Up to [`FREE_BYTES`] needs no permit, so that pings and user messages pass while syncs wait.
-/// - Up to [`SMALL_BYTES_MAX`] takes its size from a pool that such streams share.
+/// - Up to [`SMALL_BYTES_MAX`] is taken from a pool that such streams share.
 /// - One stream at a time may hold more than that, up to what the protocol allows.
 ///
-/// A stream waits for a larger class with its part of a smaller one in hand, never the other way
-/// round, so that the classes cannot block each other. A stream that holds a part for [`HOLD`]
-/// while others wait for one is refused.
+/// A stream may wait for the larger class while holding a share of the smaller one, but not the
+/// reverse, so that the classes cannot deadlock. A stream that has held a share for [`HOLD`] while
+/// others wait for one is refused.
 #[derive(Clone)]
 pub(super) struct Budget {
     small: Arc<Pool>,
@@ -67,7 +69,7 @@ impl Pool {
     }
 }
 
-/// Counts those that wait for a pool.
+/// Counts the streams waiting for a pool.
 struct Waiting<'a>(&'a AtomicUsize);
 
 impl<'a> Waiting<'a> {
@@ -83,7 +85,7 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// Bytes of a message, and the share that they hold.
+/// The bytes of a message together with the share that covers them.
 struct Shared {
     bytes: Bytes,
     _share: Arc<Share>,
@@ -95,11 +97,11 @@ impl AsRef<[u8]> for Shared {
     }
 }
 
-/// One stream's part of the [`Budget`]; given back when dropped.
+/// One stream's share of the [`Budget`]; released when dropped.
 pub(super) struct Share {
     budget: Budget,
     held: Option<Held>,
-    /// When it is looked at whether others wait for what is held.
+    /// When to check whether others wait for the pool of this share.
     look_at: Option<Instant>,
 }
 
@@ -109,8 +111,8 @@ struct Held {
 }
 
 impl Share {
-    /// Waits until the stream may hold `bytes`; false if that was refused, or not before the
-    /// deadline.
+    /// Waits until the stream may hold `bytes`; returns false if that was refused or the deadline
+    /// passed.
     pub(super) async fn grow_to(&mut self, bytes: usize, deadline: Instant) -> bool {
         if bytes <= self.bytes_max() {
             return true;
@@ -125,7 +127,8 @@ impl Share {
         let Ok(missing) = u32::try_from(missing) else { return false };
         let pool = Arc::clone(pool);
         let acquire = Arc::clone(&pool).acquire(missing);
-        // Who holds a small part and waits for more of it is no other.
+        // A stream that waits for more of the small pool counts as waiting, too, but is not another
+        // one.
         let Some(Some(permit)) = self.unless_wanted(deadline, usize::from(small), acquire).await
         else {
             metrics::counter("memberlist.tcp.refused", 1);
@@ -139,7 +142,7 @@ impl Share {
         true
     }
 
-    /// Gives back what is not needed for `bytes`.
+    /// Releases what is not needed for `bytes`.
     pub(super) fn shrink_to(&mut self, bytes: usize) {
         let Some(held) = &mut self.held else { return };
         let wanted = if bytes <= FREE_BYTES { 0 } else { bytes.div_ceil(KIB) };
@@ -155,8 +158,8 @@ impl Share {
         }
     }
 
-    /// Ties the share to the message that it was taken for: it is given back with the last part of
-    /// it that the engine holds.
+    /// Ties the share to the message: it is released when the engine drops the last part of the
+    /// message.
     pub(super) fn follow(self, input: StreamInput) -> StreamInput {
         let StreamInput::Message(message) = input else { return input };
         let share = Arc::new(self);
@@ -177,8 +180,8 @@ impl Share {
         }
     }
 
-    /// What `future` gives; `None` if the deadline passes, or if others have waited too long for
-    /// what is held.
+    /// Awaits `future`; returns `None` if the deadline passes, or if others have waited too long
+    /// for this share's pool.
     pub(super) async fn within<F: Future>(
         &mut self,
         deadline: Instant,
@@ -187,7 +190,7 @@ impl Share {
         self.unless_wanted(deadline, 0, future).await
     }
 
-    /// The same; `own` of those who wait are ourselves.
+    /// The same; `own` is how many of the waiting streams are this one.
     async fn unless_wanted<F: Future>(
         &mut self,
         deadline: Instant,
@@ -207,18 +210,18 @@ impl Share {
         }
     }
 
-    /// How many wait for what is held.
+    /// Number of streams waiting for this share's pool.
     fn waiting(&self) -> usize {
         self.held.as_ref().map_or(0, |held| held.pool.waiting.load(Ordering::Relaxed))
     }
 }
 
-/// What one stream holds without a permit.
+/// Memory of one stream that needs no permit.
 pub(super) const FREE_BYTES: usize = KIB;
-/// What one stream holds at most beside the single large one.
+/// Most memory of a stream other than the single large one.
 pub(super) const SMALL_BYTES_MAX: usize = 1024 * KIB;
-/// 2 MiB for all small streams: the states of some 10 clusters of 1,000 nodes.
+/// Pool of all small streams, 2 MiB: the states of about 10 clusters of 1,000 nodes.
 pub(super) const SMALL_KIB: usize = 2 * 1024;
-/// How long a stream may hold a part that others wait for.
+/// How long a stream may hold a share that others wait for.
 const HOLD: Duration = Duration::from_secs(3);
 const KIB: usize = 1024;

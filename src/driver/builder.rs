@@ -1,4 +1,4 @@
-//! From a configuration to a running node.
+//! Builds and starts a node.
 
 use std::{
     collections::BTreeMap,
@@ -26,8 +26,8 @@ use crate::{
     wire::Keyring,
 };
 
-/// Starts a node. Made by [`Serf::builder`]. Settings of the node are in its [`Config`]; here is
-/// what the machine around it gives: addresses, files, a resolver.
+/// Starts a node. Created by [`Serf::builder`]. The settings of the node are in its [`Config`]; the
+/// builder has those of its environment: addresses, files, a resolver.
 #[must_use = "a builder does nothing until it is started"]
 pub struct Builder {
     pub(super) config: Config,
@@ -37,9 +37,9 @@ pub struct Builder {
     pub(super) keyring_file: Option<PathBuf>,
     pub(super) resolver: Arc<dyn Resolver>,
     runtime: Option<Arc<dyn Runtime>>,
-    /// Whether the engine and its datagrams get a thread of their own.
+    /// Whether the engine and its datagrams run on a thread of their own.
     pub(super) own_thread: bool,
-    /// Streams at a time.
+    /// Most inbound streams open at a time.
     streams_max: usize,
     hub: Arc<Hub>,
 }
@@ -60,89 +60,90 @@ impl Builder {
         }
     }
 
-    /// Address to bind, for UDP and TCP alike; `0.0.0.0:7946`. Port 0: the system picks one; no
-    /// port: 7946.
+    /// Address to bind, for UDP and TCP alike; `0.0.0.0:7946`. With port 0 the system picks one;
+    /// without a port it is 7946.
     pub fn bind(mut self, address: impl Into<Address>) -> Self {
         self.bind = address.into();
         self
     }
 
-    /// Address to announce; port 0 for the bound one. Chosen as Go does by default: from the
-    /// interfaces if the bound address is unspecified.
+    /// Address to announce; port 0 stands for the bound one. By default it is selected as in Go:
+    /// from the interfaces if the bound address is unspecified.
     pub fn advertise(mut self, address: impl Into<Address>) -> Self {
         self.advertise = Some(address.into());
         self
     }
 
-    /// Snapshot file: what the node remembers over a restart. Made if it is not there.
+    /// Snapshot file, which keeps state across restarts. Created if it does not exist.
     #[doc(alias = "SnapshotPath")]
     pub fn snapshot(mut self, path: impl Into<PathBuf>) -> Self {
         self.snapshot = Some(path.into());
         self
     }
 
-    /// Keyring file: read at the start, and written whenever the keys change. If it is not there
-    /// yet, [`Config::keyring`] has the first keys, and one of the two must be.
+    /// Keyring file: read at the start, and written whenever the keys change. If it does not exist
+    /// yet, [`Config::keyring`] must have the first keys.
     #[doc(alias = "KeyringFile")]
     pub fn keyring_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.keyring_file = Some(path.into());
         self
     }
 
-    /// Finds the addresses of names that are joined; by default the system's resolver.
+    /// Resolves the names in joins; by default the system's resolver.
     pub fn resolver(mut self, resolver: impl Resolver + 'static) -> Self {
         self.resolver = Arc::new(resolver);
         self
     }
 
-    /// Runtime in which the node's streams live. By default the one of tokio in which the node is
-    /// started (feature `tokio`), else that of smol (feature `smol`).
+    /// Runtime for the node's streams. By default the tokio runtime in which the node is started
+    /// (feature `tokio`), else smol's (feature `smol`).
     pub fn runtime(mut self, runtime: impl Runtime) -> Self {
         self.runtime = Some(Arc::new(runtime));
         self
     }
 
-    /// Sets the delegate that may veto joins; as [`Config::merge_delegate`].
+    /// Sets the delegate that may veto joins; like [`Config::merge_delegate`].
     pub fn merge_delegate(mut self, delegate: impl MergeDelegate + 'static) -> Self {
         self.config = self.config.merge_delegate(delegate);
         self
     }
 
-    /// Inbound streams at a time; 1,024. Programs with few descriptors take fewer.
+    /// Most inbound streams open at a time; 1,024. Lower it if file descriptors are scarce.
     pub fn streams_max(mut self, streams: usize) -> Self {
         self.streams_max = streams;
         self
     }
 
-    /// Whether the engine and its datagrams get a thread of their own; true. Then a busy runtime
-    /// does not delay them, nor does their work delay the runtime, and delegates are called on that
-    /// thread. Otherwise they are a task of the runtime, such as for a paused clock.
+    /// Whether the engine and its datagrams run on a thread of their own; true. A busy runtime then
+    /// does not delay them, nor do they delay the runtime, and delegates are called on that thread.
+    /// Otherwise they are a task of the runtime, e.g. to use a paused clock.
     pub fn own_thread(mut self, own: bool) -> Self {
         self.own_thread = own;
         self
     }
 
-    /// Changes settings.
+    /// Changes settings of the node.
     pub fn configure(mut self, change: impl FnOnce(&mut Config)) -> Self {
         change(&mut self.config);
         self
     }
 
-    /// Subscribes before the start: nothing is missed, not even the own join.
+    /// Subscribes before the start, so that no event is missed, not even the node's own join.
     pub fn subscribe(&self, options: Subscribe) -> EventStream {
         self.hub.subscribe(options)
     }
 
-    /// All events of the node to be, with the default queue of [`Subscribe`].
+    /// Subscribes to all events before the start, with the default queue of [`Subscribe`].
     pub fn events(&self) -> EventStream {
         self.subscribe(Subscribe::default())
     }
 
     /// Binds the sockets, replays the snapshot and starts the node in its
-    /// [runtime](Builder::runtime); when that ends, so does the node.
+    /// [runtime](Builder::runtime); the node ends with the runtime.
     ///
     /// # Errors
-    /// A bad configuration, an address in use, an unreadable snapshot or keyring file, no runtime.
+    /// An invalid configuration, an address in use, an unreadable snapshot or keyring file, no
+    /// runtime.
     pub async fn start(mut self) -> Result<Serf, Error> {
         let bind = resolve(&self.bind, PORT).await?;
         self.bind = bind.into();
@@ -150,17 +151,17 @@ impl Builder {
         self.launch(bind_on).await
     }
 
-    /// Starts the node on sockets of another kind. `bind` only says whether the address to
-    /// announce has to be looked for.
+    /// Starts the node on a transport. The bind address is then only used to decide whether the
+    /// address to announce must be selected.
     ///
     /// # Errors
-    /// A bad configuration, an unreadable snapshot or keyring file, no runtime.
+    /// An invalid configuration, an unreadable snapshot or keyring file, no runtime.
     pub async fn start_on<T: Transport>(self, transport: T) -> Result<Serf, Error> {
         self.launch(|_| Ok(transport)).await
     }
 
-    /// Runs the node on a thread of its own, if wanted, which also binds the sockets: they belong
-    /// to the runtime that they are bound in.
+    /// Runs the node, on a thread of its own if so configured. That thread also binds the sockets,
+    /// as they belong to the runtime in which they are bound.
     async fn launch<T: Transport>(
         self,
         transport: impl FnOnce(Arc<dyn Runtime>) -> Result<T, Error> + Send + 'static,
@@ -175,8 +176,8 @@ impl Builder {
         let (started, mut result) = mpsc::channel(1);
         let not_started = started.clone();
         let (runtime, node_runtime) = (home.clone(), home);
-        // Boxed before it goes anywhere: each move of a large value takes as much stack again, and
-        // what a stack has grown to stays with the process.
+        // Boxed before it is moved: each move of a large value takes as much stack again, and a
+        // stack that has grown does not shrink.
         let engine: Task = Box::pin(async move {
             let built = match transport(node_runtime.clone()) {
                 Ok(transport) => Box::pin(self.build(transport, node_runtime)).await,
@@ -186,7 +187,7 @@ impl Builder {
                 Ok((serf, node)) => (Ok(serf), Some(node)),
                 Err(error) => (Err(error), None),
             };
-            // A caller that went away drops the handle, and so ends the node.
+            // If the caller is gone, the handle is dropped, which ends the node.
             let _ = started.try_send(built);
             drop(started);
             if let Some(node) = node {
@@ -200,11 +201,11 @@ impl Builder {
         };
         let thread = thread::Builder::new().name("serf-engine".to_owned());
         thread.spawn(run).map_err(thread_error)?;
-        // Nothing: a delegate panicked while the engine was made.
+        // The channel is closed without a result: a delegate panicked while the engine was created.
         result.recv().await.unwrap_or(Err(Error::Shutdown))
     }
 
-    /// The handle, and the node to be run.
+    /// Creates the handle, and the future that runs the node.
     async fn build<T: Transport>(
         mut self,
         transport: T,
@@ -270,7 +271,7 @@ impl Builder {
         Ok((Serf { commands, shared, stopped, members }, node))
     }
 
-    /// The keys of the keyring file, if it is there.
+    /// Reads the keyring file, if it exists.
     async fn load_keyring(&mut self) -> Result<(), Error> {
         let Some(path) = self.keyring_file.clone() else { return Ok(()) };
         let loaded = blocking(move || Keyring::load(path)).await;
@@ -292,21 +293,21 @@ impl Builder {
 }
 
 impl Serf {
-    /// A builder with defaults: bind `0.0.0.0:7946`, no snapshot, no keyring file.
-    /// Go: `serf/serf.go:Create`.
+    /// Creates a builder with defaults: bind `0.0.0.0:7946`, no snapshot, no keyring file. Go:
+    /// `serf/serf.go:Create`.
     #[doc(alias = "Create")]
     pub fn builder(config: Config) -> Builder {
         Builder::new(config)
     }
 }
 
-/// The address behind what a user wrote.
+/// Resolves an address given by the user.
 async fn resolve(address: &Address, port: u16) -> Result<SocketAddr, Error> {
     let failed = |source| Error::Io { context: format!("lookup {address}"), source };
     address.resolve(port).await.map_err(failed)
 }
 
-/// In Go's words.
+/// The error in Go's words.
 fn bind_error(error: BindError) -> Error {
     let BindError { kind, addr, source } = error;
     let context = format!(
@@ -335,7 +336,7 @@ impl fmt::Debug for Builder {
     }
 }
 
-/// The whole file; one that is not there is empty.
+/// Reads the whole file; a missing file is empty.
 async fn read_snapshot(path: &Path) -> Result<Vec<u8>, Error> {
     let path = path.to_owned();
     match blocking(move || std::fs::read(path)).await.and_then(|read| read) {
@@ -345,7 +346,7 @@ async fn read_snapshot(path: &Path) -> Result<Vec<u8>, Error> {
     }
 }
 
-/// A seed from the system.
+/// A seed from the system's random source.
 fn entropy() -> Result<[u8; 32], Error> {
     use rand::TryRng as _;
     let mut seed = [0; 32];
@@ -358,7 +359,7 @@ fn entropy() -> Result<[u8; 32], Error> {
 
 /// Go's default port.
 const PORT: u16 = 7946;
-/// Commands of handles that wait.
+/// Most commands of handles waiting for the engine's task.
 const COMMANDS_MAX: usize = 1_024;
-/// Messages of the node's own tasks that wait.
+/// Most messages of the node's own tasks waiting for the engine's task.
 const INTERNAL_MAX: usize = 256;

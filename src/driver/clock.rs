@@ -7,12 +7,12 @@ use std::{
 
 use crate::{base::Instant, runtime};
 
-/// The present on the clock of every engine in this process; deadlines in events are on it.
+/// The current time on the clock of all engines in this process, which the deadlines in events use.
 pub fn now() -> Instant {
     Instant::ZERO + since_start()
 }
 
-/// The same moment on the system's clock. One too far away becomes a month from now.
+/// Converts an instant to the system's clock. One that is too far ahead becomes a month from now.
 pub(super) fn to_system(at: Instant) -> StdInstant {
     start() + at.since(Instant::ZERO).min(since_start() + FAR)
 }

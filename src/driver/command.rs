@@ -1,4 +1,4 @@
-//! What handles ask of the engine's task, as data.
+//! Requests of handles to the engine's task, as data.
 
 #[cfg(feature = "agent")]
 use std::time::Duration;
@@ -14,31 +14,31 @@ use crate::serf::{
 #[cfg(feature = "agent")]
 use crate::swim;
 
-/// One request. It is carried out on the engine's task and never waits there.
+/// One request. The engine's task processes it without waiting.
 pub(super) enum Command {
-    /// Starts an operation; the reply comes when it ends.
+    /// Starts an operation; the reply is sent when it ends.
     Start(Operation, oneshot::Sender<Outcome>),
-    /// Reads something; the reply comes at once.
+    /// Reads state; the reply is sent at once.
     Read(Read),
-    /// Sends user events, in this order; one result each.
+    /// Sends user events, in this order; one result for each.
     SendEvents(Vec<UserEventSpec>, oneshot::Sender<Vec<Result<(), serf::Error>>>),
     /// Asks a query.
     Query(Question, oneshot::Sender<Result<QueryHandle, Error>>),
-    /// Answers a query that was received.
+    /// Answers a received query.
     Respond(QueryId, Bytes, oneshot::Sender<Result<(), serf::Error>>),
-    /// Ends a query that was asked.
+    /// Ends a query of ours.
     CloseQuery(QueryId),
     /// Stops the node.
     Stop,
-    /// Looks at the node, for tests.
+    /// Inspects the node, for tests.
     #[cfg(all(test, feature = "tokio"))]
     Inspect(Box<Look>),
 }
 
-/// How an operation ended.
+/// Result of an operation.
 pub(super) type Outcome = Result<Completion, serf::Error>;
 
-/// Work of several steps inside the engine.
+/// An operation of several steps in the engine.
 pub(super) enum Operation {
     Join { entries: Vec<String>, old: OldEvents },
     Leave,
@@ -48,17 +48,17 @@ pub(super) enum Operation {
     Keys { op: KeyOp, relay_factor: u8 },
 }
 
-/// A look of a test at the node.
+/// A test's function that inspects the node.
 #[cfg(all(test, feature = "tokio"))]
 pub(super) type Look = dyn FnOnce(&mut dyn std::any::Any) + Send;
 
-/// A caller's change of the tags.
+/// A caller's function that changes the tags.
 pub(super) type ChangeTags = dyn FnOnce(&mut BTreeMap<String, String>) + Send;
 
-/// What is read, and where the answer goes.
+/// The state to read, with the channel for the answer.
 pub(super) enum Read {
     Members(oneshot::Sender<Vec<Arc<Member>>>),
-    /// With their generation, unless that is the one given.
+    /// The members with their generation, unless it is the given one.
     #[cfg(feature = "agent")]
     MembersUnless(Option<u64>, oneshot::Sender<Option<(u64, Vec<Arc<Member>>)>>),
     MembersWhere(Box<dyn Fn(&Member) -> bool + Send>, oneshot::Sender<Vec<Arc<Member>>>),
@@ -68,15 +68,15 @@ pub(super) enum Read {
     Coordinate(String, oneshot::Sender<Option<Coordinate>>),
     Counters(oneshot::Sender<Counters>),
     Encrypted(oneshot::Sender<bool>),
-    /// Whether the newest keys could not be written yet.
+    /// Whether the newest keys have not been written yet.
     #[cfg(feature = "agent")]
     KeysUnwritten(oneshot::Sender<bool>),
-    /// Live peers whose direct probes are not answered, and for how long.
+    /// Live peers that do not answer direct probes, and for how long.
     #[cfg(feature = "agent")]
     Troubles(oneshot::Sender<Vec<(Arc<str>, swim::Trouble, Duration)>>),
 }
 
-/// A query to be asked.
+/// A query to ask.
 pub(super) struct Question {
     pub(super) name: Vec<u8>,
     pub(super) payload: Bytes,

@@ -9,70 +9,70 @@ use crate::{
     swim::{ConfigError, JoinErrors, JoinFailure},
 };
 
-/// What went wrong with a call, by who is to blame. What peers do wrong never fails a call: it is
-/// dropped and counted.
+/// Why a call failed, grouped by who caused it. Invalid messages of peers never fail a call: they
+/// are dropped and counted.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    // The caller's fault: nothing has changed.
-    /// The configuration cannot work.
+    // Caused by the caller: nothing has changed.
+    /// The configuration is invalid.
     Config(ConfigError),
-    /// What was given is too large to be sent.
+    /// A message is too large to be sent.
     TooLarge {
-        /// What is too large.
+        /// The kind of message.
         what: Oversize,
         /// Its largest size in bytes.
         limit: usize,
         /// Its size in bytes.
         len: usize,
     },
-    /// A key is not base64; the reason.
+    /// A key is not valid base64, with the reason.
     InvalidKey(String),
     /// Queries need Serf protocol 4.
     ProtocolTooOld,
-    /// The node was not started within a runtime.
+    /// The node was started outside a runtime.
     NoRuntime,
-    /// A value cannot be a payload.
+    /// A value cannot be encoded as a payload.
     #[cfg(feature = "payload")]
     Payload(serf::PayloadError),
 
-    // The wrong time: nothing has changed.
+    // Not possible at this time: nothing has changed.
     /// The query was answered before.
     AlreadyAnswered,
-    /// The query is over, or was never heard of.
+    /// The deadline of the query has passed, or the query is unknown.
     DeadlinePassed,
     /// A leave is under way.
     Leaving,
-    /// The node leaves or has left, and joins nobody any more.
+    /// The node is leaving or has left, and cannot join.
     Left,
     /// Too many joins are under way.
     TooManyJoins,
     /// The node was shut down, by a call, a lost name vote or the end of its runtime.
     Shutdown,
 
-    // Of peers and the network.
-    /// The query names no address that an answer could be sent to.
+    // Caused by peers or the network.
+    /// The query contains no address for an answer.
     NoReturnAddress,
-    /// A join contacted nobody: each address and what is wrong with it, in the order in which they
-    /// were asked.
+    /// A join contacted no address; one failure for each, in the order in which they were
+    /// contacted.
     Join(Vec<JoinFailure>),
-    /// Some nodes refused a key operation or did not answer it; the others have done it.
+    /// Some nodes refused a key operation or did not answer; the others have performed it.
     Keys(Box<KeyFailure>),
-    /// A message was not sent out in time; here it has its effect all the same.
+    /// A message was not sent in time; it has taken effect on this node.
     NotSent(Broadcast),
-    /// Too many messages waited, and one was dropped; here it has its effect all the same.
+    /// A queue was full and a message was dropped; it has taken effect on this node.
     Dropped(Broadcast),
-    /// A peer failed an exchange; the reason.
+    /// An exchange with a peer failed, with the reason.
     Peer(String),
 
-    // The environment's fault.
-    /// A keyring file cannot be used.
+    // Caused by the environment.
+    /// The keyring file cannot be used.
     Keyring(KeyringFileError),
     /// The snapshot cannot be read or written.
     Snapshot(io::Error),
     /// A socket or another file failed.
     Io {
-        /// What was tried.
+        /// The operation that failed.
         context: String,
         /// The system's reason.
         source: io::Error,
@@ -110,12 +110,12 @@ fn too_large(what: Oversize, limit: usize, len: usize) -> serf::Error {
     serf::Error::TooLarge { what, limit, len }
 }
 
-// No `source`: the texts above hold it already.
+// No `source`: the texts above contain it.
 impl std::error::Error for Error {}
 
 impl Error {
-    /// Go's text, which its agent sends and logs: of several lines for a join, and blaming a key
-    /// query for every answer that fails.
+    /// Go's text, which its agent sends and logs: several lines for a join; every failed answer is
+    /// attributed to a key query.
     #[doc(hidden)]
     pub fn go_text(&self) -> String {
         match self {
@@ -157,11 +157,12 @@ impl From<KeyringFileError> for Error {
     }
 }
 
-/// A key operation that was not carried out by every node.
+/// A key operation that some nodes did not perform.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KeyFailure {
-    /// What each node said, and which ones said nothing. Nodes that did it keep what they did.
+    /// The answers of all nodes, and the names of those that did not answer. Nodes that succeeded
+    /// are not rolled back.
     pub response: KeyResponse,
     /// Go's summary, such as `1/3 nodes reported failure`.
     pub summary: String,
@@ -176,25 +177,25 @@ error_texts! {
 impl std::error::Error for KeyFailure {}
 
 impl KeyFailure {
-    /// Which nodes refused, and why as far as it is known.
+    /// The nodes that refused, and why, as far as it is known.
     pub fn refusals(&self) -> impl Iterator<Item = (&str, KeyRefusal)> {
         let messages = self.response.messages.iter();
         messages.map(|(node, text)| (node.as_str(), KeyRefusal::of(text)))
     }
 }
 
-/// Why a node has stopped.
+/// Why a node stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StopReason {
     /// [`Serf::shutdown`](crate::driver::Serf::shutdown) was called, or the last handle was
     /// dropped.
     Shutdown,
-    /// Another node has the same name, and the cluster voted for it.
+    /// Another node has the same name and won the vote on it.
     NameConflict,
-    /// The engine, or a delegate that it called, panicked: a bug. The last state of the files was
-    /// not written.
+    /// The engine, or a delegate that it called, panicked: a bug. The last state was not written to
+    /// the files.
     Panic,
-    /// The runtime that the node lived in ended.
+    /// The node's runtime ended.
     Aborted,
 }

@@ -1,4 +1,4 @@
-//! Events of a node, for its application.
+//! Events for the application.
 
 use std::{fmt, net::SocketAddr, time::Duration};
 
@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{Error, clock, command::Command};
 use crate::serf::{self, LamportTime, MemberEvent, QueryId, UserEvent};
 
-/// One event. Own user events and queries are delivered too.
+/// An event for the application. User events and queries of this node are delivered, too.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
@@ -22,7 +22,7 @@ pub enum Event {
     Lagged(u64),
 }
 
-/// A query from a node, maybe ourselves. Does not keep the node running.
+/// A query from a node, possibly this one. Does not keep the node running.
 #[derive(Clone)]
 pub struct Query {
     pub(crate) asked: serf::Query,
@@ -30,51 +30,51 @@ pub struct Query {
 }
 
 impl Query {
-    /// The name.
+    /// Name of the query.
     pub fn name(&self) -> &str {
         &self.asked.name
     }
 
-    /// The name as bytes, if it is not UTF-8 too.
+    /// Name of the query as bytes, which need not be UTF-8.
     pub fn name_bytes(&self) -> &[u8] {
         self.asked.name.as_bytes()
     }
 
-    /// The payload. With the feature `payload`, `payload` reads it as a value.
+    /// The payload. With the feature `payload`, `payload` decodes it into a value.
     pub fn payload_bytes(&self) -> &Bytes {
         &self.asked.payload
     }
 
-    /// Name of the node that asks.
+    /// Name of the asking node.
     pub fn source(&self) -> &str {
         &self.asked.source_node
     }
 
-    /// Where answers go; `None` if the address is malformed.
+    /// Address for answers; `None` if it is malformed.
     pub fn source_addr(&self) -> Option<SocketAddr> {
         self.asked.source_addr
     }
 
-    /// Identity, for [`Serf::respond_to`](super::Serf::respond_to).
+    /// Id of the query, for [`Serf::respond_to`](super::Serf::respond_to).
     pub fn id(&self) -> QueryId {
         self.asked.id
     }
 
-    /// Its Lamport time.
+    /// Lamport time of the query.
     pub fn ltime(&self) -> LamportTime {
         self.asked.id.ltime
     }
 
-    /// Time left for an answer; zero if it is over.
+    /// Time left for an answer; zero after the deadline.
     #[doc(alias = "Deadline")]
     pub fn time_left(&self) -> Duration {
         self.asked.deadline.since(clock::now())
     }
 
-    /// Answers, once and in time. Go: `serf/event.go:Query.Respond`.
+    /// Answers the query; possible once, before the deadline. Go: `serf/event.go:Query.Respond`.
     ///
     /// # Errors
-    /// Already answered, past its deadline, larger than
+    /// The query was answered before, its deadline has passed, the answer is larger than
     /// [`Limits::query_response_size`](crate::engine::Limits::query_response_size) (1024 bytes,
     /// encoded), or the node was shut down.
     #[doc(alias = "Respond")]
@@ -90,7 +90,7 @@ impl Query {
 }
 
 impl Event {
-    /// The engine's event as its subscribers see it.
+    /// Converts the engine's event for subscribers.
     pub(super) fn new(event: serf::Event, commands: &mpsc::WeakSender<Command>) -> Self {
         match event {
             serf::Event::Member(event) => Self::Member(event),

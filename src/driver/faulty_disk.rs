@@ -1,4 +1,4 @@
-//! A disk for tests that loses power at any step, and forgets what was not synced.
+//! A simulated disk for tests: loses power at any step and then loses data that was not synced.
 
 use std::{
     cell::RefCell,
@@ -10,11 +10,11 @@ use std::{
 
 use super::file::Disk;
 
-/// The disk. A clone is another handle of the same one.
+/// The simulated disk. Clones share it.
 #[derive(Clone, Default)]
 pub(super) struct FaultyDisk(Rc<RefCell<Platters>>);
 
-/// Steps that the system may refuse for good.
+/// Kinds of steps that can be made to fail permanently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Step {
     Open,
@@ -22,23 +22,23 @@ pub(super) enum Step {
     Create,
     CopyAccess,
     Rename,
-    /// Any other.
+    /// Any other step.
     Other,
 }
 
 struct Platters {
-    /// Files by number; a name may go away while the file is open.
+    /// Files by number; a file that is open can lose its name.
     files: Vec<Contents>,
     names: BTreeMap<PathBuf, usize>,
-    /// Names as they were when the directory was last synced.
+    /// Names at the last sync of the directory.
     synced_names: BTreeMap<PathBuf, usize>,
-    /// Steps done so far.
+    /// Number of steps done so far.
     steps: usize,
     fault: Option<Fault>,
     refused: BTreeMap<Step, Refusal>,
-    /// Of every file.
+    /// Number of names of every file.
     links: Option<u64>,
-    /// Nothing works any more.
+    /// Whether the power has failed.
     dead: bool,
 }
 
@@ -66,31 +66,31 @@ impl Default for Platters {
 #[derive(Default)]
 struct Contents {
     written: Vec<u8>,
-    /// What survives.
+    /// The contents at the last sync.
     synced: Vec<u8>,
 }
 
-/// What goes wrong.
+/// A fault to inject.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fault {
-    /// In which step, from 0.
+    /// Number of the step that fails, from 0.
     pub(super) at: usize,
-    /// Of a write, so many quarters are done before.
+    /// If it is a write, this many quarters of it succeed.
     pub(super) quarters: usize,
-    /// Whether the machine stops; otherwise only this step fails.
+    /// Whether the power fails; otherwise only this step fails.
     pub(super) fatal: bool,
 }
 
-/// What a power cut takes.
+/// What a power failure loses.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Loss {
-    /// Bytes that were not synced.
+    /// Unsynced contents.
     pub(super) bytes: bool,
-    /// Names that were changed since their directory was synced.
+    /// Name changes since the last sync of the directory.
     pub(super) names: bool,
 }
 
-/// Everything that can be lost in a power cut.
+/// All combinations of losses in a power failure.
 pub(super) const LOSSES: [Loss; 4] = [
     Loss { bytes: false, names: false },
     Loss { bytes: true, names: false },
@@ -105,7 +105,7 @@ impl FaultyDisk {
         disk
     }
 
-    /// A file that was there before, safely.
+    /// Creates a file that is fully synced.
     pub(super) fn put(&self, path: &Path, contents: &[u8]) {
         let mut platters = self.0.borrow_mut();
         let number = platters.files.len();
@@ -114,12 +114,12 @@ impl FaultyDisk {
         platters.synced_names.insert(path.to_owned(), number);
     }
 
-    /// Steps done so far.
+    /// Number of steps done so far.
     pub(super) fn steps(&self) -> usize {
         self.0.borrow().steps
     }
 
-    /// A file after a power cut; `None` if it is not there.
+    /// Contents of a file after a power failure; `None` if the file does not exist.
     pub(super) fn read_after(&self, loss: Loss, path: &Path) -> Option<Vec<u8>> {
         let platters = self.0.borrow();
         let names = if loss.names { &platters.synced_names } else { &platters.names };
@@ -127,27 +127,27 @@ impl FaultyDisk {
         Some(if loss.bytes { contents.synced.clone() } else { contents.written.clone() })
     }
 
-    /// A file as programs see it.
+    /// Contents of a file as seen by programs.
     pub(super) fn read(&self, path: &Path) -> Option<Vec<u8>> {
         self.read_after(LOSSES[0], path)
     }
 
-    /// From now on each such step fails.
+    /// Makes every further step of this kind fail.
     pub(super) fn refuse(&self, step: Step, kind: io::ErrorKind) {
         self.0.borrow_mut().refused.insert(step, Refusal::Kind(kind));
     }
 
-    /// The same with the system's number of the error.
+    /// The same, with the system's error number.
     pub(super) fn refuse_with(&self, step: Step, code: i32) {
         self.0.borrow_mut().refused.insert(step, Refusal::Code(code));
     }
 
-    /// How many names each file has; `None`: they are devices.
+    /// Sets the number of names of each file; `None`: they are devices.
     pub(super) fn set_links(&self, links: Option<u64>) {
         self.0.borrow_mut().links = links;
     }
 
-    /// Does a step, unless it is the one that fails.
+    /// Performs a step, unless a fault makes it fail.
     fn step<T>(
         &self,
         kind: Step,
@@ -193,7 +193,7 @@ impl Platters {
 pub(super) struct FaultyFile {
     disk: FaultyDisk,
     number: usize,
-    /// Where the next write goes; `None`: to the end.
+    /// Offset of the next write; `None`: the end.
     at: Option<usize>,
 }
 
@@ -203,7 +203,7 @@ impl Write for FaultyFile {
         let begun = platters.begin();
         let quarters = match (&begun, platters.fault) {
             (Ok(()), _) => 4,
-            // The step that fails, not one after it.
+            // This is the failing step, not a later one.
             (Err(_), Some(fault)) if platters.steps == fault.at + 1 => fault.quarters,
             (Err(_), _) => 0,
         };

@@ -1,5 +1,5 @@
-//! Replacing the contents of a file: by a new file in its place, so that a crash leaves the old or
-//! the new one, or where the system refuses that, by overwriting it, as Go always does.
+//! Replaces the contents of a file: by renaming a new file, so that a crash leaves the old or the
+//! new contents, or, if the system refuses that, by overwriting it, as Go always does.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -9,12 +9,12 @@ use std::{
 
 use crate::base::{error_texts, go_net};
 
-/// A file that could not be written. Its text is the one of Go's `os.PathError`.
+/// A file could not be written. The text is that of Go's `os.PathError`.
 #[derive(Debug)]
 pub struct FileError {
     /// The step that failed, as Go names it: `open`, `write` or `sync`.
     pub step: &'static str,
-    /// The file, as it was given.
+    /// The path as given.
     pub path: PathBuf,
     /// The system's reason.
     pub source: io::Error,
@@ -32,23 +32,23 @@ impl std::error::Error for FileError {
     }
 }
 
-/// The operations on files, step by step: a crash may come between any two of them. New files are
-/// readable and writable by their owner only.
+/// File operations, step by step: a crash may occur between any two of them. New files are readable
+/// and writable only by their owner.
 pub(super) trait Disk {
     type File: Write;
 
-    /// Where a new file has to be put to replace `path`: the target of a symbolic link. `None` for
-    /// a link whose target does not exist.
+    /// The path at which a new file replaces `path`: the target of a symbolic link. `None` for a
+    /// link whose target does not exist.
     fn resolve(&self, path: &Path) -> Option<PathBuf>;
-    /// Opens an existing file to overwrite it from its beginning; changes nothing yet.
+    /// Opens an existing file to overwrite it from the start; changes nothing yet.
     fn open(&self, path: &Path) -> io::Result<Self::File>;
-    /// Opens a file, which must not exist.
+    /// Creates and opens a file that must not exist.
     fn create_new(&self, path: &Path) -> io::Result<Self::File>;
-    /// Opens a file, also at the end of a link; it is created if necessary.
+    /// Opens a file, following links; creates it if necessary.
     fn create(&self, path: &Path) -> io::Result<Self::File>;
-    /// Opens a file to write at its end; it is created if necessary.
+    /// Opens a file for appending; creates it if necessary.
     fn append(&self, path: &Path) -> io::Result<Self::File>;
-    /// How many names (hard links) a regular file has; `None` for devices, pipes and the like.
+    /// Number of names (hard links) of a regular file; `None` for devices, pipes and the like.
     fn links(&self, file: &Self::File) -> Option<u64>;
     /// Gives `to` the owner, group and mode of `from`.
     fn copy_access(&self, from: &Self::File, to: &Self::File) -> io::Result<()>;
@@ -65,19 +65,19 @@ pub(super) trait Disk {
 
 /// Replaces the contents of a file, or creates one that only its owner may access. Blocks.
 ///
-/// Owner, group, mode, symbolic and hard links stay; access control lists and other extended
-/// attributes do not. A new file takes the place of the old one in one step, so that a crash leaves
-/// one of them whole. Where that is refused (the directory or the owner is not ours to change, the
-/// file is mounted by itself, has several names or is a device) the file is overwritten in place.
+/// Owner, group, mode, symbolic and hard links are preserved; access control lists and other
+/// extended attributes are not. A new file replaces the old one in one step, so that a crash leaves
+/// one of them complete. If that is refused (we may not change the directory or the owner, the file
+/// is a mount point, has several names or is a device) the file is overwritten in place.
 ///
 /// # Errors
-/// The file may not be written, or the disk is full or broken. The old contents are still there,
-/// unless the disk also refuses to take them back.
+/// The file may not be written, or the disk is full or broken. The old contents are preserved,
+/// unless the disk also refuses to restore them.
 pub fn replace_file(path: &Path, contents: &[u8]) -> Result<(), FileError> {
     replace(&System, path, ".tmp", contents)
 }
 
-/// The same, with a temporary file named by `suffix`.
+/// The same; `suffix` is appended to the path for the temporary file.
 pub(super) fn replace<D: Disk>(
     disk: &D,
     path: &Path,
@@ -85,7 +85,7 @@ pub(super) fn replace<D: Disk>(
     contents: &[u8],
 ) -> Result<(), FileError> {
     let failed = |step| move |source| FileError { step, path: path.to_owned(), source };
-    // A file that may not be written is not replaced either, whatever its directory permits.
+    // A read-only file is not replaced either, whatever its directory permits.
     let existing = match disk.open(path) {
         Ok(file) => Some(file),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -115,7 +115,7 @@ pub(super) fn replace<D: Disk>(
             let file = disk.create(path).map_err(failed("open"))?;
             let written = in_place(disk, file, None, contents).map_err(failed("write"));
             if written.is_err() {
-                // Best effort: half a file is worse than none.
+                // Best effort: no file is better than an incomplete one.
                 let _ = disk.remove(path);
             }
             written?;
@@ -124,7 +124,7 @@ pub(super) fn replace<D: Disk>(
     }
 }
 
-/// Puts a new file in the place of `target`; gives whether the system allows it. An error means
+/// Replaces `target` by a new file; returns false if the system does not allow it. An error means
 /// that the contents could not be written to the disk.
 fn by_rename<D: Disk>(
     disk: &D,
@@ -133,12 +133,12 @@ fn by_rename<D: Disk>(
     model: Option<&D::File>,
     contents: &[u8],
 ) -> io::Result<bool> {
-    // A crash may have left one.
+    // A crash may have left an old temporary file.
     if disk.remove(temporary).is_err_and(|error| error.kind() != io::ErrorKind::NotFound) {
         return Ok(false);
     }
     let Ok(mut file) = disk.create_new(temporary) else { return Ok(false) };
-    // Before the contents, which others than the owner might read otherwise.
+    // Before the contents are written, which others could otherwise read.
     let allowed = model.is_none_or(|model| disk.copy_access(model, &file).is_ok());
     let written = match allowed {
         true => file.write_all(contents).and_then(|()| disk.sync(&file)),
@@ -146,14 +146,14 @@ fn by_rename<D: Disk>(
     };
     let replaced = allowed && written.is_ok() && disk.rename(temporary, target).is_ok();
     if !replaced {
-        // Best effort: what is left is removed by the next attempt.
+        // Best effort: the next attempt removes a leftover.
         let _ = disk.remove(temporary);
     }
     written.map(|()| replaced)
 }
 
-/// Overwrites an open file. What was there `before` is put back if that fails: the space it took
-/// still belongs to the file, also on a full disk.
+/// Overwrites an open file. If that fails, the contents `before` are restored: their space still
+/// belongs to the file, even on a full disk.
 fn in_place<D: Disk>(
     disk: &D,
     mut file: D::File,
@@ -266,14 +266,14 @@ impl Disk for System {
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         match File::open(parent.unwrap_or(Path::new("."))) {
             Ok(directory) => unless_unsupported(directory.sync_all()),
-            // One that may be written but not read: the file is in place all the same.
+            // The directory is writable but not readable: the file was replaced all the same.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
             Err(error) => Err(error),
         }
     }
 }
 
-/// Devices, and directories of some file systems, cannot be synced.
+/// Ignores the errors of devices, and of directories on some file systems, which cannot be synced.
 fn unless_unsupported(synced: io::Result<()>) -> io::Result<()> {
     use io::ErrorKind::{InvalidInput, Unsupported};
     match synced {
@@ -282,7 +282,7 @@ fn unless_unsupported(synced: io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// Options of a file that only its owner may read.
+/// Open options for a file that only its owner may access.
 fn private() -> OpenOptions {
     #[cfg_attr(not(unix), expect(unused_mut, reason = "other systems have no modes"))]
     let mut options = OpenOptions::new();

@@ -15,35 +15,35 @@ use crate::serf::{
     Completion, Coordinate, Member, OldEvents, Prune, QueryId, QueryParams, SerfState, Tags,
 };
 
-/// Handle of a running node: cheap to clone (a few reference counts), safe to share. The node
-/// stops when the last one is dropped: its tasks end, its sockets are free, its files are written.
-/// The others take that for a crash unless [`Serf::leave`] came before.
+/// Handle of a running node: cheap to clone (a few reference counts), safe to share. The node stops
+/// when the last handle is dropped: its tasks end, its sockets are closed, its files are written.
+/// Other nodes take that for a failure unless [`Serf::leave`] was called before.
 ///
-/// All methods are cancel-safe: what was started goes on if its future is dropped, and only the
-/// result is lost. A future dropped while it waits for its turn (behind 1024 other commands) has
-/// started nothing. Calls after the end of the node fail with [`Error::Shutdown`] or give nothing.
-/// Go: `serf/serf.go:Serf`.
+/// All methods are cancel-safe: if a future is dropped, the operation it started continues and only
+/// the result is lost. A future dropped while it waits for its turn (behind 1024 other commands)
+/// has started nothing. After the end of the node, calls fail with [`Error::Shutdown`] or return
+/// nothing. Go: `serf/serf.go:Serf`.
 #[derive(Clone)]
 pub struct Serf {
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) shared: Arc<Shared>,
     pub(super) stopped: watch::Receiver<Option<StopReason>>,
-    /// Grows with each change of the members.
+    /// Increases with each change of the members.
     pub(super) members: watch::Receiver<u64>,
 }
 
 impl Serf {
-    /// Joins through `entries` (`[name/]host[:port]`; without a port ours is assumed), all of them
-    /// one after the other, and gives how many addresses were contacted. One is enough. Events
-    /// from before the join are not delivered. Each address has [`Timing::tcp_timeout`] (10 s on a
-    /// LAN), each host name 10 s.
+    /// Joins through `entries` (`[name/]host[:port]`; the default port is ours): contacts all of
+    /// them, one after the other, and returns how many addresses were contacted. One success is
+    /// enough. Events from before the join are not delivered. The time limit of each address is
+    /// [`Timing::tcp_timeout`] (10 s on a LAN), that of each host name 10 s.
     ///
-    /// What was joined is remembered: should the node find itself alone later, it asks there again.
+    /// The entries are remembered: if the node finds itself alone later, it contacts them again.
     /// Go: `serf/serf.go:Join`.
     ///
     /// # Errors
-    /// Nobody was contacted (see [`Error::Join`]), or the node has left or was shut down.
-    /// That some were not contacted is no error.
+    /// No address was contacted (see [`Error::Join`]), or the node has left or was shut down. It is
+    /// not an error if only some were not contacted.
     ///
     /// [`Timing::tcp_timeout`]: crate::engine::Timing::tcp_timeout
     #[doc(alias = "Join")]
@@ -54,7 +54,7 @@ impl Serf {
         self.start_join(entries, OldEvents::Ignore).await
     }
 
-    /// As [`Serf::join`], and delivers the recent user events that the others still remember.
+    /// As [`Serf::join`], and delivers the recent user events that other nodes still remember.
     ///
     /// # Errors
     /// As [`Serf::join`].
@@ -76,53 +76,54 @@ impl Serf {
         }
     }
 
-    /// Leaves, and then stops the node. Stops it also if the leave was not heard by others in time.
+    /// Leaves and then stops the node, even if the leave was not sent in time.
     ///
     /// # Errors
-    /// As [`Serf::leave`]; the node is stopped all the same.
+    /// As [`Serf::leave`]; the node is stopped in any case.
     pub async fn leave_and_shutdown(&self) -> Result<(), Error> {
         let left = self.leave().await;
         self.shutdown().await;
         left
     }
 
-    /// Leaves gracefully; the node keeps answering until [`Serf::shutdown`]. Takes two broadcast
-    /// timeouts (5 s) and the propagate delay (1 s) at most. Leaving again is a success.
-    /// Go: `serf/serf.go:Leave`.
+    /// Leaves gracefully; the node continues to answer until [`Serf::shutdown`]. Takes at most two
+    /// broadcast timeouts (5 s each) and the propagate delay (1 s). Leaving again succeeds. Go:
+    /// `serf/serf.go:Leave`.
     ///
     /// # Errors
-    /// A leave is under way, or the node was shut down.
+    /// Another leave is in progress, or the node was shut down.
     #[doc(alias = "Leave")]
     pub async fn leave(&self) -> Result<(), Error> {
         self.operation(Operation::Leave).await.map(drop)
     }
 
     /// Stops the node; returns when the sockets are closed and the files written. Does not leave:
-    /// without [`Serf::leave`] before it the others see a failure. Idempotent, also from several
-    /// clones at once. Go: `serf/serf.go:Shutdown`.
+    /// without an earlier [`Serf::leave`] other nodes report a failure. Idempotent, even if called
+    /// from several clones at once. Go: `serf/serf.go:Shutdown`.
     #[doc(alias = "Shutdown")]
     pub async fn shutdown(&self) {
-        // An error: it has stopped already.
+        // An error means that the node has already stopped.
         let _ = self.commands.send(Command::Stop).await;
         self.stopped().await;
     }
 
-    /// Resolves when the node has stopped, and says why. Only [`StopReason::Shutdown`] is what
-    /// somebody here asked for.
+    /// Resolves with the reason when the node has stopped. Only [`StopReason::Shutdown`] is caused
+    /// by the application.
     pub async fn stopped(&self) -> StopReason {
         let mut stopped = self.stopped.clone();
         let reason = stopped.wait_for(Option::is_some).await;
-        // An error: the node is gone without having said a reason.
+        // An error means that the node ended without reporting a reason.
         reason.ok().and_then(|reason| *reason).unwrap_or(StopReason::Aborted)
     }
 
-    /// Sends a user event to all members, ourselves included. Each is delivered, in no order that
-    /// nodes agree on; see [`UserEventSpec::coalesce`] for events that replace each other. Returns
-    /// when it is on its way: gossip gives no receipt. Go: `serf/serf.go:UserEvent`.
+    /// Sends a user event to all members, including this one. Every event is delivered, without an
+    /// order common to all nodes; see [`UserEventSpec::coalesce`] for events that supersede each
+    /// other. Returns once the event is queued: gossip gives no receipt. Go:
+    /// `serf/serf.go:UserEvent`.
     ///
     /// # Errors
     /// Name and payload exceed [`Limits::user_event_size`](crate::engine::Limits::user_event_size)
-    /// (512 bytes), the encoded event that limit or 9216 bytes, or the node was shut down.
+    /// (512 bytes), the encoded event exceeds that limit or 9216 bytes, or the node was shut down.
     #[doc(alias = "UserEvent")]
     pub async fn user_event(
         &self,
@@ -140,11 +141,11 @@ impl Serf {
         self.user_events([event]).await?.into_iter().collect()
     }
 
-    /// Sends several user events at once, in this order; one result each. While others are alive
-    /// and too many events wait to be gossiped to them, this waits for room.
+    /// Sends several user events, in this order; returns one result for each. While other nodes are
+    /// alive and too many events are queued for gossip, this waits until there is room.
     ///
     /// # Errors
-    /// Shut down.
+    /// The node was shut down.
     pub async fn user_events(
         &self,
         events: impl IntoIterator<Item = UserEventSpec>,
@@ -154,8 +155,8 @@ impl Serf {
         Ok(sent.into_iter().map(|sent| Ok(sent?)).collect())
     }
 
-    /// Asks a query of all members that its filters match, ourselves included. The handle gives
-    /// the answers. Go: `serf/serf.go:Query`.
+    /// Asks a query of all members that match its filters, possibly including this one. The handle
+    /// returns the answers. Go: `serf/serf.go:Query`.
     ///
     /// # Errors
     /// The encoded query exceeds [`Limits::query_size`](crate::engine::Limits::query_size) (1024
@@ -172,10 +173,10 @@ impl Serf {
         self.command(|reply| Command::Query(question, reply)).await?
     }
 
-    /// Answers a query by its identity, as [`Query::respond`](super::Query::respond) does.
+    /// Answers a query by its id, as [`Query::respond`](super::Query::respond) does.
     ///
     /// # Errors
-    /// As there.
+    /// As [`Query::respond`](super::Query::respond).
     pub async fn respond_to(
         &self,
         id: QueryId,
@@ -185,19 +186,19 @@ impl Serf {
         Ok(self.command(|reply| Command::Respond(id, payload, reply)).await??)
     }
 
-    /// Replaces all tags; returns when the change is sent out. Go: `serf/serf.go:SetTags`.
+    /// Replaces all tags; returns when the change has been sent. Go: `serf/serf.go:SetTags`.
     ///
     /// # Errors
-    /// Encoded longer than 512 bytes (nothing has changed), not sent out in
-    /// [`Timing::broadcast_timeout`](crate::engine::Timing::broadcast_timeout) (changed all the
-    /// same, and sent later), or shut down.
+    /// The encoded tags are longer than 512 bytes (nothing has changed), the change was not sent
+    /// within [`Timing::broadcast_timeout`](crate::engine::Timing::broadcast_timeout) (it has taken
+    /// effect and will be sent later), or the node was shut down.
     #[doc(alias = "SetTags")]
     pub async fn set_tags(&self, tags: impl Into<Tags>) -> Result<(), Error> {
         self.operation(Operation::SetTags(tags.into().into())).await.map(drop)
     }
 
-    /// Changes some tags. Runs in the engine's turn, so that two callers lose no update of each
-    /// other: `change` must be quick.
+    /// Changes some tags atomically, so that concurrent callers do not overwrite each other's
+    /// changes. `change` runs on the engine's task and must be quick.
     ///
     /// # Errors
     /// As [`Serf::set_tags`].
@@ -209,17 +210,18 @@ impl Serf {
     }
 
     /// Declares a failed member left, on all nodes. A member that is alive refutes it. An unknown
-    /// name is no error. Go: `serf/serf.go:RemoveFailedNode`.
+    /// name is not an error. Go: `serf/serf.go:RemoveFailedNode`.
     ///
     /// # Errors
-    /// Not sent out in [`Timing::broadcast_timeout`](crate::engine::Timing::broadcast_timeout)
-    /// (done here all the same), or shut down.
+    /// The message was not sent within
+    /// [`Timing::broadcast_timeout`](crate::engine::Timing::broadcast_timeout) (it has taken effect
+    /// on this node), or the node was shut down.
     #[doc(alias = "RemoveFailedNode")]
     pub async fn force_leave(&self, name: &str) -> Result<(), Error> {
         self.remove(name, Prune::No).await
     }
 
-    /// As [`Serf::force_leave`], and forgets the member. Go: `RemoveFailedNodePrune`.
+    /// As [`Serf::force_leave`], and also forgets the member. Go: `RemoveFailedNodePrune`.
     ///
     /// # Errors
     /// As [`Serf::force_leave`].
@@ -233,15 +235,15 @@ impl Serf {
         self.operation(Operation::ForceLeave { name, prune }).await.map(drop)
     }
 
-    /// All members, the gone included, sorted by name. Empty after the shutdown.
-    /// Go: `serf/serf.go:Members`.
+    /// All members, including failed and left ones, sorted by name. Empty after the shutdown. Go:
+    /// `serf/serf.go:Members`.
     #[doc(alias = "Members")]
     pub async fn members(&self) -> Vec<Arc<Member>> {
         self.read(Read::Members).await.unwrap_or_default()
     }
 
-    /// The members as by [`Serf::members`] and their generation, unless that is `known`. Of a node
-    /// that was shut down: none.
+    /// The members as returned by [`Serf::members`] with their generation, unless that is `known`.
+    /// After the shutdown: no members.
     #[cfg(feature = "agent")]
     pub(crate) async fn members_unless(
         &self,
@@ -251,7 +253,8 @@ impl Serf {
         asked.await.unwrap_or_else(|_| Some((0, Vec::new())))
     }
 
-    /// The members that `is_wanted` takes, by name. It runs in the engine's turn and must be quick.
+    /// The members for which `is_wanted` returns true, sorted by name. It runs on the engine's task
+    /// and must be quick.
     pub async fn members_where(
         &self,
         is_wanted: impl Fn(&Member) -> bool + Send + 'static,
@@ -260,7 +263,7 @@ impl Serf {
         self.read(|reply| Read::MembersWhere(wanted, reply)).await.unwrap_or_default()
     }
 
-    /// A member by name; `None` also after the shutdown.
+    /// A member by name; `None` if it is unknown or the node was shut down.
     pub async fn member(&self, name: &str) -> Option<Arc<Member>> {
         let name = name.to_owned();
         self.read(|reply| Read::Member(name, reply)).await.ok().flatten()
@@ -273,21 +276,21 @@ impl Serf {
         local.unwrap_or_else(|_| Arc::clone(&self.shared.local()))
     }
 
-    /// Resolves when the members have changed. Does not keep the node running.
+    /// Watches for changes of the members. Does not keep the node running.
     pub fn watch_members(&self) -> MemberWatch {
         MemberWatch::new(self.commands.downgrade(), self.members.clone())
     }
 
-    /// Figures under Go's keys, for operators. Empty after the shutdown.
-    /// Go: `serf/serf.go:Stats`.
+    /// Statistics under Go's keys, for operators. Empty after the shutdown. Go:
+    /// `serf/serf.go:Stats`.
     #[doc(alias = "Stats")]
     pub async fn stats(&self) -> BTreeMap<String, String> {
         let stats = self.read(Read::Stats).await.unwrap_or_default();
         stats.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
     }
 
-    /// The coordinate of a node as last heard, or our own; `None` if unknown or disabled.
-    /// Go: `GetCachedCoordinate`.
+    /// The last received coordinate of a node, or our own; `None` if it is unknown or coordinates
+    /// are disabled. Go: `GetCachedCoordinate`.
     #[doc(alias = "GetCachedCoordinate")]
     pub async fn coordinate(&self, name: &str) -> Option<Coordinate> {
         let name = name.to_owned();
@@ -297,7 +300,7 @@ impl Serf {
     /// Counters of both engines since the start.
     ///
     /// # Errors
-    /// Shut down.
+    /// The node was shut down.
     pub async fn counters(&self) -> Result<Counters, Error> {
         self.read(Read::Counters).await
     }
@@ -307,7 +310,7 @@ impl Serf {
         &self.shared.name
     }
 
-    /// State of the node's life.
+    /// State of the node.
     #[doc(alias = "State")]
     pub fn state(&self) -> SerfState {
         *self.shared.state.borrow()
@@ -319,7 +322,7 @@ impl Serf {
         self.read(Read::Encrypted).await.unwrap_or_default()
     }
 
-    /// Live peers whose direct probes are not answered, and for how long.
+    /// Live peers that do not answer direct probes, and for how long.
     #[cfg(feature = "agent")]
     pub(crate) async fn troubles(
         &self,
@@ -327,25 +330,26 @@ impl Serf {
         self.read(Read::Troubles).await.unwrap_or_default()
     }
 
-    /// Whether the newest keys could not be written to the keyring file yet.
+    /// Whether the newest keys have not been written to the keyring file yet.
     #[cfg(feature = "agent")]
     pub(crate) async fn keys_unwritten(&self) -> bool {
         self.read(Read::KeysUnwritten).await.unwrap_or_default()
     }
 
-    /// All events from now on, with the default queue of [`Subscribe`].
+    /// Subscribes to all events from now on, with the default queue of [`Subscribe`].
     #[doc(alias = "EventCh")]
     pub fn events(&self) -> EventStream {
         self.subscribe(Subscribe::default())
     }
 
-    /// Subscribes to all events from now on, for as many subscribers as wanted. A slow one never
-    /// delays the node or others, but loses events. Go: `serf.Config.EventCh`.
+    /// Subscribes to all events from now on; there may be any number of subscribers. A slow
+    /// subscriber never delays the node or other subscribers, but loses events. Go:
+    /// `serf.Config.EventCh`.
     pub fn subscribe(&self, options: Subscribe) -> EventStream {
         self.shared.hub.subscribe(options)
     }
 
-    /// The address announced to others, and the bound one.
+    /// The advertised and the bound address.
     pub fn addresses(&self) -> Addresses {
         self.shared.addresses
     }

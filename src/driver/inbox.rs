@@ -1,4 +1,4 @@
-//! What reaches the engine's task besides datagrams and time.
+//! Inputs of the engine's task other than datagrams and timers.
 
 use std::net::IpAddr;
 
@@ -7,17 +7,17 @@ use tokio::sync::mpsc;
 use super::{command::Command, writer::Stored};
 use crate::swim::{OpId, StreamId, StreamInput};
 
-/// What the driver's own tasks report.
+/// Reports of the driver's own tasks.
 pub(super) enum Internal {
-    /// Something happened on a stream.
+    /// An event of a stream.
     Stream { id: StreamId, input: StreamInput },
-    /// The keyring file was written, or could not be.
+    /// The keyring file was written, or could not be written.
     KeyringStored { op: OpId, stored: Stored },
-    /// A stream that lingered after its last message is closed.
+    /// A stream that lingered after its last message was closed.
     Closed { id: StreamId },
-    /// The addresses of a host name that a join needs.
+    /// The addresses of a host name for a join.
     Resolved { op: OpId, result: Result<Vec<IpAddr>, String> },
-    /// No stream can be accepted: the process may have too many files open.
+    /// No stream can be accepted: the process may have too many open files.
     NotAccepted,
 }
 

@@ -1,5 +1,5 @@
-//! Reading keys: from base64, and from a keyring file, which is a JSON list of base64 keys with the
-//! primary first. Go: `cmd/serf/command/agent/agent.go:loadKeyringFile`.
+//! Reads keys from base64 and from keyring files. A keyring file is a JSON list of base64 keys with
+//! the primary first. Go: `cmd/serf/command/agent/agent.go:loadKeyringFile`.
 
 use std::{fs, io, path::Path};
 
@@ -12,7 +12,7 @@ use crate::{
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum KeyringFileError {
-    /// There is no such file, or it may not be looked at.
+    /// The file does not exist, or its metadata cannot be read.
     Stat {
         /// The file.
         path: String,
@@ -26,7 +26,7 @@ pub enum KeyringFileError {
         /// The system's reason.
         source: io::Error,
     },
-    /// The file is not a JSON list of texts.
+    /// The file is not a JSON list of strings.
     Json(String),
     /// A key is not base64.
     Base64(String),
@@ -48,21 +48,21 @@ error_texts! {
     }
 }
 
-// No `source`: the texts above hold it already.
+// No `source`: the texts above contain it.
 impl std::error::Error for KeyringFileError {}
 
 impl KeyringFileError {
-    /// Whether the file is not there.
+    /// Whether the file does not exist.
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::Stat { source, .. } if source.kind() == io::ErrorKind::NotFound)
     }
 }
 
 impl Keyring {
-    /// Keys in base64, as `serf keygen` makes them, the primary first.
+    /// Creates a keyring from base64 keys, as printed by `serf keygen`, the primary first.
     ///
     /// # Errors
-    /// Not base64, no key, or a key that has not 16, 24 or 32 bytes.
+    /// A key is not base64, there is no key, or a key does not have 16, 24 or 32 bytes.
     pub fn from_base64<I>(keys: I) -> Result<Self, KeyringFileError>
     where
         I: IntoIterator<Item: AsRef<str>>,
@@ -74,17 +74,17 @@ impl Keyring {
         Self::build(&keys, primary).map_err(KeyringFileError::Key)
     }
 
-    /// Reads a keyring file, of Go's agent or ours. It blocks: for programs that start.
+    /// Reads a keyring file of Go's agent or ours. Blocks; intended for the start of a program.
     ///
     /// # Errors
-    /// The file cannot be read, or holds no keys; see [`KeyringFileError::is_not_found`].
+    /// The file cannot be read, or contains no keys; see [`KeyringFileError::is_not_found`].
     pub fn load(path: impl AsRef<Path>) -> Result<Self, KeyringFileError> {
         let path = path.as_ref();
         let shown = || path.display().to_string();
         fs::metadata(path).map_err(|source| KeyringFileError::Stat { path: shown(), source })?;
         let bytes =
             fs::read(path).map_err(|source| KeyringFileError::Read { path: shown(), source })?;
-        // Null is empty, wherever it is, as for Go.
+        // As in Go, null is treated as empty, as the list and as a key.
         let keys: Option<Vec<Option<String>>> = serde_json::from_slice(&go_json::readable(&bytes))
             .map_err(|error| {
                 let (text, is_eof) = (error.to_string(), error.is_eof());

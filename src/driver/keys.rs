@@ -1,14 +1,14 @@
-//! Keys of the whole cluster, as operations that succeed or fail.
+//! Key management for the whole cluster: operations that either succeed on all nodes or fail.
 
 use super::{Error, KeyFailure, Serf, command::Operation};
 use crate::serf::{Completion, KeyOp, KeyResponse};
 
-/// Changes the keys of the whole cluster. Made by [`Serf::key_manager`]; cheap to clone.
+/// Changes the keys of the whole cluster. Created by [`Serf::key_manager`]; cheap to clone.
 ///
-/// An operation asks all nodes and waits until all have answered, or for the default time of a
-/// query. Operations of one node run one after the other and may be repeated: a known key is
-/// installed, an unknown one removed without complaint. Keys are base64 of 16, 24 or 32 bytes, as
-/// `serf keygen` makes them. Go: `serf/keymanager.go`.
+/// An operation asks all nodes and waits until all have answered, or until the default timeout of a
+/// query. Operations of one node run one after the other and may be repeated: installing a known
+/// key or removing an unknown one succeeds. Keys are base64 of 16, 24 or 32 bytes, as printed by
+/// `serf keygen`. Go: `serf/keymanager.go`.
 #[derive(Clone, Debug)]
 pub struct KeyManager {
     serf: Serf,
@@ -16,8 +16,8 @@ pub struct KeyManager {
 }
 
 impl Serf {
-    /// For key operations; a handle like this one, which keeps the node running.
-    /// Go: `serf/serf.go:KeyManager`.
+    /// A manager for key operations; like this handle, it keeps the node running. Go:
+    /// `serf/serf.go:KeyManager`.
     #[doc(alias = "KeyManager")]
     pub fn key_manager(&self) -> KeyManager {
         KeyManager { serf: self.clone(), relay_factor: 0 }
@@ -25,14 +25,14 @@ impl Serf {
 }
 
 impl KeyManager {
-    /// Sends each answer a second time, through this many other nodes.
+    /// Sets how many other nodes relay each answer in addition.
     #[must_use]
     pub fn relay_factor(mut self, relays: u8) -> Self {
         self.relay_factor = relays;
         self
     }
 
-    /// Adds a key to the ring of every node. It opens from then on; the primary key seals.
+    /// Adds a key to the ring of every node. It can decrypt from then on; the primary key encrypts.
     ///
     /// # Errors
     /// [`Error::Keys`]: some nodes refused or did not answer; [`Error::InvalidKey`];
@@ -42,7 +42,7 @@ impl KeyManager {
         self.run(KeyOp::Install(key.to_owned())).await
     }
 
-    /// Makes a key the primary of every node: it seals from then on.
+    /// Makes a key the primary of every node: it encrypts from then on.
     ///
     /// # Errors
     /// As [`KeyManager::install`]; nodes that lack the key refuse.
@@ -54,13 +54,13 @@ impl KeyManager {
     /// Removes a key from the ring of every node.
     ///
     /// # Errors
-    /// As [`KeyManager::install`]; nodes that seal with it refuse.
+    /// As [`KeyManager::install`]; nodes whose primary is this key refuse.
     #[doc(alias = "RemoveKey")]
     pub async fn remove(&self, key: &str) -> Result<KeyResponse, Error> {
         self.run(KeyOp::Remove(key.to_owned())).await
     }
 
-    /// How many nodes have which keys, and seal with which.
+    /// Returns how many nodes have each key, and how many encrypt with it.
     ///
     /// # Errors
     /// As [`KeyManager::install`].
@@ -70,16 +70,17 @@ impl KeyManager {
     }
 
     /// Replaces all keys of the cluster by `new`: installs it, makes it the primary, and removes
-    /// the others, each only after every node has done the step before. May be repeated after a
-    /// failure; until it succeeds the old keys still open. Gives the keys as they are then.
+    /// the other keys. Each step starts only after every node has performed the previous one. May
+    /// be repeated after a failure; until it succeeds the old keys can still decrypt. Returns the
+    /// final keys.
     ///
     /// # Errors
-    /// As [`KeyManager::install`], of the first step that failed.
+    /// As [`KeyManager::install`], for the first step that failed.
     pub async fn rotate(&self, new: &str) -> Result<KeyResponse, Error> {
         self.install(new).await?;
         self.use_key(new).await?;
         let listed = self.list().await?;
-        // Go counts the empty key of nodes that said none.
+        // Go counts an empty key for nodes that reported none.
         for old in listed.keys.keys().filter(|key| *key != new && !key.is_empty()) {
             self.remove(old).await?;
         }

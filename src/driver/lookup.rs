@@ -1,4 +1,4 @@
-//! From host names to addresses. Go: `memberlist.go: resolveAddr`.
+//! Resolves host names. Go: `memberlist.go: resolveAddr`.
 
 use std::{io, net::IpAddr, time::Duration};
 
@@ -32,7 +32,7 @@ pub(super) async fn resolve(
     Err(format!("lookup {host}: {reason}"))
 }
 
-/// In Go's words, where the system's resolver knows no such name.
+/// The error in Go's words, if the system's resolver does not know the name.
 fn go_text(error: &io::Error) -> String {
     let text = error.to_string();
     let unknown = ["Name or service not known", "No address associated with hostname"];
@@ -40,5 +40,5 @@ fn go_text(error: &io::Error) -> String {
 }
 
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Addresses of one name that are tried.
+/// Most addresses of one name that are contacted.
 const ADDRESSES_MAX: usize = 256;

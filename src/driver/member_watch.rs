@@ -1,4 +1,4 @@
-//! Changes of the members, seen as states.
+//! Watches the members and reports them after changes.
 
 use std::{
     fmt,
@@ -18,16 +18,16 @@ use crate::{runtime::yield_now, serf::Member};
 #[must_use = "a watch reports only to who asks it"]
 pub struct MemberWatch {
     commands: mpsc::WeakSender<Command>,
-    /// Changes up to its state were reported.
+    /// Changes up to this receiver's version were reported.
     changes: watch::Receiver<u64>,
-    /// A report under way. The lock is never waited for: it makes the watch `Sync`.
+    /// A report in progress. The lock is never contended: it only makes the watch `Sync`.
     report: Mutex<Option<Report>>,
 }
 
-/// The members after a change, and what was seen of the changes by then.
+/// The members after a change, and the receiver with the version seen by then.
 type Report = Pin<Box<dyn Future<Output = Option<(Members, watch::Receiver<u64>)>> + Send>>;
 
-/// All members, by name.
+/// All members, sorted by name.
 type Members = Vec<Arc<Member>>;
 
 impl MemberWatch {
@@ -39,8 +39,9 @@ impl MemberWatch {
         Self { commands, changes, report: Mutex::default() }
     }
 
-    /// Waits for a change and gives all members, the gone included, by name. Changes that came in
-    /// between are seen as one. `None` after the shutdown. Cancel-safe.
+    /// Waits for a change and returns all members, including failed and left ones, sorted by name.
+    /// Several changes since the last call are reported as one. `None` after the shutdown.
+    /// Cancel-safe.
     pub async fn changed(&mut self) -> Option<Members> {
         poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
     }
@@ -70,7 +71,7 @@ async fn next_report(
     changes.changed().await.ok()?;
     let (reply, answer) = oneshot::channel();
     let mut command = Command::Read(Read::Members(reply));
-    // Holds no sender while it waits, since nobody may ever poll it again: the node would not stop.
+    // Holds no sender while it waits: if it were never polled again, the node would not stop.
     while let Err(refused) = commands.upgrade()?.try_send(command) {
         command = match refused {
             TrySendError::Full(command) => command,
@@ -81,7 +82,7 @@ async fn next_report(
     Some((answer.await.ok()?, changes))
 }
 
-/// Reports what the original has not reported yet.
+/// A clone reports what the original has not reported yet.
 impl Clone for MemberWatch {
     fn clone(&self) -> Self {
         let (commands, changes) = (self.commands.clone(), self.changes.clone());

@@ -1,4 +1,4 @@
-//! The engines' counters, under Go's metric names.
+//! Exports the engines' counters under Go's metric names.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -9,12 +9,12 @@ use crate::{
     swim::Times,
 };
 
-/// Reports to the `metrics` recorder what has changed since the last report.
+/// Reports the changes since the last report to the `metrics` recorder.
 pub(super) struct Exporter {
     next: Instant,
     queues: Instant,
     counters: Counters,
-    /// Names of events and queries that have a counter of their own.
+    /// Names of events and queries that have their own counter.
     names: BTreeSet<Arc<str>>,
 }
 
@@ -28,7 +28,7 @@ impl Exporter {
         }
     }
 
-    /// When [`Exporter::export`] has something to do.
+    /// When [`Exporter::export`] is to be called next.
     pub(super) fn next(&self) -> Instant {
         self.next
     }
@@ -58,7 +58,7 @@ impl Exporter {
         histogram("memberlist.queue.broadcasts", engine.queued_broadcasts() as f64);
     }
 
-    /// Reports the counters, whatever the time.
+    /// Reports the counters now.
     pub(super) fn export_counters(&mut self, engine: &mut Engine) {
         let counters = engine.counters();
         let before = std::mem::replace(&mut self.counters, counters);
@@ -80,8 +80,8 @@ impl Exporter {
         times("memberlist.pushPullNode", new.push_pull_time, old.push_pull_time);
     }
 
-    /// Go counts each name of an event; names come from the network, so that their number is
-    /// bounded here.
+    /// Go has a counter for each name of an event or query; names come from the network, so their
+    /// number is limited here.
     fn count_names(&mut self, engine: &mut Engine) {
         for (name, counts) in engine.take_name_counts() {
             if !self.names.contains(&name) {
@@ -105,7 +105,7 @@ pub(super) fn gossip_round(began: Instant, end: Instant) {
     histogram("memberlist.gossip", millis(end.since(began)));
 }
 
-/// Bytes of a sealed stream that was received completely.
+/// Bytes of a completely received stream, before decryption.
 pub(super) fn remote_size(bytes: usize) {
     histogram("memberlist.size.remote", bytes as f64);
 }
@@ -115,7 +115,7 @@ pub(super) fn counter(name: &'static str, by: u64) {
     recorder::counter(name.into(), by);
 }
 
-/// Takes one measurement.
+/// Records one measurement.
 pub(super) fn histogram(name: &'static str, value: f64) {
     recorder::histogram(name, value, 1);
 }
@@ -126,7 +126,7 @@ fn count(name: &'static str, new: u64, old: u64) {
     }
 }
 
-/// Go samples each message; the mean of an interval keeps number and sum.
+/// Go samples each message; here the mean of an interval is recorded, with the same number and sum.
 fn sizes(name: &'static str, new: Sizes, old: Sizes) {
     let count = new.count.saturating_sub(old.count);
     if count > 0 {
@@ -135,7 +135,8 @@ fn sizes(name: &'static str, new: Sizes, old: Sizes) {
     }
 }
 
-/// Go measures each one; the mean of an interval keeps number and sum.
+/// Go samples each duration; here the mean of an interval is recorded, with the same number and
+/// sum.
 fn times(name: &'static str, new: Times, old: Times) {
     let count = new.count.saturating_sub(old.count);
     if count > 0 {
@@ -192,7 +193,7 @@ mod recorder {
 const NODE_STATES: [&str; 4] = ["alive", "suspect", "dead", "left"];
 const QUEUES: [&str; 3] = ["serf.queue.Intent", "serf.queue.Event", "serf.queue.Query"];
 const NAMES_MAX: usize = 256;
-/// Recorders gather for 10 s or more.
+/// Recorders aggregate over 10 s or more.
 const INTERVAL: Duration = Duration::from_secs(1);
 /// Go: `QueueCheckInterval`.
 const QUEUE_INTERVAL: Duration = Duration::from_secs(30);

@@ -1,7 +1,7 @@
 //! Layer 4: one task owns the engine, on a thread of its own; handles send it commands.
 //!
-//! Nothing that an application, a peer or a disk does makes that task wait: streams have a task
-//! each, files a thread, and every queue is bounded with a stated policy.
+//! Nothing that an application, a peer or a disk does makes that task wait: each stream has a task,
+//! files have a thread, and every queue is bounded with a documented policy.
 
 mod address;
 mod budget;

@@ -1,4 +1,4 @@
-//! What the engine's task keeps beside the engine: callers that wait, and their queries.
+//! The state of the engine's task besides the engine: waiting callers and their queries.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -25,32 +25,32 @@ use crate::{
 /// One node, without its sockets.
 pub(super) struct Node {
     pub(super) engine: Engine,
-    /// Set: the task ends after this turn.
+    /// If set, the task ends after this turn.
     pub(super) stop: Option<StopReason>,
-    /// Streams, lookups; all end with the node.
+    /// Streams and look-ups; all end with the node.
     pub(super) tasks: Tasks,
     pub(super) tcp_timeout: Duration,
     pub(super) shared: Arc<Shared>,
-    /// Set at the very end.
+    /// Set when everything has ended.
     pub(super) stopped: watch::Sender<Option<StopReason>>,
-    /// Grows with each change of the members.
+    /// Increases with each change of the members.
     pub(super) members: watch::Sender<u64>,
     pub(super) internal: mpsc::Sender<Internal>,
-    /// For queries that are answered by who receives them.
+    /// For the handles of received queries, through which they are answered.
     pub(super) commands: mpsc::WeakSender<Command>,
     pub(super) resolver: Arc<dyn Resolver>,
     pub(super) writer: Option<Writer>,
-    /// Who waits for the end of an operation.
+    /// Callers that wait for the end of an operation.
     pub(super) ops: BTreeMap<OpId, oneshot::Sender<Outcome>>,
     pub(super) queries: BTreeMap<QueryId, Arc<Queue<QueryUpdate>>>,
-    /// User events on their way to the engine.
+    /// User events that wait for room in the engine's queue.
     pub(super) sending: Sending,
 }
 
 impl Node {
-    /// Carries out what a handle asks.
+    /// Performs a handle's request.
     pub(super) fn on_command(&mut self, command: Command) {
-        // A caller that went away needs no reply: none of the sends can fail otherwise.
+        // Replies to callers that are gone are dropped; the sends cannot fail for another reason.
         match command {
             Command::Start(operation, reply) => self.start(operation, reply),
             Command::Read(what) => self.read(what),
@@ -69,7 +69,7 @@ impl Node {
         }
     }
 
-    /// Sends user events that wait, as far as there is room.
+    /// Sends waiting user events, as far as there is room.
     pub(super) fn send_events(&mut self) {
         self.sending.run(&mut self.engine);
     }
@@ -127,47 +127,47 @@ impl Node {
         }
     }
 
-    /// Asks a query. Its handle is made here, so that it ends the query even if the caller has
-    /// gone away meanwhile.
+    /// Asks a query. Its handle is created here, so that dropping it ends the query even if the
+    /// caller is already gone.
     fn query(&mut self, question: Question) -> Result<QueryHandle, super::Error> {
         let now = clock::now();
         let Question { name, payload, params } = question;
         let id = self.engine.query(now, name, payload, &params)?;
         let timeout = self.engine.query_deadline(id).map_or(Duration::ZERO, |end| end.since(now));
-        // Each node acks once and answers once.
+        // Each node sends at most one ack and one answer.
         let capacity = (2 * self.engine.members().count() + 2).min(QUERY_UPDATES_MAX);
         let updates = Arc::new(Queue::new(capacity, LagPolicy::DropNewest, |_| None));
         self.queries.insert(id, Arc::clone(&updates));
         let commands = self.commands.clone();
         let close = Box::new(move |id| {
             if let Some(commands) = commands.upgrade() {
-                // If no command fits now, the next ack or answer ends it.
+                // If the command queue is full, the next ack or answer ends the query.
                 let _ = commands.try_send(Command::CloseQuery(id));
             }
         });
         Ok(QueryHandle { id, updates, timeout, close })
     }
 
-    /// Has the addresses of a host name looked up for a join.
+    /// Starts the resolution of a host name for a join.
     pub(super) fn resolve(&mut self, op: OpId, host: String) {
         let (resolver, engine) = (Arc::clone(&self.resolver), self.internal.clone());
         let runtime = Arc::clone(self.tasks.runtime());
         self.tasks.spawn(async move {
             let result = lookup::resolve(&host, &*resolver, &*runtime).await;
-            // An engine that has stopped has no use for it.
+            // If the engine has stopped, the result is not needed.
             let _ = engine.send(Internal::Resolved { op, result }).await;
         });
     }
 
-    /// An operation ended.
+    /// Passes the result of an operation to its caller.
     pub(super) fn on_done(&mut self, op: OpId, result: Outcome) {
         if let Some(reply) = self.ops.remove(&op) {
-            // A caller that went away does not care.
+            // The caller may be gone.
             let _ = reply.send(result);
         }
     }
 
-    /// Passes work for the snapshot file to its writer.
+    /// Passes an operation on the snapshot file to the writer.
     pub(super) fn on_snapshot(&mut self, op: SnapshotOp) {
         if let Some(writer) = &mut self.writer
             && writer.snapshot(op)
@@ -182,10 +182,10 @@ impl Node {
         let stored = writer.keyring(self.engine.keyring());
         let (internal, runtime) = (self.internal.clone(), Arc::clone(self.tasks.runtime()));
         self.tasks.spawn(async move {
-            // The engine has given up before: a disk that hangs keeps no task waiting.
+            // The engine gives up earlier: a hanging disk does not keep the task waiting.
             let limit = runtime::now() + STORING_TIMEOUT;
             if let Some(Ok(stored)) = timeout_at(&*runtime, limit, stored).await {
-                // A node that has stopped answers no more.
+                // A stopped node no longer answers.
                 let _ = internal.send(Internal::KeyringStored { op, stored }).await;
             }
         });
@@ -211,32 +211,32 @@ impl Node {
         }
     }
 
-    /// The handle of a query was dropped: its answers are no longer taken.
+    /// The handle of a query was dropped: ends the query.
     fn close_query(&mut self, id: QueryId) {
         if self.queries.remove(&id).is_some() {
             self.engine.close_query(clock::now(), id);
         }
     }
 
-    /// Ends the task after this turn. The first reason counts.
+    /// Ends the task after this turn. The first reason is kept.
     pub(super) fn stop(&mut self, reason: StopReason) {
         self.stop.get_or_insert(reason);
     }
 
-    /// Publishes the state, and wakes those who wait for events.
+    /// Publishes the state, and wakes subscribers that wait for events.
     pub(super) fn end_turn(&mut self) {
         self.shared.hub.wake();
         self.shared.set_state(self.engine.state());
     }
 
-    /// The last steps, once the sockets are closed.
+    /// Performs the last steps, once the sockets are closed.
     pub(super) async fn finish(mut self: Box<Self>) {
         *self.shared.local() = Arc::clone(self.engine.local_member());
-        // Callers learn of the shutdown from their closed channels.
+        // Closing their channels notifies the callers of the shutdown.
         self.ops.clear();
         self.end_streams();
         if let Some(writer) = self.writer.take() {
-            // The thread always ends; a disk that hangs must not hang us.
+            // The wait is limited: a hanging disk must not block the shutdown.
             let limit = runtime::now() + WRITER_TIMEOUT;
             let _ = timeout_at(&**self.tasks.runtime(), limit, writer.finish()).await;
         }
@@ -257,8 +257,8 @@ impl Node {
 }
 
 impl Drop for Node {
-    /// A delegate that panics and a runtime that ends skip the last steps; still, no caller may
-    /// wait for a node that is gone.
+    /// After a panic of a delegate or the end of the runtime the last steps are skipped; callers
+    /// must still be notified that the node has stopped.
     fn drop(&mut self) {
         self.end_streams();
         if self.stopped.borrow().is_none() {
@@ -268,8 +268,8 @@ impl Drop for Node {
     }
 }
 
-/// Most acks and answers held for an asker that does not take them.
+/// Most acks and answers queued for an asker that does not read them.
 const QUERY_UPDATES_MAX: usize = 65_536;
-/// Above the longest time that a key request waits for its file.
+/// Longer than any key request waits for the file.
 const STORING_TIMEOUT: Duration = Duration::from_secs(20);
 const WRITER_TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,4 +1,5 @@
-//! Our state on its way to peers: sealed once for all who get the same, and bounded together.
+//! Outgoing messages on streams: encrypted once for all peers that receive the same, and limited in
+//! total.
 
 use std::sync::{Arc, Weak};
 
@@ -10,21 +11,21 @@ use crate::{
     wire::{Role, StreamCodec},
 };
 
-/// All messages that wait for peers to take them.
+/// All messages that are being sent.
 pub(super) struct Outbound {
     bytes_max: usize,
     kib_left: Arc<Semaphore>,
-    /// The large ones.
+    /// Large messages, to be shared.
     shared: Vec<Weak<Outgoing>>,
 }
 
-/// One message, and its form on the connection.
+/// A message and its encrypted form.
 pub(super) struct Outgoing {
     message: Bytes,
     codec: StreamCodec,
     role: Role,
     sealed: OnceCell<Vec<u8>>,
-    /// For the sealed form; small ones need none.
+    /// Covers the encrypted form; small messages need none.
     _permit: Option<OwnedSemaphorePermit>,
 }
 
@@ -38,8 +39,8 @@ impl Outbound {
         Self { bytes_max, kib_left, shared: Vec::new() }
     }
 
-    /// Admits a message; `None` if too much is on its way already. The same bytes for many peers
-    /// count once; a single message is admitted whatever its size.
+    /// Admits a message; `None` if too many bytes are already being sent. The same bytes for many
+    /// peers count once; a single message is admitted whatever its size.
     pub(super) fn admit(
         &mut self,
         message: Bytes,
@@ -68,7 +69,8 @@ impl Outbound {
 }
 
 impl Outgoing {
-    /// Whether it is this message, for streams of this codec: the same memory, not equal bytes.
+    /// Whether it is this message for streams with this codec: the same memory, not just equal
+    /// bytes.
     fn is(&self, message: &Bytes, codec: &StreamCodec, role: Role) -> bool {
         self.role == role
             && self.message.as_ptr() == message.as_ptr()
@@ -76,7 +78,7 @@ impl Outgoing {
             && self.codec.is(codec)
     }
 
-    /// What goes over the connection. The first who asks seals it; others wait for that.
+    /// Returns the bytes to send. The first caller encrypts them; concurrent callers wait for that.
     pub(super) async fn sealed(&self, seed: [u8; 32]) -> &[u8] {
         let seal = async {
             let mut sealed = Vec::new();
@@ -88,10 +90,10 @@ impl Outgoing {
     }
 }
 
-/// Messages of this size are sealed for each peer.
+/// Messages of at most this size are encrypted for each peer.
 const SMALL_BYTES_MAX: usize = 16 * KIB;
-/// 64 MiB, counted by what is sealed: two of the largest at least in part, since peers that read
-/// slowly may hold the last one when the next is made.
+/// 64 MiB of encrypted messages: at least parts of two of the largest, since slow peers may still
+/// be reading one when the next is created.
 const BYTES_MAX: usize = 64 * 1024 * KIB;
 const KIB: usize = 1024;
 
@@ -116,11 +118,11 @@ mod tests {
         for other in &others {
             assert_eq!(other.sealed([2; 32]).await.as_ptr(), sealed);
         }
-        // One that is asked for in between changes nothing.
+        // A message requested in between changes nothing.
         let join = admit(&Bytes::from(vec![6; 30 * KIB])).unwrap();
         assert!(Arc::ptr_eq(&admit(&state).unwrap(), &first));
         drop(join);
-        // Another state does not fit beside it; a ping's ack always does.
+        // Another state does not fit; an ack always does.
         let changed = Bytes::from(vec![6; 150 * KIB]);
         assert!(admit(&changed).is_none());
         assert!(admit(&Bytes::from_static(b"ack")).is_some());

@@ -7,10 +7,10 @@ use std::{
     task::Poll,
 };
 
-/// What `future` gives, or `None` if it panics.
+/// Awaits `future`; returns `None` if it panics.
 pub(super) async fn catch_panic<F: Future>(future: F) -> Option<F::Output> {
     let mut future = pin!(future);
-    // A future that panicked is not polled again, so nobody sees it half done.
+    // A future that panicked is not polled again, so its inconsistent state is not observed.
     poll_fn(move |cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
         Ok(polled) => polled.map(Some),
         Err(_) => Poll::Ready(None),

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{Error, Query, QueryHandle, Response, Serf, UserEventSpec};
 use crate::serf::{PayloadError, QueryParams, from_payload, to_payload};
 
-/// Typed payloads: MessagePack, structs as maps with the names of their fields.
+/// Typed payloads: MessagePack, structs as maps keyed by field names.
 ///
 /// ```
 /// use ruserf::{Config, Event, QueryParams, Serf};
@@ -45,12 +45,12 @@ use crate::serf::{PayloadError, QueryParams, from_payload, to_payload};
 /// # }
 /// ```
 impl Serf {
-    /// Sends a value to all members as a user event, as [`Serf::user_event`] does bytes. Receivers
-    /// read it by [`UserEvent::payload`](crate::UserEvent::payload).
+    /// Sends a value to all members as a user event; see [`Serf::user_event`]. Receivers decode it
+    /// with [`UserEvent::payload`](crate::UserEvent::payload).
     ///
     /// # Errors
-    /// The value cannot be encoded, or it is nested more than 16 levels deep; and those of
-    /// [`Serf::user_event`]: name and payload have 512 bytes.
+    /// The value cannot be encoded, or is nested more than 16 levels deep; and the errors of
+    /// [`Serf::user_event`]: name and payload may have 512 bytes.
     pub async fn send<T>(&self, name: &str, value: &T) -> Result<(), Error>
     where
         T: Serialize + Sync + ?Sized,
@@ -58,11 +58,11 @@ impl Serf {
         self.send_event(UserEventSpec::of_value(name, value)?).await
     }
 
-    /// Asks a query whose payload is a value, as [`Serf::query`] does with bytes. Receivers read it
-    /// by [`Query::payload`].
+    /// Asks a query whose payload is a value; see [`Serf::query`]. Receivers decode it with
+    /// [`Query::payload`].
     ///
     /// # Errors
-    /// As [`Serf::send`], and those of [`Serf::query`].
+    /// The errors of [`Serf::send`] and [`Serf::query`].
     pub async fn ask<T>(
         &self,
         name: &str,
@@ -77,7 +77,7 @@ impl Serf {
 }
 
 impl UserEventSpec {
-    /// An event whose payload is a value; for [`Serf::send_event`] with options.
+    /// Creates an event whose payload is a value; for [`Serf::send_event`] with options.
     ///
     /// # Errors
     /// The value cannot be encoded.
@@ -90,18 +90,18 @@ impl UserEventSpec {
 }
 
 impl Query {
-    /// The payload as a value, as [`UserEvent::payload`](crate::UserEvent::payload) reads it.
+    /// Decodes the payload, as [`UserEvent::payload`](crate::UserEvent::payload) does.
     ///
     /// # Errors
-    /// It is no such value.
+    /// The payload is not a value of this type.
     pub fn payload<'a, T: Deserialize<'a>>(&'a self) -> Result<T, PayloadError> {
         from_payload(self.payload_bytes())
     }
 
-    /// Answers with a value, as [`Query::respond`] does with bytes.
+    /// Answers with a value; see [`Query::respond`].
     ///
     /// # Errors
-    /// The value cannot be encoded, and those of [`Query::respond`].
+    /// The value cannot be encoded; and the errors of [`Query::respond`].
     pub async fn respond_with<T>(&self, value: &T) -> Result<(), Error>
     where
         T: Serialize + Sync + ?Sized,
@@ -111,10 +111,10 @@ impl Query {
 }
 
 impl Response {
-    /// The payload as a value, as [`UserEvent::payload`](crate::UserEvent::payload) reads it.
+    /// Decodes the payload, as [`UserEvent::payload`](crate::UserEvent::payload) does.
     ///
     /// # Errors
-    /// It is no such value.
+    /// The payload is not a value of this type.
     pub fn payload<'a, T: Deserialize<'a>>(&'a self) -> Result<T, PayloadError> {
         from_payload(&self.payload)
     }

@@ -1,4 +1,4 @@
-//! A query we asked.
+//! Queries of this node.
 
 use std::{
     fmt,
@@ -15,9 +15,9 @@ use futures_core::Stream;
 use super::queue::{Next, Queue};
 use crate::serf::{QueryId, QueryUpdate};
 
-/// A query we asked: acks and answers as they come, and a summary at the deadline; also as a
-/// [`Stream`]. Dropping it ends the query: later answers are not taken. Does not keep the node
-/// running. Go: `serf/query.go:QueryResponse`.
+/// A query of this node: returns acks and answers as they arrive, and a summary at the deadline;
+/// also as a [`Stream`]. Dropping it ends the query: later answers are ignored. Does not keep the
+/// node running. Go: `serf/query.go:QueryResponse`.
 #[doc(alias = "QueryResponse")]
 #[must_use = "a query ends when its handle is dropped"]
 pub struct QueryHandle {
@@ -28,24 +28,24 @@ pub struct QueryHandle {
     pub(super) close: Box<dyn Fn(QueryId) + Send + Sync>,
 }
 
-/// An answer to a query. With the feature `payload`, a method reads its payload as a value.
+/// An answer to a query. With the feature `payload`, a method decodes its payload into a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Response {
-    /// Name of the node that answers.
+    /// Name of the answering node.
     pub from: Arc<str>,
-    /// The answer.
+    /// Payload of the answer.
     pub payload: Bytes,
 }
 
 impl QueryHandle {
-    /// The next ack or answer, then [`QueryUpdate::Finished`] with the names of those that said
-    /// nothing, then `None`. `None` without a summary: the node was shut down. Cancel-safe.
+    /// The next ack or answer, then [`QueryUpdate::Finished`] with the names of the nodes that sent
+    /// neither, then `None`. `None` without `Finished`: the node was shut down. Cancel-safe.
     pub async fn recv(&mut self) -> Option<QueryUpdate> {
         poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
     }
 
-    /// The next answer; acks are skipped. `None` when no more will come. Cancel-safe.
+    /// The next answer; skips acks. `None` when the query has ended. Cancel-safe.
     pub async fn response(&mut self) -> Option<Response> {
         loop {
             match self.recv().await? {
@@ -56,17 +56,17 @@ impl QueryHandle {
         }
     }
 
-    /// Time until the deadline when it was asked.
+    /// Time limit of the query, counted from its start.
     pub fn timeout(&self) -> Duration {
         self.timeout
     }
 
-    /// Identity of the query.
+    /// Id of the query.
     pub fn id(&self) -> QueryId {
         self.id
     }
 
-    /// Acks and answers that were dropped because they were not taken in time.
+    /// Number of acks and answers dropped because they were not read in time.
     pub fn lost(&self) -> u64 {
         self.updates.lost()
     }

@@ -1,4 +1,4 @@
-//! Bounded queues towards the application: the producer never waits.
+//! Bounded queues to the application: the producer never waits.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -8,7 +8,7 @@ use std::{
 
 use crate::serf::EventName;
 
-/// What happens when a subscriber's queue is full.
+/// Policy for a subscriber's full queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LagPolicy {
@@ -16,22 +16,22 @@ pub enum LagPolicy {
     /// one.
     #[default]
     DropOldest,
-    /// Drop the newest event, and report the count once those before it were taken.
+    /// Drop the newest event, and report the count once the earlier events were read.
     DropNewest,
-    /// Drop the waiting event that the new one makes obsolete: of a member event of one member the
-    /// last one of that member, of a user event that may be coalesced the last one of that name. If
-    /// none waits, as [`LagPolicy::DropOldest`]; and the count is reported as there.
+    /// Drop the queued event that the new one supersedes: for an event of a single member the last
+    /// one of that member, for a coalescable user event the last one of that name. If there is
+    /// none, as [`LagPolicy::DropOldest`]; the count is reported likewise.
     Coalesce,
 }
 
-/// What an item is about, if a later one about the same makes it obsolete.
+/// Subject of an item: a later item with the same subject supersedes it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Subject {
     Member(Arc<str>),
     User(EventName),
 }
 
-/// A queue of one consumer.
+/// A queue with one consumer.
 pub(super) struct Queue<T> {
     inner: Mutex<Inner<T>>,
 }
@@ -40,28 +40,28 @@ struct Inner<T> {
     waiting: Waiting<T>,
     capacity: usize,
     policy: LagPolicy,
-    /// Dropped since the count was last reported.
+    /// Number of items dropped since the count was last reported.
     untold: u64,
-    /// Dropped since the start.
+    /// Number of items dropped since the start.
     lost: u64,
-    /// The producer is gone.
+    /// Whether the producer is gone.
     ended: bool,
-    /// The consumer is gone.
+    /// Whether the consumer is gone.
     abandoned: bool,
-    /// The consumer, if it waits.
+    /// The consumer, if it is waiting.
     consumer: Option<Waker>,
 }
 
-/// What the consumer gets.
+/// An element returned to the consumer.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next<T> {
     Item(T),
-    /// This many were dropped here.
+    /// Number of items dropped at this place.
     Lost(u64),
 }
 
 impl<T> Queue<T> {
-    /// `subject` is asked only where the policy is to coalesce.
+    /// `subject` is called only with the coalescing policy.
     pub(super) fn new(
         capacity: usize,
         policy: LagPolicy,
@@ -82,7 +82,8 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Adds an item, or drops one by policy. Whether there is still a consumer.
+    /// Adds an item, or drops one according to the policy. Returns whether there is still a
+    /// consumer.
     pub(super) fn push(&self, item: T) -> bool {
         let mut inner = self.lock();
         inner.add(item);
@@ -92,7 +93,7 @@ impl<T> Queue<T> {
     }
 
     /// The same, for a producer that calls [`Self::wake`] soon; until then the consumer is woken
-    /// only when much waits.
+    /// only if many items are queued.
     pub(super) fn push_quietly(&self, item: T) -> bool {
         let mut inner = self.lock();
         inner.add(item);
@@ -103,12 +104,12 @@ impl<T> Queue<T> {
         taken
     }
 
-    /// Wakes the consumer, if it waits.
+    /// Wakes the consumer, if it is waiting.
     pub(super) fn wake(&self) {
         wake(self.lock());
     }
 
-    /// The last item: never dropped.
+    /// Adds the last item, which is never dropped.
     pub(super) fn push_last(&self, item: T) {
         let mut inner = self.lock();
         inner.waiting.push(Next::Item(item));
@@ -116,14 +117,14 @@ impl<T> Queue<T> {
         wake(inner);
     }
 
-    /// Nothing more comes.
+    /// Closes the queue on the producer's side.
     pub(super) fn end(&self) {
         let mut inner = self.lock();
         inner.ended = true;
         wake(inner);
     }
 
-    /// Nothing more is taken.
+    /// Closes the queue on the consumer's side.
     pub(super) fn abandon(&self) {
         let mut inner = self.lock();
         inner.abandoned = true;
@@ -135,7 +136,7 @@ impl<T> Queue<T> {
         self.lock().lost
     }
 
-    /// The next item in order; `None` at the end.
+    /// The next item in order; `None` once the queue is closed and empty.
     pub(super) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Next<T>>> {
         let mut inner = self.lock();
         let gap = match inner.policy {
@@ -160,7 +161,7 @@ impl<T> Queue<T> {
 }
 
 impl<T> Inner<T> {
-    /// Adds an item, or drops one by policy.
+    /// Adds an item, or drops one according to the policy.
     fn add(&mut self, item: T) {
         if self.abandoned || self.ended {
             return;
@@ -178,7 +179,7 @@ impl<T> Inner<T> {
                 }
             }
         } else if self.policy == LagPolicy::DropNewest && self.untold > 0 {
-            // The gap is here, behind what waits.
+            // The gap is here, after the queued items.
             let count = std::mem::take(&mut self.untold);
             self.waiting.push(Next::Lost(count));
         }
@@ -186,7 +187,7 @@ impl<T> Inner<T> {
     }
 }
 
-/// Wakes the consumer, whose executor's code must not run under the lock.
+/// Wakes the consumer after unlocking: its executor's code must not run under the lock.
 fn wake<T>(mut inner: MutexGuard<'_, Inner<T>>) {
     let consumer = inner.consumer.take();
     drop(inner);
@@ -195,14 +196,14 @@ fn wake<T>(mut inner: MutexGuard<'_, Inner<T>>) {
     }
 }
 
-/// Items in order; one that became obsolete leaves a hole, so that nothing moves.
+/// Queued items; a superseded item leaves a hole, so that no other item moves.
 struct Waiting<T> {
     items: VecDeque<Option<Next<T>>>,
-    /// Number of the first of `items`, counted from the start.
+    /// Sequence number of the first of `items`.
     first: u64,
     holes: usize,
     subject: Option<fn(&T) -> Option<Subject>>,
-    /// Number of the last item about each subject that waits.
+    /// Sequence number of the last queued item for each subject.
     latest: BTreeMap<Subject, u64>,
 }
 
@@ -217,7 +218,7 @@ impl<T> Waiting<T> {
     }
 
     fn push(&mut self, next: Next<T>) {
-        // As many holes as items: moving all costs no more than having pushed them.
+        // With as many holes as items, compaction costs no more than the pushes did.
         if self.holes > self.len() + 16 {
             self.close_holes();
         }
@@ -245,7 +246,8 @@ impl<T> Waiting<T> {
         None
     }
 
-    /// Makes a hole of the last item about the same as `item`. Whether there was one.
+    /// Replaces the last item with the same subject as `item` by a hole. Returns whether there was
+    /// one.
     fn remove_obsolete(&mut self, item: &T) -> bool {
         let Some(subject) = self.subject.and_then(|subject| subject(item)) else { return false };
         let Some(number) = self.latest.remove(&subject) else { return false };
@@ -273,7 +275,7 @@ impl<T> Waiting<T> {
     }
 }
 
-/// Items after which a consumer that waits is woken before its producer's turn is over.
+/// With this many queued items a waiting consumer is woken before the producer's turn ends.
 const WAKE_ITEMS: usize = 64;
 
 #[cfg(test)]
@@ -291,7 +293,7 @@ mod tests {
         all
     }
 
-    /// Tens are about the same; negative ones about nothing.
+    /// The subject is the number without its last digit; negative numbers have none.
     fn subject(item: &i64) -> Option<Subject> {
         (*item >= 0).then(|| Subject::User((item / 10).to_string().as_str().into()))
     }
@@ -335,7 +337,7 @@ mod tests {
         for item in [-1, 10, 20, 21, 11, 30] {
             queue.push(item);
         }
-        // 21 for 20, 11 for 10, and for 30 the oldest.
+        // 21 replaces 20, 11 replaces 10, and the oldest is dropped for 30.
         let items = [Next::Lost(3), Next::Item(21), Next::Item(11), Next::Item(30)];
         assert_eq!(drain(&queue).await, items);
     }

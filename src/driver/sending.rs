@@ -1,4 +1,4 @@
-//! User events of callers, who wait while too many are queued to be gossiped.
+//! User events of callers, which wait while too many are queued for gossip.
 
 use std::{collections::VecDeque, vec};
 
@@ -10,7 +10,7 @@ use crate::serf::{Engine, Error, EventGroup};
 /// One result for each event.
 type Sent = Vec<Result<(), Error>>;
 
-/// Callers in the order in which they came.
+/// Waiting callers, in the order of arrival.
 #[derive(Default)]
 pub(super) struct Sending {
     callers: VecDeque<Caller>,
@@ -30,7 +30,7 @@ impl Sending {
         self.callers.push_back(Caller { events, group, sent, reply });
     }
 
-    /// Sends what there is room for, and replies to those whose events are all sent.
+    /// Sends as many events as there is room for, and replies to callers whose events are all sent.
     pub(super) fn run(&mut self, engine: &mut Engine) {
         if self.callers.is_empty() {
             return;
@@ -45,7 +45,7 @@ impl Sending {
                 caller.sent.push(engine.user_event_of(now, &mut caller.group, &event));
             }
             if let Some(caller) = self.callers.pop_front() {
-                // A caller that went away does not care.
+                // The caller may be gone.
                 let _ = caller.reply.send(caller.sent);
             }
         }

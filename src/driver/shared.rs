@@ -1,4 +1,4 @@
-//! What handles and the engine's task share.
+//! State shared by handles and the engine's task.
 
 use std::{
     net::SocketAddr,
@@ -10,23 +10,23 @@ use tokio::sync::watch;
 use super::subscribers::Hub;
 use crate::serf::{Member, SerfState};
 
-/// Where a node is.
+/// Addresses of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Addresses {
-    /// What others are given.
+    /// Address announced to other nodes.
     pub advertised: SocketAddr,
-    /// What the sockets are bound to.
+    /// Address to which the sockets are bound.
     pub bound: SocketAddr,
 }
 
-/// What handles may look at without asking the engine.
+/// State that handles read without asking the engine's task.
 pub(super) struct Shared {
     pub(super) hub: Arc<Hub>,
     pub(super) state: watch::Sender<SerfState>,
     pub(super) name: Arc<str>,
     pub(super) addresses: Addresses,
-    /// Our record at the start, and then at the end.
+    /// Our record as of the start; replaced at the end.
     local: Mutex<Arc<Member>>,
 }
 

@@ -29,13 +29,13 @@ use crate::{
     wire::{Decoded, Role, StreamCodec, StreamDecoder, StreamError},
 };
 
-/// What every stream task needs.
+/// Common parameters of a stream task.
 pub(super) struct StreamTask {
     pub(super) id: StreamId,
     pub(super) codec: StreamCodec,
-    /// For the nonce of the one message that is sent.
+    /// Seed of the nonce of the one message sent.
     pub(super) seed: [u8; 32],
-    /// End of the whole exchange, unless the engine's reply sets a later one.
+    /// Deadline of the whole exchange, unless the engine's reply sets a later one.
     pub(super) deadline: Instant,
     pub(super) engine: mpsc::Sender<Internal>,
     pub(super) runtime: Arc<dyn Runtime>,
@@ -48,8 +48,8 @@ pub(super) struct Reply {
 }
 
 impl StreamTask {
-    /// Waits for the first bytes of a peer that connected, then serves it: what that takes is not
-    /// held for a stream that is idle.
+    /// Waits for the first bytes of an accepted stream, then serves it: an idle stream does not
+    /// hold the memory needed for that.
     pub(super) async fn serve<S: Connection>(
         self,
         mut stream: S,
@@ -61,7 +61,8 @@ impl StreamTask {
         Box::pin(self.serve_from(first, stream, share, reply)).await;
     }
 
-    /// Reads the request, of which the first bytes are there, hands it over, and sends the reply.
+    /// Reads the request, starting with the bytes already received, passes it to the engine, and
+    /// sends the reply.
     pub(super) async fn serve_from<S: Connection>(
         mut self,
         first: Option<io::Result<Vec<u8>>>,
@@ -75,7 +76,7 @@ impl StreamTask {
         if failed {
             return;
         }
-        // The engine answers at once or closes, which ends this task.
+        // The engine answers at once, or closes the stream, which ends this task.
         let end = match timeout_at(&*self.runtime, self.deadline, reply).await {
             Some(Ok(reply)) => {
                 self.deadline = reply.deadline;
@@ -94,7 +95,7 @@ impl StreamTask {
         }
     }
 
-    /// Connects, sends the request, and reads the reply if one is wanted.
+    /// Connects, sends the request, and reads the reply, if one is expected.
     pub(super) async fn dial<T: Transport>(
         self,
         transport: Arc<T>,
@@ -132,8 +133,8 @@ impl StreamTask {
         }
     }
 
-    /// Reads until the message is whole, or the peer or the time is at its end. The share covers
-    /// all memory before it is taken, and in the end what the message holds.
+    /// Reads until the message is complete, the peer closes or the deadline passes. The share
+    /// covers memory before it is used, and finally the message's memory.
     async fn receive<S: Connection>(
         &self,
         first: Option<io::Result<Vec<u8>>>,
@@ -177,14 +178,14 @@ impl StreamTask {
                 }
                 Err(error) => return StreamInput::Broken(error),
             }
-            // As much as is held already: who waits for memory has little in hand.
+            // As much as is buffered already: a stream that waits for memory buffers little.
             let bytes_max = decoder.buffered().clamp(FREE_BYTES, READ_BYTES);
             next = share.within(self.deadline, read(stream, bytes_max)).await;
         }
     }
 
-    /// Opens a compressed message, which does not say its size: with the memory at hand if that
-    /// is enough, then with more. `None`: there is not enough in time.
+    /// Decompresses a message, whose size is not known in advance: with the memory held, if that
+    /// suffices, then with more. `None`: there was not enough memory in time.
     async fn unpack(
         &self,
         decoder: &mut StreamDecoder,
@@ -214,8 +215,8 @@ impl StreamTask {
         }
     }
 
-    /// Closes without destroying what the peer has not read yet: closing a socket with unread input
-    /// resets the connection.
+    /// Closes the stream without destroying data that the peer has not read yet: closing a socket
+    /// with unread input resets the connection.
     async fn linger<S: Connection>(&self, mut stream: S) {
         let deadline = self.deadline.min(runtime::now() + LINGER);
         let _ = timeout_at(&*self.runtime, deadline, async {
@@ -236,14 +237,14 @@ impl StreamTask {
     }
 
     async fn hand_over(&self, input: StreamInput) {
-        // An engine that has stopped has no use for it. Boxed: a stream that waits needs no room
-        // for it.
+        // If the engine has stopped, the result is not needed. Boxed: a waiting stream then
+        // reserves no space for it.
         let _ = Box::pin(self.engine.send(Internal::Stream { id: self.id, input })).await;
     }
 }
 
-/// What comes next, in memory of its own size: a stream that waits holds no buffer. Empty at the
-/// end.
+/// Reads the next bytes into a buffer of their size: a waiting stream holds no buffer. Empty at the
+/// end of the stream.
 async fn read<S: Connection>(stream: &mut S, bytes_max: usize) -> io::Result<Vec<u8>> {
     poll_fn(|cx| {
         let mut space = [const { MaybeUninit::uninit() }; READ_BYTES];
@@ -258,7 +259,7 @@ fn failure(connected: bool, error: &io::Error) -> StreamInput {
     StreamInput::Failed { connected, error: text(error) }
 }
 
-/// As Go says it, without the number that Rust appends.
+/// The error as Go formats it, without the error number that Rust appends.
 fn text(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),

@@ -1,4 +1,4 @@
-//! Everybody who listens to the events of a node.
+//! All subscribers to the events of a node.
 
 use std::{
     fmt,
@@ -15,14 +15,14 @@ use super::{
     queue::{LagPolicy, Next, Queue, Subject},
 };
 
-/// How to subscribe.
+/// Options of a subscription.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 #[must_use]
 pub struct Subscribe {
-    /// Events held for a slow subscriber; 4096, at least 1.
+    /// Number of events queued for a slow subscriber; 4096, at least 1.
     pub capacity: usize,
-    /// What happens beyond that.
+    /// Policy when the queue is full.
     pub policy: LagPolicy,
 }
 
@@ -33,20 +33,20 @@ impl Default for Subscribe {
 }
 
 impl Subscribe {
-    /// Sets how many events are held for a slow subscriber.
+    /// Sets how many events are queued for a slow subscriber.
     pub fn capacity(mut self, events: usize) -> Self {
         self.capacity = events;
         self
     }
 
-    /// Sets what happens beyond that.
+    /// Sets the policy when the queue is full.
     pub fn policy(mut self, policy: LagPolicy) -> Self {
         self.policy = policy;
         self
     }
 }
 
-/// A subscriber's events, also as a [`Stream`]. Dropping it ends the subscription; it does not keep
+/// A subscriber's events, also as a [`Stream`]. Dropping it ends the subscription. Does not keep
 /// the node running.
 #[must_use = "a subscription ends when it is dropped"]
 pub struct EventStream {
@@ -54,13 +54,13 @@ pub struct EventStream {
 }
 
 impl EventStream {
-    /// The next event, or [`Event::Lagged`] in the place of those that were lost; `None` after the
-    /// shutdown. Cancel-safe.
+    /// The next event, or [`Event::Lagged`] in place of lost events; `None` after the shutdown.
+    /// Cancel-safe.
     pub async fn recv(&mut self) -> Option<Event> {
         poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
     }
 
-    /// Events this subscriber lost so far.
+    /// Number of events lost by this subscriber so far.
     pub fn lost(&self) -> u64 {
         self.queue.lost()
     }
@@ -99,7 +99,7 @@ pub(super) struct Hub {
 #[derive(Default)]
 struct Inner {
     queues: Vec<Arc<Queue<Event>>>,
-    /// Something was published since the subscribers were woken.
+    /// Whether an event was published since the subscribers were last woken.
     published: bool,
     ended: bool,
 }
@@ -116,15 +116,15 @@ impl Hub {
         EventStream { queue }
     }
 
-    /// Queues an event for everybody. Those who wait are woken by [`Self::wake`], or when much
-    /// waits: a wake-up for each event would cost more than the event.
+    /// Queues an event for all subscribers. Waiting ones are woken by [`Self::wake`], or when many
+    /// events are queued: a wake-up for each event would cost more than the event.
     pub(super) fn publish(&self, event: Event) {
         let mut inner = self.lock();
         inner.published = true;
         inner.queues.retain(|queue| queue.push_quietly(event.clone()));
     }
 
-    /// Wakes those who wait for what was published.
+    /// Wakes the subscribers that wait, if an event was published.
     pub(super) fn wake(&self) {
         let mut inner = self.lock();
         if std::mem::take(&mut inner.published) {
@@ -146,7 +146,7 @@ impl Hub {
     }
 }
 
-/// What a later event about the same makes obsolete.
+/// Subject of an event: a later event with the same subject supersedes it.
 fn subject(event: &Event) -> Option<Subject> {
     match event {
         Event::Member(change) => match change.members.as_slice() {

@@ -37,37 +37,37 @@ use crate::{
     wire::{Role, limits::DATAGRAM_BYTES_MAX},
 };
 
-/// Streams and packets of one node.
+/// Streams and packets of a node.
 struct Io<T: Transport> {
     transport: Arc<T>,
     internal: mpsc::Sender<Internal>,
     streams: BTreeMap<StreamId, Open>,
-    /// Memory of what peers send on streams that we accepted, and that we opened.
+    /// Memory of messages received on accepted and on dialled streams.
     accepted: Budget,
     opened: Budget,
     outbound: Outbound,
     rng: Rng,
     streams_max: usize,
-    /// Time an accepted stream has for its request.
+    /// Time limit for the request of an accepted stream.
     timeout: Duration,
-    /// The socket failed: it is not listened to until then.
+    /// Set after an error of the socket: it is not polled until then.
     deaf_until: Option<Instant>,
 }
 
-/// A stream that is open.
+/// An open stream.
 struct Open {
     task: Abort,
-    /// The engine is done with it; what the peer has not read yet is still there.
+    /// The exchange is complete, but the peer may not have read everything yet.
     lingers: bool,
-    /// Accepted, and the request is not there yet.
+    /// Peer of an accepted stream whose request is not complete yet.
     reading_from: Option<SocketAddr>,
     reply: Option<oneshot::Sender<Reply>>,
 }
 
 /// Runs a node until it is stopped or its last handle is dropped.
 ///
-/// Each turn drains the socket before it fires timers: an answer that waits in the kernel is
-/// not late.
+/// Each turn drains the socket before it fires timers: an answer that is already in the kernel's
+/// buffer is not late.
 pub(super) async fn run<T: Transport>(
     mut node: Box<Node>,
     mut inbox: Inbox,
@@ -98,7 +98,7 @@ pub(super) async fn run<T: Transport>(
     io.pump(&mut node);
     node.end_turn();
     let mut due = clock::to_system(clock::now());
-    // The engine's own, which outlives each wait: no allocation a turn.
+    // One timer for all waits: no allocation for each turn.
     let mut timer = runtime.timer(due);
     while node.stop.is_none() {
         let wake = io.wake_at(&node, &exporter);
@@ -124,7 +124,7 @@ pub(super) async fn run<T: Transport>(
     io.pump(&mut node);
     exporter.export_counters(&mut node.engine);
     inbox.commands.close();
-    // The sockets are free once no task holds them.
+    // The sockets are closed once no task holds them.
     node.tasks.end().await;
     drop((io, connections));
     node.finish().await;
@@ -143,8 +143,8 @@ enum Wake<S> {
     Time,
 }
 
-/// Waits for the first of them. Accepted streams are looked at first, since a turn serves only one
-/// of these; of everything else it takes what waits, so that nothing starves.
+/// Waits for the first wake-up. Accepted streams are checked first, since a turn serves only one of
+/// them; of all other sources it takes everything that is available, so that none starves.
 async fn next<T: Transport>(
     socket: Option<&T>,
     inbox: &mut Inbox,
@@ -192,7 +192,7 @@ impl<T: Transport> Io<T> {
         }
     }
 
-    /// When the engine's task has to wake if nothing else wakes it.
+    /// Deadline at which the engine's task must wake.
     fn wake_at(&mut self, node: &Node, exporter: &Exporter) -> std::time::Instant {
         self.deaf_until.take_if(|until| *until <= clock::now());
         let wake = node.engine.poll_timeout().unwrap_or(Instant::FAR_FUTURE).min(exporter.next());
@@ -208,14 +208,14 @@ impl<T: Transport> Io<T> {
                 Ok((len, from)) => {
                     let now = *now.insert(clock::now());
                     node.engine.handle_packet(now, from, buf.get(..len).unwrap_or_default());
-                    // Acks must not wait for the rest of the batch.
+                    // Acks are sent at once, not after the rest of the batch.
                     self.pump(node);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     drained = true;
                     break;
                 }
-                // An unreachable peer, reported by ICMP on some systems: left to the probes.
+                // Some systems report an unreachable peer (ICMP) here: the probes will detect it.
                 Err(error) => debug!(target: "memberlist", "Error reading UDP packet: {error}"),
             }
         }
@@ -225,7 +225,7 @@ impl<T: Transport> Io<T> {
         drained
     }
 
-    /// Takes what waits in the inbox, bounded in number and time, so that no source starves
+    /// Handles queued messages of the inbox, limited in number and time, so that no source starves
     /// another: a single large push/pull may take milliseconds.
     fn take_waiting(&mut self, node: &mut Node, inbox: &mut Inbox) {
         let end = clock::now() + TURN;
@@ -313,7 +313,7 @@ impl<T: Transport> Io<T> {
         }
     }
 
-    /// Takes a message to be sent, if there is not too much on its way.
+    /// Admits a message for sending, unless too many bytes are already being sent.
     fn admit(&mut self, node: &Node, message: Bytes, role: Role) -> Option<Arc<Outgoing>> {
         self.outbound.admit(message, node.engine.stream_codec(), role)
     }
@@ -345,9 +345,8 @@ impl<T: Transport> Io<T> {
         self.streams.insert(id, open);
     }
 
-    /// Closes the oldest stream that only lingers, or else the oldest unfinished request of the
-    /// address that has most of them, so that one peer with many idle connections cannot keep
-    /// others out.
+    /// Closes the oldest lingering stream, or else the oldest unfinished request of the address
+    /// that has most of them, so that one peer with many idle connections cannot block others.
     fn evict(&mut self, node: &mut Node) -> bool {
         let lingering = self.streams.iter().find(|(_, open)| open.lingers).map(|(id, _)| *id);
         if let Some(open) = lingering.and_then(|id| self.streams.remove(&id)) {
@@ -361,7 +360,7 @@ impl<T: Transport> Io<T> {
         let Some((busiest, _)) = counts.into_iter().max_by_key(|(_, count)| *count) else {
             return false;
         };
-        // Ids grow with time.
+        // Ids increase with time.
         let victim = self
             .streams
             .iter()
@@ -410,7 +409,8 @@ impl<T: Transport> Io<T> {
         id: StreamId,
         task: impl Future<Output = ()> + Send + 'static,
     ) -> Abort {
-        // Boxed: each future around it would hold it twice, as its argument and as its own.
+        // Boxed: each surrounding future would store it twice, as its argument and as its own
+        // field.
         let task = report_panic(self.internal.clone(), id, Box::pin(task));
         node.tasks.spawn_abortable(Box::pin(task))
     }
@@ -438,13 +438,12 @@ async fn report_panic(
     if catch_panic(task).await.is_none() {
         let error = "its task panicked".to_owned();
         let input = StreamInput::Failed { connected: true, error };
-        // An engine that has stopped has no use for it. Boxed: it is seldom.
+        // If the engine has stopped, the result is not needed. Boxed because it is rare.
         let _ = Box::pin(internal.send(Internal::Stream { id, input })).await;
     }
 }
 
-/// Accepts streams for ever; ends with the engine, or with its runtime.
-/// Go: `net_transport.go: tcpListen`.
+/// Accepts streams until the engine or the runtime ends. Go: `net_transport.go: tcpListen`.
 async fn accept<T: Transport>(
     transport: Arc<T>,
     accepted: mpsc::Sender<(T::Stream, SocketAddr)>,
@@ -464,7 +463,7 @@ async fn accept<T: Transport>(
             Err(error) => {
                 pause = (2 * pause).clamp(PAUSE_MIN, PAUSE_MAX);
                 warn!(target: "memberlist", "Error accepting TCP connection: {error}");
-                // An engine that has stopped has no use for it.
+                // If the engine has stopped, the result is not needed.
                 let _ = internal.send(Internal::NotAccepted).await;
                 sleep(&*runtime, pause).await;
             }
@@ -472,20 +471,20 @@ async fn accept<T: Transport>(
     }
 }
 
-/// Datagrams handled before anything else gets its turn.
+/// Most datagrams handled in a row.
 const DATAGRAMS_PER_TURN: usize = 256;
-/// Commands, and messages of tasks, handled before anything else gets its turn.
+/// Most commands, and most messages of tasks, handled in a row.
 const MESSAGES_PER_TURN: usize = 64;
-/// Time after which datagrams get their turn again, whatever else waits.
+/// After this time datagrams are handled again, whatever else is queued.
 const TURN: Duration = Duration::from_millis(2);
-/// Streams open at a time, either way, unless the builder says otherwise.
+/// Most streams open at a time, dialled and accepted, unless the builder sets another number.
 pub(super) const STREAMS_MAX: usize = 1_024;
-/// Accepted streams that wait for the engine's task.
+/// Most accepted streams that wait for the engine's task.
 const ACCEPTED_MAX: usize = 64;
 /// Go: `tcpListen`.
 const PAUSE_MIN: Duration = Duration::from_millis(5);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
-/// How long a socket that failed is left alone.
+/// How long a failed socket is not polled.
 const DEAF: Duration = Duration::from_millis(1);
-/// The timer's own granularity is no lateness.
+/// Smaller delays are due to the timer's granularity and do not count as lateness.
 const LATENESS_MIN: Duration = Duration::from_millis(2);

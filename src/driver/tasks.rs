@@ -12,14 +12,14 @@ use tokio::sync::{oneshot, watch};
 use super::panics::catch_panic;
 use crate::runtime::Runtime;
 
-/// Runs tasks that end with the node: when [`Tasks::end`] is called, or this is dropped.
+/// Runs tasks that end with the node: when [`Tasks::end`] is called or this is dropped.
 pub(super) struct Tasks {
     runtime: Arc<dyn Runtime>,
-    /// True: they end. Each task has a receiver as long as it exists.
+    /// True ends the tasks. Each task holds a receiver as long as it exists.
     end: watch::Sender<bool>,
 }
 
-/// Ends a single task. To drop it changes nothing.
+/// Aborts a single task. Dropping it has no effect.
 pub(super) struct Abort(oneshot::Sender<()>);
 
 impl Tasks {
@@ -32,38 +32,38 @@ impl Tasks {
         &self.runtime
     }
 
-    /// Runs a task until it is done.
+    /// Runs a task until it completes or the node ends.
     pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let mut end = self.end.subscribe();
         self.runtime.spawn(Box::pin(async move {
-            // An error: the node is gone.
+            // An error means that the node is gone.
             until(task, async { drop(end.wait_for(|end| *end).await) }).await;
-            // Only now: the task and what it held are gone.
+            // Dropped last: the task and what it held are gone by then.
             drop(end);
         }));
     }
 
-    /// Runs a task until it is done or aborted.
+    /// Runs a task until it completes or is aborted.
     pub(super) fn spawn_abortable(&self, task: impl Future<Output = ()> + Send + 'static) -> Abort {
         let (abort, aborted) = oneshot::channel();
         let aborted = async {
-            // An error: nobody will abort it any more.
+            // An error means that nobody can abort it any more.
             if aborted.await.is_err() {
                 pending::<()>().await;
             }
         };
-        // Boxed: see below, where it would be held several times.
+        // Boxed: nested futures would store it several times.
         self.spawn(Box::pin(until(task, aborted)));
         Abort(abort)
     }
 
-    /// Tasks that are not done.
+    /// Number of running tasks.
     #[cfg(all(test, feature = "tokio", feature = "metrics"))]
     pub(super) fn count(&self) -> usize {
         self.end.receiver_count()
     }
 
-    /// Ends all tasks, and waits for that.
+    /// Ends all tasks, and waits until they have ended.
     pub(super) async fn end(&mut self) {
         self.end.send_replace(true);
         self.end.closed().await;
@@ -72,12 +72,12 @@ impl Tasks {
 
 impl Abort {
     pub(super) fn abort(self) {
-        // An error: the task is done.
+        // An error means that the task has completed.
         let _ = self.0.send(());
     }
 }
 
-/// Runs `task` until it is done, or `end` is.
+/// Runs `task` until it or `end` completes.
 async fn until(task: impl Future<Output = ()>, end: impl Future<Output = ()>) {
     let mut task = pin!(catch_panic(task));
     let mut end = pin!(end);

@@ -21,52 +21,52 @@ use super::{
 };
 use crate::{base::go_base64, serf::SnapshotOp, wire::Keyring};
 
-/// The engine's end.
+/// The engine's side of the writer.
 pub(super) struct Writer {
     queue: OpenQueue,
     done: oneshot::Receiver<()>,
-    /// The last lines did not fit into the queue.
+    /// Whether lines were dropped because the queue was full.
     dropping: bool,
-    /// When the snapshot was last to be written anew.
+    /// When the snapshot was last requested in full.
     repaired: Option<Instant>,
 }
 
-/// How a write of the keys ended; the error is Go's text.
+/// Result of writing the keys; the error is Go's text.
 pub(super) type Stored = Result<(), String>;
 
-/// What waits for the thread. Bounded in bytes: at most one whole snapshot (a newer one supersedes
-/// it and all lines before it) and [`LINES_BYTES_MAX`] of lines after it.
+/// Work for the thread. Limited in bytes: at most one whole snapshot (a newer one supersedes it and
+/// all lines before it) and [`LINES_BYTES_MAX`] of lines after it.
 #[derive(Default)]
 struct Queue {
     work: Mutex<Work>,
     ready: Condvar,
-    /// The newest keys are not in the file.
+    /// Whether the newest keys are not in the file yet.
     keys_unwritten: AtomicBool,
 }
 
-/// Closes the queue when it is dropped.
+/// Closes the queue when dropped.
 struct OpenQueue(Arc<Queue>);
 
 #[derive(Default)]
 struct Work {
-    /// The whole snapshot, before the lines.
+    /// A whole snapshot, to be written before the lines.
     snapshot: Option<String>,
     lines: String,
     sync: bool,
     keys: Option<String>,
-    /// Those that wait for the newest keys to be written.
+    /// Callers that wait for the newest keys to be written.
     waiting: Vec<oneshot::Sender<Stored>>,
-    /// Lines of the snapshot are lost until it is written anew.
+    /// Snapshot lines are dropped until the file is rewritten.
     torn: bool,
-    /// Nothing more will come.
+    /// No more work will be queued.
     closed: bool,
 }
 
 impl Writer {
-    /// Starts the thread; the snapshot is opened, and created if necessary.
+    /// Starts the thread; opens the snapshot and creates it if necessary.
     ///
     /// # Errors
-    /// The snapshot cannot be opened for writing, or the system gives no thread.
+    /// The snapshot cannot be opened for writing, or the system cannot start a thread.
     pub(super) fn start(snapshot: Option<PathBuf>, keyring: Option<PathBuf>) -> io::Result<Self> {
         let snapshot = snapshot.map(|path| SnapshotFile::open(System, path)).transpose()?;
         let (finished, done) = oneshot::channel();
@@ -80,8 +80,8 @@ impl Writer {
         Ok(Self { queue: OpenQueue(queue), done, dropping: false, repaired: None })
     }
 
-    /// Queues work for the snapshot. Gives whether lines were lost, so that the snapshot has to be
-    /// written anew, by [`SnapshotOp::Replace`].
+    /// Queues work for the snapshot. Returns whether lines were lost, so that the snapshot must be
+    /// rewritten with [`SnapshotOp::Replace`].
     #[must_use]
     pub(super) fn snapshot(&mut self, op: SnapshotOp) -> bool {
         let mut work = self.queue.0.lock();
@@ -105,8 +105,8 @@ impl Writer {
         repair
     }
 
-    /// Writes the keys, now and if that fails again until it succeeds or newer keys come. Gives
-    /// how the first attempt ends. Go: `writeKeyringFile`.
+    /// Writes the keys; after a failure retries until it succeeds or newer keys are given. The
+    /// receiver gets the result of the first attempt. Go: `writeKeyringFile`.
     pub(super) fn keyring(&mut self, keyring: &Keyring) -> oneshot::Receiver<Stored> {
         let (waiting, stored) = oneshot::channel();
         let mut work = self.queue.0.lock();
@@ -118,13 +118,13 @@ impl Writer {
         stored
     }
 
-    /// Whether the newest keys could not be written yet.
+    /// Whether the newest keys have not been written yet.
     #[cfg(feature = "agent")]
     pub(super) fn keys_unwritten(&self) -> bool {
         self.queue.0.keys_unwritten.load(Ordering::Relaxed)
     }
 
-    /// Ends the thread once everything is on the disk; the receiver is notified.
+    /// Ends the thread once everything is on the disk, then notifies the receiver.
     pub(super) fn finish(self) -> oneshot::Receiver<()> {
         self.done
     }
@@ -136,7 +136,7 @@ impl Queue {
         self.work.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes all that waits, or nothing after `patience`.
+    /// Takes all queued work, or returns nothing after `patience`.
     fn take(&self, patience: Duration) -> Work {
         let idle = |work: &mut Work| work.is_empty() && !work.closed;
         let waited = self.ready.wait_timeout_while(self.lock(), patience, idle);
@@ -154,7 +154,7 @@ impl Drop for OpenQueue {
 }
 
 impl Work {
-    /// Gives whether there was room.
+    /// Queues an operation; returns whether there was room.
     fn put(&mut self, op: SnapshotOp) -> bool {
         match op {
             SnapshotOp::Append(lines) => {
@@ -165,7 +165,7 @@ impl Work {
             }
             SnapshotOp::Replace(lines) => {
                 self.snapshot = Some(lines);
-                // All of it is in the new file.
+                // The new file contains all of it.
                 self.lines.clear();
                 self.torn = false;
             }
@@ -180,19 +180,19 @@ impl Work {
     }
 }
 
-/// A JSON array with two spaces of indent, as Go's `json.MarshalIndent` makes it; base64 needs no
-/// escapes.
+/// Encodes a JSON array with an indent of two spaces, as Go's `json.MarshalIndent` does; base64
+/// needs no escapes.
 fn encode_keyring(keyring: &Keyring) -> String {
     let keys = keyring.keys().map(go_base64::encode);
     let lines = keys.map(|key| format!("  \"{key}\"")).collect::<Vec<_>>();
     if lines.is_empty() { "[]".to_owned() } else { format!("[\n{}\n]", lines.join(",\n")) }
 }
 
-/// The thread's end.
+/// The thread's side of the writer.
 struct Files {
     snapshot: Option<SnapshotFile<System>>,
     keyring: Option<PathBuf>,
-    /// The newest keys, if they could not be written yet.
+    /// The newest keys, if they have not been written yet.
     unwritten: Option<String>,
     queue: Arc<Queue>,
 }
@@ -202,13 +202,13 @@ impl Files {
         loop {
             let work = self.queue.take(RETRY_INTERVAL);
             let closed = work.closed;
-            // First, since somebody may wait for them.
+            // First, since callers may wait for them.
             match work.keys {
                 Some(keys) => self.write_keys(keys, work.waiting),
                 None => self.retry_keys(),
             }
             self.write_snapshot(work.snapshot, work.lines, work.sync || closed);
-            // What was queued before the queue was closed was taken with the news of it.
+            // Closing was observed together with everything queued before it.
             if closed {
                 return;
             }
@@ -233,7 +233,7 @@ impl Files {
         let before = snapshot.lost;
         if let Err(error) = snapshot.apply(op) {
             error!(target: "serf", "Failed to update snapshot: {error}");
-            // The lines may be lost for which it was to be replaced.
+            // The lines that the replacement was to restore may be lost.
             if replaces || snapshot.lost > before {
                 self.queue.lock().torn = true;
             }
@@ -247,7 +247,7 @@ impl Files {
         self.unwritten = stored.is_err().then_some(keys);
         self.queue.keys_unwritten.store(stored.is_err(), Ordering::Relaxed);
         for waiting in waiting {
-            // Who no longer waits has given up.
+            // A caller that no longer waits has given up.
             let _ = waiting.send(stored.clone());
         }
     }
@@ -265,11 +265,11 @@ impl Files {
 struct SnapshotFile<D: Disk> {
     disk: D,
     path: PathBuf,
-    /// `None` after a failure: it is opened anew before the next write.
+    /// `None` after a failure: the file is reopened before the next write.
     file: Option<D::File>,
-    /// Lines that could not be written yet.
+    /// Lines that have not been written yet.
     pending: String,
-    /// How often such lines were given up.
+    /// How often such lines were dropped.
     lost: u64,
 }
 
@@ -292,10 +292,10 @@ impl<D: Disk> SnapshotFile<D> {
                 let started = Instant::now();
                 let replaced = file::replace(&self.disk, &self.path, ".compact", lines.as_bytes());
                 if replaced.is_ok() {
-                    // All of it is in the new file.
+                    // The new file contains all of it.
                     self.pending.clear();
                 }
-                // Also after a failure: it may have come after the rename.
+                // Also after a failure, which may have occurred after the rename.
                 self.file = None;
                 metrics::histogram("serf.snapshot.compact", millis(started));
                 replaced
@@ -313,8 +313,8 @@ impl<D: Disk> SnapshotFile<D> {
         FileError { step, path: self.path.clone(), source }
     }
 
-    /// Writes what waits. After a failure it is tried again with the next lines; what was written
-    /// of a line before the failure stays there as a torn line.
+    /// Writes pending lines. After a failure they are retried with the next lines; a partially
+    /// written line remains in the file.
     fn write(&mut self) -> io::Result<()> {
         if self.pending.is_empty() {
             return Ok(());
@@ -353,12 +353,12 @@ fn millis(started: Instant) -> f64 {
     started.elapsed().as_secs_f64() * 1e3
 }
 
-/// Lines of the snapshot that wait for the thread, and those that the disk did not take yet: some
-/// minutes of a busy cluster.
+/// Limit for snapshot lines that wait for the thread, and for those that the disk has not accepted
+/// yet: some minutes of a busy cluster.
 const LINES_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Keys that could not be written are tried again this often.
+/// Interval between attempts to write keys.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
-/// A snapshot that lost lines is written anew at most this often.
+/// Least time between two rewrites of a snapshot that lost lines.
 const REPAIR_INTERVAL: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
@@ -372,7 +372,7 @@ mod tests {
         serf::{Config, Engine},
     };
 
-    /// What a restarted node takes from the file: its peers and its clocks.
+    /// The parts of the file that a restart uses: peers and clocks.
     fn replayed(file: &[u8]) -> String {
         let mut config = Config::lan("self");
         config.swim.advertise_addr = vec![127, 0, 0, 1];
@@ -397,8 +397,8 @@ mod tests {
         ]
     }
 
-    /// Everything that may be replayed while or after an operation is done to a file that began
-    /// as `before`: it, whole lines more, or the new file.
+    /// All contents that may be replayed during or after an operation on a file that began as
+    /// `before`: the old file, more whole lines, or the new file.
     fn allowed(before: &[u8], op: &SnapshotOp, states: &mut Vec<String>) -> Vec<u8> {
         let mut file = before.to_vec();
         match op {
@@ -429,7 +429,7 @@ mod tests {
             let disk = FaultyDisk::with_fault(Some(Fault { at, quarters, fatal: true }));
             disk.put(&path, start);
             let mut file = start.to_vec();
-            // States since the last sync: a power cut may go back to any of them.
+            // States since the last sync: a power failure may restore any of them.
             let mut states = vec![replayed(&file)];
             if let Ok(mut snapshot) = SnapshotFile::open(disk.clone(), path.clone()) {
                 for op in operations() {
@@ -452,7 +452,7 @@ mod tests {
         assert!(seen.len() > 7, "the crashes are spread: {seen:?}");
     }
 
-    /// A disk that fails for a moment, such as a full one, costs nothing that comes later.
+    /// A temporary failure of the disk, such as a full one, does not affect later lines.
     #[test]
     fn one_failed_step_does_not_spoil_the_snapshot() {
         let path = PathBuf::from("snapshot");
@@ -464,7 +464,7 @@ mod tests {
             let disk = FaultyDisk::with_fault(Some(Fault { at, quarters, fatal: false }));
             let mut snapshot = SnapshotFile::open(disk.clone(), path.clone()).unwrap();
             for op in operations() {
-                // The node goes on, whatever the disk says.
+                // The node continues even if the disk fails.
                 let _ = snapshot.apply(op);
             }
             let _ = snapshot.apply(SnapshotOp::Sync);
@@ -492,8 +492,8 @@ mod tests {
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
-    /// A disk that hangs: what waits for it has a bound in bytes, and one whole snapshot makes good
-    /// what was dropped.
+    /// A hanging disk: queued work is limited in bytes, and one whole snapshot restores dropped
+    /// lines.
     #[test]
     fn lost_lines_are_made_good_by_one_snapshot_that_supersedes_all_before() {
         let queue = Arc::new(Queue::default());
@@ -513,7 +513,7 @@ mod tests {
         }
         let work = queue.take(Duration::ZERO);
         assert_eq!((work.snapshot.as_deref(), &*work.lines), (Some("clock: 4\n"), "clock: 5\n"));
-        // What the thread loses is made good too, but not time and again.
+        // Lines lost by the thread are restored, too, but not repeatedly.
         queue.lock().torn = true;
         assert!(!writer.snapshot(line()), "so soon");
         writer.repaired = writer.repaired.and_then(|at| at.checked_sub(REPAIR_INTERVAL));
