@@ -1,20 +1,21 @@
-//! Work that waits for the system, on a thread of its own: the start of a node and names of peers,
-//! which are too few for a pool.
+//! Runs blocking work on a thread of its own: at the start of a node and to resolve names of peers,
+//! which is too rare for a thread pool.
 
 use std::{io, thread};
 
 use ::tokio::sync::oneshot;
 
-/// What `work` gives, without holding up the caller's task. Goes on if the future is dropped.
+/// Awaits the result of `work` without blocking the caller's task. The work continues if the future
+/// is dropped.
 ///
 /// # Errors
-/// The system gives no thread, or the work panicked.
+/// The system cannot start a thread, or the work panicked.
 pub(crate) async fn blocking<R: Send + 'static>(
     work: impl FnOnce() -> R + Send + 'static,
 ) -> io::Result<R> {
     let (done, result) = oneshot::channel();
     thread::Builder::new().name("serf-blocking".to_owned()).spawn(move || {
-        // A caller that went away needs no result.
+        // The caller may be gone.
         let _ = done.send(work());
     })?;
     result.await.map_err(|_| io::Error::other("a thread panicked"))

@@ -1,4 +1,4 @@
-//! The runtime that is meant where none is named.
+//! The default runtime.
 
 use std::sync::Arc;
 
@@ -8,8 +8,8 @@ use super::SmolRuntime;
 #[cfg(feature = "tokio")]
 use super::TokioRuntime;
 
-/// The runtime that the caller is in: tokio's if there is one, else smol's, which is there for the
-/// whole process.
+/// The runtime of the caller: tokio's if the caller is in one, else smol's, which serves the whole
+/// process.
 pub(crate) fn current() -> Option<Arc<dyn Runtime>> {
     #[cfg(feature = "tokio")]
     if let Some(runtime) = TokioRuntime::current() {

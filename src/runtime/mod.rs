@@ -1,11 +1,11 @@
-//! What a node needs of the runtime it lives in, behind one small trait.
+//! What a node needs from its runtime, behind one small trait.
 //!
-//! [`TokioRuntime`] and [`SmolRuntime`] come with the features of their names. async-std has none:
-//! it is discontinued in favour of smol. For another runtime implement [`Runtime`] and give it to
-//! [`Builder::runtime`](crate::Builder::runtime).
+//! [`TokioRuntime`] and [`SmolRuntime`] come with the features of their names. async-std is not
+//! supported: it is discontinued in favour of smol. For another runtime implement [`Runtime`] and
+//! pass it to [`Builder::runtime`](crate::Builder::runtime).
 //!
-//! Files need nothing here: they are written by a thread of the node's own, since no system has
-//! files that do not block.
+//! Files are not part of the trait: a thread of the node writes them, since no system has
+//! non-blocking files.
 
 mod blocking;
 mod current;

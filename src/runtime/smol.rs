@@ -18,7 +18,7 @@ use socket2::SockRef;
 
 use super::{Connecting, Datagrams, Listener, NetStream, Runtime, Task, Timer, options::prepare};
 
-/// smol.
+/// The smol runtime.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SmolRuntime;
 
@@ -84,7 +84,7 @@ impl Listener for Async<TcpListener> {
         loop {
             match self.get_ref().accept() {
                 Ok((stream, from)) => {
-                    // A peer that is gone already is found out by the first read.
+                    // If the peer is already gone, the first read reports it.
                     let _ = prepare(SockRef::from(&stream));
                     let stream = SmolStream(Async::new(stream)?);
                     return Poll::Ready(Ok((Box::new(stream), from)));
@@ -99,7 +99,7 @@ impl Listener for Async<TcpListener> {
     }
 }
 
-/// A stream of smol behind the traits of tokio, which [`Connection`](super::Connection) has.
+/// A smol stream with tokio's traits, which [`Connection`](super::Connection) requires.
 struct SmolStream(Async<TcpStream>);
 
 impl AsyncRead for SmolStream {
@@ -129,7 +129,7 @@ impl AsyncWrite for SmolStream {
 
     fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(match self.0.get_ref().shutdown(Shutdown::Write) {
-            // The peer was faster.
+            // The peer has closed the connection first.
             Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
             result => result,
         })

@@ -1,4 +1,4 @@
-//! Waiting, with whatever timer a runtime has.
+//! Waits with the timers of any runtime.
 
 use std::{
     future::{Future, poll_fn},
@@ -9,7 +9,7 @@ use std::{
 
 use super::Runtime;
 
-/// The present. A test of tokio that pauses its clock pauses this one.
+/// The current time. A tokio test that pauses its clock pauses this one, too.
 pub(crate) fn now() -> Instant {
     #[cfg(feature = "tokio")]
     return tokio::time::Instant::now().into_std();
@@ -17,7 +17,7 @@ pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
-/// What `future` gives, or `None` if the time comes first. A future that is ready costs no timer.
+/// Awaits `future`; returns `None` if `at` comes first. A future that is ready needs no timer.
 pub(crate) async fn timeout_at<F: Future>(
     runtime: &dyn Runtime,
     at: Instant,
@@ -35,12 +35,12 @@ pub(crate) async fn timeout_at<F: Future>(
     .await
 }
 
-/// Waits for a time.
+/// Waits for a duration.
 pub(crate) async fn sleep(runtime: &dyn Runtime, time: Duration) {
     runtime.timer(now() + time).await;
 }
 
-/// Lets others have their turn.
+/// Yields to other tasks once.
 pub(crate) async fn yield_now() {
     let mut yielded = false;
     poll_fn(|cx| {

@@ -1,4 +1,4 @@
-//! tokio.
+//! The tokio runtime.
 
 use std::{
     io,
@@ -17,7 +17,7 @@ use tokio::{
 
 use super::{Connecting, Datagrams, Listener, NetStream, Runtime, Task, Timer, options::prepare};
 
-/// A runtime of tokio, with its drivers for time and I/O.
+/// A tokio runtime with its time and I/O drivers enabled.
 #[derive(Clone, Debug)]
 pub struct TokioRuntime(Handle);
 
@@ -34,7 +34,7 @@ impl From<Handle> for TokioRuntime {
     }
 }
 
-/// Timers and sockets belong to the runtime in which they are made.
+/// Timers and sockets belong to the runtime in which they are created.
 impl Runtime for TokioRuntime {
     fn spawn(&self, task: Task) {
         self.0.spawn(task);
@@ -87,7 +87,7 @@ impl Datagrams for net::UdpSocket {
 impl Listener for net::TcpListener {
     fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(NetStream, SocketAddr)>> {
         let (stream, from) = ready!(self.poll_accept(cx))?;
-        // A peer that is gone already is found out by the first read.
+        // If the peer is already gone, the first read reports it.
         let _ = prepare(SockRef::from(&stream));
         Poll::Ready(Ok((Box::new(stream), from)))
     }

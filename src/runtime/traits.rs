@@ -1,4 +1,4 @@
-//! What a runtime has to give.
+//! The interface of a runtime.
 
 use std::{
     fmt,
@@ -12,74 +12,74 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-/// A runtime: where tasks run, and who says when a time has come or a socket is ready.
+/// A runtime: runs tasks, and provides timers and socket readiness.
 ///
-/// Nothing here is called for each packet: datagrams are sent and received on the socket itself,
-/// and the runtime says when to look again.
+/// It is not involved in each packet: datagrams are sent and received on the socket directly, and
+/// the runtime only reports when the socket is readable again.
 pub trait Runtime: fmt::Debug + Send + Sync + 'static {
     /// Runs a task in the background.
     fn spawn(&self, task: Task);
 
-    /// Runs a future on the calling thread until it ends, together with the timers and sockets
-    /// that are made while it runs.
+    /// Runs a future on the calling thread until it completes, together with the timers and sockets
+    /// created by it.
     ///
     /// # Errors
-    /// The system has no room for that, such as no more open files.
+    /// The system lacks a resource, such as file descriptors.
     fn block_on(&self, future: Task) -> io::Result<()>;
 
-    /// A timer that ends at `at`.
+    /// Creates a timer that expires at `at`.
     fn timer(&self, at: Instant) -> Pin<Box<dyn Timer>>;
 
-    /// Watches a socket of datagrams, which never blocks.
+    /// Registers a non-blocking datagram socket.
     ///
     /// # Errors
-    /// The system's.
+    /// The system's error.
     fn datagrams(&self, socket: UdpSocket) -> io::Result<Box<dyn Datagrams>>;
 
-    /// Accepts streams from a socket, which never blocks.
+    /// Registers a non-blocking listener of streams.
     ///
     /// # Errors
-    /// The system's.
+    /// The system's error.
     fn listener(&self, socket: TcpListener) -> io::Result<Box<dyn Listener>>;
 
-    /// Opens a stream, without delay of small writes (`TCP_NODELAY`).
+    /// Opens a stream without delaying small writes (`TCP_NODELAY`).
     fn connect(&self, to: SocketAddr) -> Connecting;
 }
 
-/// What a runtime runs.
+/// A task of a runtime.
 pub type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// A stream that is being opened. Dropping it ends the attempt.
+/// A stream being opened. Dropping it cancels the attempt.
 pub type Connecting = Pin<Box<dyn Future<Output = io::Result<NetStream>> + Send>>;
 
-/// A stream of a runtime.
+/// A runtime's stream.
 pub type NetStream = Box<dyn Connection>;
 
-/// A connection.
+/// A bidirectional byte stream.
 pub trait Connection: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Connection for T {}
 
-/// Ends when its time has come.
+/// A future that completes at its time.
 pub trait Timer: Future<Output = ()> + Send {
-    /// Sets another time.
+    /// Changes the time.
     fn reset(self: Pin<&mut Self>, at: Instant);
 }
 
-/// A socket of datagrams. One task waits for it.
+/// A datagram socket. Only one task waits for it.
 pub trait Datagrams: Send + Sync {
-    /// Waits until there may be datagrams.
+    /// Waits until there may be a datagram.
     fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
-    /// The next datagram.
+    /// Receives the next datagram.
     ///
     /// # Errors
-    /// `WouldBlock` when there is none: then [`Datagrams::poll_readable`] waits for the next.
+    /// `WouldBlock` if there is none: then wait with [`Datagrams::poll_readable`].
     fn try_recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)>;
 }
 
-/// A socket that streams are accepted from. One task waits for it.
+/// A listener of streams. Only one task waits for it.
 pub trait Listener: Send + Sync {
-    /// The next stream that a peer opened, without delay of small writes.
+    /// The next stream opened by a peer, without delaying small writes.
     fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(NetStream, SocketAddr)>>;
 }
