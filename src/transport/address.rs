@@ -1,4 +1,4 @@
-//! Addresses as users write them.
+//! Addresses given by users.
 
 use std::{
     fmt, io,
@@ -8,8 +8,8 @@ use std::{
 use crate::runtime::blocking;
 
 /// An address to bind or to announce: a socket address, or a text such as `10.0.0.1:7946`,
-/// `10.0.0.1`, `[::1]:7946` or `host.example:7946`. A text is looked at when the node is started;
-/// of a name with addresses of both families the IPv4 one is taken, as Go does.
+/// `10.0.0.1`, `[::1]:7946` or `host.example:7946`. A text is resolved when the node is started; if
+/// a name has addresses of both families, the IPv4 one is used, as in Go.
 #[derive(Clone, Debug)]
 pub struct Address(Form);
 
@@ -20,7 +20,7 @@ enum Form {
 }
 
 impl Address {
-    /// The socket address, with `port` where the text has none.
+    /// Resolves to a socket address, with `port` if the text has none.
     ///
     /// # Errors
     /// The system's resolver does not know the name.

@@ -1,9 +1,9 @@
-//! Transports of the crate `memberlist`, carrying our bytes: what is written for it works here, on
-//! whatever runtime it uses itself; the node around it is on tokio.
-//! [`NetTransport`](super::NetTransport) costs less.
+//! Transports of the crate `memberlist`, carrying our bytes: any of its transports can be used, on
+//! its own runtime; the node itself runs on tokio. [`NetTransport`](super::NetTransport) costs
+//! less.
 //!
-//! The crate logs whole datagrams at level trace: give its targets (`memberlist_net`,
-//! `memberlist_quic`) a higher level.
+//! At level trace the crate logs whole datagrams: raise the level of its targets (`memberlist_net`,
+//! `memberlist_quic`).
 
 use std::{
     future::Future,
@@ -34,10 +34,10 @@ use super::Transport;
 pub struct MemberlistTransport<T: CrateTransport<ResolvedAddress = SocketAddr>> {
     inner: Arc<T>,
     packets: PacketSubscriber<SocketAddr, InstantOf<T>>,
-    /// A packet that was taken out to see whether there is one.
+    /// A packet received to find out whether there is one.
     next: Mutex<Option<Packet<SocketAddr, InstantOf<T>>>>,
     streams: StreamSubscriber<SocketAddr, T::Connection>,
-    /// Datagrams whose sending waits for something, such as a handshake.
+    /// Limits datagrams whose sending is delayed, e.g. by a handshake.
     sending: Arc<Semaphore>,
     runtime: Handle,
 }
@@ -53,13 +53,13 @@ impl<T: CrateTransport<ResolvedAddress = SocketAddr>> std::fmt::Debug for Member
 type InstantOf<T> = <<T as CrateTransport>::Runtime as RuntimeLite>::Instant;
 
 impl<T: CrateTransport<ResolvedAddress = SocketAddr>> MemberlistTransport<T> {
-    /// Makes the transport, with the crate's own options. Its address to advertise is what
+    /// Creates the transport with the crate's own options. Its address to advertise is what
     /// [`Transport::local_addr`] returns.
     ///
     /// Must run inside a tokio runtime.
     ///
     /// # Errors
-    /// The crate's: an address in use, a name without an address.
+    /// The crate's errors: an address in use, a name without an address.
     pub async fn new(options: T::Options) -> Result<Self, T::Error> {
         let inner = Arc::new(T::new(options).await?);
         Ok(Self {
@@ -136,15 +136,15 @@ fn closed(error: impl std::error::Error) -> io::Error {
     io::Error::new(io::ErrorKind::NotConnected, error.to_string())
 }
 
-/// A connection of the crate as an exchange of messages: what is written goes out with the flush,
-/// and a write waits for a read that has started.
+/// A connection of the crate as a byte stream: written data is sent when flushed, and a write waits
+/// for a read that has started.
 pub struct MemberlistStream<C> {
     state: State<C>,
-    /// Read, and not yet taken.
+    /// Data received but not yet read by the caller.
     arrived: Vec<u8>,
-    /// Nothing more can be read.
+    /// Whether the peer has closed its side.
     ended: bool,
-    /// Nothing more can be written.
+    /// Whether our side is closed.
     shut: bool,
 }
 
@@ -173,7 +173,7 @@ impl<C: memberlist::transport::Connection + 'static> MemberlistStream<C> {
         Self { state, arrived: Vec::new(), ended: false, shut: false }
     }
 
-    /// Waits until nothing is under way; gives the connection.
+    /// Waits until no read or write is in progress; returns the connection.
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Box<C>>> {
         if let State::Busy(turn) = &mut self.state {
             let (connection, outcome) = ready!(turn.as_mut().poll(cx));
@@ -267,11 +267,11 @@ impl<C: memberlist::transport::Connection + 'static> AsyncWrite for MemberlistSt
     }
 }
 
-/// Datagrams under way at a time.
+/// Most datagrams being sent at a time.
 const SENDING_MAX: usize = 1_024;
-/// A datagram that is later is of no use.
+/// A datagram delayed longer is useless.
 const SENDING_TIME: Duration = Duration::from_secs(2);
-/// What the crate may take for a connection; the caller has a limit of its own.
+/// Time limit for a connection of the crate; the caller has a limit of its own.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
-/// Read or written at a time.
+/// Most bytes read or written at a time.
 const CHUNK_BYTES: usize = 16 * 1024;

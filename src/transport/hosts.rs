@@ -1,4 +1,4 @@
-//! From a host to its addresses, by the rules of Go's resolver.
+//! Resolves a host to addresses by the rules of Go's resolver.
 
 use std::{
     io,
@@ -7,22 +7,22 @@ use std::{
 
 use crate::runtime::blocking;
 
-/// All addresses of a host, best first; IPv4 is never in its mapped form.
+/// All addresses of a host, in order of preference; IPv4 addresses are never IPv6-mapped.
 ///
 /// # Errors
-/// There is none.
+/// The host has no address.
 pub(crate) fn host_addrs(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
     let unknown = || format!("lookup {host}: no such host");
     if let Ok(ip) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(ip.to_canonical(), port)]);
     }
-    // `127.1` and `0177.0.0.1` are addresses for the C library, and names for Go.
+    // `127.1` and `0177.0.0.1` are addresses for the C library but names for Go.
     if is_short_form(host) {
         return Err(unknown());
     }
     let found = (host, port).to_socket_addrs().map_err(|_| unknown())?;
     let canonical = |addr: SocketAddr| match addr {
-        // Its zone is kept.
+        // Keeps the scope id (zone).
         SocketAddr::V6(six) if six.ip().to_ipv4_mapped().is_none() => addr,
         addr => SocketAddr::new(addr.ip().to_canonical(), port),
     };
@@ -31,7 +31,7 @@ pub(crate) fn host_addrs(host: &str, port: u16) -> Result<Vec<SocketAddr>, Strin
     if addrs.is_empty() { Err(unknown()) } else { Ok(addrs) }
 }
 
-/// What `inet_aton` takes beside four decimal numbers.
+/// Forms accepted by `inet_aton` other than four decimal numbers.
 fn is_short_form(host: &str) -> bool {
     let is_number = |part: &str| {
         let hex = part.strip_prefix("0x").or_else(|| part.strip_prefix("0X"));
@@ -43,14 +43,14 @@ fn is_short_form(host: &str) -> bool {
     host.split('.').count() <= 4 && host.split('.').all(is_number)
 }
 
-/// [`host_addrs`] for a runtime.
+/// [`host_addrs`] without blocking the runtime.
 ///
 /// # Errors
-/// There is none.
+/// The host has no address.
 pub(crate) async fn host_ips(host: &str) -> io::Result<Vec<IpAddr>> {
     let owned = host.to_owned();
     let addrs = blocking(move || host_addrs(&owned, 0)).await?;
-    // The caller names the host.
+    // The caller adds the host to the text.
     let addrs = addrs.map_err(|_| io::Error::other("no such host"))?;
     Ok(addrs.into_iter().map(|addr| addr.ip()).collect())
 }

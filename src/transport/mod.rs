@@ -1,9 +1,9 @@
-//! How a node's bytes travel: over UDP and TCP, as Go's do, or for clusters of Rust nodes with TLS,
-//! over QUIC, over a transport of the crate memberlist, or over a [`Transport`] of one's own. Such
-//! a one is given to [`Builder::start_on`](crate::Builder::start_on).
+//! The transports of a node's bytes: UDP and TCP, as in Go, or for clusters of Rust nodes TLS,
+//! QUIC, a transport of the crate memberlist, or a custom [`Transport`], which is passed to
+//! [`Builder::start_on`](crate::Builder::start_on).
 //!
-//! Beside it: [`Address`], in whichever form a user writes it, and the [`Resolver`] behind host
-//! names.
+//! This module also contains [`Address`], an address in any form that a user writes, and the
+//! [`Resolver`] for host names.
 
 mod address;
 #[cfg(feature = "memberlist")]
@@ -12,7 +12,7 @@ mod hosts;
 mod net;
 #[cfg(feature = "quic")]
 mod quic;
-// The client dials; only the agent binds and advertises by name.
+// The client dials by name; otherwise only the agent binds and advertises by name.
 #[cfg(feature = "client")]
 #[cfg_attr(not(feature = "agent"), allow(dead_code))]
 mod resolve;
@@ -39,7 +39,7 @@ pub(crate) use resolve::{Prefer, resolve};
 pub use resolver::{Resolver, Resolving, SystemResolver};
 #[cfg(feature = "tls")]
 pub use tls::TlsTransport;
-/// What the transports are configured with.
+/// Needed to configure the transports.
 #[cfg(feature = "tls")]
 pub use tokio_rustls::rustls;
 pub use traits::Transport;

@@ -1,4 +1,4 @@
-//! Plain UDP and TCP, as Go nodes speak. Go: `memberlist/net_transport.go`.
+//! Plain UDP and TCP, as used by Go nodes. Go: `memberlist/net_transport.go`.
 
 use std::{
     fmt,
@@ -20,11 +20,11 @@ use crate::{
 pub struct NetTransport {
     tcp: Box<dyn Listener>,
     udp: Box<dyn Datagrams>,
-    /// The same socket: reads and writes that do not wait for the runtime to notice readiness.
+    /// The UDP socket again: reads and writes do not wait for the runtime to report readiness.
     direct: UdpSocket,
     runtime: Arc<dyn Runtime>,
     local: SocketAddr,
-    /// The sockets are of IPv6, which serve IPv4 too where they are bound to no address.
+    /// Whether the sockets are IPv6; bound to an unspecified address they serve IPv4, too.
     is_ipv6: bool,
 }
 
@@ -37,9 +37,9 @@ impl std::fmt::Debug for NetTransport {
 /// Which socket could not be bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SocketKind {
-    /// The listener of streams.
+    /// The TCP listener.
     Tcp,
-    /// The socket of datagrams.
+    /// The UDP socket.
     Udp,
 }
 
@@ -52,14 +52,14 @@ impl fmt::Display for SocketKind {
     }
 }
 
-/// The sockets could not be bound. Happens when another program has the port.
+/// A socket could not be bound, e.g. because another program uses the port.
 #[derive(Debug)]
 pub struct BindError {
-    /// Which socket.
+    /// The socket that could not be bound.
     pub kind: SocketKind,
-    /// Where it should have been.
+    /// Address that was requested.
     pub addr: SocketAddr,
-    /// The system's reason.
+    /// The system's error.
     pub source: io::Error,
 }
 
@@ -77,13 +77,13 @@ impl std::error::Error for BindError {
 }
 
 impl NetTransport {
-    /// Binds both sockets. With port 0 the system picks one for TCP, and UDP gets the same; a port
-    /// whose UDP side is taken is given back, up to ten times.
+    /// Binds both sockets. With port 0 the system picks one for TCP, and UDP gets the same; if its
+    /// UDP port is taken, another one is tried, up to ten times.
     ///
-    /// Must run inside a tokio runtime, or with the feature `smol`.
+    /// Must be called inside a tokio runtime, or with the feature `smol`.
     ///
     /// # Errors
-    /// The address is not ours, the port is taken, or there is no runtime.
+    /// The address does not belong to this machine, the port is taken, or there is no runtime.
     pub fn bind(addr: SocketAddr) -> Result<Self, BindError> {
         let no_runtime = || io::Error::other("there is no runtime");
         let runtime = runtime::current().ok_or_else(no_runtime);
@@ -93,7 +93,7 @@ impl NetTransport {
     /// As [`NetTransport::bind`], on sockets of a given runtime.
     ///
     /// # Errors
-    /// The address is not ours, or the port is taken.
+    /// The address does not belong to this machine, or the port is taken.
     pub fn bind_on(addr: SocketAddr, runtime: Arc<dyn Runtime>) -> Result<Self, BindError> {
         let mut attempt = 1;
         loop {
@@ -118,11 +118,12 @@ impl NetTransport {
         let addr = SocketAddr::new(addr.ip(), local.port());
         let udp = bind_udp(addr).and_then(|udp| Ok((runtime.datagrams(udp.try_clone()?)?, udp)));
         let (udp, direct) = udp.map_err(failed(SocketKind::Udp, addr))?;
-        // As it was asked for: `0.0.0.0` stays what it is called.
+        // As requested: `0.0.0.0` is not shown as `::`.
         Ok(Self { tcp, udp, direct, runtime: runtime.clone(), local: addr, is_ipv6 })
     }
 
-    /// The address in the form the socket wants: an IPv6 socket takes IPv4 only mapped.
+    /// Converts an address for the socket: an IPv6 socket accepts IPv4 addresses only in mapped
+    /// form.
     fn to_socket(&self, to: SocketAddr) -> SocketAddr {
         match to.ip() {
             IpAddr::V4(ip) if self.is_ipv6 => {
@@ -150,7 +151,7 @@ impl Transport for NetTransport {
 
     fn try_recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         let (len, from) = match self.direct.recv_from(buf) {
-            // Through the runtime, so that it forgets its notion of readiness.
+            // Through the runtime, so that it clears its readiness state.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.udp.try_recv_from(buf)?
             }
@@ -160,7 +161,7 @@ impl Transport for NetTransport {
     }
 
     async fn connect(&self, to: SocketAddr) -> io::Result<NetStream> {
-        // Go dials this machine by IPv4 then, the system the one of the family.
+        // Go then dials this machine over IPv4, the system over the address's family.
         let here = SocketAddr::from((Ipv4Addr::LOCALHOST, to.port()));
         self.runtime.connect(if to.ip().is_unspecified() { here } else { to }).await
     }
@@ -175,7 +176,7 @@ fn failed(kind: SocketKind, addr: SocketAddr) -> impl Fn(io::Error) -> BindError
     move |source| BindError { kind, addr, source }
 }
 
-/// Listens for streams. An address that is unspecified, of either family, means both.
+/// Listens for streams. An unspecified address of either family covers both.
 #[cfg(feature = "agent")]
 pub(crate) fn listen(addr: SocketAddr) -> io::Result<tokio::net::TcpListener> {
     tokio::net::TcpListener::from_std(bind_tcp(addr)?)
@@ -187,7 +188,7 @@ fn bind_tcp(addr: SocketAddr) -> io::Result<TcpListener> {
 
 fn bind_tcp_as_is(addr: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
-    // As Go does: a restart must not wait for connections of the last run.
+    // As in Go: a restart must not wait for connections of the previous run.
     #[cfg(not(windows))]
     socket.set_reuse_address(true)?;
     both_families(&socket, addr)?;
@@ -201,7 +202,7 @@ fn bind_udp(addr: SocketAddr) -> io::Result<UdpSocket> {
     Ok(on_both_families(addr, datagram_socket)?.into())
 }
 
-/// Bound, with room for bursts, and never waiting.
+/// A bound, non-blocking datagram socket with large buffers.
 pub(super) fn datagram_socket(addr: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
     both_families(&socket, addr)?;
@@ -211,8 +212,8 @@ pub(super) fn datagram_socket(addr: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// `0.0.0.0` is bound as `::`, so that one socket serves both families, unless the system has no
-/// IPv6. Go: `favoriteAddrFamily`.
+/// Binds `0.0.0.0` as `::`, so that one socket serves both families, unless the system has no IPv6.
+/// Go: `favoriteAddrFamily`.
 fn on_both_families<T>(
     addr: SocketAddr,
     bind: impl Fn(SocketAddr) -> io::Result<T>,
@@ -227,7 +228,7 @@ fn on_both_families<T>(
     }
 }
 
-/// `::` means both families, whatever the system's default is.
+/// `::` covers both families, whatever the system's default.
 fn both_families(socket: &Socket, addr: SocketAddr) -> io::Result<()> {
     if addr.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
         socket.set_only_v6(false)?;
@@ -235,8 +236,7 @@ fn both_families(socket: &Socket, addr: SocketAddr) -> io::Result<()> {
     Ok(())
 }
 
-/// Asks for a large receive buffer and takes what the system gives.
-/// Go: `setUDPRecvBuf`.
+/// Requests a large receive buffer and accepts what the system grants. Go: `setUDPRecvBuf`.
 fn widen(socket: &Socket) {
     let mut size = RECEIVE_BUFFER_BYTES;
     while size > 0 && SockRef::from(socket).set_recv_buffer_size(size).is_err() {
@@ -248,7 +248,7 @@ fn widen(socket: &Socket) {
 const RECEIVE_BUFFER_BYTES: usize = 2 * 1024 * 1024;
 /// Go: the limit in `memberlist.go: newMemberlist`.
 const BIND_ATTEMPTS_MAX: u32 = 10;
-/// Connections the kernel holds until they are accepted.
+/// Most connections that the kernel queues until they are accepted.
 const BACKLOG: i32 = 1024;
 
 #[cfg(all(test, feature = "tokio"))]
@@ -288,7 +288,7 @@ mod tests {
             Some(io::ErrorKind::WouldBlock)
         );
         b.try_send_to(b"hello", a.local_addr()).unwrap();
-        // No await in between: loopback has delivered it.
+        // No await in between: loopback has already delivered it.
         assert_eq!(a.try_recv_from(&mut buf).unwrap(), (5, b.local_addr()));
         b.try_send_to(b"again", a.local_addr()).unwrap();
         a.readable().await.unwrap();

@@ -1,8 +1,8 @@
-//! Everything over QUIC: for clusters of Rust nodes. Go has no counterpart.
+//! All traffic over QUIC: for clusters of Rust nodes. Go has no counterpart.
 //!
-//! One UDP socket; between two nodes one connection that is opened when first needed, by either
-//! end, and closed by its idle timeout. Datagrams travel as QUIC datagrams, or each in a stream of
-//! its own where the path's MTU is too small; streams are bidirectional streams.
+//! There is one UDP socket, and one connection between two nodes, opened by either end when first
+//! needed and closed by its idle timeout. Datagrams are sent as QUIC datagrams, or each in a stream
+//! of its own if the path's MTU is too small; streams are bidirectional QUIC streams.
 
 use std::{
     collections::HashMap,
@@ -28,7 +28,7 @@ use tracing::debug;
 
 use super::{Transport, rustls};
 
-/// One UDP socket that speaks QUIC.
+/// A QUIC endpoint on one UDP socket.
 pub struct QuicTransport {
     local: SocketAddr,
     shared: Arc<Shared>,
@@ -52,7 +52,7 @@ struct Shared {
     peers: Mutex<HashMap<SocketAddr, Peer>>,
     packets: mpsc::Sender<(Bytes, SocketAddr)>,
     streams: mpsc::Sender<(QuicStream, SocketAddr)>,
-    /// Streams that carry one datagram each, under way in either direction.
+    /// Limits the streams that carry one datagram each, in either direction.
     oversized: Arc<Semaphore>,
     runtime: Handle,
 }
@@ -64,19 +64,20 @@ enum Peer {
 
 struct Packets {
     queue: mpsc::Receiver<(Bytes, SocketAddr)>,
-    /// Taken out to see whether there is one.
+    /// A datagram received to find out whether there is one.
     next: Option<(Bytes, SocketAddr)>,
 }
 
 impl QuicTransport {
-    /// Binds the socket. `server_name` is in the certificates of all nodes: peers are known by
-    /// address, which no certificate has to name. Both configurations have to allow TLS 1.3; give
-    /// them a protocol name (ALPN) of your own.
+    /// Binds the socket. `server_name` must be in the certificates of all nodes: peers are known by
+    /// address, which a certificate need not contain. Both configurations must allow TLS 1.3; set a
+    /// protocol name (ALPN) of your own in both.
     ///
-    /// Must run inside a tokio runtime.
+    /// Must be called inside a tokio runtime.
     ///
     /// # Errors
-    /// The address is not ours, the port is taken, or a configuration knows no cipher of QUIC.
+    /// The address does not belong to this machine, the port is taken, or a configuration has no
+    /// cipher suite for QUIC.
     pub fn bind(
         addr: SocketAddr,
         server_name: &str,
@@ -133,7 +134,8 @@ impl Transport for QuicTransport {
         self.local
     }
 
-    /// Sends over the connection there is. Without one, datagrams wait for it, up to a few.
+    /// Sends over the existing connection. Without one, a few datagrams are queued until it is
+    /// open.
     fn try_send_to(&self, data: &[u8], to: SocketAddr) -> io::Result<()> {
         let data = Bytes::copy_from_slice(data);
         let mut peers = self.shared.peers();
@@ -231,13 +233,13 @@ impl Shared {
             let Some(Peer::Connecting { datagrams, waiters }) = waiting else { return };
             for waiter in waiters {
                 let copy = |error: &io::Error| io::Error::new(error.kind(), error.to_string());
-                // Who gave up waiting does not need it.
+                // A waiter that gave up does not need it.
                 let _ = waiter.send(connected.as_ref().map(Clone::clone).map_err(copy));
             }
             match connected {
                 Ok(connection) => {
                     for data in datagrams {
-                        // Lost, as datagrams may be.
+                        // Lost on failure, as datagrams may be.
                         let _ = shared.send(&connection, data);
                     }
                     shared.serve(connection, to).await;
@@ -255,7 +257,8 @@ impl Shared {
         Ok(timeout(HANDSHAKE_MAX, connecting).await??)
     }
 
-    /// Sends a datagram, in a stream of its own if the path takes no datagram of its size.
+    /// Sends a datagram, in a stream of its own if it is too large for a QUIC datagram on this
+    /// path.
     fn send(&self, connection: &Connection, data: Bytes) -> io::Result<()> {
         if connection.max_datagram_size().is_some_and(|max| data.len() <= max) {
             return connection.send_datagram(data).map_err(io::Error::other);
@@ -276,7 +279,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Takes what a peer sends until the connection is closed.
+    /// Receives from a peer until the connection is closed.
     async fn serve(self: Arc<Self>, connection: Connection, from: SocketAddr) {
         loop {
             tokio::select! {
@@ -285,7 +288,7 @@ impl Shared {
                     Err(_) => break,
                 },
                 stream = connection.accept_bi() => match stream {
-                    // Without room it is refused by being dropped.
+                    // If the queue is full, dropping the stream refuses it.
                     Ok((send, recv)) => {
                         drop(self.streams.try_send((tokio::io::join(recv, send), from)));
                     }
@@ -305,7 +308,7 @@ impl Shared {
         }
     }
 
-    /// Reads a datagram that has a stream of its own.
+    /// Reads a datagram that was sent in a stream of its own.
     fn receive(self: &Arc<Self>, mut stream: RecvStream, from: SocketAddr) {
         let Ok(permit) = Arc::clone(&self.oversized).try_acquire_owned() else { return };
         let shared = Arc::clone(self);
@@ -318,7 +321,7 @@ impl Shared {
         });
     }
 
-    /// A full queue loses the datagram, as a full socket would.
+    /// Queues a datagram for the engine; drops it if the queue is full, as a socket would.
     fn deliver(&self, data: Bytes, from: SocketAddr) {
         if self.packets.try_send((data, from)).is_err() {
             #[cfg(feature = "metrics")]
@@ -328,7 +331,8 @@ impl Shared {
     }
 }
 
-/// Takes connections until the endpoint is closed; each has its own task from the first packet on.
+/// Accepts connections until the endpoint is closed; each has its own task from the first packet
+/// on.
 async fn listen(endpoint: Endpoint, shared: Arc<Shared>) {
     while let Some(incoming) = endpoint.accept().await {
         let open = endpoint.open_connections();
@@ -336,9 +340,9 @@ async fn listen(endpoint: Endpoint, shared: Arc<Shared>) {
             incoming.refuse();
             continue;
         }
-        // From then on peers have to show that they are where they say they are.
+        // From this number on, peers must prove their address.
         if open >= CONNECTIONS_UNPROVEN_MAX && incoming.may_retry() {
-            // Fails only if it may not.
+            // Fails only if a retry is not allowed.
             let _ = incoming.retry();
             continue;
         }
@@ -352,8 +356,8 @@ async fn welcome(incoming: Incoming, shared: Arc<Shared>) {
     let from = SocketAddr::new(from.ip().to_canonical(), from.port());
     {
         let mut peers = shared.peers();
-        // The peer may have been started anew and not know of an earlier connection. What waits
-        // for our own attempt to connect still waits for that.
+        // The peer may have restarted and not know an earlier connection. Data that waits for our
+        // own connection attempt continues to wait for it.
         if !matches!(peers.get(&from), Some(Peer::Connecting { .. })) {
             peers.insert(from, Peer::Open(connection.clone()));
         }
@@ -361,26 +365,26 @@ async fn welcome(incoming: Incoming, shared: Arc<Shared>) {
     shared.serve(connection, from).await;
 }
 
-/// Datagrams that wait for the engine.
+/// Most datagrams that wait for the engine.
 const PACKETS_MAX: usize = 512;
-/// Streams that wait to be accepted.
+/// Most streams that wait to be accepted.
 const STREAMS_MAX: usize = 256;
-/// Datagrams that wait for a connection.
+/// Most datagrams that wait for a connection.
 const WAITING_MAX: usize = 16;
-/// Streams with one datagram each that are under way.
+/// Most open streams with one datagram each.
 const OVERSIZED_MAX: usize = 256;
-/// How long one of them may take: a datagram that is later is of no use.
+/// Time limit of such a stream: a datagram delayed longer is useless.
 const OVERSIZED_TIME: Duration = Duration::from_secs(2);
 /// The largest datagram, as with UDP.
 const DATAGRAM_BYTES_MAX: usize = 65_536;
-/// Connections open at a time; further peers are refused and may come back.
+/// Most open connections; further peers are refused and may retry.
 const CONNECTIONS_MAX: usize = 4_096;
-/// An unused connection is closed soon: a peer that was started anew does not know of it, and what
-/// we send on it until then is lost.
+/// An unused connection is closed soon: a restarted peer does not know it, and what we send on it
+/// until then is lost.
 const IDLE_MAX: Duration = Duration::from_secs(5);
-/// Datagrams of one connection that wait, in either direction.
+/// Buffer for datagrams of one connection, in each direction.
 const CONNECTION_BUFFER_BYTES: usize = 256 * 1024;
-/// Connections open at a time to addresses that are not validated.
+/// Most open connections to addresses that are not validated.
 const CONNECTIONS_UNPROVEN_MAX: usize = 256;
-/// Half of what an exchange may take by default.
+/// Half of the default time limit of an exchange.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(5);

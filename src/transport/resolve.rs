@@ -1,4 +1,4 @@
-//! From the text of an address to addresses, by the rules of Go's `net` package without cgo.
+//! Resolves address texts by the rules of Go's `net` package without cgo.
 
 use std::{
     collections::HashMap,
@@ -9,14 +9,14 @@ use std::{
 use super::hosts::host_addrs;
 use crate::base::go_net;
 
-/// Which services a port's name is looked for among.
+/// The network whose services a port name is looked up in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Network {
     Tcp,
     Udp,
 }
 
-/// Which of a name's addresses is wanted where only one can be.
+/// Preference if a name has several addresses but only one is needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Prefer {
     /// IPv4. Go: `net.Listen`.
@@ -25,25 +25,25 @@ pub(crate) enum Prefer {
     Written,
 }
 
-/// A host, or none, and a port.
+/// The addresses of a host, if one was given, and a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Resolved {
-    /// Empty where there was no host: any address of this machine. Best first.
+    /// Empty without a host: any address of this machine. In order of preference.
     pub(crate) addrs: Vec<SocketAddr>,
     pub(crate) port: u16,
     bracketed: bool,
 }
 
 impl Resolved {
-    /// The one address to take; `None`: no host was given.
+    /// The preferred address; `None`: no host was given.
     pub(crate) fn one(&self, prefer: Prefer) -> Option<SocketAddr> {
         let six = prefer == Prefer::Written && self.bracketed;
         let wanted = self.addrs.iter().find(|addr| addr.is_ipv6() == six);
         wanted.or(self.addrs.first()).copied()
     }
 
-    /// Addresses to connect to, one after the other: this machine where none or an unspecified one
-    /// was written.
+    /// Addresses to connect to, in order; addresses of this machine if the host is missing or
+    /// unspecified.
     pub(crate) fn to_dial(&self) -> Vec<SocketAddr> {
         let here = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
         if self.addrs.is_empty() {
@@ -56,10 +56,10 @@ impl Resolved {
     }
 }
 
-/// Resolves `host:port`, each of which may be a name. Waits for the system's resolver.
+/// Resolves `host:port`, each of which may be a name. Blocks on the system's resolver.
 ///
 /// # Errors
-/// What is wrong, in Go's words.
+/// The error in Go's words.
 pub(crate) fn resolve(network: Network, text: &str) -> Result<Resolved, String> {
     let (host, service) = go_net::split_host_port(text).map_err(|error| error.to_string())?;
     let port = port(network, service)?;
@@ -67,24 +67,24 @@ pub(crate) fn resolve(network: Network, text: &str) -> Result<Resolved, String> 
     Ok(Resolved { addrs, port, bracketed: text.contains('[') })
 }
 
-/// As [`resolve`], without holding up the runtime.
+/// As [`resolve`], without blocking the runtime.
 ///
 /// # Errors
-/// What is wrong, in Go's words.
+/// The error in Go's words.
 pub(crate) async fn resolve_async(network: Network, text: &str) -> Result<Resolved, String> {
     let owned = text.to_owned();
     let resolving = tokio::task::spawn_blocking(move || resolve(network, &owned));
     resolving.await.map_err(|error| error.to_string())?
 }
 
-/// A number, or the name of a service. Go: `net.Resolver.LookupPort`.
+/// Parses a port number or a service name. Go: `net.Resolver.LookupPort`.
 ///
 /// # Errors
-/// The name is unknown, or the number none of a port.
+/// The name is unknown, or the number is not a port.
 pub(crate) fn port(network: Network, service: &str) -> Result<u16, String> {
     let digits = service.strip_prefix(['+', '-']).unwrap_or(service);
     if digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        // None at all is port 0.
+        // An empty text is port 0.
         let number: u64 = match digits {
             "" => 0,
             digits => digits.parse().unwrap_or(u64::MAX),
@@ -105,7 +105,7 @@ pub(crate) fn port(network: Network, service: &str) -> Result<u16, String> {
     found.ok_or_else(|| format!("lookup {net}/{service}: unknown port"))
 }
 
-/// `http 80/tcp www www-http # World Wide Web HTTP`
+/// Parses lines such as `http 80/tcp www www-http # World Wide Web HTTP`.
 fn services(network: Network, text: &str) -> HashMap<String, u16> {
     let wanted = if network == Network::Tcp { "tcp" } else { "udp" };
     let mut services = HashMap::new();

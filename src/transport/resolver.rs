@@ -1,12 +1,12 @@
-//! From host names to addresses, by whichever resolver a program has.
+//! Custom resolvers of host names.
 
 use std::{future::Future, io, net::IpAddr, pin::Pin};
 
 use super::hosts::host_ips;
 
-/// Finds the addresses behind a host name.
+/// Resolves host names.
 pub trait Resolver: Send + Sync {
-    /// All addresses of `host`, best first. Asked anew for each join.
+    /// All addresses of `host`, in order of preference. Called again for each join.
     fn resolve<'a>(&'a self, host: &'a str) -> Resolving<'a>;
 }
 
@@ -16,7 +16,7 @@ impl<T: Resolver + ?Sized> Resolver for std::sync::Arc<T> {
     }
 }
 
-/// What [`Resolver::resolve`] gives.
+/// The future returned by [`Resolver::resolve`].
 pub type Resolving<'a> = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send + 'a>>;
 
 /// The system's resolver.

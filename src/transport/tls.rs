@@ -1,8 +1,8 @@
-//! UDP as it is, streams under TLS: for clusters of Rust nodes. Go has no counterpart.
+//! Plain UDP, and streams over TLS: for clusters of Rust nodes. Go has no counterpart.
 //!
-//! TLS protects the streams only, so a keyring is wanted besides: it seals the datagrams, and the
-//! streams once more. Certificates are checked by the two configurations; a server configuration
-//! with a client verifier makes both ends show one.
+//! TLS protects only the streams, so a keyring is needed as well: it encrypts the datagrams, and
+//! the streams a second time. The two configurations validate certificates; with a client verifier
+//! in the server configuration both ends must present one.
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -11,7 +11,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
 use super::{BindError, NetStream, NetTransport, Transport, rustls};
 
-/// [`NetTransport`] with TLS over its streams.
+/// [`NetTransport`] with TLS for its streams.
 ///
 /// ```no_run
 /// # use std::{net::SocketAddr, sync::Arc};
@@ -30,7 +30,7 @@ pub struct TlsTransport {
     connector: TlsConnector,
     acceptor: TlsAcceptor,
     server_name: rustls::pki_types::ServerName<'static>,
-    /// Connections whose handshake is under way. Only one task waits for them and locks.
+    /// Connections in the TLS handshake. Only one task uses the lock.
     handshakes: Mutex<JoinSet<Option<Accepted>>>,
 }
 
@@ -43,13 +43,13 @@ impl std::fmt::Debug for TlsTransport {
 type Accepted = (TlsStream<NetStream>, SocketAddr);
 
 impl TlsTransport {
-    /// Binds both sockets as [`NetTransport::bind`] does. `server_name` is in the certificates
-    /// of all nodes: peers are known by address, which no certificate has to name.
+    /// Binds both sockets as [`NetTransport::bind`] does. `server_name` must be in the certificates
+    /// of all nodes: peers are known by address, which a certificate need not contain.
     ///
-    /// Must run inside a tokio runtime.
+    /// Must be called inside a tokio runtime.
     ///
     /// # Errors
-    /// The address is not ours, or the port is taken.
+    /// The address does not belong to this machine, or the port is taken.
     pub fn bind(
         addr: SocketAddr,
         server_name: rustls::pki_types::ServerName<'static>,
@@ -90,13 +90,13 @@ impl Transport for TlsTransport {
         Ok(self.connector.connect(self.server_name.clone(), stream).await?.into())
     }
 
-    /// The next peer whose handshake is done; a slow one does not delay others.
+    /// The next peer that has completed its handshake; slow ones do not delay others.
     async fn accept(&self) -> io::Result<Accepted> {
         let mut handshakes = self.handshakes.lock().await;
         loop {
             let room = handshakes.len() < HANDSHAKES_MAX;
             tokio::select! {
-                // A handshake that failed is the peer's affair, as a broken stream is.
+                // Failed handshakes are dropped, like broken streams.
                 Some(done) = handshakes.join_next() => if let Ok(Some(accepted)) = done {
                     return Ok(accepted);
                 },
@@ -113,7 +113,7 @@ impl Transport for TlsTransport {
     }
 }
 
-/// Handshakes under way at a time; further peers wait in the listener's backlog.
+/// Most handshakes in progress; further peers wait in the listener's backlog.
 const HANDSHAKES_MAX: usize = 4_096;
-/// Half of what an exchange may take by default.
+/// Half of the default time limit of an exchange.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
