@@ -3,18 +3,18 @@
 use crate::base::error_texts;
 use crate::msgpack;
 
-/// Why an RPC connection cannot go on.
+/// Why an RPC connection cannot continue.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum RpcError {
-    /// The peer sent something that is not a value of the protocol.
+    /// The peer sent bytes that are not a value of the protocol.
     Decode(msgpack::Error),
     /// The peer sent a value larger than the limit.
     TooLarge {
-        /// The limit.
+        /// The limit in bytes.
         max: usize,
     },
-    /// The connection ended in the middle of a value.
+    /// The connection ended inside a value.
     Truncated,
     /// The socket failed.
     Io(std::io::Error),

@@ -1,4 +1,4 @@
-//! Values on a connection.
+//! Splits a connection into values.
 
 #[cfg(feature = "agent")]
 use std::{
@@ -17,7 +17,7 @@ use crate::{
     serf,
 };
 
-/// Cuts a byte stream into MessagePack values, whatever the pieces in which they arrive.
+/// Splits a byte stream into MessagePack values, whatever the pieces in which they arrive.
 #[derive(Debug)]
 pub struct FrameReader<R> {
     input: R,
@@ -27,14 +27,14 @@ pub struct FrameReader<R> {
 }
 
 impl<R: AsyncRead + Unpin> FrameReader<R> {
-    /// Reads values from `input`.
+    /// Creates a reader of `input`.
     pub fn new(input: R) -> Self {
         Self { input, buffer: Vec::new(), start: 0, scanner: Scanner::new() }
     }
 
-    /// The bytes of the next value; `None` at the end of the stream between two values.
+    /// Reads the next value; `None` if the stream ends between two values.
     ///
-    /// Cancel-safe: what has arrived stays.
+    /// Cancel-safe: received bytes are kept.
     ///
     /// # Errors
     /// The value is malformed, larger than `max` bytes or incomplete, or the socket failed.
@@ -45,8 +45,8 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         })
     }
 
-    /// Waits for the next value without taking it; gives its length. After
-    /// [`RpcError::TooLarge`] it can be waited for with another `max`.
+    /// Waits for the next value without consuming it; returns its length. After
+    /// [`RpcError::TooLarge`] it may be called again with another `max`.
     pub(crate) async fn arrive(&mut self, max: usize) -> Result<Option<usize>, RpcError> {
         loop {
             if let Some(len) = self.buffered(max)? {
@@ -60,10 +60,10 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         }
     }
 
-    /// Resolves when the stream has ended. Reads ahead to see that; while `max` bytes are not
-    /// taken, the end is not looked for.
+    /// Resolves when the stream has ended. Reads ahead to detect that; while `max` unread bytes are
+    /// buffered, the end is not detected.
     ///
-    /// Cancel-safe: what has arrived stays.
+    /// Cancel-safe: received bytes are kept.
     #[cfg(feature = "agent")]
     pub(crate) async fn ended(&mut self, max: usize) {
         while self.buffer.len() - self.start < max {
@@ -75,17 +75,17 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         std::future::pending().await
     }
 
-    /// Reads what is there without waiting; whether anything was.
+    /// Reads available bytes without waiting; returns whether there were any.
     #[cfg(feature = "agent")]
     pub(crate) async fn read_ready(&mut self) -> bool {
         self.make_room();
         let mut read = pin!(self.input.read_buf(&mut self.buffer));
         let read = poll_fn(|cx| Poll::Ready(read.as_mut().poll(cx))).await;
-        // The end comes again at the next read, and so does an error, as the end.
+        // The next read reports the end or the error again.
         matches!(read, Poll::Ready(Ok(1..)))
     }
 
-    /// Whether the next value has not arrived completely.
+    /// Whether the next value has not arrived completely yet.
     ///
     /// # Errors
     /// See [`Self::next`].
@@ -112,7 +112,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
 
     fn make_room(&mut self) {
         if self.start > 0 {
-            // It may hold tokens and keys.
+            // It may contain tokens and keys.
             self.buffer.get_mut(..self.start).unwrap_or_default().zeroize();
             self.buffer.drain(..self.start);
             self.start = 0;
@@ -124,16 +124,16 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     }
 }
 
-/// Appends a value in the RPC's dialect.
+/// Appends a value in the RPC dialect.
 pub fn encode<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) {
     let result = value.serialize(&mut Serializer::new(out, Dialect::Rpc));
     debug_assert!(result.is_ok(), "bodies have no shape that the dialect lacks");
 }
 
-/// Decodes a whole value as leniently as Go.
+/// Decodes a whole value as leniently as Go does.
 ///
 /// # Errors
-/// It is of another shape or type.
+/// The value has another shape or type.
 pub fn decode<T: DeserializeOwned>(value: &[u8]) -> Result<T, RpcError> {
     Ok(msgpack::from_slice(value)?)
 }
@@ -146,7 +146,7 @@ pub(crate) fn members_bytes_max<'m>(members: impl Iterator<Item = &'m serf::Memb
     })
 }
 
-/// Appends an array of member records, without going through a copy of each.
+/// Appends an array of member records, without copying each member first.
 pub fn encode_members<'m>(
     members: impl ExactSizeIterator<Item = &'m serf::Member> + Clone,
     out: &mut Vec<u8>,
@@ -194,7 +194,7 @@ pub(crate) fn encode_member(member: &serf::Member, out: &mut Vec<u8>) {
     }
 }
 
-/// Keys, numbers, status and the heads of all values of a member record.
+/// Bytes of a member record without its texts: keys, numbers, status and value headers.
 const MEMBER_BYTES: usize = 176;
-/// Room for what is read at a time; a buffer that was much larger once shrinks again.
+/// Bytes read at a time; a buffer that has grown much larger shrinks again.
 const ROOM: usize = 16 << 10;

@@ -1,4 +1,4 @@
-//! A member in JSON, as `serf members` and the agent's HTTP listener show it.
+//! The JSON form of a member in `serf members` and the agent's HTTP API.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
@@ -6,11 +6,11 @@ use serde::Serialize;
 
 use crate::base::go_net;
 
-/// One member; the names are Go's.
+/// One member; the field names are Go's.
 #[derive(Serialize)]
 pub(crate) struct ListedMember<'m> {
     pub(crate) name: &'m str,
-    /// With its port, as [`endpoint`] shows it.
+    /// Address and port, as formatted by [`endpoint`].
     pub(crate) addr: String,
     pub(crate) port: u16,
     pub(crate) tags: BTreeMap<&'m str, &'m str>,
@@ -18,7 +18,7 @@ pub(crate) struct ListedMember<'m> {
     pub(crate) protocol: ListedVersions,
 }
 
-/// The versions of Serf's protocol that a member speaks, and the one in use.
+/// Versions of Serf's protocol: the range that a member supports, and the current one.
 #[derive(Serialize)]
 pub(crate) struct ListedVersions {
     pub(crate) max: u8,
@@ -26,12 +26,12 @@ pub(crate) struct ListedVersions {
     pub(crate) version: u8,
 }
 
-/// A member's address and port as Go shows them.
+/// Formats a member's address and port as Go does.
 pub(crate) fn endpoint(addr: &[u8], port: u16) -> String {
     go_net::join_host_port(&address(addr), port)
 }
 
-/// A member's address as Go shows it: with the bytes in hexadecimal if there are not 4 or 16.
+/// Formats a member's address as Go does: in hexadecimal if it does not have 4 or 16 bytes.
 pub(crate) fn address(addr: &[u8]) -> String {
     match (<[u8; 4]>::try_from(addr), <[u8; 16]>::try_from(addr)) {
         (Ok(v4), _) => IpAddr::from(v4).to_string(),

@@ -1,4 +1,4 @@
-//! Layer 5: the agent's RPC as bytes, shared by server and client.
+//! Layer 5: encodings of the agent's RPC, shared by server and client.
 
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
 

@@ -1,8 +1,8 @@
 //! Commands, bodies, records and error texts.
 //! Go: `client/const.go`, `cmd/serf/command/agent/ipc.go`.
 //!
-//! Fields are declared in Go's order, which gives the meaning of an array in place of a map; on the
-//! wire the keys are sorted.
+//! Fields are declared in Go's order, which is the order of a struct encoded as an array; on the
+//! wire the keys of maps are sorted.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -12,7 +12,7 @@ use crate::{base::Secret, msgpack::as_bytes, serf::QueryParams};
 
 /// The only version of the protocol.
 pub const IPC_VERSION: i32 = 1;
-/// Log lines that a new monitor gets at once.
+/// Number of recent log lines that a new monitor receives at once.
 pub const LOG_BACKLOG: usize = 512;
 /// Records held for a slow stream or monitor before new ones are dropped.
 pub const STREAM_QUEUE: usize = 512;
@@ -31,27 +31,27 @@ pub const PENDING_QUERIES_MAX: usize = 4096;
 
 /// Error texts that clients compare.
 pub mod errors {
-    /// An unknown command.
+    /// The command is unknown.
     pub const UNSUPPORTED_COMMAND: &str = "Unsupported command";
-    /// A handshake of another version.
+    /// The handshake requests another version.
     pub const UNSUPPORTED_IPC_VERSION: &str = "Unsupported IPC version";
-    /// A second handshake.
+    /// The connection has already performed the handshake.
     pub const DUPLICATE_HANDSHAKE: &str = "Handshake already performed";
-    /// Anything before the handshake.
+    /// A command was sent before the handshake.
     pub const HANDSHAKE_REQUIRED: &str = "Handshake required";
-    /// A second monitor.
+    /// The connection already has a monitor.
     pub const MONITOR_EXISTS: &str = "Monitor already exists";
-    /// A stream of unknown events.
+    /// The event filter of a stream is invalid.
     pub const INVALID_FILTER: &str = "Invalid event filter";
-    /// A second stream of the same number.
+    /// The connection already has a stream with this sequence number.
     pub const STREAM_EXISTS: &str = "Stream with given sequence exists";
-    /// An answer to an unknown or expired query.
+    /// The answered query is unknown or has expired.
     pub const INVALID_QUERY_ID: &str = "No pending queries matching ID";
-    /// A command before the authentication.
+    /// A command was sent before the authentication.
     pub const AUTH_REQUIRED: &str = "Authentication required";
-    /// A wrong token.
+    /// The token is wrong.
     pub const INVALID_AUTH_TOKEN: &str = "Invalid authentication token";
-    /// A query with a reserved name.
+    /// The query's name is reserved.
     pub const QUERY_PREFIX: &str = "Queries cannot contain the '_serf_' prefix";
 }
 
@@ -74,7 +74,7 @@ macro_rules! commands {
                 }
             }
 
-            /// The command of that name.
+            /// The command with that name, if any.
             pub fn from_name(name: &str) -> Option<Self> {
                 match name {
                     $($name => Some(Self::$variant),)*
@@ -86,9 +86,9 @@ macro_rules! commands {
 }
 
 commands! {
-    /// Agrees on the version; first on each connection.
+    /// Agrees on the version; must be the first command on each connection.
     Handshake = "handshake",
-    /// Presents the token.
+    /// Authenticates with the token.
     Auth = "auth",
     /// Sends a user event.
     Event = "event",
@@ -98,13 +98,13 @@ commands! {
     Join = "join",
     /// Lists members.
     Members = "members",
-    /// Lists some members.
+    /// Lists the members that match a filter.
     MembersFiltered = "members-filtered",
     /// Subscribes to events.
     Stream = "stream",
     /// Subscribes to log lines.
     Monitor = "monitor",
-    /// Ends a stream or the monitor.
+    /// Stops a stream or the monitor.
     Stop = "stop",
     /// Leaves the cluster and exits.
     Leave = "leave",
@@ -118,9 +118,9 @@ commands! {
     UseKey = "use-key",
     /// Removes a key from all members.
     RemoveKey = "remove-key",
-    /// Lists all keys.
+    /// Lists the keys of all members.
     ListKeys = "list-keys",
-    /// Changes tags.
+    /// Sets and deletes tags.
     Tags = "tags",
     /// Returns the agent's statistics.
     Stats = "stats",
@@ -129,7 +129,7 @@ commands! {
 }
 
 impl Command {
-    /// Whether a body follows the request's header.
+    /// Whether a body follows the request header.
     pub fn has_body(self) -> bool {
         !matches!(self, Self::Members | Self::Leave | Self::ListKeys | Self::Stats)
     }
@@ -155,7 +155,7 @@ impl<'de> Deserialize<'de> for Blob {
     }
 }
 
-/// Text of a peer or a client, which may hold bytes that are not UTF-8.
+/// Text from a peer or a client, which may contain bytes that are not UTF-8.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Text(pub Vec<u8>);
 
@@ -214,11 +214,11 @@ bodies! {
         /// Chosen by the client, echoed in responses.
         seq: Option<u64>,
     }
-    /// Precedes each response and record.
+    /// Precedes each response and each record of a stream.
     ResponseHeader {
         /// Sequence number of the request.
         seq: u64,
-        /// Error text; empty: success.
+        /// Error text; empty on success.
         error: String,
     }
     /// Body of `handshake`.
@@ -254,18 +254,18 @@ bodies! {
         /// Whether to deliver events from before the join.
         replay: bool,
     }
-    /// Response to `join`; also with an error.
+    /// Response to `join`; also sent with an error.
     JoinResponse {
-        /// Nodes contacted.
+        /// Number of nodes contacted.
         num: i32,
     }
     /// Body of `members-filtered`.
     MembersFiltered {
-        /// Expressions by tag.
+        /// Regular expressions by tag name.
         tags: Option<BTreeMap<String, String>>,
-        /// Expression; empty: any.
+        /// Regular expression for the status; empty: any.
         status: String,
-        /// Expression; empty: any.
+        /// Regular expression for the name; empty: any.
         name: String,
     }
     /// Response to `members` and `members-filtered`.
@@ -275,7 +275,7 @@ bodies! {
     }
     /// Body of `stream`.
     Stream {
-        /// Filters, separated by commas.
+        /// Event filters, separated by commas.
         r#type: String,
     }
     /// Body of `monitor`.
@@ -285,25 +285,25 @@ bodies! {
     }
     /// Record of a monitor.
     LogRecord {
-        /// One line.
+        /// A log line.
         log: String,
     }
     /// Body of `stop`.
     Stop {
-        /// Number of the stream.
+        /// Sequence number of the stream.
         stop: u64,
     }
     /// Body of `query`.
     Query {
         /// Names of the nodes to ask; nil: all.
         filter_nodes: Option<Vec<String>>,
-        /// Expressions by tag.
+        /// Regular expressions by tag name.
         filter_tags: Option<BTreeMap<String, String>>,
-        /// Whether acks are wanted.
+        /// Whether acks are requested.
         request_ack: bool,
         /// Number of members that relay each response.
         relay_factor: u8,
-        /// Nanoseconds; 0: the cluster's default.
+        /// Time limit in nanoseconds; 0: the cluster's default.
         timeout: i64,
         /// Name.
         name: Text,
@@ -314,30 +314,30 @@ bodies! {
     QueryRecord {
         /// `ack`, `response` or `done`.
         r#type: String,
-        /// Name of the node; empty at the end.
+        /// Name of the node; empty in the last record.
         from: String,
-        /// The response.
+        /// Payload of the response.
         payload: Blob,
     }
     /// Body of `install-key`, `use-key`, `remove-key`.
     Key {
-        /// Base64.
+        /// The key in base64.
         key: Secret,
     }
-    /// Response to key commands; also with an error.
+    /// Response to key commands; also sent with an error.
     KeyResponse {
         /// Error texts by node.
         messages: BTreeMap<String, String>,
         /// Number of nodes that have each key; nil unless listed.
         keys: Option<BTreeMap<String, i64>>,
-        /// Nodes asked.
+        /// Number of nodes asked.
         num_nodes: i64,
-        /// Nodes that failed.
+        /// Number of nodes that failed.
         num_err: i64,
-        /// Nodes that answered.
+        /// Number of nodes that answered.
         num_resp: i64,
-        /// Nodes that were asked and did not answer. Go's agents do not send it and Go's clients
-        /// ignore it; left out if empty.
+        /// Nodes that were asked and did not answer; omitted if empty. Go's agents do not send it
+        /// and Go's clients ignore it.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         missing: Vec<String>,
     }
@@ -355,33 +355,33 @@ bodies! {
     }
     /// Response to `get-coordinate`.
     CoordinateResponse {
-        /// All zero if unknown.
+        /// The coordinate; all zero if it is unknown.
         coord: Coordinate,
-        /// Whether it is known.
+        /// Whether the coordinate is known.
         ok: bool,
     }
     /// A coordinate.
     Coordinate {
-        /// 8 dimensions.
+        /// Position; 8 dimensions.
         vec: Option<Vec<f64>>,
         /// Error of the estimate.
         error: f64,
         /// Adjustment term.
         adjustment: f64,
-        /// Height: latency of the access link.
+        /// Height: latency of the access link in seconds.
         height: f64,
     }
     /// A member.
     Member {
         /// Name.
         name: String,
-        /// 4 or 16 bytes.
+        /// Raw address, 4 or 16 bytes.
         addr: Blob,
         /// Port.
         port: u16,
-        /// Tags.
+        /// Tags by name.
         tags: BTreeMap<String, String>,
-        /// Status.
+        /// Status as text.
         status: String,
         /// Lowest version of memberlist's protocol.
         protocol_min: u8,
@@ -398,16 +398,16 @@ bodies! {
     }
     /// Record of member events.
     MemberEventRecord {
-        /// Kind.
+        /// Kind of the event, such as `member-join`.
         event: String,
         /// The members.
         members: Vec<Member>,
     }
     /// Record of a user event.
     UserEventRecord {
-        /// `user`
+        /// Always `user`.
         event: String,
-        /// Event time.
+        /// Lamport time of the event clock.
         #[serde(rename = "LTime")]
         l_time: u64,
         /// Name.
@@ -420,19 +420,19 @@ bodies! {
 }
 
 impl RequestHeader {
-    /// The header of a command.
+    /// Creates the header of a command.
     pub fn new(command: &str, seq: u64) -> Self {
         Self { command: Some(command.to_owned()), seq: Some(seq) }
     }
 }
 
 impl Query {
-    /// A query as the library's [`QueryParams`] describe it. An agent counts time in nanoseconds of
-    /// 64 bits: a longer timeout is 292 years.
+    /// Creates a query from the library's [`QueryParams`]. An agent counts time in nanoseconds in
+    /// 64 bits: longer timeouts become 292 years.
     pub fn new(name: impl AsRef<[u8]>, payload: impl AsRef<[u8]>, params: &QueryParams) -> Self {
         let QueryParams { filter_nodes, filter_tags, request_ack, relay_factor, timeout } = params;
         Self {
-            // No names: to the agent an empty list is one that names nobody.
+            // Nil instead of an empty list, for which the agent would ask no node.
             filter_nodes: Some(filter_nodes.clone()).filter(|nodes| !nodes.is_empty()),
             filter_tags: Some(filter_tags.clone()),
             request_ack: *request_ack,
@@ -448,10 +448,10 @@ impl Query {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub struct Respond {
-    /// Id from the record of the query.
+    /// Id from the query's record.
     #[serde(rename = "ID")]
     pub id: u64,
-    /// The response.
+    /// Payload of the response.
     pub payload: Blob,
 }
 
@@ -459,12 +459,12 @@ pub struct Respond {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub struct QueryEventRecord {
-    /// `query`
+    /// Always `query`.
     pub event: String,
-    /// Id for the response; unique in the connection.
+    /// Id for the response; unique on the connection.
     #[serde(rename = "ID")]
     pub id: u64,
-    /// Query time.
+    /// Lamport time of the query clock.
     #[serde(rename = "LTime")]
     pub l_time: u64,
     /// Name.

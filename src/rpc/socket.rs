@@ -1,12 +1,12 @@
-//! Options of the RPC's sockets, at both ends.
+//! Socket options of RPC connections, for both ends.
 
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 
-/// Sends small requests at once, and detects vanished peers. Go: defaults of `net.ListenConfig` and
-/// `net.Dialer`.
+/// Disables the delay of small writes and enables keep-alive, to detect vanished peers. Go:
+/// defaults of `net.ListenConfig` and `net.Dialer`.
 pub(crate) fn tune(stream: &TcpStream) {
     // If the system refuses, only latency and the detection of vanished peers suffer.
     let _ = stream.set_nodelay(true);
