@@ -23,37 +23,37 @@ use crate::{
     serf::{OldEvents, Prune, UserEventSpec},
 };
 
-/// How to reach an agent.
+/// Configuration of a client.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Config {
     /// `host:port`, or `unix:PATH`.
     pub addr: String,
-    /// Token; empty: do not authenticate.
+    /// Authentication token; empty: do not authenticate.
     pub auth_key: Secret,
-    /// Longest wait for the connection and for each write; 10 s.
+    /// Time limit of the connection attempt and of each write; 10 s.
     pub timeout: Duration,
 }
 
 impl Config {
-    /// For an agent without a token.
+    /// Creates a configuration for an agent without a token.
     pub fn new(addr: impl Into<String>) -> Self {
         Self { addr: addr.into(), auth_key: Secret::default(), timeout: Duration::from_secs(10) }
     }
 }
 
-/// Filter of members: regular expressions, anchored by the agent; an empty one matches all.
+/// Filter for members: regular expressions, anchored by the agent; an empty one matches all.
 #[derive(Clone, Debug, Default)]
 pub struct MemberFilter {
-    /// Expressions by tag; a tag that a member lacks counts as empty.
+    /// Expressions by tag name; a missing tag is treated as empty.
     pub tags: BTreeMap<String, String>,
-    /// For the status.
+    /// Expression for the status.
     pub status: String,
-    /// For the name.
+    /// Expression for the name.
     pub name: String,
 }
 
-/// A connection to an agent. Clones share it; it ends with the last one.
+/// A connection to an agent. Clones share it; it is closed with the last one.
 #[derive(Clone, Debug)]
 pub struct Client {
     connection: Arc<Connection>,
@@ -78,7 +78,7 @@ impl Client {
     /// Lists all members.
     ///
     /// # Errors
-    /// See [`Error`]; likewise below.
+    /// See [`Error`].
     pub async fn members(&self) -> Result<Vec<Member>, Error> {
         let response: MembersResponse = self.ask(Command::Members, None::<&()>).await?;
         Ok(response.members)
@@ -87,7 +87,7 @@ impl Client {
     /// Lists the members that match a filter.
     ///
     /// # Errors
-    /// [`Error::Closed`] for a bad expression.
+    /// [`Error::Closed`] if an expression is invalid.
     pub async fn members_filtered(&self, filter: MemberFilter) -> Result<Vec<Member>, Error> {
         let MemberFilter { tags, status, name } = filter;
         let body = MembersFiltered { tags: Some(tags), status, name };
@@ -95,10 +95,10 @@ impl Client {
         Ok(response.members)
     }
 
-    /// Joins through `addrs`; returns how many were contacted.
+    /// Joins through `addrs`; returns the number of nodes contacted.
     ///
     /// # Errors
-    /// None could be contacted.
+    /// No node could be contacted.
     pub async fn join<I>(&self, addrs: I, old: OldEvents) -> Result<usize, Error>
     where
         I: IntoIterator<Item: AsRef<str>>,
@@ -129,7 +129,7 @@ impl Client {
     /// Sends a user event.
     ///
     /// # Errors
-    /// It is too large.
+    /// The event is too large.
     pub async fn user_event(&self, event: &UserEventSpec) -> Result<(), Error> {
         let (name, payload) = (event.name.as_slice().into(), Blob(event.payload.to_vec()));
         let coalesce = event.coalesce;
@@ -139,7 +139,7 @@ impl Client {
     /// Sets and deletes tags.
     ///
     /// # Errors
-    /// They are too long.
+    /// The tags are too large.
     pub async fn update_tags(
         &self,
         tags: BTreeMap<String, String>,
@@ -202,12 +202,12 @@ impl Client {
     /// Responds to a query of an [`EventStream`] of this connection.
     ///
     /// # Errors
-    /// The query is unknown, expired or answered already, or the response is too large.
+    /// The query is unknown, has expired or was answered before, or the response is too large.
     pub async fn respond(&self, id: u64, payload: &[u8]) -> Result<(), Error> {
         self.run(Command::Respond, Some(&Respond { id, payload: Blob(payload.to_vec()) })).await
     }
 
-    /// Subscribes to events; `filter` is a comma-separated list as of event handlers; empty: all.
+    /// Subscribes to events; `filter` is a comma-separated list as in event handlers; empty: all.
     ///
     /// # Errors
     /// The filter is invalid.
@@ -217,10 +217,10 @@ impl Client {
         Ok(EventStream { seq, records: self.connection.open(seq, &request, |_| false).await? })
     }
 
-    /// Subscribes to the log: its last lines, then new ones.
+    /// Subscribes to the log: recent lines first, then new ones.
     ///
     /// # Errors
-    /// The level is unknown, or there is a monitor on this connection.
+    /// The level is unknown, or this connection already has a monitor.
     pub async fn monitor(&self, level: &str) -> Result<LogStream, Error> {
         let seq = self.connection.next_seq();
         let body = Monitor { log_level: level.to_owned() };
@@ -231,7 +231,7 @@ impl Client {
     /// Sends a query.
     ///
     /// # Errors
-    /// It is too large, or its name is reserved.
+    /// The query is too large, or its name is reserved.
     pub async fn query(&self, query: Query) -> Result<QueryStream, Error> {
         let seq = self.connection.next_seq();
         let request = request(Command::Query, seq, Some(&query));
@@ -241,7 +241,7 @@ impl Client {
         })
     }
 
-    /// Ends a stream or the monitor by its [`EventStream::seq`].
+    /// Stops a stream or the monitor with the given [`EventStream::seq`].
     ///
     /// # Errors
     /// See [`Error`].

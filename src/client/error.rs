@@ -6,23 +6,23 @@ use crate::{base::error_texts, rpc::protocol::KeyResponse};
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Error {
-    /// There is no connection to the agent: Go's text, `dial tcp ...`.
+    /// The connection to the agent failed: Go's text, `dial tcp ...`.
     Dial(String),
-    /// The agent refused, with this text. The connection remains usable.
+    /// The agent refused the command, with this text. The connection remains usable.
     Agent(String),
-    /// A key command failed at some members. The connection remains usable.
+    /// A key command failed on some members. The connection remains usable.
     Keys(Box<KeyFailure>),
-    /// The connection is over.
+    /// The connection is closed.
     Closed,
     /// The agent's response cannot be decoded.
     Decode(String),
 }
 
-/// A key command that did not succeed at every member.
+/// A key command that did not succeed on every member.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct KeyFailure {
-    /// What each member answered, and who is missing.
+    /// The answers of the members, and the names of those that did not answer.
     pub response: KeyResponse,
     /// The agent's error.
     pub summary: String,

@@ -1,10 +1,10 @@
-//! A client for the RPC of an agent, Go's or ours: for programs that would rather talk to a member
-//! beside them than be one. Go: package `client`.
+//! A client for the RPC of an agent, Go's or ours: for programs that use a local agent instead of
+//! being a member themselves. Go: package `client`.
 //!
-//! A [`Client`] is one connection, shared by its clones. Its calls wait for their answers only, so
-//! several may be under way; streams and a running query deliver records meanwhile. A connection
-//! that has ended is not made anew: calls give [`Error::Closed`], streams end, and the program
-//! connects again.
+//! A [`Client`] is one connection, shared by its clones. Calls run concurrently, each waiting only
+//! for its own answer; streams and a running query deliver records meanwhile. A closed connection
+//! is not reopened: calls return [`Error::Closed`], streams end, and the program must connect
+//! again.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), ruserf::client::Error> {

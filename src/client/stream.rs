@@ -46,12 +46,13 @@ macro_rules! streams {
         }
 
         impl $name {
-            /// Number of the request that opened it, for [`Client::stop`](super::Client::stop).
+            /// Sequence number of the request that opened the stream, for
+            /// [`Client::stop`](super::Client::stop).
             pub fn seq(&self) -> u64 {
                 self.seq
             }
 
-            /// Records dropped because the stream was not read.
+            /// Number of records dropped because the stream was not read in time.
             pub fn lost(&self) -> u64 {
                 self.records.lost.load(Ordering::Relaxed)
             }
@@ -71,7 +72,7 @@ streams! {
 }
 
 impl EventStream {
-    /// The next event; `None` once the connection is over. Cancel-safe.
+    /// The next event; `None` once the connection is closed. Cancel-safe.
     ///
     /// # Errors
     /// The agent sent something that is not an event.
@@ -82,7 +83,7 @@ impl EventStream {
 }
 
 impl LogStream {
-    /// The next line; `None` once the connection is over. Cancel-safe.
+    /// The next line; `None` once the connection is closed. Cancel-safe.
     ///
     /// # Errors
     /// The agent sent something that is not a log line.
@@ -98,7 +99,7 @@ impl QueryStream {
     /// The next ack or response; `None` at the deadline. Cancel-safe.
     ///
     /// # Errors
-    /// The connection is over, or the agent sent something that is not a query record.
+    /// The connection was closed, or the agent sent something that is not a query record.
     pub async fn recv(&mut self) -> Result<Option<QueryEvent>, Error> {
         let record = self.records.records.recv().await.ok_or(Error::Closed)?;
         let QueryRecord { r#type: kind, from, payload } =
