@@ -1,5 +1,5 @@
-//! Checks of a configuration that need no socket: what the agent does before it opens one, and the
-//! whole of `serf validate`.
+//! Checks a configuration without opening sockets: the checks that the agent makes before it
+//! starts, and all of `serf validate`.
 
 use std::{collections::BTreeMap, fs, io, path::Path};
 
@@ -12,18 +12,18 @@ use crate::{
     serf,
 };
 
-/// Checks what the agent checks at its start, in its order and with its errors, and changes
-/// nothing. Returns what only a start can find out.
+/// Makes the checks of the agent's start, in its order and with its errors, and changes nothing.
+/// Returns what only a start can find out.
 ///
 /// # Errors
-/// Why the agent would not start.
+/// The reason for which the agent would not start.
 pub fn check(settings: &Settings) -> Result<Vec<String>, AgentError> {
     let config = node_config(settings)?;
     if let Some(path) = &settings.snapshot_path {
         check_file(path).map_err(|error| snapshot_failure(path, &error))?;
     }
     let mut config = config.into_engine();
-    // Any will do: the real one is known when the socket is bound.
+    // Any address will do: the real one is known once the socket is bound.
     config.swim.advertise_addr = vec![127, 0, 0, 1];
     config.swim.advertise_port = settings.bind.addr.port().max(1);
     serf::Engine::build(config, Instant::ZERO, None)
@@ -34,7 +34,7 @@ pub fn check(settings: &Settings) -> Result<Vec<String>, AgentError> {
     Ok(unchecked(settings))
 }
 
-/// The node's configuration with the contents of the tags and keyring files.
+/// The node's configuration, including the contents of the tags and keyring files.
 ///
 /// # Errors
 /// A file cannot be read or decoded.

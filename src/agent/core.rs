@@ -34,9 +34,9 @@ pub(super) struct Agent {
     pub(super) settings: Settings,
     pub(super) hub: LogHub,
     pub(super) descriptors: Descriptors,
-    /// Notified when an RPC client made the node leave, so that the agent exits.
+    /// Notified when an RPC client has made the node leave, so that the agent exits.
     pub(super) left: Notify,
-    /// The end of the node was logged.
+    /// Whether the end of the node was logged.
     end_logged: AtomicBool,
     scripts: Mutex<Arc<[EventScript]>>,
     /// Serializes changes of tags, so that the file and the node see the same order.
@@ -60,7 +60,7 @@ impl Agent {
         Arc::clone(&self.scripts.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Replaces the handlers, from the next event on.
+    /// Replaces the scripts of event handlers, from the next event on.
     pub(super) fn set_scripts(&self, scripts: Vec<EventScript>) {
         *self.scripts.lock().unwrap_or_else(PoisonError::into_inner) = scripts.into();
     }
@@ -81,7 +81,8 @@ impl Agent {
         joined
     }
 
-    /// Joins what seeds name now. Those that name nothing are logged.
+    /// Joins the addresses that the seeds currently resolve to. Seeds without an address are
+    /// logged.
     pub(super) async fn join_seeds(
         &self,
         texts: &[String],
@@ -113,7 +114,7 @@ impl Agent {
         info!(target: "agent", "shutdown complete");
     }
 
-    /// The node has stopped, by itself or because it was asked to: a line of the log, once.
+    /// Logs the end of the node once, whether it was requested or not.
     pub(super) fn log_end(&self) {
         if !self.end_logged.swap(true, Ordering::Relaxed) {
             warn!(target: "agent", "Serf shutdown detected, quitting");
@@ -179,7 +180,7 @@ impl Agent {
     ) -> Result<QueryHandle, String> {
         // All nodes remember a query for its timeout.
         params.timeout = params.timeout.min(QUERY_TIMEOUT_MAX);
-        // Reserved names are refused, except for the harmless one that `serf reachability` uses.
+        // Reserved names are refused, except for the harmless ping of `serf reachability`.
         if name.starts_with(b"_serf_") && !(name == b"_serf_ping" && payload.is_empty()) {
             return Err(errors::QUERY_PREFIX.to_owned());
         }
@@ -193,7 +194,8 @@ impl Agent {
         })
     }
 
-    /// Changes some tags. Completes even if the caller is dropped, so that file and node agree.
+    /// Changes some tags. Completes even if the caller is dropped, so that file and node stay
+    /// equal.
     pub(super) async fn update_tags(
         self: &Arc<Self>,
         set: BTreeMap<String, String>,
@@ -218,7 +220,7 @@ impl Agent {
 
     async fn replace_tags(&self, tags: BTreeMap<String, String>) -> Result<(), AgentError> {
         if let Some(path) = self.settings.tags_file.clone() {
-            // The file must not hold what the node would refuse at the next start.
+            // The file must not contain what the node would refuse at the next start.
             self.check_tags(&tags)?;
             let copy = tags.clone();
             let written = tokio::task::spawn_blocking(move || files::write_tags(&path, &copy));
@@ -242,9 +244,9 @@ impl Agent {
     }
 }
 
-/// Of an error about seeds that is logged.
+/// Most bytes of a seed error in the log.
 const ERROR_BYTES_MAX: usize = 512;
-/// Longest timeout of a query.
+/// Longest timeout of a query that clients may request.
 const QUERY_TIMEOUT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
-//! The limit of open files, and its division among the parts of the agent.
+//! Limit on open files and its division among the parts of the agent.
 
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, setrlimit};
 
-/// The limit of open files, raised as far as the system allows.
+/// The limit on open files, raised as far as the system permits.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Descriptors {
     /// The limit at the start, which child processes get back.
@@ -11,38 +11,38 @@ pub(super) struct Descriptors {
 }
 
 impl Descriptors {
-    /// Raises the soft limit to the hard one. Go's runtime does so, too.
+    /// Raises the soft limit to the hard one, as Go's runtime does.
     pub(super) fn raise() -> Self {
         let original = getrlimit(Resource::Nofile);
         let raised = Rlimit { current: original.maximum, maximum: original.maximum };
-        // Refused: the present limit remains.
+        // If refused, the current limit remains.
         let _ = setrlimit(Resource::Nofile, raised);
         let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
         Self { original, limit }
     }
 
-    /// How many files may be open.
+    /// Most files that may be open.
     pub(super) fn limit(self) -> u64 {
         self.limit
     }
 
-    /// Streams between nodes that may be open.
+    /// Most streams between nodes that may be open.
     pub(super) fn streams(self) -> usize {
         share(self.limit, STREAMS_MAX)
     }
 
-    /// Clients of the RPC that may be connected.
+    /// Most RPC clients that may be connected.
     pub(super) fn clients(self) -> usize {
         share(self.limit, crate::rpc::protocol::CLIENTS_MAX)
     }
 
-    /// Clients of HTTP that may be connected, of those.
+    /// Most HTTP clients that may be connected; part of the RPC clients.
     pub(super) fn http_clients(self) -> usize {
         self.clients() / 4
     }
 
     /// Restores the original limit for a child process: programs that use `select` fail with large
-    /// descriptor numbers. Only Linux changes the limits of other processes.
+    /// descriptor numbers. Only Linux can change the limits of other processes.
     pub(super) fn restore(self, child: Pid) {
         #[cfg(not(target_os = "linux"))]
         let _ = (self.original, child);
@@ -61,9 +61,10 @@ fn share(limit: u64, max: usize) -> usize {
     half.clamp(1, max)
 }
 
-/// Reserved for pipes of handlers, files, dials, and connections that are not accepted yet.
+/// Reserved for pipes of handlers, files, dialled streams, and connections that are not accepted
+/// yet.
 const RESERVE_MAX: u64 = 256;
-/// Streams between nodes, however many descriptors there are.
+/// Most streams between nodes, however many descriptors are available.
 const STREAMS_MAX: usize = 1_024;
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
-//! Errors of the agent; the texts are what operators and scripts see.
+//! Errors of the agent; operators and scripts see their texts.
 
 use super::log::VALID_LEVELS;
 use crate::base::error_texts;
 
-/// Why the agent does not start, or a command of its RPC fails.
+/// Why the agent does not start, or an RPC command fails.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum AgentError {
@@ -11,30 +11,30 @@ pub enum AgentError {
     Read {
         /// The file.
         path: String,
-        /// The system's reason.
+        /// The system's error.
         reason: String,
     },
     /// A configuration file has a mistake.
     Decode {
         /// The file.
         path: String,
-        /// What and where.
+        /// What is wrong, and where.
         reason: String,
     },
-    /// A setting cannot work.
+    /// A setting is invalid.
     Invalid(String),
-    /// Settings exclude each other, or the tags or keyring file cannot be used. Go finds these
+    /// Settings exclude each other, or the tags or keyring file cannot be used. Go detects these
     /// before it starts the node.
     Setup(String),
-    /// The node does not start with these settings.
+    /// The node cannot be started with these settings.
     Start(String),
-    /// No such log level.
+    /// The log level does not exist.
     LogLevel(String),
     /// The tags file cannot be written.
     File(String),
-    /// Seeds name no address.
+    /// The seeds resolve to no address.
     Seeds(String),
-    /// The node refused.
+    /// The node refused the operation.
     Driver(crate::driver::Error),
     /// The RPC listener cannot be bound.
     Rpc(String),
@@ -58,7 +58,7 @@ error_texts! {
     }
 }
 
-// No `source`: the texts above hold it already.
+// No `source`: the texts above contain it.
 impl std::error::Error for AgentError {}
 
 impl From<crate::driver::Error> for AgentError {

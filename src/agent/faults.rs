@@ -1,5 +1,5 @@
-//! What an agent knows to be wrong with itself and its peers, for `serf doctor`: groups of its
-//! statistics that are only there then.
+//! Problems that an agent detects in itself and its peers, for `serf doctor`: groups of its
+//! statistics that are present only if there is a problem.
 
 use std::{
     collections::BTreeMap,
@@ -11,7 +11,7 @@ use super::{core::Agent, settings::RpcAddr};
 use crate::base::go_net;
 
 impl Agent {
-    /// Faults by their names in `cli/commands/doctor/checks.rs`, with a detail each.
+    /// Current problems by their names in `cli/commands/doctor/checks.rs`, each with details.
     pub(super) async fn faults(&self) -> BTreeMap<String, String> {
         let settings = &self.settings;
         let mut faults = BTreeMap::new();
@@ -50,7 +50,7 @@ impl Agent {
         faults
     }
 
-    /// Peers whose direct probes are not answered, with figures.
+    /// Peers that do not answer direct probes, with figures.
     pub(super) async fn udp_troubles(&self) -> BTreeMap<String, String> {
         let troubles = self.serf.troubles().await.into_iter();
         let shown = troubles.map(|(name, trouble, age)| {
@@ -68,14 +68,14 @@ impl Agent {
     }
 }
 
-/// Whether only this machine reaches an address as it is written.
+/// Whether the address can only be reached from this machine.
 fn is_loopback(addr: &str) -> bool {
     let host = addr.rsplit_once(':').map_or(addr, |(host, _)| host);
     let host = host.trim_start_matches('[').trim_end_matches(']');
     host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
 }
 
-/// What systemd, if it is our parent, is not configured to do.
+/// What is missing in the configuration of systemd, if it is our parent.
 fn service_manager() -> Option<&'static str> {
     let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     // Shells inherit the variable from services.
@@ -88,12 +88,12 @@ fn service_manager() -> Option<&'static str> {
     }
 }
 
-/// The first of these files that cannot be written, and why. Blocks.
+/// The first of these files that cannot be written, with the reason. Blocks.
 fn unwritable(files: &[PathBuf]) -> Option<String> {
     files.iter().find_map(|path| {
         let error = match OpenOptions::new().append(true).open(path) {
             Ok(_) => return None,
-            // It may be made yet, if there is a place for it.
+            // It can still be created if its directory exists.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
                 std::fs::metadata(parent.unwrap_or(Path::new("."))).err()?
@@ -104,9 +104,9 @@ fn unwritable(files: &[PathBuf]) -> Option<String> {
     })
 }
 
-/// Descriptors that suffice for any cluster.
+/// Number of descriptors that suffices for any cluster.
 const DESCRIPTORS_MIN: u64 = 1024;
-/// Bytes of our state in a push/pull, of 20 MiB.
+/// Bytes of our push/pull state that cause a warning; the limit is 20 MiB.
 const STATE_BYTES_WARNING: u64 = 12 << 20;
 
 #[cfg(test)]

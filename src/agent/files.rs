@@ -9,15 +9,15 @@ use crate::{
     wire::Keyring,
 };
 
-/// Replaces a file as a whole: it has the old contents or the new ones, whatever happens.
+/// Replaces a file atomically: it has either the old or the new contents, even after a crash.
 ///
 /// # Errors
-/// It cannot be written.
+/// The file cannot be written.
 pub(crate) fn replace(path: &Path, contents: &[u8]) -> Result<(), String> {
     replace_file(path, contents).map_err(|error| error.to_string())
 }
 
-/// Reads a tags file; `None` if there is none.
+/// Reads a tags file; `None` if it does not exist.
 pub(super) fn read_tags(path: &Path) -> Result<Option<BTreeMap<String, String>>, AgentError> {
     let bytes = match fs::read(path) {
         Ok(bytes) => bytes,
@@ -27,7 +27,7 @@ pub(super) fn read_tags(path: &Path) -> Result<Option<BTreeMap<String, String>>,
             return Err(AgentError::Setup(format!("Failed to read tags file: {text}")));
         }
     };
-    // Null is empty, wherever it is.
+    // Null is treated as empty everywhere.
     let tags: Option<BTreeMap<String, Option<String>>> =
         serde_json::from_slice(&go_json::readable(&bytes)).map_err(|error| {
             let (text, is_eof) = (error.to_string(), error.is_eof());

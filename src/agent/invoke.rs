@@ -1,8 +1,8 @@
 //! Runs event handlers. Go: `cmd/serf/command/agent/invoke.go`.
 //!
-//! Handlers have a queue of events of their own, so that neither the node nor RPC streams wait for
-//! them. They run one after the other in the order of the events. If the configuration allows
-//! several at the same time, each script still gets its events in order and one at a time.
+//! Handlers have their own queue of events, so that neither the node nor RPC streams wait for them.
+//! They run one after the other in the order of the events. If several may run at the same time,
+//! each script still gets its events in order and one at a time.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -30,7 +30,7 @@ use crate::{
     serf::{Member, MemberEvent},
 };
 
-/// Runs handlers until the node has stopped.
+/// Runs handlers until the node stops.
 pub(super) async fn run_handlers(agent: Arc<Agent>, mut events: EventStream) {
     let concurrency = agent.settings.handler_concurrency;
     let mut lanes = Lanes::new(Arc::clone(&agent));
@@ -55,7 +55,7 @@ pub(super) async fn run_handlers(agent: Arc<Agent>, mut events: EventStream) {
 /// A queue and a task for each script.
 struct Lanes {
     agent: Arc<Agent>,
-    /// Scripts that may run now.
+    /// Permits for scripts that run at the same time.
     slots: Arc<Semaphore>,
     queues: BTreeMap<String, mpsc::Sender<Event>>,
 }
@@ -108,9 +108,9 @@ async fn handle(agent: &Agent, event: &Event, script: &str) {
     }
 }
 
-/// Why a run is no success.
+/// Why a run failed.
 struct Failure {
-    /// In a word, for the counter.
+    /// Outcome in one word, for the counter.
     outcome: &'static str,
     reason: String,
 }
@@ -151,7 +151,7 @@ async fn invoke(agent: &Agent, event: &Event, script: &str) -> Result<(), Failur
         let seconds = limit.unwrap_or_default().as_secs_f64();
         return Err(Failure::new("killed", format!("killed after {seconds} seconds")));
     };
-    // A script need not read its input, and one that has exited cannot.
+    // A script need not read its input, and cannot once it has exited.
     if let (Err(error), Event::User(_) | Event::Query(_)) = (&fed, event)
         && error.kind() != io::ErrorKind::BrokenPipe
     {
@@ -161,7 +161,7 @@ async fn invoke(agent: &Agent, event: &Event, script: &str) -> Result<(), Failur
         .record(start.elapsed().as_secs_f64() * 1e3);
     let printed = output.take();
     if output.ended {
-        // Its output is closed: processes left of the group are not killed.
+        // Its output is closed: remaining processes of the group are not killed.
         child.group = None;
     } else {
         let left = limit.map(|limit| limit.saturating_sub(start.elapsed()));
@@ -182,8 +182,8 @@ async fn invoke(agent: &Agent, event: &Event, script: &str) -> Result<(), Failur
     Ok(())
 }
 
-/// Waits until the script exits. Processes that it started may keep its pipes open; they are waited
-/// for only briefly.
+/// Waits until the script exits. Processes that it started may keep its pipes open; the wait for
+/// them is short.
 async fn watch(
     child: &mut Running,
     output: &mut Output,
@@ -209,8 +209,8 @@ async fn watch(
     (fed.unwrap_or(Ok(())), status)
 }
 
-/// Keeps reading for processes that a script left behind, which a closed pipe would kill at their
-/// next write. With a time limit they are killed as the script would have been.
+/// Keeps reading the output of processes that a script left behind, which a closed pipe would kill
+/// at their next write. With a time limit they are killed as the script would be.
 async fn drain(child: Running, mut output: Output, limit: Option<Duration>) {
     let mut child = child;
     if tokio::time::timeout(limit.unwrap_or(Duration::MAX), output.read()).await.is_ok() {
@@ -239,14 +239,14 @@ struct Running {
 impl Drop for Running {
     fn drop(&mut self) {
         if let Some(group) = self.group {
-            // It may have exited just now, which is the goal.
+            // It may have exited meanwhile, which is the goal.
             let _ = rustix::process::kill_process_group(group, Signal::KILL);
         }
     }
 }
 
-/// stdout and stderr share one pipe, so that their order is the script's. With `group`, the
-/// handler leads a process group of its own, so that all of it can be killed.
+/// stdout and stderr share one pipe, so that their order is preserved. With `group`, the handler
+/// leads a process group of its own, so that the whole group can be killed.
 fn spawn(
     script: &str,
     environment: &[(String, OsString)],
@@ -264,7 +264,7 @@ fn spawn(
         .stdout(writer.try_clone()?)
         .stderr(writer)
         .spawn()?;
-    // Otherwise this end would keep the pipe open.
+    // Otherwise this process would keep the pipe open.
     drop(command);
     let pid = process.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
     let running = Running { process, pid, group: pid.filter(|_| group) };
@@ -276,7 +276,7 @@ fn spawn(
 struct Output {
     pipe: pipe::Receiver,
     kept: VecDeque<u8>,
-    /// Every process has closed the pipe.
+    /// Whether every process has closed the pipe.
     ended: bool,
 }
 
@@ -343,7 +343,7 @@ fn kind(event: &Event) -> String {
     }
 }
 
-/// The variables added to the agent's own environment.
+/// The variables added to the agent's environment.
 fn environment(local: &Member, event: &Event) -> Vec<(String, OsString)> {
     let clean = |text: &str| variable_value(text.as_bytes());
     let mut variables = vec![
@@ -368,7 +368,7 @@ fn environment(local: &Member, event: &Event) -> Vec<(String, OsString)> {
     variables
 }
 
-/// Cuts a variable where the system would refuse it: at a zero byte, and if it is too long.
+/// Cuts a value at a zero byte or at the length limit, as the system would refuse it.
 fn variable_value(bytes: &[u8]) -> OsString {
     let mut value: Vec<u8> = bytes.iter().copied().filter(|byte| *byte != 0).collect();
     if value.len() > VARIABLE_BYTES_MAX {
@@ -381,7 +381,7 @@ fn variable_value(bytes: &[u8]) -> OsString {
     OsString::from_vec(value)
 }
 
-/// Letter by letter, as Go: a letter whose upper case is several letters is not allowed.
+/// Converts letter by letter, as Go does: a letter whose upper case is several letters is invalid.
 fn variable_name(tag: &str) -> String {
     let upper = |c: char| {
         let mut letters = c.to_uppercase();
@@ -418,15 +418,15 @@ fn member_line(member: &Member) -> String {
     format!("{}\t{ip}\t{role}\t{}\n", escape(&member.name), escape(&tags.join(",")))
 }
 
-/// Last bytes of a handler's output that are kept.
+/// Number of trailing bytes of a handler's output that are kept.
 const OUTPUT_BYTES_MAX: usize = 8 << 10;
 /// Bytes of one variable; at 128 KiB the system refuses to start the handler.
 const VARIABLE_BYTES_MAX: usize = 64 << 10;
-/// Wait for the end of the output after a script has exited.
+/// How long to wait for the end of the output after a script has exited.
 const OUTPUT_GRACE: Duration = Duration::from_millis(250);
-/// Time after which a running handler is warned about.
+/// A handler that runs longer is logged as a warning.
 const SLOW: Duration = Duration::from_secs(1);
-/// Events queued for one script when several may run at the same time.
+/// Most events queued for one script when several may run at the same time.
 const LANE_EVENTS_MAX: usize = 1024;
 const SHELL: &str = "/bin/sh";
 
@@ -513,7 +513,7 @@ mod tests {
         let run = async |script: &str| {
             let (mut child, mut output) =
                 spawn(script, &[("X".into(), "y".into())], false).unwrap();
-            // Scripts that do not read may have ended before they are fed.
+            // Scripts that do not read may have ended before their input is written.
             let (_, status) = watch(&mut child, &mut output, b"in".to_vec()).await;
             assert!(output.ended, "{script}");
             (output.take(), exit_text(status.unwrap()))

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-/// The service manager, if there is one.
+/// The socket of the service manager, if there is one.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Notify {
     socket: Option<OsString>,
@@ -14,7 +14,7 @@ pub(super) struct Notify {
 }
 
 impl Notify {
-    /// From the environment that systemd sets.
+    /// Reads the environment variables set by systemd.
     pub(super) fn from_env() -> Self {
         let watchdog = std::env::var("WATCHDOG_USEC").ok().and_then(|micros| micros.parse().ok());
         let ours =
@@ -25,35 +25,35 @@ impl Notify {
         }
     }
 
-    /// Time between calls of [`Notify::alive`]: half of systemd's timeout.
+    /// Interval for calls of [`Notify::alive`]: half of systemd's timeout.
     pub(super) fn watchdog_interval(&self) -> Option<Duration> {
         self.socket.as_ref()?;
         self.watchdog.map(|limit| (limit / 2).max(Duration::from_millis(1)))
     }
 
-    /// The node runs and the RPC listens.
+    /// Reports that the node is running and the RPC is listening.
     pub(super) fn ready(&self) {
         self.send("READY=1");
     }
 
-    /// The configuration is being reloaded, until [`Notify::ready`].
+    /// Reports that the configuration is being reloaded, until [`Notify::ready`].
     pub(super) fn reloading(&self) {
         let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
         let micros = i128::from(now.tv_sec) * 1_000_000 + i128::from(now.tv_nsec) / 1_000;
         self.send(&format!("RELOADING=1\nMONOTONIC_USEC={micros}"));
     }
 
-    /// The agent is stopping.
+    /// Reports that the agent is stopping.
     pub(super) fn stopping(&self) {
         self.send("STOPPING=1");
     }
 
-    /// The engine answers.
+    /// Reports that the engine answers.
     pub(super) fn alive(&self) {
         self.send("WATCHDOG=1");
     }
 
-    /// A manager that does not listen is ignored.
+    /// Errors of the service manager's socket are ignored.
     fn send(&self, state: &str) {
         let Some(path) = &self.socket else { return };
         let Ok(socket) = UnixDatagram::unbound() else { return };
@@ -73,7 +73,7 @@ fn address(path: &OsStr) -> Option<SocketAddr> {
     }
 }
 
-/// systemd is Linux's; what imitates it elsewhere has files.
+/// Only Linux has abstract socket addresses; elsewhere, managers that imitate systemd use files.
 #[cfg(not(target_os = "linux"))]
 fn address(path: &OsStr) -> Option<SocketAddr> {
     SocketAddr::from_pathname(path).ok()

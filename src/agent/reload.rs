@@ -1,4 +1,4 @@
-//! What SIGHUP changes.
+//! Reloads the configuration on SIGHUP.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -9,8 +9,8 @@ use super::{
     settings::{Reloadable, level},
 };
 
-/// Reads the configuration again. An invalid one changes nothing, as in Go; an invalid log level
-/// keeps the level and no more.
+/// Reads the configuration again. If it is invalid, nothing changes, as in Go; if only the log
+/// level is invalid, the level is kept.
 pub(super) async fn reload(
     agent: &Arc<Agent>,
     ui: &Ui,
@@ -41,14 +41,14 @@ pub(super) async fn reload(
     agent.set_scripts(new.scripts.clone());
     if let Err(error) = reload_tags(agent, &current.tags, &new.tags).await {
         ui.output(&format!("Failed to update tags: {error}"));
-        // The next reload then still knows which tags to delete.
+        // The next reload must still know which tags to delete.
         new.tags = std::mem::take(&mut current.tags);
     }
     *current = new;
 }
 
-/// Applies the difference between two configurations: tags set at run time and those of the tags
-/// file stay.
+/// Applies the difference between the tags of two configurations: tags set at run time and those of
+/// the tags file are preserved.
 async fn reload_tags(
     agent: &Arc<Agent>,
     old: &BTreeMap<String, String>,

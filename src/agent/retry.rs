@@ -1,4 +1,4 @@
-//! Joining until a member answers.
+//! Retries joins until a member answers.
 
 use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 
@@ -11,8 +11,8 @@ use super::{
 };
 use crate::base::{go_duration::GoDuration, printable_text};
 
-/// Tries until an address answers, looking the seeds up each time, and then goes on looking whether
-/// those that can change name somebody new; false: `max` retries failed.
+/// Retries until an address answers, resolving the seeds each time, and then keeps resolving seeds
+/// that can change; returns false if `max` retries failed.
 pub(super) async fn retry_join(agent: &Agent, retry: Retry) -> bool {
     if retry.addrs.is_empty() {
         return true;
@@ -39,8 +39,8 @@ pub(super) async fn retry_join(agent: &Agent, retry: Retry) -> bool {
     }
 }
 
-/// Looks again and again whether seeds that can change name somebody who is no member, and joins
-/// them. Returns at once if no seed can change.
+/// Periodically resolves the seeds that can change and joins addresses that are not members.
+/// Returns at once if no seed can change.
 async fn keep_joined(agent: &Agent, retry: &Retry) {
     let is_fixed = |seed: &String| {
         matches!(Source::parse(seed, Trust::Local), Ok(Source::Address(_)) | Err(_))
@@ -69,13 +69,13 @@ async fn keep_joined(agent: &Agent, retry: &Retry) {
             found.addrs.into_iter().filter(|addr| !known.contains(addr)).collect();
         if !strange.is_empty() {
             info!(target: "agent", "Seeds name {} addresses of no member", strange.len());
-            // It logs how it went.
+            // The join logs its result.
             let _ = agent.join(&strange, false).await;
         }
     }
 }
 
-/// An address as a seed without a port names it, if it has the port that is assumed then.
+/// The text of a seed for an address, without the port if that is the default.
 fn host_of(addr: SocketAddr, port: u16) -> String {
     match addr.ip() {
         _ if addr.port() != port => String::new(),
@@ -84,7 +84,8 @@ fn host_of(addr: SocketAddr, port: u16) -> String {
     }
 }
 
-/// Up to a fifth shorter or longer, so that the agents of a cluster do not ask all at once.
+/// The interval, randomly changed by up to a fifth, so that the agents of a cluster do not all ask
+/// at once.
 fn jittered(interval: Duration) -> Duration {
     let mut byte = [128];
     let _ = rand::TryRng::try_fill_bytes(&mut rand::rngs::SysRng, &mut byte);

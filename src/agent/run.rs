@@ -1,4 +1,4 @@
-//! The agent's life: start, signals, reload, end.
+//! The life cycle of an agent: start, signals, reload, end.
 
 use std::{io::Write as _, net::IpAddr, sync::Arc, time::Duration};
 
@@ -64,8 +64,8 @@ pub fn run(read: impl Fn() -> Result<FileConfig, AgentError>) -> u8 {
                     ui.output(&error.to_string());
                     1
                 });
-            // Handlers that still run are left alone, as in Go. With a `handler_timeout` they are
-            // killed with their process groups: nothing would end them in time later.
+            // Running handlers are left alone, as in Go. With a `handler_timeout` they are killed
+            // with their process groups, since their timeout could not be enforced later.
             runtime.shutdown_timeout(Duration::from_millis(100));
             code
         }
@@ -78,7 +78,7 @@ pub fn run(read: impl Fn() -> Result<FileConfig, AgentError>) -> u8 {
     code
 }
 
-/// Prints why the agent does not start, after the lines that Go prints before it finds out.
+/// Prints why the agent does not start, after the lines that Go prints before it detects the error.
 fn refuse(notices: &Notices, error: &AgentError) -> u8 {
     let mut lines: Vec<&str> = notices.warnings.iter().map(String::as_str).collect();
     lines.extend(notices.interface.as_deref());
@@ -88,7 +88,7 @@ fn refuse(notices: &Notices, error: &AgentError) -> u8 {
     let error = error.to_string();
     lines.push(&error);
     let text: String = lines.iter().map(|line| format!("==> {line}\n")).collect();
-    // There is no log yet, and nothing to do about a closed standard output.
+    // There is no log yet, and a closed standard output cannot be handled.
     let _ = std::io::stdout().write_all(text.as_bytes());
     1
 }
@@ -133,7 +133,7 @@ async fn live(
     notify.stopping();
     for server in servers {
         server.abort();
-        // The listener is dropped with it.
+        // The listener is dropped together with the task.
         let _ = server.await;
     }
     if let Some(discovery) = discovery {
@@ -143,7 +143,7 @@ async fn live(
     code
 }
 
-/// Listens for clients of the RPC and, where there are totals to scrape, of HTTP.
+/// Serves RPC clients and, if metrics totals are kept, HTTP clients.
 async fn serve_clients(
     agent: &Arc<Agent>,
     ui: &Ui,
@@ -186,7 +186,7 @@ async fn serve(
     banner(agent, ui).await;
     tokio::select! {
         joined = start_join(agent, ui) => joined?,
-        // Go installs its handlers later, so that signals end it at once here.
+        // Go installs its handlers later, so signals end the agent at once at this stage.
         caught = signals.end() => {
             ui.output(&format!("Caught signal: {}", caught.name()));
             return Ok(1);
@@ -239,15 +239,15 @@ async fn serve(
     }
 }
 
-/// Waits until the node ends by itself; returns the exit code.
+/// Waits until the node ends without a request; returns the exit code.
 async fn node_ended(agent: &Agent) -> u8 {
     let reason = agent.serf.stopped().await;
     agent.log_end();
-    // A service manager restarts it, unless it was asked to stop.
+    // With a nonzero code a service manager restarts it; a requested shutdown has zero.
     u8::from(reason != StopReason::Shutdown)
 }
 
-/// Warns of listeners that others can reach without a secret.
+/// Warns about listeners that other hosts can reach without a secret.
 async fn warn_of_exposure(agent: &Agent, listener: &ipc::Listener) {
     let token = !agent.settings.rpc_auth.is_empty();
     if let Some(addr) = listener.tcp_addr().filter(|addr| !token && !addr.ip().is_loopback()) {
@@ -266,7 +266,7 @@ async fn warn_of_exposure(agent: &Agent, listener: &ipc::Listener) {
     }
 }
 
-/// Warns of a web server that others can reach without a secret.
+/// Warns about an HTTP listener that other hosts can reach without a secret.
 fn warn_of_readers(agent: &Agent, listener: &ipc::Listener) {
     let token = !agent.settings.rpc_auth.is_empty();
     if let Some(addr) = listener.tcp_addr().filter(|addr| !token && !addr.ip().is_loopback()) {
@@ -295,7 +295,7 @@ fn is_public(ip: IpAddr) -> bool {
     }
 }
 
-/// Joins at the start; one of the addresses must answer.
+/// Joins at the start; fails unless one of the addresses answers.
 async fn start_join(agent: &Agent, ui: &Ui) -> Result<(), AgentError> {
     if agent.settings.start_join.is_empty() {
         return Ok(());
@@ -313,7 +313,7 @@ async fn leave(agent: &Agent, ui: &Ui, signals: &mut Signals) -> u8 {
             Ok(()) => 0,
             Err(error) => {
                 ui.output(&format!("Error: {error}"));
-                // Go waits here until its timeout.
+                // Go waits here until its own timeout.
                 tokio::time::sleep(LEAVE_MAX).await;
                 1
             }
@@ -361,7 +361,7 @@ async fn banner(agent: &Agent, ui: &Ui) {
     ui.info(&format!("                  Node name: '{}'", settings.node.name));
     ui.info(&format!("                  Bind addr: '{}'", settings.bind.shown));
     if let Some(advertise) = settings.advertise {
-        // Not aligned in Go either; scripts match it.
+        // Go does not align it either; scripts match the text.
         ui.info(&format!("Advertise addr: '{advertise}'"));
     }
     ui.info(&format!("                   RPC addr: '{}'", settings.rpc_addr));
@@ -377,7 +377,7 @@ async fn banner(agent: &Agent, ui: &Ui) {
     }
 }
 
-/// Logs each event when it arrives, however long handlers take.
+/// Logs each event when it arrives, independently of handlers.
 async fn log_received(mut events: EventStream) {
     while let Some(event) = events.recv().await {
         match event {
@@ -399,7 +399,7 @@ async fn log_received(mut events: EventStream) {
 async fn dump_on_signal(mut signals: Signal, telemetry: Telemetry) {
     while signals.recv().await.is_some() {
         let text = telemetry.dump();
-        // A stopped terminal must not block the agent.
+        // A suspended terminal must not block the agent.
         let _ = tokio::task::spawn_blocking(move || {
             std::io::stderr().lock().write_all(text.as_bytes())
         })
@@ -407,11 +407,11 @@ async fn dump_on_signal(mut signals: Signal, telemetry: Telemetry) {
     }
 }
 
-/// Go's first line once it has read the configuration.
+/// Go's first line after it has read the configuration.
 const STARTING: &str = "Starting Serf agent...";
 /// Longest leave after a signal.
 const LEAVE_MAX: Duration = Duration::from_secs(3);
-/// Events queued for slow handlers.
+/// Most events queued for slow handlers.
 const HANDLER_QUEUE: usize = 4096;
 
 #[cfg(test)]

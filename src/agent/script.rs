@@ -1,11 +1,11 @@
-//! Event handler specifications: which events run which script.
-//! Go: `cmd/serf/command/agent/event_handler.go`.
+//! Specifications of event handlers: which events run which script. Go:
+//! `cmd/serf/command/agent/event_handler.go`.
 
 use std::fmt;
 
 use crate::{driver::Event, serf::MemberEventKind};
 
-/// One kind of event, maybe with a name.
+/// A kind of event, optionally with a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Filter {
     /// `*`
@@ -21,7 +21,8 @@ pub enum Filter {
 }
 
 impl Filter {
-    /// The filters of a comma list; empty: all events. Check each with [`Self::is_valid`].
+    /// Parses a comma-separated list of filters; an empty text means all events. Validate each with
+    /// [`Self::is_valid`].
     pub fn parse_list(text: &str) -> Vec<Self> {
         if text.is_empty() {
             return vec![Self::All];
@@ -47,7 +48,7 @@ impl Filter {
         }
     }
 
-    /// Whether it can match anything.
+    /// Whether the filter can match an event.
     pub fn is_valid(&self) -> bool {
         !matches!(self, Self::Unknown(_))
     }
@@ -65,7 +66,7 @@ impl Filter {
         }
     }
 
-    /// `EVENT` and `NAME`, which Go keeps in two fields.
+    /// `EVENT` and `NAME`, which are two fields in Go.
     fn parts(&self) -> (String, &str) {
         match self {
             Self::All => ("*".to_owned(), ""),
@@ -76,7 +77,7 @@ impl Filter {
         }
     }
 
-    /// `EVENT:NAME`, the key in `serf info`.
+    /// `EVENT:NAME`, the key used in `serf info`.
     pub fn key(&self) -> String {
         let (event, name) = self.parts();
         format!("{event}:{name}")

@@ -1,4 +1,4 @@
-//! Secrets from files, so that neither a process list nor a configuration shows them.
+//! Reads secrets from files, so that they need not be in the process list or the configuration.
 
 use std::{fs::File, io::Read as _, path::PathBuf};
 
@@ -11,7 +11,7 @@ use crate::base::{Secret, go_net};
 /// `@credential:NAME`; the text after the first `@` for `@@…`. `what` names the setting in errors.
 ///
 /// # Errors
-/// The file cannot be read, or holds no secret.
+/// The file cannot be read, or contains no secret.
 pub fn resolve(what: &str, written: &str) -> Result<Secret, AgentError> {
     let Some(name) = written.strip_prefix('@') else { return Ok(written.into()) };
     if name.starts_with('@') {
@@ -52,7 +52,7 @@ fn fail(what: &str, reason: &str) -> AgentError {
     AgentError::Invalid(format!("Invalid {what}: {reason}"))
 }
 
-/// Bytes read from a file.
+/// Most bytes read from a file.
 const SECRET_BYTES_MAX: u64 = 64 << 10;
 
 #[cfg(test)]

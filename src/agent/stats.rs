@@ -6,14 +6,14 @@ use super::core::Agent;
 use crate::rpc::protocol::Stats;
 
 impl Agent {
-    /// Go: `agent.go: Stats`. All values are texts.
+    /// Go: `agent.go: Stats`. All values are strings.
     pub(super) async fn stats(&self) -> Stats {
         let local = self.serf.local_member().await;
         let text = |key: &str, value: String| (key.to_owned(), value);
         let runtime = tokio::runtime::Handle::current().metrics();
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let tags = local.tags.iter().map(|(name, value)| text(name, value.to_owned()));
-        // Start-up handlers, as in Go; of several with one filter the last is shown.
+        // The handlers of the start, as in Go; of several with the same filter the last is shown.
         let handlers = self
             .settings
             .reloadable
@@ -37,7 +37,7 @@ impl Agent {
             ("tags".to_owned(), tags.collect()),
             ("event_handlers".to_owned(), handlers.collect()),
         ]);
-        // Ours alone, and only when there is something to say.
+        // Not in Go, and present only if there is something to report.
         for (group, values) in [("udp", self.udp_troubles().await), ("faults", self.faults().await)]
         {
             if !values.is_empty() {

@@ -1,4 +1,4 @@
-//! How the value of each shape is decoded, set by a flag and merged.
+//! Decodes, sets and merges the values of each shape.
 
 use std::collections::BTreeMap;
 
@@ -31,7 +31,7 @@ pub(super) trait Field {
     where
         Self: Sized;
 
-    /// What is set, as a file would write it; durations in nanoseconds.
+    /// The value as written in a file, if it is set; durations in nanoseconds.
     fn value(&self) -> Option<Value>;
 }
 
@@ -138,14 +138,14 @@ impl Field for Option<i64> {
     }
 
     fn set(&mut self, _: &Key, given: &[String]) -> Result<(), AgentError> {
-        // Go's -1 means "not given".
+        // Go's default -1 means "not given".
         let number = given.last().and_then(|text| go_number::parse_int(text).ok());
         *self = number.filter(|number| *number > 0);
         Ok(())
     }
 
     fn merge(&mut self, shape: Shape, later: Self) {
-        // Go ignores a negative protocol; other negative numbers count.
+        // Go ignores a negative protocol version; other negative numbers are effective.
         let later = later.filter(|number| *number > 0 || shape != Shape::Version);
         *self = later.or(*self);
     }
@@ -242,7 +242,7 @@ impl Field for BTreeMap<String, String> {
 impl Field for () {
     fn decode(&mut self, _: &Key, value: Value, mistakes: &mut Mistakes) {
         if !value.is_boolean() {
-            // Go has no name for it in files and shows that of the field.
+            // Go has no name for this setting in files and shows the field's name.
             mistakes.shape("MsgpackUseNewTimeFormat", "bool", &value);
         }
     }
@@ -258,10 +258,10 @@ impl Field for () {
     }
 }
 
-/// The tags of flags: `NAME=VALUE`.
+/// Parses the tags of flags: `NAME=VALUE`.
 ///
 /// # Errors
-/// Go's text for the first that is no tag.
+/// Go's text for the first one that is malformed.
 pub fn parse_tags(given: &[String]) -> Result<BTreeMap<String, String>, String> {
     let pair = |text: &String| {
         let (name, value) = text.split_once('=').filter(|(name, _)| !name.is_empty())?;
@@ -270,10 +270,10 @@ pub fn parse_tags(given: &[String]) -> Result<BTreeMap<String, String>, String> 
     given.iter().map(|text| pair(text).ok_or(format!("Error: Invalid tag: '{text}'"))).collect()
 }
 
-/// Go reads a JSON number as a float and truncates it; what does not fit is the least integer, as
-/// the processor gives it.
+/// Go reads a JSON number as a float and truncates it; if it does not fit, the result is the
+/// smallest integer, as on amd64.
 fn truncated(number: f64) -> i64 {
     let number = number.trunc();
-    // 2^63 is the first that does not fit.
+    // 2^63 is the smallest number that does not fit.
     if number >= 9_223_372_036_854_775_808.0 { i64::MIN } else { number as i64 }
 }

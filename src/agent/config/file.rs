@@ -1,4 +1,4 @@
-//! Reading configuration files and flags.
+//! Reads configuration files and flags.
 
 use std::{
     fs,
@@ -39,7 +39,7 @@ impl FileConfig {
     /// Decodes one file.
     ///
     /// # Errors
-    /// What is wrong, in words close to Go's.
+    /// What is wrong with the file, in words close to Go's.
     pub fn decode(bytes: &[u8]) -> Result<Self, String> {
         // Go's decoder stops after the first value and ignores the rest.
         let bytes = go_json::readable(bytes);
@@ -60,7 +60,7 @@ impl FileConfig {
         Ok(config)
     }
 
-    /// The settings that flags give: `given` returns the values of a flag, none if it is absent.
+    /// Reads the settings from flags: `given` returns the values of a flag, empty if it is absent.
     ///
     /// # Errors
     /// The first mistake, in Go's words.
@@ -78,14 +78,14 @@ impl FileConfig {
         Ok(config)
     }
 
-    /// What is set for a key, as a file would write it; durations in nanoseconds.
+    /// The value of a setting as written in a file, if it is set; durations in nanoseconds.
     pub fn value(&self, name: &str) -> Option<Value> {
         let mut values = KEYS.iter().zip(self.fields());
         values.find(|(key, _)| key.name == name)?.1.value()
     }
 
-    /// Each setting uses the field with exactly its name, else one that differs only in case; any
-    /// other is unknown. Go: mapstructure's `decodeStructFromMap`.
+    /// Each setting takes the field with exactly its name, else one that differs only in case;
+    /// other fields are unknown. Go: mapstructure's `decodeStructFromMap`.
     fn object(&mut self, prefix: &str, mut fields: Map<String, Value>, mistakes: &mut Mistakes) {
         let mut take = |name: &str| {
             fields.remove(name).or_else(|| {
@@ -115,7 +115,7 @@ impl FileConfig {
     }
 }
 
-/// Names of files need not be UTF-8.
+/// File names need not be UTF-8.
 fn files_of(path: &Path) -> Result<Vec<PathBuf>, AgentError> {
     let read = |error| unreadable(path, &error);
     if !fs::metadata(path).map_err(read)?.is_dir() {

@@ -1,23 +1,23 @@
-//! What the table says about a setting.
+//! Description of a setting in the table.
 
 /// One setting of a configuration file.
 #[derive(Clone, Copy, Debug)]
 pub struct Key {
-    /// Its name; files may write it in any case.
+    /// Name of the setting; files may write it in any case.
     pub name: &'static str,
-    /// Type of its value.
+    /// Type of the value.
     pub shape: Shape,
     /// Flag of `serf agent` that sets it, without dash; empty: none.
     pub flag: &'static str,
-    /// Placeholder of its value in help texts; empty for switches.
+    /// Placeholder of the value in help texts; empty for switches.
     pub value: &'static str,
-    /// Its default; empty: none, or not a constant.
+    /// Default value; empty: none, or not a constant.
     pub default: &'static str,
-    /// Whether Go's agent has it.
+    /// Whether Go's agent has the setting.
     pub origin: Origin,
-    /// The first version of this program that has it.
+    /// First version of this program that has the setting.
     pub since: &'static str,
-    /// What it does, in one or two sentences.
+    /// Description in one or two sentences.
     pub doc: &'static str,
 }
 
@@ -26,37 +26,37 @@ pub struct Key {
 pub enum Origin {
     /// Go's agent has it too.
     Go,
-    /// Only this agent has it, under memberlist's name where memberlist has one.
+    /// Only this agent has it, under memberlist's name if memberlist has such a setting.
     Ours,
 }
 
 /// Type of a setting's value, which also decides how a later source changes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
-    /// Text; a later one replaces it unless empty.
+    /// Text; a later value replaces it unless empty.
     Text,
-    /// Text that is wiped and never shown; a later one replaces it unless empty.
+    /// Text that is wiped and never shown; a later value replaces it unless empty.
     Secret,
     /// True is never undone by a later source.
     Flag,
     /// True or false; the last source counts. Its flag turns it off.
     Switch,
-    /// Number; a later one replaces it unless zero.
+    /// Number; a later value replaces it unless zero.
     Int,
-    /// Number; a later one replaces it if positive.
+    /// Number; a later value replaces it if positive.
     Version,
-    /// Duration in Go's form; a later one replaces it unless zero.
+    /// Duration in Go's form; a later value replaces it unless zero.
     Duration,
-    /// List; a later one is appended.
+    /// List; later values are appended.
     List,
     /// Names and values; merged by name.
     Map,
-    /// Accepted as Go does, and without effect, as in Go.
+    /// Accepted but without effect, as in Go.
     Ignored,
 }
 
 impl Shape {
-    /// What a file writes for it.
+    /// JSON type of the value in a file.
     pub fn json_type(self) -> &'static str {
         match self {
             Self::Text | Self::Secret => "string",
@@ -68,7 +68,7 @@ impl Shape {
         }
     }
 
-    /// How a later source changes the value of an earlier one.
+    /// How a later source changes an earlier value.
     pub fn merge_rule(self) -> &'static str {
         match self {
             Self::Text | Self::Secret => "the last that is not empty",

@@ -1,4 +1,4 @@
-//! The mistakes of a file, in Go's order and words. Go: mapstructure.
+//! Collects the mistakes in a file, in Go's order and words. Go: mapstructure.
 
 use std::collections::BTreeMap;
 
@@ -6,13 +6,13 @@ use serde_json::Value;
 
 use super::key::Key;
 
-/// All mistakes of a file are reported at once, in the order of the table, as Go does.
+/// The mistakes in a file, which are all reported at once, in the order of the table, as in Go.
 pub(super) struct Mistakes {
     keys: &'static [Key],
-    /// With the position of the setting in the table.
+    /// Text and position of the setting in the table.
     wrong: Vec<(usize, String)>,
     unknown: BTreeMap<String, Vec<String>>,
-    /// Go parses durations after everything else was accepted.
+    /// Reported only if everything else was accepted: Go parses durations afterwards.
     durations: Vec<(usize, String)>,
 }
 
@@ -21,21 +21,21 @@ impl Mistakes {
         Self { keys, wrong: Vec::new(), unknown: BTreeMap::new(), durations: Vec::new() }
     }
 
-    /// A value of the wrong type.
+    /// Records a value of the wrong type.
     pub(super) fn shape(&mut self, name: &str, expected: &str, got: &Value) {
         let kind = go_type(got);
         let text = format!("'{name}' expected type '{expected}', got unconvertible type '{kind}'");
         self.wrong(name, text);
     }
 
-    /// A value that is no list.
+    /// Records a value that is not a list.
     pub(super) fn list(&mut self, name: &str, got: &Value) {
         let kind = go_kind(got);
         let text = format!("'{name}' source data must be an array or slice, got {kind}");
         self.wrong(name, text);
     }
 
-    /// A value that is no object. `name` is empty for the file itself.
+    /// Records a value that is not an object. `name` is empty for the file itself.
     pub(super) fn object(&mut self, name: &str, got: &Value) {
         self.wrong(&format!("{name}."), not_an_object(name, got));
     }
@@ -57,11 +57,11 @@ impl Mistakes {
         self.wrong.push((at.unwrap_or(usize::MAX), text));
     }
 
-    /// The error text, if there was a mistake.
+    /// Returns the error text, if there was a mistake.
     pub(super) fn verdict(mut self) -> Result<(), String> {
         for (place, mut names) in std::mem::take(&mut self.unknown) {
             names.sort();
-            // Go shows the name of its type for the file itself.
+            // For the file itself Go shows the name of its type.
             let (at, shown) = match place.as_str() {
                 "" => (usize::MAX, "agent.Config"),
                 place => {
@@ -77,7 +77,7 @@ impl Mistakes {
                 None => Ok(()),
             };
         }
-        // Stable: unknown keys follow the settings of their object.
+        // A stable sort: unknown keys follow the settings of their object.
         self.wrong.sort_by_key(|(at, _)| *at);
         let lines: Vec<_> = self.wrong.iter().map(|(_, text)| text.as_str()).collect();
         Err(format!("decoding failed due to the following error(s):\n\n{}", lines.join("\n")))

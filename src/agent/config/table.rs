@@ -1,5 +1,5 @@
-//! The table of all settings. [`FileConfig`], its decoder, the flags of `serf agent` and the
-//! reference are made from it.
+//! The table of all settings, from which [`FileConfig`], its decoder, the flags of `serf agent` and
+//! the reference are generated.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use super::{
 };
 use crate::base::{Secret, go_duration::GoDuration};
 
-/// The type of a shape's values.
+/// Rust type of a shape's values.
 macro_rules! value_type {
     (Text) => { Option<String> };
     (Secret) => { Option<Secret> };
@@ -23,7 +23,7 @@ macro_rules! value_type {
     (Ignored) => { () };
 }
 
-/// The name of a field in files: its own unless another is given.
+/// Name of a field in files: its own unless another one is given.
 macro_rules! name {
     ($field:ident) => {
         stringify!($field)
@@ -33,22 +33,23 @@ macro_rules! name {
     };
 }
 
-/// A group has an origin and the version of this program that has it first. A row: the
-/// documentation, then `field (= "name in files"): Shape, "flag" "placeholder", "default";`.
+/// Declares the settings. A group has an origin and the first version of this program that has it.
+/// A row: the documentation, then `field (= "name in files"): Shape, "flag" "placeholder",
+/// "default";`.
 macro_rules! keys {
     ($($origin:ident $since:literal {$(
         $(#[doc = $doc:literal])+
         $field:ident $(= $name:literal)?: $shape:ident,
         $flag:literal $value:literal, $default:literal;
     )+})+) => {
-        /// Settings as they were written. Unset values are `None`, false or empty.
+        /// Settings as written in files and flags. Unset values are `None`, false or empty.
         #[derive(Clone, Debug, Default, PartialEq, Eq)]
         pub struct FileConfig {
             $($($(#[doc = $doc])+ pub $field: value_type!($shape),)+)+
         }
 
-        /// Everything a configuration file may set, in Go's order. `mdns.*` are fields of an
-        /// object `mdns`.
+        /// All settings of a configuration file, in Go's order. `mdns.*` are fields of an object
+        /// `mdns`.
         pub const KEYS: &[Key] = &[$($(Key {
             name: name!($field $($name)?),
             shape: Shape::$shape,
@@ -61,7 +62,7 @@ macro_rules! keys {
         },)+)+];
 
         impl FileConfig {
-            /// The values, in the order of [`KEYS`].
+            /// References to all values, in the order of [`KEYS`].
             pub(super) fn fields(&self) -> [&dyn Field; KEYS.len()] {
                 [$($(&self.$field,)+)+]
             }
@@ -70,7 +71,7 @@ macro_rules! keys {
                 [$($(&mut self.$field,)+)+]
             }
 
-            /// Merges a later source, by the rule of each setting's shape.
+            /// Merges a later source, by the merge rule of each setting's shape.
             pub fn merge(&mut self, later: Self) {
                 $($(Field::merge(&mut self.$field, Shape::$shape, later.$field);)+)+
             }
@@ -219,7 +220,7 @@ mod tests {
 
     use super::*;
 
-    /// The help of `serf agent` and the reference are made from the table.
+    /// The help of `serf agent` and the reference are generated from the table.
     #[test]
     fn every_key_is_described() {
         let (mut names, mut flags) = (BTreeSet::new(), BTreeSet::new());

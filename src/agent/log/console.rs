@@ -11,7 +11,7 @@ use std::{
 
 use super::line::lost_line;
 
-/// The queue of the terminal, and how many lines it dropped.
+/// Size of the terminal's queue, and the number of dropped lines.
 #[derive(Default)]
 pub(super) struct Backlog {
     /// Bytes in the queue.
@@ -22,10 +22,10 @@ pub(super) struct Backlog {
     pub(super) lost: AtomicU64,
 }
 
-/// Something to print.
+/// An item to print.
 pub(super) enum Console {
     Line(Arc<str>),
-    /// Lines from before the gate was opened.
+    /// Lines held back before the gate was opened.
     Held(Vec<Arc<str>>),
     Raw(String),
     Flush(mpsc::Sender<()>),

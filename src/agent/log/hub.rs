@@ -1,4 +1,4 @@
-//! Distributes log lines to the console, syslog, monitors and a ring of the last lines.
+//! Distributes log lines to the console, syslog, monitors and a ring of recent lines.
 
 use std::{
     cell::Cell,
@@ -30,20 +30,20 @@ pub(in crate::agent) struct LogHub {
 
 struct Shared {
     state: Mutex<State>,
-    /// Bounded by `backlog`: a channel with a bound has room for all from the start.
+    /// Limited by `backlog`: a bounded channel would allocate all its slots at the start.
     console: sync_mpsc::Sender<Console>,
     backlog: Arc<Backlog>,
     json: bool,
-    /// The finest level that the console or a monitor shows.
+    /// The most detailed level that the console or a monitor shows.
     finest: AtomicU8,
 }
 
 struct State {
     level: Level,
     ring: Ring,
-    /// Lines held back until the start is over.
+    /// Lines held back until the start is complete.
     gate: Option<Vec<Arc<str>>>,
-    /// Their bytes.
+    /// Bytes of these lines.
     held_bytes: usize,
     monitors: Vec<Monitor>,
     syslog: Option<Syslog>,
@@ -80,7 +80,7 @@ impl LogHub {
         Self { shared: Arc::new(Shared { state, console, backlog, json, finest }) }
     }
 
-    /// Sends what the console shows to syslog, too.
+    /// Also sends the console's lines to syslog.
     pub(in crate::agent) fn set_syslog(&self, syslog: Syslog) {
         self.lock().syslog = Some(syslog);
     }
@@ -90,9 +90,9 @@ impl LogHub {
         self.shared.show(Console::Raw(format!("{text}\n")));
     }
 
-    /// Prints the lines held back, and all later ones at once.
+    /// Prints the lines held back; later lines are printed at once.
     pub(in crate::agent) fn open_gate(&self) {
-        // Under the lock, or lines of other threads would overtake those that were held.
+        // While locked: lines of other threads must not overtake those held back.
         let mut state = self.lock();
         if let Some(held) = state.gate.take() {
             self.shared.show(Console::Held(held));
@@ -106,17 +106,17 @@ impl LogHub {
         self.shared.note_finest(&state);
     }
 
-    /// Waits until the console has printed everything, a second at most.
+    /// Waits until the console has printed everything, at most a second.
     pub(in crate::agent) fn flush(&self) {
         let (done, wait) = sync_mpsc::channel();
         self.shared.backlog.items.fetch_add(1, Ordering::Relaxed);
         if self.shared.console.send(Console::Flush(done)).is_ok() {
-            // A stopped terminal must not prevent the agent from exiting.
+            // A suspended terminal must not prevent the agent from exiting.
             let _ = wait.recv_timeout(FLUSH_MAX);
         }
     }
 
-    /// The last lines of at least `level`, and a queue of the coming ones.
+    /// Returns the recent lines of at least `level`, and a queue of further lines.
     pub(in crate::agent) fn monitor(
         &self,
         level: Level,
@@ -125,7 +125,7 @@ impl LogHub {
         let (sender, lines) = mpsc::channel(STREAM_QUEUE);
         let mut state = self.lock();
         let backlog = state.ring.at_least(level);
-        // Nothing may be logged for long while clients come and go.
+        // Closed monitors are removed here, too, since nothing may be logged for a long time.
         state.monitors.retain(|monitor| !monitor.lines.is_closed());
         state.monitors.push(Monitor { level, lines: sender, client, losing: false });
         self.shared.note_finest(&state);
@@ -133,7 +133,7 @@ impl LogHub {
     }
 
     pub(super) fn write(&self, level: Level, component: &str, message: &str) {
-        // A message that brings its own line break gets no second one.
+        // A message that ends with a line break gets no second one.
         let message = message.strip_suffix('\n').unwrap_or(message);
         let mut text = LINE.take();
         text.clear();
@@ -192,7 +192,7 @@ impl LogHub {
         }
     }
 
-    /// The finest level that the console or a monitor shows.
+    /// The most detailed level that the console or a monitor shows.
     pub(super) fn finest(&self) -> Level {
         Level::from_number(self.shared.finest.load(Ordering::Relaxed))
     }
@@ -209,7 +209,8 @@ impl Shared {
         self.finest.store(finest as u8, Ordering::Relaxed);
     }
 
-    /// Never waits. Lines that a slow terminal missed are reported at the point of loss.
+    /// Queues an item for the console without waiting. Dropped lines are reported at the point of
+    /// loss.
     fn show(&self, item: Console) {
         let lost = self.backlog.lost.swap(0, Ordering::Relaxed);
         if lost > 0 && self.queue(Console::Line(lost_line(self.json, lost))).is_err() {
@@ -220,7 +221,7 @@ impl Shared {
         }
     }
 
-    /// Bounded by number and bytes; the item is given back if there is no room.
+    /// Queues an item, limited by number and bytes; returns the item if there is no room.
     fn queue(&self, item: Console) -> Result<(), Console> {
         let Backlog { bytes, items, .. } = &*self.backlog;
         let more = item.bytes();
@@ -244,7 +245,7 @@ impl Shared {
     }
 }
 
-/// The last lines, for new monitors.
+/// Recent lines, for new monitors.
 #[derive(Default)]
 struct Ring {
     lines: VecDeque<(Level, String)>,
@@ -252,7 +253,7 @@ struct Ring {
 }
 
 impl Ring {
-    /// Most lines are only ever kept here, and take the place of the oldest.
+    /// Fast path: most lines are only kept here, where they reuse the buffer of the oldest.
     fn push(&mut self, level: Level, line: &str) {
         self.bytes += line.len();
         let mut kept = String::new();
@@ -277,21 +278,21 @@ impl Ring {
 }
 
 thread_local! {
-    /// Room for a line, so that none is allocated for each.
+    /// Buffer for a line, so that none is allocated for each.
     static LINE: Cell<String> = const { Cell::new(String::new()) };
 }
 
-/// Largest room for a line that is kept.
+/// Largest buffer that is kept for reuse.
 const LINE_KEPT_MAX: usize = 8 << 10;
-/// Bytes that a line of the ring may leave of its room.
+/// Most unused bytes in the buffer of a line in the ring.
 const SPARE_BYTES_MAX: usize = 256;
-/// Bytes of the last lines.
+/// Limit on the bytes of recent lines.
 const RING_BYTES_MAX: usize = 1 << 20;
-/// Bytes queued for a slow terminal.
+/// Limit on bytes queued for a slow terminal.
 const CONSOLE_BYTES_MAX: usize = 8 << 20;
-/// Lines queued for a slow terminal; further ones are dropped and counted.
+/// Limit on lines queued for a slow terminal; further ones are dropped and counted.
 const CONSOLE_LINES_MAX: usize = 16 << 10;
-/// Longest wait for the terminal at exit.
+/// Longest wait for the terminal when the agent exits.
 const FLUSH_MAX: Duration = Duration::from_secs(1);
 
 #[cfg(test)]

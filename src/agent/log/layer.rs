@@ -1,4 +1,4 @@
-//! From events of `tracing` to log lines.
+//! Converts `tracing` events to log lines.
 
 use std::{
     cell::Cell,
@@ -13,7 +13,7 @@ use tracing_subscriber::{
 
 use super::{Level, LogHub, line};
 
-/// Makes a hub the log of this process. A second agent in one process logs to the first one's
+/// Makes a hub the log of this process. Later agents in the same process log to the first one's
 /// console.
 pub(in crate::agent) fn install(hub: &LogHub) {
     let layer = tracing_subscriber::registry().with(AgentLayer { hub: hub.clone() });
@@ -36,7 +36,7 @@ impl<S: Subscriber> Layer<S> for AgentLayer {
 
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
         let level = Level::from(*metadata.level());
-        // The ring keeps all others, whatever is shown.
+        // All other lines are kept in the ring, whatever is shown.
         let each_message = level == Level::Trace || metadata.target() == MESSAGES;
         !each_message || level >= self.hub.finest()
     }
@@ -56,7 +56,7 @@ impl<S: Subscriber> Layer<S> for AgentLayer {
     }
 }
 
-/// Go's name of the component that logs; `None`: another crate.
+/// Go's name of the logging component; `None`: another crate.
 fn component(target: &str) -> Option<&str> {
     if target == MESSAGES {
         return Some("serf");
@@ -78,8 +78,7 @@ fn component(target: &str) -> Option<&str> {
 struct Text {
     message: String,
     fields: String,
-    /// Follows the message, in lines of its own: the items of a list of errors, or what a script
-    /// printed.
+    /// Follows the message, on separate lines: the items of an error list, or a script's output.
     list: String,
     /// Follows the list.
     tail: String,
@@ -112,13 +111,13 @@ impl Visit for Text {
 }
 
 thread_local! {
-    /// Room for a message, so that none is allocated for each.
+    /// Buffer for a message, so that none is allocated for each.
     static MESSAGE: Cell<String> = const { Cell::new(String::new()) };
 }
 
-/// Largest room for a message that is kept.
+/// Largest buffer that is kept for reuse.
 const MESSAGE_KEPT_MAX: usize = 8 << 10;
-/// Target of the lines that each message of Serf makes.
+/// Target of the log lines for each received Serf message.
 const MESSAGES: &str = "serf.messages";
 
 #[cfg(test)]

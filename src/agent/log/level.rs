@@ -1,9 +1,9 @@
 //! Go's log levels.
 
-/// Levels of log lines, finest first.
+/// Levels of log lines, the most detailed first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
-    /// Each message.
+    /// Every message.
     Trace,
     /// Dropped and unusual messages.
     Debug,
@@ -11,15 +11,15 @@ pub enum Level {
     Info,
     /// Degraded operation that recovers by itself.
     Warn,
-    /// An operator must act.
+    /// Requires action by an operator.
     Err,
 }
 
-/// The list in error messages.
+/// The list of levels in error messages.
 pub(in crate::agent) const VALID_LEVELS: &str = "[TRACE DEBUG INFO WARN ERR]";
 
 impl Level {
-    /// The level of an upper-case name.
+    /// The level with this upper-case name.
     pub(in crate::agent) fn from_name(name: &str) -> Option<Self> {
         Some(match name {
             "TRACE" => Self::Trace,
@@ -31,7 +31,7 @@ impl Level {
         })
     }
 
-    /// The level that `as u8` made the number of.
+    /// The level with this discriminant.
     pub(super) fn from_number(number: u8) -> Self {
         match number {
             0 => Self::Trace,

@@ -1,4 +1,4 @@
-//! The form of a log line.
+//! Formats log lines.
 
 use std::{
     cell::RefCell,
@@ -9,13 +9,13 @@ use std::{
 use super::Level;
 use crate::base::printable_text;
 
-/// A value's text in one line, cut and escaped, so that text from the network can neither start a
+/// A value's text on one line, cut and escaped, so that text from the network can neither start a
 /// log line nor control a terminal.
 pub(super) fn one_line<D: Display + ?Sized>(value: &D) -> impl Display + '_ {
     printable_text(value, LINE_BYTES_MAX)
 }
 
-/// The same for a list of errors in Go's form: its items keep lines of their own.
+/// The same for an error list in Go's form, whose items remain on separate lines.
 pub(super) fn list(text: &str) -> String {
     let end = text.trim_end_matches('\n').len();
     let (items, breaks) = text.split_at(end);
@@ -28,8 +28,8 @@ pub(super) fn list(text: &str) -> String {
     list + breaks
 }
 
-/// The lines that a script printed: the first as Go logs it, the others behind a mark that no line
-/// of the log has.
+/// The lines printed by a script: the first as Go logs it, the others after a mark that no log line
+/// begins with.
 pub(super) fn lines(text: &str) -> String {
     let lines: Vec<_> = text.trim_end().lines().map(|line| one_line(line).to_string()).collect();
     lines.join(FURTHER_LINE)
@@ -48,7 +48,7 @@ pub(super) fn write_line(
         let fields = serde_json::json!({
             "time": time, "level": level.name(), "component": component, "message": message,
         });
-        // Nothing can fail in memory.
+        // Writing to memory cannot fail.
         let _ = write!(out, "{fields}");
     } else {
         STAMP.with_borrow_mut(|stamp| {
@@ -60,7 +60,7 @@ pub(super) fn write_line(
     }
 }
 
-/// The local time as text, made once a second.
+/// The local time as text, formatted once a second.
 struct Stamp {
     second: i64,
     text: String,
@@ -88,13 +88,13 @@ pub(super) fn lost_line(json: bool, lost: u64) -> Arc<str> {
     line.into()
 }
 
-/// Bytes of a message that are logged.
+/// Most bytes of a message that are logged.
 const LINE_BYTES_MAX: usize = 4 << 10;
-/// Bytes of a list of errors.
+/// Most bytes of an error list that are logged.
 const LIST_BYTES_MAX: usize = 16 << 10;
-/// Between the items of a list. Go: `hashicorp/go-multierror`.
+/// Separator of the items of a list. Go: `hashicorp/go-multierror`.
 const ITEM: &str = "\n\t* ";
-/// In front of all lines of a script but the first.
+/// Prefix of all lines of a script but the first.
 const FURTHER_LINE: &str = "\n\t| ";
 
 #[cfg(test)]

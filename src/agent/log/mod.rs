@@ -1,4 +1,4 @@
-//! The agent's log: lines in Go's format on the console, in syslog, for monitors, and the last ones
+//! The agent's log: lines in Go's format on the console, in syslog, for monitors, and recent ones
 //! in memory.
 
 mod console;

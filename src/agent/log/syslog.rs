@@ -1,4 +1,4 @@
-//! The log to the local syslog. Go: go-syslog's `Write`, `agent/syslog.go`.
+//! Sends the log to the local syslogd. Go: go-syslog's `Write`, `agent/syslog.go`.
 
 use std::{
     io,
@@ -10,24 +10,24 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::Level;
 
-/// A connection to syslogd. It never blocks: lines that it cannot take at once are lost.
+/// A connection to syslogd. It never blocks: lines that syslogd does not accept at once are lost.
 pub(in crate::agent) struct Syslog {
     facility: Facility,
     paths: Vec<PathBuf>,
     socket: Option<Socket>,
-    /// After a partial write, the time of the next attempt to connect.
+    /// Set after a partial write: the time of the next attempt to connect.
     pause_until: Option<Instant>,
 }
 
-/// A syslog facility, by its number.
+/// A syslog facility.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Facility(u8);
 
 impl Facility {
-    /// The facility of a name, in any case.
+    /// The facility with this name, in any case.
     ///
     /// # Errors
-    /// Go's text: there is no such facility.
+    /// The facility does not exist; Go's text.
     pub(in crate::agent) fn from_name(name: &str) -> Result<Self, String> {
         let upper = name.to_uppercase();
         let index = FACILITIES.iter().position(|known| *known == upper);
@@ -38,10 +38,10 @@ impl Facility {
 }
 
 impl Syslog {
-    /// Connects.
+    /// Connects to syslogd.
     ///
     /// # Errors
-    /// Go's text: no syslogd listens.
+    /// No syslogd listens; Go's text.
     pub(in crate::agent) fn open(facility: Facility) -> Result<Self, String> {
         Self::open_at(facility, &SOCKETS.map(Path::new))
     }
@@ -64,7 +64,7 @@ impl Syslog {
         let priority = self.facility.0 * 8 + severity;
         let time = jiff::Zoned::now().strftime("%b %e %H:%M:%S");
         let line = format!("<{priority}>{time} serf[{}]: {text}\n", std::process::id());
-        // One record is one line, also for a syslogd that reads a stream.
+        // One record is one line, even for a syslogd that reads a stream.
         let line = line.trim_end().replace('\n', "\\n") + "\n";
         if self.deliver(line.as_bytes()) == Delivery::Broken {
             // A restarted syslogd has a new socket.
@@ -84,13 +84,13 @@ impl Syslog {
         match socket.send(line) {
             Ok(sent) if sent == line.len() => Delivery::Done,
             Ok(_) => {
-                // Half a line would spoil the next. Nor is a syslogd that does not read helped by
-                // another connection at once.
+                // An incomplete line would corrupt the next one. Nor does reconnecting at once help
+                // if syslogd does not read.
                 self.socket = None;
                 self.pause_until = Some(Instant::now() + RECONNECT_PAUSE);
                 Delivery::Lost
             }
-            // A full queue loses the line.
+            // If the queue is full, the line is lost.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Delivery::Lost,
             Err(_) => Delivery::Broken,
         }
@@ -105,7 +105,7 @@ enum Delivery {
     Broken,
 }
 
-/// Connects to the first socket that takes datagrams, or else streams. Never blocks.
+/// Connects to the first socket that accepts datagrams, or else streams. Never blocks.
 fn connect(paths: &[PathBuf]) -> Option<Socket> {
     let open = |kind, path: &PathBuf| {
         let socket = Socket::new(Domain::UNIX, kind, None).ok()?;
@@ -123,7 +123,7 @@ const FACILITIES: [&str; 20] = [
     "KERN", "USER", "MAIL", "DAEMON", "AUTH", "SYSLOG", "LPR", "NEWS", "UUCP", "CRON", "AUTHPRIV",
     "FTP", "LOCAL0", "LOCAL1", "LOCAL2", "LOCAL3", "LOCAL4", "LOCAL5", "LOCAL6", "LOCAL7",
 ];
-/// Wait before connecting again after a partial write.
+/// How long to wait before reconnecting after a partial write.
 const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
@@ -173,7 +173,7 @@ mod tests {
         assert_eq!(error, "Unix syslog delivery error");
     }
 
-    /// Of both kinds, and of streams also one that does not even accept.
+    /// For both kinds of socket, and for a stream socket whose connections are not even accepted.
     #[test]
     fn a_syslogd_that_does_not_read_delays_no_one() {
         let dir = tempfile::tempdir().unwrap();
@@ -210,7 +210,7 @@ mod tests {
         }
         syslog.send(Level::Info, "serf: next");
         let mut text = String::new();
-        // It ends, since the connection was given up.
+        // The stream ends, since the connection was closed.
         server.read_to_string(&mut text).unwrap();
         assert!(text.len() > 100_000 && !text.contains("next"), "{}", text.len());
         syslog.pause_until = Some(Instant::now());

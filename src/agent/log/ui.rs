@@ -10,18 +10,19 @@ pub(in crate::agent) struct Ui {
 }
 
 impl Ui {
-    /// `==> text`; nothing but a line end for an empty text. Errors look the same.
+    /// Prints `==> text`; an empty text is just a line break. Errors have the same form.
     pub(in crate::agent) fn output(&self, text: &str) {
         let text = list(text);
         self.hub.print(&if text.is_empty() { text } else { format!("==> {text}") });
     }
 
-    /// What is wrong with the configuration, whose lines are the operator's own.
+    /// Prints an error of the configuration, whose line breaks are kept as they are the operator's
+    /// own.
     pub(in crate::agent) fn mistake(&self, error: &AgentError) {
         self.hub.print(&format!("==> {error}"));
     }
 
-    /// Four spaces, then the text.
+    /// Prints a text after four spaces.
     pub(in crate::agent) fn info(&self, text: &str) {
         let text = list(text);
         self.hub.print(&if text.is_empty() { text } else { format!("    {text}") });

@@ -1,5 +1,5 @@
-//! Questions to the name servers of `/etc/resolv.conf`, for records that the resolver of the system
-//! does not give. Names are searched for as it does.
+//! Queries the name servers of `/etc/resolv.conf` for records that the system's resolver does not
+//! provide. Applies its search rules.
 
 use std::{
     fs, io,
@@ -21,16 +21,16 @@ use tokio::{
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Target {
     priority: u16,
-    /// Lower is better, to sort by.
+    /// Higher weights are preferred; reversed for sorting.
     weight: std::cmp::Reverse<u16>,
     pub(super) host: String,
     pub(super) port: u16,
 }
 
-/// The targets of a service, the best first.
+/// The targets of a service, in order of preference.
 ///
 /// # Errors
-/// No server answers, or there is no such service.
+/// No server answers, or the service does not exist.
 pub(super) async fn services(name: &str) -> Result<Vec<Target>, String> {
     let read = tokio::task::spawn_blocking(|| fs::read(RESOLV_CONF)).await;
     let text = read.unwrap_or_else(|error| Err(io::Error::other(error))).unwrap_or_default();
@@ -52,7 +52,7 @@ pub(super) async fn services(name: &str) -> Result<Vec<Target>, String> {
     Err(last)
 }
 
-/// The full names that a name may stand for, in order. resolv.conf(5).
+/// The full names that a name may stand for, in order of the search. resolv.conf(5).
 fn candidates(name: &str, config: &Config) -> Vec<String> {
     if name.ends_with('.') {
         return vec![name.to_owned()];
@@ -70,7 +70,7 @@ fn candidates(name: &str, config: &Config) -> Vec<String> {
     all
 }
 
-/// The targets by the first server that answers; none if there is no such name.
+/// The targets reported by the first server that answers; none if the name does not exist.
 async fn ask(name: &str, servers: &[SocketAddr]) -> Result<Vec<Target>, String> {
     let mut last = "no name server".to_owned();
     for _ in 0..ATTEMPTS {
@@ -91,7 +91,7 @@ async fn ask_server(name: &str, server: SocketAddr) -> Result<Vec<Target>, Strin
     let any: SocketAddr =
         if server.is_ipv4() { ([0; 4], 0).into() } else { ([0_u16; 8], 0).into() };
     let socket = UdpSocket::bind(any).await.map_err(text)?;
-    // Connected: only what comes from the server is received.
+    // Connected, so that only datagrams of the server are received.
     socket.connect(server).await.map_err(text)?;
     socket.send(&query).await.map_err(text)?;
     let mut buf = vec![0; UDP_BYTES_MAX];
@@ -101,7 +101,7 @@ async fn ask_server(name: &str, server: SocketAddr) -> Result<Vec<Target>, Strin
             Some(Reply::Targets(targets)) => return Ok(targets),
             Some(Reply::Failed(error)) => return Err(error),
             Some(Reply::Truncated) => break,
-            // Another question's answer, or a forged one.
+            // The answer to another question, or a forged one.
             None => {}
         }
     }
@@ -118,10 +118,10 @@ async fn ask_server(name: &str, server: SocketAddr) -> Result<Vec<Target>, Strin
     }
 }
 
-/// A question for the service records of a name, and its id.
+/// Encodes a question for the service records of a name; returns it with its id.
 fn query(name: &str) -> simple_dns::Result<(u16, Vec<u8>)> {
     let mut id = [0; 2];
-    // Without randomness forged answers are easier, no more.
+    // Without random ids only forging answers becomes easier.
     let _ = rand::TryRng::try_fill_bytes(&mut rand::rngs::SysRng, &mut id);
     let id = u16::from_be_bytes(id);
     let mut packet = Packet::new_query(id);
@@ -131,16 +131,16 @@ fn query(name: &str) -> simple_dns::Result<(u16, Vec<u8>)> {
     Ok((id, packet.build_bytes_vec()?))
 }
 
-/// What a server says.
+/// A server's reply.
 #[derive(Debug, PartialEq, Eq)]
 enum Reply {
     Targets(Vec<Target>),
     Failed(String),
-    /// The answer is too long for a datagram.
+    /// The answer does not fit a datagram.
     Truncated,
 }
 
-/// Reads an answer to a question; none if it is no answer to it.
+/// Decodes the answer to a question; `None` for any other datagram.
 fn read(bytes: &[u8], id: u16, name: &str) -> Option<Reply> {
     let packet = Packet::parse(bytes).ok()?;
     let asked = packet.questions.first()?.qname.to_string();
@@ -168,7 +168,7 @@ fn read(bytes: &[u8], id: u16, name: &str) -> Option<Reply> {
             }),
             _ => None,
         })
-        // "." says that there is decidedly no such service.
+        // "." means that the service is explicitly not available.
         .filter(|target| !target.host.is_empty())
         .take(TARGETS_MAX)
         .collect();
@@ -178,13 +178,13 @@ fn read(bytes: &[u8], id: u16, name: &str) -> Option<Reply> {
 
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 const DNS_PORT: u16 = 53;
-/// As many as the C library asks.
+/// The number of servers that the C library queries.
 const SERVERS_MAX: usize = 3;
 const SEARCH_MAX: usize = 32;
 const ATTEMPTS: usize = 2;
 const SERVER_TIME: Duration = Duration::from_secs(3);
 const UDP_BYTES_MAX: usize = 4096;
-/// Targets of a service that are looked at.
+/// Most targets of a service that are used.
 const TARGETS_MAX: usize = 256;
 
 #[cfg(test)]

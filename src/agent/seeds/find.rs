@@ -1,4 +1,4 @@
-//! From seeds to addresses.
+//! Resolves seeds to addresses.
 
 use std::{fs::File, io::Read as _, net::SocketAddr, process::Stdio, time::Duration};
 
@@ -10,12 +10,12 @@ use super::{
 };
 use crate::{base::go_net, transport};
 
-/// What seeds name now.
+/// The addresses that seeds currently resolve to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
-    /// Entries for a join, in order, each once.
+    /// Entries for a join, in order, without duplicates.
     pub addrs: Vec<String>,
-    /// Why some seeds name nothing.
+    /// Why some seeds have no address.
     pub errors: Vec<String>,
 }
 
@@ -33,7 +33,7 @@ impl Found {
         }
     }
 
-    /// The errors in one text.
+    /// All errors in one text.
     pub fn error(&self) -> String {
         match self.errors.as_slice() {
             [] => "the seeds name no address".to_owned(),
@@ -42,12 +42,12 @@ impl Found {
     }
 }
 
-/// Looks all seeds up.
+/// Resolves all seeds.
 pub async fn find(seeds: &[String], trust: Trust) -> Found {
     let mut found = Found::default();
     for seed in seeds {
         match Source::parse(seed, trust) {
-            // As in Go: each as often as it is written.
+            // As in Go: duplicates are kept.
             Ok(Source::Address(text)) => found.addrs.push(text),
             Ok(Source::File(path)) => found.add_lines(lines_of_file(&path).await).await,
             Ok(Source::Exec(command)) => found.add_lines(lines_of_command(&command).await).await,
@@ -59,7 +59,7 @@ pub async fn find(seeds: &[String], trust: Trust) -> Found {
 }
 
 impl Found {
-    /// Adds what the lines of a file or of a program name.
+    /// Adds the addresses in the lines of a file or of a program's output.
     async fn add_lines(&mut self, lines: Result<String, String>) {
         let text = match lines {
             Ok(text) => text,
@@ -75,7 +75,7 @@ impl Found {
     }
 }
 
-/// The addresses of a source that is neither a file nor a program.
+/// The addresses of a source other than a file or a program.
 async fn addresses(source: Source) -> Result<Vec<String>, String> {
     match source {
         Source::Address(text) => Ok(vec![text]),
@@ -101,7 +101,7 @@ async fn addresses(source: Source) -> Result<Vec<String>, String> {
     }
 }
 
-/// All addresses of `host[:port]`. Without a port that of this agent is assumed by the join.
+/// All addresses of `host[:port]`. The join adds this agent's port where there is none.
 async fn hosts(text: &str) -> Result<Vec<String>, String> {
     let (host, port) = match text.rsplit_once(':') {
         Some((host, port)) => (host, Some(port)),
@@ -134,7 +134,7 @@ async fn lines_of_file(path: &str) -> Result<String, String> {
     read.map_err(|error| format!("open {path}: {}", go_net::error_text(&error)))
 }
 
-/// Runs a command by the shell and gives what it prints. It has [`COMMAND_TIME`].
+/// Runs a command in the shell and returns its output. Its time limit is [`COMMAND_TIME`].
 async fn lines_of_command(command: &str) -> Result<String, String> {
     let fail = |reason: &str| format!("'{command}': {reason}");
     let mut child = Command::new("/bin/sh")
@@ -162,7 +162,7 @@ async fn lines_of_command(command: &str) -> Result<String, String> {
         Ok(Ok((status, _))) => Err(fail(&status.to_string())),
         Ok(Err(error)) => Err(fail(&go_net::error_text(&error))),
         Err(_) => {
-            // What the shell started holds the pipe.
+            // A process started by the shell keeps the pipe open.
             end_group(group);
             Err(fail(&format!("has not ended after {} s", COMMAND_TIME.as_secs())))
         }
@@ -177,9 +177,9 @@ fn end_group(group: Option<u32>) {
     }
 }
 
-/// Addresses that seeds may name.
+/// Most addresses that seeds may resolve to.
 const ADDRS_MAX: usize = 256;
-/// Bytes of a file, or of what a command prints.
+/// Most bytes of a file or of a command's output.
 const TEXT_BYTES_MAX: u64 = 64 << 10;
 const COMMAND_TIME: Duration = Duration::from_secs(10);
 

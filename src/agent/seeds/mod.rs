@@ -1,4 +1,4 @@
-//! Seeds: texts that name addresses to join, looked up anew at each attempt.
+//! Seeds: texts that resolve to addresses to join, resolved again at each attempt.
 
 mod dns;
 mod find;

@@ -1,39 +1,39 @@
-//! What a seed names.
+//! Parses seeds.
 
-/// Where the addresses of a seed come from.
+/// Source of a seed's addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::agent) enum Source {
-    /// The seed is an address, or a host name that the resolver of the system knows: as in Go.
+    /// An address, or a host name for the system's resolver: as in Go.
     Address(String),
     /// `dns+NAME[:PORT]`: all addresses of a host name.
     Dns(String),
-    /// `dnssrv+NAME`: the targets of service records, and all addresses of each.
+    /// `dnssrv+NAME`: the targets of service records, with all addresses of each.
     Srv(String),
-    /// `dnssrvnoa+NAME`: the targets of service records, whose names are joined as they are.
+    /// `dnssrvnoa+NAME`: the targets of service records, joined by name.
     SrvNames(String),
-    /// `file:PATH`: a line for each address.
+    /// `file:PATH`: one address on each line.
     File(String),
-    /// `exec:COMMAND`: a line of output for each address.
+    /// `exec:COMMAND`: one address on each line of the output.
     Exec(String),
 }
 
-/// Who wrote a seed.
+/// How far the author of a seed is trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trust {
-    /// Who may run programs here and read files: the configuration, or the user of a command.
+    /// May run programs and read files here: the configuration, or the user of a command.
     Local,
-    /// A client of the RPC, or a line of a file or of a program.
+    /// May not: an RPC client, or a line of a file or of a program's output.
     Remote,
 }
 
-/// Makes a source of what follows its prefix.
+/// Creates a source from the text after its prefix.
 type Make = fn(String) -> Source;
 
 impl Source {
-    /// What a text names. `file:7946` and `exec:7946` are hosts with a port, as in Go.
+    /// Parses a seed. `file:7946` and `exec:7946` are hosts with a port, as in Go.
     ///
     /// # Errors
-    /// It names what its writer may not use, or nothing.
+    /// The seed is empty, or uses a source that its author may not use.
     pub(in crate::agent) fn parse(text: &str, trust: Trust) -> Result<Self, String> {
         let dns: [(&str, Make); 3] =
             [("dns+", Self::Dns), ("dnssrv+", Self::Srv), ("dnssrvnoa+", Self::SrvNames)];

@@ -18,9 +18,9 @@ use crate::{
 pub struct Bind {
     /// The address.
     pub addr: SocketAddr,
-    /// The same as Go shows it.
+    /// The address as Go shows it.
     pub shown: String,
-    /// Name of the interface that the address was taken from.
+    /// Interface that the address was taken from, if any.
     interface: Option<String>,
 }
 
@@ -43,18 +43,18 @@ impl Bind {
         Ok(Self { addr, shown, interface: None })
     }
 
-    /// Go's line about the interface.
+    /// Go's notice about the interface.
     pub(super) fn interface_notice(&self) -> Option<String> {
         let interface = self.interface.as_ref()?;
         Some(format!("Using interface '{interface}' address '{}'", self.addr.ip()))
     }
 }
 
-/// The announced address.
+/// The address to announce.
 pub(super) fn advertised(written: &str) -> Result<SocketAddr, AgentError> {
     match gossip_addr(written) {
         Ok(GossipAddr::One(addr)) => Ok(addr),
-        // Go finds that out when it starts the node.
+        // Go detects that only when it starts the node.
         Ok(GossipAddr::Any { .. }) => Err(AgentError::Start(
             "Failed to create memberlist: failed to get final advertise address: failed to parse \
              advertise address \"<nil>\""
@@ -64,7 +64,7 @@ pub(super) fn advertised(written: &str) -> Result<SocketAddr, AgentError> {
     }
 }
 
-/// The networks whose nodes are admitted.
+/// The networks whose nodes are accepted.
 pub(super) fn cidrs(written: &[String]) -> Result<Vec<Cidr>, AgentError> {
     let parse = |text: &String| {
         let (addr, prefix) = text.split_once('/')?;
@@ -77,14 +77,14 @@ pub(super) fn cidrs(written: &[String]) -> Result<Vec<Cidr>, AgentError> {
     written.iter().map(|text| parse(text).ok_or_else(|| invalid(text))).collect()
 }
 
-/// Where the RPC or HTTP listens.
+/// Address of the RPC or HTTP listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RpcAddr {
-    /// Nowhere.
+    /// No listener.
     Off,
     /// A Unix socket.
     Unix(PathBuf),
-    /// `host:port`, resolved when it is bound.
+    /// `host:port`, resolved when the listener is bound.
     Tcp(String),
 }
 
@@ -98,7 +98,7 @@ impl RpcAddr {
         }
     }
 
-    /// Where HTTP is served: nowhere unless it is written.
+    /// The HTTP listener's address: off unless configured.
     pub(super) fn http(written: Option<String>) -> Self {
         Self::new(Some(written.unwrap_or_else(|| "off".to_owned())))
     }
@@ -116,21 +116,22 @@ impl fmt::Display for RpcAddr {
 
 /// An address for gossip.
 enum GossipAddr {
-    /// The host was empty.
+    /// The host is empty: any address.
     Any {
         port: u16,
     },
     One(SocketAddr),
 }
 
-/// Go's rule for gossip addresses: port 7946 unless given, names are resolved. Go: `AddrParts`.
+/// Parses a gossip address as Go does: the default port is 7946, names are resolved. Go:
+/// `AddrParts`.
 fn gossip_addr(text: &str) -> Result<GossipAddr, String> {
     let missing =
         go_net::split_host_port(text).is_err_and(|error| error.fault == AddressFault::MissingPort);
     let text = if missing { format!("{text}:7946") } else { text.to_owned() };
     let found = transport::resolve(Network::Tcp, &text)?;
     Ok(match found.one(Prefer::Written) {
-        // A zone is lost, as it is in Go.
+        // The zone is dropped, as in Go.
         Some(addr) => GossipAddr::One(SocketAddr::new(addr.ip(), addr.port())),
         None => GossipAddr::Any { port: found.port },
     })
@@ -155,7 +156,7 @@ impl Interface {
         Ok(Self { name: name.to_owned(), addrs })
     }
 
-    /// The number of an interface, which it has with or without addresses.
+    /// The index of an interface, even if it has no addresses.
     #[cfg(target_os = "linux")]
     pub(super) fn index(name: &str) -> Option<u32> {
         let any_socket = std::net::UdpSocket::bind("127.0.0.1:0").ok()?;
@@ -168,8 +169,8 @@ impl Interface {
         all.iter().find(|found| found.name == name)?.index
     }
 
-    /// The address to bind: `0.0.0.0` means the interface's first usable address; any other must be
-    /// one of its addresses.
+    /// Selects the address to bind: `0.0.0.0` stands for the interface's first usable address; any
+    /// other must be one of its addresses.
     fn bind(self, bind: &GossipAddr) -> Result<Bind, AgentError> {
         let invalid = |text: String| Err(AgentError::Invalid(text));
         let name = self.name;

@@ -1,4 +1,4 @@
-//! The settings as a whole.
+//! All settings of the agent.
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -20,7 +20,7 @@ use crate::{
     driver::Config,
 };
 
-/// Everything the agent runs by. Only what depends on the system can still fail: files, sockets,
+/// The agent's validated settings. Only what depends on the system can still fail: files, sockets,
 /// name resolution.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -56,7 +56,7 @@ pub struct Settings {
     pub statsite_addr: Option<String>,
     /// Host and port of a statsd server.
     pub statsd_addr: Option<String>,
-    /// Longest run of a handler; `None`: no limit.
+    /// Time limit of a handler; `None`: no limit.
     pub handler_timeout: Option<Duration>,
     /// Handlers that may run at the same time; 1 keeps Go's order.
     pub handler_concurrency: usize,
@@ -64,11 +64,11 @@ pub struct Settings {
     pub start_join: Vec<String>,
     /// Deliver user events from before a join.
     pub replay: bool,
-    /// Time between looks at seeds that can change, once joined; zero: never.
+    /// Time between look-ups of seeds that can change, once joined; zero: never.
     pub rejoin_interval: Duration,
     /// Discover other agents by multicast DNS.
     pub mdns: Option<Mdns>,
-    /// What SIGHUP changes.
+    /// Settings that SIGHUP changes.
     pub reloadable: Reloadable,
 }
 
@@ -76,7 +76,7 @@ impl Settings {
     /// Validates a configuration, in Go's order.
     ///
     /// # Errors
-    /// The first setting that cannot work.
+    /// The first invalid setting.
     pub fn build(written: FileConfig, notices: &mut Notices) -> Result<Self, AgentError> {
         let name = written.node_name.clone().unwrap_or_else(host_name);
         let reloadable = Reloadable::build(&written, notices)?;
@@ -137,7 +137,7 @@ impl Settings {
 /// The level of log lines.
 ///
 /// # Errors
-/// There is no such level.
+/// The level does not exist.
 pub(in crate::agent) fn level(written: &FileConfig) -> Result<Level, AgentError> {
     let name = written.log_level.as_deref().unwrap_or("INFO").to_uppercase();
     Level::from_name(&name).ok_or(AgentError::LogLevel(name))
@@ -154,7 +154,8 @@ fn handlers(written: Option<i64>) -> usize {
     written.clamp(1, HANDLERS_MAX)
 }
 
-/// Refuses negative values of settings that Go does not have. Those of Go have Go's effect.
+/// Refuses negative values of settings that Go does not have. Go's own settings keep Go's
+/// behaviour.
 fn refuse_negative(written: &FileConfig) -> Result<(), AgentError> {
     for key in KEYS.iter().filter(|key| key.origin == Origin::Ours) {
         let value = written.value(key.name);
@@ -166,7 +167,7 @@ fn refuse_negative(written: &FileConfig) -> Result<(), AgentError> {
     Ok(())
 }
 
-/// Refuses tags and keys in both the configuration and a file.
+/// Refuses tags and keys that are both in the configuration and in a file.
 fn refuse_two_sources(written: &FileConfig, reloadable: &Reloadable) -> Result<(), AgentError> {
     let refuse = |text: &str| Err(AgentError::Setup(text.to_owned()));
     if written.tags_file.is_some() && !reloadable.tags.is_empty() {
@@ -178,9 +179,9 @@ fn refuse_two_sources(written: &FileConfig, reloadable: &Reloadable) -> Result<(
     Ok(())
 }
 
-/// Handlers that may run at the same time.
+/// Most handlers that may run at the same time.
 const HANDLERS_MAX: usize = 256;
-/// Between looks at seeds that can change.
+/// Time between look-ups of seeds that can change.
 const REJOIN_INTERVAL: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
@@ -197,7 +198,7 @@ mod tests {
         Ok((settings.map_err(|error| error.to_string())?, notices))
     }
 
-    /// Goal: no key is read and then forgotten. Method: what is built differs with each of them.
+    /// Goal: no key is read and then ignored. Method: each of them changes what is built.
     #[test]
     fn every_key_changes_what_is_built() {
         for key in KEYS {
@@ -312,7 +313,7 @@ mod tests {
             refused += 1;
         }
         assert!(refused >= 13, "{refused} refused");
-        // Go's agent starts with these.
+        // Go's agent starts with these values.
         for key in ["reconnect_interval", "retry_interval", "broadcast_timeout"] {
             build(&format!(r#"{{"{key}":"-1s"}}"#)).unwrap();
         }

@@ -5,12 +5,12 @@ use std::net::{IpAddr, Ipv4Addr};
 use super::address::Interface;
 use crate::agent::{AgentError, FileConfig};
 
-/// How agents on one network discover each other.
+/// How agents on one network discover each other by multicast DNS.
 #[derive(Clone, Debug)]
 pub struct Mdns {
-    /// Name that they share.
+    /// Cluster name shared by the agents.
     pub cluster: String,
-    /// Interface of questions and answers; the system's choice unless set.
+    /// Interface for queries and answers; the system's choice if `None`.
     pub interface: Option<MdnsInterface>,
     /// Do not use IPv4.
     pub disable_ipv4: bool,
@@ -23,16 +23,16 @@ pub struct Mdns {
 /// A network interface for multicasts.
 #[derive(Clone, Debug)]
 pub struct MdnsInterface {
-    /// Its name.
+    /// Name of the interface.
     pub name: String,
-    /// Its number.
+    /// Index of the interface.
     pub index: u32,
-    /// Its first IPv4 address.
+    /// First IPv4 address of the interface.
     pub ipv4: Option<Ipv4Addr>,
 }
 
 impl Mdns {
-    /// Go's checks, which it makes at each reload too.
+    /// Go's checks, which it also makes at each reload.
     pub(super) fn check(written: &FileConfig) -> Result<(), AgentError> {
         let invalid = |text: &str| Err(AgentError::Invalid(text.to_owned()));
         let Some(interface) = &written.mdns_interface else { return Ok(()) };
@@ -62,7 +62,7 @@ impl Mdns {
 }
 
 impl MdnsInterface {
-    /// `None`: there is no such interface.
+    /// Finds an interface; `None` if it does not exist.
     fn find(name: &str) -> Option<Self> {
         let all = if_addrs::get_if_addrs().unwrap_or_default();
         let mut addrs = all.iter().filter(|found| found.name == name);

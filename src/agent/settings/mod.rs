@@ -1,4 +1,4 @@
-//! Validated settings: what the agent runs by.
+//! The agent's validated settings.
 
 mod address;
 mod build;

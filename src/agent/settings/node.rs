@@ -1,4 +1,4 @@
-//! Configuration of the node.
+//! The configuration of the node.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ impl Profile {
         }
     }
 
-    /// As written in configuration.
+    /// The name used in configurations.
     pub fn name(self) -> &'static str {
         match self {
             Self::Lan => "lan",
@@ -51,7 +51,7 @@ impl Profile {
     }
 }
 
-/// Serf's protocol version.
+/// Validates the version of Serf's protocol.
 pub(super) fn protocol(written: Option<i64>) -> Result<u8, AgentError> {
     let out_of_range = |what: &str, number: i64| {
         Err(AgentError::Start(format!(
@@ -66,7 +66,7 @@ pub(super) fn protocol(written: Option<i64>) -> Result<u8, AgentError> {
     }
 }
 
-/// The bytes of a key, which is in base64 or in a file.
+/// Decodes a key, given in base64 or in a file.
 pub(super) fn encryption_key(written: &Secret) -> Result<Zeroizing<Vec<u8>>, AgentError> {
     let text = secrets::resolve("encryption key", written.expose())?;
     let key = go_base64::decode(text.expose())
@@ -74,14 +74,14 @@ pub(super) fn encryption_key(written: &Secret) -> Result<Zeroizing<Vec<u8>>, Age
     Ok(key.into())
 }
 
-/// A ring of one key.
+/// Creates a keyring with one key.
 pub(super) fn keyring(key: &[u8]) -> Result<Keyring, AgentError> {
-    // Go finds a wrong size when it starts the node.
+    // Go detects a wrong size when it starts the node.
     Keyring::build(&[], key)
         .map_err(|error| AgentError::Start(format!("Failed to create memberlist: {error}")))
 }
 
-/// Sets what was written over the values of the profile.
+/// Applies the written settings on top of the profile.
 pub(super) fn apply(written: &FileConfig, config: &mut Config) {
     config.compression = written.enable_compression.unwrap_or(true).into();
     config.label = written.label.clone().unwrap_or_default();
@@ -121,7 +121,7 @@ fn apply_timing(written: &FileConfig, timing: &mut Timing) {
     timing.gossip_nodes = nodes(written.gossip_nodes, timing.gossip_nodes);
     timing.indirect_checks = nodes(written.indirect_checks, timing.indirect_checks);
 
-    // Go's agent sets these whatever the profile.
+    // Go's agent sets these in every profile.
     timing.coalesce_period = Duration::from_secs(3);
     timing.quiescent_period = Duration::from_secs(1);
     timing.user_coalesce_period = Duration::from_secs(3);

@@ -1,4 +1,4 @@
-//! What SIGHUP changes.
+//! Settings that SIGHUP changes.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -8,16 +8,16 @@ use crate::{
     base::go_duration::GoDuration,
 };
 
-/// What to print about a configuration, in this order, as far as it was validated.
+/// Notices to print about a configuration, in this order, as far as it was validated.
 #[derive(Clone, Debug, Default)]
 pub struct Notices {
     /// Go's warnings.
     pub warnings: Vec<String>,
-    /// Which interface gave the address to bind.
+    /// The interface whose address is bound.
     pub interface: Option<String>,
 }
 
-/// A join that is retried.
+/// Settings of a retried join.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Retry {
     /// Addresses of which one must answer.
@@ -31,32 +31,32 @@ pub struct Retry {
 }
 
 impl Retry {
-    /// Whether it has an address that `before` did not have.
+    /// Whether it contains an address that `before` does not.
     pub(in crate::agent) fn adds_to(&self, before: &Self) -> bool {
         self.addrs.iter().any(|addr| !before.addrs.contains(addr))
     }
 }
 
-/// Settings that a reload changes, beside the log level.
+/// Settings that a reload changes, in addition to the log level.
 #[derive(Clone, Debug)]
 pub struct Reloadable {
     /// Event handlers, in order.
     pub scripts: Vec<EventScript>,
-    /// Configured tags, the role among them.
+    /// Configured tags, including the role.
     pub tags: BTreeMap<String, String>,
-    /// SIGTERM leaves gracefully.
+    /// Whether SIGTERM leaves gracefully.
     pub leave_on_terminate: bool,
-    /// SIGINT does not leave gracefully.
+    /// Whether SIGINT does not leave gracefully.
     pub skip_leave_on_interrupt: bool,
     /// Members to join, retried until one answers.
     pub retry: Retry,
 }
 
 impl Reloadable {
-    /// Validates what Go validates at each reload. Go: `readConfig`.
+    /// Validates the settings that Go validates at each reload. Go: `readConfig`.
     ///
     /// # Errors
-    /// The first setting that cannot work.
+    /// The first invalid setting.
     pub fn build(written: &FileConfig, notices: &mut Notices) -> Result<Self, AgentError> {
         let scripts = scripts(&written.event_handlers)?;
         written.interface.as_deref().map(Interface::find).transpose()?;

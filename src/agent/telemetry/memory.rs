@@ -7,7 +7,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-/// What a metric is.
+/// Kinds of metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
     Gauge,
@@ -15,7 +15,7 @@ pub(super) enum Kind {
     Sample,
 }
 
-/// The metrics of the last intervals.
+/// The metrics of recent intervals.
 pub(super) struct Memory {
     intervals: VecDeque<Interval>,
 }
@@ -42,7 +42,7 @@ impl Memory {
         memory
     }
 
-    /// Records a value that was measured `times` times.
+    /// Records a value measured `times` times.
     pub(super) fn record(
         &mut self,
         now: SystemTime,
@@ -75,7 +75,7 @@ impl Memory {
         aggregate.updated = now;
     }
 
-    /// All intervals that are over, oldest first.
+    /// All complete intervals, the oldest first.
     pub(super) fn dump(&mut self, now: SystemTime) -> String {
         self.roll(now);
         let mut text = String::new();
@@ -128,7 +128,7 @@ impl Aggregate {
     }
 }
 
-/// As Go prints a `time.Time`.
+/// Formats a time as Go prints a `time.Time`.
 fn go_time(time: SystemTime, fraction: bool) -> String {
     let Ok(time) = jiff::Timestamp::try_from(time) else { return String::new() };
     let zoned = time.to_zoned(jiff::tz::TimeZone::system());
@@ -137,9 +137,9 @@ fn go_time(time: SystemTime, fraction: bool) -> String {
 }
 
 const INTERVAL: Duration = Duration::from_secs(10);
-/// A minute, and the interval that is not over.
+/// A minute, and the current interval.
 const INTERVALS_MAX: usize = 7;
-/// Names in an interval; some are made of names from the network.
+/// Most names in an interval; some contain names from the network.
 const NAMES_MAX: usize = 4096;
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! Telemetry: the metrics of the last minute, which SIGUSR1 prints, their way to statsd and
-//! statsite, and their totals for scrapers. Go: `agent/command.go`, `setupTelemetry`; go-metrics.
+//! Telemetry: the metrics of the last minute, printed on SIGUSR1, the sinks statsd and statsite,
+//! and totals for scrapers. Go: `agent/command.go`, `setupTelemetry`; go-metrics.
 
 mod memory;
 mod push;

@@ -1,4 +1,4 @@
-//! statsd over UDP, statsite over TCP. Go: go-metrics, `StatsdSink` and `StatsiteSink`.
+//! The sinks statsd (UDP) and statsite (TCP). Go: go-metrics, `StatsdSink` and `StatsiteSink`.
 
 use std::{io, time::Duration};
 
@@ -13,7 +13,7 @@ use tracing::warn;
 use super::memory::Kind;
 use crate::transport::{self, Network};
 
-/// A queue to a task that sends.
+/// A queue to the sending task.
 pub(super) struct Push(mpsc::Sender<String>);
 
 impl Push {
@@ -29,7 +29,7 @@ impl Push {
         Self(send)
     }
 
-    /// Never waits: what the queue cannot take is lost.
+    /// Queues a value without waiting; if the queue is full, it is lost.
     pub(super) fn send(&self, kind: Kind, name: &str, value: f64) {
         let _ = self.0.try_send(line(kind, name, value));
     }
@@ -54,7 +54,7 @@ async fn run_statsd(addr: String, mut lines: mpsc::Receiver<String>) {
             Ok(socket) => {
                 let error = loop {
                     let mut packet = String::new();
-                    // Fill a packet until it is full or the tick comes.
+                    // Fills a packet until it is full or the next tick.
                     let ended = gather(&mut lines, &mut packet, &mut ticks, &socket).await;
                     match ended {
                         Ok(true) => {}
@@ -71,7 +71,7 @@ async fn run_statsd(addr: String, mut lines: mpsc::Receiver<String>) {
     }
 }
 
-/// Sends packets until a tick; false when all senders are dropped.
+/// Sends full packets until a tick; returns false when all senders are dropped.
 async fn gather(
     lines: &mut mpsc::Receiver<String>,
     packet: &mut String,
@@ -142,18 +142,18 @@ async fn run_statsite(addr: String, mut lines: mpsc::Receiver<String>) {
     }
 }
 
-/// Lines queued while the server was down are outdated.
+/// Drops lines queued while the server was down, which are outdated.
 fn drain(lines: &mut mpsc::Receiver<String>) {
     while lines.try_recv().is_ok() {}
 }
 
-/// Lines that wait; more are dropped. Go: the channel of either sink.
+/// Most queued lines; further ones are dropped. Go: the channel of either sink.
 const QUEUE_MAX: usize = 4096;
 /// Go: `statsdMaxLen`.
 const PACKET_BYTES_MAX: usize = 1400;
 /// Go: `flushInterval`.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(100);
-/// Go waits so long before it connects again.
+/// As long as Go waits before reconnecting.
 const RECONNECT_PAUSE: Duration = Duration::from_secs(5);
 const WRITE_MAX: Duration = Duration::from_secs(5);
 
@@ -200,12 +200,12 @@ mod tests {
     #[tokio::test]
     async fn a_sink_that_does_not_listen_delays_no_one() {
         let push = Push::statsite("127.0.0.1:1");
-        // The task that sends has not run yet, so that all but the first lines are lost.
+        // The sending task has not run yet, so all but the first lines are lost.
         for n in 0..3 * QUEUE_MAX {
             push.send(Kind::Counter, "serf-agent.x", n as f64);
         }
         assert_eq!(push.0.capacity(), 0, "the queue is full, and nobody waited");
-        // Nobody listens there: what waited is dropped, and there is room again.
+        // Nothing listens there: queued lines are dropped, which makes room.
         let room = async {
             while push.0.capacity() < QUEUE_MAX {
                 tokio::task::yield_now().await;

@@ -17,12 +17,12 @@ use super::{
     scraped::{Scraped, Series},
 };
 
-/// Where metrics go. Clones share it.
+/// The agent's sinks for metrics. Clones share them.
 #[derive(Clone)]
 pub(in crate::agent) struct Telemetry(Arc<Inner>);
 
 struct Inner {
-    /// Part of the names of gauges if there is a server, as in Go.
+    /// Part of gauge names if there is a server, as in Go.
     host: Option<String>,
     memory: Mutex<Memory>,
     pushes: Vec<Push>,
@@ -30,7 +30,7 @@ struct Inner {
 }
 
 impl Telemetry {
-    /// Keeps the last minute, sends to the given servers from a task of the runtime, and adds up
+    /// Keeps the last minute, sends to the configured servers from a task of the runtime, and keeps
     /// totals for scrapers.
     pub(in crate::agent) fn start(
         statsite: Option<&str>,
@@ -46,12 +46,12 @@ impl Telemetry {
         Self(Arc::new(Inner { host, memory, pushes, scraped }))
     }
 
-    /// Makes it the recorder of this process; the first one wins.
+    /// Makes it the recorder of this process; only the first call has an effect.
     pub(in crate::agent) fn install(&self) {
         let _ = metrics::set_global_recorder(self.clone());
     }
 
-    /// The complete intervals, a line for each metric. Go: `InmemSignal`.
+    /// The complete intervals, one line for each metric. Go: `InmemSignal`.
     pub(in crate::agent) fn dump(&self) -> String {
         self.0.memory.lock().unwrap_or_else(PoisonError::into_inner).dump(SystemTime::now())
     }
@@ -116,12 +116,12 @@ impl CounterFn for Measure {
         self.record_times(value as f64, 1);
     }
 
-    /// No counter is set here.
+    /// Not used: no counter is set to a value.
     fn absolute(&self, _value: u64) {}
 }
 
 impl GaugeFn for Measure {
-    /// No gauge is changed by a difference here.
+    /// Not used: no gauge is changed by a difference.
     fn increment(&self, _value: f64) {}
     fn decrement(&self, _value: f64) {}
 

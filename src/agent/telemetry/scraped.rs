@@ -1,4 +1,4 @@
-//! Totals since the start, as OpenMetrics text for those who scrape.
+//! Totals since the start, as OpenMetrics text for scrapers.
 
 use std::{
     borrow::Cow,
@@ -28,7 +28,7 @@ pub(in crate::agent) struct Scraped {
     labels: Arc<BTreeMap<String, String>>,
 }
 
-/// One line of values: a row of the table, by its place, and its labels.
+/// Identifies a series: the index of its metric in the table, and its labels.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Series {
     name: &'static str,
@@ -42,7 +42,7 @@ enum Total {
 }
 
 impl Series {
-    /// The series of a key; `None`: the table does not have it.
+    /// The series of a key; `None`: the key is not in the table.
     pub(super) fn of(key: &Key) -> Option<Self> {
         let (metric, rest) = row(key.name())?;
         let label = metric.label.split(',').next().unwrap_or_default();
@@ -57,10 +57,11 @@ fn pair(name: &str, value: &str) -> (String, String) {
 }
 
 impl Scraped {
-    /// No totals yet; all of them are going to have these labels.
+    /// Starts without totals; all series will have these labels.
     pub(in crate::agent) fn new(labels: BTreeMap<String, String>) -> Self {
         let scraped = Self { totals: Arc::default(), labels: Arc::new(labels) };
-        // A counter that comes into being with its first count has, for a scraper, not increased.
+        // To a scraper, a counter that first appears with a count has not increased; so counters
+        // start at 0.
         let plain = METRICS.iter().filter(|metric| metric.label.is_empty());
         let plain = plain.filter(|metric| metric.kind == Kind::Counter);
         let plain = plain.map(|metric| Series { name: metric.name, labels: Vec::new() });
@@ -73,7 +74,7 @@ impl Scraped {
         scraped
     }
 
-    /// Sets a gauge that is looked at only now.
+    /// Sets a gauge that is read only when scraped.
     pub(in crate::agent) fn set(
         &self,
         name: &'static str,
@@ -84,7 +85,7 @@ impl Scraped {
         self.record(&Series { name, labels }, value, 1);
     }
 
-    /// Records a value that was measured `times` times.
+    /// Records a value measured `times` times.
     pub(super) fn record(&self, series: &Series, value: f64, times: u64) {
         let Some((metric, _)) = row(series.name) else { return };
         let value = if metric.unit == Unit::Time { value / 1e3 } else { value };
@@ -116,13 +117,13 @@ impl Scraped {
         let mut registry = registry::Registry::with_labels(labels);
         registry.register_collector(Box::new(self.clone()));
         let mut text = String::new();
-        // A `String` takes everything.
+        // Writing to a `String` cannot fail.
         let _ = text::encode(&mut text, &registry);
         text
     }
 }
 
-/// Refuses names that labels of all series cannot have.
+/// Refuses names that cannot be labels of all series.
 pub(in crate::agent) fn check_label(name: &str) -> Result<(), String> {
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let is_name = name.chars().all(is_part) && !name.starts_with(|c: char| c.is_ascii_digit());
@@ -202,7 +203,7 @@ impl fmt::Debug for Scraped {
     }
 }
 
-/// Bounds of buckets.
+/// Bucket bounds.
 const COUNTS: &[f64] = &[0.0, 1.0, 10.0, 100.0, 1_000.0, 10_000.0];
 const BYTES: &[f64] = &[64.0, 256.0, 1_024.0, 4_096.0, 65_536.0, 1_048_576.0, 16_777_216.0];
 const SECONDS: &[f64] =
@@ -216,7 +217,7 @@ const STARTING: &[(&str, &str, &str)] = &[
     ("agent.events.dropped", "subscriber", "handlers"),
     ("agent.events.dropped", "subscriber", "clients"),
 ];
-/// Series in all; some have names from the network, which the driver bounds.
+/// Most series; some contain names from the network, whose number the driver limits.
 const SERIES_MAX: usize = 4_096;
 
 #[cfg(test)]
