@@ -41,7 +41,7 @@ struct Inner<T> {
     capacity: usize,
     policy: LagPolicy,
     /// Number of items dropped since the count was last reported.
-    untold: u64,
+    unreported: u64,
     /// Number of items dropped since the start.
     lost: u64,
     /// Whether the producer is gone.
@@ -73,7 +73,7 @@ impl<T> Queue<T> {
                 waiting: Waiting::new(subject),
                 capacity: capacity.max(1),
                 policy,
-                untold: 0,
+                unreported: 0,
                 lost: 0,
                 ended: false,
                 abandoned: false,
@@ -143,8 +143,8 @@ impl<T> Queue<T> {
             LagPolicy::DropOldest | LagPolicy::Coalesce => true,
             LagPolicy::DropNewest => inner.waiting.len() == 0,
         };
-        if gap && inner.untold > 0 {
-            return Poll::Ready(Some(Next::Lost(std::mem::take(&mut inner.untold))));
+        if gap && inner.unreported > 0 {
+            return Poll::Ready(Some(Next::Lost(std::mem::take(&mut inner.unreported))));
         }
         let next = inner.waiting.pop();
         if next.is_some() || inner.ended {
@@ -167,7 +167,7 @@ impl<T> Inner<T> {
             return;
         }
         if self.waiting.len() >= self.capacity {
-            self.untold += 1;
+            self.unreported += 1;
             self.lost += 1;
             match self.policy {
                 LagPolicy::DropOldest => drop(self.waiting.pop()),
@@ -178,9 +178,9 @@ impl<T> Inner<T> {
                     }
                 }
             }
-        } else if self.policy == LagPolicy::DropNewest && self.untold > 0 {
+        } else if self.policy == LagPolicy::DropNewest && self.unreported > 0 {
             // The gap is here, after the queued items.
-            let count = std::mem::take(&mut self.untold);
+            let count = std::mem::take(&mut self.unreported);
             self.waiting.push(Next::Lost(count));
         }
         self.waiting.push(Next::Item(item));
