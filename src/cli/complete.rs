@@ -1,4 +1,4 @@
-//! Shell completions and man pages, from the flag tables.
+//! Generates shell completions and man pages from the flag tables.
 
 use std::fmt::Write as _;
 
@@ -56,7 +56,7 @@ fn bash(commands: &[CommandSpec]) -> String {
     let names = commands.iter().map(|command| command.name).filter(|name| !name.contains(' '));
     let names: Vec<_> = names.collect();
     let mut cases = String::new();
-    // Those of two words first: the first pattern that fits counts.
+    // Commands of two words come first, as the first matching pattern is used.
     for two in [true, false] {
         for command in commands.iter().filter(|command| command.name.contains(' ') == two) {
             let pattern = bash_pattern(command.name);
@@ -77,7 +77,7 @@ fn bash(commands: &[CommandSpec]) -> String {
     )
 }
 
-/// The pattern of the command line's first two words.
+/// The pattern of a command's first two words.
 fn bash_pattern(name: &str) -> String {
     match name.split_once(' ') {
         Some((first, second)) => format!("{first}\\ {second}"),
@@ -85,13 +85,13 @@ fn bash_pattern(name: &str) -> String {
     }
 }
 
-/// The second words of commands that begin with this one.
+/// The second words of commands whose first word is `name`.
 fn seconds<'c>(name: &str, commands: &'c [CommandSpec]) -> impl Iterator<Item = &'c str> {
     let all = commands.iter().filter_map(|command| command.name.split_once(' '));
     all.filter(move |(first, _)| *first == name).map(|(_, second)| second)
 }
 
-/// When fish has seen a command.
+/// Fish's condition that a command was typed.
 fn fish_seen(name: &str) -> String {
     let words = name.split(' ').map(|word| format!("__fish_seen_subcommand_from {word}"));
     words.collect::<Vec<_>>().join("; and ")

@@ -1,4 +1,4 @@
-//! From arguments to a command, and from its result to the exit code.
+//! Parses arguments, runs the command and determines the exit code.
 
 use std::{ffi::OsString, process::ExitCode};
 
@@ -11,11 +11,11 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
     ExitCode::from(dispatch(&args))
 }
 
-/// Runs a command; the only place that decides the exit code.
+/// Runs a command; the only place that determines the exit code.
 fn dispatch(raw: &[OsString]) -> u8 {
     let texts: Vec<_> = raw.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
     let args = texts.as_slice();
-    // Go's main looks for these two before anything else, wherever they are.
+    // Go's main handles these two before anything else, at any position.
     if args.iter().any(|arg| arg == "-v" || arg == "--version") {
         return finish(commands::VERSION, (commands::VERSION.run)(&Parsed::default()));
     }
@@ -52,7 +52,7 @@ fn dispatch(raw: &[OsString]) -> u8 {
     finish(*command, result)
 }
 
-/// The command of a name, or of that and the word after it; and the arguments that follow.
+/// Finds a command by one or two words; returns it with the remaining arguments.
 fn command<'r>(name: &str, rest: &'r [String]) -> Option<(&'static CommandSpec, &'r [String])> {
     let of = |wanted: &str| commands::ALL.iter().find(|command| command.name == wanted);
     if let Some((second, after)) = rest.split_first()
@@ -63,7 +63,7 @@ fn command<'r>(name: &str, rest: &'r [String]) -> Option<(&'static CommandSpec, 
     Some((of(name)?, rest))
 }
 
-/// Printed after the list, which is all that Go prints.
+/// The suggestion for an unknown command, printed after Go's list of commands.
 fn unknown_command(name: &str) -> String {
     let mut text = format!("Unknown command '{name}'.");
     let names = commands::ALL.iter().map(|command| command.name);
@@ -97,7 +97,7 @@ fn finish(command: CommandSpec, result: Result<(), Failure>) -> u8 {
             if let ParseError::Undefined(name) = error {
                 let names = command.flags.iter().copied().flatten().map(|flag| flag.name);
                 let near = similar::nearest(&name, names);
-                // The error above the help text has scrolled away.
+                // Repeated here, as the help text may have scrolled the error away.
                 if let Some(near) = near {
                     output::error_line(&format!("Unknown flag -{name}. Did you mean -{near}?"));
                 }
@@ -107,7 +107,7 @@ fn finish(command: CommandSpec, result: Result<(), Failure>) -> u8 {
     1
 }
 
-/// The arguments, split as Go's CLI library does.
+/// The arguments, split as by Go's CLI library.
 struct Invocation<'a> {
     command: Option<&'a str>,
     help: bool,

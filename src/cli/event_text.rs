@@ -13,7 +13,7 @@ use crate::{
     serf::Regex,
 };
 
-/// An event as a JSON object; a payload is text, with U+FFFD for what is not UTF-8.
+/// An event as a JSON object; payloads are text, with U+FFFD for bytes that are not UTF-8.
 #[derive(Serialize)]
 #[serde(untagged)]
 pub(super) enum Json<'e> {
@@ -66,7 +66,7 @@ impl<'e> JsonMember<'e> {
     }
 }
 
-/// Lines like those of the log: time, event and subject. One line for each member.
+/// Formats an event like log lines: time, event and subject; one line for each member.
 pub(super) fn readable(event: &EventRecord, time: &str) -> String {
     let payload = |bytes: &[u8]| match bytes {
         [] => String::new(),
@@ -95,7 +95,7 @@ pub(super) fn readable(event: &EventRecord, time: &str) -> String {
     }
 }
 
-/// One block for each event, values as Go's `%#v` shows them.
+/// Formats an event as Go does: one block, values as printed by `%#v`.
 pub(super) fn as_go(event: &EventRecord) -> String {
     let fields = match event {
         EventRecord::Member(MemberEventRecord { event, members }) => {
@@ -143,7 +143,7 @@ fn go_member(member: &Member) -> String {
     format!("map[interface {{}}]interface {{}}{{{}}}", fields.join(", "))
 }
 
-/// Small numbers decode as signed in Go, larger ones as unsigned, which `%#v` shows in hex.
+/// In Go, small numbers decode as signed, larger ones as unsigned, which `%#v` prints in hex.
 fn go_number(value: u64) -> String {
     if value <= 127 { value.to_string() } else { format!("{value:#x}") }
 }
@@ -195,7 +195,7 @@ fn is_printable(c: char) -> bool {
     matches!(c, ' '..='~') || PRINTABLE.as_ref().is_some_and(is)
 }
 
-/// The text itself, or quoted where it would be ambiguous or move the cursor.
+/// The text, quoted if it would be ambiguous or move the cursor.
 fn shown(text: &str) -> String {
     let plain = !text.is_empty() && text.chars().all(|c| is_printable(c) && !" \"=\\".contains(c));
     if plain { text.to_owned() } else { go_quote(text) }

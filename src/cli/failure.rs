@@ -1,23 +1,23 @@
-//! How commands fail.
+//! Errors of commands.
 
 use super::ParseError;
 
-/// Why a command failed, and what is printed then.
+/// Why a command failed, and what is printed.
 #[derive(Debug)]
 pub enum Failure {
-    /// This message.
+    /// A message.
     Message(String),
-    /// This message, and a hint at the likely reason on stderr.
+    /// A message, and a hint at the likely cause on stderr.
     Hinted(String, &'static str),
-    /// This message and the help text.
+    /// A message and the help text.
     Usage(String),
     /// The help text.
     Help,
-    /// Nothing more.
+    /// Nothing is printed here.
     Silent,
     /// The parser's error on stderr, the help text on stdout.
     Flags(ParseError),
-    /// Nothing more; the exit code is given.
+    /// Nothing is printed here; the exit code is given.
     Code(u8),
 }
 

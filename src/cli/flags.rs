@@ -1,33 +1,33 @@
-//! Go's flag syntax over a table.
+//! Go's flag syntax, parsed with tables of flags.
 //!
-//! `-name value`, `-name=value` and the same with two dashes are equal; booleans take a value only
-//! after `=`; parsing ends at the first argument that is not a flag, or after `--`.
+//! `-name value`, `-name=value` and the same with two dashes are equivalent; booleans accept a
+//! value only after `=`; parsing ends at the first argument that is not a flag, or after `--`.
 
 use std::{collections::BTreeMap, ffi::OsString, os::unix::ffi::OsStringExt as _};
 
 use crate::base::{error_texts, go_duration, go_number};
 
-/// One flag, for the parser, the help text, the completions and the manual.
+/// A flag, for the parser, the help text, completions and the manual.
 #[derive(Clone, Copy, Debug)]
 pub struct Flag {
-    /// Without dashes.
+    /// Name without dashes.
     pub name: &'static str,
-    /// Type of its value.
+    /// Type of the value.
     pub kind: Kind,
-    /// Its default, or a placeholder for its value, in help texts.
+    /// Default, or a placeholder for the value, in help texts.
     pub value: &'static str,
-    /// What it does, in a sentence or more.
+    /// Description, in a sentence or more.
     pub help: &'static str,
 }
 
 /// Type of a flag's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Nothing, or `=true` and the like.
+    /// No value, or `=true` and the like.
     Bool,
-    /// Text; the last one counts.
+    /// Text; if repeated, the last one is used.
     Text,
-    /// Text; each one counts.
+    /// Text; may be repeated, all are used.
     List,
     /// An integer, in Go's notations.
     Int,
@@ -42,17 +42,17 @@ pub enum Kind {
 pub struct Parsed {
     /// The positional arguments as given; they need not be UTF-8.
     pub raw: Vec<Vec<u8>>,
-    /// Arguments that are not UTF-8: the text made of each, and its bytes.
+    /// Arguments that are not UTF-8: the text derived from each, and its bytes.
     pub odd: Vec<(String, Vec<u8>)>,
     values: BTreeMap<&'static str, Vec<String>>,
-    /// Flags and their values, in the order given.
+    /// Flags with their values, in the order given.
     pub order: Vec<(&'static str, String)>,
     /// The positional arguments as text.
     pub positionals: Vec<String>,
 }
 
 impl Flag {
-    /// What it does, and whether it may be repeated.
+    /// Description, and whether the flag may be repeated.
     pub(super) fn about(&self) -> String {
         let repeatable = if self.kind == Kind::List { " Repeatable." } else { "" };
         format!("{}{repeatable}", self.help)
@@ -60,26 +60,26 @@ impl Flag {
 }
 
 impl Parsed {
-    /// The value of a flag as given.
+    /// The value of a flag as given on the command line.
     pub fn original(&self, text: &str) -> OsString {
         let odd = self.odd.iter().find(|(known, _)| known == text);
         odd.map_or_else(|| text.into(), |(_, bytes)| OsString::from_vec(bytes.clone()))
     }
 
-    /// The first positional argument as given.
+    /// The first positional argument as given on the command line.
     pub fn raw_name(&self) -> &[u8] {
         self.raw.first().map(Vec::as_slice).unwrap_or_default()
     }
 }
 
-/// Why arguments are refused; the texts are Go's.
+/// Why arguments were refused; the texts are Go's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ParseError {
-    /// No such flag.
+    /// The flag does not exist.
     Undefined(String),
     /// The value is missing.
     NeedsArgument(String),
-    /// The value does not parse.
+    /// The value cannot be parsed.
     Invalid {
         /// The value.
         value: String,
@@ -88,14 +88,14 @@ pub enum ParseError {
         /// `parse error` or `value out of range`.
         reason: &'static str,
     },
-    /// The value of a boolean does not parse.
+    /// The value of a boolean cannot be parsed.
     Boolean {
         /// The value.
         value: String,
         /// The flag.
         flag: String,
     },
-    /// Such as `---x` or `-=x`.
+    /// Malformed, such as `---x` or `-=x`.
     Syntax(String),
     /// Help was requested after `--`, where the dispatcher does not look for it.
     Help,
@@ -115,7 +115,7 @@ error_texts! {
 
 impl std::error::Error for ParseError {}
 
-/// Parses `args` by the tables.
+/// Parses `args` with the tables.
 ///
 /// # Errors
 /// See [`ParseError`].

@@ -1,22 +1,22 @@
-//! Help texts, made from the flag tables.
+//! Generates help texts from the flag tables.
 
 use super::{Failure, Flag, Kind, Parsed, output};
 
-/// One command of the program.
+/// A command of the program.
 #[derive(Clone, Copy)]
 pub struct CommandSpec {
-    /// Name.
+    /// Name of the command.
     pub name: &'static str,
     /// Description in the list of commands.
     pub synopsis: &'static str,
-    /// What follows the name on the usage line.
+    /// Placeholders after the name in the usage line.
     pub arguments: &'static str,
-    /// What it is for, when to use it, and what its exit code means. Paragraphs are separated by an
-    /// empty line.
+    /// Its purpose, when to use it, and the meaning of its exit codes. Paragraphs are separated by
+    /// an empty line.
     pub about: &'static str,
-    /// Its flags.
+    /// Tables of its flags.
     pub flags: &'static [&'static [Flag]],
-    /// Whether it runs in spite of wrong flags.
+    /// Whether it runs despite invalid flags.
     pub ignores_flags: bool,
     /// Prefix of its error messages.
     pub error_prefix: &'static str,
@@ -24,7 +24,7 @@ pub struct CommandSpec {
     pub run: fn(&Parsed) -> Result<(), Failure>,
 }
 
-/// The help of a command.
+/// The help text of a command.
 pub(super) fn text(command: &CommandSpec) -> String {
     let mut out = format!("Usage: serf {}", command.name);
     if !command.arguments.is_empty() {
@@ -58,7 +58,7 @@ pub(super) fn text(command: &CommandSpec) -> String {
     out
 }
 
-/// The list of commands, on stderr.
+/// Prints the list of commands to stderr.
 pub(super) fn print_commands(commands: &[CommandSpec]) {
     let mut sorted: Vec<_> = commands.iter().map(|spec| (spec.name, spec.synopsis)).collect();
     sorted.sort_unstable();

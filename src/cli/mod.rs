@@ -1,7 +1,7 @@
 //! Layer 7: the command line, with Go's flag syntax, streams and exit codes.
 //!
-//! Everything that a command prints, errors included, goes to stdout; stderr carries only what
-//! the flag parser reports, help that was asked for, and the list of commands.
+//! Everything that a command prints goes to stdout, including errors; stderr receives only errors
+//! of the flag parser, requested help, and the list of commands.
 
 mod commands;
 mod complete;

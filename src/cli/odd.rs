@@ -1,19 +1,19 @@
-//! Arguments and variables that are not UTF-8: they arrive as they were given, or are refused.
+//! Arguments and environment variables that are not UTF-8: passed on unchanged, or refused.
 
 use std::{ffi::OsString, os::unix::ffi::OsStrExt as _};
 
 use super::{Failure, Parsed};
 
-/// Keeps the bytes of what was parsed as text.
+/// Keeps the bytes of arguments that were parsed as text.
 pub(super) fn keep(parsed: &mut Parsed, raw: &[OsString]) {
-    // Commands that take bytes read the arguments after the flags as bytes.
+    // Commands that accept bytes use the bytes of the arguments after the flags.
     let after = raw.len() - parsed.positionals.len();
     let positionals = raw.get(after..).unwrap_or_default().iter();
     parsed.raw = positionals.map(|arg| arg.as_bytes().to_vec()).collect();
     parsed.odd = odd(raw);
 }
 
-/// Arguments that are not UTF-8, and values behind the `=` of a flag.
+/// Arguments that are not UTF-8, including values after the `=` of a flag.
 fn odd(raw: &[OsString]) -> Vec<(String, Vec<u8>)> {
     let odd = raw.iter().map(|arg| arg.as_bytes()).filter(|arg| str::from_utf8(arg).is_err());
     let text = |bytes: &[u8]| (String::from_utf8_lossy(bytes).into_owned(), bytes.to_vec());
@@ -28,7 +28,7 @@ fn odd(raw: &[OsString]) -> Vec<(String, Vec<u8>)> {
     all
 }
 
-/// Refuses bytes that would not arrive as they were given.
+/// Refuses arguments that would not be passed on unchanged.
 pub(super) fn unchanged(command: &str, args: &Parsed) -> Result<(), Failure> {
     let is_odd = |text: &str| args.odd.iter().any(|(known, _)| known == text);
     let twins = |text: &str| args.odd.iter().filter(|(known, _)| known == text).count() > 1;
@@ -38,7 +38,7 @@ pub(super) fn unchanged(command: &str, args: &Parsed) -> Result<(), Failure> {
             return Err(Failure::Message(format!("Error: -{flag} is not UTF-8: '{value}'")));
         }
     }
-    // Others take bytes, or look at none.
+    // Other commands accept bytes, or ignore the arguments.
     let takes_text = ["force-leave", "join", "rtt"].contains(&command);
     match args.positionals.iter().find(|arg| takes_text && is_odd(arg)) {
         Some(arg) => Err(Failure::Message(format!("Error: An argument is not UTF-8: '{arg}'"))),
@@ -46,7 +46,7 @@ pub(super) fn unchanged(command: &str, args: &Parsed) -> Result<(), Failure> {
     }
 }
 
-/// A variable of the environment. One that is not UTF-8 is a wrong one, not none.
+/// Reads an environment variable. One that is not UTF-8 counts as invalid, not as missing.
 pub(super) fn variable(name: &str) -> Option<String> {
     let value = std::env::var_os(name).filter(|value| !value.is_empty())?;
     Some(value.to_string_lossy().into_owned())

@@ -1,4 +1,4 @@
-//! Output: lines, tables as columnize aligns them, JSON as Go's `MarshalIndent` prints it.
+//! Output: lines, tables aligned like columnize's, JSON formatted like Go's `MarshalIndent`.
 
 use std::{
     fmt::Write as _,
@@ -7,25 +7,25 @@ use std::{
 
 use serde::Serialize;
 
-/// A line on stdout.
+/// Prints a line to stdout.
 pub(super) fn line(text: &str) {
     bytes(format!("{text}\n").as_bytes());
 }
 
-/// Bytes on stdout.
+/// Prints bytes to stdout.
 pub(super) fn bytes(bytes: &[u8]) {
     let mut out = io::stdout().lock();
     let written = out.write_all(bytes).and_then(|()| out.flush());
     end_if_unread(written);
 }
 
-/// A line on stderr.
+/// Prints a line to stderr.
 pub(super) fn error_line(text: &str) {
     end_if_unread(writeln!(io::stderr().lock(), "{text}"));
 }
 
-/// A closed pipe ends the program by SIGPIPE, as Go's runtime does for stdout and stderr; otherwise
-/// `serf monitor | head -1` would not end.
+/// On a closed pipe, ends the program with SIGPIPE, as Go's runtime does for stdout and stderr;
+/// otherwise `serf monitor | head -1` would not end.
 fn end_if_unread(written: io::Result<()>) {
     if written.is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
         // Does not return; if it did, the exit code would still report the result.
@@ -33,8 +33,8 @@ fn end_if_unread(written: io::Result<()>) {
     }
 }
 
-/// Lines of cells separated by `|`, aligned in columns as columnize 2.1 does: cells are trimmed
-/// and padded by code points, two spaces between columns, the last cell of a row unpadded.
+/// Aligns lines of cells separated by `|` like columnize 2.1: cells are trimmed and padded by code
+/// points, two spaces between columns, the last cell of a row unpadded.
 pub(super) fn columns(lines: &[String]) -> String {
     let rows: Vec<Vec<&str>> =
         lines.iter().map(|line| line.split('|').map(str::trim).collect()).collect();
@@ -72,10 +72,10 @@ pub(super) fn compact(value: &impl Serialize) -> String {
     escaped(serde_json::to_string(value))
 }
 
-/// Escapes what Go escapes for the sake of HTML and JavaScript; none of it occurs outside of
-/// strings. Bytes that are not UTF-8 become the replacement character, which Go escapes too.
+/// Escapes what Go escapes for HTML and JavaScript; it only occurs in strings. Bytes that are not
+/// UTF-8 become U+FFFD, which Go escapes, too.
 fn escaped(json: serde_json::Result<String>) -> String {
-    // Fails for maps whose keys are not strings; there are none.
+    // Fails only for maps whose keys are not strings; there are none.
     let mut json = json.unwrap_or_default();
     for c in ['<', '>', '&', '\u{2028}', '\u{2029}', '\u{fffd}'] {
         if json.contains(c) {

@@ -1,11 +1,11 @@
-//! The manual page of configuration files, from the table of settings.
+//! Generates the manual page of configuration files from the table of settings.
 
 use std::fmt::Write as _;
 
 use super::complete::roff;
 use crate::agent::{KEYS, Key, Origin, Shape};
 
-/// serf.json(5) in roff.
+/// Generates serf.json(5) in roff.
 pub(super) fn manual() -> String {
     let mut out = String::from(HEAD);
     for (title, origin) in [("KEYS", Origin::Go), ("KEYS OF THIS PROGRAM ALONE", Origin::Ours)] {
@@ -31,7 +31,7 @@ fn described(key: &Key) -> String {
     text
 }
 
-/// The flag of `serf agent`; that of a switch turns it off.
+/// The flag of `serf agent` for a setting; that of a switch turns it off.
 fn flag_of(key: &Key) -> String {
     match (key.flag, key.shape) {
         ("", _) => String::new(),
@@ -102,8 +102,8 @@ mod tests {
         assert!(manual.lines().all(|line| !line.starts_with('\'')), "a line that is no text");
     }
 
-    /// Goal: the book says what the tables say. Method: its rows are made here. With `UPDATE_DOCS`
-    /// set they are written.
+    /// Goal: the book agrees with the tables. Method: its rows are generated here and compared;
+    /// with `UPDATE_DOCS` set they are written.
     #[test]
     fn the_pages_of_the_book_are_made_from_the_tables() {
         let settings = |origin| {
@@ -114,7 +114,7 @@ mod tests {
         };
         check("configuration.md", "keys of Go", &settings(Origin::Go));
         check("configuration.md", "our keys", &settings(Origin::Ours));
-        // The simulator is there with its feature alone; docs/simulation.md is about it.
+        // The simulator is an optional feature, documented in docs/simulation.md.
         let commands = ALL.iter().filter(|command| command.name != "simulate");
         check("commands.md", "commands", &commands.map(section).collect::<String>());
     }
@@ -149,7 +149,7 @@ mod tests {
         out
     }
 
-    /// Compares what is between two marks of a page.
+    /// Compares the text between two marks of a page.
     fn check(page: &str, part: &str, wanted: &str) {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(page);
         let text = fs::read_to_string(&path).expect("a page of the book");

@@ -1,8 +1,8 @@
 //! Suggestions for mistyped names.
 
-/// The name nearest to what was typed, if it is near enough for a typing error.
+/// The name closest to the typed one, if the difference may be a typing error.
 pub(super) fn nearest<'n>(typed: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
-    // Short names are all near to each other.
+    // Short names are all similar to each other.
     let slips = (typed.chars().count() / 3).clamp(1, SLIPS_MAX);
     names
         .map(|name| (distance(typed, name), name))
@@ -11,7 +11,7 @@ pub(super) fn nearest<'n>(typed: &str, names: impl Iterator<Item = &'n str>) -> 
         .map(|(_, name)| name)
 }
 
-/// Letters to insert, drop, replace or swap (optimal string alignment).
+/// Number of letters to insert, delete, replace or swap (optimal string alignment).
 fn distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     let mut before: Vec<usize> = Vec::new();

@@ -27,7 +27,8 @@ const fn count_flags() -> usize {
     count
 }
 
-/// The flag of a switch says the opposite of its setting, and is described in [`OFF_FLAGS`].
+/// Whether a setting has a flag of its own. The flag of a switch is the opposite of its setting,
+/// and is described in [`OFF_FLAGS`].
 const fn has_flag(key: &Key) -> bool {
     !key.flag.is_empty() && !matches!(key.shape, Shape::Switch)
 }
@@ -35,7 +36,7 @@ const fn has_flag(key: &Key) -> bool {
 const fn flag_of(key: &Key) -> Flag {
     let kind = match key.shape {
         Shape::Flag | Shape::Switch => Kind::Bool,
-        // Go reads durations as text, and refuses them later with another error.
+        // Go reads durations as text and reports invalid ones later with another error.
         Shape::Text | Shape::Secret | Shape::Duration | Shape::Ignored => Kind::Text,
         Shape::Int | Shape::Version => Kind::Int,
         Shape::List | Shape::Map => Kind::List,
@@ -51,7 +52,7 @@ fn run(args: &Parsed) -> Result<(), Failure> {
     }
 }
 
-/// Flags are decoded first, so that their mistakes are reported first; but they are merged last.
+/// Flags are decoded first, so that their errors are reported first, but merged last.
 fn read(args: &Parsed) -> Result<FileConfig, AgentError> {
     let flags = FileConfig::from_flags(|flag| args.list(flag))?;
     let is_path = |name: &str| FILE_FLAGS.iter().any(|flag| flag.name == name);
@@ -69,7 +70,7 @@ const FILE_FLAGS: &[Flag] = &[
 /// Flags that turn a setting off.
 const OFF_FLAGS: &[Flag] =
     &[flag("disable-compression", Kind::Bool, "", "Do not compress gossip.")];
-/// The flags of the settings that have one.
+/// Flags of the settings that have one.
 const KEY_FLAGS: &[Flag] = &{
     let mut flags = [flag("", Kind::Bool, "", ""); count_flags()];
     let (mut at, mut count) = (0, 0);

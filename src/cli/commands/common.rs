@@ -1,4 +1,4 @@
-//! What commands have in common: flags, the connection to the agent, output.
+//! Shared by several commands: flags, the connection to the agent, output.
 
 use std::{collections::BTreeMap, future::Future};
 
@@ -12,7 +12,7 @@ use crate::{
     serf::Regex,
 };
 
-/// What most commands have in common.
+/// The default values of a command.
 pub(super) const SPEC: CommandSpec = CommandSpec {
     name: "",
     synopsis: "",
@@ -54,15 +54,15 @@ pub(super) const RPC: &[Flag] = &[
 pub(super) const FORMAT: &[Flag] =
     &[flag("format", Kind::Text, "text", "Output format: text (the default) or json.")];
 
-/// Runs a command's future to its end.
+/// Runs a command's future to completion.
 pub(super) fn block_on(future: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     runtime()?.block_on(future)
 }
 
-/// Runs a command's future to its end, or until SIGINT, when it returns `interrupted`.
+/// Runs a command's future to completion, or until SIGINT, when it returns `interrupted`.
 ///
-/// The future has a thread of its own: a stopped terminal may block it in the middle of a line, and
-/// the signal must end the command then too.
+/// The future runs on a thread of its own: a suspended terminal may block it inside a line, and the
+/// signal must end the command even then.
 pub(super) fn until_interrupt<F>(
     args: &Parsed,
     interrupted: Result<(), Failure>,
@@ -104,13 +104,12 @@ pub(super) async fn connect(args: &Parsed) -> Result<Client, Failure> {
     })
 }
 
-/// A secret from the command line, or from the file that it names.
+/// Resolves a secret given on the command line or in a file.
 pub(super) fn secret(what: &str, written: &str) -> Result<Secret, Failure> {
     crate::agent::resolve_secret(what, written).map_err(|error| Failure::Message(error.to_string()))
 }
 
-/// For `map_err`: Go's prefix and the error, and a hint at the likely reason where Go's text has
-/// none.
+/// For `map_err`: Go's prefix and the error, with a hint at the likely cause if Go's text has none.
 pub(super) fn failed(what: &str) -> impl FnOnce(Error) -> Failure {
     let what = what.to_owned();
     move |error| {
@@ -125,7 +124,8 @@ pub(super) fn failed(what: &str) -> impl FnOnce(Error) -> Failure {
     }
 }
 
-/// What the members answered to a key command, and the agent's error if some did not carry it out.
+/// Splits the result of a key command into the members' answers and, if some did not perform it,
+/// the agent's error.
 pub(super) fn key_outcome(
     answered: Result<KeyResponse, Error>,
 ) -> Result<(KeyResponse, Option<String>), Error> {
@@ -136,27 +136,27 @@ pub(super) fn key_outcome(
     }
 }
 
-/// Refuses an expression outside of Go's dialect, for which the agent would close the connection.
-/// The agent anchors those that filter members.
+/// Refuses an expression that Go's dialect does not accept, for which the agent would close the
+/// connection. The agent anchors expressions that filter members.
 pub(super) fn expression(flag: &str, text: &str, anchored: bool) -> Result<(), Failure> {
     let whole = if anchored { format!("^{text}$") } else { text.to_owned() };
     let text = format!("Error: Invalid regular expression for -{flag}: '{text}'");
     Regex::compile(whole.as_bytes()).map(drop).ok_or(Failure::Message(text))
 }
 
-/// The tags of a flag: `NAME=VALUE`.
+/// Parses the tags of a flag: `NAME=VALUE`.
 pub(super) fn tags(given: &[String]) -> Result<BTreeMap<String, String>, Failure> {
     crate::agent::parse_tags(given).map_err(Failure::Message)
 }
 
-/// Prints the only result of a command.
+/// Prints a command's only result, as text or JSON.
 pub(super) fn print(args: &Parsed, text: &str, json: &impl Serialize) -> Result<(), Failure> {
     let line = if wants_json(args)? { output::pretty(json) } else { text.to_owned() };
     output::line(&line);
     Ok(())
 }
 
-/// Whether JSON is wanted. Commands that change something check it before they do.
+/// Whether JSON output is requested. Commands with side effects validate the format first.
 pub(super) fn wants_json(args: &Parsed) -> Result<bool, Failure> {
     match args.text("format").unwrap_or("text") {
         "text" => Ok(false),

@@ -34,7 +34,7 @@ fn run(args: &Parsed) -> Result<(), Failure> {
     let mut inputs: Vec<Box<dyn Read>> = Vec::new();
     for name in &args.positionals {
         if name == "-" {
-            // The first interrupt ends tcpdump, and what it has written is still decoded.
+            // The first interrupt ends tcpdump; what it has written is still decoded.
             let interrupted = std::sync::Arc::default();
             let int = signal_hook::consts::SIGINT;
             let _ = signal_hook::flag::register_conditional_default(

@@ -22,7 +22,7 @@ pub(super) const EVENT: CommandSpec = CommandSpec {
     ..SPEC
 };
 
-/// What `-format json` prints.
+/// The output of `-format json`.
 #[derive(Serialize)]
 struct Sent<'a> {
     event: &'a str,
@@ -43,7 +43,7 @@ fn run(args: &Parsed) -> Result<(), Failure> {
     })
 }
 
-/// The arguments of events and queries. A payload may be any bytes.
+/// The arguments of events and queries. Payloads may be any bytes.
 pub(super) fn name_and_payload<'a>(
     args: &'a Parsed,
     missing: &str,

@@ -24,7 +24,7 @@ pub(super) const FORCE_LEAVE: CommandSpec = CommandSpec {
     ..SPEC
 };
 
-/// What `-format json` prints.
+/// The output of `-format json`.
 #[derive(Serialize)]
 struct Outcome<'a> {
     name: &'a str,
@@ -43,7 +43,7 @@ fn run(args: &Parsed) -> Result<(), Failure> {
         let prune = args.bool("prune");
         let members = client.members().await.map_err(failed("Error force leaving"))?;
         let known = members.iter().any(|member| member.name == *name);
-        // Other members may know a name that this agent does not.
+        // Other members may know a name that is unknown to this agent.
         let pruned = if prune { Prune::Yes } else { Prune::No };
         client.force_leave(name, pruned).await.map_err(failed("Error force leaving"))?;
         if json {

@@ -25,7 +25,7 @@ fn run(args: &Parsed) -> Result<(), Failure> {
     print(args, key.expose(), &json!({ "key": key.expose() }))
 }
 
-/// A random key in base64.
+/// Generates a random key in base64.
 pub(super) fn generate() -> Result<Secret, Failure> {
     let mut key = Zeroizing::new([0; 32]);
     rand::TryRng::try_fill_bytes(&mut rand::rngs::SysRng, &mut *key)

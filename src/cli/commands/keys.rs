@@ -29,7 +29,7 @@ pub(super) const KEYS: CommandSpec = CommandSpec {
     ..SPEC
 };
 
-/// Go's lines for an operation.
+/// Go's texts for an operation.
 struct Words {
     begin: &'static str,
     done: &'static str,
@@ -78,7 +78,7 @@ fn run(args: &Parsed) -> Result<(), Failure> {
             }
         };
         let (mut response, error) = key_outcome(result).map_err(failed(words.failed))?;
-        // Go's agent reports only how many.
+        // Go's agent reports only their number.
         let unnamed = response.num_resp < response.num_nodes && response.missing.is_empty();
         let silence = if unnamed { "No answer to a ping from" } else { "No answer from" };
         if unnamed {
@@ -88,7 +88,7 @@ fn run(args: &Parsed) -> Result<(), Failure> {
     })
 }
 
-/// A key from the command line, from a file for `@FILE`, or from the standard input for `-`.
+/// Reads a key from the command line, from a file for `@FILE`, or from standard input for `-`.
 pub(super) fn read_key(written: &str) -> Result<Secret, Failure> {
     if written != "-" {
         return secret("key", written);
@@ -143,7 +143,7 @@ fn report(
     Ok(())
 }
 
-/// What `-format json` prints.
+/// The output of `-format json`.
 #[derive(Serialize)]
 struct Outcome {
     keys: BTreeMap<String, i64>,
@@ -187,5 +187,5 @@ const LIST: Words = Words {
     done: "Keys gathered, listing cluster keys...",
     failed: "Failed to gather member keys",
 };
-/// Bytes of a key on the standard input.
+/// Most bytes read for a key from standard input.
 const KEY_BYTES_MAX: u64 = 1 << 10;

@@ -35,7 +35,7 @@ fn run(args: &Parsed) -> Result<(), Failure> {
         line("Deprecation warning: 'Role' has been replaced with 'Tags'");
         filter.tags.insert("role".to_owned(), role.to_owned());
     }
-    // The agent anchors them like this.
+    // The agent anchors them in the same way.
     let given = [("name", &filter.name), ("status", &filter.status)];
     let tags = filter.tags.values().map(|expr| ("tag", expr));
     for (flag, expr) in given.into_iter().chain(tags) {
@@ -67,7 +67,7 @@ fn row(member: &Member, detailed: bool) -> String {
     row
 }
 
-/// What `-format json` prints; the names are Go's.
+/// The output of `-format json`; the field names are Go's.
 #[derive(Serialize)]
 struct Listing<'m> {
     members: Option<Vec<ListedMember<'m>>>,

@@ -1,5 +1,5 @@
-//! Members that did not answer a query: the RPC does not report them, so that the members that did
-//! are compared with the list of members.
+//! Finds the members that did not answer a query. The RPC does not report them; they are determined
+//! by comparing those that answered with the list of members.
 
 use std::collections::BTreeSet;
 
@@ -9,10 +9,10 @@ use crate::{
     rpc::protocol::Query,
 };
 
-/// The members that are expected to answer a query: the live ones that match its filters, and those
-/// that it names. `None` if the agent does not list members.
+/// The members that are expected to answer a query: live ones that match its filters, and those it
+/// names. `None` if the agent does not list members.
 pub(super) async fn expected(client: &Client, query: &Query) -> Option<BTreeSet<String>> {
-    // The agent anchors its expressions, a query's are not.
+    // The agent anchors these expressions, but not those of queries.
     let tags = query.filter_tags.iter().flatten();
     let tags = tags.map(|(tag, expr)| (tag.clone(), format!("(?s:.*)(?:{expr})(?s:.*)")));
     let filter =
@@ -22,13 +22,13 @@ pub(super) async fn expected(client: &Client, query: &Query) -> Option<BTreeSet<
     let live: BTreeSet<String> = live.into_iter().map(|member| member.name).collect();
     Some(match &query.filter_nodes {
         None => live,
-        // Named members that are unknown or dead will not answer either.
+        // Named members that are unknown or dead will not answer, either.
         Some(named) if any_tags => named.iter().cloned().collect(),
         Some(named) => named.iter().filter(|name| live.contains(*name)).cloned().collect(),
     })
 }
 
-/// Live members that do not answer a ping.
+/// Live members that do not ack a ping.
 pub(super) async fn silent(client: &Client) -> Option<Vec<String>> {
     let ping = Query { name: "_serf_ping".into(), request_ack: true, ..Query::default() };
     let mut silent = expected(client, &ping).await?;

@@ -37,7 +37,7 @@ use keygen::generate as generate_key;
 use keys::read_key;
 
 /// All commands.
-// A line for some letters: it is a table.
+// Wrapped as a table, not one entry a line.
 #[rustfmt::skip]
 pub(super) const ALL: &[CommandSpec] = &[
     agent::AGENT, completion::COMPLETION, decode::DECODE, doctor::DEBUG, doctor::DOCTOR,

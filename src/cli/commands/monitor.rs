@@ -28,7 +28,7 @@ pub(super) const MONITOR: CommandSpec = CommandSpec {
 
 fn run(args: &Parsed) -> Result<(), Failure> {
     let wants_json = wants_json(args)?;
-    // Programs that read from a pipe expect what Go prints.
+    // Programs that read from a pipe expect Go's format.
     let readable = std::io::stdout().is_terminal();
     until_interrupt(args, Ok(()), move |args| async move {
         let level = args.text("log-level").unwrap_or("INFO");
@@ -61,7 +61,7 @@ fn run(args: &Parsed) -> Result<(), Failure> {
     })
 }
 
-/// The time, in the format of log lines.
+/// The current time in the format of log lines.
 fn now() -> String {
     jiff::Zoned::now().strftime("%Y/%m/%d %H:%M:%S").to_string()
 }

@@ -68,16 +68,16 @@ fn run(args: &Parsed) -> Result<(), Failure> {
     })
 }
 
-/// The members that are expected to answer.
+/// The members that have not answered yet.
 #[derive(Default)]
 struct Asked {
-    /// Whether they are known.
+    /// Whether the expected members are known.
     known: bool,
     /// Members whose ack is missing.
     acks: BTreeSet<String>,
     /// Members whose response is missing.
     responses: BTreeSet<String>,
-    /// Without acks, a missing response is no sign of trouble.
+    /// Without acks, a missing response does not indicate a problem.
     silence_is_fine: bool,
 }
 
@@ -168,7 +168,7 @@ async fn print_json(mut stream: QueryStream, mut asked: Asked) -> Result<(), Fai
     Ok(())
 }
 
-/// What `-format json` prints; the names are Go's.
+/// The output of `-format json`; the field names are Go's.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Answers {

@@ -91,7 +91,7 @@ async fn collect(mut acks: QueryStream, verbose: bool, quiet: bool) -> Result<Ac
     Ok(acked)
 }
 
-/// What `-format json` prints.
+/// The output of `-format json`.
 #[derive(Serialize)]
 struct Report<'r> {
     members: usize,
@@ -102,7 +102,7 @@ struct Report<'r> {
     query_seconds: f64,
 }
 
-/// One object; the exit code is that of the text format.
+/// Prints one JSON object; the exit code is the same as for the text format.
 fn report_json(members: &[Member], live: &BTreeSet<&str>, acked: &Acked) -> Result<(), Failure> {
     line(&pretty(&Report {
         members: members.len(),

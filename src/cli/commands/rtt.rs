@@ -19,7 +19,7 @@ pub(super) const RTT: CommandSpec = CommandSpec {
     ..SPEC
 };
 
-/// What `-format json` prints.
+/// The output of `-format json`.
 #[derive(Serialize)]
 struct Estimate<'a> {
     from: &'a str,

@@ -23,7 +23,7 @@ pub(super) const VALIDATE: CommandSpec = CommandSpec {
     ..SPEC
 };
 
-/// What `-format json` prints.
+/// The output of `-format json`.
 #[derive(Serialize)]
 struct Report {
     valid: bool,

@@ -18,7 +18,7 @@ pub(in crate::cli) const VERSION: CommandSpec = CommandSpec {
     ..SPEC
 };
 
-/// What `-format json` prints.
+/// The output of `-format json`.
 #[derive(Serialize)]
 struct Version {
     version: &'static str,
@@ -29,7 +29,7 @@ struct Version {
 
 fn run(args: &Parsed) -> Result<(), Failure> {
     let version = env!("CARGO_PKG_VERSION");
-    // Cargo builds this file again when the variable changes; no other build is slower for it.
+    // Cargo rebuilds this file when the variable changes; other builds are not affected.
     let commit = option_env!("RUSERF_COMMIT");
     let json = Version { version, protocol: 5, protocol_min: 2, commit };
     let shown = commit.unwrap_or("unknown");

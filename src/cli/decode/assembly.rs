@@ -1,41 +1,41 @@
-//! Puts bytes in order that arrive in pieces, out of order, repeated and overlapping.
+//! Reassembles bytes that arrive in pieces, out of order, repeated or overlapping.
 
 use std::collections::BTreeMap;
 
-/// The pieces of one sequence of bytes. Where pieces overlap, the first to come counts.
+/// The pieces of one sequence of bytes. Where pieces overlap, the first to arrive is used.
 #[derive(Debug, Default)]
 pub(super) struct Assembly {
-    /// Bytes that were taken.
+    /// Number of bytes already taken.
     taken: u64,
-    /// Pieces after those, by position; none overlaps another.
+    /// Pieces after these, by position, without overlaps.
     pieces: BTreeMap<u64, Vec<u8>>,
     held: usize,
 }
 
-/// There is no room for more pieces.
+/// Error: there is no room for more pieces.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Full;
 
 impl Assembly {
-    /// Bytes that were taken so far: the position of the next one.
+    /// Number of bytes taken so far: the position of the next one.
     pub(super) fn taken(&self) -> u64 {
         self.taken
     }
 
-    /// Memory that the pieces hold.
+    /// Memory held by the pieces.
     pub(super) fn held(&self) -> usize {
         self.held
     }
 
-    /// Bytes missing before the first piece that waits.
+    /// Number of bytes missing before the first pending piece.
     pub(super) fn missing(&self) -> Option<u64> {
         self.pieces.first_key_value().map(|(at, _)| at - self.taken)
     }
 
-    /// Adds a piece; gives how many of its bytes were not there before.
+    /// Adds a piece; returns how many of its bytes are new.
     ///
     /// # Errors
-    /// Too much waits for bytes that have not come.
+    /// Too many bytes are pending behind missing ones.
     pub(super) fn insert(&mut self, at: u64, piece: &[u8]) -> Result<usize, Full> {
         let end = at.saturating_add(piece.len() as u64);
         let (mut cursor, mut fresh) = (at.max(self.taken), 0);
@@ -62,7 +62,7 @@ impl Assembly {
         Ok(fresh)
     }
 
-    /// Takes the next bytes if they are there.
+    /// Takes the next contiguous bytes, if any.
     pub(super) fn take(&mut self) -> Option<Vec<u8>> {
         let piece = self.pieces.remove(&self.taken)?;
         self.held -= piece.len() + PIECE_OVERHEAD;
@@ -71,9 +71,9 @@ impl Assembly {
     }
 }
 
-/// Bytes that wait for others, of a direction of a connection or of a datagram in fragments.
+/// Most pending bytes, in a direction of a connection or in a fragmented datagram.
 pub(super) const HELD_MAX: usize = 1024 * 1024;
-/// What a piece costs beside its bytes.
+/// Memory of a piece in addition to its bytes.
 const PIECE_OVERHEAD: usize = 128;
 
 #[cfg(test)]

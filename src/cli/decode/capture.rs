@@ -13,14 +13,14 @@ use crate::{
     wire::DecodeError,
 };
 
-/// A packet as it was captured.
+/// A captured packet.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Packet<'a> {
     /// Nanoseconds since 1970, in UTC.
     pub(super) time_ns: i128,
     /// Type of the outermost header: a `LINKTYPE_` number.
     pub(super) link: i32,
-    /// What was captured.
+    /// The captured bytes.
     pub(super) data: &'a [u8],
 }
 
@@ -28,19 +28,19 @@ pub(super) struct Packet<'a> {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum CaptureError {
-    /// The file or the pipe.
+    /// The file or pipe cannot be read.
     Read(io::Error),
-    /// Neither pcap nor pcapng.
+    /// The input is neither pcap nor pcapng.
     NoCapture,
-    /// A record that contradicts itself.
+    /// A record is inconsistent.
     Broken,
-    /// The end comes inside a record.
+    /// The input ends inside a record.
     Truncated,
-    /// A record that no packet needs.
+    /// A record is larger than any packet requires.
     RecordTooLarge,
-    /// More interfaces than any machine has.
+    /// More interfaces than the limit.
     TooManyInterfaces,
-    /// The label.
+    /// The label is invalid.
     Label(DecodeError),
 }
 
@@ -58,7 +58,7 @@ error_texts! {
 
 impl std::error::Error for CaptureError {}
 
-/// Gives the packets one by one. Holds one record, of at most [`RECORD_BYTES_MAX`].
+/// Reads packets one by one. Holds one record, of at most [`RECORD_BYTES_MAX`].
 pub(super) struct Capture<R> {
     input: R,
     buf: Vec<u8>,
@@ -72,7 +72,7 @@ enum Format {
     PcapNg(Section),
 }
 
-/// What the section of a pcapng file says about the packets that follow.
+/// Parameters of a pcapng section for the packets that follow.
 #[derive(Default)]
 struct Section {
     big_endian: bool,
@@ -82,20 +82,20 @@ struct Section {
 #[derive(Clone, Copy)]
 struct Interface {
     link: i32,
-    /// Units of its clock in a second.
+    /// Clock units in a second.
     resolution: u128,
     offset_s: i64,
-    /// Most bytes of a packet that are captured; 0: all.
+    /// Most captured bytes of a packet; 0: all.
     snap: u32,
 }
 
-/// A record that was parsed: its length, and the packet in it, if it holds one.
+/// A parsed record: its length, and its packet, if any.
 struct Parsed {
     len: usize,
     packet: Option<Found>,
 }
 
-/// Where in the record a packet is.
+/// Position of a packet in the record.
 struct Found {
     time_ns: i128,
     link: i32,
@@ -108,10 +108,10 @@ impl<R: Read> Capture<R> {
         Self { input, buf: Vec::new(), taken: 0, format: Format::Unknown }
     }
 
-    /// The next packet; none at the end. Calls `wait` before it reads.
+    /// The next packet; `None` at the end. Calls `wait` before it reads input.
     ///
     /// # Errors
-    /// The input cannot be read, is no capture, or ends inside a record.
+    /// The input cannot be read, is not a capture, or ends inside a record.
     pub(super) fn next(
         &mut self,
         mut wait: impl FnMut(),
@@ -148,7 +148,7 @@ impl<R: Read> Capture<R> {
         }
     }
 
-    /// Reads what is there; false at the end.
+    /// Reads more input; returns false at the end.
     fn fill(&mut self) -> io::Result<bool> {
         self.buf.drain(..self.taken);
         self.taken = 0;
@@ -166,7 +166,7 @@ impl<R: Read> Capture<R> {
 }
 
 impl Format {
-    /// Parses the record that `input` begins with; none if it is not whole.
+    /// Parses the record at the start of `input`; `None` if it is incomplete.
     fn parse(&mut self, input: &[u8]) -> Result<Option<Parsed>, CaptureError> {
         match self {
             Self::Unknown => match input {
@@ -199,7 +199,7 @@ fn pcap(header: &PcapHeader, input: &[u8]) -> Result<Option<Parsed>, CaptureErro
     let unit: i128 = if header.is_nanosecond_precision() { 1 } else { 1_000 };
     let packet = Found {
         time_ns: i128::from(block.ts_sec) * NANOS + i128::from(block.ts_usec) * unit,
-        // The upper bits say how long frame check sequences are.
+        // The upper bits are the length of frame check sequences.
         link: header.network.0 & 0xffff,
         start: len - block.data.len(),
         len: block.data.len(),
@@ -264,21 +264,21 @@ impl Interface {
     }
 }
 
-/// That of a packet whose interface the file does not describe: nothing is known of its headers.
+/// Used for packets whose interface is not described in the file: their headers are unknown.
 impl Default for Interface {
     fn default() -> Self {
         Self { link: -1, resolution: 1_000_000, offset_s: 0, snap: 0 }
     }
 }
 
-/// Units a second: a power of ten, or of two if the highest bit is set.
+/// Clock units in a second: a power of ten, or of two if the highest bit is set.
 fn resolution(option: u8) -> u128 {
     let exponent = u32::from(option & 0x7f);
     let base: u128 = if option & 0x80 == 0 { 10 } else { 2 };
     base.checked_pow(exponent).unwrap_or(u128::MAX)
 }
 
-/// What a parser found, with the bytes that it took.
+/// The result of a parser with the number of bytes it consumed.
 fn whole<'a, T>(
     input: &'a [u8],
     parsed: nom::IResult<&'a [u8], T, PcapError<&'a [u8]>>,

@@ -1,4 +1,4 @@
-//! What each message says, under the names of its fields.
+//! Describes the contents of messages under the names of their fields.
 
 use std::borrow::Cow;
 
@@ -16,7 +16,7 @@ use crate::{
     wire::{Keyring, Message, NodeState, PushPull},
 };
 
-/// A message that contains no other message.
+/// A description of a message that contains no other message.
 pub(super) struct Described<'a> {
     pub(super) kind: Kind,
     pub(super) fields: Fields<'a>,
@@ -28,14 +28,14 @@ impl<'a> Described<'a> {
         Self { kind, fields, problem: None }
     }
 
-    /// What gives no message.
+    /// The description of data that could not be decoded.
     pub(super) fn failed(kind: Kind, problem: String) -> Self {
         Self { kind, fields: Fields::default(), problem: Some(problem) }
     }
 }
 
-/// Describes one of memberlist's messages; `body` is what follows its type byte. None if it
-/// contains other messages.
+/// Describes one of memberlist's messages; `body` follows its type byte. `None` if it contains
+/// other messages.
 pub(super) fn memberlist<'a>(message: Message<'a>, body: &'a [u8]) -> Option<Described<'a>> {
     let fields = Fields::default();
     let uint = |value: u32| Field::Uint(value.into());
@@ -101,7 +101,7 @@ pub(super) fn memberlist<'a>(message: Message<'a>, body: &'a [u8]) -> Option<Des
     Some(described)
 }
 
-/// Describes a message of the layer above; bytes that are none of Serf's are a user message.
+/// Describes a message of the layer above; if it is not Serf's, as a user message.
 pub(super) fn user<'a>(message: &'a [u8], keyring: &Keyring) -> Described<'a> {
     match serf(message, keyring) {
         Ok(described) => described,
@@ -114,10 +114,10 @@ pub(super) fn user<'a>(message: &'a [u8], keyring: &Keyring) -> Described<'a> {
     }
 }
 
-/// Describes one of Serf's messages, type byte first.
+/// Describes one of Serf's messages, starting with the type byte.
 ///
 /// # Errors
-/// It is none.
+/// The input is not a message.
 pub(super) fn serf<'a>(input: &'a [u8], keyring: &Keyring) -> Result<Described<'a>, String> {
     let decoded = MsgpackTransform.decode_message(input);
     let message = decoded.map_err(|error| format!("not a message of Serf: {error}"))?;
@@ -194,7 +194,7 @@ fn relay_of<'a>(relay: &message::Relay<'a>, keyring: &Keyring) -> Described<'a> 
         .with("ip", Field::address(relay.dest_addr.as_slice()))
         .with("port", Field::Int(relay.dest_port));
     let inner = match relay.message.first() {
-        // Nested relays would cost a level of the stack each; nobody sends them.
+        // Nested relays would need a stack level each; no implementation sends them.
         Some(&RELAY) => Err("a relay in a relay".to_owned()),
         _ => serf(relay.message, keyring),
     };
@@ -235,7 +235,8 @@ fn query_fields<'a>(query: message::Query<'a>, keyring: &Keyring) -> Fields<'a> 
 
 fn response_fields<'a>(response: message::QueryResponse<'a>, keyring: &Keyring) -> Fields<'a> {
     let payload = match response.payload {
-        // Go looks at the first byte, too: an answer of an application may begin with the same.
+        // Go also examines only the first byte: an application's answer may begin with the same
+        // one.
         Bin(Some(Cow::Borrowed(payload @ [CONFLICT_RESPONSE | KEY_RESPONSE, _, ..]))) => {
             match serf(payload, keyring) {
                 Ok(inner) => nested(inner.kind, inner.fields),
@@ -272,7 +273,7 @@ fn member_fields(member: message::MemberRecord<'_>) -> Fields<'_> {
         .with("delegate_cur", uint(member.delegate_cur))
 }
 
-/// The payload of a key query. What is none may still hold a key.
+/// Describes the payload of a key query. An invalid one may still contain a key.
 fn key_payload<'a>(payload: &'a [u8], keyring: &Keyring) -> Field<'a> {
     match payload {
         [] => Field::Bytes(payload.into()),
@@ -301,7 +302,7 @@ fn filter(raw: Bin<'_>) -> Field<'_> {
     }
 }
 
-/// The fields of a row of a push/pull.
+/// The fields of a push/pull row.
 pub(super) fn row<'a>(row: &'a NodeState<'a>) -> Fields<'a> {
     Fields::default()
         .with("name", Field::Node(row.name))
@@ -313,7 +314,7 @@ pub(super) fn row<'a>(row: &'a NodeState<'a>) -> Fields<'a> {
         .with("vsn", versions(row.vsn.as_slice()))
 }
 
-/// Describes a push/pull and the user state that it carries.
+/// Describes a push/pull and its user state.
 pub(super) fn push_pull<'a>(state: &'a PushPull, keyring: &Keyring) -> Described<'a> {
     let mut fields = Fields::default()
         .with("join", Field::Bool(state.join))
@@ -347,7 +348,7 @@ fn tags(meta: &[u8]) -> Field<'static> {
         [] => Field::Tags(crate::serf::Tags::default()),
         meta => match MsgpackTransform.decode_tags(meta) {
             (tags, None) => Field::Tags(tags),
-            // Not Serf's: the meta of another program above memberlist.
+            // Not Serf's: the meta of another program on top of memberlist.
             (_, Some(_)) => Field::Bytes(meta.to_vec().into()),
         },
     }
@@ -385,13 +386,13 @@ fn key_text(text: &[u8], keyring: &Keyring) -> Field<'static> {
     }
 }
 
-/// Bytes of the message behind the header of a relay.
+/// Length of the message after a relay's header.
 fn relayed(body: &[u8]) -> usize {
     let mut reader = Reader::new(body);
     if reader.skip().is_ok() { reader.rest().len() } else { 0 }
 }
 
-/// What a message holds beside the fields that are known: other fields, bytes after it.
+/// Describes unknown contents of a message: additional fields, bytes after it.
 fn unknown(fields: &Fields<'_>, body: &[u8]) -> Option<String> {
     let mut reader = Reader::new(body);
     let mut others = Vec::new();
@@ -417,7 +418,7 @@ fn unknown(fields: &Fields<'_>, body: &[u8]) -> Option<String> {
     }
 }
 
-/// Whether Go's key is that of our field: letters alike, without underscores.
+/// Whether Go's key corresponds to our field name: equal letters, ignoring underscores.
 fn is_name_of(name: &str, key: &[u8]) -> bool {
     let renamed = match key {
         b"CC" => "coalesce",
@@ -432,5 +433,5 @@ fn is_name_of(name: &str, key: &[u8]) -> bool {
 const CONFLICT_RESPONSE: u8 = 6;
 const KEY_RESPONSE: u8 = 8;
 const RELAY: u8 = 9;
-/// Names of unknown fields that are shown.
+/// Most names of unknown fields that are shown.
 const UNKNOWN_SHOWN_MAX: usize = 8;

@@ -1,4 +1,4 @@
-//! What a message says: names and values, still borrowed from the packet.
+//! The described contents of a message: names and values, borrowed from the packet.
 
 use std::{borrow::Cow, net::IpAddr};
 
@@ -7,7 +7,7 @@ use crate::{
     wire::PushPull,
 };
 
-/// Names and values in the order in which they are shown.
+/// Names and values in display order.
 #[derive(Debug, Default)]
 pub(super) struct Fields<'a>(pub(super) Vec<(&'static str, Field<'a>)>);
 
@@ -22,27 +22,27 @@ pub(super) enum Field<'a> {
     Node(&'a [u8]),
     /// Name of an event or a query.
     Name(&'a [u8]),
-    /// Anything else that the network says.
+    /// Other bytes from the network.
     Bytes(Cow<'a, [u8]>),
-    /// A text of ours.
+    /// A text of this program.
     Text(String),
     Tags(Tags),
-    /// A key, which is never shown.
+    /// A key; its bytes are never shown.
     Key(Key),
     List(Vec<Field<'a>>),
     Object(Fields<'a>),
-    /// Rows of a push/pull, which may be many: they are decoded as they are shown.
+    /// Rows of a push/pull: as they may be many, they are decoded while being printed.
     Rows(PushPull),
     Times(Vec<(&'a [u8], LamportTime)>),
     Nodes(Vec<&'a [u8]>),
     Events(Vec<Option<UserEvents<'a>>>),
 }
 
-/// What is shown of a key.
+/// The displayed properties of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Key {
     pub(super) bytes: usize,
-    /// Number in the ring that was given, from 1.
+    /// Its number in the given ring, from 1.
     pub(super) number: Option<usize>,
 }
 
@@ -52,12 +52,12 @@ impl<'a> Fields<'a> {
         self
     }
 
-    /// Every value, those inside others included.
+    /// Whether `wanted` accepts any value, including nested ones.
     pub(super) fn any(&self, wanted: &mut dyn FnMut(&Field<'_>) -> bool) -> bool {
         self.0.iter().any(|(_, value)| value.any(wanted))
     }
 
-    /// The number of this name.
+    /// The integer field with this name.
     pub(super) fn uint(&self, name: &str) -> Option<u64> {
         self.0.iter().find_map(|(known, value)| match value {
             Field::Uint(value) if *known == name => Some(*value),
@@ -75,7 +75,7 @@ impl Field<'_> {
         }
     }
 
-    /// Whether there is nothing to show.
+    /// Whether there are no fields.
     pub(super) fn is_empty(&self) -> bool {
         match self {
             Self::Node(bytes) | Self::Name(bytes) => bytes.is_empty(),

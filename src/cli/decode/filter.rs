@@ -1,11 +1,11 @@
-//! Which records are wanted.
+//! Selects records.
 
 use super::{
     field::Field,
     record::{Kind, Record},
 };
 
-/// What a record must be, and have. Nothing: all are wanted.
+/// Conditions on records; without conditions all are selected.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
     kinds: Vec<Kind>,
@@ -14,8 +14,8 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// Records of one of the `types`, which name one of the `nodes`, and an event or a query of one
-    /// of the `names`; an empty list admits all.
+    /// Selects records of one of `types` that name one of `nodes`, and an event or a query of one
+    /// of `names`; an empty list accepts all.
     ///
     /// # Errors
     /// A type that does not exist.
@@ -29,12 +29,12 @@ impl Filter {
         Ok(Self { kinds, nodes: bytes(nodes), names: bytes(names) })
     }
 
-    /// Whether a record is wanted.
+    /// Whether a record is selected.
     pub(super) fn admits(&self, record: &Record<'_>) -> bool {
         let of_kind = |kind: &Kind| {
             record.kind == *kind
                 || record.fields.any(&mut |field| {
-                    // A message in a message, such as that of a relay.
+                    // A nested message, such as that in a relay.
                     matches!(field, Field::Text(text) if text == kind.name())
                 })
         };
@@ -46,7 +46,7 @@ impl Filter {
     }
 }
 
-/// A type of messages that does not exist; holds what was asked for.
+/// An unknown message type, with the given text.
 #[derive(Debug)]
 pub struct UnknownType(pub String);
 
@@ -59,7 +59,7 @@ impl std::fmt::Display for UnknownType {
 
 impl std::error::Error for UnknownType {}
 
-/// The kind of this name, however its words are joined.
+/// The kind with this name, however its words are joined.
 fn kind(name: &str) -> Result<Kind, UnknownType> {
     let plain = |name: &str| {
         let letters = name.chars().filter(|c| c.is_ascii_alphanumeric());

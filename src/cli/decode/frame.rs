@@ -1,4 +1,4 @@
-//! From a captured packet to UDP and TCP: link headers, IPv4, IPv6, fragments.
+//! Extracts UDP and TCP from captured packets: link headers, IPv4, IPv6, fragments.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -8,7 +8,7 @@ use etherparse::{
 
 use super::{assembly::Assembly, recent::Recent};
 
-/// What one packet carries from one socket to another.
+/// The data of one packet from one socket to another.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Segment<'a> {
     pub(super) from: SocketAddr,
@@ -19,7 +19,7 @@ pub(super) struct Segment<'a> {
 /// The transport's header and data.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Payload<'a> {
-    /// A datagram, and how many of its bytes are missing.
+    /// A datagram, and the number of its missing bytes.
     Udp {
         data: &'a [u8],
         missing: usize,
@@ -38,25 +38,25 @@ pub(super) struct Tcp<'a> {
     pub(super) data: &'a [u8],
 }
 
-/// Why a packet holds nothing to decode.
+/// Why a packet contains nothing to decode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Skipped {
-    /// A link type that is not known, or a packet of an interface that was not described.
+    /// An unknown link type, or a packet of an interface that was not described.
     Link,
     /// Neither IPv4 nor IPv6.
     NotIp,
     /// Neither UDP nor TCP.
     NotTransport,
-    /// Headers that are cut off or make no sense.
+    /// Truncated or invalid headers.
     Broken,
-    /// A fragment that waits for others.
+    /// A fragment; others are still missing.
     Fragment,
-    /// A fragment that contradicts others, or is too much.
+    /// A fragment that is inconsistent with others, or exceeds a limit.
     BadFragment,
 }
 
 impl Skipped {
-    /// For the summary.
+    /// Text for the summary.
     pub(super) fn text(self) -> &'static str {
         match self {
             Self::Link => "of unknown links",
@@ -69,11 +69,11 @@ impl Skipped {
     }
 }
 
-/// Takes the headers off, and puts fragments together.
+/// Removes the headers and reassembles fragments.
 pub(super) struct Frames {
     fragments: Recent<FragmentId, Partial>,
     whole: Vec<u8>,
-    /// Fragmented packets that were given up for newer ones.
+    /// Incomplete fragmented packets evicted by newer ones.
     pub(super) fragments_lost: u64,
 }
 
@@ -97,15 +97,15 @@ impl Frames {
         Self { fragments: Recent::new(FRAGMENTED_MAX), whole: Vec::new(), fragments_lost: 0 }
     }
 
-    /// Fragmented packets that still wait for the rest.
+    /// Number of incomplete fragmented packets.
     pub(super) fn waiting(&self) -> usize {
         self.fragments.len()
     }
 
-    /// What a packet of the link type carries.
+    /// Extracts the data of a packet with the given link type.
     ///
     /// # Errors
-    /// It carries nothing of use.
+    /// The packet contains nothing to decode.
     pub(super) fn open<'a>(
         &'a mut self,
         link: i32,
@@ -149,7 +149,7 @@ impl Frames {
         transport(from, to, protocol, &self.whole)
     }
 
-    /// Adds a fragment; gives the payload of the packet once it is whole.
+    /// Adds a fragment; returns the packet's payload once it is complete.
     fn fragment(
         &mut self,
         id: FragmentId,
@@ -184,7 +184,7 @@ impl Frames {
     }
 }
 
-/// Takes the link's header off. The numbers are those of `LINKTYPE_`.
+/// Removes the link header. The numbers are those of `LINKTYPE_`.
 fn slice(link: i32, data: &[u8]) -> Result<LaxSlicedPacket<'_>, Skipped> {
     let ether = |at: usize, header: usize| {
         let kind = data.get(at..at + 2).and_then(|kind| kind.first_chunk()).copied();
@@ -229,7 +229,7 @@ fn transport(
         }
         IpNumber::TCP => {
             let tcp = TcpSlice::from_slice(payload).map_err(|_| Skipped::Broken)?;
-            // Data that was not captured is missing like that of a segment that was lost.
+            // Data that was not captured is treated like that of a lost segment.
             Ok(Segment {
                 from: SocketAddr::new(from, tcp.source_port()),
                 to: SocketAddr::new(to, tcp.destination_port()),
@@ -249,7 +249,7 @@ fn transport(
 
 const NULL: i32 = 0;
 const ETHERNET: i32 = 1;
-/// Raw IP as some systems number it in their files.
+/// Number of raw IP in the files of some systems.
 const RAW_BSD: i32 = 12;
 const RAW_OPENBSD: i32 = 14;
 const RAW: i32 = 101;
@@ -259,7 +259,7 @@ const IPV4: i32 = 228;
 const IPV6: i32 = 229;
 const LINUX_SLL2: i32 = 276;
 const UDP_HEADER_LEN: usize = 8;
-/// Fragmented packets that may wait for the rest; the oldest are given up.
+/// Most incomplete fragmented packets; the oldest are evicted.
 const FRAGMENTED_MAX: usize = 64;
-/// Largest packet of IP.
+/// Largest IP packet.
 const IP_BYTES_MAX: u64 = 65_535;

@@ -1,4 +1,4 @@
-//! Datagrams: the layers, and the messages inside.
+//! Decodes datagrams: their layers and messages.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
@@ -15,16 +15,16 @@ use crate::{
     },
 };
 
-/// Opens datagrams.
+/// Decodes datagrams.
 pub(super) struct Gossip {
     keyring: Keyring,
-    /// The only label that is wanted.
+    /// If set, only packets with this label are decoded.
     label: Option<Vec<u8>>,
     codec: PacketCodec,
     buf: Vec<u8>,
 }
 
-/// Whether a packet was one of gossip.
+/// Whether a packet contained gossip.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Gossip,
@@ -35,7 +35,7 @@ impl Gossip {
     /// # Errors
     /// The label is too long.
     pub(super) fn build(keyring: Keyring, label: Option<Vec<u8>>) -> Result<Self, DecodeError> {
-        // Labels and keys are looked at apart; this only unpacks.
+        // Labels and keys are checked separately; this codec only decompresses.
         let codec = PacketCodec::build(CodecConfig {
             label: label.clone().unwrap_or_default(),
             ..CodecConfig::default()
@@ -43,8 +43,8 @@ impl Gossip {
         Ok(Self { keyring, label, codec, buf: Vec::new() })
     }
 
-    /// Gives the messages of a datagram to `sink`. At a port that is not `known` for gossip only
-    /// what can be nothing else.
+    /// Passes the messages of a datagram to `sink`. If its port is not `known` for gossip, only
+    /// data that cannot be anything else is decoded.
     pub(super) fn open(
         &mut self,
         seen: Seen,
@@ -80,7 +80,7 @@ impl Gossip {
         };
         let mut walk = Walk { seen, keyring, codec, layers, budget: Budget::new(), found: 0 };
         if opened.sealed.is_none() {
-            // Sealed messages look like nothing at all: the first reading shows it.
+            // Encrypted messages have no recognizable form, so the first pass determines it.
             let mut clean = true;
             walk.message(message, 0, &mut |record| {
                 clean &= record.problem.is_none() && record.kind != Kind::User;
@@ -100,7 +100,7 @@ impl Gossip {
     }
 }
 
-/// A datagram that gives no message.
+/// Reports a datagram that could not be decoded.
 fn failed(
     seen: Seen,
     layers: &[Layer],
@@ -117,7 +117,7 @@ fn failed(
         }
     };
     let fields = match kind {
-        // Its bytes say nothing to anybody.
+        // The encrypted bytes are not useful.
         Kind::Encrypted => Fields::default().with("received", Field::Uint(payload.len() as u64)),
         _ => Fields::default().with("payload", Field::Bytes(payload.into())),
     };
@@ -135,7 +135,7 @@ pub(super) fn looks_sealed(payload: &[u8]) -> bool {
     }
 }
 
-/// Takes one datagram apart.
+/// Decodes one datagram recursively.
 struct Walk<'w> {
     seen: Seen,
     keyring: &'w Keyring,
@@ -145,7 +145,7 @@ struct Walk<'w> {
     found: usize,
 }
 
-/// What a datagram may cost.
+/// Limits on the work for a datagram.
 struct Budget {
     unpacked: usize,
     parts: usize,
@@ -251,14 +251,14 @@ impl From<Sealed> for Layer {
     }
 }
 
-/// A hash of a message, to recognize repetitions.
+/// A hash of a message, to detect repetitions.
 pub(super) fn digest(message: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
     message.hash(&mut hasher);
     hasher.finish()
 }
 
-/// Bytes that one datagram may unpack to.
+/// Most bytes that one datagram may decompress to.
 const UNPACKED_BYTES_MAX: usize = 4 * DATAGRAM_BYTES_MAX;
-/// Parts of one datagram, those of compounds in compounds included.
+/// Most parts of one datagram, including those in nested compounds.
 const PARTS_MAX: usize = 512;

@@ -1,9 +1,9 @@
-//! `serf decode`: the gossip of Serf, Consul and Nomad in a capture, layer by layer.
+//! `serf decode`: decodes the gossip of Serf, Consul and Nomad in a capture, layer by layer.
 //!
-//! A packet's way: `capture` (pcap, pcapng), `frame` (link, IP, UDP, TCP; `assembly` puts fragments
-//! and segments in order), `gossip` for datagrams and `streams` for connections, which use the
-//! wire's own codecs, `describe`, then `filter`, `stats` and `print` for each record. Everything
-//! that is kept from packet to packet has a bound.
+//! The path of a packet: `capture` (pcap, pcapng), `frame` (link, IP, UDP, TCP; `assembly` reorders
+//! fragments and segments), `gossip` for datagrams and `streams` for connections, which use the
+//! wire layer's codecs, `describe`, then `filter`, `stats` and `print` for each record. All state
+//! kept from packet to packet is bounded.
 
 mod assembly;
 mod capture;

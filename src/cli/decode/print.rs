@@ -1,4 +1,4 @@
-//! Records as lines of text and as JSON, a record a line. All that the network says is escaped.
+//! Prints records as lines of text or JSON, one line each. All text from the network is escaped.
 
 use std::fmt::{self, Write as _};
 
@@ -14,7 +14,7 @@ use crate::{
     wire::PushPull,
 };
 
-/// A line for people and their text tools.
+/// Formats a line for people and text tools.
 pub(super) fn text(record: &Record<'_>, out: &mut String) {
     let seen = &record.seen;
     let _ =
@@ -34,18 +34,18 @@ pub(super) fn text(record: &Record<'_>, out: &mut String) {
     out.push('\n');
 }
 
-/// A JSON object on a line of its own.
+/// Formats a JSON object on one line.
 pub(super) fn json<T: Serialize>(value: &T, out: &mut String) {
     let mut bytes = std::mem::take(out).into_bytes();
     let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, Escaping);
-    // Neither a buffer nor these values can fail.
+    // Neither writing to the buffer nor serializing these values can fail.
     let written = value.serialize(&mut serializer);
     debug_assert!(written.is_ok(), "{written:?}");
     bytes.push(b'\n');
     *out = String::from_utf8(bytes).unwrap_or_default();
 }
 
-/// RFC 3339 in UTC, to the microsecond.
+/// Formats a time in RFC 3339, UTC, to the microsecond.
 pub(super) fn time(time_ns: i128) -> String {
     match jiff::Timestamp::from_nanosecond(time_ns) {
         Ok(time) => format!("{time:.6}"),
@@ -61,7 +61,7 @@ fn shown<'f, 'a>(fields: &'f Fields<'a>) -> impl Iterator<Item = (&'static str, 
     shown.map(|(name, value)| (*name, value))
 }
 
-/// `index` adds which key it was and which part, which JSON has in fields of their own.
+/// `index` adds the number of the key and of the part, for which JSON has separate fields.
 fn layer_text(layer: &Layer, index: bool) -> String {
     match layer {
         Layer::Label(label) => format!("label:{}", printable(label)),
@@ -79,7 +79,7 @@ fn field(value: &Field<'_>, out: &mut String) {
         Field::Bool(value) => write!(out, "{value}"),
         Field::Int(value) => write!(out, "{value}"),
         Field::Uint(value) => write!(out, "{value}"),
-        // Of coordinates, in seconds: no clock is better than a microsecond.
+        // Coordinates are in seconds: no clock is more exact than a microsecond.
         Field::Float(value) => write!(out, "{}", (value * 1e6).round() / 1e6 + 0.0),
         Field::Node(bytes) | Field::Name(bytes) => {
             word(bytes, out);
@@ -130,7 +130,7 @@ fn field(value: &Field<'_>, out: &mut String) {
     };
 }
 
-/// The first values, and how many more there are.
+/// Formats the first values, and the number of the others.
 fn list<T>(
     out: &mut String,
     values: impl Iterator<Item = T>,
@@ -153,7 +153,7 @@ fn list<T>(
     Ok(())
 }
 
-/// Bytes as one word: in quotes unless it is plain.
+/// Formats bytes as one word: in quotes unless it is plain.
 fn word(bytes: &[u8], out: &mut String) {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:/%@+*,".contains(byte);
     if !bytes.is_empty() && bytes.len() <= PLAIN_BYTES_MAX && bytes.iter().all(plain) {
@@ -254,14 +254,14 @@ impl Serialize for Field<'_> {
 
 fn rows_json<S: Serializer>(rows: &PushPull, serializer: S) -> Result<S::Ok, S::Error> {
     let mut list = serializer.serialize_seq(None)?;
-    // They were proven decodable when the stream was.
+    // The stream decoder has ensured that they are decodable.
     for row in rows.rows().flatten() {
         list.serialize_element(&describe::row(&row))?;
     }
     list.end()
 }
 
-/// Bytes as a text, or as `{"hex": …}` where they are none.
+/// Serializes bytes as text, or as `{"hex": …}` if they are not UTF-8.
 struct Raw<'a>(&'a [u8]);
 
 impl Serialize for Raw<'_> {
@@ -279,7 +279,7 @@ impl Serialize for Raw<'_> {
     }
 }
 
-/// Compact JSON that also escapes what could repaint a terminal.
+/// A compact JSON formatter that also escapes characters that could repaint a terminal.
 struct Escaping;
 
 impl serde_json::ser::Formatter for Escaping {
@@ -304,10 +304,10 @@ impl serde_json::ser::Formatter for Escaping {
     }
 }
 
-/// States of a row. Go: `NodeStateType`.
+/// Names of the states of a row. Go: `NodeStateType`.
 const STATES: [&str; 4] = ["alive", "suspect", "dead", "left"];
-/// Values of a list that a line of text shows; JSON has all.
+/// Most values of a list in a line of text; JSON has all.
 const LISTED_MAX: usize = 32;
-/// Longest text without quotes.
+/// Longest word without quotes.
 const PLAIN_BYTES_MAX: usize = 128;
 const PROBLEM_BYTES_MAX: usize = 512;

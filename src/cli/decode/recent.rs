@@ -1,4 +1,4 @@
-//! A map that forgets what was put in first.
+//! A bounded map that evicts its oldest entries.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -9,7 +9,7 @@ use std::{
 #[derive(Debug)]
 pub(super) struct Recent<K, V> {
     entries: HashMap<K, (u64, V)>,
-    /// Keys with the numbers of their entries; those of entries that were removed stay for a while.
+    /// Keys with the numbers of their entries; those of removed entries are cleaned up later.
     order: VecDeque<(u64, K)>,
     number: u64,
     max: usize,
@@ -32,7 +32,7 @@ impl<K: Hash + Eq + Clone, V> Recent<K, V> {
         self.entries.remove(key).map(|(_, value)| value)
     }
 
-    /// Puts an entry in; gives what had to go for it.
+    /// Inserts an entry; returns the evicted one, if any.
     pub(super) fn insert(&mut self, key: K, value: V) -> Option<(K, V)> {
         let full = self.entries.len() >= self.max && !self.entries.contains_key(&key);
         let gone = if full { self.pop_oldest() } else { None };
@@ -46,7 +46,7 @@ impl<K: Hash + Eq + Clone, V> Recent<K, V> {
         gone
     }
 
-    /// Takes the oldest entry out.
+    /// Removes the oldest entry.
     pub(super) fn pop_oldest(&mut self) -> Option<(K, V)> {
         loop {
             let (number, key) = self.order.pop_front()?;

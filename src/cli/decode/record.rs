@@ -1,13 +1,13 @@
-//! One message that was found, and the layers around it.
+//! A decoded message and the layers around it.
 
 use std::net::SocketAddr;
 
 use super::field::Fields;
 
-/// Where and when something was seen.
+/// Position and time of a packet.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Seen {
-    /// Number of the packet in the capture, from 1; of a stream that of its last segment.
+    /// Number of the packet in the capture, from 1; for a stream, of its last segment.
     pub(super) packet: u64,
     /// Nanoseconds since 1970, in UTC.
     pub(super) time_ns: i128,
@@ -37,51 +37,51 @@ pub(super) enum Layer {
     Label(Vec<u8>),
     Encrypt {
         version: u8,
-        /// Number of the key in the ring, from 1.
+        /// Index of the key in the ring, from 1.
         key: usize,
     },
     Crc,
     Compress,
     Compound {
-        /// From 1.
+        /// Number of the part, from 1.
         part: usize,
         parts: usize,
     },
 }
 
-/// A message.
+/// A decoded message.
 #[derive(Debug)]
 pub(super) struct Record<'a> {
     pub(super) seen: Seen,
-    /// Outermost first.
+    /// Layers around it, the outermost first.
     pub(super) layers: &'a [Layer],
     pub(super) kind: Kind,
-    /// Of the message, with its type byte, unpacked.
+    /// Length of the decompressed message, including its type byte.
     pub(super) bytes: usize,
-    /// A hash of the message, to recognize repetitions.
+    /// A hash of the message, to detect repetitions.
     pub(super) digest: u64,
     pub(super) fields: Fields<'a>,
-    /// What is wrong with it.
+    /// What is wrong with the message, if anything.
     pub(super) problem: Option<String>,
 }
 
-/// Takes the records as they are found.
+/// Receives records as they are decoded.
 pub(super) type Sink<'s> = &'s mut dyn FnMut(&Record<'_>);
 
-/// Declares the kinds with their names.
+/// Declares the kinds and their names.
 macro_rules! kinds {
     ($($kind:ident $name:literal),* $(,)?) => {
-        /// What a message is.
+        /// Kind of a message.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub(super) enum Kind {
             $($kind),*
         }
 
         impl Kind {
-            /// Every kind.
+            /// All kinds.
             pub(super) const ALL: &[Self] = &[$(Self::$kind),*];
 
-            /// Its name in lines, JSON and filters.
+            /// Name in lines, JSON and filters.
             pub(super) fn name(self) -> &'static str {
                 match self {
                     $(Self::$kind => $name),*

@@ -1,4 +1,4 @@
-//! From the bytes of a capture to lines.
+//! Decodes captures into lines.
 
 use std::{collections::BTreeSet, fmt::Write as _, io::Read};
 
@@ -14,25 +14,25 @@ use super::{
 };
 use crate::wire::Keyring;
 
-/// How a capture is decoded.
+/// Options for decoding a capture.
 #[derive(Debug)]
 pub struct Options {
     /// Keys, in any order.
     pub keyring: Keyring,
-    /// The only label that is wanted; it is also what replies are opened with when the request,
-    /// which alone names the label, was not captured.
+    /// If set, only this label is decoded. It is also used to decrypt replies whose request, which
+    /// contains the label, was not captured.
     pub label: Option<Vec<u8>>,
-    /// Ports of gossip: what comes from or goes to one is reported even if it cannot be decoded.
+    /// Gossip ports: packets from or to one are reported even if they cannot be decoded.
     pub ports: BTreeSet<u16>,
-    /// Which messages are reported.
+    /// Selects the messages to report.
     pub filter: Filter,
-    /// How they are reported.
+    /// Output format.
     pub format: Format,
-    /// Figures at the end, in place of messages.
+    /// Print statistics at the end instead of messages.
     pub stats: bool,
 }
 
-/// Lines of text or of JSON.
+/// Output formats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// For people.
@@ -54,11 +54,11 @@ impl Default for Options {
     }
 }
 
-/// Decodes captures, one after the other as one, and gives the lines to `out` whenever it must
-/// wait for input. Gives a line about what was not decoded.
+/// Decodes captures, one after the other as if they were one, and writes lines to `out`, at the
+/// latest before it waits for input. Returns a line about packets that were not decoded.
 ///
 /// # Errors
-/// A capture cannot be read to its end; what came before is decoded.
+/// A capture cannot be read to its end; earlier packets were decoded.
 pub fn decode(
     inputs: impl IntoIterator<Item = Box<dyn Read>>,
     options: &Options,
@@ -76,7 +76,7 @@ pub fn decode(
     result.map(|()| decoder.summary())
 }
 
-/// All that is kept from packet to packet.
+/// The state kept from packet to packet.
 struct Decoder<'o> {
     options: &'o Options,
     frames: Frames,
@@ -173,7 +173,7 @@ impl<'o> Decoder<'o> {
         }
     }
 
-    /// What was not decoded, so that nothing is left out in silence.
+    /// Summarizes what was not decoded, so that nothing is omitted silently.
     fn summary(&self) -> String {
         let stats = &self.stats;
         let mut text = format!("{} packets", stats.packets);
@@ -193,7 +193,7 @@ impl<'o> Decoder<'o> {
     }
 }
 
-/// Counts and prints what is wanted.
+/// Counts and prints the selected records.
 struct Emitter<'e> {
     options: &'e Options,
     stats: &'e mut Stats,
@@ -216,7 +216,7 @@ impl Emitter<'_> {
     }
 }
 
-/// Serf; Consul, LAN and WAN; Nomad.
+/// Default ports: Serf; Consul, LAN and WAN; Nomad.
 const PORTS: [u16; 4] = [7946, 8301, 8302, 4648];
-/// Lines that wait to be written.
+/// Most bytes of lines that are buffered.
 const LINES_BYTES_MAX: usize = 256 * 1024;

@@ -1,4 +1,4 @@
-//! Figures over a capture: messages by type, what is sent again, probes.
+//! Statistics of a capture: messages by type, retransmissions, probes.
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
@@ -14,12 +14,12 @@ use super::{
 };
 use crate::cli::output::columns;
 
-/// Counts what is found.
+/// Collects the statistics.
 pub(super) struct Stats {
     kinds: BTreeMap<Kind, Tally>,
-    /// Messages by sender, to find those that are sent again.
+    /// Messages by sender, to detect retransmissions.
     sent: Recent<(SocketAddr, u64), ()>,
-    /// Pings by prober, target and number, with their time.
+    /// Pings by prober, target and sequence number, with their time.
     pings: Recent<(SocketAddr, SocketAddr, u64), i128>,
     rtts_us: Vec<u64>,
     probes: u64,
@@ -139,7 +139,7 @@ impl Stats {
         Some(Rtt { min: min?, median: median?, p99: p99?, max: max? })
     }
 
-    /// The figures, as a line of JSON.
+    /// Prints the statistics as a line of JSON.
     pub(super) fn json(&self, streams: &Counts, out: &mut String) {
         let skipped = self.skipped.iter().map(|(why, count)| (why.text(), *count));
         let summary = Summary {
@@ -158,7 +158,7 @@ impl Stats {
         print::json(&summary, out);
     }
 
-    /// The figures, as tables.
+    /// Prints the statistics as tables.
     pub(super) fn text(&self, streams: &Counts, out: &mut String) {
         let mut rows = vec!["Type | Messages | Bytes | Sent again".to_owned()];
         rows.extend(self.kinds.iter().map(|(kind, tally)| {
@@ -186,7 +186,7 @@ impl Stats {
     }
 }
 
-/// What a node sends to several others, several times.
+/// Whether a kind is sent several times, to several nodes.
 fn is_gossip(kind: Kind) -> bool {
     matches!(
         kind,
@@ -205,9 +205,9 @@ fn seq_no(fields: &Fields<'_>) -> u64 {
     fields.uint("seq_no").unwrap_or_default()
 }
 
-/// Messages that are remembered, to find those that are sent again.
+/// Most messages remembered, to detect retransmissions.
 const MESSAGES_MAX: usize = 65_536;
-/// Pings that may wait for their acks.
+/// Most pings waiting for acks.
 const PINGS_MAX: usize = 65_536;
-/// Round trips that are measured.
+/// Most round trips recorded.
 const RTTS_MAX: usize = 1_000_000;

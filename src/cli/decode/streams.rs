@@ -1,4 +1,4 @@
-//! Connections: TCP put in order, and what each end sent.
+//! Decodes connections: reorders TCP segments and decodes the messages of both ends.
 
 use std::net::SocketAddr;
 
@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-/// All connections that are followed.
+/// All tracked connections.
 pub(super) struct Streams {
     connections: Recent<Pair, Connection>,
     keyring: Keyring,
@@ -28,14 +28,14 @@ pub(super) struct Streams {
     pub(super) counts: Counts,
 }
 
-/// What happened to segments and connections.
+/// Counts of segments and connections.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Counts {
     pub(super) segments: u64,
     pub(super) bytes: u64,
-    /// Segments whose bytes were all there before.
+    /// Segments without new bytes.
     pub(super) repeated: u64,
-    /// Connections that were given up for others.
+    /// Connections evicted by newer ones.
     pub(super) evicted: u64,
 }
 
@@ -48,40 +48,40 @@ struct Pair {
 
 #[derive(Default)]
 struct Connection {
-    /// What the lower address sent, and the higher.
+    /// Data sent by the lower address, and by the higher.
     sides: [Side; 2],
-    /// Who opened it, as far as that is known.
+    /// Index of the end that opened it, if known.
     dialer: Option<usize>,
-    /// Of the dialer's label header.
+    /// Label in the dialer's header.
     label: Option<Vec<u8>>,
-    /// Neither port is known for gossip: what does not decode is something else.
+    /// Whether neither port is known for gossip: undecodable data is then ignored.
     unknown: bool,
-    /// Not gossip.
+    /// Whether it is not gossip.
     ignored: bool,
 }
 
-/// What one end sends.
+/// Data sent by one end.
 #[derive(Default)]
 struct Side {
     /// Sequence number of its first byte.
     first: Option<u32>,
-    /// Whether that is the first of all.
+    /// Whether that is the first byte of the connection.
     whole: bool,
     assembly: Assembly,
     state: State,
-    /// Where its bytes end.
+    /// Position of the end of its data, once known.
     end: Option<u64>,
     last: Option<Seen>,
 }
 
 #[derive(Default)]
 enum State {
-    /// The first bytes, until it shows what they are.
+    /// Too few bytes so far to recognize the content.
     #[default]
     Nothing,
     Start(Vec<u8>),
     Reading(Box<StreamDecoder>),
-    /// The message came; what else came.
+    /// The message is complete; more bytes may follow.
     Done {
         surplus: u64,
     },
@@ -105,7 +105,7 @@ impl Streams {
         Self { connections, keyring, label, held: 0, counts: Counts::default() }
     }
 
-    /// Takes a segment; `known` says which of the two ports is one of gossip.
+    /// Handles a segment; `known` says which of the two ports are gossip ports.
     pub(super) fn segment(
         &mut self,
         seen: Seen,
@@ -154,14 +154,14 @@ impl Streams {
         }
     }
 
-    /// Reports what did not become whole.
+    /// Reports the messages that remained incomplete.
     pub(super) fn end(&mut self, sink: Sink<'_>) {
         while let Some((pair, connection)) = self.connections.pop_oldest() {
             self.close(&pair, connection, "the capture ends", sink);
         }
     }
 
-    /// Whether a SYN begins another connection between the same ports.
+    /// Whether a SYN starts another connection between the same ports.
     fn is_reused(&mut self, pair: &Pair, side: usize, seq: u32) -> bool {
         let first = self
             .connections
@@ -211,7 +211,7 @@ impl Streams {
 }
 
 impl Pair {
-    /// The pair, and the index of `from` in it.
+    /// Returns the pair, and the index of `from` in it.
     fn of(from: SocketAddr, to: SocketAddr) -> (Self, usize) {
         match from <= to {
             true => (Self { low: from, high: to }, 0),
@@ -220,7 +220,7 @@ impl Pair {
     }
 }
 
-/// What streams are opened with.
+/// Parameters for decoding streams.
 struct Codecs<'c> {
     keyring: &'c Keyring,
     label: Option<&'c [u8]>,
@@ -248,7 +248,7 @@ impl Connection {
         self.sides.iter().all(ended)
     }
 
-    /// Takes a segment of one side; says whether it brought nothing new.
+    /// Adds a segment to one side; returns whether it contained nothing new.
     fn take(
         &mut self,
         index: usize,
@@ -262,7 +262,7 @@ impl Connection {
         let first = *side.first.get_or_insert(seq);
         side.whole |= tcp.syn;
         let taken = side.assembly.taken();
-        // Its distance from the next byte, within half of the sequence numbers.
+        // Signed distance from the next byte, within half of the sequence numbers.
         let distance = seq.wrapping_sub(first.wrapping_add(taken as u32)) as i32;
         let at = taken.checked_add_signed(i64::from(distance));
         let skipped = if at.is_none() { distance.unsigned_abs() as usize } else { 0 };
@@ -317,7 +317,7 @@ impl Connection {
         }
     }
 
-    /// Finds out what the first bytes of a side are.
+    /// Recognizes the content of a side by its first bytes.
     fn start(&mut self, index: usize, seen: Seen, codecs: &Codecs<'_>, sink: Sink<'_>) {
         let Some(side) = self.sides.get_mut(index) else { return };
         let State::Start(start) = &side.state else { return };
@@ -397,7 +397,7 @@ impl Connection {
     }
 }
 
-/// Reports the message of a stream; `header` is the MessagePack value that it begins with.
+/// Reports the message of a stream; `header` is the MessagePack value at its start.
 fn message_of(
     seen: Seen,
     layers: &[Layer],
@@ -445,12 +445,12 @@ fn emit(
     sink(&Record { seen, layers, kind, bytes, digest, fields, problem });
 }
 
-/// Whether what follows the label can be gossip; none if that does not show yet.
+/// Whether the bytes after the label can be gossip; `None` if there are too few.
 fn plausible(bytes: &[u8]) -> Option<bool> {
     match bytes {
         [] => None,
         [ENCRYPT, rest @ ..] if rest.len() < 5 => None,
-        // A length that fits, and a version.
+        // A plausible length and version.
         [ENCRYPT, high, _, _, _, version, ..] => Some(*high <= 1 && *version <= 1),
         [PING | ACK | PUSH_PULL | USER | COMPRESS | ERROR] => None,
         [PING | ACK | PUSH_PULL | USER | COMPRESS | ERROR, second, ..] => {
@@ -467,7 +467,7 @@ const USER: u8 = 8;
 const COMPRESS: u8 = 9;
 const ENCRYPT: u8 = 10;
 const ERROR: u8 = 13;
-/// Connections that are followed at a time; the oldest are given up.
+/// Most connections tracked at a time; the oldest are evicted.
 const CONNECTIONS_MAX: usize = 4096;
-/// Bytes of all connections that wait for others.
+/// Most pending bytes of all connections.
 const HELD_MAX: usize = 128 * 1024 * 1024;

@@ -1,4 +1,5 @@
-//! The command `serf debug`: all that a bug report needs, in one file without secrets.
+//! The command `serf debug`: writes everything needed for a bug report to one file, without
+//! secrets.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -30,7 +31,7 @@ pub(in super::super) const DEBUG: CommandSpec = CommandSpec {
     ..SPEC
 };
 
-/// The bundle.
+/// The contents of the file.
 #[derive(Serialize)]
 struct Bundle<'b> {
     version: &'static str,
@@ -38,7 +39,7 @@ struct Bundle<'b> {
     doctor: Diagnosis,
     members: Vec<Row<'b>>,
     stats: &'b Stats,
-    /// How many members have each key; the keys themselves are left out.
+    /// Number of members that have each key; the keys are omitted.
     key_holders: Vec<i64>,
     log: &'b [String],
     config: BTreeMap<String, Value>,
@@ -97,13 +98,13 @@ fn hex_or_ip(bytes: &[u8]) -> String {
     ip.map_or_else(|_| format!("{bytes:?}"), |ip| ip.to_string())
 }
 
-/// The configuration files, without what is secret.
+/// The configuration files, without secrets.
 fn configuration(paths: &[String]) -> Result<BTreeMap<String, Value>, Failure> {
     let mut all = BTreeMap::new();
     for path in paths {
         let text = std::fs::read_to_string(path);
         let text = text.map_err(|error| Failure::Message(format!("open {path}: {error}")))?;
-        // Its place says what is wrong with it; its text might be a secret.
+        // Only the position of the error is reported: the text may be a secret.
         let value = serde_json::from_str(&text).map_err(|error| {
             Failure::Message(format!("{path}: line {}, column {}", error.line(), error.column()))
         })?;
@@ -112,13 +113,13 @@ fn configuration(paths: &[String]) -> Result<BTreeMap<String, Value>, Failure> {
     Ok(all)
 }
 
-/// Replaces the values of settings whose names say that they are secret.
+/// Replaces the values of settings whose names indicate a secret.
 fn without_secrets(value: Value) -> Value {
     let Value::Object(fields) = value else { return value };
     let shown = fields.into_iter().map(|(name, value)| {
         let lower = name.to_lowercase();
         let secret = SECRET_NAMES.iter().any(|word| lower.contains(word));
-        // Where a key is kept is none.
+        // The path of a key file is not secret.
         let is_path = lower.ends_with("_file") || lower.ends_with("_path");
         let value = match secret && !is_path {
             true => Value::from("(left out)"),
@@ -134,7 +135,7 @@ const FLAGS: &[Flag] = &[
     flag("output", Kind::Text, "<file>", "The file to write. Only its owner may read it."),
     flag("since", Kind::Duration, "5m", "As of serf doctor."),
 ];
-/// Parts of names of settings whose values are secret.
+/// Parts of setting names that indicate a secret.
 const SECRET_NAMES: &[&str] = &["key", "auth", "token", "secret", "password"];
 
 #[cfg(test)]

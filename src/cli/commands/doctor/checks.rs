@@ -1,4 +1,4 @@
-//! What members, figures and acknowledgements say.
+//! Checks of members, statistics and acks.
 
 use std::net::IpAddr;
 
@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{evidence::Evidence, finding::Finding};
 use crate::rpc::protocol::Member;
 
-/// How a peer is reached.
+/// How a peer can be reached.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Peer {
     pub(super) name: String,
@@ -16,7 +16,7 @@ pub(super) struct Peer {
     pub(super) state: String,
 }
 
-/// The figures of a peer in trouble, from the agent's group `udp`.
+/// Statistics of a peer in trouble, from the agent's group `udp`.
 #[derive(Debug, Default)]
 struct Udp {
     probes: u32,
@@ -39,12 +39,12 @@ impl Udp {
                 _ => {}
             }
         }
-        // A single packet is lost now and then.
+        // Single lost packets are normal.
         (udp.probes >= PROBES_MIN).then_some(udp)
     }
 }
 
-/// All peers that are wanted, and what is wrong with them.
+/// The selected peers, and the problems found with them.
 pub(super) fn peers(evidence: &Evidence, names: &[String]) -> (Vec<Peer>, Vec<Finding>) {
     let (mut peers, mut findings) = (Vec::new(), Vec::new());
     for name in names {
@@ -107,7 +107,7 @@ fn peer(evidence: &Evidence, member: &Member) -> (String, Option<Finding>) {
     }
 }
 
-/// What is wrong with the agent and the cluster as a whole.
+/// Checks the agent and the cluster as a whole.
 pub(super) fn cluster(evidence: &Evidence, others_in_trouble: bool) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(advertised(evidence, others_in_trouble));
@@ -129,7 +129,8 @@ pub(super) fn cluster(evidence: &Evidence, others_in_trouble: bool) -> Vec<Findi
     findings
 }
 
-/// An address that others cannot reach, by itself or by what happens.
+/// Checks whether others can reach the announced address: by its kind, and by the state of the
+/// peers.
 fn advertised(evidence: &Evidence, others_in_trouble: bool) -> Option<Finding> {
     let own = evidence.own()?;
     let ip = ip_of(own)?;
@@ -171,7 +172,7 @@ fn address(member: &Member) -> String {
     }
 }
 
-/// Members that have no version of Serf's protocol in common.
+/// Finds members without a common version of Serf's protocol.
 fn versions(evidence: &Evidence) -> Option<Finding> {
     let live = || evidence.members.iter().filter(|member| member.status == "alive");
     let lowest = live().min_by_key(|member| member.delegate_max)?;
@@ -185,7 +186,7 @@ fn versions(evidence: &Evidence) -> Option<Finding> {
     })
 }
 
-/// What our agent reports of itself: key, problem with `{}` for the detail, remedy.
+/// Problems that our agent reports of itself: key, problem with `{}` for the details, remedy.
 const FAULTS: &[(&str, &str, &str)] = &[
     (
         "descriptors",
@@ -231,7 +232,7 @@ const FAULTS: &[(&str, &str, &str)] = &[
         "Rotate it: serf keys rotate.",
     ),
 ];
-/// Probes in a row without a direct answer from which on it is no accident.
+/// Least number of consecutive probes without a direct ack that indicates a problem.
 const PROBES_MIN: u32 = 3;
 const UNKNOWN: &str = "Compare the name with serf members.";
 const FAILED: &str = "Start it again, or remove it with serf force-leave; if it runs, look for a \

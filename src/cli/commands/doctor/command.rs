@@ -32,7 +32,7 @@ pub(in super::super) const DOCTOR: CommandSpec = CommandSpec {
     ..SPEC
 };
 
-/// What `-format json` prints.
+/// The output of `-format json`.
 #[derive(Debug, Serialize)]
 pub(super) struct Diagnosis {
     pub(super) healthy: bool,
@@ -42,13 +42,13 @@ pub(super) struct Diagnosis {
 }
 
 impl Diagnosis {
-    /// From what was gathered.
+    /// Evaluates the evidence.
     pub(super) fn of(evidence: &Evidence, names: &[String], since_s: i64) -> Self {
         let (peers, mut findings) = checks::peers(evidence, names);
         findings.extend(checks::cluster(evidence, !findings.is_empty()));
         findings.extend(host::findings(evidence));
         for found in log::findings(evidence, since_s) {
-            // The log is less exact than what was found otherwise.
+            // Findings from the log are less exact than those from other sources.
             if !findings.iter().any(|known| known.check == found.check) {
                 findings.push(found);
             }
@@ -59,7 +59,7 @@ impl Diagnosis {
     }
 }
 
-/// How far back the log counts, in seconds.
+/// How far back the log is evaluated, in seconds.
 pub(super) fn since_s(args: &Parsed) -> i64 {
     args.duration("since").unwrap_or(SINCE_NS) / 1_000_000_000
 }

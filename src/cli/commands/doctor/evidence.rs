@@ -1,5 +1,5 @@
-//! What is gathered before anything is concluded: all of it through the agent's RPC, so that it
-//! works with an agent of HashiCorp's as well, with less detail.
+//! Gathers the evidence through the agent's RPC only, so that it also works, with less detail, for
+//! HashiCorp's agent.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,23 +12,23 @@ use crate::{
     rpc::protocol::{Member, Query, Stats},
 };
 
-/// What an agent says of itself and its peers.
+/// What an agent reports of itself and its peers.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Evidence {
     pub(super) members: Vec<Member>,
     pub(super) stats: Stats,
-    /// Live members that were asked for an acknowledgement and did not give one in time.
+    /// Live members that did not acknowledge a ping in time.
     pub(super) silent: BTreeSet<String>,
-    /// Live members that were asked.
+    /// Number of live members that were pinged.
     pub(super) asked: usize,
-    /// How many members have each key, and how many there are; none without encryption.
+    /// Number of members that have each key, and the total number; `None` without encryption.
     pub(super) keys: Option<(BTreeMap<String, i64>, i64)>,
-    /// The last lines of the log, the oldest first.
+    /// Recent lines of the log, the oldest first.
     pub(super) log: Vec<String>,
 }
 
 impl Evidence {
-    /// Asks the agent, and through it the members of these names; all if there are none.
+    /// Queries the agent and pings the named members; all members if `names` is empty.
     pub(super) async fn gather(client: &Client, names: &[String]) -> Result<Self, Failure> {
         let members = client.members().await.map_err(failed("Error getting members"))?;
         let stats = client.stats().await.map_err(failed("Error querying agent"))?;
@@ -39,7 +39,7 @@ impl Evidence {
             let (response, _) = listed.map_err(failed("Error listing keys"))?;
             evidence.keys = Some((response.keys.unwrap_or_default(), response.num_nodes));
         }
-        // Last, so that it has the lines that the rest caused.
+        // Last, so that it contains the lines caused by the other requests.
         let monitored = client.monitor("debug").await.map_err(failed("Error reading the log"));
         let mut lines = monitored?;
         while let Ok(Ok(Some(line))) = tokio::time::timeout(LOG_PAUSE, lines.recv()).await {
@@ -51,7 +51,7 @@ impl Evidence {
         Ok(evidence)
     }
 
-    /// Which live members acknowledge a query.
+    /// Finds out which live members acknowledge a ping.
     async fn ping(&mut self, client: &Client, names: &[String]) -> Result<(), Failure> {
         let live = self.members.iter().filter(|member| member.status == "alive");
         let live = live.map(|member| member.name.clone());
@@ -77,12 +77,12 @@ impl Evidence {
         Ok(())
     }
 
-    /// One of the agent's figures.
+    /// A value of the agent's statistics.
     pub(super) fn figure(&self, group: &str, key: &str) -> Option<&str> {
         Some(self.stats.get(group)?.get(key)?.as_str())
     }
 
-    /// The agent's name.
+    /// Name of the agent.
     pub(super) fn name(&self) -> &str {
         self.figure("agent", "name").unwrap_or_default()
     }
@@ -92,13 +92,13 @@ impl Evidence {
         self.members.iter().find(|member| member.name == self.name())
     }
 
-    /// Whether the agent is ours, which reports more.
+    /// Whether it is our agent, which reports more than Go's.
     pub(super) fn is_ours(&self) -> bool {
         self.figure("runtime", "version").is_some_and(|version| version.starts_with("rust"))
     }
 }
 
-/// The agent sends the lines that it keeps at once.
+/// The agent sends its recent lines at once.
 const LOG_PAUSE: Duration = Duration::from_millis(500);
-/// As many as an agent keeps, and some that come meanwhile.
+/// As many lines as an agent keeps, plus some new ones.
 const LOG_LINES_MAX: usize = 1024;

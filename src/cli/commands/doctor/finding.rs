@@ -1,22 +1,22 @@
-//! What is wrong: a sentence, and what to do about it.
+//! A problem, and its remedy.
 
 use serde::Serialize;
 
-/// A fault that was found.
+/// A problem that was found.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub(super) struct Finding {
-    /// Which check found it, for scripts.
+    /// Name of the check, for scripts.
     pub(super) check: &'static str,
-    /// The member, or the address, that it is about.
+    /// The affected member or address, if any.
     pub(super) peer: Option<String>,
-    /// What is wrong.
+    /// Description of the problem.
     pub(super) problem: String,
-    /// What to do.
+    /// What the operator should do.
     pub(super) remedy: &'static str,
 }
 
 impl Finding {
-    /// About the agent, or the cluster as a whole.
+    /// A finding about the agent or the cluster as a whole.
     pub(super) fn new(
         check: &'static str,
         problem: impl Into<String>,
@@ -25,7 +25,7 @@ impl Finding {
         Self { check, peer: None, problem: problem.into(), remedy }
     }
 
-    /// About a peer.
+    /// Makes it a finding about a peer.
     pub(super) fn about(mut self, peer: &str) -> Self {
         self.peer = Some(peer.to_owned());
         self

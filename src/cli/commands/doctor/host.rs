@@ -1,10 +1,10 @@
-//! What this machine says, if the agent runs on it.
+//! Checks of this machine, if the agent runs on it.
 
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::{evidence::Evidence, finding::Finding};
 
-/// Faults of the interface of the agent's address.
+/// Checks the network interface of the agent's address.
 pub(super) fn findings(evidence: &Evidence) -> Vec<Finding> {
     let ip = evidence.own().and_then(|own| {
         let bytes = own.addr.0.as_slice();
@@ -14,7 +14,7 @@ pub(super) fn findings(evidence: &Evidence) -> Vec<Finding> {
     let ip = ip.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ip| ip.to_canonical());
     let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
     let Some(interface) = interfaces.into_iter().find(|interface| interface.ip() == ip) else {
-        // Behind NAT, or on another machine.
+        // The agent is behind NAT, or on another machine.
         return Vec::new();
     };
     let path = format!("/sys/class/net/{}/mtu", interface.name);
@@ -32,7 +32,7 @@ pub(super) fn findings(evidence: &Evidence) -> Vec<Finding> {
     found.into_iter().collect()
 }
 
-/// Bytes of a full packet without its headers.
+/// Bytes of a full packet, without headers.
 const GOSSIP_BYTES: u32 = 1400;
 const MTU: &str = "Raise the MTU of the interface and of the tunnel under it to 1500, or see to it \
     that fragments pass.";

@@ -1,32 +1,32 @@
-//! What the agent's log says: it has the words of both programs.
+//! Checks of the agent's log; they know the texts of Go's agent and ours.
 
 use std::collections::BTreeMap;
 
 use super::{evidence::Evidence, finding::Finding};
 
-/// A line that names a fault.
+/// A pattern of lines that indicate a problem.
 struct Rule {
     check: &'static str,
-    /// Texts that a line has, any of them.
+    /// Texts of which a line contains one.
     any: &'static [&'static str],
-    /// What comes before and after the peer in the line.
+    /// Texts before and after the peer in the line.
     peer: (&'static str, &'static str),
-    /// The problem, `{}` for the peer.
+    /// Description of the problem, with `{}` for the peer.
     problem: &'static str,
     remedy: &'static str,
-    /// Lines of a peer from which on it is no accident.
+    /// Least number of lines about a peer that indicates a problem.
     least: usize,
-    /// A later line that shows that it is over.
+    /// Texts of later lines that show that the problem is over.
     over: &'static [&'static str],
 }
 
-/// Faults in lines that are not older than so many seconds.
+/// Finds problems in lines that are at most `since_s` seconds old.
 pub(super) fn findings(evidence: &Evidence, since_s: i64) -> Vec<Finding> {
     let now = jiff::Zoned::now().datetime();
     let is_recent = |line: &&String| {
         let time = line.get(..TIME_LEN).unwrap_or_default();
         let parsed = jiff::civil::DateTime::strptime("%Y/%m/%d %H:%M:%S", time);
-        // A line without a time counts: it cannot be known to be old.
+        // A line without a time is included: its age is unknown.
         parsed.map_or(true, |at| now.duration_since(at).as_secs() <= since_s)
     };
     let lines: Vec<_> = evidence.log.iter().filter(is_recent).collect();
@@ -40,7 +40,7 @@ pub(super) fn findings(evidence: &Evidence, since_s: i64) -> Vec<Finding> {
                 *peers.entry(peer(line, rule.peer)).or_default() += 1;
             }
         }
-        // Of several lines about one fault some name the peer.
+        // Only some of several lines about one problem name the peer.
         if peers.len() > 1 {
             peers.remove("");
         }
@@ -54,7 +54,7 @@ pub(super) fn findings(evidence: &Evidence, since_s: i64) -> Vec<Finding> {
     all
 }
 
-/// The peer of a line: an address without its port, which is another one for each connection.
+/// The peer in a line: an address without its port, which differs for each connection.
 fn peer(line: &str, (before, after): (&str, &str)) -> String {
     let Some((_, rest)) = line.split_once(before).filter(|_| !before.is_empty()) else {
         return String::new();
@@ -200,5 +200,5 @@ const RULES: &[Rule] = &[
         over: &[],
     },
 ];
-/// Of the time at the beginning of a line.
+/// Length of the time at the beginning of a line.
 const TIME_LEN: usize = 19;

@@ -1,4 +1,4 @@
-//! `serf doctor` and `serf debug`: what is wrong with an agent and its peers, and what to do.
+//! `serf doctor` and `serf debug`: find problems of an agent and its peers, with remedies.
 
 mod bundle;
 mod checks;

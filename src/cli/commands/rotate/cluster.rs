@@ -1,19 +1,19 @@
-//! What a rotation asks of the cluster, through one agent, Go's or ours.
+//! Operations of a rotation on the cluster, through one agent, Go's or ours.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::{Failure, failed, key_outcome, missing};
 use crate::{client::Client, rpc::protocol::KeyResponse};
 
-/// Asks all members; the steps of a rotation are tested over another one.
+/// Operations on all members; the steps of a rotation are tested with another implementation.
 pub(super) trait Cluster {
-    /// Who is in the cluster now.
+    /// The current members.
     async fn members(&self) -> Result<Members, Failure>;
-    /// Runs an operation on all members that are alive.
+    /// Runs a key operation on all live members.
     async fn ask(&self, op: Op<'_>) -> Result<Answer, Failure>;
 }
 
-/// An operation on the keys of all members.
+/// A key operation on all members.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Op<'k> {
     List,
@@ -26,32 +26,33 @@ pub(super) enum Op<'k> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Members {
     pub(super) live: BTreeSet<String>,
-    /// Failed: they may come back with the keys that they had.
+    /// Failed members: they may return with the keys they had.
     pub(super) absent: BTreeSet<String>,
 }
 
-/// What the members answered.
+/// The members' answers to a key operation.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Answer {
-    /// Whether each that was asked carried it out.
+    /// Whether every member performed the operation.
     pub(super) complete: bool,
-    /// How many were asked.
+    /// Number of members that were asked.
     pub(super) asked: i64,
-    /// Reasons of those that refused.
+    /// Reasons of members that refused.
     pub(super) refused: BTreeMap<String, String>,
-    /// Those that did not answer, as far as the agent or a ping shows who.
+    /// Members that did not answer, as far as the agent or a ping identifies them.
     pub(super) silent: BTreeSet<String>,
-    /// How many have each key, for [`Op::List`].
+    /// Number of members that have each key, for [`Op::List`].
     pub(super) keys: BTreeMap<String, i64>,
 }
 
 impl Answer {
-    /// Whether all that were asked have a key.
+    /// Whether all members that were asked have a key.
     pub(super) fn all_have(&self, key: &str) -> bool {
         self.complete && self.keys.get(key) == Some(&self.asked)
     }
 
-    /// Who did not carry it out and why, in one line; empty: nobody is known.
+    /// Members that did not perform the operation, with reasons, on one line; empty if none can be
+    /// named.
     pub(super) fn lacking(&self) -> String {
         let refused = self.refused.iter().map(|(node, why)| format!("{node}: {why}"));
         let silent = self.silent.iter().map(|node| format!("{node}: no answer"));
@@ -59,7 +60,7 @@ impl Answer {
     }
 }
 
-/// A cluster as an agent sees it.
+/// The cluster of an agent.
 pub(super) struct Agent(pub(super) Client);
 
 impl Cluster for Agent {
@@ -98,7 +99,7 @@ impl Cluster for Agent {
             silent: missing.into_iter().collect(),
             keys: keys.unwrap_or_default(),
         };
-        // Go's agent reports only how many.
+        // Go's agent reports only their number.
         if num_resp < num_nodes && answer.silent.is_empty() {
             let silent = missing::silent(client).await.unwrap_or_default();
             answer.silent = silent.into_iter().collect();

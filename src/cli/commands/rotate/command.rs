@@ -1,4 +1,4 @@
-//! The command: flags, the plan, and what is printed.
+//! The command: its flags, the plan, and its output.
 
 use std::{
     collections::BTreeSet,
@@ -39,7 +39,7 @@ pub(in super::super) const ROTATE: CommandSpec = CommandSpec {
     ..SPEC
 };
 
-/// What the flags say.
+/// The values of the flags.
 struct Options {
     state: Option<String>,
     key: Option<Secret>,
@@ -99,7 +99,7 @@ fn options(args: &Parsed) -> Result<Options, Failure> {
     Ok(options)
 }
 
-/// Age of the key in seconds if it need not be rotated yet.
+/// Age of the key in seconds, if it is too young to be rotated.
 async fn young(options: &Options, known: Option<&Saved>, client: &Client) -> Option<i64> {
     let max = options.max_age_s?;
     let age = match known.and_then(Saved::age_s) {
@@ -170,7 +170,7 @@ async fn rotate(
     }
 }
 
-/// Refuses another key than the one whose rotation is not over.
+/// Refuses a key other than that of the unfinished rotation.
 fn resume(options: &Options, known: &Saved) -> Result<(), Failure> {
     match &options.key {
         Some(key) if *key != known.new_key => Err(Failure::Message(format!(
@@ -182,7 +182,7 @@ fn resume(options: &Options, known: &Saved) -> Result<(), Failure> {
     }
 }
 
-/// The plan of a new rotation: the new key, and all others that there are.
+/// Plans a new rotation: the new key, and all existing keys as old ones.
 async fn plan<S: Fn(&Saved) -> Result<(), Failure>>(
     options: &Options,
     rotation: &mut Rotation<'_, Agent, S>,
@@ -245,5 +245,5 @@ const FLAGS: &[Flag] = &[
 const AGAIN: &str = " The old keys stay until all members follow. Run the command again with the \
     same state file, or name members that will not come back with -without.";
 const WAIT_NS: i64 = 60_000_000_000;
-/// Before the second attempt.
+/// Pause before the second attempt.
 const PAUSE: Duration = Duration::from_secs(1);

@@ -1,4 +1,4 @@
-//! What a rotation did on each member.
+//! Results of a rotation on each member.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,14 +14,14 @@ use super::{
 #[derive(Debug, Default)]
 pub(super) struct Report {
     nodes: BTreeMap<String, Node>,
-    /// Old keys that no member has any more.
+    /// Number of old keys that no member has any more.
     pub(super) removed: usize,
-    /// Lines of progress are wanted.
+    /// Whether lines of progress are printed.
     verbose: bool,
     last: String,
 }
 
-/// A member.
+/// Results of a member.
 #[derive(Debug, Default, Serialize)]
 struct Node {
     status: &'static str,
@@ -30,7 +30,7 @@ struct Node {
     remove: String,
 }
 
-/// What `-format json` prints.
+/// The output of `-format json`.
 #[derive(Serialize)]
 struct Outcome<'r> {
     step: Step,
@@ -41,12 +41,12 @@ struct Outcome<'r> {
 }
 
 impl Report {
-    /// `verbose`: lines of progress are wanted.
+    /// `verbose`: print lines of progress.
     pub(super) fn new(verbose: bool) -> Self {
         Self { verbose, ..Self::default() }
     }
 
-    /// Notes who is there.
+    /// Records the members.
     pub(super) fn seen(&mut self, members: &Members) {
         for node in self.nodes.values_mut() {
             node.status = "gone";
@@ -58,9 +58,9 @@ impl Report {
         }
     }
 
-    /// Notes how an operation of a step went on the members that were asked.
+    /// Records the result of a step's operation on the members that were asked.
     pub(super) fn note(&mut self, step: Step, live: &BTreeSet<String>, answer: &Answer) {
-        // An answer that lacks somebody whose name is not known proves nothing of anybody.
+        // If members without a known name are missing, the answer proves nothing about any member.
         let unnamed = !answer.complete && answer.refused.is_empty() && answer.silent.is_empty();
         let silent = answer.silent.iter().map(|name| (name, "no answer"));
         let refused = answer.refused.iter().map(|(name, why)| (name, why.as_str()));
@@ -77,7 +77,7 @@ impl Report {
         }
     }
 
-    /// Prints a line of progress, unless it is the last one again.
+    /// Prints a line of progress, unless it equals the last one.
     pub(super) fn say(&mut self, text: &str) {
         if self.verbose && self.last != text {
             line(&format!("==> {text}"));
@@ -85,7 +85,7 @@ impl Report {
         }
     }
 
-    /// Prints all of it; `reason` says why it is not complete.
+    /// Prints the whole report; `reason` is why the rotation is incomplete.
     pub(super) fn print(&self, json: bool, step: Step, reason: Option<&str>) {
         let complete = reason.is_none();
         if json {

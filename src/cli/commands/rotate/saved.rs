@@ -1,4 +1,4 @@
-//! The state file of a rotation: what an interrupted one needs to go on.
+//! The state file of a rotation, from which an interrupted rotation continues.
 
 use std::{
     fs::{self, File},
@@ -14,44 +14,44 @@ use crate::{
     base::{Secret, go_net},
 };
 
-/// Where a rotation is. The operations of a step may have been carried out before it is written
-/// that they were, never the other way round; all of them can be repeated.
+/// The current step of a rotation. A step's operations may have been performed before that is
+/// saved, never the reverse; all of them can be repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Step {
-    /// Members are given the new key.
+    /// Members receive the new key.
     Install,
-    /// All had the new key once; they are made to encrypt with it.
+    /// All members had the new key once; they are being switched to it.
     Use,
-    /// All encrypt with it; the old keys are removed.
+    /// All members encrypt with the new key; old keys are removed.
     Remove,
-    /// Over.
+    /// The rotation is complete.
     Done,
 }
 
-/// What the file holds.
+/// The contents of the file.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Saved {
     version: u32,
     pub(super) step: Step,
-    /// Empty once it is over: the members have it.
+    /// The new key; empty once the rotation is complete, as the members have it.
     pub(super) new_key: Secret,
     /// Keys to remove.
     pub(super) old_keys: Vec<Secret>,
-    /// RFC 3339.
+    /// Time of the start, in RFC 3339.
     pub(super) started: String,
-    /// RFC 3339; when it was over.
+    /// Time of the end, in RFC 3339, if the rotation is complete.
     pub(super) finished: Option<String>,
 }
 
 impl Saved {
-    /// The plan of a rotation that begins.
+    /// The state of a new rotation.
     pub(super) fn plan(new_key: Secret, old_keys: Vec<Secret>) -> Self {
         let started = jiff::Timestamp::now().to_string();
         Self { version: VERSION, step: Step::Install, new_key, old_keys, started, finished: None }
     }
 
-    /// Ends it. The file keeps no key.
+    /// Marks the rotation as complete. The file then contains no key.
     pub(super) fn finish(&mut self) {
         self.step = Step::Done;
         self.new_key = Secret::default();
@@ -59,17 +59,17 @@ impl Saved {
         self.finished = Some(jiff::Timestamp::now().to_string());
     }
 
-    /// Seconds since it was over; none if it is not.
+    /// Seconds since the rotation was completed; `None` if it is not.
     pub(super) fn age_s(&self) -> Option<i64> {
         let finished: jiff::Timestamp = self.finished.as_ref()?.parse().ok()?;
         Some(jiff::Timestamp::now().as_second().saturating_sub(finished.as_second()))
     }
 }
 
-/// The file, which only one process at a time works with.
+/// The state file, which only one process at a time may use.
 pub(super) struct StateFile {
     path: PathBuf,
-    /// The lock ends with it.
+    /// Holds the lock; dropping it releases the lock.
     _lock: File,
 }
 
@@ -77,7 +77,7 @@ impl StateFile {
     /// Locks the file, which need not exist.
     ///
     /// # Errors
-    /// Another rotation has it, or its directory cannot be written.
+    /// Another rotation holds the lock, or the directory is not writable.
     pub(super) fn lock(path: &str) -> Result<Self, Failure> {
         let path = PathBuf::from(path);
         let mut beside = path.clone().into_os_string();
@@ -93,18 +93,18 @@ impl StateFile {
         }
     }
 
-    /// What it holds; none if there is no file.
+    /// Reads the state; `None` if there is no file.
     ///
     /// # Errors
-    /// It cannot be read, or is no state file.
+    /// The file cannot be read, or is not a state file.
     pub(super) fn load(&self) -> Result<Option<Saved>, Failure> {
         load(&self.path)
     }
 
-    /// Writes it, on the disk when this returns.
+    /// Writes the state and flushes it to the disk.
     ///
     /// # Errors
-    /// It cannot be written.
+    /// The file cannot be written.
     pub(super) fn save(&self, saved: &Saved) -> Result<(), Failure> {
         let json = serde_json::to_vec_pretty(saved);
         let json = json.map_err(|error| Failure::Message(error.to_string()))?;
@@ -112,10 +112,10 @@ impl StateFile {
     }
 }
 
-/// What a state file holds; none if there is none.
+/// Reads a state file; `None` if there is none.
 ///
 /// # Errors
-/// It cannot be read, or is no state file.
+/// The file cannot be read, or is not a state file.
 pub(super) fn load(path: &Path) -> Result<Option<Saved>, Failure> {
     let bytes = match fs::read(path) {
         Ok(bytes) => bytes,

@@ -1,6 +1,6 @@
-//! The steps. Each operation can be repeated, so that a rotation goes on wherever it was
-//! interrupted; before the cluster encrypts with the new key, and before each removal, all members
-//! have shown that they have it.
+//! The steps of a rotation. Each operation can be repeated, so that a rotation continues wherever
+//! it was interrupted. Before the cluster encrypts with the new key, and before each removal, all
+//! members have confirmed that they have it.
 
 use std::{
     collections::BTreeSet,
@@ -17,20 +17,20 @@ use super::{
 /// How long a rotation waits, and for which members.
 #[derive(Clone, Debug)]
 pub(super) struct Patience {
-    /// Until when everybody must have followed.
+    /// Time by which all members must have performed the steps.
     pub(super) deadline: Instant,
-    /// Between attempts, doubled up to [`PAUSE_MAX`].
+    /// Pause between attempts, doubled up to [`PAUSE_MAX`].
     pub(super) pause: Duration,
-    /// Absent members that are not waited for.
+    /// Absent members that the rotation does not wait for.
     pub(super) without: BTreeSet<String>,
 }
 
-/// Why a rotation did not get to its end.
+/// Why a rotation stopped.
 #[derive(Debug)]
 pub(super) enum Stop {
-    /// The agent or the state file.
+    /// An error of the agent or the state file.
     Failure(Failure),
-    /// Somebody did not follow in time; it can go on later.
+    /// Some members did not perform a step in time; the rotation can be continued later.
     Incomplete(String),
 }
 
@@ -40,7 +40,7 @@ impl From<Failure> for Stop {
     }
 }
 
-/// A rotation under way.
+/// A running rotation.
 pub(super) struct Rotation<'r, C, S> {
     pub(super) cluster: &'r C,
     pub(super) patience: &'r Patience,
@@ -50,7 +50,7 @@ pub(super) struct Rotation<'r, C, S> {
 }
 
 impl<C: Cluster, S: Fn(&Saved) -> Result<(), Failure>> Rotation<'_, C, S> {
-    /// Takes it from the step that is saved to the end.
+    /// Performs the steps from the saved one to the end.
     pub(super) async fn run(&mut self, saved: &mut Saved) -> Result<(), Stop> {
         let new = saved.new_key.clone();
         if saved.step == Step::Install {
@@ -78,8 +78,8 @@ impl<C: Cluster, S: Fn(&Saved) -> Result<(), Failure>> Rotation<'_, C, S> {
         Ok(())
     }
 
-    /// Asks who has which keys until all that are alive have answered, and, if that is wanted,
-    /// nobody is absent.
+    /// Lists the keys until all live members have answered and, if `everybody`, no member is
+    /// absent.
     pub(super) async fn survey(&mut self, everybody: bool) -> Result<Answer, Stop> {
         let mut pause = self.patience.pause;
         loop {
@@ -92,7 +92,7 @@ impl<C: Cluster, S: Fn(&Saved) -> Result<(), Failure>> Rotation<'_, C, S> {
         }
     }
 
-    /// Installs a key until all members have it, and shows that they have. Gives who was alive.
+    /// Installs a key until all members have confirmed that they have it. Returns the live members.
     async fn installed(&mut self, new: &str) -> Result<BTreeSet<String>, Stop> {
         let mut pause = self.patience.pause;
         let mut asked = false;
@@ -109,7 +109,7 @@ impl<C: Cluster, S: Fn(&Saved) -> Result<(), Failure>> Rotation<'_, C, S> {
             if !answer.all_have(new) {
                 let installed = self.cluster.ask(Op::Install(new)).await?;
                 self.report.note(Step::Install, &members.live, &installed);
-                // Believed when the list shows it.
+                // Accepted only once the list of keys confirms it.
                 if installed.complete && !asked {
                     asked = true;
                     continue;
@@ -121,7 +121,7 @@ impl<C: Cluster, S: Fn(&Saved) -> Result<(), Failure>> Rotation<'_, C, S> {
         }
     }
 
-    /// Makes the new key the primary one of all, which all have it by then. Gives who was alive.
+    /// Makes the new key, which all members have, the primary of all. Returns the live members.
     async fn used(&mut self, new: &str) -> Result<BTreeSet<String>, Stop> {
         let mut pause = self.patience.pause;
         loop {
@@ -138,12 +138,13 @@ impl<C: Cluster, S: Fn(&Saved) -> Result<(), Failure>> Rotation<'_, C, S> {
         }
     }
 
-    /// Removes an old key, each time after all have shown that they have and use the new one.
+    /// Removes an old key; before each attempt all members confirm that they have and use the new
+    /// one.
     async fn removed(&mut self, new: &str, old: &str) -> Result<(), Stop> {
         let mut pause = self.patience.pause;
         loop {
             let live = self.used(new).await?;
-            // Who came back or joined since then is asked first.
+            // Members that returned or joined since then are included.
             let (members, answer) = self.listed().await?;
             let lacking = if answer.all_have(new) && members.live.is_subset(&live) {
                 let answer = self.cluster.ask(Op::Remove(old)).await?;
@@ -159,7 +160,7 @@ impl<C: Cluster, S: Fn(&Saved) -> Result<(), Failure>> Rotation<'_, C, S> {
         }
     }
 
-    /// Shows that no member has an old key, and all have the new one.
+    /// Verifies that no member has an old key and all have the new one.
     async fn gone(&mut self, saved: &Saved) -> Result<(), Stop> {
         let mut pause = self.patience.pause;
         let new = saved.new_key.expose();
@@ -192,7 +193,7 @@ impl<C: Cluster, S: Fn(&Saved) -> Result<(), Failure>> Rotation<'_, C, S> {
         Ok((members, answer))
     }
 
-    /// Absent members that are waited for.
+    /// Absent members that the rotation waits for.
     fn absent(&self, members: &Members) -> Vec<String> {
         members.absent.difference(&self.patience.without).cloned().collect()
     }
@@ -217,7 +218,7 @@ impl<C: Cluster, S: Fn(&Saved) -> Result<(), Failure>> Rotation<'_, C, S> {
     }
 }
 
-/// Part of the answer of a member without keys, of Go's and of ours.
+/// Part of the answer of a member without keys, both Go's and ours.
 const NO_ENCRYPTION: &str = "encryption not enabled";
 /// Longest pause between attempts.
 const PAUSE_MAX: Duration = Duration::from_secs(15);

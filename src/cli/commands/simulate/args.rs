@@ -88,7 +88,7 @@ impl Args {
         })
     }
 
-    /// The cluster that the flags describe.
+    /// The cluster described by the flags.
     pub(super) fn cluster(&self, seed: u64, threads: usize) -> ClusterSpec {
         let template = ClusterSpec::with_profile(self.nodes, seed, &self.profile);
         ClusterSpec {
@@ -104,7 +104,7 @@ impl Args {
         }
     }
 
-    /// The command that gives the same result.
+    /// The command line that reproduces the result.
     pub(super) fn replay(&self) -> String {
         format!(
             "serf simulate -scenario {} -nodes {} -minutes {} -profile {} -loss {} -latency {}us \
@@ -120,7 +120,7 @@ impl Args {
     }
 }
 
-/// Flags with a range.
+/// Flags whose values have a range.
 struct Given<'p>(&'p Parsed);
 
 impl Given<'_> {

@@ -1,4 +1,4 @@
-//! Figures of reports.
+//! Formats figures of reports.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Scenarios lifeguard and detection.
+//! The scenarios lifeguard and detection.
 
 use std::{
     io::{self, Write},
@@ -59,7 +59,7 @@ impl Runs<'_> {
         self.of(extensions).map(|(_, outcome)| part(outcome)).sum()
     }
 
-    /// False positives, at all nodes and at healthy ones, beside the paper's.
+    /// Prints false positives, at all nodes and at healthy ones, next to the paper's.
     fn print_false_positives(&self, out: &mut dyn Write) -> io::Result<()> {
         writeln!(
             out,
@@ -85,7 +85,7 @@ impl Runs<'_> {
         Ok(())
     }
 
-    /// False positives by the number of nodes that are slow at the same time.
+    /// Prints false positives by the number of nodes that are slow at the same time.
     fn print_by_count(&self, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "\n| FP at C = |{}", COUNTS.map(|c| format!(" {c} |")).concat())?;
         writeln!(out, "|---|{}", "---|".repeat(COUNTS.len()))?;
@@ -103,7 +103,7 @@ impl Runs<'_> {
         Ok(())
     }
 
-    /// Messages and bytes, beside the paper's.
+    /// Prints messages and bytes, next to the paper's.
     fn print_load(&self, out: &mut dyn Write) -> io::Result<()> {
         writeln!(
             out,

@@ -1,4 +1,4 @@
-//! `serf simulate`: sizes a cluster, reproduces a failure, repeats the published tables.
+//! `serf simulate`: sizes a cluster, reproduces failures, repeats published experiments.
 
 mod args;
 mod command;

@@ -1,4 +1,4 @@
-//! Runs jobs on threads, with a line of progress.
+//! Runs jobs on threads and shows their progress.
 
 use std::{
     io::Write,
@@ -6,8 +6,8 @@ use std::{
     thread,
 };
 
-/// Runs jobs on threads; results come in the order of the jobs. `progress` gets the number of
-/// finished jobs.
+/// Runs jobs on threads; returns results in the order of the jobs. `progress` is called with the
+/// number of finished jobs.
 pub(super) fn in_parallel<T: Sync, R: Send>(
     jobs: &[T],
     threads: usize,

@@ -1,4 +1,4 @@
-//! Scenarios steady, updates and crashes.
+//! The scenarios steady, updates and crashes.
 
 use std::{
     io::{self, Write},
@@ -56,7 +56,7 @@ pub(super) fn run(
     Ok(true)
 }
 
-/// Time until shares of the audience knew: median over the news.
+/// Time until `share` of the audience had learnt: median over the news.
 fn reached(measured: &Measured, share: f64) -> Option<Duration> {
     let mut times: Vec<_> =
         measured.news.iter().map(|news| news.reached(share)).collect::<Option<Vec<_>>>()?;
@@ -64,7 +64,7 @@ fn reached(measured: &Measured, share: f64) -> Option<Duration> {
     quantile(&times, 0.5)
 }
 
-/// Time until the first node knew: median over the news.
+/// Time until the first node had learnt: median over the news.
 fn first(measured: &Measured) -> Option<Duration> {
     reached(measured, 0.0)
 }

@@ -1,4 +1,4 @@
-//! Scenario swarm.
+//! The scenario swarm.
 
 use std::{
     io::{self, Write},
@@ -20,7 +20,7 @@ pub(super) fn run(
     err: &mut (dyn Write + Send),
 ) -> io::Result<bool> {
     let seeds: Vec<u64> = (args.seed..args.seed + args.seeds.max(1)).collect();
-    // Many seeds: one thread each. One seed: all threads for it.
+    // With many seeds, one thread for each; with one seed, all threads for it.
     let inner = if seeds.len() == 1 { args.threads } else { 1 };
     let err = Mutex::new(err);
     let reports = in_parallel(
