@@ -1,4 +1,4 @@
-//! An agent for tests of its parts.
+//! An agent for unit tests of its parts.
 
 use std::sync::Arc;
 
@@ -10,12 +10,12 @@ use super::{
 };
 use crate::driver::{Config, Serf};
 
-/// A node on ports of the system's choice, without RPC and handlers.
+/// Starts a node on ports chosen by the system, without RPC and handlers.
 pub(super) async fn agent(json: &str) -> Arc<Agent> {
     agent_with(json, |_| {}).await
 }
 
-/// The same, with a node that is changed before it starts.
+/// The same; `change` modifies the node's configuration before the start.
 pub(super) async fn agent_with(json: &str, change: impl FnOnce(&mut Config)) -> Arc<Agent> {
     let mut config = FileConfig::decode(json.as_bytes()).unwrap();
     config.node_name = Some("n".to_owned());

@@ -208,8 +208,8 @@ keys! {
         handler_timeout: Duration, "handler-timeout" "<time>", "0s";
         /// Event handlers that may run at the same time; 1 keeps Go's order.
         handler_concurrency: Int, "handler-concurrency" "<n>", "1";
-        /// Time between looks at `retry_join` for new addresses, where it has dns+, dnssrv+,
-        /// dnssrvnoa+, file: or exec:, once it has joined.
+        /// Time between look-ups of `retry_join` once joined, if it has dns+, dnssrv+, dnssrvnoa+,
+        /// file: or exec:.
         rejoin_interval: Duration, "rejoin-interval" "<time>", "1m";
     }
 }

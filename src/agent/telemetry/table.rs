@@ -2,27 +2,27 @@
 
 use super::memory::Kind;
 
-/// What is measured under a name.
+/// Description of a metric.
 #[derive(Debug)]
 pub(super) struct Metric {
-    /// The name that Go's agent reports it under, without the prefix `serf-agent`. A name that
-    /// ends in `.*` is a family of metrics: the last part is the value of [`Self::label`].
+    /// Name under which Go's agent reports it, without the prefix `serf-agent`. A name that ends in
+    /// `.*` is a family of metrics: the last part is the value of [`Self::label`].
     pub(super) name: &'static str,
     pub(super) kind: Kind,
     pub(super) unit: Unit,
-    /// Whether Go's agent has it, for the document.
+    /// Whether Go's agent has it; for the documentation.
     #[cfg(test)]
     pub(super) origin: Origin,
-    /// Labels, the one of a family first, separated by commas.
+    /// Label names, separated by commas; that of a family first.
     pub(super) label: &'static str,
-    /// What it says.
+    /// Description.
     pub(super) help: &'static str,
 }
 
-/// What a value counts.
+/// Unit of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unit {
-    /// Things.
+    /// A number.
     Count,
     Bytes,
     /// Milliseconds for statsd, seconds for scrapers.
@@ -34,7 +34,7 @@ pub(super) enum Unit {
 pub(super) enum Origin {
     Go,
     Ours,
-    /// Ours, and only there for scrapers.
+    /// Not in Go, and only reported to scrapers.
     Scraped,
 }
 
@@ -49,7 +49,7 @@ impl Metric {
     }
 }
 
-/// The row of a name, and for a family the text that `*` matches.
+/// The row for a name and, for a family, the text matched by `*`.
 pub(super) fn row(name: &str) -> Option<(&'static Metric, Option<&str>)> {
     let exact = METRICS.iter().find(|metric| metric.name == name);
     let exact = exact.map(|metric| (metric, None));
@@ -63,7 +63,7 @@ pub(super) fn row(name: &str) -> Option<(&'static Metric, Option<&str>)> {
 
 macro_rules! metrics {
     ($($kind:ident $unit:ident $origin:ident $name:literal $label:literal $help:literal,)+) => {
-        /// All metrics, by name within a layer.
+        /// All metrics, grouped by layer.
         pub(super) const METRICS: &[Metric] = &[$(Metric {
             name: $name,
             kind: Kind::$kind,
@@ -200,7 +200,7 @@ mod tests {
 
     use super::*;
 
-    /// Goal: the document says what the table says. Method: each row of it is made here.
+    /// Goal: the document agrees with the table. Method: each row of it is generated here.
     #[test]
     fn the_document_is_made_from_the_table() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md");
