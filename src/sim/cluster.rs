@@ -1,4 +1,4 @@
-//! A virtual cluster of whole Serf engines, for the tests of those who build on them.
+//! A virtual cluster of whole Serf engines, for tests of programs that use them.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -15,15 +15,14 @@ use crate::{
     swim::OpId,
 };
 
-/// Names a node of a [`Cluster`].
+/// Identifies a node of a [`Cluster`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(pub u32);
 
 /// Serf engines on a virtual network in virtual time.
 ///
-/// The engines are the ones that run in production; only sockets, clock and files are replaced.
-/// The same seed and the same calls give the same run. An hour of a small cluster takes less than
-/// a second.
+/// The engines are those used in production; only sockets, clock and files are replaced. The same
+/// seed and the same calls give the same run. An hour of a small cluster takes less than a second.
 ///
 /// ```
 /// use std::time::Duration;
@@ -58,21 +57,21 @@ impl std::fmt::Debug for Cluster {
     }
 }
 
-/// What is needed to start a node again.
+/// Parameters for restarting a node.
 struct Place {
     name: String,
     config: serf::Config,
-    /// The snapshot file that a crash leaves behind.
+    /// The snapshot file left by a crash.
     snapshot: Option<String>,
 }
 
 impl Cluster {
-    /// An empty cluster on links of a local network.
+    /// Creates an empty cluster with the links of a local network.
     pub fn new(seed: u64) -> Self {
         Self::with_link(seed, Link::default())
     }
 
-    /// An empty cluster on the given links.
+    /// Creates an empty cluster with the given links.
     pub fn with_link(seed: u64, link: Link) -> Self {
         let config = WorldConfig { seed, trace_lines: 200, ..WorldConfig::default() };
         Self {
@@ -82,23 +81,23 @@ impl Cluster {
         }
     }
 
-    /// Starts a node, alone; see [`Cluster::join`]. Its address, ports and seed are set here.
+    /// Starts a node, alone; see [`Cluster::join`]. The cluster sets its address, ports and seed.
     ///
     /// # Errors
-    /// A configuration that the engine refuses.
+    /// The engine refuses the configuration.
     pub fn add_node(&mut self, config: Config) -> Result<NodeId, Error> {
         self.add(config.into_engine(), None)
     }
 
-    /// Starts a node that keeps a snapshot: after a crash, [`Cluster::restart`] gives it back.
+    /// Starts a node with a snapshot, which [`Cluster::restart`] restores after a crash.
     ///
     /// # Errors
-    /// A configuration that the engine refuses.
+    /// The engine refuses the configuration.
     pub fn add_node_with_snapshot(&mut self, config: Config) -> Result<NodeId, Error> {
         self.add(config.into_engine(), Some(String::new()))
     }
 
-    /// Starts a node with settings that users do not have.
+    /// Starts a node with settings that users cannot set.
     pub(super) fn add(
         &mut self,
         mut config: serf::Config,
@@ -116,7 +115,7 @@ impl Cluster {
         Ok(NodeId(self.world.add(node)))
     }
 
-    /// Starts joining through other nodes; [`Cluster::run_for`] lets it happen.
+    /// Starts a join through other nodes, which proceeds during [`Cluster::run_for`].
     ///
     /// # Errors
     /// The node is not alive.
@@ -127,12 +126,12 @@ impl Cluster {
         joined.unwrap_or(Err(Error::NotRunning))
     }
 
-    /// Lets virtual time pass.
+    /// Advances the virtual time by `time`.
     pub fn run_for(&mut self, time: Duration) {
         self.world.run_for(time);
     }
 
-    /// Runs until `done` says so, looking every 100 ms; false if `limit` passed first.
+    /// Runs until `done` returns true, checked every 100 ms; returns false if `limit` passed first.
     pub fn run_until(&mut self, limit: Duration, mut done: impl FnMut(&Self) -> bool) -> bool {
         let end = self.now() + limit;
         loop {
@@ -151,7 +150,8 @@ impl Cluster {
         self.world.now()
     }
 
-    /// Cuts the nodes of `side` off from all others, both ways. A second call moves the cut.
+    /// Separates the nodes of `side` from all others, in both directions. A second call replaces
+    /// the partition.
     pub fn partition(&mut self, side: &[NodeId]) {
         self.world.network_mut().heal();
         for node in side {
@@ -171,7 +171,7 @@ impl Cluster {
         self.world.network_mut()
     }
 
-    /// Kills a node, as a power cut does: without any message. Its snapshot file remains.
+    /// Kills a node without any message, like a power failure. Its snapshot file remains.
     pub fn crash(&mut self, node: NodeId) {
         if let Some(dead) = self.world.crash(node.0, true)
             && let Some(place) = self.nodes.get_mut(node.0 as usize)
@@ -180,11 +180,11 @@ impl Cluster {
         }
     }
 
-    /// Starts a crashed node again under its name and address, with its snapshot if it has one.
-    /// It goes back to the peers named there, one after the other until one answers.
+    /// Restarts a crashed node with its name, address and, if there is one, its snapshot. It
+    /// contacts the peers in the snapshot, one after the other, until one answers.
     ///
     /// # Errors
-    /// A configuration that the engine refuses.
+    /// The engine refuses the configuration.
     pub fn restart(&mut self, node: NodeId) -> Result<(), Error> {
         let Some(place) = self.nodes.get(node.0 as usize) else {
             return Err(Error::NotRunning);
@@ -202,7 +202,7 @@ impl Cluster {
         self.world.pause(node.0);
     }
 
-    /// Lets a paused node go on.
+    /// Continues a paused node.
     pub fn resume(&mut self, node: NodeId) {
         self.world.resume(node.0);
     }
@@ -210,7 +210,7 @@ impl Cluster {
     /// Starts a graceful leave; [`Cluster::state`] shows when it is done.
     ///
     /// # Errors
-    /// Already leaving, or shut down.
+    /// The node is already leaving, or was shut down.
     pub fn leave(&mut self, node: NodeId) -> Result<OpId, Error> {
         let left = self.world.with_node(node.0, |node, now| node.engine_mut().start_leave(now));
         left.unwrap_or(Err(Error::NotRunning))
@@ -219,7 +219,7 @@ impl Cluster {
     /// Sends a user event from a node.
     ///
     /// # Errors
-    /// Too large.
+    /// The event is too large.
     pub fn user_event(
         &mut self,
         node: NodeId,
@@ -235,7 +235,7 @@ impl Cluster {
     /// Asks a query from a node; see [`Cluster::query_updates`].
     ///
     /// # Errors
-    /// Too large.
+    /// The query is too large.
     pub fn query(
         &mut self,
         node: NodeId,
@@ -250,10 +250,10 @@ impl Cluster {
         asked.unwrap_or(Err(Error::NotRunning))
     }
 
-    /// Answers a query that a node got as an event.
+    /// Answers a query that a node received as an event.
     ///
     /// # Errors
-    /// Already answered, past the deadline, too large.
+    /// The query was answered before, its deadline has passed, or the answer is too large.
     pub fn respond(&mut self, node: NodeId, id: QueryId, payload: &[u8]) -> Result<(), Error> {
         let answered =
             self.world.with_node(node.0, |node, now| node.engine_mut().respond(now, id, payload));
@@ -263,7 +263,7 @@ impl Cluster {
     /// Replaces a node's tags.
     ///
     /// # Errors
-    /// Too long.
+    /// The tags are too large.
     pub fn set_tags(&mut self, node: NodeId, tags: impl Into<Tags>) -> Result<OpId, Error> {
         let tags = tags.into().into();
         let set =
@@ -280,44 +280,44 @@ impl Cluster {
         self.world.with_node(node.0, |node, now| call(node.engine_mut(), now))
     }
 
-    /// A node's engine, to look at. `None` if the node has crashed.
+    /// A node's engine, for inspection. `None` if the node has crashed.
     pub fn engine(&self, node: NodeId) -> Option<&Engine> {
         self.world.node(node.0).map(SerfNode::engine)
     }
 
-    /// Every event a node got since its start, oldest first.
+    /// All events of a node since its start, the oldest first.
     pub fn events(&self, node: NodeId) -> &[(Instant, Event)] {
         self.world.node(node.0).map(SerfNode::events).unwrap_or_default()
     }
 
-    /// Takes a node's events.
+    /// Takes a node's events, which empties the list.
     pub fn take_events(&mut self, node: NodeId) -> Vec<(Instant, Event)> {
         self.world.with_node(node.0, |node, _| node.take_events()).unwrap_or_default()
     }
 
-    /// What became of a query so far.
+    /// The updates of a query so far.
     pub fn query_updates(&self, node: NodeId, id: QueryId) -> &[QueryUpdate] {
         self.world.node(node.0).map(|node| node.query_updates(id)).unwrap_or_default()
     }
 
-    /// The members as a node sees them; none if it has crashed.
+    /// The members as seen by a node; empty if it has crashed.
     pub fn members(&self, node: NodeId) -> Vec<Arc<Member>> {
         let engine = self.engine(node);
         engine.map(|engine| engine.members().cloned().collect()).unwrap_or_default()
     }
 
-    /// The status of the member `name` as a node sees it.
+    /// The status of the member `name` as seen by a node.
     pub fn status(&self, node: NodeId, name: &str) -> Option<MemberStatus> {
         let engine = self.engine(node)?;
         engine.members().find(|member| &*member.name == name).map(|member| member.status)
     }
 
-    /// State of a node's life; `None` if it has crashed.
+    /// State of a node; `None` if it has crashed.
     pub fn state(&self, node: NodeId) -> Option<SerfState> {
         self.engine(node).map(Engine::state)
     }
 
-    /// Nodes that run, in order.
+    /// The running nodes, in order.
     pub fn running(&self) -> impl Iterator<Item = NodeId> {
         (0..self.world.len()).filter(|node| self.world.node(*node).is_some()).map(NodeId)
     }
@@ -327,7 +327,7 @@ impl Cluster {
         self.nodes.get(node.0 as usize).map_or("", |place| &place.name)
     }
 
-    /// Whether each running node sees exactly the running nodes alive.
+    /// Whether each running node sees exactly the running nodes as alive.
     pub fn agrees(&self) -> bool {
         let mut names: Vec<&str> = self.running().map(|node| self.name(node)).collect();
         names.sort_unstable();
@@ -343,7 +343,7 @@ impl Cluster {
         })
     }
 
-    /// The world below, for faults and figures that are not here.
+    /// The underlying world, for other faults and statistics.
     #[doc(hidden)]
     pub fn world(&self) -> &World<SerfNode> {
         &self.world

@@ -1,14 +1,14 @@
-//! How fast news spreads and deaths are found in a healthy cluster.
+//! Measures how fast news spreads and failures are detected in a healthy cluster.
 
 use std::time::{Duration, Instant as WallInstant};
 
 use super::{ClusterSpec, Counters, ObservationKind, SwimNode, World, theory};
 use crate::base::Instant;
 
-/// What happens in the run.
+/// Activity during the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Happening {
-    /// Nothing: what the protocol costs, and whether it raises false alarms.
+    /// None: measures the cost of the protocol, and false alarms.
     Steady,
     /// Once a minute a node changes its meta.
     Updates,
@@ -16,61 +16,61 @@ pub enum Happening {
     Crashes,
 }
 
-/// A run of a cluster in which something happens.
+/// A run of a cluster with an activity.
 #[derive(Clone)]
 pub struct Experiment {
     /// The cluster.
     pub cluster: ClusterSpec,
-    /// How long it runs.
+    /// Duration of the run.
     pub time: Duration,
-    /// What happens.
+    /// Activity.
     pub happening: Happening,
 }
 
 /// One piece of news.
 #[derive(Clone, Debug)]
 pub struct News {
-    /// The node that it is about.
+    /// The node that the news is about.
     pub subject: u32,
-    /// When it happened.
+    /// Time of the event.
     pub at: Instant,
-    /// When the nodes learnt it, from then on, sorted.
+    /// Delay after which each node learnt it, sorted.
     pub learnt: Vec<Duration>,
-    /// Nodes that should.
+    /// Number of nodes that should learn it.
     pub audience: usize,
 }
 
 impl News {
-    /// Time until this share of the audience knew; `None` if it never did.
+    /// Time until this share of the audience had learnt it; `None` if it never had.
     pub fn reached(&self, share: f64) -> Option<Duration> {
         let place = (self.audience as f64 * share).ceil().max(1.0) as usize;
         self.learnt.get(place - 1).copied()
     }
 }
 
-/// What was measured.
+/// Results of a run.
 #[derive(Clone, Debug)]
 pub struct Measured {
     /// The news, by time.
     pub news: Vec<News>,
-    /// Failures of nodes that run.
+    /// Failures reported for running nodes.
     pub false_failures: u64,
     /// Traffic of all nodes together.
     pub traffic: Counters,
-    /// Virtual time.
+    /// Virtual time of the run.
     pub time: Duration,
-    /// Nodes.
+    /// Number of nodes.
     pub nodes: u32,
-    /// Events handled.
+    /// Number of events handled.
     pub events: u64,
-    /// Real time it took to build the cluster.
+    /// Real time taken to build the cluster.
     pub wall_setup: Duration,
-    /// Real time of the run.
+    /// Real time taken by the run.
     pub wall_run: Duration,
 }
 
 impl Measured {
-    /// Bytes a node sent each second: datagrams, streams.
+    /// Bytes that a node sent each second: datagrams, streams.
     pub fn bytes_per_second(&self) -> (f64, f64) {
         let span = self.time.as_secs_f64().max(1e-9) * f64::from(self.nodes.max(1));
         (self.traffic.bytes_sent as f64 / span, self.traffic.stream_bytes_sent as f64 / span)
@@ -78,7 +78,7 @@ impl Measured {
 }
 
 impl Experiment {
-    /// Runs it; `progress` gets the virtual time now and then.
+    /// Runs the experiment; `progress` is called with the virtual time now and then.
     pub fn run(&self, mut progress: impl FnMut(Duration)) -> Measured {
         let started = WallInstant::now();
         let mut world = self.cluster.build();
@@ -88,7 +88,8 @@ impl Experiment {
         let mut gone = vec![false; self.cluster.nodes as usize];
         let mut false_failures = 0;
         let end = Instant::ZERO + self.time;
-        // In the middle of a gossip interval that no other run of the same length shares.
+        // In the middle of a gossip interval, at a phase that differs between runs of the same
+        // length.
         let mut next_news = Instant::ZERO + super::setup::WARM_UP;
         while world.now() < end {
             let step = (world.now() + PROGRESS_STEP).min(end).min(match self.happening {
@@ -122,7 +123,7 @@ impl Experiment {
 
     fn happen(&self, world: &mut World<SwimNode>, gone: &mut [bool], count: usize) -> Option<News> {
         let nodes = self.cluster.nodes;
-        // A fixed walk through the nodes, by a step that shares no factor with most sizes.
+        // A fixed order of the nodes, with a step that is coprime to most sizes.
         let subject = (count as u64 * 7919 + self.cluster.seed) % u64::from(nodes.max(1));
         let subject = subject as u32;
         if std::mem::replace(&mut gone[subject as usize], self.happening == Happening::Crashes) {
@@ -144,7 +145,7 @@ impl Experiment {
     }
 }
 
-/// Sorts observations into the news; gives the number of false failures.
+/// Assigns observations to the news; returns the number of false failures.
 fn collect(world: &mut World<SwimNode>, news: &mut [News], gone: &[bool]) -> u64 {
     let mut false_failures = 0;
     for seen in world.take_observations() {
@@ -167,7 +168,7 @@ fn collect(world: &mut World<SwimNode>, news: &mut [News], gone: &[bool]) -> u64
     false_failures
 }
 
-/// Theory beside a measured share: time to reach it from the first announcement.
+/// Theoretical time to reach a share, from the first announcement, for comparison.
 pub fn theory_for(cluster: &ClusterSpec, happening: Happening, share: f64) -> Duration {
     let spread = theory::spread_time(&cluster.config, cluster.nodes as usize, share);
     match happening {

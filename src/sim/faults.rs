@@ -1,26 +1,27 @@
-//! What is done to a cluster: drawn from a seed, each seed another mixture (swarm testing).
+//! Fault schedules for a cluster, drawn from a seed; each seed gives another mixture (swarm
+//! testing).
 
 use std::time::Duration;
 
 use super::{Link, network::Traffic};
 use crate::base::Rng;
 
-/// One thing done to the cluster.
+/// A fault.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Fault {
     /// Kills a process, or its machine.
     Crash {
-        /// Whose.
+        /// The node.
         node: u32,
-        /// Whether nothing answers at the address any more.
+        /// Whether the machine is gone, too, so that nothing answers at the address.
         host: bool,
     },
-    /// Starts a crashed node again with its old name and joins it.
+    /// Restarts a crashed node with its old name and joins it.
     Restart {
-        /// Which.
+        /// The node.
         node: u32,
     },
-    /// SIGSTOP.
+    /// Stops a process like SIGSTOP.
     Pause {
         /// The node.
         node: u32,
@@ -37,68 +38,68 @@ pub enum Fault {
     },
     /// Steps a clock forward.
     StepClock {
-        /// Whose.
+        /// The node.
         node: u32,
-        /// How far.
+        /// The size of the step.
         by: Duration,
     },
     /// Cuts these nodes off from the rest.
     Partition {
         /// The minority.
         nodes: Vec<u32>,
-        /// Only what the minority sends is lost (true), or both directions.
+        /// Whether only packets sent by the minority are lost (true), or both directions.
         one_way: bool,
-        /// What is lost.
+        /// The traffic that is lost.
         traffic: Traffic,
     },
     /// Ends the partition.
     Heal,
-    /// Changes every link.
+    /// Changes all links.
     Link(Link),
-    /// Loses part of one node's datagrams.
+    /// Loses a share of one node's datagrams.
     NodeLoss {
-        /// Whose.
+        /// The node.
         node: u32,
-        /// Share; 0 ends it.
+        /// Share of datagrams; 0 ends the loss.
         loss: f64,
     },
-    /// Leaves gracefully, and exits three seconds later.
+    /// Leaves gracefully, and ends the process three seconds later.
     Leave {
-        /// Who.
+        /// The node.
         node: u32,
     },
     /// Changes the meta.
     Update {
-        /// Whose.
+        /// The node.
         node: u32,
     },
-    /// Two nodes no longer reach each other; all others still reach both.
+    /// Separates two nodes from each other; all others still reach both.
     CutPair {
         /// The nodes.
         pair: [u32; 2],
-        /// What is lost between them.
+        /// The traffic that is lost between them.
         traffic: Traffic,
     },
-    /// An adversary forges datagrams of a grammar, see `forge.rs`.
+    /// An adversary forges datagrams from a grammar, see `forge.rs`.
     Forge {
-        /// Who receives them.
+        /// The receiver.
         node: u32,
-        /// How many at once.
+        /// Number of datagrams at once.
         datagrams: u32,
     },
 }
 
-/// Faults by time, and the link they begin with.
+/// Faults by time, and the initial link.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// The link at the start.
     pub link: Link,
-    /// When (since the start) and what, by time.
+    /// Time since the start and the fault, by time.
     pub steps: Vec<(Duration, Fault)>,
 }
 
 impl Plan {
-    /// Draws a plan: which kinds of fault there are, how often, and on which nodes.
+    /// Draws a plan: the kinds of fault, their frequency, and the affected nodes.
     pub fn draw(seed: u64, nodes: u32, time: Duration) -> Self {
         let mut rng = Rng::from_u64(seed ^ 0x5afe);
         let mut kinds: Vec<Kind> = KINDS.iter().copied().filter(|_| rng.below(2) == 1).collect();
@@ -128,9 +129,9 @@ impl Plan {
 }
 
 impl Plan {
-    /// Draws a plan in which nothing happens that a node could be excused by: single crashes,
-    /// restarts, leaves, updates, pairs of nodes that do not reach each other, and stops that are
-    /// shorter than the least suspicion.
+    /// Draws a plan with only those faults that excuse no other node: single crashes, restarts,
+    /// leaves, updates, pairs of nodes that do not reach each other, and stops shorter than the
+    /// least suspicion.
     pub fn draw_calm(seed: u64, nodes: u32, time: Duration) -> Self {
         let mut rng = Rng::from_u64(seed ^ 0xca1a);
         let link = Link {
@@ -142,12 +143,12 @@ impl Plan {
         };
         let mut order: Vec<u32> = (0..nodes).collect();
         rng.shuffle(&mut order);
-        // The first quarter may be touched; the rest shows what the undisturbed may expect.
+        // Faults affect only the first quarter; the others show what undisturbed nodes may expect.
         let (touched, still) = order.split_at(nodes as usize / 4);
         let (stopped, still) = still.split_at(still.len() / 4);
         let mut steps = Vec::new();
         for (place, node) in touched.iter().copied().enumerate() {
-            // The first crashes and stays down, so that its reaping is seen.
+            // The first one crashes and stays down, so that its reaping is observed.
             let at = time.mul_f64(0.6 * (place as f64 + rng.unit()) / touched.len() as f64);
             let crash = Fault::Crash { node, host: rng.below(2) == 1 };
             match if place == 0 { 0 } else { rng.below(3) } {
@@ -183,7 +184,8 @@ impl Plan {
         Self { link, steps }
     }
 
-    /// Draws a plan with an adversary, node 0, which is dead but for what is forged in its place.
+    /// Draws a plan with an adversary, node 0, which is dead except for the datagrams forged in its
+    /// place.
     pub fn draw_byzantine(seed: u64, nodes: u32, time: Duration) -> Self {
         let mut rng = Rng::from_u64(seed ^ 0xb12a);
         let mut steps = vec![(Duration::ZERO, Fault::Crash { node: 0, host: false })];
@@ -217,9 +219,9 @@ enum Kind {
 
 struct Draw {
     link: Link,
-    /// Nodes that do not come back.
+    /// Nodes that do not return.
     gone: Vec<u32>,
-    /// Until when something is being done to a node.
+    /// Time until which a node is affected by a fault.
     busy: Vec<Duration>,
     cut_until: Duration,
     steps: Vec<(Duration, Fault)>,
@@ -337,11 +339,11 @@ const KINDS: [Kind; 10] = [
     Kind::Leave,
     Kind::Update,
 ];
-/// Longest stop after which no node may be declared dead: the least suspicion is longer.
+/// Longest stop after which no node may be declared dead: it is shorter than the least suspicion.
 const SHORT_STOP: Duration = Duration::from_millis(3_500);
-/// Datagrams that an adversary forges at once now and then.
+/// Size of an adversary's occasional bursts of datagrams.
 const FORGED_BURST: u32 = 200;
-/// Datagrams that an adversary forges.
+/// Rate of an adversary's datagrams.
 const FORGED_PER_SECOND: usize = 40;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! An adversary: datagrams from a grammar of everything that a node may be sent.
+//! An adversary that forges datagrams from a grammar of everything a node may receive.
 //!
 //! ```text
 //! packet      = message | compound of 2 to 8 messages
@@ -16,13 +16,13 @@ use crate::{
     wire::{Ack, Alive, Bin, Dead, Incarnation, IndirectPing, Nack, Ping, SeqNo, Suspect},
 };
 
-/// Makes up datagrams.
+/// Forges datagrams.
 pub(crate) struct Forger {
     rng: Rng,
     adversary: u32,
     nodes: u32,
     ghosts: BTreeSet<usize>,
-    /// News about ghosts, so that each is newer than the one before.
+    /// Increasing number for news about ghosts, so that each is newer than the last.
     news: u32,
 }
 
@@ -32,12 +32,12 @@ impl Forger {
         Self { rng, adversary, nodes, ghosts: BTreeSet::new(), news: 0 }
     }
 
-    /// Names made up so far.
+    /// Number of names made up so far.
     pub(crate) fn ghosts(&self) -> usize {
         self.ghosts.len()
     }
 
-    /// A datagram and the address that it claims to come from.
+    /// Forges a datagram; returns it with the address that it claims to come from.
     pub(crate) fn datagram(&mut self, oracle: &Oracle) -> (SocketAddr, Vec<u8>) {
         let from = match self.rng.below(4) {
             0 => BYSTANDER.into(),
@@ -56,8 +56,8 @@ impl Forger {
     fn message(&mut self, oracle: &Oracle) -> Vec<u8> {
         let mut out = Vec::new();
         let node = self.name();
-        // Never in the node's own name: a forged leave frees the name for the next node that claims
-        // it, which no rule can hold against.
+        // Never the node itself: a forged leave frees its name for the next node that claims it,
+        // which no rule can prevent.
         let accuser = self.name();
         let accuser = if accuser == node { "nobody".to_owned() } else { accuser };
         let incarnation = self.incarnation(oracle, &node);
@@ -104,7 +104,8 @@ impl Forger {
             _ => {
                 out.resize(1 + self.rng.below(60), 0);
                 self.rng.fill(&mut out);
-                // Noise of a kind that is read: a user message is the layer above's.
+                // Keeps the type byte of noise within the known kinds, except user messages, which
+                // belong to the layer above.
                 out[0] %= 13;
             }
         }
@@ -148,9 +149,9 @@ impl Forger {
 }
 
 const COMPOUND: u8 = 7;
-/// An address outside of the cluster that never asked for anything.
+/// An address outside the cluster that never requested anything.
 const BYSTANDER: ([u8; 4], u16) = ([203, 0, 113, 9], 9);
-/// Names that may be made up.
+/// Most names that are made up.
 const GHOSTS: usize = 8;
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{ClusterSpec, Counters, ObservationKind, SwimNode, World};
 use crate::{base::Rng, swim::Config};
 
-/// Which extensions are on.
+/// Which of Lifeguard's extensions are enabled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extensions {
     /// None.
@@ -23,11 +23,11 @@ pub enum Extensions {
 }
 
 impl Extensions {
-    /// In the order of the paper's tables.
+    /// All, in the order of the paper's tables.
     pub const ALL: [Self; 5] =
         [Self::Swim, Self::LhaProbe, Self::LhaSuspicion, Self::Buddy, Self::Lifeguard];
 
-    /// The paper's name.
+    /// Name in the paper.
     pub fn name(self) -> &'static str {
         match self {
             Self::Swim => "SWIM",
@@ -52,31 +52,32 @@ impl Extensions {
     }
 }
 
-/// How a node is disturbed.
+/// Kind of disturbance of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Anomaly {
-    /// Its timers run but its packets wait, in and out: the paper's.
+    /// Its timers run but its packets wait, incoming and outgoing; as in the paper.
     BlockedIo,
     /// Its process is stopped, as by SIGSTOP.
     Stopped,
 }
 
-/// One run: `count` nodes are cut off for `length`, again and again with `pause` between, or once.
+/// One run: `count` nodes are disturbed for `length`, either once or repeatedly with `pause`
+/// between.
 #[derive(Clone, Copy, Debug)]
 pub struct Run {
     /// Which extensions.
     pub extensions: Extensions,
-    /// α.
+    /// Suspicion factor α.
     pub alpha: u32,
-    /// β.
+    /// Suspicion factor β.
     pub beta: u32,
-    /// Nodes; the paper has 128.
+    /// Number of nodes; 128 in the paper.
     pub nodes: u32,
-    /// C: nodes with anomalies at the same time.
+    /// C: number of nodes disturbed at the same time.
     pub count: u32,
     /// D: length of an anomaly.
     pub length: Duration,
-    /// I: time between anomalies; `None`: one anomaly only.
+    /// I: time between anomalies; `None`: only one anomaly.
     pub pause: Option<Duration>,
     /// Kind of anomaly.
     pub anomaly: Anomaly,
@@ -86,24 +87,24 @@ pub struct Run {
     pub seed: u64,
 }
 
-/// What a run gave.
+/// Results of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
     /// FP: failures of healthy nodes, raised anywhere.
     pub false_positives: u64,
-    /// FP-: those of them raised at healthy nodes.
+    /// FP-: those of them reported by healthy nodes.
     pub at_healthy: u64,
-    /// For each disturbed node that was failed: time from the anomaly's start until some healthy
-    /// node said so.
+    /// For each disturbed node that was failed: time from the anomaly's start until the first
+    /// healthy node reported it.
     pub first_detection: Vec<Duration>,
-    /// The same until every healthy node did.
+    /// The same until every healthy node had reported it.
     pub full_detection: Vec<Duration>,
     /// Traffic of the whole run.
     pub traffic: Counters,
 }
 
 impl Run {
-    /// Runs it.
+    /// Performs the run.
     pub fn run(&self) -> Outcome {
         let config = self.extensions.config(self.alpha, self.beta);
         let spec = ClusterSpec::with_config(self.nodes, self.seed, config);

@@ -1,8 +1,8 @@
-//! A deterministic simulator around the unchanged production engines: virtual time, a seeded
-//! network, faults, and rules that must hold whatever happens.
+//! A deterministic simulator for the unchanged production engines: virtual time, a seeded network,
+//! faults, and invariants.
 //!
-//! [`Cluster`] runs Serf engines on a virtual network, for tests of what is built on them: it may
-//! be partitioned, lose and delay packets, and nodes crash, stall and come back.
+//! [`Cluster`] runs Serf engines on a virtual network, for tests of programs built on them: the
+//! network can be partitioned and lose or delay packets; nodes can crash, stall and return.
 //!
 //! A run is reproduced by its seed: nothing in it depends on the machine, on real time or on the
 //! number of threads.

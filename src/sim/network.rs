@@ -1,4 +1,4 @@
-//! The virtual network: what happens to a datagram or a stream segment between two nodes.
+//! The virtual network: determines the fate of datagrams and stream segments.
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
@@ -7,17 +7,17 @@ use crate::base::Rng;
 /// Behaviour of a link in one direction.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Link {
-    /// Least time a datagram takes; at least 10 µs. Default 500 µs.
+    /// Minimum delay of a datagram; at least 10 µs. Default 500 µs.
     pub latency: Duration,
-    /// Exponentially distributed extra time: its mean. Default 100 µs.
+    /// Mean of the exponentially distributed additional delay. Default 100 µs.
     pub jitter: Duration,
     /// Share of datagrams that are lost; default 0.
     pub loss: f64,
     /// Share of datagrams that arrive twice; default 0.
     pub duplication: f64,
-    /// Share of datagrams that are held back by up to [`Link::reorder_delay`]; default 0.
+    /// Share of datagrams that are delayed by up to [`Link::reorder_delay`]; default 0.
     pub reordering: f64,
-    /// Longest holding back of a reordered datagram; default 50 ms.
+    /// Largest additional delay of a reordered datagram; default 50 ms.
     pub reorder_delay: Duration,
     /// Bytes per second of one stream; default 125 MB/s.
     pub bandwidth: u64,
@@ -48,12 +48,12 @@ impl Link {
     }
 }
 
-/// What a partition stops.
+/// Traffic that a partition blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Traffic {
     /// Datagrams and streams.
     All,
-    /// Datagrams only: the firewall that lets TCP through.
+    /// Datagrams only: like a firewall that only allows TCP.
     Udp,
     /// Streams only.
     Tcp,
@@ -65,10 +65,10 @@ pub struct Network {
     link: Link,
     /// Links between groups that differ from `link`.
     links: BTreeMap<(u8, u8), Link>,
-    /// Extra loss of single nodes, sending and receiving.
+    /// Additional loss of single nodes, for sending and receiving.
     lossy: BTreeMap<u32, f64>,
     groups: Vec<u8>,
-    /// `cut_udp[a]` has bit `b` set: no datagram from group a to group b.
+    /// If bit `b` of `cut_udp[a]` is set, no datagram passes from group a to group b.
     cut_udp: [u64; GROUPS],
     cut_tcp: [u64; GROUPS],
 }
@@ -82,7 +82,7 @@ pub(crate) enum Fate {
 }
 
 impl Network {
-    /// A network of equal links.
+    /// Creates a network of equal links.
     #[doc(hidden)]
     pub fn new(link: Link) -> Self {
         Self {
@@ -95,23 +95,23 @@ impl Network {
         }
     }
 
-    /// Changes the link of all nodes that have no other.
+    /// Changes the default link, which applies to groups without a link of their own.
     pub fn set_link(&mut self, link: Link) {
         self.link = link;
     }
 
-    /// The link of all nodes that have no other.
+    /// The default link.
     #[doc(hidden)]
     pub fn link(&self) -> Link {
         self.link
     }
 
-    /// Changes the link from one group to another, in that direction.
+    /// Changes the link from one group to another, in that direction only.
     pub fn set_group_link(&mut self, from: u8, to: u8, link: Link) {
         self.links.insert((from % GROUPS as u8, to % GROUPS as u8), link);
     }
 
-    /// Loses this share of a node's datagrams in both directions, on top of its links.
+    /// Loses this share of a node's datagrams in both directions, in addition to its links' loss.
     pub fn set_node_loss(&mut self, node: u32, loss: f64) {
         if loss > 0.0 {
             self.lossy.insert(node, loss);
@@ -135,7 +135,7 @@ impl Network {
         self.groups.get(node as usize).copied().unwrap_or(0)
     }
 
-    /// Stops traffic from one group to another, in that direction only.
+    /// Blocks traffic from one group to another, in that direction only.
     pub fn cut(&mut self, from: u8, to: u8, traffic: Traffic) {
         let (from, bit) = (from as usize % GROUPS, 1 << (to as usize % GROUPS));
         if traffic != Traffic::Tcp {
@@ -167,7 +167,7 @@ impl Network {
         self.cut_udp[from] >> to & 1 == 0
     }
 
-    /// The shortest time anything takes from node to node: how far threads may run apart.
+    /// The minimum delay between any two nodes: limits how far threads may diverge.
     pub(crate) fn latency_min(&self) -> u64 {
         self.links
             .values()
@@ -178,7 +178,7 @@ impl Network {
             .max(LATENCY_MIN)
     }
 
-    /// Draws what happens to a datagram.
+    /// Draws the fate of a datagram.
     pub(crate) fn datagram(&self, rng: &mut Rng, from: u32, to: u32) -> Fate {
         if !self.datagram_passes(from, to) {
             return Fate::Lost;
@@ -200,9 +200,9 @@ impl Network {
         Fate::Once(first)
     }
 
-    /// Draws how long a stream segment of this size takes; `None` if it never arrives.
+    /// Draws the delay of a stream segment of this size; `None` if it never arrives.
     ///
-    /// Loss shows as retransmission: 200 ms, doubling.
+    /// A loss appears as the delay of a retransmission: 200 ms, doubling.
     pub(crate) fn segment(&self, rng: &mut Rng, from: u32, to: u32, bytes: usize) -> Option<u64> {
         if !self.stream_passes(from, to) {
             return None;
@@ -230,13 +230,13 @@ impl Network {
 
 /// The virtual address of a node: 10.0.0.1 for node 0, and so on, port 7946.
 ///
-/// `moves` counts how often the node has come back under another address: 11.0.0.1, ...
+/// `moves` counts how often the node has changed its address: 11.0.0.1, ...
 pub fn address_of(node: u32, moves: u8) -> SocketAddr {
     let [_, b, c, d] = (node + 1).to_be_bytes();
     SocketAddr::from(([10 + moves, b, c, d], 7946))
 }
 
-/// The node behind a virtual address, and how often it had moved; `None`: of no node.
+/// The node with a virtual address, and how often it had moved; `None` if no node has it.
 pub fn node_at(addr: SocketAddr) -> Option<(u32, u8)> {
     let std::net::IpAddr::V4(ip) = addr.ip().to_canonical() else { return None };
     let [a, b, c, d] = ip.octets();

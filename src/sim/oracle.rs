@@ -1,13 +1,13 @@
-//! The truth about the nodes, kept beside the world.
+//! The true state of the nodes, kept outside the world.
 
-/// What is true of one node.
+/// The true state of one node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Truth {
     /// Whether its process exists and it has not left.
     pub state: TruthState,
     /// Since when, in nanoseconds of world time.
     pub since: u64,
-    /// Highest incarnation it ever had of itself.
+    /// The highest incarnation it has had in its own view.
     pub incarnation_max: u32,
     /// Whether it was ever disturbed: paused, blocked, cut off or crashed.
     pub disturbed: bool,
@@ -17,31 +17,31 @@ pub struct Truth {
     pub news: Option<(u64, u32)>,
 }
 
-/// Life of a node.
+/// State of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TruthState {
     /// Runs, or is paused.
     Up,
     /// Crashed.
     Down,
-    /// Left by its own word.
+    /// Left gracefully.
     Left,
 }
 
-/// What is true of all nodes.
+/// The true state of all nodes.
 #[derive(Clone, Debug, Default)]
 pub struct Oracle {
     nodes: Vec<Truth>,
-    /// Names that an adversary made up.
+    /// Number of names that an adversary made up.
     ghosts: usize,
-    /// Bytes that an adversary sent.
+    /// Number of bytes that an adversary sent.
     forged_bytes: u64,
-    /// Most broadcasts that a node had queued when it was looked at, and which node.
+    /// Most broadcasts queued by a node at a check, and that node.
     queue_peak: (usize, u32),
 }
 
 impl Oracle {
-    /// An oracle for `nodes` nodes that all run.
+    /// Creates an oracle for `nodes` running nodes.
     pub fn new(nodes: u32) -> Self {
         let truth = Truth {
             state: TruthState::Up,
@@ -54,17 +54,17 @@ impl Oracle {
         Self { nodes: vec![truth; nodes as usize], ghosts: 0, forged_bytes: 0, queue_peak: (0, 0) }
     }
 
-    /// What is true of a node.
+    /// The true state of a node.
     pub fn truth(&self, node: u32) -> Option<&Truth> {
         self.nodes.get(node as usize)
     }
 
-    /// All nodes, in order.
+    /// The true states of all nodes, in order.
     pub fn nodes(&self) -> &[Truth] {
         &self.nodes
     }
 
-    /// Notes a change of life.
+    /// Records a new state of a node.
     pub fn set(&mut self, node: u32, state: TruthState, now: u64) {
         if let Some(truth) = self.nodes.get_mut(node as usize) {
             truth.state = state;
@@ -74,7 +74,7 @@ impl Oracle {
         self.disturb(node, now);
     }
 
-    /// Notes that a node is or was not healthy.
+    /// Records that a node is or was not healthy.
     pub fn disturb(&mut self, node: u32, now: u64) {
         if let Some(truth) = self.nodes.get_mut(node as usize) {
             truth.disturbed = true;
@@ -82,71 +82,71 @@ impl Oracle {
         }
     }
 
-    /// Notes that a node was stopped for a moment: it may be late, but not be declared dead.
+    /// Records that a node was stopped briefly: it may be late, but must not be declared dead.
     pub fn delay(&mut self, node: u32, now: u64) {
         if let Some(truth) = self.nodes.get_mut(node as usize) {
             truth.quiet_since = now;
         }
     }
 
-    /// Notes that something happened to the network that no node can be blamed for.
+    /// Records a fault of the network that excuses all nodes.
     pub fn disturb_all(&mut self, now: u64) {
         for node in 0..self.nodes.len() as u32 {
             self.disturb(node, now);
         }
     }
 
-    /// Notes that a node announced a change under this incarnation.
+    /// Records that a node announced a change with this incarnation.
     pub fn update(&mut self, node: u32, now: u64, incarnation: u32) {
         if let Some(truth) = self.nodes.get_mut(node as usize) {
             truth.news = Some((now, incarnation));
         }
     }
 
-    /// Notes a forged datagram and how many names were made up so far.
+    /// Records a forged datagram and the number of names made up so far.
     pub fn forge(&mut self, bytes: usize, ghosts: usize) {
         self.forged_bytes += bytes as u64;
         self.ghosts = self.ghosts.max(ghosts);
     }
 
-    /// Notes how many broadcasts a node has queued.
+    /// Records the number of broadcasts queued by a node.
     pub fn note_queue(&mut self, node: u32, queued: usize) {
         self.queue_peak = self.queue_peak.max((queued, node));
     }
 
-    /// Most broadcasts that a node ever had queued, and which node.
+    /// Most broadcasts ever queued by a node, and that node.
     pub fn queue_peak(&self) -> (usize, u32) {
         self.queue_peak
     }
 
-    /// Bytes that an adversary sent; zero: there is none.
+    /// Number of bytes sent by an adversary; zero: there is none.
     pub fn forged_bytes(&self) -> u64 {
         self.forged_bytes
     }
 
-    /// Names that an adversary made up.
+    /// Number of names made up by an adversary.
     pub fn ghosts(&self) -> usize {
         self.ghosts
     }
 
-    /// Notes what a node says of itself.
+    /// Records a node's own incarnation.
     pub fn witness(&mut self, node: u32, incarnation: u32) {
         if let Some(truth) = self.nodes.get_mut(node as usize) {
             truth.incarnation_max = truth.incarnation_max.max(incarnation);
         }
     }
 
-    /// Whether a node's process runs and it has not left.
+    /// Whether a node's process exists and it has not left.
     pub fn is_up(&self, node: u32) -> bool {
         self.truth(node).is_some_and(|truth| truth.state == TruthState::Up)
     }
 
-    /// Whether a node runs and nothing was done to it since `at`.
+    /// Whether a node is running and undisturbed since `at`.
     pub fn is_quiet_since(&self, node: u32, at: u64) -> bool {
         self.truth(node).is_some_and(|it| it.state == TruthState::Up && it.quiet_since <= at)
     }
 
-    /// Whether nothing was ever done to a node.
+    /// Whether a node was never disturbed.
     pub fn is_undisturbed(&self, node: u32) -> bool {
         self.truth(node).is_some_and(|truth| !truth.disturbed)
     }

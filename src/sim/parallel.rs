@@ -1,8 +1,8 @@
-//! Runs the shards of a world on threads, in windows of the network's least latency.
+//! Runs the shards of a world on threads, in windows as long as the network's minimum delay.
 //!
-//! Nothing sent inside a window can arrive inside it, so the shards need to meet only between
-//! windows; and as events are ordered by time, source and number, the result does not depend on
-//! the number of threads.
+//! Nothing sent in a window can arrive in the same window, so the shards only synchronize between
+//! windows; and as events are ordered by time, source and number, the result does not depend on the
+//! number of threads.
 
 use std::{
     sync::{
@@ -14,8 +14,8 @@ use std::{
 
 use super::{network::Network, node::Node, post::Kind, queue::Event, shard::Shard};
 
-/// What the threads share. Two sets, used in turn: a set is written again only after every thread
-/// has passed the next meeting, so one meeting per window is enough.
+/// Data shared by the threads. There are two sets, used in turn: a set is written again only after
+/// every thread has passed the next synchronization, so one synchronization per window is enough.
 struct Exchange {
     threads: usize,
     next_at: [Vec<AtomicU64>; 2],
@@ -67,7 +67,7 @@ impl Exchange {
         }
     }
 
-    /// Leaves the shard's outgoing events and the time of its next one.
+    /// Publishes the shard's outgoing events and the time of its next one.
     fn publish<N: Node>(&self, set: usize, shard: &mut Shard<N>) {
         let me = shard.post.shard;
         let own = shard.post.queue.next_at().unwrap_or(u64::MAX);
@@ -82,7 +82,7 @@ impl Exchange {
         self.next_at[set][me].store(next_at, Ordering::Relaxed);
     }
 
-    /// Takes the events for this shard; gives the time of the next event anywhere.
+    /// Takes the events for this shard; returns the time of the next event of any shard.
     fn collect<N: Node>(&self, set: usize, shard: &mut Shard<N>) -> u64 {
         let me = shard.post.shard;
         for from in 0..self.threads {
@@ -96,7 +96,7 @@ impl Exchange {
         times.min().unwrap_or(u64::MAX)
     }
 
-    /// Waits for all threads; false if one of them has failed.
+    /// Waits for all threads; returns false if one of them has failed.
     fn meet(&self) -> bool {
         let meeting = self.meeting.load(Ordering::Acquire);
         if self.arrived.fetch_add(1, Ordering::AcqRel) + 1 == self.threads {
@@ -120,7 +120,7 @@ impl Exchange {
     }
 }
 
-/// Informs the other threads when this one panics, so that they do not wait for it.
+/// Notifies the other threads when this one panics, so that they do not wait for it.
 struct FailureGuard<'a>(&'a Exchange);
 
 impl Drop for FailureGuard<'_> {
@@ -131,5 +131,5 @@ impl Drop for FailureGuard<'_> {
     }
 }
 
-/// A window lasts some ten microseconds: sleeping would take longer.
+/// A window lasts about ten microseconds: sleeping would take longer.
 const SPINS_MAX: u32 = 1_000;

@@ -1,24 +1,24 @@
-//! Events of nodes, and where they go.
+//! Events of nodes, and their routing.
 
 use super::{
     queue::{Event, Queue},
     trace::Trace,
 };
 
-/// What happens to a node.
+/// An event of a node.
 #[derive(Debug)]
 pub(crate) enum Kind {
-    /// Its deadline may have come.
+    /// The node's deadline may have passed.
     Timer,
-    /// A datagram; the `moves` say from which address it was sent and to which.
+    /// A datagram; the `moves` identify the addresses from and to which it was sent.
     Packet { from: u32, from_moves: u8, to_moves: u8, data: Vec<u8> },
     /// A step of a stream.
     Stream { key: StreamKey, step: Step },
-    /// A dialled stream must be over.
+    /// The deadline of a dialled stream.
     DialDeadline { life: u32, id: u64 },
 }
 
-/// Names a stream in the whole world.
+/// Identifies a stream in the whole world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct StreamKey {
     pub(crate) dialer: u32,
@@ -28,7 +28,7 @@ pub(crate) struct StreamKey {
 
 #[derive(Debug)]
 pub(crate) enum Step {
-    /// Dialer to acceptor; answered by the kernel. Carries how often the address had moved.
+    /// Dialer to acceptor; answered by the kernel. Contains how often the address had moved.
     Syn(u8),
     SynAck,
     Refused,
@@ -37,16 +37,16 @@ pub(crate) enum Step {
     Fin,
 }
 
-/// Where events go to: the own queue, or the queue of another shard at the end of the window.
+/// Routes events: to the own queue, or at the end of the window to the queue of another shard.
 pub(crate) struct Post {
-    /// Nodes in the whole world.
+    /// Number of nodes in the whole world.
     pub(crate) nodes: u32,
     pub(crate) shard: usize,
     pub(crate) shards: usize,
     pub(crate) queue: Queue<Kind>,
     /// Events for other shards.
     pub(crate) away: Vec<Vec<Event<Kind>>>,
-    /// The earliest of them.
+    /// Time of the earliest of them.
     pub(crate) away_at: u64,
     pub(crate) trace: Trace,
 }

@@ -1,25 +1,25 @@
-//! The event queue: a ring of time buckets before a heap for what is further away.
+//! The event queue: a ring of time buckets, and a heap for later events.
 
 use std::{cmp::Ordering, collections::BinaryHeap};
 
-/// Something that will happen to a node.
+/// An event of a node.
 #[derive(Debug)]
 pub(crate) struct Event<K> {
-    /// When, in nanoseconds of world time.
+    /// Time in nanoseconds of world time.
     pub(crate) at: u64,
-    /// Who caused it.
+    /// The node that caused it.
     pub(crate) src: u32,
-    /// The node to which it happens.
+    /// The node that handles it.
     pub(crate) dst: u32,
-    /// How many events `src` had caused before.
+    /// Number of events that `src` had caused before.
     pub(crate) seq: u64,
-    /// What.
+    /// Kind of the event.
     pub(crate) kind: K,
 }
 
 impl<K> Event<K> {
-    // The order does not depend on how nodes are spread over threads: that is what makes a run
-    // the same with one thread and with two.
+    // The order does not depend on the assignment of nodes to threads, so that a run gives the same
+    // result with any number of threads.
     fn key(&self) -> (u64, u32, u64) {
         (self.at, self.src, self.seq)
     }
@@ -40,7 +40,7 @@ impl<K> PartialOrd for Event<K> {
 }
 
 impl<K> Ord for Event<K> {
-    // Reversed: `BinaryHeap` gives the greatest first.
+    // Reversed: `BinaryHeap` returns the greatest first.
     fn cmp(&self, other: &Self) -> Ordering {
         other.key().cmp(&self.key())
     }
@@ -48,17 +48,16 @@ impl<K> Ord for Event<K> {
 
 /// Events by time, ties by source and sequence number.
 ///
-/// Events of the present bucket are in a small heap, those of the next [`BUCKETS`] buckets lie
-/// unsorted in a ring, the rest wait in a big heap. A run of 10,000 nodes has some 20,000 events
-/// outstanding of which a hundred are due in any millisecond, so nearly all work is on the small
-/// heap.
+/// Events of the current bucket are in a small heap, those of the next [`BUCKETS`] buckets unsorted
+/// in a ring, all others in a big heap. A run of 10,000 nodes has about 20,000 events outstanding
+/// of which a hundred are due in any millisecond, so nearly all work is on the small heap.
 pub(crate) struct Queue<K> {
     /// Events with `at < horizon`.
     near: BinaryHeap<Event<K>>,
     ring: Vec<Vec<Event<K>>>,
     /// Events beyond the ring.
     far: BinaryHeap<Event<K>>,
-    /// Number of the first bucket that is still in the ring.
+    /// Number of the first bucket in the ring.
     first: u64,
     in_ring: usize,
 }
@@ -98,7 +97,7 @@ impl<K> Queue<K> {
         Some(std::collections::binary_heap::PeekMut::pop(next))
     }
 
-    /// When the next event is due.
+    /// Time of the next event.
     pub(crate) fn next_at(&mut self) -> Option<u64> {
         if self.near.is_empty() {
             self.advance(u64::MAX);
@@ -111,12 +110,12 @@ impl<K> Queue<K> {
         self.near.len() + self.in_ring + self.far.len()
     }
 
-    /// Moves the ring on until events are near, but not past the bucket of `end`.
+    /// Advances the ring until there are near events, but not past the bucket of `end`.
     fn advance(&mut self, end: u64) -> bool {
         let last = end >> BUCKET_SHIFT;
         while self.near.is_empty() && self.first <= last {
             if self.in_ring == 0 {
-                // Nothing in the ring: go straight to the next far event.
+                // The ring is empty: jump to the next far event.
                 let Some(event) = self.far.peek() else { return false };
                 let bucket = event.at >> BUCKET_SHIFT;
                 if bucket > last {
@@ -133,7 +132,7 @@ impl<K> Queue<K> {
         !self.near.is_empty()
     }
 
-    /// Takes far events that the ring now covers into it.
+    /// Moves far events into the ring once it covers their time.
     fn refill(&mut self) {
         while let Some(event) = self.far.peek() {
             let bucket = event.at >> BUCKET_SHIFT;

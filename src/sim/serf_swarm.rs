@@ -1,5 +1,5 @@
-//! A cluster of whole Serf engines: events, queries, tags, leaves, crashes and short isolations
-//! drawn from a seed, then a quiet minute.
+//! A cluster of whole Serf engines with events, queries, tags, leaves, crashes and short isolations
+//! drawn from a seed, followed by a quiet minute.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -16,23 +16,23 @@ use crate::{
 /// One run.
 #[derive(Clone)]
 pub struct SerfSwarm {
-    /// Nodes.
+    /// Number of nodes.
     pub nodes: u32,
-    /// Seed of everything.
+    /// Seed of all random choices.
     pub seed: u64,
-    /// A bug to put in.
+    /// A deliberate bug, if any.
     pub mutation: Option<Mutation>,
-    /// How long things happen; default 60 s.
+    /// Duration of the active phase; default 60 s.
     pub fault_time: Duration,
 }
 
 impl SerfSwarm {
-    /// A run with the defaults.
+    /// Creates a run with the defaults.
     pub fn new(nodes: u32, seed: u64) -> Self {
         Self { nodes, seed, mutation: None, fault_time: Duration::from_secs(60) }
     }
 
-    /// Runs it; gives the broken rules.
+    /// Performs the run; returns the violations.
     pub fn run(&self) -> Vec<Violation> {
         let mut run = Run::new(self);
         let formed = run.cluster.run_until(FORM_TIME, Cluster::agrees);
@@ -52,9 +52,9 @@ struct Run {
     rules: Vec<Box<dyn SerfInvariant>>,
     violations: Vec<Violation>,
     rng: Rng,
-    /// When a crashed node comes back.
+    /// When crashed nodes restart.
     back: BTreeMap<NodeId, u64>,
-    /// Who is cut off, and until when.
+    /// The isolated node, and until when.
     isolated: Option<(NodeId, u64)>,
     acts: u32,
 }
@@ -97,7 +97,8 @@ impl Run {
         }
     }
 
-    /// Everybody who is to come back does, the cluster agrees, and nothing happens for a minute.
+    /// Restarts the remaining nodes and waits until the cluster agrees; then nothing happens for a
+    /// minute.
     fn settle(&mut self) {
         self.back.values_mut().for_each(|at| *at = 0);
         self.run_for(ISOLATION);
@@ -125,7 +126,7 @@ impl Run {
         }
     }
 
-    /// Whether enough is known: a run that is this broken may not end otherwise.
+    /// Whether the run can stop: with this many violations it might not end otherwise.
     fn is_over(&self) -> bool {
         self.violations.len() >= VIOLATIONS_MAX
     }
@@ -196,7 +197,7 @@ impl Run {
         }
     }
 
-    /// A node to which nothing is being done.
+    /// A node that is currently undisturbed.
     fn idle_node(&mut self) -> Option<NodeId> {
         let isolated = self.isolated.map(|(node, _)| node);
         let idle: Vec<_> = self
@@ -217,7 +218,7 @@ const STEP: Duration = Duration::from_secs(1);
 const FORM_TIME: Duration = Duration::from_secs(60);
 const AGREE_TIME: Duration = Duration::from_secs(120);
 const WATCH_TIME: Duration = Duration::from_secs(60);
-/// Shorter than the least suspicion: no node dies of it.
+/// Shorter than the least suspicion, so that no node is declared dead.
 const ISOLATION: Duration = Duration::from_millis(3_500);
 /// Longest graceful leave in a cluster at work.
 const LEAVE_TIME: Duration = Duration::from_secs(6);

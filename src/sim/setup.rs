@@ -1,4 +1,4 @@
-//! Clusters that are already formed when the run begins.
+//! Creates clusters that are already formed when the run begins.
 
 use std::time::Duration;
 
@@ -14,26 +14,25 @@ use crate::{
 pub struct ClusterSpec {
     /// Number of nodes.
     pub nodes: u32,
-    /// Seed of everything.
+    /// Seed of all random choices.
     pub seed: u64,
-    /// Threads; the result does not depend on it.
+    /// Number of threads; does not affect the result.
     pub threads: usize,
     /// Links at the start.
     pub link: Link,
-    /// Settings of every node; name, address and seed are put in.
+    /// Settings of every node; name, address and seed are replaced.
     pub config: Config,
-    /// Lines of trace to keep.
+    /// Number of trace lines to keep.
     pub trace_lines: usize,
 }
 
 impl ClusterSpec {
-    /// LAN settings without compression, which costs time and changes nothing that is measured
-    /// here.
+    /// LAN settings without compression, which takes time and does not affect the measured values.
     pub fn lan(nodes: u32, seed: u64) -> Self {
         Self::with_config(nodes, seed, Config::lan("template"))
     }
 
-    /// The settings of a profile: lan, wan or local.
+    /// The settings of a profile (lan, wan or local); `None` for other names.
     pub fn with_profile(nodes: u32, seed: u64, profile: &str) -> Option<Self> {
         let config = match profile {
             "lan" => Config::lan("template"),
@@ -50,7 +49,7 @@ impl ClusterSpec {
         Self { nodes, seed, threads: 1, link: Link::default(), config, trace_lines: 0 }
     }
 
-    /// Settings of one node, `life` times started before.
+    /// Settings of one node that was started `life` times before.
     pub fn node_config(&self, index: u32, moves: u8, life: u32) -> Config {
         let mut seed = [0; 32];
         Rng::from_u64(self.seed ^ (u64::from(life) << 40) ^ u64::from(index)).fill(&mut seed);
@@ -75,7 +74,7 @@ impl ClusterSpec {
             .expect("the settings of a simulated node are sound")
     }
 
-    /// Starts all nodes; each knows every other already, and has nothing queued.
+    /// Starts all nodes; each already knows all others, and has nothing queued.
     pub fn build(&self) -> World<SwimNode> {
         let config = WorldConfig {
             seed: self.seed,

@@ -1,4 +1,4 @@
-//! The part of the world that one thread runs: some of the nodes and their events.
+//! The part of the world that one thread runs: some nodes and their events.
 
 use super::{
     network::{Network, address_of},

@@ -1,4 +1,4 @@
-//! The place of a node in the world: its sockets, its clock, and whether it runs.
+//! A node's environment in the world: its sockets, its clock, and the state of its process.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -18,56 +18,56 @@ use crate::{
     wire::{Role, StreamCodec, StreamDecoder, StreamMessage},
 };
 
-/// Whether a node's process gets to run.
+/// Execution state of a node's process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Run {
     Up,
-    /// Stopped as by SIGSTOP: the kernel still takes packets and connections.
+    /// Stopped like by SIGSTOP: the kernel still accepts packets and connections.
     Paused,
-    /// Timers run, but nothing gets in or out: the anomaly of the Lifeguard paper.
+    /// Timers run, but no traffic passes: the anomaly of the Lifeguard paper.
     Blocked,
 }
 
 /// Traffic of a node since the start of the world.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Datagrams sent.
+    /// Number of datagrams sent.
     pub packets_sent: u64,
-    /// Their bytes.
+    /// Bytes of datagrams sent.
     pub bytes_sent: u64,
-    /// Datagrams that reached the process.
+    /// Number of datagrams that reached the process.
     pub packets_received: u64,
-    /// Their bytes.
+    /// Bytes of datagrams that reached the process.
     pub bytes_received: u64,
-    /// Datagrams sent that are no ping, ack or nack (of an unencrypted cluster): gossip.
+    /// Datagrams sent other than pings, acks and nacks (in an unencrypted cluster), i.e. gossip.
     pub gossip_sent: u64,
-    /// Datagrams that the full socket buffer of a stopped process refused.
+    /// Datagrams dropped because the socket buffer of a stopped process was full.
     pub overflowed: u64,
-    /// Bytes of datagrams sent to addresses where no node is.
+    /// Bytes of datagrams sent to addresses without a node.
     pub strange_bytes_sent: u64,
-    /// Streams dialled.
+    /// Number of streams dialled.
     pub streams: u64,
-    /// Bytes sent on streams, both as dialler and as acceptor.
+    /// Bytes sent on streams, as dialler and as acceptor.
     pub stream_bytes_sent: u64,
 }
 
 pub(crate) struct Slot<N> {
     pub(crate) index: u32,
-    /// `None`: crashed.
+    /// The engine; `None` after a crash.
     pub(crate) node: Option<N>,
     pub(crate) run: Run,
-    /// The machine is gone, not only the process: nothing answers, not even the kernel.
+    /// Whether the machine is down, too: not even the kernel answers.
     pub(crate) host_down: bool,
-    /// How often the node came back under another address.
+    /// How often the node has changed its address.
     pub(crate) moves: u8,
-    /// How often the process was started.
+    /// Number of starts of the process.
     pub(crate) life: u32,
-    /// How far the node's clock is ahead of the world's.
+    /// Difference between the node's clock and the world's.
     pub(crate) clock_ahead: u64,
-    /// World time of the timer event that counts; others are stale.
+    /// World time of the valid timer event; others are stale.
     pub(crate) timer_at: u64,
     pub(crate) counters: Counters,
-    /// Bytes the socket buffer holds for a stopped process.
+    /// Size of the socket buffer in bytes.
     pub(crate) buffer_bytes_max: usize,
     rng: Rng,
     seq: u64,
@@ -131,7 +131,7 @@ impl<N: Node> Slot<N> {
         self.settle(now, post, network);
     }
 
-    /// Takes the effects of what was just handled and arms the timer.
+    /// Processes the outputs of the last call and sets the timer.
     pub(crate) fn settle(&mut self, now: u64, post: &mut Post, network: &Network) {
         let local = self.local(now);
         if let Some(node) = &mut self.node {
@@ -152,7 +152,7 @@ impl<N: Node> Slot<N> {
         if deadline == Instant::FAR_FUTURE {
             return;
         }
-        // A deadline that is not after now would stop the world: the next nanosecond will do.
+        // A deadline that is not in the future would stop the world: use the next nanosecond.
         let at = deadline.as_nanos().saturating_sub(self.clock_ahead).max(now + 1);
         if at < self.timer_at {
             self.timer_at = at;
@@ -393,7 +393,7 @@ impl<N: Node> Slot<N> {
         self.settle(now, post, network);
     }
 
-    /// The stream this node dialled in its present life.
+    /// A stream that this node dialled in its current life.
     fn dial(&mut self, key: StreamKey) -> Option<&mut Dial> {
         if key.dialer != self.index || key.life != self.life {
             return None;
@@ -401,10 +401,10 @@ impl<N: Node> Slot<N> {
         self.dials.get_mut(&key.id)
     }
 
-    /// Keeps what arrives for a stopped process, as the kernel does.
+    /// Buffers arriving data for a stopped process, as the kernel does.
     pub(crate) fn hold(&mut self, kind: Kind) {
         if let Kind::Packet { data, .. } = &kind {
-            // The kernel charges a datagram with its bookkeeping.
+            // The kernel adds its overhead to each datagram.
             let charge = data.len() + DATAGRAM_CHARGE;
             if self.held_bytes + charge > self.buffer_bytes_max {
                 self.counters.overflowed += 1;
@@ -421,8 +421,8 @@ impl<N: Node> Slot<N> {
         }
     }
 
-    /// The process runs again: first what waits in the socket, then the timers, as the driver
-    /// does; after a block, at the pace of a busy process.
+    /// Continues the process: handles buffered data first, then timers, as the driver does; after a
+    /// block, at the pace of a busy process.
     pub(crate) fn resume(&mut self, now: u64, post: &mut Post, network: &Network) {
         let was = std::mem::replace(&mut self.run, Run::Up);
         for output in std::mem::take(&mut self.unsent) {
@@ -459,7 +459,7 @@ impl<N: Node> Slot<N> {
         self.handle_timeout(now, post, network);
     }
 
-    /// The process is gone, and what its sockets held.
+    /// Ends the process and drops the contents of its sockets.
     pub(crate) fn crash(&mut self, host: bool) -> Option<N> {
         self.host_down = host;
         self.run = Run::Up;
@@ -483,16 +483,16 @@ impl<N: Node> Slot<N> {
     }
 }
 
-/// Whether an unencrypted datagram is gossip and not part of a probe.
+/// Whether an unencrypted datagram is gossip rather than part of a probe.
 fn is_gossip(data: &[u8]) -> bool {
     let kind = match data.first() {
-        // Behind the checksum.
+        // After the checksum.
         Some(12) => data.get(5),
         kind => kind,
     };
     match kind {
         Some(0 | 1 | 2 | 11) | None => false,
-        // The first part of a compound begins behind the count and the lengths.
+        // The first part of a compound starts after the count and the lengths.
         Some(7) => {
             let at = if data.first() == Some(&12) { 6 } else { 1 };
             let parts = data.get(at).copied().map_or(0, usize::from);
@@ -502,11 +502,11 @@ fn is_gossip(data: &[u8]) -> bool {
     }
 }
 
-/// Accepted streams whose answer is awaited; an engine that forgets one must not cost memory.
+/// Most accepted streams waiting for an answer; an engine that forgets them must not cost memory.
 const ACCEPTED_MAX: usize = 4096;
-/// What Linux adds to a small datagram when it fills a socket buffer.
+/// Linux's overhead for a small datagram in a socket buffer.
 const DATAGRAM_CHARGE: usize = 512;
-/// Time a busy process takes for a packet after it was blocked.
+/// Time that a busy process takes for a packet after a block.
 const DRAIN_SPACING: u64 = 20_000;
 
 #[cfg(test)]

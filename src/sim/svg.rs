@@ -1,10 +1,10 @@
-//! A line chart as SVG, no more than `serf simulate` needs.
+//! Draws line charts as SVG, as far as `serf simulate` needs them.
 
 use std::fmt::Write as _;
 
 /// A line of a chart.
 pub struct Curve<'a> {
-    /// Its name.
+    /// Label of the line.
     pub name: &'a str,
     /// CSS colour.
     pub color: &'a str,

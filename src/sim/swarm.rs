@@ -1,4 +1,4 @@
-//! Swarm testing: a cluster under a mixture of faults drawn from a seed, then left to recover.
+//! Swarm testing: exposes a cluster to a mixture of faults drawn from a seed, then lets it recover.
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
@@ -11,12 +11,12 @@ use super::{
 };
 use crate::base::{Instant, Rng};
 
-/// What happens to a swarm.
+/// Kinds of faults in a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Weather {
-    /// Anything, to anybody.
+    /// Any fault, on any node.
     Storm,
-    /// Little, and nothing that the others could be excused by; no push/pull.
+    /// Few faults, none of which excuses the other nodes; no push/pull.
     Calm,
     /// An adversary forges messages.
     Byzantine,
@@ -25,43 +25,43 @@ pub enum Weather {
 /// One run of the swarm.
 #[derive(Clone)]
 pub struct Swarm {
-    /// What happens.
+    /// Kinds of faults.
     pub weather: Weather,
-    /// The cluster; its seed draws the faults too.
+    /// The cluster; its seed also determines the faults.
     pub cluster: ClusterSpec,
-    /// How long faults happen; default 120 s.
+    /// Duration of the faults; default 120 s.
     pub fault_time: Duration,
     /// Longest time to recover afterwards; default 10 min.
     pub recovery_max: Duration,
-    /// Time between looks at all views; default 5 s.
+    /// Time between two scans of all views; default 5 s.
     pub scan_interval: Duration,
-    /// Faults in place of those that the seed draws.
+    /// A plan to use instead of the one drawn from the seed.
     pub plan: Option<Plan>,
 }
 
-/// What came of it.
+/// Results of a run.
 #[derive(Clone, Debug)]
 pub struct SwarmReport {
     /// Seed.
     pub seed: u64,
-    /// Nodes.
+    /// Number of nodes.
     pub nodes: u32,
-    /// Faults that were done.
+    /// Number of faults performed.
     pub faults: usize,
-    /// Broken rules; empty is good.
+    /// Violations of rules; should be empty.
     pub violations: Vec<Violation>,
-    /// How long the cluster took to agree again.
+    /// Time until the cluster agreed again, if it did.
     pub recovery: Option<Duration>,
-    /// Events handled.
+    /// Number of events handled.
     pub events: u64,
-    /// Largest number of broadcasts one node had queued at a scan.
+    /// Most broadcasts queued by one node at a scan.
     pub queued_max: usize,
-    /// The last lines of the trace, if it is kept and a rule was broken.
+    /// The last lines of the trace, if one is kept and a rule was violated.
     pub trace: String,
 }
 
 impl Swarm {
-    /// A run with the defaults.
+    /// Creates a run with the defaults.
     pub fn new(cluster: ClusterSpec) -> Self {
         Self {
             weather: Weather::Storm,
@@ -73,8 +73,8 @@ impl Swarm {
         }
     }
 
-    /// A run in which the undisturbed have rights: news travel by gossip alone, and are looked
-    /// for every half a second.
+    /// Creates a run with rules for undisturbed nodes: news spreads by gossip only and is checked
+    /// every half second.
     pub fn calm(mut cluster: ClusterSpec) -> Self {
         cluster.config.push_pull_interval = Duration::ZERO;
         Self {
@@ -86,7 +86,7 @@ impl Swarm {
         }
     }
 
-    /// A run with an adversary.
+    /// Creates a run with an adversary.
     pub fn byzantine(cluster: ClusterSpec) -> Self {
         Self {
             weather: Weather::Byzantine,
@@ -97,7 +97,7 @@ impl Swarm {
         }
     }
 
-    /// Runs it.
+    /// Performs the run.
     pub fn run(&self) -> SwarmReport {
         let (seed, nodes, time) = (self.cluster.seed, self.cluster.nodes, self.fault_time);
         let plan = self.plan.clone().unwrap_or_else(|| match self.weather {
@@ -164,9 +164,9 @@ struct Run<'a> {
     forger: Forger,
     view: View,
     lives: BTreeMap<u32, u32>,
-    /// Nodes that still look for the cluster after their restart.
+    /// Restarted nodes that have not joined yet.
     joining: Vec<u32>,
-    /// Leaving nodes, and when their process ends.
+    /// Leaving nodes, with the time at which their process ends.
     exits: Vec<(Instant, u32)>,
     next_scan: Instant,
     queued_max: usize,
@@ -197,7 +197,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// The phase of safety: faults.
+    /// The safety phase: performs the faults.
     fn suffer(&mut self, plan: &Plan) {
         for (at, fault) in &plan.steps {
             self.run_until(Instant::ZERO + *at);
@@ -206,15 +206,17 @@ impl<'a> Run<'a> {
         self.run_until(Instant::ZERO + self.swarm.fault_time);
     }
 
-    /// The phase of liveness: everything that can runs again, and nothing is lost any more.
+    /// The liveness phase: restores all nodes that can run and the network; returns the time until
+    /// the cluster agrees.
     fn recover(&mut self) -> Option<Duration> {
         *self.world.network_mut() = Network::new(super::Link::default());
         for node in 0..self.world.len() {
             self.world.resume(node);
         }
         let start = self.world.now();
-        // What Serf's reconnect does above the engine: both sides of a partition that outlived
-        // the memory of the dead meet again. At once: their talk is no news after the first scan.
+        // Serf's reconnect is above the engine: here both sides of a partition that lasted longer
+        // than dead nodes are remembered are joined again. At once, so that later scans see no
+        // changes from it.
         for node in 0..self.world.len() {
             self.join(node);
         }
@@ -249,7 +251,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Asks all rules about the last scan.
+    /// Passes the last scan to all rules.
     fn look(
         &mut self,
         ask: impl Fn(&mut dyn Invariant, (&View, &Oracle, &World<SwimNode>)) -> Vec<Violation>,
@@ -267,7 +269,7 @@ impl<'a> Run<'a> {
         self.world.run_until(end);
     }
 
-    /// Work at every scan: rules, exits of those that left, retries of joins.
+    /// Performs the work of a scan: rules, exits of left nodes, retries of joins.
     fn tick(&mut self) {
         let seen = self.world.take_observations();
         for node in 0..self.world.len() {
@@ -296,7 +298,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Joins through a few others; tried again at the next scan unless one of them answered.
+    /// Joins through a few other nodes; retried at the next scan unless one of them answered.
     fn join(&mut self, node: u32) {
         if !self.oracle.is_up(node) || !self.world.is_running(node) {
             return;
@@ -325,7 +327,7 @@ impl<'a> Run<'a> {
             }
             Fault::Restart { node } => self.restart(*node),
             Fault::Pause { node } => {
-                // In calm weather stops are too short to excuse anything but being late.
+                // In calm runs a stop is so short that it only excuses being late.
                 match self.swarm.weather {
                     Weather::Calm => self.oracle.delay(*node, at),
                     Weather::Storm | Weather::Byzantine => self.oracle.disturb(*node, at),
@@ -333,7 +335,7 @@ impl<'a> Run<'a> {
                 self.world.pause(*node);
             }
             Fault::Block { node } => {
-                // It will accuse everybody.
+                // It will accuse all other nodes.
                 self.oracle.disturb_all(at);
                 self.world.block_io(*node);
             }
@@ -429,11 +431,11 @@ fn commit() -> String {
     std::env::var("RUSERF_COMMIT").unwrap_or_else(|_| "unknown".to_owned())
 }
 
-/// Time a leaving node's process stays for its message to spread.
+/// How long the process of a leaving node runs, so that its message spreads.
 const LEAVE_TIME: Duration = Duration::from_secs(3);
-/// How long nothing may change after the recovery.
+/// Duration after the recovery in which nothing may change.
 const WATCH_TIME: Duration = Duration::from_secs(60);
-/// A network that loses more may have living nodes declared dead.
+/// With a higher loss live nodes may be declared dead.
 const LOSS_EXCUSED: f64 = 0.05;
 const JOIN_TARGETS: usize = 3;
 const VIOLATIONS_MAX: usize = 1000;

@@ -1,23 +1,23 @@
-//! What the papers and Go's formulas predict, to set beside what a run gives.
+//! Predictions of the papers and of Go's formulas, for comparison with measured results.
 
 use std::time::Duration;
 
 use crate::swim::Config;
 
-/// Least time of a suspicion in a cluster of `nodes`. Go: `suspicionTimeout`.
+/// Minimum suspicion time in a cluster of `nodes`. Go: `suspicionTimeout`.
 pub fn suspicion_min(config: &Config, nodes: usize) -> Duration {
     let scale = (nodes.max(1) as f64).log10().max(1.0);
     let milli = (scale * 1000.0).floor() as u32;
     config.probe_interval * config.suspicion_mult * milli / 1000
 }
 
-/// Longest time of a suspicion in a cluster of `nodes`.
+/// Maximum suspicion time in a cluster of `nodes`.
 pub fn suspicion_max(config: &Config, nodes: usize) -> Duration {
     suspicion_min(config, nodes) * config.suspicion_max_timeout_mult
 }
 
-/// Share of nodes that know a rumour `time` after one node began to spread it: logistic growth,
-/// each node that knows it sending it to `gossip_nodes` others every `gossip_interval`.
+/// Share of nodes that know a rumour `time` after one node began to spread it: logistic growth, in
+/// which each informed node sends it to `gossip_nodes` others every `gossip_interval`.
 pub fn spread(config: &Config, nodes: usize, time: Duration) -> f64 {
     let n = nodes.max(2) as f64;
     let rate = spread_rate(config);
@@ -32,8 +32,8 @@ pub fn spread_time(config: &Config, nodes: usize, share: f64) -> Duration {
     Duration::from_secs_f64(((n - 1.0) * odds).ln().max(0.0) / spread_rate(config))
 }
 
-/// Expected time from a crash to its first declaration when one node alone would suspect it: the
-/// wait until somebody probes it, the probe, and the least suspicion.
+/// Expected time from a crash to its first report if only one node suspected it: the time until
+/// some node probes it, the probe, and the minimum suspicion.
 pub fn detection(config: &Config, nodes: usize) -> Duration {
     // n - 1 probers in random phase: the median of the first is ln 2 / (n - 1) rounds of n - 1
     // intervals, about 0.7 intervals.

@@ -1,8 +1,8 @@
-//! The last things that happened, in fixed columns.
+//! A trace of recent events, in fixed columns.
 
 use std::fmt::Write as _;
 
-/// What a line reports.
+/// Kind of a traced event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum What {
     Sent,
@@ -21,7 +21,7 @@ struct Line {
     bytes: usize,
 }
 
-/// A ring of the last lines; of capacity zero unless asked for.
+/// A ring of the last lines; disabled (capacity zero) by default.
 pub(crate) struct Trace {
     lines: Vec<Line>,
     next: usize,
@@ -46,8 +46,8 @@ impl Trace {
         self.next = (self.next + 1) % self.capacity;
     }
 
-    /// The lines of several traces by time:
-    /// seconds (15 columns), node (7), what (10), peer (7), bytes (8).
+    /// Formats the lines of several traces by time: seconds (15 columns), node (7), what (10), peer
+    /// (7), bytes (8).
     pub(crate) fn print<'a>(traces: impl Iterator<Item = &'a Self>) -> String {
         let mut lines: Vec<_> = traces.flat_map(|trace| trace.lines.iter().copied()).collect();
         lines.sort_by_key(|line| (line.at, line.node));

@@ -13,14 +13,14 @@ use super::{
 };
 use crate::base::Instant;
 
-/// How to make a world.
+/// Configuration of a world.
 #[derive(Clone, Debug)]
 pub struct WorldConfig {
-    /// Seed of the network's choices. The nodes have seeds of their own.
+    /// Seed of the network's random choices. The nodes have their own seeds.
     pub seed: u64,
-    /// Threads to use; the run is the same with any number. Default 1.
+    /// Number of threads; does not affect the result. Default 1.
     pub threads: usize,
-    /// Lines of trace to keep; default 0.
+    /// Number of trace lines to keep; default 0.
     pub trace_lines: usize,
     /// Receive buffer of a node's socket in bytes; default 2 MiB.
     pub socket_buffer_bytes: usize,
@@ -32,8 +32,8 @@ impl Default for WorldConfig {
     }
 }
 
-/// Nodes in virtual time: the same configuration and the same calls give the same run, to the
-/// byte, whatever the machine and the number of threads.
+/// Nodes in virtual time: the same configuration and the same calls give exactly the same run, on
+/// any machine and with any number of threads.
 pub struct World<N> {
     shards: Vec<Shard<N>>,
     network: Network,
@@ -43,7 +43,7 @@ pub struct World<N> {
 }
 
 impl<N: Node> World<N> {
-    /// An empty world at time zero.
+    /// Creates an empty world at time zero.
     pub fn new(config: WorldConfig, network: Network) -> Self {
         let threads = config.threads.clamp(1, 64);
         let shards = (0..threads).map(|id| Shard::new(id, threads, config.trace_lines)).collect();
@@ -65,17 +65,17 @@ impl<N: Node> World<N> {
         self.len == 0
     }
 
-    /// The network, to look at.
+    /// The network, for inspection.
     pub fn network(&self) -> &Network {
         &self.network
     }
 
-    /// The network, to change from now on. What is under way arrives.
+    /// The network, for changes. They do not affect what is already in flight.
     pub fn network_mut(&mut self) -> &mut Network {
         &mut self.network
     }
 
-    /// Adds a node; its index is the number of nodes before, its address
+    /// Adds a node; its index is the number of earlier nodes, its address
     /// [`super::address_of`]`(index, 0)`.
     pub fn add(&mut self, node: N) -> u32 {
         let index = self.len;
@@ -91,12 +91,12 @@ impl<N: Node> World<N> {
         index
     }
 
-    /// A node that runs (or is paused).
+    /// A running (or paused) node; `None` after a crash.
     pub fn node(&self, index: u32) -> Option<&N> {
         self.slot(index)?.node.as_ref()
     }
 
-    /// Calls a node at the present time of its own clock; then its effects leave. `None` if it
+    /// Calls a node at the current time of its own clock and processes its outputs. `None` if it
     /// has crashed.
     pub fn with_node<R>(
         &mut self,
@@ -110,14 +110,14 @@ impl<N: Node> World<N> {
         Some(result)
     }
 
-    /// Kills a node's process. With `host` its machine goes too: connections are not refused but
-    /// time out. Gives the dead engine.
+    /// Kills a node's process. With `host` its machine fails, too: connections time out instead of
+    /// being refused. Returns the dead engine.
     pub fn crash(&mut self, index: u32, host: bool) -> Option<N> {
         self.note_fault(index, "crash");
         self.slot_mut(index)?.0.crash(host)
     }
 
-    /// Starts a node again in the place of a crashed one, `moved` under a new address.
+    /// Restarts a crashed node, with a new address if `moved`.
     ///
     /// The new engine must announce [`World::address`].
     pub fn restart(&mut self, index: u32, moved: bool, build: impl FnOnce(Instant) -> N) {
@@ -132,12 +132,12 @@ impl<N: Node> World<N> {
         self.touch(index);
     }
 
-    /// The address of a node as it is now.
+    /// The current address of a node.
     pub fn address(&self, index: u32) -> std::net::SocketAddr {
         super::address_of(index, self.slot(index).map_or(0, |slot| slot.moves))
     }
 
-    /// How often a node's process was started again.
+    /// How often a node's process was restarted.
     pub fn life(&self, index: u32) -> u32 {
         self.slot(index).map_or(0, |slot| slot.life)
     }
@@ -147,7 +147,7 @@ impl<N: Node> World<N> {
         self.with_node(index, |node, now| node.handle_packet(now, from, datagram));
     }
 
-    /// Stops a node's process as SIGSTOP does: packets wait in its socket buffer.
+    /// Stops a node's process like SIGSTOP: packets wait in its socket buffer.
     pub fn pause(&mut self, index: u32) {
         self.note_fault(index, "pause");
         if let Some((slot, _)) = self.slot_mut(index) {
@@ -155,8 +155,8 @@ impl<N: Node> World<N> {
         }
     }
 
-    /// Lets a node's timers run but keeps all its packets, in and out: the anomaly of the
-    /// Lifeguard paper.
+    /// Blocks all packets of a node, incoming and outgoing, while its timers run: the anomaly of
+    /// the Lifeguard paper.
     pub fn block_io(&mut self, index: u32) {
         self.note_fault(index, "block");
         if let Some((slot, _)) = self.slot_mut(index) {
@@ -188,7 +188,7 @@ impl<N: Node> World<N> {
         self.touch(index);
     }
 
-    /// Whether a node's process runs: neither crashed nor paused nor blocked.
+    /// Whether a node's process is running: not crashed, paused or blocked.
     pub fn is_running(&self, index: u32) -> bool {
         self.slot(index).is_some_and(|slot| slot.node.is_some() && slot.run == Run::Up)
     }
@@ -215,17 +215,17 @@ impl<N: Node> World<N> {
         total
     }
 
-    /// Events handled since the start.
+    /// Number of events handled since the start.
     pub fn events_handled(&self) -> u64 {
         self.shards.iter().map(|shard| shard.events).sum()
     }
 
-    /// Runs for a while.
+    /// Runs for a period of virtual time.
     pub fn run_for(&mut self, time: Duration) {
         self.run_until(self.now() + time);
     }
 
-    /// Runs until world time `end`; what is due at `end` itself waits.
+    /// Runs until world time `end`; events due at `end` itself are not handled.
     pub fn run_until(&mut self, end: Instant) {
         let end = end.as_nanos();
         if let [shard] = self.shards.as_mut_slice() {
@@ -236,7 +236,7 @@ impl<N: Node> World<N> {
         self.now = self.now.max(end);
     }
 
-    /// Takes what the nodes have seen since the last call, by time and observer.
+    /// Takes the nodes' observations since the last call, by time and observer.
     pub fn take_observations(&mut self) -> Vec<Observation> {
         let mut all: Vec<_> =
             self.shards.iter_mut().flat_map(|shard| shard.observations.drain(..)).collect();
@@ -249,7 +249,7 @@ impl<N: Node> World<N> {
         Trace::print(self.shards.iter().map(|shard| &shard.post.trace))
     }
 
-    /// Lets a node's effects out and arms its timer, after a call from outside.
+    /// Processes a node's outputs and sets its timer, after a call from outside.
     fn touch(&mut self, index: u32) {
         let (now, shards) = (self.now, self.shards.len());
         let Some(shard) = self.shards.get_mut(index as usize % shards) else { return };
@@ -259,7 +259,7 @@ impl<N: Node> World<N> {
         self.deliver();
     }
 
-    /// Hands events between shards outside of a run.
+    /// Delivers events between shards outside a run.
     fn deliver(&mut self) {
         for from in 0..self.shards.len() {
             for to in 0..self.shards.len() {
@@ -291,7 +291,7 @@ impl<N: Node> World<N> {
     }
 }
 
-// Events cross threads.
+// Events are sent between threads.
 const _: () = {
     const fn send<T: Send>() {}
     send::<Kind>();

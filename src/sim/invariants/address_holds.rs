@@ -9,7 +9,7 @@ use crate::{
     swim::NodeStateKind,
 };
 
-/// See the module.
+/// Implements the rule in the module documentation.
 pub struct AddressHolds;
 
 impl Invariant for AddressHolds {

@@ -1,12 +1,12 @@
-//! Tables and queues are bounded: no table holds more rows than there were ever names, and no
+//! Tables and queues are bounded: no table has more rows than names that ever existed, and no
 //! broadcast queue more than one message about each. An adversary makes up names.
 //!
-//! Source: memberlist/queue.go (a message replaces the one before it about the same node).
+//! Source: memberlist/queue.go (a message replaces the previous one about the same node).
 
 use super::{Invariant, Oracle, View, Violation};
 use crate::sim::{SwimNode, World};
 
-/// See the module.
+/// Implements the rule in the module documentation.
 pub struct Bounded;
 
 impl Invariant for Bounded {

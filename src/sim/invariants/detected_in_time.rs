@@ -1,5 +1,5 @@
-//! A crash is known to most within the time that theory gives and ten probe intervals: no longer
-//! than one node alone would need whose suspicion others confirm.
+//! Most nodes know of a crash within the theoretical time plus ten probe intervals: the time one
+//! node alone would need if others confirmed its suspicion.
 //!
 //! Source: SWIM §3.3 (time-bounded completeness); Lifeguard §IV-B (confirmations shorten the
 //! suspicion to its least time).
@@ -12,13 +12,13 @@ use crate::{
     swim::{Config, NodeStateKind},
 };
 
-/// See the module.
+/// Implements the rule in the module documentation.
 pub struct DetectedInTime {
     limit: Duration,
 }
 
 impl DetectedInTime {
-    /// The rule for a cluster of `nodes`.
+    /// Creates the rule for a cluster of `nodes` nodes.
     pub fn new(config: &Config, nodes: u32) -> Self {
         let limit = theory::detection(config, nodes as usize) + 10 * config.probe_interval;
         Self { limit }

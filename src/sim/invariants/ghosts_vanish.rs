@@ -8,7 +8,7 @@ use crate::{
     swim::NodeStateKind,
 };
 
-/// See the module.
+/// Implements the rule in the module documentation.
 pub struct GhostsVanish;
 
 impl Invariant for GhostsVanish {

@@ -1,11 +1,11 @@
-//! A view's incarnation of a node never falls while the row lives.
+//! An observer's incarnation of a node never decreases while the row exists.
 //!
 //! Source: SWIM §4.2 (Das et al., 2002): an update overrides only one with a smaller number;
 //! memberlist/state.go: aliveNode, suspectNode, deadNode. Go keeps the stored number on late
 //! evidence of death; here it may only rise.
 //!
-//! A row of a node that is gone is removed in the end and may come back with any number, and a
-//! name that is claimed from another address starts anew.
+//! A row of a dead node is removed eventually and may return with any number, and a name that is
+//! claimed from another address starts from scratch.
 
 use super::{Invariant, Oracle, View, Violation};
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
     swim::NodeStateKind,
 };
 
-/// See the module.
+/// Implements the rule in the module documentation.
 #[derive(Default)]
 pub struct IncarnationMonotone {
     before: Option<View>,
@@ -25,7 +25,7 @@ impl Invariant for IncarnationMonotone {
         if let Some(before) = self.before.take().filter(|before| before.len() == view.len()) {
             for (observer, subject, row) in view.rows() {
                 let Some(old) = before.row(observer, subject) else { continue };
-                // An observer that was started anew learns from whomever it meets.
+                // A restarted observer learns from any node it contacts.
                 let restarted = before.life(observer) != view.life(observer);
                 let gone = matches!(old.state, NodeStateKind::Dead | NodeStateKind::Left);
                 if row.incarnation < old.incarnation && !gone && !restarted {

@@ -1,14 +1,14 @@
-//! What a rule is.
+//! The interface of a rule.
 
 use super::{View, Violation};
 use crate::sim::{Oracle, SwimNode, World};
 
-/// A rule.
+/// A rule that is checked on scans of all views.
 pub trait Invariant {
-    /// Looks at a scan in the middle of the run.
+    /// Checks a scan during the run.
     fn check(&mut self, view: &View, oracle: &Oracle, world: &World<SwimNode>) -> Vec<Violation>;
 
-    /// Looks at the scan after the recovery.
+    /// Checks the scan after the recovery.
     fn check_end(
         &mut self,
         view: &View,
@@ -18,7 +18,7 @@ pub trait Invariant {
         self.check(view, oracle, world)
     }
 
-    /// Looks at a scan of the minute after the recovery.
+    /// Checks a scan of the minute after the recovery.
     fn check_after(
         &mut self,
         view: &View,

@@ -1,9 +1,8 @@
-//! What must hold, each rule in its own file with its source.
+//! Invariants of the membership engines, each in its own file with its source.
 //!
 //! The swarm scans all views every few seconds of virtual time ([`View`]) and passes each scan to
-//! every checker.
-//! Rules of safety hold at every scan; those of liveness are asked at the end, after the faults
-//! have stopped and the cluster had its time to recover.
+//! all rules. Safety rules must hold in every scan; liveness rules are checked at the end, after
+//! the faults have stopped and the cluster has had time to recover.
 
 mod address_holds;
 mod bounded;

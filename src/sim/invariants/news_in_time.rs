@@ -1,8 +1,8 @@
-//! An update and a leave are known to most within a second or so, by gossip alone: there is no
-//! push/pull in these runs, and what is piggybacked on probes is too slow.
+//! Most nodes know of an update or a leave within about a second, by gossip alone: these runs have
+//! no push/pull, and piggybacking on probes is too slow.
 //!
 //! Source: SWIM §4 (infection-style dissemination, logarithmic in the number of nodes);
-//! memberlist/state.go: gossip. The time is three times that of the logistic model.
+//! memberlist/state.go: gossip. The limit is three times the logistic model's time.
 
 use std::time::Duration;
 
@@ -12,13 +12,13 @@ use crate::{
     swim::{Config, NodeStateKind},
 };
 
-/// See the module.
+/// Implements the rule in the module documentation.
 pub struct NewsInTime {
     limit: Duration,
 }
 
 impl NewsInTime {
-    /// The rule for a cluster of `nodes`.
+    /// Creates the rule for a cluster of `nodes` nodes.
     pub fn new(config: &Config, nodes: u32) -> Self {
         let spread = theory::spread_time(config, nodes as usize, 0.99);
         Self { limit: config.gossip_interval + 3 * spread }

@@ -1,12 +1,12 @@
-//! An address that is no node's gets no more bytes than an adversary spent to have them sent.
+//! An address outside the cluster receives no more bytes than an adversary sent to cause them.
 //!
-//! Source: a protocol over UDP that answers to an address in the message is a reflector; what it
-//! sends there must not be worth the trouble.
+//! Source: a protocol over UDP that answers to an address in the message is a reflector; it must
+//! not amplify.
 
 use super::{Invariant, Oracle, View, Violation};
 use crate::sim::{SwimNode, World};
 
-/// See the module.
+/// Implements the rule in the module documentation.
 pub struct NoEcho;
 
 impl Invariant for NoEcho {

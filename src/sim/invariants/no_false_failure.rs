@@ -1,8 +1,8 @@
-//! No healthy node is failed for good: after the recovery every running node holds every other
-//! running node alive.
+//! No healthy node stays failed: after the recovery every running node sees every other running
+//! node as alive.
 //!
-//! Source: SWIM §3 (strong completeness needs it of the dead, accuracy of the living);
-//! memberlist/state.go: a node refutes what is wrong about it.
+//! Source: SWIM §3 (strong completeness for dead nodes, accuracy for live ones);
+//! memberlist/state.go: a node refutes false claims about itself.
 
 use super::{Invariant, Oracle, View, Violation};
 use crate::{
@@ -10,12 +10,12 @@ use crate::{
     swim::NodeStateKind,
 };
 
-/// See the module.
+/// Implements the rule in the module documentation.
 pub struct NoFalseFailure;
 
 impl Invariant for NoFalseFailure {
     fn check(&mut self, _: &View, _: &Oracle, _: &World<SwimNode>) -> Vec<Violation> {
-        // During the faults a healthy node may be failed for a while.
+        // During the faults a healthy node may be failed temporarily.
         Vec::new()
     }
 

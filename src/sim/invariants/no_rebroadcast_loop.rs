@@ -1,4 +1,4 @@
-//! After the recovery the gossip dies down: nothing is news for ever.
+//! After the recovery gossip ends: no message is sent for ever.
 //!
 //! Source: memberlist/queue.go (a message is sent `retransmitLimit` times); hashicorp/serf#606 (two
 //! leave messages that rebroadcast each other endlessly).
@@ -6,10 +6,10 @@
 use super::{Invariant, Oracle, View, Violation};
 use crate::sim::{SwimNode, World};
 
-/// See the module.
+/// Implements the rule in the module documentation.
 #[derive(Default)]
 pub struct NoRebroadcastLoop {
-    /// When the last two scans were, and the gossip datagrams each node had sent by then.
+    /// Times of the last two scans, and the number of gossip datagrams each node had sent by then.
     scans: [(u64, Vec<u64>); 2],
 }
 
@@ -24,7 +24,7 @@ impl Invariant for NoRebroadcastLoop {
     }
 
     fn check_end(&mut self, view: &View, _: &Oracle, world: &World<SwimNode>) -> Vec<Violation> {
-        // The scan of this very moment says nothing about the time before.
+        // A scan at this same time does not cover any period.
         let before = self.scans.iter().rev().find(|(at, _)| *at < view.at);
         let Some((_, before)) = before else { return Vec::new() };
         let mut found = Vec::new();

@@ -1,11 +1,10 @@
-//! A node that is down and that no other node holds alive any more does not come back to life by
-//! old news.
+//! A node that is down and that no node sees as alive any more is not revived by old messages.
 //!
-//! A node that is stopped keeps packets from before, in and out: until it runs again they are news
-//! under way, which revives a node that was forgotten meanwhile, as it does in Go.
+//! A stopped node keeps earlier packets, incoming and outgoing: when it continues they are in
+//! flight again and may revive a node that was forgotten meanwhile, as in Go.
 //!
 //! Source: memberlist/state.go: aliveNode (an alive message with a known incarnation never revives
-//! the dead); al8n/memberlist#197 (stale alive after late evidence of death).
+//! a dead node); al8n/memberlist#197 (stale alive after late evidence of death).
 
 use super::{Invariant, Oracle, View, Violation};
 use crate::{
@@ -13,10 +12,10 @@ use crate::{
     swim::NodeStateKind,
 };
 
-/// See the module.
+/// Implements the rule in the module documentation.
 #[derive(Default)]
 pub struct NoResurrection {
-    /// At which scan a node was first extinct.
+    /// Scan at which a node was first seen as alive by no node.
     extinct: Vec<Option<u64>>,
 }
 
@@ -37,12 +36,12 @@ impl Invariant for NoResurrection {
         for (subject, believer) in (0..).zip(believer) {
             let extinct = &mut self.extinct[subject as usize];
             let Some(truth) = oracle.truth(subject) else { continue };
-            // An adversary's news is new.
+            // Messages of an adversary are not old ones.
             if oracle.is_up(subject) || oracle.forged_bytes() > 0 {
                 *extinct = None;
                 continue;
             }
-            // What it said in a life that began and ended between two scans is no old news.
+            // Messages of a life that began and ended between two scans are not old ones.
             if extinct.is_some_and(|at| at < truth.since) {
                 *extinct = None;
             }

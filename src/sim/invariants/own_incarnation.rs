@@ -1,17 +1,17 @@
-//! Only a node raises its own incarnation: no table holds a number that the node never had.
+//! Only a node raises its own incarnation: no table has a number that the node never had.
 //!
 //! Source: SWIM §4.2: "incarnation numbers are incremented only by the member itself";
-//! memberlist/state.go: refute. It also finds a number that wrapped.
+//! memberlist/state.go: refute. Also detects a number that wrapped.
 
 use super::{Invariant, Oracle, View, Violation};
 use crate::sim::{SwimNode, World};
 
-/// See the module.
+/// Implements the rule in the module documentation.
 pub struct OwnIncarnation;
 
 impl Invariant for OwnIncarnation {
     fn check(&mut self, view: &View, oracle: &Oracle, world: &World<SwimNode>) -> Vec<Violation> {
-        // What an adversary claimed lasts until the node has refuted it.
+        // An adversary's claim persists until the node has refuted it.
         if oracle.forged_bytes() > 0 {
             return Vec::new();
         }

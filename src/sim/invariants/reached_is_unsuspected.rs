@@ -1,4 +1,4 @@
-//! A node that a helper reaches is not suspected, even by one that does not reach it itself.
+//! A node that a helper reaches is not suspected, even by a node that does not reach it directly.
 //!
 //! Source: SWIM §3.1: the prober asks k others; memberlist/state.go: probeNode, which also asks
 //! the node over a stream.
@@ -9,7 +9,7 @@ use crate::{
     swim::NodeStateKind,
 };
 
-/// See the module.
+/// Implements the rule in the module documentation.
 pub struct ReachedIsUnsuspected;
 
 impl Invariant for ReachedIsUnsuspected {

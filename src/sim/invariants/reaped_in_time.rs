@@ -1,4 +1,4 @@
-//! A node that is dead or left is forgotten after the time in which the dead still hear gossip and
+//! A dead or left node is forgotten after the time in which dead nodes still receive gossip, plus
 //! two rounds of probes.
 //!
 //! Source: memberlist/state.go: resetNodes, called when the probe list wraps.
@@ -11,16 +11,16 @@ use crate::{
     swim::{Config, NodeStateKind},
 };
 
-/// See the module.
+/// Implements the rule in the module documentation.
 pub struct ReapedInTime {
     keep: Duration,
     probe_interval: Duration,
-    /// Since when an observer, in this life of it, has a row as dead or left.
+    /// Since when an observer, in its current life, has had a row as dead or left.
     gone: BTreeMap<(u32, u32), (Option<u32>, u64)>,
 }
 
 impl ReapedInTime {
-    /// The rule for these settings.
+    /// Creates the rule for these settings.
     pub fn new(config: &Config) -> Self {
         let keep = config.gossip_to_the_dead_time;
         Self { keep, probe_interval: config.probe_interval, gone: BTreeMap::new() }

@@ -1,4 +1,4 @@
-//! Which rules hold when.
+//! The sets of rules.
 
 use super::{
     AddressHolds, Bounded, DetectedInTime, GhostsVanish, IncarnationMonotone, Invariant,
@@ -26,7 +26,7 @@ pub fn all(config: &Config) -> Vec<Box<dyn Invariant>> {
     ]
 }
 
-/// Further rules, for a network and nodes that nothing excuses: see
+/// Additional rules for runs without excusing faults: see
 /// [`Plan::draw_calm`](crate::sim::Plan::draw_calm).
 pub fn calm(config: &Config, nodes: u32) -> Vec<Box<dyn Invariant>> {
     vec![

@@ -1,11 +1,11 @@
-//! In the minute after the recovery nothing changes: no node dies, comes back or leaves.
+//! In the minute after the recovery nothing changes: no node dies, returns or leaves.
 //!
-//! Source: a run that ends at the first quiet moment does not see what flaps after it.
+//! Source: a run that ends at the first quiet moment does not detect later flapping.
 
 use super::{Invariant, Oracle, View, Violation};
 use crate::sim::{ObservationKind, SwimNode, World};
 
-/// See the module.
+/// Implements the rule in the module documentation.
 pub struct Steady;
 
 impl Invariant for Steady {

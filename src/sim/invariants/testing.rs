@@ -1,4 +1,4 @@
-//! Rows and worlds for the tests of the rules.
+//! Rows and worlds for unit tests of the rules.
 
 use super::Row;
 use crate::{

@@ -1,15 +1,14 @@
-//! During the faults, too, a node to which nothing was done is not declared dead by another to
-//! which nothing was done. A network that loses more than a twentieth of its datagrams, a
-//! partition and an adversary affect every node; less loss excuses no node, nor does a stop
-//! that is shorter than the least suspicion.
+//! Even during the faults, an undisturbed node does not declare another undisturbed node dead. A
+//! network that loses more than a twentieth of its datagrams, a partition and an adversary disturb
+//! every node; smaller losses disturb none, nor does a stop shorter than the least suspicion.
 //!
-//! Source: SWIM §3.1 and §4.1 (indirect probes and suspicion keep the false positives of a lossy
-//! network away); Lifeguard (Dadgar et al., 2018).
+//! Source: SWIM §3.1 and §4.1 (indirect probes and suspicion prevent false positives in a lossy
+//! network); Lifeguard (Dadgar et al., 2018).
 
 use super::{Invariant, Oracle, View, Violation};
 use crate::sim::{ObservationKind, SwimNode, World};
 
-/// See the module.
+/// Implements the rule in the module documentation.
 pub struct UndisturbedAlive;
 
 impl Invariant for UndisturbedAlive {

@@ -1,4 +1,4 @@
-//! All tables at one moment, and what is found wrong in them.
+//! All tables at one moment, and violations found in them.
 
 use std::{fmt, net::SocketAddr};
 
@@ -7,18 +7,18 @@ use crate::{
     swim::NodeStateKind,
 };
 
-/// A rule that was broken.
+/// A violation of a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// Name of the rule: that of its file.
+    /// Name of the rule, which is that of its file.
     pub rule: &'static str,
     /// World time in nanoseconds.
     pub at: u64,
-    /// In whose view.
+    /// The node whose view violates the rule.
     pub observer: u32,
-    /// The node that it is about.
+    /// The node in that view.
     pub subject: u32,
-    /// What is wrong.
+    /// Description of the violation.
     pub detail: String,
 }
 
@@ -40,13 +40,13 @@ impl fmt::Display for Violation {
 /// One row of one node's table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// State, as the observer has it.
+    /// State according to the observer.
     pub state: NodeStateKind,
-    /// Incarnation, as the observer has it.
+    /// Incarnation according to the observer.
     pub incarnation: u32,
     /// Digest of address, port, meta and versions.
     pub digest: u64,
-    /// Address, if it is one.
+    /// Address, if it is valid.
     pub addr: Option<SocketAddr>,
 }
 
@@ -58,11 +58,11 @@ pub struct View {
     nodes: usize,
     /// `rows[observer * nodes + subject]`.
     rows: Vec<Option<Row>>,
-    /// How often the observer was started, if its process exists.
+    /// Number of starts of each observer; `None` if its process does not exist.
     lives: Vec<Option<u32>>,
-    /// Rows about names that no node has: observer, state.
+    /// Rows about names that belong to no node: observer, state.
     strangers: Vec<(u32, NodeStateKind)>,
-    /// What the nodes saw since the scan before.
+    /// Observations of the nodes since the previous scan.
     pub seen: Vec<Observation>,
 }
 
@@ -94,7 +94,7 @@ impl View {
         Self { at, nodes, rows, lives, strangers, seen: Vec::new() }
     }
 
-    /// A view made by hand, for tests of the rules.
+    /// Creates a view from rows, for unit tests of rules.
     pub fn from_rows(at: u64, rows: Vec<Vec<Option<Row>>>) -> Self {
         let nodes = rows.len();
         let lives = vec![Some(0); nodes];
@@ -112,17 +112,17 @@ impl View {
         self.nodes == 0
     }
 
-    /// How often a node was started; `None` if its process does not exist.
+    /// Number of starts of a node; `None` if its process does not exist.
     pub fn life(&self, observer: u32) -> Option<u32> {
         self.lives[observer as usize]
     }
 
-    /// How `observer` sees `subject`.
+    /// The row of `subject` in the table of `observer`.
     pub fn row(&self, observer: u32, subject: u32) -> Option<Row> {
         self.rows[observer as usize * self.nodes + subject as usize]
     }
 
-    /// Rows about names that no node has: observer, state.
+    /// Rows about names that belong to no node: observer, state.
     pub fn strangers(&self) -> &[(u32, NodeStateKind)] {
         &self.strangers
     }
@@ -146,8 +146,8 @@ impl View {
     }
 }
 
-/// Whether more than a quarter of the observers that nothing was done to since `at` are late;
-/// gives how many of how many, and one of them. A single node may miss a rumour by chance.
+/// Whether more than a quarter of the observers undisturbed since `at` are late; returns how many
+/// of how many, and one of them. A single node may miss a rumour by chance.
 pub(super) fn many_late(
     view: &View,
     oracle: &Oracle,

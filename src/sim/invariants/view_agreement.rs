@@ -1,6 +1,6 @@
-//! After the recovery all views agree: the dead and the left are alive in nobody's table, and each
-//! node that is alive has the same incarnation, address, meta and versions in each, and is
-//! suspected in none: a suspicion that nobody gossips any more still ends in news.
+//! After the recovery all views agree: dead and left nodes are alive in no table, and each live
+//! node has the same incarnation, address, meta and versions in all of them and is suspected in
+//! none, as a suspicion that is no longer gossiped must still be resolved.
 //!
 //! Source: SWIM §3.3 strong completeness; memberlist/state.go: mergeState (push/pull repairs what
 //! gossip lost).
@@ -11,7 +11,7 @@ use crate::{
     swim::NodeStateKind,
 };
 
-/// See the module.
+/// Implements the rule in the module documentation.
 pub struct ViewAgreement;
 
 impl Invariant for ViewAgreement {

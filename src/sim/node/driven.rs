@@ -1,4 +1,4 @@
-//! The face of a node towards the world.
+//! The interface between a node and the world.
 
 use std::net::SocketAddr;
 
@@ -11,26 +11,26 @@ use crate::{
 
 /// A node of the virtual world.
 ///
-/// The methods are those of the engines; an implementation keeps the results that are not for the
-/// network. Times are the node's own (see [`crate::sim::World::step_clock`]).
+/// The methods are those of the engines; an implementation keeps the results that are not sent over
+/// the network. Times are on the node's own clock (see [`crate::sim::World::step_clock`]).
 pub trait Node: Send {
-    /// A datagram arrived.
+    /// Handles a datagram.
     fn handle_packet(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]);
-    /// The batch of datagrams is over: drains the hand-off queues.
+    /// Handles the messages that a batch of datagrams left in the hand-off queues.
     fn handle_queued(&mut self, now: Instant);
-    /// Something happened on a stream.
+    /// Handles an event of a stream.
     fn handle_stream(&mut self, now: Instant, id: StreamId, input: StreamInput);
     /// Fires all timers due at `now`.
     fn handle_timeout(&mut self, now: Instant);
     /// The next effect on the network.
     fn poll_output(&mut self, now: Instant) -> Option<Output>;
-    /// When [`Node::handle_timeout`] wants to be called.
+    /// When [`Node::handle_timeout`] is to be called next.
     fn poll_timeout(&self) -> Option<Instant>;
     /// Allocates the id of a stream that is about to be accepted.
     fn accept_stream(&mut self) -> StreamId;
-    /// Codec of new streams.
+    /// Codec for new streams.
     fn stream_codec(&self) -> StreamCodec;
-    /// Takes what the node has seen since the last call, if the world should collect it.
+    /// Takes the observations since the last call, if the world should collect them.
     fn take_observations(&mut self) -> Vec<Observation> {
         Vec::new()
     }

@@ -1,4 +1,4 @@
-//! What the world drives: a node around an unchanged production engine.
+//! Nodes of the world, each around an unchanged production engine.
 
 mod driven;
 mod observation;

@@ -1,31 +1,31 @@
-//! What a node saw.
+//! Observations of nodes.
 
-/// A change that a node saw in its view of another.
+/// A change that a node observed in its view of another node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Observation {
-    /// When, in nanoseconds of world time.
+    /// Time in nanoseconds of world time.
     pub at: u64,
-    /// Who saw it.
+    /// The observing node.
     pub observer: u32,
-    /// The node; [`Observation::FOREIGN`] if the name is not one of the simulator's.
+    /// The observed node; [`Observation::FOREIGN`] if the name is not one of the simulator's.
     pub subject: u32,
-    /// What.
+    /// The change.
     pub kind: ObservationKind,
     /// Incarnation of the subject's row.
     pub incarnation: u32,
 }
 
 impl Observation {
-    /// Subject of a name that [`SwimNode::name_of`](super::SwimNode::name_of) does not make.
+    /// Subject of names that [`SwimNode::name_of`](super::SwimNode::name_of) does not create.
     pub const FOREIGN: u32 = u32::MAX;
 }
 
-/// Which change an [`Observation`] reports.
+/// The change that an [`Observation`] reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ObservationKind {
     /// Alive, from unknown, dead or left.
     Joined,
-    /// Left by its own word.
+    /// Left gracefully.
     Left,
     /// Declared dead.
     Failed,

@@ -1,4 +1,4 @@
-//! A whole Serf engine.
+//! A node with a whole Serf engine.
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
@@ -13,8 +13,8 @@ use crate::{
     wire::StreamCodec,
 };
 
-/// A [`crate::serf::Engine`] with the parts of a driver that the simulator needs: the
-/// snapshot file, and an unbounded record of everything that came out. There are no host names.
+/// A [`crate::serf::Engine`] with the parts of a driver that the simulator needs: the snapshot
+/// file, and an unbounded record of all outputs. There are no host names.
 pub struct SerfNode {
     engine: Engine,
     events: Vec<(Instant, Event)>,
@@ -25,10 +25,10 @@ pub struct SerfNode {
 }
 
 impl SerfNode {
-    /// Starts an engine. With `snapshot`, the lines it writes are kept as the file would be.
+    /// Starts an engine. With `snapshot`, its snapshot lines are kept as in a file.
     ///
     /// # Errors
-    /// A configuration that the engine refuses.
+    /// The engine refuses the configuration.
     pub fn build(config: Config, now: Instant, snapshot: Option<String>) -> Result<Self, Error> {
         let engine = Engine::build(config, now, snapshot.as_deref().map(str::as_bytes))?;
         Ok(Self {
@@ -41,12 +41,13 @@ impl SerfNode {
         })
     }
 
-    /// The engine, to look at.
+    /// The engine, for inspection.
     pub fn engine(&self) -> &Engine {
         &self.engine
     }
 
-    /// The engine, to call. Effects leave at the end of the call that gave access to the node.
+    /// The engine, for calls. Outputs are processed at the end of the call that gave access to the
+    /// node.
     pub fn engine_mut(&mut self) -> &mut Engine {
         &mut self.engine
     }
@@ -65,32 +66,32 @@ impl SerfNode {
         self.engine.start_join(now, &entries, old)
     }
 
-    /// Every event since the start, with the node's own time.
+    /// All events since the start, with the node's own time.
     pub fn events(&self) -> &[(Instant, Event)] {
         &self.events
     }
 
-    /// Takes the events, and the memory they hold.
+    /// Takes the events, which empties the list.
     pub fn take_events(&mut self) -> Vec<(Instant, Event)> {
         std::mem::take(&mut self.events)
     }
 
-    /// What became of a query this node asked, so far.
+    /// The updates so far of a query that this node asked.
     pub fn query_updates(&self, id: QueryId) -> &[QueryUpdate] {
         self.queries.get(&id).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// How an operation ended, if it has.
+    /// The result of an operation, if it has ended.
     pub fn result(&self, op: OpId) -> Option<&Result<Completion, Error>> {
         self.done.get(&op)
     }
 
-    /// The snapshot file as it is now, if one is kept.
+    /// The current contents of the snapshot file, if one is kept.
     pub fn snapshot(&self) -> Option<&str> {
         self.snapshot.as_deref()
     }
 
-    /// Whether the engine asked to be shut down (it lost the vote over its name).
+    /// Whether the engine asked to be shut down (it lost the vote on its name).
     pub fn wants_shutdown(&self) -> bool {
         self.wants_shutdown
     }

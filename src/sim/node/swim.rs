@@ -1,4 +1,4 @@
-//! A bare membership engine with a host that only takes notes.
+//! A node with a bare membership engine, whose host only records.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ use crate::{
     wire::StreamCodec,
 };
 
-/// A bare [`Swim`] engine: the light node for large simulations.
+/// A bare [`Swim`] engine: the lightweight node for large simulations.
 pub struct SwimNode {
     engine: Swim,
     host: NotingHost,
@@ -31,7 +31,7 @@ impl SwimNode {
         format!("n{index:05}")
     }
 
-    /// The node behind a name that [`SwimNode::name_of`] made.
+    /// The index of a node whose name [`SwimNode::name_of`] created.
     pub fn index_of(name: &str) -> u32 {
         let digits = name.strip_prefix('n').unwrap_or_default();
         digits.parse().unwrap_or(Observation::FOREIGN)
@@ -40,7 +40,7 @@ impl SwimNode {
     /// Starts the engine of node `index`.
     ///
     /// # Errors
-    /// A configuration that the engine refuses.
+    /// The engine refuses the configuration.
     pub fn build(index: u32, config: Config, now: Instant) -> Result<Self, Error> {
         let mut host =
             NotingHost { index, meta: Arc::new([]), notes: Vec::new(), user_messages: 0 };
@@ -49,7 +49,7 @@ impl SwimNode {
         Ok(Self { engine, host })
     }
 
-    /// The engine, to look at.
+    /// The engine, for inspection.
     pub fn engine(&self) -> &Swim {
         &self.engine
     }
@@ -59,7 +59,7 @@ impl SwimNode {
         self.engine.preload(now, cast);
     }
 
-    /// Starts one exchange of full state.
+    /// Starts a push/pull.
     pub fn start_push_pull(&mut self, now: Instant, to: SocketAddr, join: bool) -> OpId {
         self.engine.start_push_pull(now, to, "", join, &mut self.host)
     }
@@ -80,12 +80,12 @@ impl SwimNode {
         &self.host.meta
     }
 
-    /// User messages that arrived.
+    /// Number of user messages received.
     pub fn user_messages(&self) -> u64 {
         self.host.user_messages
     }
 
-    /// The engine and its host, for hooks of the simulator.
+    /// Calls the engine with its host, for hooks of the simulator.
     pub fn with_engine<R>(&mut self, call: impl FnOnce(&mut Swim, &mut dyn Host) -> R) -> R {
         call(&mut self.engine, &mut self.host)
     }
@@ -137,7 +137,7 @@ impl Node for SwimNode {
 impl NotingHost {
     fn note(&mut self, now: Instant, kind: ObservationKind, node: &NodeView<'_>) {
         self.notes.push(Observation {
-            // The shard puts the world's time in: the node's own clock may have been stepped.
+            // The shard replaces it with world time: the node's own clock may have been stepped.
             at: now.as_nanos(),
             observer: self.index,
             subject: SwimNode::index_of(node.name),

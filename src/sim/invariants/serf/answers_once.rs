@@ -1,5 +1,5 @@
-//! Each node's answer to a query, and its ack, reach the asker once, though relays and the network
-//! make copies.
+//! A node's answer to a query and its ack reach the asker once, although relays and the network
+//! duplicate them.
 //!
 //! Source: serf/query.go: handleQueryResponse (duplicates are counted and dropped).
 
@@ -11,7 +11,7 @@ use crate::{
     sim::{Cluster, invariants::Violation},
 };
 
-/// See the module.
+/// Implements the rule in the module documentation.
 pub struct AnswersOnce;
 
 impl SerfInvariant for AnswersOnce {

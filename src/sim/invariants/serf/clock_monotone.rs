@@ -1,5 +1,5 @@
-//! A node's three clocks never fall, and that of the members not even over a restart with a
-//! snapshot.
+//! A node's three clocks never decrease, and the member clock does not even decrease over a restart
+//! with a snapshot.
 //!
 //! Source: Lamport (1978); serf/lamport.go: Witness; serf/snapshot.go (the clock is written twice a
 //! second).
@@ -12,10 +12,10 @@ use crate::{
     sim::{Cluster, NodeId, invariants::Violation},
 };
 
-/// See the module.
+/// Implements the rule in the module documentation.
 #[derive(Default)]
 pub struct ClockMonotone {
-    /// By node: its life, its clocks at the last scan, and the member clock of the scan before.
+    /// By node: its life, its clocks at the last scan, and the member clock at the scan before.
     before: BTreeMap<NodeId, (u64, [LamportTime; 3], LamportTime)>,
 }
 

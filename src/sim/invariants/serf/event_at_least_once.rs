@@ -1,5 +1,5 @@
-//! A user event reaches every node that stays up, within one push/pull interval; also one that was
-//! cut off while it was gossiped.
+//! A user event reaches every node that stays up within one push/pull interval, even a node that
+//! was isolated while the event was gossiped.
 //!
 //! Source: serf/delegate.go: LocalState, MergeRemoteState (recent events go with every push/pull).
 
@@ -11,10 +11,10 @@ use crate::{
     sim::{Cluster, invariants::Violation},
 };
 
-/// See the module.
+/// Implements the rule in the module documentation.
 #[derive(Default)]
 pub struct EventAtLeastOnce {
-    /// Events whose time is over.
+    /// Number of events whose time limit has passed.
     checked: usize,
 }
 
@@ -26,7 +26,7 @@ impl SerfInvariant for EventAtLeastOnce {
         while let Some(sent) = truth.sent.get(self.checked).filter(|it| now > it.at + limit) {
             self.checked += 1;
             for node in cluster.running().filter(|_| sent.counts) {
-                // Who was away when it was sent has the time from when it was back.
+                // For a node that was away when the event was sent, the time starts at its return.
                 let quiet = truth.quiet_since(node);
                 let away =
                     truth.born_at(node) > sent.at || now < quiet.max(sent.at) + limit - SLACK;
@@ -51,7 +51,7 @@ impl SerfInvariant for EventAtLeastOnce {
     }
 }
 
-/// The push/pull interval and some seconds, of which an isolation takes the first.
+/// The push/pull interval plus some seconds, of which an isolation takes the first.
 const LIMIT: Duration = Duration::from_secs(40);
-/// How much of the time a node may have been away.
+/// How long a node may have been away within this time.
 const SLACK: u64 = 5_000_000_000;

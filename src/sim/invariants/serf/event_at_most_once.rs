@@ -10,7 +10,7 @@ use crate::{
     sim::{Cluster, invariants::Violation},
 };
 
-/// See the module.
+/// Implements the rule in the module documentation.
 pub struct EventAtMostOnce;
 
 impl SerfInvariant for EventAtMostOnce {

@@ -1,5 +1,5 @@
-//! Nothing is gossiped for ever: few intents wait, and after a quiet minute all queues are empty
-//! and no node sends gossip.
+//! Nothing is gossiped for ever: few intents are queued, and after a quiet minute all queues are
+//! empty and no node sends gossip.
 //!
 //! Source: hashicorp/serf#606 (two leave intents that rebroadcast each other endlessly).
 
@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use super::{SerfInvariant, SerfTruth, violation};
 use crate::sim::{Cluster, NodeId, invariants::Violation};
 
-/// See the module.
+/// Implements the rule in the module documentation.
 #[derive(Default)]
 pub struct IntentsEnd {
-    /// Gossip packets that each node had sent at the last scan and the one before.
+    /// Gossip packets sent by each node at the last scan and the one before.
     sent: [BTreeMap<NodeId, u64>; 2],
 }
 
@@ -45,5 +45,5 @@ impl SerfInvariant for IntentsEnd {
     }
 }
 
-/// Intents that may wait about one node: joins and leaves of some seconds.
+/// Intents about one node that may be queued: joins and leaves of some seconds.
 const INTENTS_A_NODE: usize = 4;

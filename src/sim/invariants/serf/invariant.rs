@@ -1,14 +1,14 @@
-//! What a rule is.
+//! The interface of a rule for Serf engines.
 
 use super::SerfTruth;
 use crate::sim::{Cluster, NodeId, invariants::Violation};
 
-/// A rule.
+/// A rule that is checked on a whole cluster.
 pub trait SerfInvariant {
-    /// Looks at the cluster, every second.
+    /// Checks the cluster, every second.
     fn check(&mut self, cluster: &Cluster, truth: &SerfTruth) -> Vec<Violation>;
 
-    /// Looks at it once after the quiet minute.
+    /// Checks it once after the quiet minute.
     fn check_end(&mut self, cluster: &Cluster, truth: &SerfTruth) -> Vec<Violation> {
         self.check(cluster, truth)
     }

@@ -9,7 +9,7 @@ use crate::{
     sim::{Cluster, NodeId, invariants::Violation},
 };
 
-/// See the module.
+/// Implements the rule in the module documentation.
 pub struct LeftIsNoFailure;
 
 impl SerfInvariant for LeftIsNoFailure {

@@ -1,5 +1,5 @@
-//! Serf's members are the nodes of the layer below: a node that is alive or suspect there is alive
-//! or leaving here, with the tags that it announced, and nobody else is.
+//! Serf's members match the nodes of the layer below: a node that is alive or suspect there is
+//! alive or leaving here, with the tags that it announced, and no other node is.
 //!
 //! Source: serf/serf.go: handleNodeJoin, handleNodeLeave, handleNodeUpdate.
 
@@ -10,7 +10,7 @@ use crate::{
     swim::NodeStateKind,
 };
 
-/// See the module.
+/// Implements the rule in the module documentation.
 pub struct MembersEqualTable;
 
 impl SerfInvariant for MembersEqualTable {

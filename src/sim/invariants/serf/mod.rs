@@ -1,4 +1,4 @@
-//! What must hold of Serf engines, each rule in its own file with its source.
+//! Invariants of the Serf engines, each in its own file with its source.
 
 mod answers_once;
 mod clock_monotone;

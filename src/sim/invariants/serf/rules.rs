@@ -1,4 +1,4 @@
-//! The rules that hold.
+//! The set of rules for Serf engines.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use super::{
     MembersEqualTable, SerfInvariant, SnapshotReplays, TombstonesEnd,
 };
 
-/// Every rule for the Serf engine; failed and left members are kept `gone_max` at most.
+/// All rules for the Serf engine; failed and left members are kept for at most `gone_max`.
 pub fn all(gone_max: Duration) -> Vec<Box<dyn SerfInvariant>> {
     vec![
         Box::new(ClockMonotone::default()),

@@ -1,7 +1,7 @@
-//! A snapshot gives back what the node knew: the same member clock, and as peers the members that
+//! A snapshot restores what the node knew: the same member clock and, as peers, the members that
 //! are alive or failed.
 //!
-//! Source: serf/snapshot.go: replay; failed peers are kept beyond Go.
+//! Source: serf/snapshot.go: replay; failed peers are kept in addition to Go's.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use crate::{
     sim::{Cluster, NodeId, SerfNode, invariants::Violation},
 };
 
-/// See the module.
+/// Implements the rule in the module documentation.
 pub struct SnapshotReplays;
 
 impl SerfInvariant for SnapshotReplays {
@@ -45,7 +45,7 @@ impl SerfInvariant for SnapshotReplays {
                 .filter_map(|it| Some((it.name.to_string(), it.socket_addr()?)))
                 .collect();
             let missing: Vec<_> = members.difference(&peers).collect();
-            // Failed peers are remembered longer than members; those that left are not.
+            // Failed peers are remembered longer than members; left ones are not.
             let left_since_start = |name: &str| {
                 (0..truth.nodes() as u32).map(NodeId).any(|it| {
                     cluster.name(it) == name

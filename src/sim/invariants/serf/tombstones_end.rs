@@ -1,4 +1,4 @@
-//! Failed and left members are forgotten after their time and two reap intervals.
+//! Failed and left members are forgotten after their timeout plus two reap intervals.
 //!
 //! Source: serf/serf.go: handleReap.
 
@@ -10,15 +10,15 @@ use crate::{
     sim::{Cluster, NodeId, invariants::Violation},
 };
 
-/// See the module.
+/// Implements the rule in the module documentation.
 pub struct TombstonesEnd {
     gone_max: Duration,
-    /// Since when an observer, in this life of it, has a member as failed or left.
+    /// Since when an observer, in its current life, has had a member as failed or left.
     gone: BTreeMap<(NodeId, String), (u64, u64)>,
 }
 
 impl TombstonesEnd {
-    /// The rule for members that are kept so long.
+    /// Creates the rule for members that are kept for at most `gone_max`.
     pub fn new(gone_max: Duration) -> Self {
         Self { gone_max, gone: BTreeMap::new() }
     }

@@ -1,29 +1,29 @@
-//! What was done to a cluster, which the rules compare with what its nodes say.
+//! The faults and calls of a cluster, with which the rules compare the nodes' state.
 
 use std::time::Duration;
 
 use crate::{serf::QueryId, sim::NodeId};
 
-/// What was done to a cluster.
+/// The faults and calls of a cluster so far.
 #[derive(Clone, Debug)]
 pub struct SerfTruth {
     lives: Vec<Life>,
     /// User events, in the order they were sent.
     pub sent: Vec<Sent>,
-    /// Queries and who asked them.
+    /// Queries with the asking node.
     pub asked: Vec<(NodeId, QueryId)>,
 }
 
 /// A user event.
 #[derive(Clone, Debug)]
 pub struct Sent {
-    /// Who sent it.
+    /// The sending node.
     pub node: NodeId,
-    /// When, in nanoseconds of world time.
+    /// Time in nanoseconds of world time.
     pub at: u64,
-    /// Its name, which no other event has.
+    /// Name, unique in the run.
     pub name: String,
-    /// The sender had time to pass it on.
+    /// Whether the sender had time to pass it on.
     pub counts: bool,
 }
 
@@ -36,35 +36,35 @@ struct Life {
 }
 
 impl SerfTruth {
-    /// A cluster of `nodes` that all run.
+    /// Creates the record of a cluster of `nodes` running nodes.
     pub fn new(nodes: u32) -> Self {
         let life = Life { up: true, left: false, born: 0, quiet_since: 0 };
         Self { lives: vec![life; nodes as usize], sent: Vec::new(), asked: Vec::new() }
     }
 
-    /// Nodes, running or not.
+    /// Number of nodes, running or not.
     pub fn nodes(&self) -> usize {
         self.lives.len()
     }
 
-    /// Nodes that do not run.
+    /// Number of nodes that are not running.
     pub fn gone(&self) -> usize {
         self.lives.iter().filter(|life| !life.up).count()
     }
 
-    /// Notes an event.
+    /// Records an event.
     pub fn send(&mut self, node: NodeId, at: u64, name: String) {
         self.sent.push(Sent { node, at, name, counts: true });
     }
 
-    /// Notes that something was or is done to a node until `until`.
+    /// Records that a node is disturbed until `until`.
     pub fn disturb(&mut self, node: NodeId, until: u64) {
         if let Some(life) = self.lives.get_mut(node.0 as usize) {
             life.quiet_since = life.quiet_since.max(until);
         }
     }
 
-    /// Notes a crash or a leave.
+    /// Records a crash or a leave.
     pub fn die(&mut self, node: NodeId, at: u64, left: bool) {
         self.disturb(node, at);
         if let Some(life) = self.lives.get_mut(node.0 as usize) {
@@ -76,7 +76,7 @@ impl SerfTruth {
         }
     }
 
-    /// Notes a restart.
+    /// Records a restart.
     pub fn born(&mut self, node: NodeId, at: u64) {
         self.disturb(node, at);
         if let Some(life) = self.lives.get_mut(node.0 as usize) {
@@ -84,26 +84,26 @@ impl SerfTruth {
         }
     }
 
-    /// Whether a node runs and does not leave.
+    /// Whether a node is running and not leaving.
     pub fn is_up(&self, node: NodeId) -> bool {
         self.lives.get(node.0 as usize).is_some_and(|life| life.up)
     }
 
-    /// Whether a node left, or is about to, by its own word.
+    /// Whether a node left gracefully or is leaving.
     pub fn has_left(&self, node: NodeId) -> bool {
         self.lives.get(node.0 as usize).is_some_and(|life| life.left)
     }
 
-    /// When the present process of a node was started.
+    /// Start time of a node's current process.
     pub fn born_at(&self, node: NodeId) -> u64 {
         self.lives.get(node.0 as usize).map_or(0, |life| life.born)
     }
 
-    /// Since when nothing was done to a node.
+    /// Time since which a node has been undisturbed.
     pub fn quiet_since(&self, node: NodeId) -> u64 {
         self.lives.get(node.0 as usize).map_or(0, |life| life.quiet_since)
     }
 }
 
-/// Time a node needs to pass on what it sent.
+/// Time that a node needs to pass on what it sent.
 const PASSING_ON: Duration = Duration::from_secs(5);
