@@ -15,12 +15,12 @@ pub(super) const DECODE: CommandSpec = CommandSpec {
     name: "decode",
     synopsis: "Decodes the gossip in a packet capture",
     arguments: "[options] file ...",
-    about: "Reads captures in pcap or pcapng, or - for what tcpdump -w - writes to the standard \
-            input, and prints a line for each message of Serf, Consul and Nomad: time, source and \
-            destination, the layers around it, its type and its fields. Use it to see what nodes \
-            say to each other. It contacts no agent.\n\n\
-            Exits with 0 at the end of the capture, and with 1 if it cannot be read that far; what \
-            came before is printed.",
+    about: "Reads captures in pcap or pcapng, or - for the standard input (such as the output of \
+            tcpdump -w -), and prints a line for each message of Serf, Consul and Nomad: time, \
+            source and destination, the layers around it, its type and its fields. Use it to see \
+            the messages between nodes. It contacts no agent.\n\n\
+            Exits with 0 at the end of the capture, and with 1 if the capture cannot be read to \
+            its end; earlier messages are printed.",
     flags: &[FLAGS, FORMAT],
     run,
     ..SPEC
@@ -103,14 +103,14 @@ const FLAGS: &[Flag] = &[
         "label",
         Kind::Text,
         "<label>",
-        "Only packets with this label. Otherwise each is opened with the one that it names.",
+        "Only packets with this label; by default any label is accepted.",
     ),
     flag(
         "port",
         Kind::List,
         "<port>",
-        "Further port of gossip, besides 7946, 8301, 8302 and 4648; can be given several times. \
-         On other ports only what can be nothing else is taken for gossip.",
+        "Additional gossip port, besides 7946, 8301, 8302 and 4648; can be given several times. On \
+         other ports only unmistakable gossip is decoded.",
     ),
     flag(
         "type",
@@ -134,7 +134,7 @@ const FLAGS: &[Flag] = &[
         "stats",
         Kind::Bool,
         "",
-        "Prints figures in place of messages: how many of each type with how many bytes, how many \
-         were sent again, and the round trips of probes.",
+        "Prints statistics instead of messages: number and bytes by type, retransmissions, and \
+         round trips of probes.",
     ),
 ];

@@ -12,10 +12,10 @@ pub(super) const EVENT: CommandSpec = CommandSpec {
     name: "event",
     synopsis: "Send a custom event through the Serf cluster",
     arguments: "[options] name [payload]",
-    about: "Sends a user event, a name and an optional payload, to all members of the cluster. \
-            Use it to trigger event handlers everywhere, such as a deployment. Name and payload \
+    about: "Sends a user event, a name and an optional payload, to all members of the cluster. Use \
+            it to trigger event handlers everywhere, such as a deployment. Name and payload \
             together hold 512 bytes unless the agent's `user_event_size_limit` says otherwise; \
-            delivery is not confirmed, for which there is `serf query`.\n\n\
+            delivery is not confirmed; use `serf query` if it must be.\n\n\
             Exits with 0 once the agent has accepted the event, with 1 otherwise.",
     flags: &[FLAGS, FORMAT, RPC],
     run,

@@ -20,7 +20,7 @@ pub(super) const JOIN: CommandSpec = CommandSpec {
             `serf agent -join` and `-retry-join` join at the start. One address that answers is \
             enough; a missing port is 7946. An address may also be dns+NAME:PORT (all addresses of \
             a name), dnssrv+NAME or dnssrvnoa+NAME (service records), file:PATH (a line each) or \
-            exec:COMMAND (a line of output each), looked up here and now.\n\n\
+            exec:COMMAND (a line of output each), resolved by this command.\n\n\
             Exits with 0 if at least one address answered, with 1 otherwise.",
     flags: &[FLAGS, FORMAT, RPC],
     run,

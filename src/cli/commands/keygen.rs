@@ -13,7 +13,7 @@ pub(super) const KEYGEN: CommandSpec = CommandSpec {
     about: "Generates a random key of 32 bytes, in base64, that encrypts the traffic between \
             agents. Use it for `serf agent -encrypt` when a cluster is set up, and for `serf keys \
             -install` when its key is rotated. It talks to no agent.\n\n\
-            Exits with 0, or with 1 if the system gives no random bytes.",
+            Exits with 0, or with 1 if the system provides no random bytes.",
     flags: &[FORMAT],
     ignores_flags: true,
     run,

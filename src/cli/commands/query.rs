@@ -20,8 +20,8 @@ pub(super) const QUERY: CommandSpec = CommandSpec {
     synopsis: "Send a query to the Serf cluster",
     arguments: "[options] name [payload]",
     about: "Sends a query to all members, or to those that match, and shows their acks and \
-            responses until all have answered or the timeout ends. Use it to ask what event \
-            handlers on the members answer, such as load or version.\n\n\
+            responses until all have answered or the timeout ends. Use it to collect answers of \
+            the members' event handlers, such as load or version.\n\n\
             Exits with 0 if the query was sent, even if no member answered, and with 1 otherwise \
             or when it is interrupted.",
     flags: &[FLAGS, FORMAT, RPC],

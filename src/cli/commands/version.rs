@@ -9,7 +9,7 @@ pub(in crate::cli) const VERSION: CommandSpec = CommandSpec {
     synopsis: "Prints the Serf version",
     arguments: "[options]",
     about: "Prints the version of this program, the range of protocol versions that its agent \
-            speaks, as Go's, and the commit it was built from, where the build gave it. Use it to \
+            understands, which is Go's, and the commit it was built from, if known. Use it to \
             check before an upgrade that old and new agents understand each other. The exit code \
             is always 0.",
     flags: &[FORMAT],

@@ -20,11 +20,11 @@ pub(in super::super) const DEBUG: CommandSpec = CommandSpec {
     name: "debug",
     synopsis: "Writes a bundle for a bug report",
     arguments: "[options] -output=FILE",
-    about: "Writes one JSON file with all that a bug report needs: version, what serf doctor \
-            finds, members, statistics, how many members have each key, the last lines of the log, \
-            and the configuration files that are named. Use it when you report a fault. Keys, \
-            tokens and values of secret settings are left out; names, addresses, tags and log \
-            lines are in it: read it before you publish it.\n\n\
+    about: "Writes one JSON file with everything that a bug report needs: version, findings of \
+            serf doctor, members, statistics, number of members with each key, recent log lines, \
+            and the given configuration files. Use it to report a bug. Keys, tokens and values of \
+            secret settings are omitted; names, addresses, tags and log lines are included: read \
+            the file before you publish it.\n\n\
             Exits with 0, or with 1 if the agent does not answer or the file cannot be written.",
     flags: &[FLAGS, RPC],
     run,

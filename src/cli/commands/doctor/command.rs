@@ -16,17 +16,17 @@ use super::{
 
 pub(in super::super) const DOCTOR: CommandSpec = CommandSpec {
     name: "doctor",
-    synopsis: "Finds what is wrong with an agent and its peers",
+    synopsis: "Finds problems of an agent and its peers",
     arguments: "[options] [node ...]",
-    about: "Asks an agent about itself and its peers, all or those that are named, and says in \
-            sentences what is wrong and what to do: UDP that is blocked or one-way, members that \
-            do not answer, an advertised address that others cannot reach, labels, keys, versions \
-            and names that do not fit, clocks, seeds that do not resolve, files, descriptors, the \
-            MTU, and listeners that are open to all. Use it when members flap, fail or do not \
-            join. It changes nothing, and works with agents of HashiCorp's too, whose log it reads \
-            for what they do not report. Of a connection each end sees its own half: run it on \
-            both.\n\nExits with 0 if nothing is wrong, with 2 if something is, and with 1 if the \
-            agent does not answer.",
+    about: "Checks an agent and its peers (all, or the given ones) and reports problems and their \
+            remedies: UDP that is blocked or one-way, members that do not answer, an advertised \
+            address that others cannot reach, mismatched labels, keys, versions and names, clocks, \
+            seeds that do not resolve, files, descriptors, the MTU, and listeners that are open to \
+            all. Use it when members flap, fail or do not join. It changes nothing. It also works \
+            with HashiCorp's agents; what they do not report is read from their log. Each end of a \
+            connection sees only its own half: run it on both.\n\n\
+            Exits with 0 if nothing is wrong, with 2 if something is, and with 1 if the agent does \
+            not answer.",
     flags: &[FLAGS, FORMAT, RPC],
     run,
     ..SPEC
@@ -102,6 +102,6 @@ const FLAGS: &[Flag] = &[flag(
     "since",
     Kind::Duration,
     "5m",
-    "How old lines of the agent's log may be that count. The agent keeps the last 512.",
+    "Greatest age of the log lines that are evaluated. The agent keeps the last 512.",
 )];
 const SINCE_NS: i64 = 300_000_000_000;

@@ -26,14 +26,14 @@ pub(in super::super) const ROTATE: CommandSpec = CommandSpec {
             without an interruption: installs a new key on all members, checks that all have it, \
             makes them encrypt with it, checks again, and removes the old keys. Use it by hand, or \
             with -max-age from a timer. It works through one agent, ours or one of HashiCorp's.\n\n\
-            Nothing is removed, and nobody is made to encrypt with the new key, while a member \
-            that is alive or has failed lacks it: such members are waited for as long as -wait \
-            says. A rotation that was interrupted, or that somebody did not follow, goes on where \
-            it was when the command is run again with the same -state file. Members need a keyring \
-            file (-keyring-file), or they come back with the old key when they are restarted.\n\n\
-            Exits with 0 if the rotation is complete, if it is not due, or after a dry run that \
-            everybody would follow; with 2 if somebody did not follow in time, and then the old \
-            keys are still there; with 1 after any other error.",
+            No key is removed, and no member encrypts with the new key, while a live or failed \
+            member lacks it: the command waits for such members as long as -wait permits. An \
+            interrupted or incomplete rotation continues when the command is run again with the \
+            same -state file. Members need a keyring file (-keyring-file); without one they return \
+            with the old key after a restart.\n\n\
+            Exits with 0 if the rotation is complete or not due, or after a dry run without \
+            obstacles; with 2 if some members did not take part in time, and then the old keys are \
+            still installed; with 1 after any other error.",
     flags: &[FLAGS, FORMAT, RPC],
     run,
     ..SPEC
@@ -207,7 +207,7 @@ const FLAGS: &[Flag] = &[
         "dry-run",
         Kind::Bool,
         "",
-        "Changes nothing: shows the plan, and whether all members would follow.",
+        "Changes nothing: shows the plan, and whether all members could take part.",
     ),
     flag(
         "key",
@@ -226,8 +226,8 @@ const FLAGS: &[Flag] = &[
         "state",
         Kind::Text,
         "<file>",
-        "File that holds the state of the rotation, with the keys until it is over. Only its owner \
-         may read it.",
+        "File for the state of the rotation, including the keys until it is complete. Only its \
+         owner may read it.",
     ),
     flag(
         "wait",
@@ -239,7 +239,7 @@ const FLAGS: &[Flag] = &[
         "without",
         Kind::List,
         "<name>",
-        "A failed member that is not waited for: it will need the new key by hand.",
+        "A failed member not to wait for: it must be given the new key by hand.",
     ),
 ];
 const AGAIN: &str = " The old keys stay until all members follow. Run the command again with the \

@@ -74,7 +74,7 @@ const FLAGS: &[Flag] = &[
     ),
     flag("seed", Kind::Int, "1", "Seed of the random numbers."),
     flag("seeds", Kind::Int, "1", "For swarm and detection: number of seeds, from -seed on."),
-    flag("svg", Kind::Text, "<file>", "Draw how the news spread, as SVG."),
+    flag("svg", Kind::Text, "<file>", "Draw the spread of news, as SVG."),
     flag(
         "threads",
         Kind::Int,
