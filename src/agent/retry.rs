@@ -65,12 +65,12 @@ async fn keep_joined(agent: &Agent, retry: &Retry) {
             .filter_map(|member| member.socket_addr())
             .flat_map(|addr| [addr.to_string(), host_of(addr, port)])
             .collect();
-        let strange: Vec<String> =
+        let unknown: Vec<String> =
             found.addrs.into_iter().filter(|addr| !known.contains(addr)).collect();
-        if !strange.is_empty() {
-            info!(target: "agent", "Seeds name {} addresses of no member", strange.len());
+        if !unknown.is_empty() {
+            info!(target: "agent", "Seeds name {} addresses of no member", unknown.len());
             // The join logs its result.
-            let _ = agent.join(&strange, false).await;
+            let _ = agent.join(&unknown, false).await;
         }
     }
 }

@@ -200,8 +200,8 @@ pub(super) struct FaultyFile {
 impl Write for FaultyFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut platters = self.disk.0.borrow_mut();
-        let begun = platters.begin();
-        let quarters = match (&begun, platters.fault) {
+        let started = platters.begin();
+        let quarters = match (&started, platters.fault) {
             (Ok(()), _) => 4,
             // This is the failing step, not a later one.
             (Err(_), Some(fault)) if platters.steps == fault.at + 1 => fault.quarters,
@@ -216,7 +216,7 @@ impl Write for FaultyFile {
         }
         written[at..end].copy_from_slice(done);
         self.at = self.at.map(|_| end);
-        begun.map(|()| bytes.len())
+        started.map(|()| bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {

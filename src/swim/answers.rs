@@ -103,9 +103,9 @@ impl Answers {
     /// Charges a host for the bytes of its answer beyond those charged by [`Answers::allow`].
     pub(super) fn charge(&mut self, now: Instant, host_hash: u64, table: usize, answer: &Answer) {
         let user_bytes = answer.message.len() - answer.user_at;
-        let unforeseen = answer.message.len().saturating_sub(table + self.user_bytes);
+        let excess = answer.message.len().saturating_sub(table + self.user_bytes);
         self.user_bytes = user_bytes;
-        let later = self.later(now, host_hash, unforeseen);
+        let later = self.later(now, host_hash, excess);
         self.set_whole_at(host_hash, later);
     }
 

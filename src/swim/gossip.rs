@@ -11,7 +11,7 @@ impl Swim {
         ) else {
             return self.gossip(host);
         };
-        self.table.expire_lately_dead(Instant::from_nanos(dead_since));
+        self.table.expire_recently_dead(Instant::from_nanos(dead_since));
         self.gossip(host);
     }
 

@@ -175,7 +175,7 @@ mod tests {
         Instant::ZERO + Duration::from_millis(millis)
     }
 
-    fn begun() -> Probes {
+    fn running_probe() -> Probes {
         let target = Record {
             name: "a".into(),
             addr: RawAddr::default(),
@@ -194,7 +194,7 @@ mod tests {
 
     #[test]
     fn deadlines_are_moved_once_and_older_timers_do_nothing() {
-        let mut probes = begun();
+        let mut probes = running_probe();
         assert!(probes.extend(at(900), Duration::from_millis(500)).is_some());
         assert!(probes.extend(at(950), Duration::from_millis(500)).is_none());
         assert!(probes.go_indirect(at(500), SeqNo(7)).is_none());
@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn missing_nacks_are_what_a_failure_costs() {
-        let mut probes = begun();
+        let mut probes = running_probe();
         probes.count_nack(SeqNo(7));
         assert_eq!(probes.current.as_ref().unwrap().failure_delta(), 1, "none was expected");
         (0..3).for_each(|_| probes.expect_nack());
@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn a_tick_during_a_probe_is_held_back_once() {
-        let mut probes = begun();
+        let mut probes = running_probe();
         assert!(probes.hold_back() && probes.hold_back());
         assert!(probes.take_acked(SeqNo(1)).is_none());
         assert!(probes.take_acked(SeqNo(7)).is_some());

@@ -104,7 +104,7 @@ pub(super) struct Table {
     /// Slots of alive and suspect nodes, in arbitrary order.
     live: Vec<u32>,
     /// Slots of recently dead nodes by time of death; these still receive gossip.
-    lately_dead: BTreeMap<(Instant, u32), ()>,
+    recently_dead: BTreeMap<(Instant, u32), ()>,
     /// Rows by state: alive, suspect, dead, left.
     counts: [usize; 4],
     /// Bytes of all names and metas.
@@ -126,7 +126,7 @@ impl Table {
             hash: SeededHash(hash_seed),
             order: Vec::new(),
             live: Vec::new(),
-            lately_dead: BTreeMap::new(),
+            recently_dead: BTreeMap::new(),
             counts: [0; 4],
             bytes: 0,
             generation: 0,
@@ -287,7 +287,7 @@ impl Table {
         row.state_change = now;
         self.count(old_state, -1);
         self.count(state, 1);
-        self.lately_dead.remove(&(old_change, slot));
+        self.recently_dead.remove(&(old_change, slot));
         match state {
             NodeStateKind::Alive | NodeStateKind::Suspect if !was_live => {
                 let at = self.live.len() as u32;
@@ -300,7 +300,7 @@ impl Table {
             NodeStateKind::Dead | NodeStateKind::Left => {
                 self.remove_live(slot);
                 if state == NodeStateKind::Dead {
-                    self.lately_dead.insert((now, slot), ());
+                    self.recently_dead.insert((now, slot), ());
                 }
             }
         }
@@ -323,8 +323,8 @@ impl Table {
     }
 
     /// Removes nodes that died before `since` from the recently dead.
-    pub(super) fn expire_lately_dead(&mut self, since: Instant) {
-        while let Some(entry) = self.lately_dead.first_entry().filter(|e| e.key().0 < since) {
+    pub(super) fn expire_recently_dead(&mut self, since: Instant) {
+        while let Some(entry) = self.recently_dead.first_entry().filter(|e| e.key().0 < since) {
             entry.remove();
         }
     }
@@ -367,7 +367,7 @@ impl Table {
         wanted: impl Fn(u32, &Row) -> bool,
     ) -> Vec<u32> {
         let dead: Vec<u32> = if with_dead {
-            self.lately_dead.keys().map(|(_, slot)| *slot).collect()
+            self.recently_dead.keys().map(|(_, slot)| *slot).collect()
         } else {
             Vec::new()
         };
@@ -401,7 +401,7 @@ impl Table {
         let Some(row) = self.rows.get_mut(slot as usize).and_then(Option::take) else { return };
         self.count(row.state, -1);
         self.bytes -= row.record.bytes();
-        self.lately_dead.remove(&(row.state_change, slot));
+        self.recently_dead.remove(&(row.state_change, slot));
         let hash = self.hash.hash_one(&*row.record.name);
         if let Ok(entry) = self.names.find_entry(hash, |known| *known == slot) {
             entry.remove();

@@ -55,7 +55,7 @@ async fn run_statsd(addr: String, mut lines: mpsc::Receiver<String>) {
                 let error = loop {
                     let mut packet = String::new();
                     // Fills a packet until it is full or the next tick.
-                    let ended = gather(&mut lines, &mut packet, &mut ticks, &socket).await;
+                    let ended = fill_packets(&mut lines, &mut packet, &mut ticks, &socket).await;
                     match ended {
                         Ok(true) => {}
                         Ok(false) => return,
@@ -72,7 +72,7 @@ async fn run_statsd(addr: String, mut lines: mpsc::Receiver<String>) {
 }
 
 /// Sends full packets until a tick; returns false when all senders are dropped.
-async fn gather(
+async fn fill_packets(
     lines: &mut mpsc::Receiver<String>,
     packet: &mut String,
     ticks: &mut tokio::time::Interval,

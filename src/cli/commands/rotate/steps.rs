@@ -78,13 +78,13 @@ impl<C: Cluster, S: Fn(&Saved) -> Result<(), Failure>> Rotation<'_, C, S> {
         Ok(())
     }
 
-    /// Lists the keys until all live members have answered and, if `everybody`, no member is
+    /// Lists the keys until all live members have answered and, if `include_absent`, no member is
     /// absent.
-    pub(super) async fn survey(&mut self, everybody: bool) -> Result<Answer, Stop> {
+    pub(super) async fn survey(&mut self, include_absent: bool) -> Result<Answer, Stop> {
         let mut pause = self.patience.pause;
         loop {
             let (members, answer) = self.listed().await?;
-            if answer.complete && (!everybody || self.absent(&members).is_empty()) {
+            if answer.complete && (!include_absent || self.absent(&members).is_empty()) {
                 return Ok(answer);
             }
             let lacking = self.lacking(&members, &answer);
