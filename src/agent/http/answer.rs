@@ -1,4 +1,4 @@
-//! Answers.
+//! Creates HTTP responses.
 
 use std::convert::Infallible;
 
@@ -11,10 +11,10 @@ use hyper::{
 use serde::Serialize;
 use serde_json::json;
 
-/// All at once, or piece by piece as the client reads.
+/// A whole body, or one sent in pieces as the client reads.
 pub(super) type Body = Either<Full<Bytes>, Channel<Bytes, Infallible>>;
 
-/// An answer of a kind.
+/// A response with a media type.
 pub(super) fn answer(status: StatusCode, kind: &'static str, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
@@ -35,12 +35,12 @@ pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response<Body>
     answer(status, JSON, whole(encoded(value)))
 }
 
-/// Why a request is not answered.
+/// A refusal with its reason.
 pub(super) fn refusal(status: StatusCode, reason: &str) -> Response<Body> {
     json(status, &json!({ "error": reason }))
 }
 
-/// JSON on one line. None of our values fails to encode.
+/// JSON on one line. None of our values can fail to encode.
 pub(super) fn encoded(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(value).unwrap_or_default()
 }

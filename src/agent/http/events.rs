@@ -23,8 +23,8 @@ use crate::{
     serf::{Member, MemberEvent},
 };
 
-/// Begins a stream of the events that `type` names, as `serf monitor` has them. Another status than
-/// 200: there is none.
+/// Starts a stream of the events selected by `type`, as `serf monitor` does. With another status
+/// than 200 there is no stream.
 pub(super) async fn begin(site: &Site, origin: Origin, all: Parameters) -> Response<Body> {
     let filters = match filters(all) {
         Ok(filters) => filters,
@@ -37,7 +37,7 @@ pub(super) async fn begin(site: &Site, origin: Origin, all: Parameters) -> Respo
     };
     let (sender, body) = Channel::new(1);
     tokio::spawn(async move {
-        // An error: the client has gone.
+        // An error means that the client is gone.
         let _ = run(events, filters, sender).await;
         drop(place);
     });
@@ -67,7 +67,7 @@ async fn run(
     sender.send_data(Bytes::from_static(b": events\n\n")).await?;
     loop {
         let event = match timeout(HEARTBEAT, events.recv()).await {
-            // So that it is seen when the client is gone.
+            // Sent to detect that the client is gone.
             Err(_) => {
                 sender.send_data(Bytes::from_static(b":\n\n")).await?;
                 continue;
@@ -92,7 +92,7 @@ async fn send_lost(sender: &mut Sender<Bytes>, lost: u64) -> Sent {
     sender.send_data(record("lost", &json!({ "event": "lost", "count": lost }))).await
 }
 
-/// Sends an event; of a change of many members one for every few.
+/// Sends an event; a change of many members is split into several.
 async fn send(sender: &mut Sender<Bytes>, event: &Event) -> Sent {
     match event {
         Event::Member(MemberEvent { kind, members, .. }) => {
@@ -141,7 +141,7 @@ fn row(member: &Member) -> Value {
     })
 }
 
-/// JSON on one line has no line break in it.
+/// JSON without line breaks.
 fn record(name: &str, value: &Value) -> Bytes {
     let mut out = format!("event: {name}\ndata: ").into_bytes();
     out.extend(encoded(value));
@@ -149,9 +149,9 @@ fn record(name: &str, value: &Value) -> Bytes {
     out.into()
 }
 
-/// How often a stream without events says that it is there.
+/// Interval of heartbeats on a stream without events.
 const HEARTBEAT: Duration = Duration::from_secs(15);
-/// Types of one stream.
+/// Most types of one stream.
 const FILTERS_MAX: usize = 64;
-/// Members in one event of a stream.
+/// Most members in one event of a stream.
 const MEMBERS_MAX: usize = 16;

@@ -1,4 +1,4 @@
-//! How often each member failed and came back, as this agent saw it since its start.
+//! Counts how often each member failed and returned since the agent's start.
 
 use std::{
     collections::HashMap,
@@ -14,7 +14,7 @@ use crate::{
     serf::{MemberEvent, MemberEventKind},
 };
 
-/// The counts. They end with this value.
+/// The counts; counting ends when this value is dropped.
 pub(super) struct Flaps {
     members: Arc<Mutex<HashMap<Arc<str>, Member>>>,
     counting: tokio::task::JoinHandle<()>,
@@ -26,7 +26,7 @@ struct Member {
     count: u64,
 }
 
-/// A member that came back.
+/// A member that returned.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub(super) struct Flapped {
     pub(super) name: Arc<str>,
@@ -40,7 +40,7 @@ impl Flaps {
         Self { members, counting }
     }
 
-    /// Those that came back at least once, by name.
+    /// Members that returned at least once, by name.
     pub(super) fn list(&self) -> Vec<Flapped> {
         let members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
         let flapped = members.iter().filter(|(_, member)| member.count > 0);
@@ -67,7 +67,7 @@ async fn count(shared: Arc<Shared>, members: Arc<Mutex<HashMap<Arc<str>, Member>
                     take(&mut members.lock().unwrap_or_else(PoisonError::into_inner), event);
                 }
             }
-            // A flood: some that came back are not counted.
+            // After a flood of events some returns are not counted.
             Err(RecvError::Lagged(_)) => {}
             Err(RecvError::Closed) => return,
         }
@@ -98,7 +98,7 @@ fn take(members: &mut HashMap<Arc<str>, Member>, event: &MemberEvent) {
     }
 }
 
-/// Members that have failed at least once; a reaped one makes room.
+/// Most members recorded as failed; reaped ones are removed.
 const MEMBERS_MAX: usize = 16_384;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Whether the agent lives, and whether it is of use.
+//! Liveness and readiness of the agent.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ pub(super) async fn live(agent: &Agent) -> Response<Body> {
     }
 }
 
-/// Whether it is part of the cluster and able to stay.
+/// Whether the node is part of the cluster and healthy.
 pub(super) async fn ready(agent: &Agent, watch: &Watch) -> Response<Body> {
     let reasons = all_reasons(agent, watch).await;
     if reasons.is_empty() {
@@ -30,7 +30,7 @@ pub(super) async fn ready(agent: &Agent, watch: &Watch) -> Response<Body> {
     failed("ready", &reasons)
 }
 
-/// All that speaks against the node.
+/// All reasons for which the node is not ready.
 pub(super) async fn all_reasons(agent: &Agent, watch: &Watch) -> Vec<Reason> {
     let reasons = timeout(ENGINE_TIME, reasons(agent)).await;
     let mut reasons = reasons.unwrap_or_else(|_| vec![busy()]);
@@ -76,7 +76,7 @@ fn leaving(reason: &'static str, detail: &str) -> Reason {
     Reason { reason, detail: detail.to_owned() }
 }
 
-/// A node that others should be with is with nobody.
+/// The node should have joined others but is alone.
 fn alone(agent: &Agent, figures: &Figures) -> Option<Reason> {
     let settings = &agent.settings;
     let seeds = settings.start_join.len() + settings.reloadable.retry.addrs.len();
@@ -89,7 +89,7 @@ fn alone(agent: &Agent, figures: &Figures) -> Option<Reason> {
     Some(Reason { reason: "alone", detail })
 }
 
-/// Our state is nearly too large for our peers.
+/// Our state is close to the size limit of our peers.
 fn near_limit(counters: &Counters) -> Option<Reason> {
     let (size, limit) = (counters.swim.local_state_bytes, PUSH_PULL_BYTES_MAX as u64);
     (size >= limit / 10 * 9).then(|| Reason {
@@ -103,7 +103,7 @@ pub(super) struct Figures {
     pub(super) alive: u64,
     pub(super) failed: u64,
     pub(super) left: u64,
-    /// Go's figures, by their keys.
+    /// Statistics under Go's keys.
     pub(super) stats: std::collections::BTreeMap<String, String>,
 }
 
@@ -115,13 +115,13 @@ impl Figures {
         Self { alive: all.saturating_sub(failed + left), failed, left, stats }
     }
 
-    /// One of Go's figures.
+    /// A number from the statistics.
     pub(super) fn number(&self, key: &str) -> f64 {
         self.stats.get(key).and_then(|text| text.parse().ok()).unwrap_or_default()
     }
 }
 
-/// What may speak against a node, for metrics.
+/// All possible reasons, for metrics.
 pub(super) const REASONS: [&str; 9] = [
     "alone",
     "busy",
@@ -133,9 +133,9 @@ pub(super) const REASONS: [&str; 9] = [
     "push_pull_near_limit",
     "shutdown",
 ];
-/// Bytes of a state that peers take.
+/// Largest state that peers accept, in bytes.
 pub(super) const PUSH_PULL_BYTES_MAX: usize = limits::STREAM_BYTES_MAX;
-/// Time in which an engine that is well answers.
+/// Time limit for an answer of the engine.
 const ENGINE_TIME: Duration = Duration::from_secs(5);
 
 #[cfg(test)]

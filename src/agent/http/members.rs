@@ -1,5 +1,5 @@
-//! Members, their coordinates, and targets for Prometheus. All come piece by piece, as the client
-//! reads, from the list that clients of the RPC have, too.
+//! Members, their coordinates, and targets for Prometheus. All are sent in pieces as the client
+//! reads, from the list shared with RPC clients.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -19,7 +19,7 @@ use crate::{
     serf::{Coordinate, Member},
 };
 
-/// An answer, and the room that it takes until it is read.
+/// A response, and the share of memory that it holds until it is read.
 pub(super) type Listed = (Response<Body>, Option<Arc<Share>>);
 
 fn listed<'m>(member: &'m Member, status: &'m str) -> ListedMember<'m> {
@@ -100,7 +100,7 @@ pub(super) async fn targets(site: &Site, mut all: Parameters) -> Listed {
     in_pieces(listing, "[", "]", move |member| target(member, &port))
 }
 
-/// Where the port of a target is from.
+/// Source of a target's port.
 enum Port {
     Number(u16),
     Tag(String),
@@ -124,7 +124,7 @@ fn parse_targets(
     Ok((query::filter(&request)?, port))
 }
 
-/// A group of one target; `None`: the member says no port, or no address.
+/// A group with one target; `None`: the member has no such port, or no address.
 fn target(member: &Member, port: &Port) -> Option<Vec<u8>> {
     let port = match port {
         Port::Number(port) => *port,
@@ -192,12 +192,12 @@ impl Pieces {
         self.out.extend_from_slice(value);
     }
 
-    /// Sends what there is; false: nobody reads it any more.
+    /// Sends the buffered text; returns false if the client is gone.
     async fn send(&mut self, to: &mut Sender<bytes::Bytes>, end: &str) -> bool {
         self.out.extend_from_slice(end.as_bytes());
         let out = std::mem::take(&mut self.out);
         if out.is_empty() {
-            // A filter may leave out many: others get their turn.
+            // A filter may skip many members: other tasks get their turn.
             tokio::task::yield_now().await;
             return true;
         }

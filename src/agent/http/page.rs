@@ -8,7 +8,8 @@ use rand::{TryRng as _, rngs::SysRng};
 
 use super::answer::{Body, answer, refusal, whole};
 
-/// `/`: without a token, for it holds no data. What it shows it asks for, with the reader's token.
+/// `/`: without a token, since it contains no data. The page requests its data with the reader's
+/// token.
 pub(super) fn page() -> Response<Body> {
     let mut random = [0; 16];
     if SysRng.try_fill_bytes(&mut random).is_err() {
@@ -39,8 +40,8 @@ fn document(nonce: &str) -> String {
     html.replace("@CSS@", css).replace("@JS@", js).replace("@MAP@", map)
 }
 
-/// Nothing but what is in the document runs, nothing else is loaded, and it talks to this agent
-/// alone. Texts of the cluster can become no markup.
+/// Only the document's own script runs, nothing else is loaded, and it connects only to this agent.
+/// Texts from the cluster cannot become markup.
 fn policy(nonce: &str) -> String {
     format!(
         "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; \

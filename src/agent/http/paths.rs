@@ -1,4 +1,4 @@
-//! What is served, by its path.
+//! The paths that are served.
 
 use super::query;
 
@@ -37,7 +37,7 @@ impl Path {
         })
     }
 
-    /// Whether it is answered without a token.
+    /// Whether the path needs no token.
     pub(super) fn is_open(&self) -> bool {
         matches!(self, Self::Page | Self::Live | Self::Ready | Self::OpenApi)
     }

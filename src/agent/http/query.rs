@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{agent::ipc::MemberFilter, rpc::protocol::MembersFiltered};
 
-/// The parameters of a request, of which each has to be taken.
+/// The parameters of a request, each of which must be taken.
 pub(super) struct Parameters(Vec<(String, String)>);
 
 impl Parameters {
@@ -43,7 +43,7 @@ impl Parameters {
         Ok(MembersFiltered { tags: Some(tags), status, name })
     }
 
-    /// Refuses what was not taken.
+    /// Refuses parameters that were not taken.
     pub(super) fn end(self) -> Result<(), String> {
         match self.0.into_iter().next() {
             Some((name, _)) => Err(format!("unknown parameter {name:?}")),
@@ -52,7 +52,7 @@ impl Parameters {
     }
 }
 
-/// The filter of a request, or what is wrong with it. One that lets everything through is none.
+/// The filter of a request, or what is wrong with it. `None` if it accepts everything.
 pub(super) fn filter(request: &MembersFiltered) -> Result<Option<MemberFilter>, String> {
     let any = request.name.is_empty() && request.status.is_empty();
     if any && request.tags.as_ref().is_none_or(BTreeMap::is_empty) {
@@ -61,9 +61,9 @@ pub(super) fn filter(request: &MembersFiltered) -> Result<Option<MemberFilter>, 
     MemberFilter::compile(request).map(Some)
 }
 
-/// Undoes percent-encoding of a segment of a path.
+/// Decodes the percent-encoding of a path segment.
 pub(super) fn decoded(segment: &str) -> String {
-    // In a path, a plus sign is one.
+    // In a path, a plus sign stands for itself.
     let pair = format!("n={}", segment.replace('+', "%2B").replace('&', "%26"));
     let name = form_urlencoded::parse(pair.as_bytes()).next();
     name.map(|(_, name)| name.into_owned()).unwrap_or_default()

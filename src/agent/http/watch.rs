@@ -1,4 +1,4 @@
-//! What the last minute says about the node's health, beyond what is true at this moment.
+//! Health problems of the last minute, in addition to the current state.
 
 use std::{
     collections::VecDeque,
@@ -11,14 +11,14 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{agent::core::Agent, driver::Counters};
 
-/// Why an agent is not ready, for programs and for people.
+/// Why an agent is not ready, for programs and people.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Reason {
     pub(super) reason: &'static str,
     pub(super) detail: String,
 }
 
-/// Counters of the last minute. They are no longer looked at when this value is dropped.
+/// Counters of the last minute. Sampling ends when this value is dropped.
 pub(super) struct Watch {
     looks: Arc<Mutex<Looks>>,
     looking: tokio::task::JoinHandle<()>,
@@ -40,7 +40,7 @@ impl Watch {
         Self { looks, looking }
     }
 
-    /// What speaks against the node.
+    /// Reasons for which the node is not ready.
     pub(super) fn reasons(&self) -> Vec<Reason> {
         self.looks.lock().unwrap_or_else(PoisonError::into_inner).reasons()
     }
@@ -52,7 +52,7 @@ impl Drop for Watch {
     }
 }
 
-/// Counters, oldest first.
+/// Samples of the counters, the oldest first.
 #[derive(Default)]
 struct Looks(VecDeque<Look>);
 
@@ -86,8 +86,8 @@ impl Looks {
             );
             reasons.push(Reason { reason: "probes_need_tcp", detail });
         }
-        // One forged message must not take a node out of service; a peer whose clocks are refused
-        // sends again and again.
+        // One forged message must not make a node unready; a peer whose clocks are refused sends
+        // repeatedly.
         let looks = self.0.iter().zip(self.0.iter().skip(1));
         let refusing = looks.filter(|(before, after)| after.implausible > before.implausible);
         if refusing.count() >= REFUSING_MIN {
@@ -101,13 +101,13 @@ impl Looks {
     }
 }
 
-/// Time between two looks.
+/// Time between two samples.
 const PAUSE: Duration = Duration::from_secs(5);
-/// Those of a minute, and the one before.
+/// Number of samples: those of a minute and one before.
 const LOOKS: usize = 13;
-/// Probes that needed TCP, in a minute, which say something.
+/// Least number of probes in a minute that needed TCP to report it.
 const TCP_PROBES_MIN: u64 = 3;
-/// Looks of a minute between which clocks were refused.
+/// Least number of intervals in a minute with refused clocks to report it.
 const REFUSING_MIN: usize = 4;
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ pub(in crate::agent) struct Admission {
     /// State shared by all clients.
     pub(super) answers: Arc<Answers>,
     member_lists: Arc<MemberLists>,
-    /// Large requests that may be on their way.
+    /// Limits large requests in progress.
     large_requests: Arc<Semaphore>,
 }
 
@@ -205,11 +205,11 @@ impl Drop for Pass {
     }
 }
 
-/// Large requests of all clients that are read or carried out at a time: some 4 MiB each.
+/// Most large requests of all clients that are read or processed at a time: about 4 MiB each.
 pub(super) const LARGE_REQUESTS_MAX: usize = 8;
-/// Clients of one origin that have yet to show who they are; the oldest then make room.
+/// Most unauthenticated clients of one origin; the oldest are evicted.
 const STRANGERS_PER_ORIGIN_MAX: usize = 32;
-/// Strangers altogether; or a quarter of all clients if that is less.
+/// Most strangers; or a quarter of all clients if that is less.
 const STRANGERS_MAX: usize = 1_024;
 /// Time that a stranger has before a new one of its origin evicts it.
 const STRANGER_GRACE: Duration = Duration::from_secs(2);
@@ -261,7 +261,7 @@ mod tests {
         let mut now = Instant::now();
         let admission = Admission::new(4_096);
         let mut others = admission.admit(from(9), now).unwrap();
-        // As many as start together.
+        // As many as may start together.
         let mut burst: Vec<_> = (0..200).map(|_| admission.admit(from(1), now).unwrap()).collect();
         assert!(burst.iter_mut().all(|pass| !is_evicted(pass)));
         now += STRANGER_GRACE;

@@ -32,7 +32,7 @@ impl Answers {
 
     /// Waits for room: clients that hold some without reading lose it after [`HOLD`].
     pub(super) async fn share(&self, bytes: usize) -> Share {
-        // Who need not wait does not count as a waiter.
+        // A caller that need not wait is not counted as a waiter.
         if let Some(share) = self.try_share(bytes) {
             return share;
         }
@@ -53,7 +53,7 @@ impl Share {
     /// Resolves once a client has had [`HOLD`] to read and others wait for room.
     pub(in crate::agent) async fn overdue(&self) {
         tokio::time::sleep(HOLD).await;
-        // An error: there is no waiter any more.
+        // An error means that there is no waiter any more.
         if self.waiting.clone().wait_for(|waiting| *waiting > 0).await.is_err() {
             std::future::pending().await
         }

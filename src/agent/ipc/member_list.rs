@@ -30,7 +30,7 @@ pub(in crate::agent) struct MemberLists {
     requests: AtomicU64,
 }
 
-/// The source of the members.
+/// Provides the members.
 pub(in crate::agent) trait Source {
     /// The members and their generation, unless it is `known`.
     fn members_unless(
@@ -48,16 +48,16 @@ impl Source for Serf {
     }
 }
 
-/// All members at one moment.
+/// All members at one point in time.
 struct MemberList {
     members: Vec<Arc<Member>>,
     generation: u64,
-    /// Requests that had come before it was made, or before it was seen to be still true.
+    /// Number of requests received before the list was created or last confirmed.
     requests: AtomicU64,
-    /// The most that the encoding of all of them takes.
+    /// Upper bound of the encoded size of all members.
     bytes: usize,
-    /// Room for its records, which it may keep alive longer than the node does. None is needed
-    /// for a short list.
+    /// Memory of its records, which it may keep alive longer than the node does. A short list needs
+    /// none.
     share: Option<Arc<Share>>,
 }
 
@@ -135,7 +135,7 @@ pub(in crate::agent) struct Listing {
     count: usize,
     bytes: usize,
     started: bool,
-    /// Index of the first member that was not examined.
+    /// Index of the next member to examine.
     next: usize,
 }
 
@@ -199,7 +199,7 @@ impl Listing {
         self.next < list.members.len()
     }
 
-    /// Gives the next few members to `each`; false: there are no more.
+    /// Passes the next few members to `each`; returns false if there are no more.
     pub(in crate::agent) fn visit_next(&mut self, mut each: impl FnMut(&Member)) -> bool {
         let list = Arc::clone(&self.list);
         let rest = list.members.get(self.next..).unwrap_or_default();
@@ -217,13 +217,13 @@ impl Listing {
     }
 }
 
-/// Members that are looked at for one piece.
+/// Most members examined for one piece.
 const MEMBERS_AT_ONCE: usize = 64;
-/// Members that are given away before a client has read what came before.
+/// Most members passed on before the client has read the previous ones.
 const MEMBERS_VISITED: usize = 16;
-/// Time for a filter before other tasks get theirs.
+/// Time spent in a filter before other tasks get their turn.
 const TURN: Duration = Duration::from_millis(1);
-/// What is encoded before a client has read what came before; one more member may follow.
+/// Bytes encoded before the client has read the previous ones; may be exceeded by one member.
 const PIECE_BYTES: usize = OWN_BYTES_MAX - (2 << 10);
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ pub(super) struct Outbox {
     frames: mpsc::UnboundedSender<Frame>,
     own: Arc<Semaphore>,
     answers: Arc<Answers>,
-    /// Held by a request until its response is queued: records that it causes come later.
+    /// Held by a request until its response is queued: records that it causes are sent later.
     turn: Arc<RwLock<()>>,
 }
 
@@ -35,7 +35,7 @@ pub(super) type Frames = mpsc::UnboundedReceiver<Frame>;
 /// Bytes to write, and their share of the bounds until they are written.
 pub(super) struct Frame {
     bytes: Vec<u8>,
-    /// What follows them.
+    /// Members to encode after the bytes.
     listing: Option<Listing>,
     own: OwnedSemaphorePermit,
     share: Option<Arc<Share>>,
@@ -68,12 +68,12 @@ impl Outbox {
         (Self { frames, own, answers, turn: Arc::default() }, written)
     }
 
-    /// Holds records back until the turn is dropped.
+    /// Delays records until the turn is dropped.
     pub(super) async fn turn(&self) -> Turn {
         Arc::clone(&self.turn).write_owned().await
     }
 
-    /// Waits until there is room for a record and no request has the turn; what is to be sent is
+    /// Waits until there is room for a record and no request has the turn; the record should be
     /// encoded only then. Cancel-safe.
     pub(super) async fn place(&self, bytes: usize) -> Place {
         // In this order, or the record would hold room that the response it waits for needs.
@@ -96,7 +96,7 @@ impl Outbox {
         self.put(Frame { bytes, listing: None, own, share })
     }
 
-    /// Waits until everything sent to this client is written.
+    /// Waits until all queued data of this client is written.
     pub(super) async fn whole_room(&self) -> WholeRoom {
         WholeRoom(self.room(OWN_BYTES_MAX).await)
     }

@@ -116,7 +116,7 @@ pub(in crate::agent) async fn serve(agent: Arc<Agent>, shared: Arc<Shared>, list
             Err(error) => {
                 let error = go_net::error_text(&error);
                 warn!(target: "agent.ipc", "Failed to accept client: {error}");
-                // Out of descriptors: retrying at once would only consume the processor.
+                // Out of descriptors: an immediate retry would only waste CPU time.
                 admission.evict();
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
@@ -178,7 +178,7 @@ pub(in crate::agent) async fn accept(listener: &Listener) -> std::io::Result<Acc
     }
 }
 
-/// Clients of the RPC; those of HTTP have a part.
+/// Most RPC clients; HTTP clients are a part of them.
 fn rpc_clients(agent: &Agent) -> usize {
     match agent.settings.http_addr {
         RpcAddr::Off => agent.descriptors.clients(),

@@ -73,8 +73,8 @@ impl PendingQueries {
     }
 }
 
-/// Delivers events that pass one of `filters` until the client or the node is gone. A client that
-/// does not read loses the oldest, which is logged once for each time it falls behind.
+/// Delivers events that match one of `filters` until the client or the node is gone. A client that
+/// does not read loses the oldest events, which is logged once each time it falls behind.
 pub(super) async fn events(
     events: Receiver<Arc<Event>>,
     filters: Vec<Filter>,
@@ -85,8 +85,8 @@ pub(super) async fn events(
 ) {
     let mut waiting = Waiting { events, behind: false, lost: 0, client };
     while let Some(event) = waiting.next().await {
-        // One record for the stream, however many filters let the event through. Serf's own
-        // queries are answered by the node.
+        // One record for the stream, even if several filters match. Serf's own queries are answered
+        // by the node.
         let own = matches!(&*event, Event::Query(query) if query.name().starts_with("_serf_"));
         if own || !filters.iter().any(|filter| filter.matches(&event)) {
             continue;
@@ -107,7 +107,7 @@ pub(super) async fn events(
 /// Events queued for a client.
 struct Waiting {
     events: Receiver<Arc<Event>>,
-    /// Whether some were lost since all was well, and how many as far as is known.
+    /// Whether events were lost since the stream last kept up, and how many, as far as known.
     behind: bool,
     lost: u64,
     client: Arc<str>,
@@ -156,18 +156,18 @@ impl Waiting {
     }
 }
 
-/// What one record says of an event: all of it, or as many of its members as a client may leave
-/// unread.
+/// The part of an event in one record: the whole event, or as many of its members as a client may
+/// leave unread.
 #[derive(Clone, Copy)]
 struct Part {
-    /// At most.
+    /// Upper bound of the encoded size.
     bytes: usize,
-    /// Members.
+    /// Number of members.
     count: usize,
 }
 
 impl Part {
-    /// The part behind so many members; `None`: that was all.
+    /// The part after the first `begun` members; `None`: there are no more.
     fn of(event: &Event, begun: usize) -> Option<Self> {
         let (bytes, count) = match event {
             Event::Member(MemberEvent { members, .. }) => {
@@ -189,7 +189,7 @@ impl Part {
         (!all).then_some(Self { bytes: bytes + RECORD_BYTES, count })
     }
 
-    /// Its members, of an event about members.
+    /// The members of this part, for a member event.
     fn members(self, event: &Event, begun: usize) -> &[Arc<Member>] {
         match event {
             Event::Member(MemberEvent { members, .. }) => {
@@ -200,7 +200,7 @@ impl Part {
     }
 }
 
-/// Appends an event; of a change of members these.
+/// Appends an event; of a member event, only these members.
 fn encode_event(
     event: &Event,
     members: &[Arc<Member>],
@@ -306,9 +306,9 @@ fn record(seq: u64) -> Vec<u8> {
     out
 }
 
-/// How often a stream whose client does not read looks whether it loses events.
+/// How often a stream whose client does not read checks for lost events.
 const LOOK_PERIOD: Duration = Duration::from_secs(1);
-/// Bytes of a record beside its names, payload or members.
+/// Bytes of a record without its names, payload or members.
 const RECORD_BYTES: usize = 256;
 
 #[cfg(test)]

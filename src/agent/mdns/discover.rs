@@ -109,12 +109,12 @@ fn start_join(
     joins.spawn(async move { join(&agent, replay, addrs).await });
 }
 
-/// New addresses of one poll.
+/// New addresses found in one poll.
 #[derive(Default)]
 struct Found {
     addrs: Vec<SocketAddr>,
     taken: usize,
-    /// Addresses that each sender named; an honest node names one, itself.
+    /// Number of addresses named by each sender; a well-behaved node names only itself.
     by_sender: HashMap<IpAddr, usize>,
 }
 
@@ -137,8 +137,8 @@ impl Found {
     }
 }
 
-/// Addresses that were joined, and when they were last named: each is joined once as long as it
-/// is named again.
+/// Addresses that were joined, with the time they were last named: each is joined only once while
+/// it continues to be named.
 #[derive(Default)]
 struct Seen {
     heard: HashMap<SocketAddr, Instant>,
@@ -221,15 +221,15 @@ const POLL_TIME: Duration = Duration::from_secs(1);
 const QUIET_INTERVAL: Duration = Duration::from_millis(100);
 /// New addresses that are joined together; the next poll takes the rest.
 const FOUND_MAX: usize = 64;
-/// Answers and pauses of one poll.
+/// Most answers processed in one poll.
 const ANSWERS_MAX: usize = 1_024;
-/// New addresses that one sender may name in a poll.
+/// Most new addresses accepted from one sender in a poll.
 const FOUND_PER_SENDER_MAX: usize = 4;
-/// Addresses remembered as joined; anyone on the network can forge some.
+/// Most addresses remembered as joined; any host on the network can forge some.
 const SEEN_MAX: usize = 4_096;
-/// An address that was not named for so long is joined again.
+/// An address not named for this long is joined again.
 const SEEN_TIME: Duration = Duration::from_secs(600);
-/// Joins under way.
+/// Most joins in progress.
 const JOINS_MAX: usize = 4;
 
 #[cfg(test)]

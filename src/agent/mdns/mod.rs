@@ -1,8 +1,8 @@
-//! Discovery on one network: answers about this node by multicast DNS, and questions for others.
-//! Go: `cmd/serf/command/agent/mdns.go` over `hashicorp/mdns`.
+//! Discovery on one network: answers queries about this node by multicast DNS, and queries for
+//! others. Go: `cmd/serf/command/agent/mdns.go` over `hashicorp/mdns`.
 //!
-//! A node asks from a port of its own and answers straight to the asker's port: that is what Go's
-//! nodes do, and a socket of another program on port 5353 cannot take such answers away.
+//! A node queries from a port of its own and answers directly to the querier's port, as Go's nodes
+//! do: another program's socket on port 5353 cannot intercept such answers.
 
 mod discover;
 mod respond;

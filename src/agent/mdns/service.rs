@@ -1,4 +1,4 @@
-//! The answers about this node, and the decoding of those about others.
+//! Encodes answers about this node, and decodes answers about others.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -52,8 +52,8 @@ impl Service {
         })
     }
 
-    /// Datagrams for the sender of these bytes; none if they ask for something else or do not
-    /// decode. Questions that want it are answered under the query's id, others under 0, as by Go.
+    /// Datagrams with answers to a query; empty if it asks for something else or cannot be decoded.
+    /// Questions for unicast answers are answered with the query's id, others with 0, as in Go.
     pub(super) fn answers(&self, query: &[u8]) -> Vec<Vec<u8>> {
         let Some(query) = parse(query) else { return Vec::new() };
         let odd = query.opcode() != OPCODE::StandardQuery
@@ -132,7 +132,7 @@ fn service_name(cluster: &str) -> String {
 pub(super) fn question(cluster: &str) -> simple_dns::Result<Vec<u8>> {
     let service = service_name(cluster);
     let mut id = [0; 2];
-    // Go does not compare it, so that 0 is fine too.
+    // Go ignores the id, so 0 is acceptable, too.
     let _ = rand::TryRng::try_fill_bytes(&mut rand::rngs::SysRng, &mut id);
     let mut query = Packet::new_query(u16::from_be_bytes(id));
     let (kind, class) = (QTYPE::TYPE(TYPE::PTR), QCLASS::CLASS(CLASS::IN));
@@ -186,9 +186,9 @@ fn parse(datagram: &[u8]) -> Option<Packet<'_>> {
 }
 
 const TTL_SECS: u32 = 120;
-/// Records and questions of one datagram.
+/// Most records and questions in one datagram.
 const RECORDS_MAX: usize = 256;
-/// Questions of one datagram that are answered.
+/// Most questions of one datagram that are answered.
 const QUESTIONS_MAX: usize = 8;
 
 #[cfg(test)]
