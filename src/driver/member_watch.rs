@@ -15,7 +15,7 @@ use super::command::{Command, Read};
 use crate::{runtime::yield_now, serf::Member};
 
 /// Reports changes of the members, also as a [`Stream`]. Does not keep the node running.
-#[must_use = "a watch reports only to who asks it"]
+#[must_use = "a watch reports changes only when it is polled"]
 pub struct MemberWatch {
     commands: mpsc::WeakSender<Command>,
     /// Changes up to this receiver's version were reported.

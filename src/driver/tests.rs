@@ -31,13 +31,13 @@ fn builder(name: &str) -> Builder {
     config.timing.gossip_interval = Duration::from_millis(20);
     let mut builder = Serf::builder(config);
     builder.bind = ([127, 0, 0, 1], 0).into();
-    // On the thread of the test, so that calls and what comes of them alternate.
+    // On the thread of the test, so that calls and their effects alternate.
     builder.own_thread = false;
     builder
 }
 
 impl Serf {
-    /// Looks at the node from its own task.
+    /// Runs a function on the node's own task.
     async fn inspect<R: Send + 'static>(
         &self,
         look: impl FnOnce(&mut Node) -> R + Send + 'static,
@@ -60,7 +60,7 @@ async fn join(from: &Serf, to: &Serf) {
     assert_eq!(from.join_with_replay(&[to]).await.unwrap(), 1);
 }
 
-/// Waits for something, at most 20 s.
+/// Awaits a future for at most 20 s.
 async fn within<T>(what: impl Future<Output = T>) -> T {
     timeout(Duration::from_secs(20), what).await.expect("took too long")
 }

@@ -1,4 +1,4 @@
-//! Goal: the codec writes what Go writes and reads more. Bytes are from `testdata/rpc.json`.
+//! Goal: the codec writes Go's bytes and accepts more. Bytes are from `testdata/rpc.json`.
 
 use std::collections::BTreeMap;
 
@@ -207,7 +207,7 @@ async fn values_are_cut_from_pieces_and_limits_hold() {
     assert!(matches!(io.next(100).await, Err(RpcError::Truncated)));
     let mut io = FrameReader::new(&bytes[..]);
     assert!(matches!(io.next(one - 1).await, Err(RpcError::TooLarge { .. })));
-    // A length beyond the limit is refused at its header.
+    // A length beyond the limit is refused as soon as the header is read.
     let mut io = FrameReader::new(&b"\xdb\xff\xff\xff\xff"[..]);
     assert!(matches!(io.next(1000).await, Err(RpcError::TooLarge { .. })));
 }
@@ -239,7 +239,7 @@ struct Check<'v> {
 }
 
 impl Check<'_> {
-    /// Compares with the first vector of this name and kind that is left, both ways.
+    /// Compares with the next unused vector of this name and kind, in both directions.
     fn value<T>(&mut self, name: &str, kind: &str, value: T)
     where
         T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug,

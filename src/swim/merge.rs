@@ -86,7 +86,7 @@ impl Swim {
                 ended = false;
                 break;
             }
-            let Ok(row) = row else { break }; // the decoder has proven them all
+            let Ok(row) = row else { break }; // the decoder has validated them all
             self.merge_row(now, &row, source, &me, host);
             next = end;
         }

@@ -155,7 +155,7 @@ impl Swim {
                 self.dispatch(now, from, &plain, depth + 1, host);
             }
             Err(error) => {
-                self.budget.unpacked = 0; // broken data costs as much as whole data
+                self.budget.unpacked = 0; // malformed data costs as much as valid data
                 self.malformed(error);
             }
         }

@@ -204,7 +204,7 @@ impl Swim {
         if nack {
             let mut message = self.builder.take_scratch();
             Nack { seq_no }.encode(&mut message);
-            self.budget = Budget::new(0); // no datagram is at hand
+            self.budget = Budget::new(0); // there is no current datagram
             self.answer(route, &message, host);
             self.builder.put_scratch(message);
         }

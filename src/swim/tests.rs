@@ -1,4 +1,4 @@
-//! The rules of the membership engine at its entry points, one engine or a few on virtual time.
+//! The membership engine through its public calls; one engine or a few, in virtual time.
 
 mod cluster;
 mod echo;
@@ -114,7 +114,7 @@ impl Host for Notes {
     }
 }
 
-/// An engine named `me` at 10.0.0.1 with its host and its clock.
+/// An engine named `me` at 10.0.0.1, with its host and clock.
 struct Node {
     swim: Swim,
     host: Notes,
@@ -205,13 +205,13 @@ impl Node {
         std::iter::from_fn(|| self.swim.poll_output()).collect()
     }
 
-    /// Operations that ended since the last call, and how.
+    /// Operations completed since the last call, with their results.
     fn done(&mut self) -> Vec<(OpId, Result<(), String>)> {
         let done = std::iter::from_fn(|| self.swim.poll_done());
         done.map(|Done { op, result }| (op, result.map_err(|error| error.to_string()))).collect()
     }
 
-    /// Debug texts of every message in the packets sent since the last call, one a line.
+    /// Debug texts of all messages in packets sent since the last call, one for each message.
     fn sent(&mut self) -> Vec<String> {
         let mut codec = PacketCodec::build(self.swim.config().codec.clone()).unwrap();
         let mut texts = Vec::new();

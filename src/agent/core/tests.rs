@@ -32,7 +32,7 @@ async fn tags_that_the_node_refuses_do_not_reach_the_file() {
         let long = "x".repeat(len);
         let refused = agent.update_tags(tags(&[("a", &long)]), Vec::new()).await.unwrap_err();
         assert_eq!(refused.to_string(), "Encoded length of tags exceeds limit of 512 bytes");
-        // The node's own limit is the same.
+        // The node has the same limit.
         let own = agent.serf.set_tags(tags(&[("a", &long)])).await.unwrap_err();
         assert_eq!(own.to_string(), refused.to_string());
         assert_eq!(fs::read_to_string(&path).unwrap(), written);

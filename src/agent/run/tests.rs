@@ -53,7 +53,7 @@ async fn a_panic_of_the_engine_ends_the_agent_with_code_1_and_a_shutdown_with_0(
         let broken = Arc::clone(&broken);
         async move { node_ended(&broken).await }
     });
-    // It fails or not, as the panic may come before the answer.
+    // The join may fail, as the panic may come before the answer.
     let _ = healthy.serf.join([broken.serf.addresses().advertised.to_string()]).await;
     let ended = tokio::time::timeout(Duration::from_secs(20), ended).await;
     assert_eq!(ended.unwrap().unwrap(), 1);

@@ -8,7 +8,7 @@ fn keys() -> &'static Path {
     Path::new("keys")
 }
 
-/// The keyring and the tags file: whole and old, or whole and new, wherever the power goes off.
+/// Keyring and tags file: complete with the old or the new contents, whenever the power fails.
 #[test]
 fn a_crash_at_any_step_leaves_the_old_or_the_new_file() {
     for before in [Some(OLD), None] {
@@ -40,9 +40,9 @@ fn a_crash_at_any_step_leaves_the_old_or_the_new_file() {
     }
 }
 
-/// Each refusal that Go's write in place does not meet: a directory of another owner (EACCES,
-/// EPERM, a sticky one), a file mounted by itself (EBUSY), a directory that is read-only (EROFS) or
-/// on another device (EXDEV), an owner that we may not give away.
+/// All refusals that do not affect Go's overwriting: a directory of another owner (EACCES, EPERM,
+/// sticky bit), a file that is a mount point (EBUSY), a directory that is read-only (EROFS) or on
+/// another device (EXDEV), an owner that we may not set.
 #[test]
 fn a_file_that_cannot_be_replaced_is_overwritten() {
     use io::ErrorKind::{
@@ -97,7 +97,7 @@ fn a_file_that_cannot_be_created_is_reported_by_its_own_name() {
     assert_eq!(disk.read(keys()), None);
 }
 
-/// A full or broken disk: the old file stays, also where it is overwritten.
+/// On a full or broken disk the old contents remain, even if the file is overwritten.
 #[test]
 fn a_failed_step_leaves_the_old_contents() {
     for links in [Some(1), Some(2)] {
@@ -115,7 +115,7 @@ fn a_failed_step_leaves_the_old_contents() {
             let left = disk.read(keys()).unwrap();
             match result {
                 Ok(()) => assert_eq!(left, NEW, "{links:?} step {at}"),
-                // All of it is done but the sync of the directory.
+                // Everything is done except the sync of the directory.
                 Err(error) if error.step == "sync" => assert_eq!(left, NEW, "step {at}"),
                 Err(error) => assert_eq!(left, OLD, "{links:?} step {at}: {error}"),
             }
@@ -158,7 +158,7 @@ mod unix {
     fn links_stay_links() {
         let dir = tempfile::tempdir().unwrap();
         let [target, link, hard] = ["target", "link", "hard"].map(|name| dir.path().join(name));
-        // The first write creates the target of a link that points nowhere.
+        // The first write creates the target of a dangling link.
         symlink("target", &link).unwrap();
         for contents in [OLD, NEW] {
             replace_file(&link, contents).unwrap();
@@ -178,7 +178,7 @@ mod unix {
     }
 }
 
-/// Something else has the name of the temporary file.
+/// The name of the temporary file is already in use.
 #[test]
 fn a_temporary_file_that_cannot_be_made_is_done_without() {
     let dir = tempfile::tempdir().unwrap();
@@ -187,7 +187,7 @@ fn a_temporary_file_that_cannot_be_made_is_done_without() {
     fs::create_dir(dir.path().join("keys.tmp")).unwrap();
     replace_file(&path, NEW).unwrap();
     assert_eq!(fs::read(&path).unwrap(), NEW);
-    // A name that is as long as names may be.
+    // The longest possible file name.
     let path = dir.path().join("k".repeat(255));
     replace_file(&path, OLD).unwrap();
     replace_file(&path, NEW).unwrap();

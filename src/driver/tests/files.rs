@@ -1,4 +1,4 @@
-//! Files of a node on disks that hang or refuse.
+//! Files of a node on disks that hang or fail.
 
 use std::{fs, process::Command};
 
@@ -8,7 +8,7 @@ use crate::{base::go_base64, driver::Error};
 fn keyed(name: &str) -> Builder {
     let mut builder = builder(name);
     builder.config.keyring = Keyring::build(&[], &[1; 16]).unwrap();
-    // 3.2 s for a query, also on a busy machine.
+    // 3.2 s for a query, which suffices on a busy machine.
     builder.config.timing.query_timeout_mult = 160;
     builder
 }
@@ -18,7 +18,7 @@ fn failures(result: Result<crate::serf::KeyResponse, Error>) -> Vec<(String, Str
     error.response.messages.into_iter().collect()
 }
 
-/// A pipe that nobody reads: opening it to write hangs, as a file on a dead network disk does.
+/// A pipe without a reader: opening it for writing hangs, like a file on a dead network disk.
 #[cfg(unix)]
 #[tokio::test]
 async fn a_disk_that_hangs_delays_nobody_and_fails_the_request() {
@@ -27,7 +27,7 @@ async fn a_disk_that_hangs_delays_nobody_and_fails_the_request() {
     let mut builder = keyed("a");
     builder.keyring_file = Some(pipe.clone());
     let a = builder.start().await.unwrap();
-    // Only now: the file is read at the start.
+    // Created only now: the file is read at the start.
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let b = keyed("b").start().await.unwrap();
     join(&b, &a).await;
@@ -36,7 +36,7 @@ async fn a_disk_that_hangs_delays_nobody_and_fails_the_request() {
     let text = "Failed to write keyring file: it takes too long".to_owned();
     assert_eq!(failed, [("a".to_owned(), text)]);
     within(a.user_event("alive", "")).await.unwrap();
-    // Somebody reads at last, and the node has nothing to wait for at its end.
+    // Reads the pipe at last, so that the node need not wait at its end.
     let reader = std::thread::spawn(move || fs::read(pipe).unwrap());
     let written = tokio::task::spawn_blocking(|| reader.join().unwrap());
     within(async { written.await.unwrap() }).await;

@@ -1,4 +1,4 @@
-//! What programs may count on when they hold a handle: dropped futures, ends, delegates.
+//! Guarantees for programs that hold a handle: dropped futures, shutdown, delegates.
 
 use std::{
     future::poll_fn,
@@ -21,15 +21,15 @@ use crate::{
 
 const KEY: &str = "BgYGBgYGBgYGBgYGBgYGBgYGBgYGBgYGBgYGBgYGBgY=";
 
-/// Begins a call and drops it at once. On the test's single thread the node cannot have answered.
+/// Starts a call and drops it at once. On the test's single thread the node cannot have answered.
 async fn begin<T>(call: impl Future<Output = T>) {
-    // Without the budget that makes a task yield after many steps: here nobody may have a turn.
+    // Without the budget after which a task yields: no other task may run here.
     let mut call = pin!(tokio::task::unconstrained(call));
     let begun = poll_fn(|context| Poll::Ready(call.as_mut().poll(context).is_pending())).await;
     assert!(begun, "answered before the node could");
 }
 
-/// Waits until something holds.
+/// Waits until a condition holds.
 async fn until(mut holds: impl AsyncFnMut() -> bool) {
     within(async {
         while !holds().await {
@@ -93,7 +93,7 @@ async fn dropped_calls_go_on() {
 
     let keys = a.key_manager();
     begin(keys.install(KEY)).await;
-    // Operations run one after the other, those that nobody waits for among them.
+    // Operations run one after the other, including those whose caller is gone.
     let listed = keys.list().await.unwrap();
     assert_eq!(listed.keys.get(KEY), Some(&2), "{listed:?}");
 
@@ -110,7 +110,7 @@ async fn dropped_calls_go_on() {
 async fn call_dropped_before_its_turn_has_begun_nothing() {
     let a = start("a").await;
     let mut events = a.subscribe(Subscribe::default());
-    // The node has no turn between these, so its queue of commands fills up.
+    // The node does not run between these calls, so its command queue fills up.
     let mut waiting = 0;
     while a.commands.capacity() > 0 {
         begin(a.members()).await;
@@ -147,12 +147,12 @@ async fn node_outlives_calls_dropped_at_any_moment() {
         let _ = timeout(patience, watch.changed()).await;
         let _ = timeout(patience, events.recv()).await;
     }
-    // Nobody is stuck, and no call holds up another.
+    // No call blocks, or delays another one.
     within(a.join_with_replay(&to)).await.unwrap();
     has_status(&a, "b", MemberStatus::Alive).await;
     has_status(&b, "a", MemberStatus::Alive).await;
     let tags = BTreeMap::from([("round".to_owned(), "last".to_owned())]);
-    // A busy machine may need longer than the broadcast has; the change goes on.
+    // On a busy machine the broadcast may time out; the change continues.
     let _ = within(a.set_tags(tags)).await;
     until(async || b.member("a").await.is_some_and(|a| a.tags.get("round") == Some("last"))).await;
     within(a.shutdown()).await;
@@ -199,7 +199,7 @@ async fn shutdown_is_idempotent_and_calls_after_it_say_so() {
         assert!(matches!(error, Some(Error::Shutdown)), "{error:?}");
     }
     assert!(a.members().await.is_empty() && a.stats().await.is_empty());
-    // Streams end; what was delivered before the end is still there.
+    // Streams end; events delivered before that can still be read.
     within(async { while query.recv().await.is_some() {} }).await;
     within(async { while events.recv().await.is_some() {} }).await;
     assert_eq!(within(watch.changed()).await, None);
@@ -225,7 +225,7 @@ async fn dropping_handles_ends_every_task_and_frees_the_sockets() {
     let addresses = [a.addresses().bound, b.addresses().bound];
     let keys = a.key_manager();
     drop((a, b));
-    // A key manager is a handle; streams and watches are none.
+    // A key manager keeps the node running; streams and watches do not.
     assert!(!matches!(keys.list().await, Err(Error::Shutdown)));
     drop(keys);
     until(async || tasks() == before).await;
@@ -243,7 +243,7 @@ async fn query_ends_with_who_has_not_answered() {
     let (a, b) = (late.start().await.unwrap(), start("b").await);
     join(&a, &b).await;
     has_status(&a, "b", MemberStatus::Alive).await;
-    // Gone, and a does not know it yet.
+    // b has stopped, and a does not know it yet.
     b.shutdown().await;
     let timeout = Duration::from_millis(100);
     let params = QueryParams { request_ack: true, timeout, ..QueryParams::default() };
@@ -293,7 +293,7 @@ async fn change_of_members_is_reported_even_if_a_call_for_it_was_dropped() {
 #[tokio::test]
 async fn joins_do_not_wait_for_each_other() {
     let (a, b) = (start("a").await, start("b").await);
-    // It takes connections, and says nothing for the 10 s that each address has.
+    // It accepts connections but sends nothing for the 10 s limit of an address.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let silent_seed = [silent.local_addr().unwrap().to_string()];
     let mut stuck = pin!(a.join_with_replay(&silent_seed));
@@ -320,7 +320,7 @@ async fn resolver_that_panics_spoils_one_join() {
 
 #[tokio::test]
 async fn transport_that_panics_spoils_one_stream() {
-    /// Panics when it is to connect for the first time.
+    /// Panics at the first connection attempt.
     struct Panics(NetTransport, AtomicBool);
     impl Transport for Panics {
         type Stream = <NetTransport as Transport>::Stream;
@@ -371,7 +371,7 @@ async fn alive_filter_keeps_single_nodes_out() {
     };
     let a = zoned("a", "north", Some("south")).await;
     let (b, c) = (zoned("b", "south", None).await, zoned("c", "north", None).await);
-    // The join is not vetoed, only the member is ignored.
+    // The join is not vetoed; only the member is ignored.
     join(&b, &a).await;
     join(&c, &a).await;
     has_status(&a, "c", MemberStatus::Alive).await;
@@ -402,8 +402,8 @@ async fn conflict_hook_hears_of_two_nodes_with_one_name() {
     let (first, second) = (twin().await, twin().await);
     join(&first, &a).await;
     has_status(&a, "twin", MemberStatus::Alive).await;
-    // The result of this join depends on which node hears of the other first: only the hook
-    // counts.
+    // The result of this join depends on which node learns of the other first: only the hook
+    // matters.
     let _ = second.join_with_replay(&[a.addresses().advertised.to_string()]).await;
     let wanted = (
         "twin".to_owned(),
@@ -443,7 +443,7 @@ async fn lost_name_vote_is_the_reason_of_the_stop() {
     let a = start("a").await;
     a.inspect(|node| node.stop(StopReason::NameConflict)).await.unwrap();
     assert_eq!(within(a.stopped()).await, StopReason::NameConflict);
-    // A call afterwards does not change it.
+    // A later call does not change it.
     within(a.shutdown()).await;
     assert_eq!(within(a.stopped()).await, StopReason::NameConflict);
 }
@@ -474,7 +474,7 @@ async fn node_that_vetoes_itself_is_heard_of_by_nobody() {
     within(a.shutdown()).await;
 }
 
-/// Goal: nothing of ours is dropped because much of it comes at once; who sends it waits.
+/// Goal: no event of this node is dropped because many are sent at once; the callers wait.
 #[tokio::test]
 async fn who_sends_more_events_than_there_is_room_for_waits() {
     let (a, b) = (start("a").await, start("b").await);
@@ -503,7 +503,7 @@ async fn who_sends_more_events_than_there_is_room_for_waits() {
     let results = within(sent).await.unwrap().unwrap();
     assert_eq!(results.iter().filter(|sent| sent.is_ok()).count(), 9_000);
     assert_eq!(a.counters().await.unwrap().serf.dropped_broadcasts, 0);
-    // Alone there is nobody to wait for.
+    // Without other nodes there is nothing to wait for.
     let alone = start("alone").await;
     within(alone.user_events(events(20_000))).await.unwrap();
 }

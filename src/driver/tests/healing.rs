@@ -1,4 +1,4 @@
-//! A node that nobody else is left for.
+//! A node that finds itself alone.
 
 use std::{
     io,
@@ -12,7 +12,7 @@ use std::{
 use super::*;
 use crate::transport::{Resolver, Resolving};
 
-/// One name, and where it points now.
+/// A host name, and its current address.
 struct Names {
     target: Mutex<IpAddr>,
     asked: AtomicUsize,
@@ -45,7 +45,7 @@ async fn lonely_node_asks_for_its_seeds_again_under_their_new_address() {
     has_status(&lonely, "seed", MemberStatus::Alive).await;
     assert_eq!(names.asked.load(Ordering::Relaxed), 1);
 
-    // The seed goes for good; another one takes its name at another address.
+    // The seed leaves for good; another node takes over its name at another address.
     seed.leave().await.unwrap();
     seed.shutdown().await;
     has_status(&lonely, "seed", MemberStatus::Left).await;

@@ -1,4 +1,4 @@
-//! Peers that open streams and do nothing good with them.
+//! Peers that open streams and misuse them.
 
 use std::{
     io,
@@ -37,7 +37,7 @@ use crate::{
     },
 };
 
-/// A network without sockets: streams come from the test, datagrams go nowhere.
+/// A network without sockets: streams come from the test, datagrams are dropped.
 struct Quiet(Mutex<mpsc::Receiver<(DuplexStream, SocketAddr)>>);
 
 impl Transport for Quiet {
@@ -71,7 +71,7 @@ impl Transport for Quiet {
     }
 }
 
-/// A runtime that notes the size of what it ran last.
+/// A runtime that records the size of the last task.
 #[derive(Debug)]
 struct Sizes {
     inner: Arc<dyn Runtime>,
@@ -111,28 +111,27 @@ async fn an_idle_stream_costs_a_few_kilobytes() {
     assert!(idle <= 2 * 1024, "{idle}");
 }
 
-/// Goal: whatever streams do at a time, they leave air below the 64 MiB that a bad day may cost.
+/// Goal: the streams, whatever they do, leave a margin below the memory limit of 64 MiB.
 #[tokio::test]
 async fn all_streams_together_take_50_mib_at_most() {
     let (_reply, answer) = tokio::sync::oneshot::channel();
     let (_ours, theirs) = duplex(1);
     let serving = stream_task().serve_from(None, theirs, Budget::new(here()).share(), answer);
     let (idle, served) = (idle_bytes().await, size_of_val(&serving));
-    // What waits for the first bytes, what serves it then, what it holds for free, and what it
-    // read last.
+    // An idle task, a serving one, the memory without a permit, and the last read.
     let each = idle + served + FREE_BYTES + FREE_BYTES;
     let largest = DECOMPRESSED_BYTES_MAX + DECOMPRESSED_BYTES_MAX / DECOMPRESSED_RATIO_MAX;
     let all = STREAMS_MAX * each + SMALL_KIB * 1024 + largest;
     assert!(all <= 50 << 20, "{all} bytes: {idle} for an idle one, {served} to serve one");
 }
 
-/// Bytes of the tasks of a stream that nothing came on.
+/// Bytes of the tasks of a stream that has received nothing.
 async fn idle_bytes() -> usize {
     let (_reply, answer) = tokio::sync::oneshot::channel();
     let (_ours, theirs) = duplex(1);
     let waiting = size_of_val(&stream_task().serve(theirs, Budget::new(here()).share(), answer));
 
-    // And what is around it.
+    // And of the task around it.
     let last = Arc::new(AtomicUsize::new(0));
     let (streams, accepted) = mpsc::channel(1);
     let builder = builder("sizes").runtime(Sizes { inner: here(), last: Arc::clone(&last) });
@@ -153,7 +152,7 @@ fn stream_task() -> StreamTask {
     StreamTask { id: StreamId(1), codec, seed, deadline, engine, runtime }
 }
 
-/// A node, and where its streams come from.
+/// A node, and the sender of its streams.
 async fn quiet(timeout: Duration) -> (Serf, mpsc::Sender<(DuplexStream, SocketAddr)>) {
     let (streams, accepted) = mpsc::channel(1);
     let mut builder = builder("quiet");
@@ -169,7 +168,7 @@ async fn open(streams: &mpsc::Sender<(DuplexStream, SocketAddr)>, from: [u8; 4])
     ours
 }
 
-/// A ping of a stream.
+/// A stream ping.
 fn ping() -> Vec<u8> {
     let mut ping = Vec::new();
     Ping { seq_no: SeqNo(7), node: b"quiet", ..Ping::default() }.encode(&mut ping);
@@ -194,7 +193,7 @@ async fn idle_streams_of_one_peer_keep_nobody_out() {
     let reports = Recorded::default();
     let _guard = metrics::set_default_local_recorder(&reports);
     let (_node, streams) = quiet(Duration::from_secs(600)).await;
-    // Two honest peers that take their time, and one that fills the table.
+    // Two slow but well-behaved peers, and one that fills the table.
     let mut early = open(&streams, [10, 0, 0, 2]).await;
     let mut idle = Vec::new();
     for _ in 0..1_100 {
@@ -204,7 +203,7 @@ async fn idle_streams_of_one_peer_keep_nobody_out() {
     is_answered(&mut early).await;
     let evicted = reports.count("memberlist.tcp.evicted");
     assert!((77..=80).contains(&evicted), "1,024 stay open: {evicted}");
-    // The oldest of the busiest went.
+    // The oldest stream of the busiest peer was closed.
     assert!(is_closed(&mut idle[0]).await);
     assert!(!is_closed(idle.last_mut().unwrap()).await);
 }
@@ -235,7 +234,7 @@ fn here() -> Arc<dyn Runtime> {
     runtime::current().unwrap()
 }
 
-/// A task that reads a request under a budget; what it reports comes out of the channel.
+/// A task that reads a request with a budget; its reports are sent to the channel.
 fn serve(id: u64, budget: &Budget) -> (DuplexStream, mpsc::Receiver<Internal>) {
     let (ours, theirs) = duplex(1024 * 1024);
     let (engine, reports) = mpsc::channel(4);
@@ -263,7 +262,7 @@ async fn streams_share_one_budget_and_small_ones_pass() {
 
     let (mut second, mut second_reports) = serve(2, &budget);
     second.write_all(&sync).await.unwrap();
-    // A ping needs nothing of the budget.
+    // A ping needs no memory of the budget.
     let (mut small, mut small_reports) = serve(3, &budget);
     small.write_all(&ping()).await.unwrap();
     assert!(is_message(&within(small_reports.recv()).await.unwrap()));
@@ -282,7 +281,7 @@ fn is_message(reports: &Internal) -> bool {
 fn bomb(bytes: usize) -> Vec<u8> {
     let mut message = Vec::new();
     UserHeader { user_msg_len: bytes as i64 }.encode(&mut message);
-    // Hardly compressible below the ratio that is allowed.
+    // Compresses only little below the allowed ratio.
     message.extend((0..bytes).map(|at| if at % 64 == 0 { (at / 64 % 251) as u8 } else { 0 }));
     let config = CodecConfig { compression: true.into(), ..CodecConfig::default() };
     let codec = PacketCodec::build(config).unwrap().stream_codec();
@@ -293,8 +292,8 @@ fn bomb(bytes: usize) -> Vec<u8> {
 
 #[tokio::test]
 async fn what_unpacks_to_more_than_a_small_stream_holds_waits_for_its_turn() {
-    // Goal: compressed streams are charged by what they unpack to, also while their message waits
-    // for the engine. Method: several large ones at once; only one may be unpacked at a time.
+    // Goal: compressed streams are charged by their decompressed size, also while the message waits
+    // for the engine. Method: several large ones at once; only one may be decompressed at a time.
     let budget = Budget::of_kib(8 * 1024, here());
     let packed = bomb(4 * 1024 * 1024);
     assert!(packed.len() < 200 * 1024, "{}", packed.len());
@@ -308,7 +307,7 @@ async fn what_unpacks_to_more_than_a_small_stream_holds_waits_for_its_turn() {
         stream.write_all(&packed).await.unwrap();
         others.push((stream, reports));
     }
-    // Those that unpack to little pass meanwhile.
+    // Those with a small decompressed size pass meanwhile.
     let (mut small, mut small_reports) = serve(9, &budget);
     small.write_all(&bomb(500 * 1024)).await.unwrap();
     assert!(is_message(&within(small_reports.recv()).await.unwrap()));
@@ -324,9 +323,8 @@ async fn what_unpacks_to_more_than_a_small_stream_holds_waits_for_its_turn() {
 
 #[tokio::test]
 async fn memory_is_asked_for_before_the_buffer_grows() {
-    // Goal: bytes of streams without an end (as of one sealed with an unknown key) take no more
-    // than the budget. Method: many streams that never finish; those that got no share are not
-    // read from.
+    // Goal: endless streams (e.g. encrypted with an unknown key) take no more memory than the
+    // budget. Method: many streams that never finish; those without a share are not read.
     let budget = Budget::of_kib(256, here());
     let mut header = Vec::new();
     UserHeader { user_msg_len: 20 * 1024 * 1024 }.encode(&mut header);
@@ -339,7 +337,7 @@ async fn memory_is_asked_for_before_the_buffer_grows() {
     let piece = vec![0; 8 * 1024];
     let mut taken = 0;
     for (stream, _) in &mut streams {
-        // The duplex holds 1 MiB; what the node reads makes room for more.
+        // The duplex holds 1 MiB; data read by the node makes room for more.
         while timeout(Duration::from_millis(5), stream.write_all(&piece)).await.is_ok() {
             taken += piece.len();
         }
@@ -354,11 +352,11 @@ async fn share_that_others_wait_for_is_not_held_for_long() {
     let budget = Budget::of_kib(600, here());
     let mut sync = Vec::new();
     PushPull::encode(false, std::iter::empty(), &vec![2; 400 * 1024], &mut sync);
-    // It stops in the middle, and nobody minds as long as nobody waits.
+    // It stops in the middle, which is tolerated as long as no other stream waits.
     let (mut idle, mut idle_reports) = serve(1, &budget);
     idle.write_all(&sync[..300 * 1024]).await.unwrap();
     assert!(timeout(Duration::from_millis(3_500), idle_reports.recv()).await.is_err());
-    // Another one needs what it holds.
+    // Another stream needs its memory.
     let (mut busy, mut busy_reports) = serve(2, &budget);
     busy.write_all(&sync).await.unwrap();
     assert!(is_message(&within(busy_reports.recv()).await.unwrap()));
@@ -369,7 +367,7 @@ async fn share_that_others_wait_for_is_not_held_for_long() {
 #[tokio::test]
 async fn lingering_streams_count_until_they_are_closed() {
     let (node, streams) = quiet(Duration::from_secs(600)).await;
-    // Answered, and not closed by the peer: each lingers for half a second.
+    // Answered, but not closed by the peer: each lingers for half a second.
     let mut lingering = Vec::new();
     for _ in 0..1_100 {
         let mut stream = open(&streams, [10, 0, 0, 66]).await;
@@ -378,11 +376,11 @@ async fn lingering_streams_count_until_they_are_closed() {
     }
     is_answered(&mut open(&streams, [10, 0, 0, 3]).await).await;
     let tasks = node.inspect(|node| node.tasks.count()).await.unwrap();
-    // The one that accepts is another.
+    // The additional one accepts streams.
     assert!(tasks <= 1_024 + 1, "{tasks} tasks");
 }
 
-/// A socket that fails whenever it is waited for.
+/// A socket that fails whenever it is polled.
 struct Broken(std::sync::atomic::AtomicUsize);
 
 impl Transport for Arc<Broken> {

@@ -1,4 +1,4 @@
-//! What the `metrics` recorder gets.
+//! Values passed to the `metrics` recorder.
 
 use std::{
     collections::BTreeMap,
@@ -15,10 +15,10 @@ use crate::{
     serf::{Engine, UserEventSpec},
 };
 
-/// Keeps what it gets. Nodes of one test run on the test's thread, and so do their reports.
+/// Records the values. The nodes of a test run on the test's thread, and so do their reports.
 #[derive(Default)]
 pub(super) struct Recorded {
-    /// Counters and gauges: of these the bits.
+    /// Counters, and the bits of gauges.
     values: Mutex<BTreeMap<String, Arc<AtomicU64>>>,
     samples: Mutex<BTreeMap<String, Arc<Samples>>>,
 }
@@ -90,7 +90,7 @@ async fn what_happens_is_measured_under_go_s_names() {
         let mut builder = builder(name);
         builder.config.keyring = Keyring::build(&[], &[9; 16]).unwrap();
         let timing = &mut builder.config.timing;
-        // A busy machine must not look like a failure, and nothing happens twice.
+        // A busy machine must not look like a failure, and no event occurs twice.
         timing.suspicion_mult = 1_000;
         timing.push_pull_interval = Duration::from_secs(3600);
         builder.start().await.unwrap()
@@ -101,7 +101,7 @@ async fn what_happens_is_measured_under_go_s_names() {
     a.user_event("deploy", "v1").await.unwrap();
     let listed = a.key_manager().list().await.unwrap();
     assert_eq!(listed.num_resp, 2);
-    // Nobody matches, and still everybody counts it.
+    // The filter matches no node, but all nodes count the query.
     let filter_nodes = vec!["nobody".to_owned()];
     let params = QueryParams { filter_nodes, ..QueryParams::default() };
     drop(a.query("who", "", params).await.unwrap());

@@ -1,10 +1,10 @@
-//! Nodes on tokio's paused clock: it jumps to the next timer when nothing else is to be done.
+//! Nodes on tokio's paused clock: it jumps to the next timer when there is nothing else to do.
 
 use tokio::time::Instant;
 
 use super::*;
 
-/// A node with the timing of a LAN, on the thread of the test.
+/// A node with LAN timing, on the thread of the test.
 async fn start_lan(name: &str) -> Serf {
     let mut builder = Serf::builder(Config::lan(name)).bind("127.0.0.1:0");
     builder.config.timing.reconnect_timeout = Duration::from_secs(600);
@@ -12,7 +12,7 @@ async fn start_lan(name: &str) -> Serf {
     builder.start().await.unwrap()
 }
 
-/// The time until `a` sees `b` in this state, or no longer at all.
+/// The time until `a` sees `b` with this status, or no longer at all.
 async fn time_until(a: &Serf, status: Option<MemberStatus>) -> Duration {
     let began = Instant::now();
     let mut watch = a.watch_members();
@@ -32,7 +32,7 @@ async fn a_failed_member_is_found_and_forgotten_at_the_times_of_the_configuratio
     join(&b, &a).await;
     time_until(&a, Some(MemberStatus::Alive)).await;
     b.shutdown().await;
-    // A probe every second, and 4 s to refute; the score of health stretches both.
+    // A probe every second, and 4 s to refute; the health score stretches both.
     let failed = time_until(&a, Some(MemberStatus::Failed)).await.as_secs_f64();
     assert!((4.0..20.0).contains(&failed), "failed after {failed} s");
     // Reaped every 15 s.

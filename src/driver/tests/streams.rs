@@ -46,7 +46,7 @@ async fn events_members_and_answers_are_streams_that_end_with_the_node() {
     };
     assert_eq!(within(answer).await, ["yes"]);
 
-    // Each waits, and is woken by the end.
+    // Each waits, and is woken by the shutdown.
     while within(events.next()).await.is_some_and(|event| !matches!(event, Event::Query(_))) {}
     let ends = join(events.collect::<Vec<_>>(), views.collect::<Vec<_>>());
     within(join(ends, a.shutdown())).await;

@@ -1,4 +1,4 @@
-//! The engine's own thread: neither it nor the application's runtime holds up the other.
+//! The engine's own thread: neither it nor the application's runtime delays the other.
 
 use std::{
     sync::{
@@ -50,7 +50,7 @@ async fn node_of_a_blocked_runtime_stays_alive_for_others() {
 
 #[tokio::test]
 async fn long_turn_of_the_engine_holds_up_no_task_of_the_runtime() {
-    /// Blocks while it looks at `b`, as an engine with much to do.
+    /// Blocks when it sees `b`, like a busy engine.
     struct Slow(Mutex<std::sync::mpsc::Receiver<()>>, AtomicBool);
     impl AliveDelegate for Slow {
         fn check_alive(&self, member: &Member) -> Result<(), String> {

@@ -1,4 +1,4 @@
-//! Our MessagePack checked by rmp-serde, which knows nothing of Go.
+//! Compares our MessagePack with rmp-serde, which is independent of Go.
 
 use std::fmt;
 
@@ -17,7 +17,7 @@ enum Tree {
     Bool(bool),
     Signed(i64),
     Unsigned(u64),
-    /// By its bits, so that all are equal to themselves.
+    /// Compared by bits, so that NaN equals itself.
     Float(u64),
     Str(String),
     Bytes(Vec<u8>),
@@ -79,7 +79,7 @@ fn tree() -> impl Strategy<Value = Tree> {
     })
 }
 
-/// Where the form of a length changes.
+/// Lengths at which the encoding changes.
 fn len_at_an_edge() -> impl Strategy<Value = usize> {
     prop::sample::select(vec![31, 32, 255, 256, 65_535, 65_536])
 }
@@ -120,7 +120,8 @@ impl Tree {
         }
     }
 
-    /// What the bytes still tell: not the sign of a type, nor bytes from text in the old family.
+    /// The value as it can be decoded: integer signs, and bytes or text in the raw family, are
+    /// lost.
     fn read_back(self, dialect: Dialect) -> Self {
         match self {
             Self::Signed(value) => u64::try_from(value).map_or(self, Self::Unsigned),

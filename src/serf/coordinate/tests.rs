@@ -10,7 +10,7 @@ fn coordinate(value: &serde_json::Value) -> Coordinate {
     Coordinate { vec, error: part("error"), adjustment: part("adjustment"), height: part("height") }
 }
 
-/// Applies Go's updates and compares every bit. `key` names the coordinate in bits.
+/// Applies Go's updates and compares every bit. `key` is the field of the coordinate's bits.
 fn replays(sequence: &serde_json::Value, steps: &serde_json::Value, key: Option<&str>) -> usize {
     let of = |value: &serde_json::Value| match key {
         Some(key) => coordinate(&value[key]),

@@ -21,15 +21,15 @@ use crate::{
 
 mod join;
 
-/// Engines with a millisecond between them.
+/// Engines on a network with a delay of a millisecond.
 struct Net {
     nodes: Vec<Node>,
     now: Instant,
-    /// Datagrams and stream bytes under way: when, order, what.
+    /// Datagrams and stream data in flight: time, order, index.
     travelling: BinaryHeap<std::cmp::Reverse<(Instant, u64, usize)>>,
     cargo: Vec<Option<Cargo>>,
     order: u64,
-    /// Two sides that do not hear each other: the nodes of one of them.
+    /// The nodes of one side of a partition.
     split: Vec<usize>,
     rng: RefCell<Rng>,
 }
@@ -42,7 +42,7 @@ struct Node {
     asked: Vec<QueryId>,
     done: BTreeMap<OpId, Result<Completion, Error>>,
     snapshot: String,
-    /// Changes of the keyring.
+    /// Keyring changes to be stored.
     storing: Vec<OpId>,
     resolving: Vec<(OpId, String)>,
     shut: bool,
@@ -108,7 +108,7 @@ impl Net {
         self.collect(at);
     }
 
-    /// Everybody joins through the first.
+    /// All nodes join through the first.
     fn joined(count: usize) -> Self {
         Self::joined_with(count, |_, _| {})
     }
@@ -139,7 +139,7 @@ impl Net {
         joined
     }
 
-    /// Calls an engine and carries on what it says.
+    /// Calls an engine and performs its outputs.
     fn call<T>(&mut self, at: usize, call: impl FnOnce(&mut Engine, Instant) -> T) -> T {
         let result = call(&mut self.nodes[at].engine, self.now);
         self.collect(at);
@@ -308,7 +308,7 @@ impl Net {
         self.nodes[at].up = false;
     }
 
-    /// How `at` sees the others.
+    /// The other members as seen by `at`.
     fn view(&self, at: usize) -> Vec<String> {
         let members = self.nodes[at].engine.members();
         members.map(|member| format!("{} {}", member.name, member.status)).collect()
@@ -432,7 +432,7 @@ fn keys_are_rotated_under_encryption() {
     }
 }
 
-/// Two nodes, of which the second keeps its keys in a file: what an install says if the write ends
+/// Two nodes, of which the second has a keyring file: the result of an install if the write ends
 /// with `stored` after 500 ms.
 fn install_with(stored: Option<Result<(), String>>) -> (KeyResponse, Option<String>) {
     let old = Keyring::build(&[], &[1; 32]).unwrap();
@@ -538,7 +538,7 @@ fn merge_delegate_vetoes_a_join() {
     struct Nobody;
     impl crate::serf::MergeDelegate for Nobody {
         fn check_merge(&self, members: &[Member]) -> Result<(), String> {
-            // Single members are alive messages, our own among them.
+            // A single member comes from an alive message, including our own.
             if members.len() > 1 { Err("nobody may join".into()) } else { Ok(()) }
         }
     }
@@ -575,7 +575,7 @@ fn stats_have_go_s_keys() {
     assert_eq!(stats, expected);
 }
 
-/// Goal: who waits for a broadcast hears that it was dropped. Method: packets too small for it.
+/// Goal: a caller is notified that its broadcast was dropped. Method: packets too small for it.
 #[test]
 fn a_leave_whose_intent_was_dropped_fails() {
     let mut net = Net::joined(3);
@@ -591,8 +591,8 @@ fn a_leave_whose_intent_was_dropped_fails() {
     assert_eq!(net.nodes[2].engine.state(), SerfState::Left);
 }
 
-/// Goal: intents that peers send in excess do not hold up a leave. Method: long ones by streams
-/// and ones that fit a packet, before and while the node leaves.
+/// Goal: excess intents of peers do not delay a leave. Method: long ones on streams and ones that
+/// fit a packet, before and during the leave.
 #[test]
 fn a_leave_amid_a_flood_of_intents_is_graceful() {
     use crate::swim::{Host as _, Origin, Seal};
@@ -649,7 +649,7 @@ fn lonely_leave_takes_only_the_pause() {
 
 #[test]
 fn key_operations_without_number_end_without_recursion() {
-    // Goal: they wait for a node that dies, and then all end in one turn.
+    // Goal: operations wait for a node that dies, and then all end in one turn.
     const OPS: usize = 20_000;
     let mut net = Net::joined(2);
     net.kill(1);
@@ -662,7 +662,7 @@ fn key_operations_without_number_end_without_recursion() {
     assert_eq!(net.nodes[0].done.len(), OPS);
 }
 
-/// Sends a node a message in the name of a stranger.
+/// Sends a node a message in the name of an unknown node.
 fn forge(net: &mut Net, to: usize, encode: impl FnOnce(&mut Vec<u8>)) {
     let mut message = Vec::new();
     encode(&mut message);
@@ -672,7 +672,7 @@ fn forge(net: &mut Net, to: usize, encode: impl FnOnce(&mut Vec<u8>)) {
     });
 }
 
-/// An alive message about a node that says nothing of its tags.
+/// An alive message about a node, without tags.
 fn forge_alive(net: &mut Net, to: usize, about: usize, incarnation: u32) {
     let addr = [10, 0, 0, about as u8];
     forge(net, to, |out| {
@@ -705,7 +705,7 @@ fn set_v(net: &mut Net, at: usize, value: &str) {
 #[test]
 fn a_node_driven_to_the_last_incarnation_is_heard_leaves_and_comes_back() {
     let mut net = Net::joined(4);
-    // Strangers tell its peers, in steps that each of them believes.
+    // Unknown nodes send it to its peers, in steps that each of them accepts.
     for step in 1..=256_u32 {
         let incarnation = step.saturating_mul((1 << 24) - 1);
         for to in 0..3 {
@@ -732,7 +732,7 @@ fn a_node_driven_to_the_last_incarnation_is_heard_leaves_and_comes_back() {
     let kept = net.nodes[3].snapshot.lines().filter(|line| line.contains("incarnation")).count();
     let far = net.nodes[3].snapshot.lines().filter_map(|line| line.split("incarnation: ").nth(1));
     assert!(kept > 0 && far.into_iter().all(|text| text.parse::<u32>().unwrap() < 1 << 16));
-    // Once at once, and once after the others have forgotten it.
+    // Immediately, and after the others have forgotten it.
     for pause in [1, 60] {
         net.run(Duration::from_secs(pause));
         net.start(3, |config| {

@@ -1,4 +1,4 @@
-//! Expressions as Go's `regexp` takes them, and what they may cost.
+//! Compares with expressions accepted by Go's `regexp`, and limits their cost.
 
 use std::time::Duration;
 
@@ -153,7 +153,7 @@ fn what_go_refuses_does_not_compile() {
 
 #[test]
 fn repeated_flags_and_giants_do_not_compile() {
-    // Go takes these.
+    // Go accepts these.
     let long = "a".repeat(EXPR_BYTES_MAX + 1);
     let large = "(abcdefghij){1000}".to_owned();
     let deep = "(".repeat(200) + &")".repeat(200);
@@ -275,11 +275,11 @@ fn negated_classes_ignore_case_as_go_does() {
     matches(r"(?is)^.$", "\n");
 }
 
-/// What the crate `regex` says about an expression in its own dialect.
+/// The result of the crate `regex` for an expression in its own dialect.
 fn by_the_crate(expr: &str, text: &str) -> Option<bool> {
     let translated = translate(expr, &mut Allowance(u64::MAX)).ok()?;
     let regex = ::regex::bytes::RegexBuilder::new(&translated).size_limit(1 << 20).build().ok()?;
-    // It finds boundaries inside of a character, where ours and Go's have none.
+    // It finds boundaries inside characters, which ours and Go's do not.
     let inside = |at: usize| !text.is_char_boundary(at);
     let found = regex.find(text.as_bytes());
     found

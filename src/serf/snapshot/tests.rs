@@ -24,7 +24,7 @@ fn lines_of_go_are_replayed() {
     assert_eq!([clocks.clock.0, clocks.event_clock.0, clocks.query_clock.0], [100, 42, 50]);
     let left = read(&["snapshot_alive_v4", "snapshot_clock", "snapshot_leave"]);
     assert_eq!(left, Replay::default());
-    // After a leave only the member clock goes on.
+    // After a leave only the member clock is written.
     let real = read(&["snapshot_real_run"]);
     assert_eq!(real, Replay { clock: LamportTime(6), ..Replay::default() });
     let rejoin = Replay::read(text("snapshot_real_run").as_bytes(), true, 1);
@@ -152,8 +152,8 @@ fn large_files_are_compacted() {
     assert!(snapshot.offset < COMPACT_BYTES_MIN + 200);
 }
 
-/// However long names are, and whatever Go's bytes for a member say: the bytes written stay within
-/// a constant of the lines, and a merge makes no whole file.
+/// However long names are, and despite Go's fixed size for a member: the bytes written stay within
+/// a constant factor of the lines, and a merge does not rewrite the whole file.
 #[test]
 fn long_names_cost_their_lines_and_no_more() {
     for (length, members) in [(255, 4_000), (40, 4_000), (255, 100)] {
@@ -177,7 +177,7 @@ fn long_names_cost_their_lines_and_no_more() {
             whole
         };
         for round in 0..4 {
-            // One merge, all ops of which leave together.
+            // One merge whose operations are output together.
             for number in 0..members {
                 let name = format!("{number:x<length$}");
                 member_event(&mut snapshot, MemberEventKind::Failed, &name, 10);
@@ -211,7 +211,7 @@ fn failed_peers_are_bounded_also_when_they_are_read() {
     assert_eq!(Replay::read(text.as_bytes(), false, 1), snapshot.file);
 }
 
-/// A rewrite has all that was not taken yet.
+/// A rewrite contains everything that was not taken yet.
 #[test]
 fn a_rewrite_supersedes_what_waits() {
     let mut snapshot = fresh();

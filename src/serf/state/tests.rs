@@ -1,4 +1,4 @@
-//! The engine without the layer below: its callbacks in, its effects out.
+//! The engine without the layer below: calls its callbacks and checks its effects.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -29,7 +29,7 @@ mod sync;
 mod trust;
 mod user_events;
 
-/// A state with a name, alive to itself as after the start.
+/// A named state whose own member is alive, as after the start.
 pub(super) struct Node {
     pub(super) state: State,
     pub(super) keyring: Keyring,
@@ -61,12 +61,12 @@ impl Node {
         node
     }
 
-    /// The layer below says that a node is alive.
+    /// The layer below reports that a node is alive.
     pub(super) fn join(&mut self, name: &str) {
         self.notify(name, |state, now, view| state.on_join(now, view));
     }
 
-    /// The layer below says that a node died or left.
+    /// The layer below reports that a node died or left.
     pub(super) fn leave(&mut self, name: &str) {
         self.notify(name, |state, now, view| state.on_leave(now, view));
     }
@@ -95,7 +95,7 @@ impl Node {
         call(&mut self.state, self.now, &view);
     }
 
-    /// A user message arrives.
+    /// Handles a user message.
     pub(super) fn receive(&mut self, message: &Message<'_>) {
         let raw = encode(message);
         self.state.on_user_message(self.now, &raw, origin());
@@ -126,7 +126,7 @@ impl Node {
         self.state.members.table.get(name).unwrap().status_ltime.0
     }
 
-    /// Texts of the events since the last look.
+    /// Texts of the events since the last call.
     pub(super) fn events(&mut self) -> Vec<String> {
         let mut events = Vec::new();
         for output in self.state.cx.effects.outputs.drain(..) {
@@ -153,7 +153,7 @@ impl Node {
         events
     }
 
-    /// Everything that is to be gossiped, which is then forgotten.
+    /// All queued messages, which are then dropped.
     pub(super) fn gossip(&mut self) -> Vec<Vec<u8>> {
         let mut sent = Vec::new();
         self.state.take_broadcasts(3, 600_000, &mut |message| sent.push(message.to_vec()));
@@ -163,7 +163,7 @@ impl Node {
         sent
     }
 
-    /// Lets time pass, with its timers.
+    /// Advances the time and fires timers.
     pub(super) fn advance(&mut self, time: Duration) {
         let end = self.now + time;
         while let Some(at) = self.state.cx.next_timeout().filter(|at| *at <= end) {
@@ -186,22 +186,22 @@ impl Node {
     }
 }
 
-/// A plaintext message of an unknown sender.
+/// The origin of a plaintext message from an unknown sender.
 pub(super) fn origin() -> Origin {
     Origin { from: "10.9.9.9:7946".parse().unwrap(), seal: Seal::NoKeys }
 }
 
-/// The answer of a member to a push/pull of ours.
+/// A member's answer to our push/pull.
 pub(super) fn answer_of(name: &str, join: bool) -> Exchange {
     Exchange { peer: address(name), ours: true, join }
 }
 
-/// A push/pull that another end began.
+/// A push/pull initiated by the peer.
 pub(super) fn exchange(join: bool) -> Exchange {
     Exchange { peer: "10.9.9.9:7946".parse().unwrap(), ours: false, join }
 }
 
-/// Where the tests put a node: `n7` at 10.0.0.7.
+/// Address of a test node: `n7` is at 10.0.0.7.
 pub(super) fn address(name: &str) -> SocketAddr {
     let sum = name.bytes().fold(0u8, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte));
     SocketAddr::from(([10, 0, name.len() as u8, sum], 7946))

@@ -1,4 +1,4 @@
-//! Go's vectors, and one conformance test for every transform.
+//! Go's vectors, and the conformance check for every transform.
 
 use std::collections::BTreeMap;
 
@@ -32,7 +32,7 @@ fn go_vectors_decode_and_encode() {
         let vector = vector(name);
         let mut out = Vec::new();
         MsgpackTransform.encode_message(message, &mut out);
-        // Only read, never written: a list that is nil.
+        // Only decoded, never encoded: a nil list.
         if name != "pushpull_nil_members" {
             assert_eq!(hex::encode(&out), vector.hex, "{name}: encoding");
         }
@@ -134,7 +134,7 @@ fn struct_as_array_and_unknown_keys_are_read() {
 
 #[test]
 fn counts_are_not_believed() {
-    // An array of four billion left members that never come.
+    // An array of four billion left members that do not follow.
     let raw = hex::decode("0281ab4c6566744d656d62657273ddffffffff").unwrap();
     assert!(MsgpackTransform.decode_message(&raw).is_err());
     let raw = hex::decode("0281a64576656e7473ddffffffff").unwrap();
@@ -144,7 +144,7 @@ fn counts_are_not_believed() {
 
 #[test]
 fn too_many_events_are_refused() {
-    // 100 slots of 4000 nil events: few bytes, much memory.
+    // 100 slots of 4000 nil events: few bytes, but much memory.
     let mut raw = hex::decode("0281a64576656e7473dc0064").unwrap();
     for _ in 0..100 {
         raw.extend_from_slice(b"\x81\xa6Events\xdc\x0f\xa0");
@@ -188,7 +188,7 @@ proptest::proptest! {
     }
 }
 
-/// Go's messages beside those that the shared check makes up.
+/// Go's messages, in addition to those of the shared check.
 fn conforms(transform: &dyn TransformDelegate) {
     conformance::assert_transform_conforms(transform);
     for (_, message) in golden_messages() {
@@ -196,7 +196,7 @@ fn conforms(transform: &dyn TransformDelegate) {
     }
 }
 
-/// The values of Go's vectors, by the vectors' names.
+/// The messages of Go's vectors, by name.
 fn golden_messages() -> Vec<(String, Message<'static>)> {
     let xs: &'static [u8] = &[b'x'; 256];
     let mut messages: Vec<(String, Message<'static>)> = Vec::new();
@@ -373,7 +373,7 @@ fn tags_of(pairs: &[(&str, &str)]) -> Tags {
 
 struct Vector {
     hex: String,
-    /// From the older codec, where it differs.
+    /// The bytes of the older codec, if they differ.
     old: Option<String>,
 }
 
@@ -388,7 +388,8 @@ fn vectors() -> Vec<serde_json::Value> {
     serde_json::from_str(include_str!("../../../testdata/serf.json")).unwrap()
 }
 
-/// Names of a byte that compress to nothing do not cost the memory of an entry each without end.
+/// The number of short names, which compress to nothing but cost the memory of an entry each, is
+/// limited.
 #[test]
 fn names_of_a_push_pull_are_bounded() {
     let message = |statuses: usize, left: usize| {

@@ -8,7 +8,7 @@ use crate::{
     wire::{CodecConfig, PacketCodec, SeqNo, StreamCodec, StreamMessage},
 };
 
-/// Pings a random peer each second, echoes, and writes everything down.
+/// Pings a random peer each second, echoes, and records everything.
 struct Echo {
     peers: u32,
     rng: Rng,

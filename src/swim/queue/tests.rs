@@ -1,4 +1,4 @@
-//! Order, fairness and bounds of a broadcast queue.
+//! Order, fairness and limits of a broadcast queue.
 
 use proptest::prelude::*;
 
@@ -33,7 +33,7 @@ fn ended(queue: &mut BroadcastQueue) -> Vec<(u64, Fate)> {
     queue.take_ended().map(|(op, fate)| (op.0, fate)).collect()
 }
 
-/// The counted bytes are those of the items.
+/// Asserts that the counted bytes are those of the items.
 fn assert_counts(queue: &BroadcastQueue) {
     let items = queue.own.values().chain(queue.relayed.values());
     assert_eq!(queue.bytes, items.map(Item::bytes).sum::<usize>());
@@ -92,7 +92,7 @@ fn waiting_operation_ends_at_the_last_transmit() {
 fn no_message_takes_the_place_of_another() {
     let mut queue = BroadcastQueue::default();
     own(&mut queue, "old", 1);
-    // The packet takes all that waits, and all of it comes back.
+    // The packet takes all queued items, and all are requeued.
     take(&mut queue, Order::Longest, 0, 3);
     own(&mut queue, "new", 2);
     let sent: Vec<_> = (0..5).flat_map(|_| take(&mut queue, Order::Longest, 0, 3)).collect();
@@ -162,7 +162,7 @@ fn a_newer_message_about_a_node_replaces_the_queued_one() {
     assert_eq!(take(&mut queue, Order::Longest, 0, 100), ["other", "new"]);
     let waiting: Vec<_> = queue.iter().collect();
     assert_eq!(waiting, [(1, &b"other"[..]), (1, b"new")]);
-    // It is bounded by its topics, and never dropped.
+    // Its number is limited by its topics, and it is never dropped.
     queue.prune(0);
     assert_eq!(queue.len(), 2);
     take(&mut queue, Order::Longest, 0, 100);
@@ -219,7 +219,7 @@ fn own_messages_leave_in_turn_and_the_oldest_first() {
     assert_eq!(take(&mut queue, Order::OwnOldest, 0, 7), ["bbbb", "dd", "a"]);
     assert_counts(&queue);
     assert_eq!(take(&mut queue, Order::OwnOldest, 0, 100), ["bbbb", "cc", "dd", "a"]);
-    // That one was sent for the last time.
+    // This one was sent for the last time.
     assert_eq!(queue.own_len(), 3);
     assert_eq!(take(&mut queue, Order::Longest, 0, 100), ["ppp", "bbbb", "dd", "cc"]);
     assert_eq!((queue.own_len(), queue.own_bytes), (0, 0));

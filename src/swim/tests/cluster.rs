@@ -1,8 +1,8 @@
-//! A few engines that talk through the real codec on virtual time.
+//! A few engines connected through the real codec, in virtual time.
 
 use super::*;
 
-/// Engines at 10.0.0.1 and on; packets and streams arrive a millisecond later, unless cut off.
+/// Engines from 10.0.0.1 on; packets and streams arrive after a millisecond, unless blocked.
 struct Cluster {
     nodes: Vec<Node>,
     now: Instant,
@@ -42,7 +42,7 @@ impl Cluster {
         cluster
     }
 
-    /// Carries everything until nobody has anything to say at this instant.
+    /// Delivers everything until no engine has outputs at this instant.
     fn settle(&mut self) {
         loop {
             let mut quiet = true;

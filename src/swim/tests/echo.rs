@@ -1,4 +1,5 @@
-//! What a datagram may cause: packets, bytes, log lines. Each kind in several wrappings.
+//! Effects that a datagram may cause: packets, bytes, log lines. Each kind is tested in several
+//! wrappings.
 
 use super::*;
 use crate::{
@@ -6,7 +7,7 @@ use crate::{
     wire::{IndirectPing, Keyring, Ping, SeqNo},
 };
 
-/// Configurations that differ in what is put around messages.
+/// Configurations that differ in the layers around messages.
 fn wrappings() -> Vec<Config> {
     let plain = quiet();
     let mut labelled = plain.clone();
@@ -19,7 +20,7 @@ fn wrappings() -> Vec<Config> {
     vec![plain, labelled, sealed, padded]
 }
 
-/// One datagram around a message as a peer with this configuration sends it.
+/// A datagram with a message, as sent by a peer with this configuration.
 fn wrapped(config: &Config, compress: bool, seed: u64, message: &[u8]) -> Vec<u8> {
     let mut codec_config = config.codec.clone();
     codec_config.protocol_version = config.protocol_version;
@@ -37,7 +38,7 @@ fn compound(parts: &[Vec<u8>]) -> Vec<u8> {
     out
 }
 
-/// Ways to put very many copies of a message into one datagram.
+/// Several ways of putting very many copies of a message into one datagram.
 fn crowds(config: &Config, message: &[u8]) -> Vec<Vec<u8>> {
     let inner = compound(&vec![message.to_vec(); 255]);
     let nested = compound(&vec![inner.clone(); 3]);
@@ -75,7 +76,7 @@ fn receive(me: &mut Node, from: SocketAddr, datagram: &[u8]) {
 
 const VICTIM: [u8; 4] = [10, 9, 9, 9];
 
-/// A node with gossip to tell, about members at 10.0.0.9:7946.
+/// A node with queued gossip, and with members at 10.0.0.9:7946.
 fn gossiping(config: &Config) -> Node {
     let mut me = Node::new(config.clone());
     for i in 0..20 {
@@ -155,7 +156,7 @@ fn an_answer_goes_to_a_member_or_to_the_sender_but_to_no_third_party() {
         assert_eq!(sent.len(), 1);
         assert_eq!(sent[0].0, to.parse().unwrap(), "{addr:?}:{source_port}");
     }
-    // A member that went to another address is no longer one at the old.
+    // A member that moved to another address is no member at the old one.
     me.dead("n3", 1, "n3");
     me.alive_at("n3", 2, &VICTIM, b"");
     let ping = Ping { source_addr: VICTIM.as_slice().into(), source_port: 7946, ..ping.clone() };
@@ -202,7 +203,7 @@ fn a_node_that_pings_before_we_know_it_gets_its_ack() {
             assert!(sent[0].1.len() <= datagram.len());
         }
     }
-    // The payload is there if it fits: real pings name their source.
+    // The payload is present if it fits: real pings contain their source.
     let mut me = Node::new(quiet());
     let whole = Ping {
         source_addr: [10, 0, 0, 2].as_slice().into(),
@@ -230,7 +231,7 @@ fn those_who_ask_for_many_relays_keep_nobody_from_asking() {
         };
         encoded(|out| request.encode(out))
     };
-    // One host, made-up and real sources and targets, any port.
+    // One host with made-up and real sources and targets, and any port.
     for i in 0..5_000_u32 {
         let [_, _, a, b] = i.to_be_bytes();
         let from = SocketAddr::from(([10, 66, 0, 1], 1 + i as u16));
@@ -251,7 +252,7 @@ fn those_who_ask_for_many_relays_keep_nobody_from_asking() {
     let member = "10.0.0.9:7946".parse().unwrap();
     receive(&mut me, member, &request(1, [10, 0, 0, 9], [10, 0, 0, 9]));
     assert!(me.sent().contains(&"ping n1".to_owned()));
-    // And when the time of the others is over, all may ask again.
+    // Once the other relays have expired, all may ask again.
     me.wait(Duration::from_millis(501));
     packets(&mut me);
     receive(&mut me, peer(), &request(2, [10, 0, 0, 9], [10, 0, 0, 9]));
@@ -313,7 +314,7 @@ fn a_datagram_with_many_broken_parts_is_not_looked_at_to_its_end() {
     me.packet(&compound(&parts));
     assert_eq!((me.row("a").is_some(), me.row("b").is_some()), (true, false));
     assert_eq!(me.swim.stats().dropped_malformed, 16);
-    // Good parts have an end, too: a compound has at most 255.
+    // Valid parts are limited, too: a compound has at most 255.
     let user = compound(&vec![b"\x08x".to_vec(); 255]);
     me.packet(&compound(&vec![user; 4]));
     assert_eq!(me.host.user.len(), 509, "512 with the compounds around them");
@@ -321,7 +322,7 @@ fn a_datagram_with_many_broken_parts_is_not_looked_at_to_its_end() {
 
 #[test]
 fn a_flood_is_ten_log_lines_a_second_and_a_count() {
-    // Goal: packets that no key opens, other garbage, wrong names; each for two seconds.
+    // Goal: packets that no key decrypts, other garbage, wrong names; each for two seconds.
     let mut sealed = quiet();
     sealed.codec.keyring = Keyring::build(&[], &[7; 16]).unwrap();
     let wrong = Ping { seq_no: SeqNo(1), node: b"other", ..Ping::default() };
@@ -360,7 +361,7 @@ fn a_copy_of_an_encrypted_packet_is_dropped_for_a_minute() {
             me.now += Duration::from_secs(59);
             receive(&mut me, "10.0.0.77:1".parse().unwrap(), &datagram);
             assert_eq!((me.host.user.len(), me.swim.stats().dropped_replays), (1, 3));
-            // The same message sent again is another packet.
+            // The same message sent again is a different packet.
             receive(&mut me, peer(), &wrapped(config, compress, 2, b"\x08y"));
             receive(&mut me, peer(), &wrapped(config, compress, 3, b"\x08y"));
             assert_eq!(me.host.user.len(), 3);
@@ -374,7 +375,7 @@ fn a_copy_of_an_encrypted_packet_is_dropped_for_a_minute() {
         receive(&mut me, peer(), &datagram);
         assert_eq!((me.host.user.len(), me.swim.stats().dropped_replays), (2, 0));
     }
-    // In clear, equal packets are equal messages.
+    // In plaintext, equal packets are equal messages.
     let mut me = Node::new(quiet());
     me.packet(b"\x08x");
     me.packet(b"\x08x");
@@ -408,8 +409,8 @@ fn a_claim_to_an_address_does_not_end_its_owners() {
     assert!(whole(&mut me));
 }
 
-/// Goal: acks, answers and relays of the layer above, which go to whatever address a message names,
-/// hit nobody harder than its sender could.
+/// Goal: acks, answers and relays of the layer above, which are sent to any address in a message,
+/// do not amplify the traffic of their sender.
 #[test]
 fn messages_of_the_layer_above_to_strangers_are_no_more_bytes_than_came_in() {
     let stranger: SocketAddr = "192.0.2.1:9".parse().unwrap();

@@ -26,7 +26,7 @@ pub(super) fn push_pull(rows: &[NodeState<'_>], join: bool, user_state: &[u8]) -
     StreamMessage::PushPull(PushPull::from_rows(join, rows.iter().cloned(), user_state))
 }
 
-/// Hands a message in on an accepted stream and gives what comes out.
+/// Passes a message in on an accepted stream and returns the outputs.
 fn accept(me: &mut Node, input: StreamInput) -> Vec<Output> {
     accept_from(me, peer(), input)
 }
@@ -56,8 +56,8 @@ fn rows_are_merged_by_their_state() {
     assert_eq!(me.host.merged, [b"state"]);
 }
 
-/// Version ranges that do not go with ours, [1, 5, 2, 0, 0, 0]: what they understand, what they
-/// speak, of the protocol and of the delegate, and too few bytes.
+/// Version ranges incompatible with ours, [1, 5, 2, 0, 0, 0]: in the understood range, in the
+/// spoken version, of the protocol and of the delegate; and too few bytes.
 const ODD: [&[u8]; 7] = [
     &[5, 5, 5, 0, 0, 0],
     &[1, 1, 1, 0, 0, 0],
@@ -81,7 +81,7 @@ fn a_row_that_is_not_understood_is_left_out_alone() {
         assert!(me.row("a").is_some() && me.row("b").is_some(), "{vsn:?}");
         assert!(me.row("bad").is_none(), "{vsn:?}");
         assert_eq!(me.host.merged, [b"x"], "{vsn:?}");
-        // Nor by a message, which would spoil the exchanges with those that check all rows.
+        // Nor by a message, which would break exchanges with nodes that check all rows.
         me.send(|out| {
             Alive { vsn: vsn.into(), ..alive("odd", 1, &[10, 0, 0, 7], b"") }.encode(out)
         });
@@ -92,7 +92,7 @@ fn a_row_that_is_not_understood_is_left_out_alone() {
 
 #[test]
 fn a_peer_that_is_not_understood_is_refused_as_by_go() {
-    // The last three miss versions: Go's text names version zero for them.
+    // The last three lack versions: Go's text reports version zero for them.
     for vsn in ODD {
         let mut me = Node::new(quiet());
         me.alive("known", 1);
@@ -110,7 +110,7 @@ fn a_peer_that_is_not_understood_is_refused_as_by_go() {
     }
 }
 
-/// Answers the push/pull that was opened last, and gives what comes out then.
+/// Answers the push/pull opened last, and returns the outputs.
 fn answer(me: &mut Node, state: StreamMessage) -> Vec<Output> {
     let opened = me.outputs().into_iter().rev().find_map(|output| match output {
         Output::Open { id, .. } => Some(id),
@@ -149,7 +149,7 @@ fn the_128th_sync_in_flight_is_closed_and_places_come_back() {
     assert!(matches!(accept(&mut me, message()).as_slice(), [Output::Close { .. }]));
     me.swim.handle_stream(me.now, first.unwrap(), StreamInput::Sent, &mut me.host);
     assert!(matches!(accept(&mut me, message()).as_slice(), [Output::Reply { .. }]));
-    // Peers that never take their reply give their places back with the deadline.
+    // Peers that never read their reply release their places at the deadline.
     me.wait(Duration::from_secs(11));
     me.outputs();
     assert!(matches!(accept(&mut me, message()).as_slice(), [Output::Reply { .. }]));
@@ -258,7 +258,7 @@ proptest! {
     }
 }
 
-/// Asks for a push/pull on a stream of its own and gives the bytes of the answer.
+/// Requests a push/pull on its own stream and returns the bytes of the answer.
 fn asked(me: &mut Node, join: bool) -> (StreamId, Bytes) {
     asked_from(me, peer(), join)
 }
@@ -281,7 +281,7 @@ fn one_encoded_state_serves_everyone_until_something_changes() {
     let (_, joining) = asked(&mut me, true);
     assert_ne!(first, joining, "the flag is the peer's");
     assert!(same(&joining, &asked(&mut me, true).1) && same(&first, &asked(&mut me, false).1));
-    // Each kind of change makes a new one that contains it.
+    // Each kind of change creates a new state that contains it.
     let mut last = first;
     let changes: [fn(&mut Node); 5] = [
         |me| me.alive("b", 1),
@@ -301,7 +301,7 @@ fn one_encoded_state_serves_everyone_until_something_changes() {
 
 #[test]
 fn answers_that_nobody_reads_do_not_add_up() {
-    // Goal: each request is followed by a change, so that none could share the answer of another.
+    // Goal: each request is followed by a change, so that none can share the answer of another.
     let mut me = Node::new(quiet());
     let ask = |me: &mut Node, i: u8| {
         me.host.state = vec![i; 15 << 20];
@@ -314,12 +314,12 @@ fn answers_that_nobody_reads_do_not_add_up() {
         starts.len()
     };
     assert_eq!(distinct(&answers), 1, "24 MiB");
-    // Time brings a new one, though the old ones are still being sent.
+    // After some time a new one is created, although the old ones are still being sent.
     me.now += Duration::from_secs(10);
     answers.push(ask(&mut me, 200));
     answers.push(ask(&mut me, 201));
     assert_eq!(distinct(&answers), 2);
-    // And so does room.
+    // A new one is also created once there is room.
     for (id, _) in answers.drain(..) {
         me.swim.handle_stream(me.now, id, StreamInput::Sent, &mut me.host);
     }
@@ -363,8 +363,8 @@ fn a_host_that_asks_again_and_again_is_closed_and_others_are_not() {
     assert!((1..=1000).all(|port| ask(&mut me, &format!("10.0.0.66:{port}"))), "small ones pass");
 }
 
-/// Goal: a large state holds up nothing else, and is taken over all the same; who waits for the
-/// exchange waits for its end.
+/// Goal: a large state delays nothing else, and is merged completely; callers that wait for the
+/// exchange wait for its end.
 #[test]
 fn a_large_state_is_taken_over_some_rows_at_a_time() {
     const ROWS: usize = 3_000;
@@ -379,7 +379,7 @@ fn a_large_state_is_taken_over_some_rows_at_a_time() {
             true => answer(&mut me, message),
         };
         assert_eq!(me.swim.merging(), op);
-        // A small state is taken over meanwhile.
+        // A small state is merged meanwhile.
         accept(&mut me, StreamInput::Message(push_pull(&[row("small", 1, 0)], false, b"")));
         assert!(me.row("small").is_some());
         let mut left = ROWS - ROWS_AT_ONCE;
@@ -397,7 +397,7 @@ fn a_large_state_is_taken_over_some_rows_at_a_time() {
     }
 }
 
-/// Several that are large take turns.
+/// Several large states are merged in turns.
 #[test]
 fn large_states_do_not_wait_for_each_other() {
     let mut me = Node::new(quiet());
@@ -415,7 +415,7 @@ fn large_states_do_not_wait_for_each_other() {
     assert_eq!(me.host.merged.len(), 2);
 }
 
-/// A state of megabytes is not encoded anew for each change while peers ask for it.
+/// A state of megabytes is not encoded again for each change while peers ask for it.
 #[test]
 fn a_large_answer_is_given_again_for_a_second() {
     let mut me = Node::new(quiet());

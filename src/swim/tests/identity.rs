@@ -1,4 +1,4 @@
-//! Forged incarnations: nobody is silenced for good, and a name belongs to the node that bears it.
+//! Forged incarnations: no node can be silenced for good, and a name stays with its node.
 
 use NodeStateKind::{Alive as Up, Dead as Down, Left};
 
@@ -24,7 +24,7 @@ fn row<'a>(name: &'a str, incarnation: u32, state: i64, meta: &'a [u8]) -> NodeS
     }
 }
 
-/// Addresses of the push/pulls that were opened, each answered with the rows.
+/// Addresses of the push/pulls that were opened, each answered with `rows`.
 fn answer_all(me: &mut Node, rows: &[NodeState<'_>]) -> Vec<SocketAddr> {
     let opened = me.outputs().into_iter().filter_map(|output| match output {
         Output::Open { id, to, .. } => Some((id, to)),
@@ -39,7 +39,7 @@ fn answer_all(me: &mut Node, rows: &[NodeState<'_>]) -> Vec<SocketAddr> {
     opened.into_iter().map(|(_, to)| to).collect()
 }
 
-/// Neither probes nor syncs by itself.
+/// A node that neither probes nor syncs by itself.
 fn still() -> Node {
     let mut config = quiet();
     config.probe_interval = Duration::ZERO;
@@ -69,7 +69,7 @@ fn a_claim_about_us_that_a_peer_holds_is_outbid_however_far_it_is() {
 
 #[test]
 fn others_raise_our_incarnation_slowly() {
-    // Goal: whatever kind of message claims it, in whatever steps, brought by whatever stranger.
+    // Goal: for every kind of message that claims it, in any steps, from any unknown sender.
     let kinds: [fn(&mut Node, u32); 4] = [
         |me, claimed| me.suspect("me", claimed, "x"),
         |me, claimed| me.dead("me", claimed, "x"),
@@ -111,7 +111,7 @@ fn a_far_claim_in_a_message_makes_us_ask_a_member_now_and_then() {
     for _ in 0..1_000 {
         me.suspect("me", u32::MAX - 7, "x");
         me.wait(Duration::from_millis(10));
-        // It has not heard of it: we stay as we are.
+        // It does not know the claim: we keep our incarnation.
         asked += answer_all(&mut me, &[row("me", 1, 0, b"")]).len();
     }
     assert!((4..=6).contains(&asked), "{asked} times in ten seconds");
@@ -131,7 +131,7 @@ fn a_leap_of_another_is_believed_from_itself_alone() {
     me.outputs();
     me.alive_at("a", LEAP + 2, &addr_of("a"), b"new");
     me.wait(Duration::from_millis(1));
-    // Somebody else at that address would not do, nor the same word of a third.
+    // Neither an answer of another node at that address nor a third node's claim is accepted.
     assert_eq!(answer_all(&mut me, &[row("b", 5, 0, b"")]), [a()]);
     assert_eq!(me.row("a"), Some((Up, 1)));
     me.swim.start_push_pull(me.now, peer(), "", false, &mut me.host);
@@ -163,7 +163,7 @@ fn at_the_end_of_the_range_a_node_still_speaks_for_itself() {
     assert_eq!(says(&mut me, 3, b"new tags"), ["leave a Left"]);
     assert_eq!(me.row("a"), Some((Left, u32::MAX)));
     assert_eq!(says(&mut me, 0, b"restarted"), ["join a"]);
-    // What we know already is nothing to ask about.
+    // A claim that is already known is not verified.
     me.alive_at("a", u32::MAX, &addr_of("a"), b"restarted");
     me.wait(Duration::from_secs(4));
     assert!(answer_all(&mut me, &[]).is_empty());
@@ -244,7 +244,7 @@ fn sequence_numbers_start_anywhere() {
         me.wait(Duration::from_secs(2));
         let probed = me.outputs().into_iter().find_map(|output| {
             let Output::Packet { data, .. } = output else { return None };
-            // Gossip follows it.
+            // Gossip announces it.
             let first = match Message::decode(&data) {
                 Ok(Message::Compound(body)) => CompoundParts::parse(body).unwrap().next()?.unwrap(),
                 Ok(_) | Err(_) => &data,

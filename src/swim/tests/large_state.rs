@@ -1,4 +1,4 @@
-//! Our own state, where it is so large that it is encoded in several turns.
+//! Our own state when it is so large that it is encoded in several turns.
 
 use std::collections::BTreeSet;
 
@@ -10,15 +10,15 @@ use super::{
 };
 use crate::{swim::StreamId, wire::NodeState};
 
-/// Goal: who asks for a large state gets all of it, and waits for it alone. What comes, changes
-/// and goes meanwhile leaves a message that every peer reads.
+/// Goal: each requester of a large state receives all of it, and only requesters wait. Changes,
+/// joins and departures meanwhile result in a message that every peer can read.
 #[test]
 fn a_large_state_is_encoded_some_rows_at_a_time() {
     let mut me = large();
     let ours = me.swim.start_push_pull(me.now, peer(), "", false, &mut me.host);
     let ids: Vec<_> = (0..3).map(|_| request(&mut me, &[], false)).collect();
     assert!(me.outputs().is_empty(), "nobody has an answer at once");
-    // Half of it is encoded when nodes leave for good, change and come.
+    // Half of it is encoded when nodes leave for good, change and join.
     me.wait(Duration::from_millis(2));
     assert!(me.swim.encodes(false) && me.outputs().is_empty());
     let gone = |name: &str| name.ends_with('7');
@@ -39,7 +39,7 @@ fn a_large_state_is_encoded_some_rows_at_a_time() {
     for name in names.iter().filter(|name| !gone(name)) {
         assert!(rows.contains(name), "{name}");
     }
-    // What went after its turn is in the message, what went before is not.
+    // Nodes removed after their row was encoded are in the message, those removed before are not.
     let stale = rows.iter().filter(|name| gone(name)).count();
     assert!((1..LARGE / 10).contains(&stale), "{stale}");
     let answered = |asked: &StreamId| {
@@ -48,7 +48,7 @@ fn a_large_state_is_encoded_some_rows_at_a_time() {
     assert!(ids.iter().all(answered));
 }
 
-/// As Go, which sends its state before it reads a row of the peer's.
+/// As in Go, which sends its state before it merges the peer's.
 #[test]
 fn a_peer_is_merged_after_its_answer() {
     let mut me = large();
@@ -61,7 +61,7 @@ fn a_peer_is_merged_after_its_answer() {
     assert!(me.row("new").is_some() && me.host.merged == [b"state"]);
 }
 
-/// Streams that end before their answer is there cost no place of those in flight.
+/// Streams that end before their answer is ready release their places.
 #[test]
 fn a_peer_that_goes_before_its_answer_leaves_its_place() {
     let mut me = large();
@@ -79,7 +79,7 @@ fn a_peer_that_goes_before_its_answer_leaves_its_place() {
     assert_eq!(me.outputs().iter().filter_map(message_of).count(), 1);
 }
 
-/// A state that grows beyond what peers accept while it is encoded is refused to all who wait.
+/// A state that exceeds the peers' limit while it is encoded is refused to all requesters.
 #[test]
 fn a_state_that_grows_too_large_meanwhile_is_refused() {
     let mut me = large();
@@ -97,7 +97,7 @@ fn a_state_that_grows_too_large_meanwhile_is_refused() {
     assert_eq!(me.outputs().iter().filter_map(message_of).count(), 1);
 }
 
-/// Members that make a state of some slices.
+/// Number of members whose state takes several slices.
 const LARGE: usize = 4_000;
 
 fn large() -> Node {
@@ -113,7 +113,7 @@ fn large() -> Node {
     me
 }
 
-/// Hands in a push/pull and gives its stream.
+/// Passes in a push/pull request and returns its stream.
 fn request(me: &mut Node, rows: &[NodeState<'_>], join: bool) -> StreamId {
     request_from(me, peer(), rows, join)
 }
@@ -126,7 +126,7 @@ fn request_from(me: &mut Node, from: SocketAddr, rows: &[NodeState<'_>], join: b
     id
 }
 
-/// The push/pull in an output, if it has one.
+/// The push/pull in an output, if any.
 fn message_of(output: &Output) -> Option<&Bytes> {
     let (Output::Open { message, .. } | Output::Reply { message, .. }) = output else {
         return None;
@@ -134,7 +134,7 @@ fn message_of(output: &Output) -> Option<&Bytes> {
     (message.first() == Some(&6)).then_some(message)
 }
 
-/// The names of a push/pull, as a peer reads it.
+/// The node names in a push/pull, as decoded by a peer.
 fn rows_of(message: &[u8]) -> BTreeSet<String> {
     let codec = PacketCodec::build(quiet().codec).unwrap().stream_codec();
     let mut decoder = StreamDecoder::new(codec, Role::Acceptor);

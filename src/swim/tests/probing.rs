@@ -1,10 +1,10 @@
-//! Probes, relays and what bounds them.
+//! Probes, relays and their limits.
 
 use super::*;
 use crate::wire::{Ack, IndirectPing, NodeState, Ping, SeqNo};
 use NodeStateKind::{Alive as Up, Dead as Down};
 
-/// Runs until a message whose text starts with `what` goes out; gives all texts since the start.
+/// Runs until a message whose text starts with `what` is sent; returns all texts since the start.
 fn until(me: &mut Node, what: &str) -> Vec<String> {
     let mut texts = Vec::new();
     for _ in 0..20_000 {
@@ -20,7 +20,7 @@ fn until(me: &mut Node, what: &str) -> Vec<String> {
 /// A node with nothing to gossip.
 fn silent() -> Node {
     let mut config = quiet();
-    config.retransmit_mult = 0; // what is queued goes out once
+    config.retransmit_mult = 0; // queued messages are sent once
     let mut me = Node::new(config);
     let source_addr = [10, 0, 0, 1].as_slice().into(); // only members get gossip with their ack
     let ping = Ping { node: b"me", source_addr, source_port: 7946, ..Ping::default() };
@@ -35,13 +35,13 @@ fn a_probed_suspect_gets_the_suspicion_with_its_ping() {
     for (buddy_system, named) in [(true, true), (false, false)] {
         let mut config = quiet();
         config.gossip_interval = Duration::ZERO;
-        config.retransmit_mult = 0; // nothing rides along by chance
+        config.retransmit_mult = 0; // no gossip is piggybacked by chance
         config.buddy_system = buddy_system;
         let mut me = Node::new(config);
         me.alive("a", 1);
         me.suspect("a", 1, "b");
         let texts = until(&mut me, "ping a");
-        // It names us as its author, also if another node began the suspicion.
+        // Our name is in it as its author, even if another node began the suspicion.
         assert_eq!(texts.contains(&"suspect a 1 me".to_owned()), named, "{texts:?}");
     }
 }
@@ -228,7 +228,7 @@ fn nodes_started_together_tick_at_different_times() {
 
 #[test]
 fn a_backlog_of_events_goes_out_in_several_packets() {
-    // A long backlog takes more of them, where there may be several at all.
+    // A long backlog uses more packets, if several are allowed.
     for (burst, waiting, packets) in
         [(1, 10, 1), (4, 10, 4), (1, 400, 1), (4, 400, 16), (4, 4_000, 64)]
     {
@@ -237,7 +237,7 @@ fn a_backlog_of_events_goes_out_in_several_packets() {
         config.probe_interval = Duration::ZERO;
         let mut me = Node::new(config);
         me.alive("a", 1);
-        me.wait(Duration::from_secs(5)); // what there was to gossip is done
+        me.wait(Duration::from_secs(5)); // earlier gossip has ended
         me.outputs();
         me.host.broadcasts = vec![vec![b'e'; 900]; waiting];
         let sent = loop {
@@ -259,7 +259,7 @@ fn a_gossip_round_with_nothing_to_tell_draws_nobody() {
         config.push_pull_interval = Duration::ZERO;
         let mut me = Node::new(config);
         me.alive("a", 1);
-        me.wait(Duration::from_secs(5)); // what there was to gossip is done
+        me.wait(Duration::from_secs(5)); // earlier gossip has ended
         me.outputs();
         me.wait(Duration::from_secs(idle));
         assert!(me.outputs().is_empty());
@@ -268,7 +268,7 @@ fn a_gossip_round_with_nothing_to_tell_draws_nobody() {
     let (drawn, _) = after(0);
     let (drawn_later, mut me) = after(5);
     assert_eq!(drawn, drawn_later);
-    // What the layer above queues goes out in the next round all the same.
+    // Messages queued by the layer above are still sent in the next round.
     me.host.broadcasts = vec![b"event".to_vec()];
     me.wait(Duration::from_millis(200));
     assert_eq!(me.sent(), ["user event"]);

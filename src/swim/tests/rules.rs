@@ -1,4 +1,4 @@
-//! One engine, one rule a test.
+//! One engine; one rule for each test.
 
 use NodeStateKind::{Alive as Up, Dead as Down, Left, Suspect as Suspected};
 
@@ -39,7 +39,7 @@ fn first_alive_of_incarnation_zero_is_listed_dead_without_an_event() {
 
 #[test]
 fn alive_never_revives_at_the_same_incarnation_but_does_at_the_next() {
-    // Without probes, whose own suspicions would hide what the first one does.
+    // Without probes, whose own suspicions would mask the first one's effect.
     let mut me = Node::new(Config { probe_interval: Duration::ZERO, ..quiet() });
     me.alive("a", 1);
     me.suspect("a", 1, "b");
@@ -212,7 +212,7 @@ fn suspect_is_gossiped_again_only_for_a_new_accuser() {
     assert_eq!(queued(&me), 1);
     me.suspect("a", 1, "c");
     me.suspect("a", 1, "d");
-    // Two confirmations are wanted: now the shortest time holds.
+    // With two confirmations the shortest timeout applies.
     me.wait(Duration::from_millis(4_100));
     assert_eq!(me.row("a").map(|row| row.0), Some(Down));
 }

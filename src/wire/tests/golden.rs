@@ -1,4 +1,4 @@
-//! Bytes made by Go, both ways.
+//! Bytes made by Go, decoded and encoded.
 
 use serde_json::Value as Json;
 
@@ -309,7 +309,7 @@ fn check_packet(name: &str, input: &Json, hex: &[u8]) {
     assert_eq!(opened, message.as_slice(), "{name}: open");
 }
 
-/// A push/pull; the same however it is encoded.
+/// A push/pull; identical in all ways of encoding it.
 fn encoded<'a>(
     join: bool,
     rows: impl ExactSizeIterator<Item = NodeState<'a>> + Clone,
@@ -418,7 +418,7 @@ fn decode<'a, T: Value<'a>>(input: &'a [u8]) -> Result<T, crate::msgpack::Error>
     T::decode(&mut Reader::new(input))
 }
 
-/// A JSON string, "hex:…" string or null as bytes.
+/// A JSON string, "hex:…" string or null, as bytes.
 struct Field(Option<Vec<u8>>);
 
 impl Field {

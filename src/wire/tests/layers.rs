@@ -1,4 +1,4 @@
-//! Label, encryption, CRC, compound: what fits, and what is refused with which error.
+//! Label, encryption, CRC, compound: what is accepted, and which error refuses the rest.
 
 use crate::{base::Rng, wire::*};
 
@@ -79,7 +79,7 @@ fn padding_that_a_key_holder_forged_is_refused() {
     ] {
         let mut out = Vec::new();
         let cipher = ring.ciphers().next().unwrap();
-        // Sealed without padding of its own, then declared padded.
+        // Encrypted without padding, then declared as padded.
         let sealer = Sealer::begin(cipher, SealVersion::Plain, [9; 12], &mut out);
         out.extend_from_slice(text);
         sealer.finish(b"", &mut out);
@@ -97,7 +97,7 @@ fn checksum_is_verified_when_present_only() {
     assert_eq!(codec.open(&packet, &mut buf), Ok(&b"\x08hello"[..]));
     packet[9] ^= 1;
     assert!(matches!(codec.open(&packet, &mut buf), Err(DecodeError::Checksum { .. })));
-    // Cut short it is left to the dispatcher, which knows no such message.
+    // A truncated header is left to the dispatcher, to which the type is unknown.
     assert_eq!(codec.open(&packet[..4], &mut buf), Ok(&packet[..4]));
     assert_eq!(Message::decode(&packet[..4]), Err(DecodeError::UnsupportedType(12)));
 }

@@ -1,4 +1,4 @@
-//! LZ4 in the place of LZW: what its users get, and what peers can do with it.
+//! LZ4 instead of LZW: correctness, and limits on hostile peers.
 
 use crate::{
     base::Rng,
@@ -54,7 +54,7 @@ fn lies_about_the_size_are_refused_before_memory_is_taken() {
     for claimed in [0, 1, 999, 1_001, 5_000] {
         assert_eq!(unpacked(&body(b'4', claimed, &block)), Err(DecodeError::Lz4Block), "{claimed}");
     }
-    // A datagram never holds more, whatever its block would give.
+    // A datagram never decompresses to more, whatever its block contains.
     let limit = limits::DATAGRAM_BYTES_MAX;
     for claimed in [limit as u32 + 1, u32::MAX] {
         let error = unpacked(&body(b'4', claimed, &block));

@@ -1,4 +1,4 @@
-//! Our codec against an implementation of the same format by others.
+//! Compares our codec with an independent implementation of the format.
 
 use weezl::{BitOrder, decode, encode};
 
@@ -12,7 +12,7 @@ use crate::{
 
 #[test]
 fn others_read_what_we_write_and_so_do_we() {
-    // One codec for all, so that leftovers of an earlier message would show.
+    // One codec for all messages, so that leftovers of an earlier one would be detected.
     let (mut encoder, mut decoder, mut back) = (Encoder::new(), Decoder::new(), Vec::new());
     for input in samples() {
         let mut packed = b"before".to_vec();
@@ -108,7 +108,7 @@ fn samples() -> Vec<Vec<u8>> {
             samples.push((0..len).map(|_| rng.below(kinds) as u8).collect());
         }
     }
-    // The newest code is used at once, also when the table is just full.
+    // The newest code is used at once, also when the table is exactly full.
     for noise in 3700..3840 {
         let mut sample: Vec<_> = (0..noise).map(|_| rng.below(256) as u8).collect();
         sample.resize(noise + 20_000, 0);

@@ -1,10 +1,10 @@
-//! Laws that hold for all messages and all garbage.
+//! Properties that hold for all messages and all garbage.
 
 use proptest::{collection::vec, option, prelude::*};
 
 use crate::{base::Rng, wire::*};
 
-/// A message with its strings owned.
+/// A message with owned strings.
 #[derive(Clone, Debug)]
 struct Fields {
     kind: u8,
@@ -234,8 +234,8 @@ proptest! {
             codec.seal(&mut Rng::from_u64(seed), &message, false, &mut packet);
             let bit = at % (packet.len() * 8);
             packet[bit / 8] ^= 1 << (bit % 8);
-            // The format leaves its version byte (behind the label's three) unauthenticated: the
-            // other version opens the same bytes and differs in the padding alone.
+            // The format does not authenticate its version byte (after the label's three bytes):
+            // the other version decrypts the same bytes and differs only in the padding.
             if bit != 3 * 8 {
                 prop_assert!(codec.open(&packet, &mut buf).is_err());
             }
@@ -262,7 +262,7 @@ proptest! {
         let expected: Vec<_> = rows.iter().map(Fields::row).collect();
         prop_assert_eq!(got.rows().collect::<Result<Vec<_>, _>>(), Ok(expected));
         prop_assert_eq!((got.join, &got.user_state[..]), (join, &user_state[..]));
-        // Cut short it stays unanswered.
+        // A truncated message is not answered.
         prop_assert_eq!(feed(&sent[..cut % sent.len()]), Ok(None));
     }
 
@@ -292,7 +292,7 @@ proptest! {
     }
 }
 
-/// Decodes as a node would, layer by layer; must not panic.
+/// Decodes like a node, layer by layer; must not panic.
 fn dissect(packet: &[u8]) {
     let mut codec = PacketCodec::build(CodecConfig::default()).unwrap();
     let (mut buf, mut unpacked) = (Vec::new(), Vec::new());

@@ -1,4 +1,4 @@
-//! What a stream decoder makes of whole, broken, hostile and misdirected streams.
+//! Decodes valid, malformed, hostile and misdirected streams.
 
 use crate::{
     base::Rng,
@@ -82,7 +82,7 @@ fn what_is_malformed_inside_is_closed_without_a_word() {
         close(b"\x08\x81\xaaUserMsgLen\xd2\x01\x40\0\x01"),
         too_large("user message", 0x0140_0001)
     );
-    // A row, a header, a compressed message that announce more than may ever arrive.
+    // A row, a header and a compressed message that announce more than can arrive.
     assert!(matches!(
         close(b"\x06\x81\xa5Nodes\x01\x81\xa4Name\xdb\x7f\xff\xff\xff"),
         DecodeError::TooLarge { what: "push/pull", .. }
@@ -113,7 +113,7 @@ fn decompression_bomb_is_refused_before_it_is_unpacked() {
         panic!("{error:?}")
     };
     assert!(limit < 101 * sealed.len() + 64 * 1024);
-    // An honest table of rows that hardly differ stays far below the limit.
+    // A realistic table of nearly identical rows stays far below the limit.
     let mut honest = Vec::new();
     let rows: Vec<_> =
         (0..5000).map(|i| (format!("node-{i:05}"), [10, 0, (i >> 8) as u8, i as u8])).collect();
@@ -141,7 +141,7 @@ fn whole_content_that_ends_early_is_an_error_and_not_awaited() {
     {
         let got = feed(setup, Role::Acceptor, &setup.sealed(message), 1);
         assert!(matches!(got, Err(StreamError::Close(_))), "{got:?}");
-        // In clear the rest may still come.
+        // In plaintext the rest may still arrive.
         assert_eq!(feed(Setup::default(), Role::Acceptor, message, 1), Ok(None));
     }
     assert_eq!(
@@ -179,7 +179,7 @@ fn message_is_unpacked_only_with_the_memory_that_is_granted() {
     let text: Vec<u8> = (0..50_000_u32).map(|at| (at % 97) as u8).collect();
     let mut message = b"\x08\x81\xaaUserMsgLen\xcd\xc3\x50".to_vec();
     message.extend_from_slice(&text);
-    // What follows is dropped, in both layers.
+    // Bytes after the message are dropped, in both layers.
     message.extend_from_slice(&[0; 10_000]);
     let mut sealed = setup.sealed(&message);
     sealed.extend_from_slice(&[0; 1000]);
@@ -200,7 +200,7 @@ fn message_is_unpacked_only_with_the_memory_that_is_granted() {
     assert_eq!(decoder.unpack(70_000), Ok(Decoded::More), "it is over");
 }
 
-/// Feeds 300 KB byte by byte: looking at everything again for each byte would take hours.
+/// Feeds 300 KB byte by byte: examining everything again for each byte would take hours.
 #[test]
 fn byte_by_byte_is_not_quadratic() {
     let long = vec![b'x'; 100_000];

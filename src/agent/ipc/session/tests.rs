@@ -48,7 +48,7 @@ fn pass() -> Pass {
     Admission::new(64).admit(None, std::time::Instant::now()).unwrap()
 }
 
-/// Hands out what it has in reads as large as they are asked for, and counts.
+/// Provides its data in reads of the requested size, and counts them.
 struct Input {
     bytes: io::Cursor<Vec<u8>>,
     taken: Arc<AtomicUsize>,
@@ -68,7 +68,7 @@ impl AsyncRead for Input {
     }
 }
 
-/// Takes everything, and remembers how much at a time; or takes nothing.
+/// Accepts everything and records the sizes of writes, or accepts nothing.
 #[derive(Clone, Default)]
 struct Output {
     takes: bool,
@@ -102,7 +102,7 @@ async fn many_answers_to_pipelined_requests_go_out_in_parts() {
     const REQUESTS: usize = 20_000;
     let agent = agent("{}").await;
     let mut bytes = handshake();
-    // The buffer is large from now on: all that follows is there at once.
+    // From now on the buffer is large: all further data is available at once.
     let large = EventRequest { payload: Blob(vec![0; 900 << 10]), ..EventRequest::default() };
     bytes.extend(request("event", 1, Some(&large)));
     for _ in 0..REQUESTS {
@@ -125,8 +125,8 @@ async fn many_answers_to_pipelined_requests_go_out_in_parts() {
     assert!(*largest < 512 << 10, "{writes:?}");
 }
 
-/// A client that pipelines requests for large answers and reads nothing gets one of them ready, and
-/// a second client waits for its turn rather than for memory.
+/// If a client pipelines requests for large answers without reading, only one answer is prepared,
+/// and a second client waits for its turn rather than for memory.
 #[tokio::test]
 async fn large_answers_that_nobody_reads_cost_a_bounded_price() {
     let admission = Admission::new(64);
@@ -141,7 +141,7 @@ async fn large_answers_that_nobody_reads_cost_a_bounded_price() {
     assert!(waits(&mut second).await, "one at a time for a client");
     let mut third = Box::pin(other.answer(vec![0; large]));
     assert!(waits(&mut third).await, "all clients share");
-    // Small answers and records of others pass.
+    // Small answers and records of other clients pass.
     let (small, mut small_frames) = Outbox::new(Arc::clone(&admission.answers));
     assert!(small.answer(vec![0; 1_000]).await);
     assert!(small.record(small.place(1_000).await, vec![0; 1_000]));
@@ -199,8 +199,8 @@ async fn who_does_not_read_answers_is_asked_for_no_more_requests() {
     assert!(before < 128 << 10, "{before} of {all} bytes of requests were taken");
 }
 
-/// Goal: what clients have sent of large requests is held for a few of them at a time; the others
-/// and their small requests wait for nobody, or for their turn.
+/// Goal: the received parts of large requests are held for a few clients at a time; the others wait
+/// for their turn, and small requests do not wait.
 #[tokio::test]
 async fn large_requests_are_read_a_few_at_a_time() {
     let agent = agent("{}").await;
@@ -226,15 +226,15 @@ async fn large_requests_are_read_a_few_at_a_time() {
     }
     assert!(timeout(Duration::from_millis(300), sent.join_next()).await.is_err());
     assert!(answer_to_members(&agent, &events, &admission).await > 100);
-    // One goes: the last one's turn has come.
+    // One client goes, which makes room for the last.
     first.pop();
     let last = timeout(Duration::from_secs(20), sent.join_next()).await;
     assert!(matches!(last, Ok(Some(Ok(Ok(_))))));
     drop(clients);
 }
 
-/// Without room, a session whose client has closed ends, whatever it waits for, and releases its
-/// place; one whose client is there goes on once there is room.
+/// Without room, a session whose client has disconnected ends, whatever it waits for, and releases
+/// its place; one whose client is connected continues once there is room.
 #[tokio::test]
 async fn who_has_closed_does_not_wait_for_room() {
     let agent = agent("{}").await;
@@ -249,7 +249,7 @@ async fn who_has_closed_does_not_wait_for_room() {
         async move {
             let (mut answers, mut ours) = tokio::io::split(ours);
             ours.write_all(&requests).await.unwrap();
-            // Only the end of the requests, so that answers could still be read.
+            // Only the sending side, so that answers could still be read.
             ours.shutdown().await.unwrap();
             let mut read = Vec::new();
             let _ = answers.read_to_end(&mut read).await;
@@ -259,7 +259,7 @@ async fn who_has_closed_does_not_wait_for_room() {
     };
     let mut many = handshake();
     (0..400).for_each(|_| many.extend(request("members", 2, None::<&()>)));
-    // With room, the end of the requests loses no answer.
+    // If there is room, the end of the requests does not lose answers.
     let all = timeout(Duration::from_secs(20), client(many.clone())).await.unwrap();
     assert!(all > 2 * OWN_BYTES_MAX, "{all}");
 
@@ -279,7 +279,7 @@ async fn who_has_closed_does_not_wait_for_room() {
     assert_eq!(timeout(Duration::from_secs(20), client(many)).await.unwrap(), all);
 }
 
-/// Asks once, and gives the size of the answer.
+/// Sends one request and returns the size of the answer.
 async fn answer_to_members(
     agent: &Arc<Agent>,
     events: &Arc<Events>,

@@ -37,7 +37,7 @@ fn lines_of_each_message_are_made_while_somebody_reads_them() {
         let (_, lines) = hub.monitor(Level::Debug, "c".into());
         assert_eq!(made(), 1);
         drop(lines);
-        // The next line of any kind finds that it is gone.
+        // The closed monitor is detected at the next line of any kind.
         hub.write(Level::Info, "serf", "x");
         assert_eq!(made(), 1);
         hub.set_level(Level::Debug);
@@ -58,7 +58,7 @@ fn a_slow_monitor_loses_lines_and_is_reported_once() {
         hub.write(Level::Info, "agent", &n.to_string());
     }
     let (backlog, _) = hub.monitor(Level::Warn, "d".into());
-    // The warning itself has long left the ring; it is logged at the first loss only.
+    // The warning itself is no longer in the ring; it is logged at the first loss only.
     assert!(backlog.is_empty());
     for n in 0..512 {
         assert!(lines.try_recv().unwrap().ends_with(&format!(": {n}")));
@@ -66,7 +66,7 @@ fn a_slow_monitor_loses_lines_and_is_reported_once() {
     assert!(lines.try_recv().is_err());
 }
 
-/// A stopped terminal, until its gate is dropped.
+/// A suspended terminal, until its gate is dropped.
 struct Terminal {
     gate: Arc<Mutex<()>>,
     shown: Arc<Mutex<Vec<u8>>>,
@@ -90,7 +90,7 @@ fn on_terminal() -> (LogHub, Arc<Mutex<()>>, impl Fn() -> Vec<String>) {
     let hub = LogHub::start_on(terminal, Level::Info, false);
     let flushed = hub.clone();
     let lines = move || {
-        // Each waits a second at most, which a busy machine may need.
+        // Each takes at most a second, which a busy machine may need.
         (0..20).for_each(|_| flushed.flush());
         let text = String::from_utf8(shown.lock().unwrap().clone()).unwrap();
         text.lines().map(str::to_owned).collect()
@@ -102,7 +102,7 @@ fn on_terminal() -> (LogHub, Arc<Mutex<()>>, impl Fn() -> Vec<String>) {
 fn an_unread_console_blocks_nothing_and_reports_what_it_missed() {
     let (hub, gate, shown) = on_terminal();
     let still = gate.lock().unwrap();
-    // More than the queue takes, held and not.
+    // More lines than the queue accepts, held back and not.
     for n in 0..CONSOLE_LINES_MAX + 5 {
         hub.write(Level::Info, "agent", &n.to_string());
     }
@@ -113,7 +113,7 @@ fn an_unread_console_blocks_nothing_and_reports_what_it_missed() {
     }
     hub.flush();
     drop(still);
-    // It is reported though nothing more is printed.
+    // The loss is reported although no further line is printed.
     let lines = shown();
     let reported: Vec<usize> = lines
         .iter()
@@ -164,7 +164,7 @@ fn lines_that_are_kept_are_bounded_in_bytes() {
         }
         hub.open_gate();
     }
-    // Of those that were held, of those that wait, and in the ring.
+    // Bytes of lines held back, queued, and in the ring.
     let waiting = hub.shared.backlog.bytes.load(Ordering::Relaxed);
     assert!(waiting <= CONSOLE_BYTES_MAX, "{waiting}");
     let (backlog, _) = hub.monitor(Level::Info, "c".into());
@@ -176,7 +176,7 @@ fn lines_that_are_kept_are_bounded_in_bytes() {
     assert_eq!(hub.shared.backlog.bytes.load(Ordering::Relaxed), 0);
 }
 
-/// Clients may come and go for long while nothing is logged.
+/// Clients may come and go for a long time while nothing is logged.
 #[test]
 fn monitors_that_have_gone_are_not_kept() {
     let hub = LogHub::start(Level::Err, false);

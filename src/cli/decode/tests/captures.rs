@@ -1,4 +1,4 @@
-//! Files, links, fragments and segments.
+//! Capture files, link types, fragments and segments.
 
 use serde_json::json;
 
@@ -17,7 +17,7 @@ fn what_go_nodes_sent_says_the_same_as_to_go_on_every_link() {
             match kind.as_str() {
                 "packet" => pcap.udp(A, B, &bytes),
                 "stream" => pcap.stream(&bytes, b""),
-                // The header that names the label, and a message.
+                // The label header, and a message.
                 _ => pcap.stream(b"\xf4\x03rec\x00\x80", &bytes),
             };
             if kind == "reply" {
@@ -73,7 +73,7 @@ fn pcapng_of_both_byte_orders_says_the_same_as_pcap() {
     );
     for big in [false, true] {
         assert_eq!(text(&file(big), &Options::default()), expected, "big-endian: {big}");
-        // Two files that were put together, and each byte in a piece of its own.
+        // Two concatenated files, with each byte read separately.
         let twice = [file(big), file(!big)].concat();
         assert_eq!(text(&twice, &Options::default()).lines().count(), 2);
     }
@@ -149,7 +149,7 @@ fn a_stream_with_a_hole_is_reported_as_incomplete() {
     let lines = text(&pcap.bytes, &Options::default());
     let problem = format!("the connection ends; 5 bytes are missing after the first {half}");
     assert!(lines.contains(" incomplete ") && lines.contains(&problem), "{lines}");
-    // Without its beginning.
+    // Without the beginning of the connection.
     let mut pcap = Pcap::new(1);
     pcap.tcp(DIALER, B, "A", 1000, &stream[half..]);
     let lines = text(&pcap.bytes, &Options::default());

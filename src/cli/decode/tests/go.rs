@@ -1,10 +1,10 @@
-//! What Go's own decoder found in the same bytes, field by field.
+//! Compares with what Go's own decoder found in the same bytes, field by field.
 
 use std::net::IpAddr;
 
 use serde_json::{Map, Value, json};
 
-/// What differs between our record and Go's reading of the message.
+/// The difference between our record and Go's decoding of the message, if any.
 pub(super) fn difference(ours: &Value, go: &Value) -> Option<String> {
     let expected = Expected::of(go);
     let kind = ours["type"].as_str().unwrap_or_default();
@@ -17,7 +17,7 @@ pub(super) fn difference(ours: &Value, go: &Value) -> Option<String> {
     })
 }
 
-/// Whether values are equal, and of a message what is expected of it.
+/// Whether values are equal; for a message, whether it matches the expected one.
 fn same(ours: &Value, expected: &Value) -> bool {
     match (ours, expected) {
         (Value::Number(ours), Value::Number(expected)) => ours.as_f64() == expected.as_f64(),
@@ -33,7 +33,7 @@ fn same(ours: &Value, expected: &Value) -> bool {
     }
 }
 
-/// Times of nodes in the order of their names: Go writes them in any.
+/// Status times in the order of the names: Go writes them in any order.
 fn by_name(rows: &[Value]) -> Vec<&Value> {
     let mut rows: Vec<_> = rows.iter().collect();
     let is_time = |row: &&Value| row["ltime"].is_u64() && row["node"].is_string();
@@ -43,7 +43,7 @@ fn by_name(rows: &[Value]) -> Vec<&Value> {
     rows
 }
 
-/// A message as we should show it.
+/// The expected record of a message.
 struct Expected {
     kind: String,
     fields: Map<String, Value>,
@@ -55,7 +55,7 @@ impl Expected {
         match go["type"].as_str().expect("a type") {
             "user" if serf.is_object() => Self::of_serf(serf),
             "user" => {
-                // On a stream Go lists the payload beside the header.
+                // For a stream Go lists the payload next to the header.
                 let payload = match go["payload"].is_string() {
                     true => &go["payload"],
                     false => &go["fields"]["Payload"],
@@ -108,7 +108,7 @@ impl Expected {
                     .as_str()
                     .is_some_and(|name| name.ends_with("-keys") || name.ends_with("-key"))
                 {
-                    // Shown decoded, without the key.
+                    // Displayed decoded, without the key.
                     fields.remove("payload");
                 }
                 "query".to_owned()
@@ -119,7 +119,7 @@ impl Expected {
             fields.insert("payload".to_owned(), Self::of_serf(&go["payload"]).nested());
         }
         if kind == "key-response" {
-            // Keys are not shown.
+            // Keys are not displayed.
             fields.retain(|name, _| name == "result" || name == "message");
         }
         Self { kind, fields }
@@ -133,7 +133,7 @@ impl Expected {
     }
 }
 
-/// Go's fields under our names and in our forms.
+/// Go's fields with our names and formats.
 fn plain(fields: &Value, entry: &Value) -> Map<String, Value> {
     let fields = fields.as_object().expect("fields");
     let mut plain = Map::new();
@@ -147,7 +147,7 @@ fn plain(fields: &Value, entry: &Value) -> Map<String, Value> {
             "StatusLTimes" => (snake(name), times(value)),
             "Events" => (snake(name), events(value)),
             "LeftMembers" | "Vec" => (snake(name), list(value).cloned().collect()),
-            // Shown decoded.
+            // Displayed decoded.
             "Filters" | "DestAddr" => continue,
             _ if value.is_null() || value.is_string() => (snake(name), text(value)),
             _ => (snake(name), value.clone()),
@@ -178,7 +178,7 @@ fn bytes(value: &Value) -> Vec<u8> {
     hex::decode(hex).expect("hex")
 }
 
-/// A string, or bytes as we show them.
+/// A string, or bytes as we display them.
 fn text(value: &Value) -> Value {
     match value.as_str() {
         Some(text) if text.starts_with("hex:") => match String::from_utf8(bytes(value)) {
@@ -200,7 +200,7 @@ fn ip(value: &Value) -> Value {
 }
 
 fn tags(meta: &Value, tags: &Value) -> Value {
-    // With what Go found about the order of the names beside it.
+    // Together with Go's result on the order of the names.
     let tags = tags.get("fields").filter(|fields| fields.is_object()).unwrap_or(tags);
     if bytes(meta).is_empty() { json!({}) } else { tags.clone() }
 }

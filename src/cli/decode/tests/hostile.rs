@@ -1,4 +1,4 @@
-//! What nobody should send.
+//! Input that no implementation sends.
 
 use super::making::{A, B, DIALER, Pcap, lines, recorded, records, text};
 use crate::{
@@ -90,7 +90,7 @@ fn connections_without_end_are_given_up() {
         pcap.tcp(&format!("10.0.0.1:{port}"), B, "S", 0, b"");
         pcap.tcp(&format!("10.0.0.1:{port}"), B, "A", 2, b"out of order");
     }
-    // One that waits for more than is kept.
+    // A connection with more pending data than is kept.
     for at in 0..2000 {
         pcap.tcp(DIALER, B, "A", 1000 * at + 10 * u32::from(at > 0), &[0; 990]);
     }

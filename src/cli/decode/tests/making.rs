@@ -1,4 +1,4 @@
-//! Captures that the tests make.
+//! Creates captures for the tests.
 
 use std::net::SocketAddr;
 
@@ -9,7 +9,7 @@ use crate::cli::decode::{CaptureError, Format, Options, decode};
 
 pub(super) const A: &str = "10.0.0.1:7946";
 pub(super) const B: &str = "10.0.0.2:7946";
-/// Where a dialer dials from.
+/// Address of the dialer.
 pub(super) const DIALER: &str = "10.0.0.1:40000";
 
 /// A capture in pcap, little-endian, with microseconds.
@@ -29,7 +29,7 @@ impl Pcap {
         Self { bytes, link, packets: 0 }
     }
 
-    /// Adds an IP packet under the header of the link, a millisecond after the last.
+    /// Adds an IP packet with the link header, a millisecond after the last one.
     pub(super) fn ip(&mut self, packet: &[u8]) -> &mut Self {
         let kind: [u8; 2] = if packet[0] >> 4 == 4 { [8, 0] } else { [0x86, 0xdd] };
         let header = match self.link {
@@ -59,7 +59,7 @@ impl Pcap {
         self.ip(&packet)
     }
 
-    /// A segment at `seq`; of `flags` those that are named: S, A, F, R.
+    /// A TCP segment at `seq` with the named flags: S, A, F, R.
     pub(super) fn tcp(
         &mut self,
         from: &str,
@@ -84,7 +84,7 @@ impl Pcap {
         self.ip(&packet)
     }
 
-    /// A whole connection: what the dialer sends, then what is replied.
+    /// A whole connection: the dialer's data, then the reply.
     pub(super) fn stream(&mut self, dialer: &[u8], reply: &[u8]) -> &mut Self {
         self.tcp(DIALER, B, "S", 999, b"").tcp(B, DIALER, "SA", 4999, b"");
         for (at, part) in dialer.chunks(700).enumerate() {
@@ -128,7 +128,7 @@ pub(super) fn lines(capture: &[u8], options: &Options) -> (String, Result<String
     (text, result)
 }
 
-/// The records in JSON of a capture that is whole.
+/// The records of a complete capture in JSON.
 pub(super) fn records(capture: &[u8], options: Options) -> Vec<Value> {
     let options = Options { format: Format::Json, ..options };
     let (text, result) = lines(capture, &options);
@@ -136,14 +136,14 @@ pub(super) fn records(capture: &[u8], options: Options) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// The lines of text of a capture that is whole.
+/// The lines of text of a complete capture.
 pub(super) fn text(capture: &[u8], options: &Options) -> String {
     let (text, result) = lines(capture, options);
     result.unwrap();
     text
 }
 
-/// What real Go nodes sent: kind of capture, bytes, and what Go found in them.
+/// Recorded from real Go nodes: kind of capture, bytes, and what Go decoded in them.
 pub(super) fn recorded() -> Vec<(String, Vec<u8>, Vec<Value>)> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/recorded.json");
     let all: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
@@ -155,12 +155,12 @@ pub(super) fn recorded() -> Vec<(String, Vec<u8>, Vec<Value>)> {
     recorded.collect()
 }
 
-/// A stream of [`recorded`].
+/// A stream from [`recorded`].
 pub(super) fn recorded_stream() -> (Vec<u8>, Vec<Value>) {
     let mut all = recorded().into_iter();
     let (_, stream, messages) = all.find(|(kind, ..)| kind == "stream").unwrap();
     (stream, messages)
 }
 
-/// Ethernet with a VLAN tag, under a number that is none.
+/// A made-up link type number for Ethernet with a VLAN tag.
 pub(super) const VLAN: u32 = 1_000_001;

@@ -1,4 +1,4 @@
-//! Layers, messages, filters, figures.
+//! Layers, messages, filters, statistics.
 
 use serde_json::Value;
 
@@ -100,13 +100,13 @@ fn both_ends_of_an_encrypted_stream_are_read() {
     let layers: Vec<_> = both.iter().map(|record| record["layers"].to_string()).collect();
     assert_eq!(layers, [r#"["label:dc1","encrypt:1","compress"]"#, r#"["encrypt:1","compress"]"#]);
     assert!(both.iter().all(|record| record["type"] == "push-pull" && record["key"] == 1));
-    // A reply without its request is opened only with the label given.
+    // Without its request a reply can only be decrypted with the label option.
     let mut alone = Pcap::new(1);
     alone.stream(b"", &reply);
     assert_eq!(records(&alone.bytes, options())[0]["type"], "encrypted");
     let labelled = Options { label: Some(b"dc1".into()), ..options() };
     assert_eq!(records(&alone.bytes, labelled)[0]["type"], "push-pull");
-    // Another label is other traffic.
+    // With another label the packets are not gossip.
     let other = Options { label: Some(b"dc2".into()), ..options() };
     assert!(records(&capture, other).is_empty());
     for record in records(&capture, Options::default()) {
@@ -188,7 +188,7 @@ fn keys_are_never_shown() {
 fn other_traffic_is_left_alone_and_gossip_on_other_ports_is_found() {
     let (from, to) = ("10.0.0.1:5300", "10.0.0.2:53");
     let mut pcap = Pcap::new(1);
-    // Names asked of a server, with every number; time, voice, noise.
+    // DNS queries with every id; NTP, voice, noise.
     for first in 0..=255 {
         pcap.udp(
             from,

@@ -18,7 +18,7 @@ fn join_of_a_good_node_does_not_wait_for_one_of_dead_addresses() {
     net.run(Duration::from_millis(10));
     assert_eq!(net.done(0, good), Some(Ok(Completion::Joined { contacted: 1 })));
     assert_eq!(net.view(1), all_alive(2));
-    // One address after the other, a second each.
+    // One address after the other, each takes a second.
     net.run(Duration::from_millis(2_900));
     assert_eq!(net.done(0, dead), None);
     net.run(Duration::from_millis(200));
@@ -49,10 +49,10 @@ fn entries_are_taken_in_order_and_names_resolved_when_it_is_their_turn() {
     let ips = vec![addr_of(1).ip(); 2];
     net.call(0, |engine, now| engine.resolved(now, op, Ok(ips)));
     net.run(Duration::from_millis(10));
-    // All addresses are asked; that others failed is no error.
+    // All addresses are contacted; failures of some are not an error.
     assert_eq!(net.done(0, op), Some(Ok(Completion::Joined { contacted: 2 })));
     assert_eq!(net.view(1), all_alive(2));
-    // An answer that nobody waits for any more changes nothing.
+    // An answer that is no longer needed has no effect.
     net.call(0, |engine, now| engine.resolved(now, op, Ok(vec![addr_of(1).ip()])));
     net.run(Duration::from_millis(10));
     assert_eq!(net.done(0, op), None);
@@ -65,7 +65,7 @@ fn only_the_join_that_asked_for_it_ignores_old_events() {
         let name = format!("old{at}");
         net.call(at, |engine, now| engine.user_event(now, &UserEventSpec::new(&name, ""))).unwrap();
     }
-    // Under way at the same time; the second delivers old events.
+    // Both run at the same time; the second delivers old events.
     let ignoring = net.start_join(0, &["name.test"], OldEvents::Ignore);
     net.start_join(0, &["10.0.0.1"], OldEvents::Deliver);
     net.run(Duration::from_millis(10));
@@ -88,7 +88,7 @@ fn lonely_node_has_the_names_of_its_seeds_resolved_again() {
     net.run(Duration::from_secs(60));
     net.call(1, |engine, now| engine.start_force_leave(now, "n0", Prune::Yes));
     net.run(Duration::from_secs(120));
-    // One at a time: the first has had no answer yet.
+    // One at a time: the first has not been answered yet.
     assert_eq!(net.nodes[1].resolving.len(), 1);
     let (own, host) = net.nodes[1].resolving.pop().unwrap();
     assert_eq!(host, "seed.test");

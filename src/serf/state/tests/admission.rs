@@ -1,5 +1,5 @@
-//! What peers send in excess: refused at the gate, bounded behind it, and never at the cost of
-//! others.
+//! Excess and invalid messages of peers: refused by validation, limited afterwards, and never at
+//! the cost of other peers.
 
 use super::*;
 use crate::{msgpack::Bin, serf::message::Query};
@@ -11,7 +11,7 @@ fn quiet() -> Node {
     node
 }
 
-/// Nothing was kept, passed on, answered or delivered.
+/// Asserts that nothing was stored, forwarded, answered or delivered.
 #[track_caller]
 fn assert_untouched(node: &mut Node, what: &str) {
     assert!(
@@ -56,7 +56,7 @@ fn tag(expr: &str) -> Vec<u8> {
 }
 
 /// Goal: a name, address or payload that no sender makes is refused on each path. Method: a valid
-/// message of each kind passes, the same with one field out of bounds leaves no trace.
+/// message of each kind passes, the same with one invalid field has no effect.
 #[test]
 fn fields_out_of_bounds_are_refused_on_each_path() {
     let giant = vec![b'x'; 70_000];
@@ -206,7 +206,7 @@ fn what_fits_no_packet_is_delivered_and_not_gossiped() {
     assert_eq!(ring.iter().flatten().count(), 1, "push/pulls carry it");
 }
 
-/// Packets until one carries `wanted`.
+/// Number of packets until one contains `wanted`.
 fn packets_until(node: &mut Node, wanted: &[u8]) -> usize {
     for packet in 1..=1_000 {
         let mut found = false;
@@ -218,8 +218,8 @@ fn packets_until(node: &mut Node, wanted: &[u8]) -> usize {
     panic!("it was never sent")
 }
 
-/// Goal: whatever size the junk has that fills a queue, our own messages and small ones of others
-/// are sent at once.
+/// Goal: whatever the size of the messages that fill a queue, our own messages and small ones of
+/// others are sent at once.
 #[test]
 fn a_flood_of_messages_that_fit_silences_nobody() {
     for size in [1_300, 300, 10] {
@@ -269,7 +269,7 @@ fn queries_can_be_answered_until_their_deadline_and_a_day_at_most() {
     node.advance(Duration::from_secs(31));
     assert_eq!(node.state.queries.received.len(), 1, "the queue check forgets what is over");
     assert!(node.state.respond(short, b"").is_err());
-    // Those that would stay longest make room for others.
+    // Those with the latest deadlines are evicted for others.
     for ltime in 10..10_000 {
         ask(&mut node, ltime, 2_000_000_000);
         node.gossip();
@@ -281,8 +281,8 @@ fn queries_can_be_answered_until_their_deadline_and_a_day_at_most() {
     assert_eq!(node.state.queries.received.len(), 0);
 }
 
-/// Goal: expressions of peers keep the engine busy for some milliseconds at most, and the next
-/// ordinary query is answered. Method: counted work, as a clock would make the test depend on
+/// Goal: expressions of peers keep the engine busy for at most a few milliseconds, and the next
+/// ordinary query is answered. Method: counts work units, as a clock would make the test depend on
 /// the machine.
 #[test]
 fn expensive_expressions_match_nobody_and_ordinary_ones_go_on() {
@@ -305,7 +305,7 @@ fn expensive_expressions_match_nobody_and_ordinary_ones_go_on() {
     assert!(node.state.cx.stats.refused_filters > 0);
     node.advance(Duration::from_millis(50));
     assert_eq!(ask(&mut node, 20, &|_| "^(web|)$".to_owned(), 1), 1);
-    // Names are looked at first: what is for others costs nothing.
+    // Names are compared first: queries for other nodes cost nothing.
     let before = node.state.queries.filters.work.at(node.now).0;
     let mut names = Vec::new();
     let filter = crate::serf::Filter::Nodes(vec![b"other"]);

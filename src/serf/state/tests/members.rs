@@ -3,7 +3,7 @@
 use super::*;
 use crate::serf::intents::INTENTS_MAX;
 
-/// A node that knows `x` with a status, its clock and events behind it.
+/// A node that knows `x` with a status; its clock and events are already advanced.
 fn knowing(status: &str) -> Node {
     let mut node = Node::new("me");
     match status {

@@ -2,10 +2,10 @@
 
 use super::*;
 
-/// All know each other; a message reaches everybody at once, unless its target is cut off.
+/// All nodes know each other; a message reaches all at once, except isolated nodes.
 pub(super) struct Net {
     pub(super) nodes: Vec<Node>,
-    /// Nodes that hear and say nothing.
+    /// Isolated nodes.
     pub(super) cut: Vec<usize>,
     /// Direct messages sent: from, to, bytes.
     pub(super) sent: Vec<(usize, SocketAddr, Vec<u8>)>,
@@ -29,7 +29,7 @@ impl Net {
         Self { nodes, cut: Vec::new(), sent: Vec::new() }
     }
 
-    /// Carries everything until nothing is left to carry.
+    /// Delivers messages until there are none.
     pub(super) fn pump(&mut self) {
         while self.actions() | self.gossip() {}
     }
@@ -158,7 +158,7 @@ fn two_leaves_of_one_node_do_not_gossip_for_ever() {
 }
 
 proptest::proptest! {
-    /// Any order of leaves, forced leaves, prunes and returns ends, and ends alike.
+    /// Leaves, forced leaves, prunes and returns terminate in any order, with the same result.
     #[test]
     fn every_interleaving_of_intents_ends(
         steps in proptest::collection::vec((0usize..4, 0usize..4, 0u8..4, 1u64..40), 1..25),

@@ -1,4 +1,4 @@
-//! Queries: who answers, how often, how large, how late; keys and the name vote on top.
+//! Queries: who answers, how often, size and time limits; key queries and the name vote.
 
 use super::{network::Net, *};
 
@@ -15,7 +15,7 @@ fn ask_named(net: &mut Net, name: &str, params: &QueryParams) -> Result<QueryId,
     net.nodes[0].state.ask(count, name, b"now", params, Asker::User)
 }
 
-/// What the asker heard, in short.
+/// The updates received by the asker, abbreviated.
 fn heard(node: &mut Node) -> Vec<String> {
     let updates = node.state.cx.effects.outputs.drain(..).filter_map(|output| match output {
         Output::Query { update, .. } => Some(update),
@@ -267,7 +267,7 @@ fn late_joiners_are_heard() {
 fn two_queries_of_one_time_do_not_disturb_each_other() {
     let mut net = Net::new(2);
     let first = ask(&mut net, &params());
-    // The clock of a peer that has not heard of it.
+    // The clock of a peer that has not received it.
     net.nodes[0].state.cx.clocks.query = LamportClock::restore(LamportTime(0));
     let second = ask(&mut net, &params());
     assert_eq!(first.ltime, second.ltime);
@@ -509,7 +509,7 @@ mod keys {
 mod conflict {
     use super::*;
 
-    /// `n0` hears that another node claims its name.
+    /// `n0` receives a conflict: another node claims its name.
     fn conflict(net: &mut Net) {
         net.nodes[0].notify("n0", |state, now, view| {
             let other = NodeView { addr: &[10, 200, 0, 1], ..view.clone() };
@@ -524,7 +524,7 @@ mod conflict {
         node.state.cx.effects.outputs.iter().any(|output| matches!(output, Output::ShutDown))
     }
 
-    /// Makes a node know another address for `n0`.
+    /// Makes a node store another address for `n0`.
     fn persuade(node: &mut Node) {
         node.notify("n0", |state, now, view| {
             let moved = NodeView { addr: &[10, 200, 0, 1], ..view.clone() };

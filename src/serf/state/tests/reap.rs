@@ -1,4 +1,4 @@
-//! Forgetting, reconnecting, queue depths, the way of events.
+//! Reaping, reconnecting, queue depths, delivery of events.
 
 use super::*;
 
@@ -198,7 +198,7 @@ fn long_queues_are_pruned_to_their_limit() {
     }
     node.advance(Duration::from_secs(30));
     assert_eq!(node.state.broadcasts.events.len(), 15);
-    // Own events are sent while there is somebody; those of peers are not all kept.
+    // Own events are sent while other nodes are alive; not all of the peers' are kept.
     node.join("a");
     for n in 0..30 {
         node.state.user_event(n.to_string(), b"", false).unwrap();

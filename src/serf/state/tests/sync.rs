@@ -140,7 +140,7 @@ fn join_that_ignores_old_events_forgets_them_for_good() {
     node.state.merge_remote_state(node.now, &state, exchange(true));
     assert!(node.events().is_empty());
     assert_eq!(node.state.events.min_time, LamportTime(2));
-    // Without the join flag of the exchange it does not apply.
+    // It does not apply without the join flag of the exchange.
     let mut node = Node::new("me");
     node.events();
     node.state.events.join_ignores_old = true;
@@ -173,7 +173,7 @@ fn odd_rings_are_read_by_the_time_in_the_slot() {
     assert_eq!(node.events(), ["user 700 e ", "user 699 e "]);
 }
 
-/// A name that comes again and again costs what it costs once.
+/// A name that is repeated costs only one look-up.
 #[test]
 fn names_that_come_many_times_are_looked_up_once() {
     let mut node = Node::new("me");
@@ -190,7 +190,7 @@ fn names_that_come_many_times_are_looked_up_once() {
         .filter(|action| matches!(action, Action::Recheck(_)))
         .count();
     assert_eq!(looked_up, 1);
-    // Nor does a later state that says the same.
+    // Nor does a later state with the same contents.
     merge(&mut node, &state, false);
     let looked_up = node
         .state
@@ -203,7 +203,8 @@ fn names_that_come_many_times_are_looked_up_once() {
     assert_eq!(looked_up, 1);
 }
 
-/// However many recent events a peer claims, some are looked at: each is work, also if it is known.
+/// However many recent events a peer's state contains, only some are examined: each costs work,
+/// even if it is known.
 #[test]
 fn events_of_a_push_pull_are_bounded() {
     let mut node = Node::new("me");
@@ -221,7 +222,7 @@ fn events_of_a_push_pull_are_bounded() {
     merge(&mut node, &state, false);
     assert_eq!(node.events().len(), EVENTS_MAX);
     assert_eq!(node.state.cx.stats.dropped_events, EVENTS_MAX as u64);
-    // Known ones count, too.
+    // Known events count, too.
     merge(&mut node, &state, false);
     assert!(node.events().is_empty());
     assert_eq!(node.state.cx.stats.dropped_events, 2 * EVENTS_MAX as u64);

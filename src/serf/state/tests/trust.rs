@@ -1,4 +1,4 @@
-//! Which senders are believed: clocks far ahead, votes, key queries, leaves without an intent.
+//! Which senders are trusted: clocks far ahead, votes, key queries, leaves without an intent.
 
 use super::{network::Net, *};
 use crate::serf::{
@@ -23,7 +23,7 @@ fn merge(node: &mut Node, state: &PushPull<'_>, exchange: Exchange) {
     node.state.merge_remote_state(node.now, &raw, exchange);
 }
 
-/// Members that were asked for their state since the last look.
+/// Members that were asked for their state since the last call.
 fn asked(node: &mut Node) -> Vec<String> {
     let actions = node.state.cx.effects.actions.drain(..);
     let names = actions.filter_map(|action| match action {
@@ -42,7 +42,7 @@ fn with_members(names: &[&str]) -> Node {
 
 #[test]
 fn a_refused_clock_changes_nothing() {
-    // Goal: each of the three clocks alone, in an answer to a join that ignores old events.
+    // Goal: each of the three clocks separately, in an answer to a join that ignores old events.
     for which in 0..3 {
         for time in [u64::MAX, u64::MAX - 1, (1 << 63) + 1] {
             let mut node = with_members(&["a"]);
@@ -90,7 +90,7 @@ fn a_snapshot_does_not_keep_a_node_from_following_the_member_it_joins() {
 
 #[test]
 fn members_that_are_ahead_are_asked_and_followed() {
-    // Goal: the only other member is enough; of several, two, or one that stays ahead.
+    // Goal: a single other member suffices; of several, two, or one that stays ahead.
     let mut node = with_members(&["a"]);
     let event = UserEvent { ltime: LamportTime(FAR), name: b"e", ..UserEvent::default() };
     node.receive(&Message::UserEvent(event.clone()));
@@ -123,7 +123,8 @@ fn members_that_are_ahead_are_asked_and_followed() {
 fn nobody_else_makes_a_node_follow() {
     let mut node = with_members(&["a", "b", "c"]);
     for _ in 0..3 {
-        // Strangers, whichever side began; and members that were ahead, but are no longer.
+        // Unknown nodes, whichever side initiated the exchange; and members whose clocks are no
+        // longer ahead.
         merge(&mut node, &state(FAR), exchange(false));
         merge(&mut node, &state(FAR), answer_of("ghost", false));
         merge(&mut node, &state(FAR), answer_of("a", false));
@@ -169,7 +170,7 @@ fn answer(id: QueryId, from: &str, payload: &[u8]) -> Vec<u8> {
     }))
 }
 
-/// Starts a vote of `n0` over its name and gives its query.
+/// Starts a vote of `n0` on its name and returns its query.
 fn vote(net: &mut Net) -> QueryId {
     net.nodes[0].notify("n0", |state, now, view| {
         let other = NodeView { addr: &[10, 200, 0, 1], ..view.clone() };
@@ -224,7 +225,7 @@ fn only_members_vote_and_only_for_themselves() {
             node.state.cx.effects.outputs.iter().any(|output| matches!(output, Output::ShutDown));
         assert!(!gone, "{what} decided");
     }
-    // A member's vote counts once, at its address or under a key.
+    // A member's vote counts once, if sent from its address or encrypted with a key.
     for seal in [Seal::NoKeys, Seal::Key] {
         let mut net = Net::new(4);
         let id = vote(&mut net);

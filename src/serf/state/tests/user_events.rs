@@ -1,4 +1,4 @@
-//! User events: limits, once only, never too old.
+//! User events: limits, delivery once only, never too old.
 
 use super::*;
 use crate::serf::user_event::EventGroup;
@@ -58,7 +58,7 @@ fn own_event_is_delivered_and_gossiped() {
 #[test]
 fn event_is_delivered_once_and_the_received_bytes_go_on() {
     let mut node = quiet();
-    // Keys that we do not know, in an order that is not ours.
+    // Unknown keys, in an order that differs from ours.
     let raw = hex::decode("0383a44e616d65a161a5587472617801a54c54696d6505").unwrap();
     node.state.on_user_message(node.now, &raw, origin());
     node.state.on_user_message(node.now, &raw, origin());
@@ -118,14 +118,14 @@ fn ring_is_bounded_in_bytes_and_per_slot() {
     assert!(node.events().is_empty());
     assert_eq!(node.state.cx.stats.dropped_events, 0);
     assert!(kept_bytes(&node) < 8 * 1024 * 1024);
-    // One time has room for a number of events.
+    // One Lamport time has room for a limited number of events.
     for n in 0..5_000 {
         node.receive(&event(8, &n.to_string(), None));
         node.gossip();
     }
     assert_eq!(node.events().len(), 4_096);
     assert_eq!(node.state.cx.stats.dropped_events, 5_000 - 4_096);
-    // The next round through the slot makes room again.
+    // The next time in the same slot makes room again.
     node.receive(&event(8 + 512, "next", Some(&payload)));
     assert_eq!(node.events().len(), 1);
 }
@@ -136,8 +136,7 @@ fn kept_bytes(node: &Node) -> usize {
     events.map(|event| event.name.len() + event.payload.as_slice().len()).sum()
 }
 
-/// Goal: events that peers send in excess take no small event out of the push/pulls, whatever
-/// their times are.
+/// Goal: excess events of peers displace no small event from push/pulls, whatever their times are.
 #[test]
 fn large_texts_are_forgotten_first_and_nothing_is_delivered_twice() {
     let mut node = quiet();
@@ -162,7 +161,7 @@ fn large_texts_are_forgotten_first_and_nothing_is_delivered_twice() {
 fn full_ring_forgets_its_oldest_texts_and_takes_every_new_event() {
     let mut node = quiet();
     let payload = "p".repeat(8_000);
-    // 12 MB in all, of which 8 MiB fit.
+    // 12 MB in total, of which 8 MiB fit.
     for time in 1..=300 {
         for n in 0..5 {
             node.receive(&event(time, &n.to_string(), Some(&payload)));
@@ -171,10 +170,10 @@ fn full_ring_forgets_its_oldest_texts_and_takes_every_new_event() {
     }
     assert_eq!(node.events().len(), 1_500);
     assert_eq!(node.state.cx.stats.dropped_events, 0);
-    // A forgotten time is over: nothing of it is delivered twice.
+    // An evicted time is closed: none of its events is delivered twice.
     node.receive(&event(1, "0", Some(&payload)));
     assert!(node.events().is_empty());
-    // One that is remembered is known.
+    // An event that is still recorded is known.
     node.receive(&event(300, "0", Some(&payload)));
     assert!(node.events().is_empty());
     assert_eq!(node.state.cx.stats.dropped_events, 0);
@@ -230,7 +229,7 @@ fn events_of_odd_kinds_are_refused_quietly() {
 }
 
 /// Goal: a burst of many thousand events stays within the 512 times that every receiver remembers,
-/// Go's included, and arrives whatever the order is.
+/// including Go's, and arrives in any order.
 #[test]
 fn a_burst_stays_within_the_times_that_receivers_remember() {
     let (mut sender, mut receiver) = (quiet(), quiet());
@@ -285,7 +284,7 @@ fn events_that_a_shared_time_would_change_have_times_of_their_own() {
             "user 5 e 1"
         ]
     );
-    // What is sent on its own never shares, nor does anything once others have moved the clock.
+    // Single events never share a time, nor does any event once others have moved the clock.
     node.state.user_event("f", b"", false).unwrap();
     node.state.user_event_of(&mut group, (b"g", b"", false)).unwrap();
     node.receive(&event(20, "x", None));

@@ -6,9 +6,9 @@ use super::*;
 #[derive(Default)]
 struct Fake {
     nodes: RefCell<BTreeMap<&'static str, Node>>,
-    /// Asked so far.
+    /// Operations so far.
     asked: RefCell<Vec<String>>,
-    /// What changes before the ask of this number.
+    /// Changes to make before the operation with this number.
     changes: RefCell<BTreeMap<usize, Change>>,
 }
 
@@ -24,9 +24,9 @@ struct Node {
 enum State {
     Alive,
     Failed,
-    /// Alive, and does not answer.
+    /// Alive, but does not answer.
     Silent,
-    /// Answers that it cannot.
+    /// Answers with a refusal.
     Refuses,
 }
 
@@ -70,7 +70,7 @@ impl Cluster for Fake {
         }
         self.asked.borrow_mut().push(format!("{op:?}"));
         if let Op::Remove(_) = op {
-            // The promise: whatever happened, nobody who may come back lacks the new key.
+            // The guarantee: whatever happened, no member that may return lacks the new key.
             assert!(nodes.values().all(|node| node.ring.contains(&"new".to_owned())));
         }
         if let Op::Use(new) = op {
@@ -144,7 +144,7 @@ async fn nothing_is_used_or_removed_while_somebody_lacks_the_new_key() {
         assert!(matches!(&stop, Stop::Incomplete(why) if why.contains("b: ")), "{stop:?}");
         assert_eq!(saved.step, Step::Install);
         assert!(cluster.rings().iter().all(|ring| ring[0] == "old"));
-        // It comes back, and the rotation goes on.
+        // It returns, and the rotation continues.
         cluster.set("b", State::Alive);
         rotate(&cluster, &mut saved, &[]).await.unwrap();
         assert!(only_new(&cluster));
@@ -158,7 +158,7 @@ async fn a_member_without_the_key_that_shows_up_at_any_time_gets_it_before_the_r
         rotate(&cluster, &mut saved, &[]).await.unwrap();
         cluster.asked.borrow().clone()
     };
-    // Not between the last look and the removal itself, which is one round of the cluster.
+    // Not between the last list and the removal itself, which are one round of the cluster.
     let looks = asks.iter().enumerate().filter(|(_, ask)| *ask == "List");
     for (at, _) in looks {
         let (cluster, mut saved) = (Fake::new(["a", "b", "c"]), plan());
@@ -195,7 +195,7 @@ async fn a_rotation_that_ends_after_any_operation_goes_on_from_what_was_saved() 
 async fn a_failed_member_that_is_named_is_not_waited_for() {
     let (cluster, mut saved) = (Fake::new(["a", "b", "c"]), plan());
     cluster.set("b", State::Failed);
-    // It has the key by hand.
+    // It was given the key by hand.
     cluster.nodes.borrow_mut().get_mut("b").unwrap().ring = vec!["new".to_owned()];
     rotate(&cluster, &mut saved, &["b"]).await.unwrap();
     assert!(only_new(&cluster));
