@@ -196,14 +196,14 @@
 //!
 //! # What to expect
 //!
-//! - **Errors** show who caused them: [`Error`] separates mistakes of the caller (`TooLarge`), calls at
-//!   the wrong time (`AlreadyAnswered`, `Shutdown`), failures of other nodes (`Join`, `Keys`), and
-//!   failures of the environment (`Io`). Invalid messages of peers are dropped, counted
-//!   ([`Serf::counters`]) and logged, and never fail a call.
+//! - **Errors** show who caused them: [`Error`] separates mistakes of the caller (`TooLarge`),
+//!   calls at the wrong time (`AlreadyAnswered`, `Shutdown`), failures of other nodes (`Join`,
+//!   `Keys`), and failures of the environment (`Io`). Invalid messages of peers are dropped,
+//!   counted ([`Serf::counters`]) and logged, and never fail a call.
 //! - **Dropped futures** lose only their result: the operation continues. A future that was never
 //!   polled has started nothing. Receiving methods (`recv`, `changed`) lose nothing at all.
-//! - **Events and queries** are gossiped: fast and almost always complete, but not guaranteed. State
-//!   that must arrive belongs in tags, which are repeated until it has.
+//! - **Events and queries** are gossiped: fast and almost always complete, but not guaranteed.
+//!   State that must arrive belongs in tags, which are repeated until it has.
 //! - **Logs** go to [`tracing`], with Go's targets `serf` and `memberlist`.
 //!
 //! # Limits

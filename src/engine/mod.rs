@@ -12,8 +12,8 @@
 //!    random bytes (equal seeds make equal nodes), and the snapshot of an earlier run.
 //! 2. Each input: [`Engine::handle_packet`] for a datagram, and after one or a batch of them
 //!    [`Engine::handle_queued`], which handles the messages that wait behind pings;
-//!    [`Engine::handle_stream`]; [`Engine::handle_timeout`] at the time of [`Engine::poll_timeout`];
-//!    or a call such as [`Engine::user_event`].
+//!    [`Engine::handle_stream`]; [`Engine::handle_timeout`] at the time of
+//!    [`Engine::poll_timeout`]; or a call such as [`Engine::user_event`].
 //! 3. After each input: [`Engine::poll_output`] until it returns `None`, then
 //!    [`Engine::poll_timeout`] for the time of the next call. Both may have changed.
 //!

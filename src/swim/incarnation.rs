@@ -4,10 +4,10 @@
 //! raises its incarnation. A forged claim far ahead would therefore silence the node for good: a
 //! peer that accepts it ignores everything that the node really sends.
 //!
-//! - A jump of more than [`JUMP_MAX`] in a claim about another node is accepted only from that node:
-//!   it is asked by a push/pull with its known address.
-//! - About ourselves, we raise our incarnation above any claim that a peer really holds, as shown by
-//!   the answer to our push/pull. Claims in messages, which any sender may have forged, have an
+//! - A jump of more than [`JUMP_MAX`] in a claim about another node is accepted only from that
+//!   node: it is asked by a push/pull with its known address.
+//! - About ourselves, we raise our incarnation above any claim that a peer really holds, as shown
+//!   by the answer to our push/pull. Claims in messages, which any sender may have forged, have an
 //!   allowance ([`Growth`]); beyond it a random member is asked whether it holds the same claim.
 //! - The largest incarnation cannot be exceeded. There, a node's changes are accepted at the same
 //!   incarnation, but only from the node itself.
