@@ -39,19 +39,31 @@ impl Window {
 /// Keeps the last event of each member, and drops it if it repeats the last one delivered.
 pub(crate) struct MemberCoalescer {
     window: Window,
-    held: BTreeMap<Arc<str>, (MemberEventKind, Arc<Member>)>,
+    held: Changes,
+    /// What is being let go; what comes meanwhile is held for the next time.
+    flush: Option<Flush>,
     /// The kind delivered last for each member, unless the member was reaped.
     said: BTreeMap<Arc<str>, MemberEventKind>,
+}
+
+type Changes = BTreeMap<Arc<str>, (MemberEventKind, Arc<Member>)>;
+
+/// Changes on their way out.
+struct Flush {
+    /// Not looked at yet.
+    left: Changes,
+    events: BTreeMap<MemberEventKind, Vec<Arc<Member>>>,
+    next: Instant,
 }
 
 impl MemberCoalescer {
     pub(crate) fn new(period: Duration, quiet: Duration) -> Option<Self> {
         let window = Window::new(period, quiet)?;
-        Some(Self { window, held: BTreeMap::new(), said: BTreeMap::new() })
+        Some(Self { window, held: Changes::new(), flush: None, said: BTreeMap::new() })
     }
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.window.deadline()
+        self.flush.as_ref().map(|flush| flush.next).or_else(|| self.window.deadline())
     }
 
     pub(crate) fn hold(&mut self, now: Instant, event: MemberEvent) {
@@ -61,12 +73,15 @@ impl MemberCoalescer {
         }
     }
 
-    /// Returns at most one event of each kind. Delivered events are dropped; Go keeps them and
-    /// delivers updates repeatedly.
-    pub(crate) fn flush(&mut self) -> Vec<MemberEvent> {
-        self.window.open = None;
-        let mut events: BTreeMap<MemberEventKind, Vec<Arc<Member>>> = BTreeMap::new();
-        for (name, (kind, member)) in std::mem::take(&mut self.held) {
+    /// At most one event of each kind; none while there are more members than are looked at in one
+    /// turn. Flushed events are dropped; Go keeps them and delivers updates again and again.
+    pub(crate) fn flush(&mut self, now: Instant) -> Vec<MemberEvent> {
+        let mut flush = self.flush.take().unwrap_or_else(|| {
+            self.window.open = None;
+            Flush { left: std::mem::take(&mut self.held), events: BTreeMap::new(), next: now }
+        });
+        for _ in 0..MEMBERS_AT_ONCE {
+            let Some((name, (kind, member))) = flush.left.pop_first() else { break };
             let again = self.said.get(&name) == Some(&kind);
             if again && kind != MemberEventKind::Update {
                 continue;
@@ -76,9 +91,15 @@ impl MemberCoalescer {
             } else {
                 self.said.insert(name, kind);
             }
-            events.entry(kind).or_default().push(member);
+            flush.events.entry(kind).or_default().push(member);
         }
-        events.into_iter().map(|(kind, members)| MemberEvent { kind, members }).collect()
+        if !flush.left.is_empty() {
+            flush.next = now + PAUSE;
+            self.flush = Some(flush);
+            return Vec::new();
+        }
+        let events = flush.events.into_iter();
+        events.map(|(kind, members)| MemberEvent { kind, members }).collect()
     }
 }
 
@@ -126,6 +147,10 @@ impl UserCoalescer {
     }
 }
 
+/// Members looked at in one turn when they are let go: a millisecond of work.
+const MEMBERS_AT_ONCE: usize = 512;
+/// Time for other work before the next ones.
+const PAUSE: Duration = Duration::from_millis(1);
 /// When held user events exceed this many bytes, they are delivered at once.
 const HELD_BYTES_MAX: usize = 1024 * 1024;
 /// Approximate memory of an event in addition to its bytes.

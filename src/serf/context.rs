@@ -129,9 +129,14 @@ impl Context {
         timer.into_iter().chain(self.delivery.next_timeout()).min()
     }
 
-    /// Delivers the events of coalescers that are due at `now`.
-    pub(crate) fn flush_coalescers(&mut self, now: Instant) {
-        self.delivery.flush(now, &mut self.effects);
+    /// Delivers what coalescers hold that are due.
+    pub(crate) fn flush_coalescers(&mut self) {
+        self.delivery.flush(self.now, &mut self.effects);
+    }
+
+    /// Delivers what they hold whether due or not, since nothing comes after it.
+    pub(crate) fn end_coalescers(&mut self) {
+        self.delivery.flush_all(&mut self.effects);
     }
 }
 

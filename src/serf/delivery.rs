@@ -69,7 +69,14 @@ impl Delivery {
         member.into_iter().chain(user).min()
     }
 
-    /// Delivers the events of coalescers whose deadline has passed.
+    /// Delivers all that coalescers hold.
+    pub(crate) fn flush_all(&mut self, effects: &mut Effects) {
+        while self.next_timeout().is_some() {
+            self.flush(Instant::FAR_FUTURE, effects);
+        }
+    }
+
+    /// Delivers what coalescers hold whose deadline has passed; of many members some.
     pub(crate) fn flush(&mut self, now: Instant, effects: &mut Effects) {
         let due = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
         let outputs = &mut effects.outputs;
@@ -81,7 +88,7 @@ impl Delivery {
         if let Some(coalescer) = &mut self.member_coalescer
             && due(coalescer.deadline())
         {
-            let events = coalescer.flush().into_iter();
+            let events = coalescer.flush(now).into_iter();
             outputs.extend(events.map(|event| Output::Event(Event::Member(event))));
         }
     }

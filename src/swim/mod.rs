@@ -5,6 +5,7 @@
 //! synchronously, the engine calls its [`Host`].
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
 
+mod addrs;
 mod answers;
 mod awareness;
 mod budget;

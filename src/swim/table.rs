@@ -1,15 +1,13 @@
 //! The node table: known nodes, their states, and the order in which they are probed.
 
-use std::{
-    collections::BTreeMap,
-    hash::BuildHasher as _,
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, hash::BuildHasher as _, net::SocketAddr, sync::Arc};
 
 use hashbrown::HashTable;
 
-use super::{NodeStateKind, NodeView};
+use super::{
+    NodeStateKind, NodeView,
+    addrs::{Addr, Addrs},
+};
 use crate::{
     base::{Instant, Rng, SeededHash},
     wire::{Alive, Incarnation, NodeState, RawAddr, Vsn},
@@ -97,7 +95,7 @@ impl Row {
 pub(super) struct Table {
     rows: Vec<Option<Row>>,
     free: Vec<u32>,
-    names: HashTable<u32>,
+    names: HashTable<Named>,
     hash: SeededHash,
     /// Slots in probe order.
     order: Vec<u32>,
@@ -110,10 +108,7 @@ pub(super) struct Table {
     /// Bytes of all names and metas.
     bytes: usize,
     generation: u64,
-    /// Slots by address; built on first use.
-    addrs: Option<HashTable<u32>>,
-    /// Whether several rows share an address, of which `addrs` holds only one.
-    addrs_shared: bool,
+    addrs: Addrs,
 }
 
 impl Table {
@@ -130,8 +125,7 @@ impl Table {
             counts: [0; 4],
             bytes: 0,
             generation: 0,
-            addrs: None,
-            addrs_shared: false,
+            addrs: Addrs::default(),
         }
     }
 
@@ -167,8 +161,15 @@ impl Table {
     }
 
     pub(super) fn find(&self, name: &str) -> Option<u32> {
-        let same = |slot: &u32| self.get(*slot).is_some_and(|row| &*row.record.name == name);
-        self.names.find(self.hash.hash_one(name), same).copied()
+        let hash = self.name_hash(name);
+        let same = |named: &Named| {
+            named.hash == hash && self.get(named.slot).is_some_and(|row| &*row.record.name == name)
+        };
+        self.names.find(spread(hash), same).map(|named| named.slot)
+    }
+
+    fn name_hash(&self, name: &str) -> u32 {
+        self.hash.hash_one(name) as u32
     }
 
     /// Whether a node with this address is listed; `name` is the name claimed by the sender, which
@@ -179,55 +180,22 @@ impl Table {
         if named.is_some_and(|slot| addr_of(&self.rows, slot) == Some(addr)) {
             return true;
         }
-        if self.addrs.is_none() {
-            self.addrs = Some(HashTable::new());
-            for slot in 0..self.rows.len() as u32 {
-                self.index_addr(slot);
-            }
-        }
-        let same = |slot: &u32| addr_of(&self.rows, *slot) == Some(addr);
-        self.addrs
-            .as_ref()
-            .is_some_and(|addrs| addrs.find(self.hash.hash_one(addr), same).is_some())
+        let Self { rows, addrs, .. } = self;
+        addrs.has(addr, rows.len() as u32, |slot| addr_of(rows, slot))
     }
 
     /// Replaces a node's record.
     pub(super) fn set_record(&mut self, slot: u32, record: Arc<Record>) {
-        let moved = self
-            .get(slot)
-            .is_some_and(|row| (row.record.addr, row.record.port) != (record.addr, record.port));
-        if moved {
-            self.unindex_addr(slot);
-        }
+        let before = addr_of(&self.rows, slot);
         if let Some(row) = self.get_mut(slot) {
             let after = record.bytes();
             let before = std::mem::replace(&mut row.record, record).bytes();
             self.bytes = self.bytes + after - before;
         }
-        if moved {
-            self.index_addr(slot);
-        }
-    }
-
-    fn index_addr(&mut self, slot: u32) {
-        let Self { rows, addrs: Some(addrs), hash, .. } = self else { return };
-        let Some(addr) = addr_of(rows, slot) else { return };
-        let key = hash.hash_one(addr);
-        // The first row keeps its entry; otherwise a claim to an address could end the owner's.
-        if addrs.find(key, |known| addr_of(rows, *known) == Some(addr)).is_some() {
-            self.addrs_shared = true;
-            return;
-        }
-        addrs.insert_unique(key, slot, |slot| {
-            addr_of(rows, *slot).map_or(0, |addr| hash.hash_one(addr))
-        });
-    }
-
-    fn unindex_addr(&mut self, slot: u32) {
-        let Self { rows, addrs: Some(addrs), hash, .. } = self else { return };
-        let Some(addr) = addr_of(rows, slot) else { return };
-        if let Ok(entry) = addrs.find_entry(hash.hash_one(addr), |known| *known == slot) {
-            entry.remove();
+        let after = addr_of(&self.rows, slot);
+        if before != after {
+            self.addrs.remove(before, slot);
+            self.addrs.insert(after, slot);
         }
     }
 
@@ -243,7 +211,7 @@ impl Table {
     /// Adds a node in state dead, at a random position of the probe order. Go: `state.go`,
     /// `aliveNode`.
     pub(super) fn insert(&mut self, record: Arc<Record>, rng: &mut Rng) -> u32 {
-        let hash = self.hash.hash_one(&*record.name);
+        let hash = self.name_hash(&record.name);
         self.bytes += record.bytes();
         let row = Row {
             record,
@@ -264,18 +232,14 @@ impl Table {
                 (self.rows.len() - 1) as u32
             }
         };
-        let Self { rows, names, hash: hasher, .. } = self;
-        names.insert_unique(hash, slot, |slot| {
-            let row = rows.get(*slot as usize).and_then(Option::as_ref);
-            row.map_or(0, |row| hasher.hash_one(&*row.record.name))
-        });
+        self.names.insert_unique(spread(hash), Named { hash, slot }, |named| spread(named.hash));
         let at = rng.below(self.order.len());
         self.order.push(slot);
         let last = self.order.len() - 1;
         self.order.swap(at, last);
         self.count(NodeStateKind::Dead, 1);
         self.generation += 1;
-        self.index_addr(slot);
+        self.addrs.insert(addr_of(&self.rows, slot), slot);
         slot
     }
 
@@ -317,9 +281,6 @@ impl Table {
         }
         rng.shuffle(&mut kept);
         self.order = kept;
-        if std::mem::take(&mut self.addrs_shared) {
-            self.addrs = None; // a node that shared an address with the removed one is found again
-        }
     }
 
     /// Removes nodes that died before `since` from the recently dead.
@@ -397,13 +358,13 @@ impl Table {
 
     fn remove(&mut self, slot: u32) {
         self.remove_live(slot);
-        self.unindex_addr(slot);
+        self.addrs.remove(addr_of(&self.rows, slot), slot);
         let Some(row) = self.rows.get_mut(slot as usize).and_then(Option::take) else { return };
         self.count(row.state, -1);
         self.bytes -= row.record.bytes();
         self.recently_dead.remove(&(row.state_change, slot));
-        let hash = self.hash.hash_one(&*row.record.name);
-        if let Ok(entry) = self.names.find_entry(hash, |known| *known == slot) {
+        let hash = spread(self.name_hash(&row.record.name));
+        if let Ok(entry) = self.names.find_entry(hash, |named| named.slot == slot) {
             entry.remove();
         }
         self.free.push(slot);
@@ -423,8 +384,21 @@ impl Table {
     }
 }
 
-/// Address of the node in a slot.
-fn addr_of(rows: &[Option<Row>], slot: u32) -> Option<(IpAddr, u16)> {
+/// A slot and the hash of its name: when the table of names grows, no row is looked at.
+#[cfg_attr(feature = "sim", derive(Clone))]
+#[derive(Debug)]
+struct Named {
+    hash: u32,
+    slot: u32,
+}
+
+/// A hash of which the upper and the lower bits count.
+fn spread(hash: u32) -> u64 {
+    u64::from(hash) << 32 | u64::from(hash)
+}
+
+/// Where the node in a slot is reached.
+fn addr_of(rows: &[Option<Row>], slot: u32) -> Option<Addr> {
     let record = &rows.get(slot as usize)?.as_ref()?.record;
     Some((record.addr.ip()?, record.port))
 }

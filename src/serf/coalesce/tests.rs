@@ -20,7 +20,7 @@ fn quiet_time_ends_the_window_early_and_the_period_in_any_case() {
         coalescer.hold(at(ms), event(MemberEventKind::Join, "a"));
     }
     assert_eq!(coalescer.deadline(), Some(at(500)));
-    assert_eq!(coalescer.flush().len(), 1);
+    assert_eq!(coalescer.flush(at(500)).len(), 1);
     assert_eq!(coalescer.deadline(), None);
 }
 
@@ -36,7 +36,7 @@ fn last_event_of_a_member_wins() {
         coalescer.hold(at(0), event(kind, name));
     }
     assert_eq!(
-        names(coalescer.flush()),
+        names(coalescer.flush(at(500))),
         [(MemberEventKind::Join, "a c".to_owned()), (MemberEventKind::Failed, "b".to_owned())]
     );
 }
@@ -45,27 +45,60 @@ fn last_event_of_a_member_wins() {
 fn what_was_said_is_not_said_again_except_updates() {
     let mut coalescer = MemberCoalescer::new(PERIOD, QUIET).unwrap();
     coalescer.hold(at(0), event(MemberEventKind::Join, "a"));
-    assert_eq!(coalescer.flush().len(), 1);
+    assert_eq!(coalescer.flush(at(500)).len(), 1);
     coalescer.hold(at(0), event(MemberEventKind::Failed, "a"));
     coalescer.hold(at(0), event(MemberEventKind::Join, "a"));
-    assert!(coalescer.flush().is_empty());
+    assert!(coalescer.flush(at(500)).is_empty());
     for _ in 0..2 {
         coalescer.hold(at(0), event(MemberEventKind::Update, "a"));
-        assert_eq!(coalescer.flush().len(), 1);
+        assert_eq!(coalescer.flush(at(500)).len(), 1);
     }
     // Go reports the update at every later flush.
     coalescer.hold(at(0), event(MemberEventKind::Join, "b"));
-    assert_eq!(names(coalescer.flush()), [(MemberEventKind::Join, "b".to_owned())]);
+    assert_eq!(names(coalescer.flush(at(500))), [(MemberEventKind::Join, "b".to_owned())]);
 }
 
 #[test]
 fn memory_ends_with_the_member() {
     let mut coalescer = MemberCoalescer::new(PERIOD, QUIET).unwrap();
     coalescer.hold(at(0), event(MemberEventKind::Join, "a"));
-    coalescer.flush();
+    coalescer.flush(at(500));
     coalescer.hold(at(0), event(MemberEventKind::Reap, "a"));
-    coalescer.flush();
+    coalescer.flush(at(500));
     assert!(coalescer.said.is_empty() && coalescer.held.is_empty());
+}
+
+/// Goal: however many members joined at once, no turn looks at more than some of them, and they are
+/// one event all the same. What comes meanwhile about one that was looked at is not lost.
+#[test]
+fn many_members_are_let_go_some_at_a_time() {
+    const COUNT: usize = 10 * MEMBERS_AT_ONCE + 1;
+    let mut coalescer = MemberCoalescer::new(PERIOD, QUIET).unwrap();
+    for n in 0..COUNT {
+        coalescer.hold(at(0), event(MemberEventKind::Join, &format!("{n:05}")));
+    }
+    let mut now = at(100);
+    let mut turns = 0;
+    let events = loop {
+        assert_eq!(coalescer.deadline(), Some(now), "turn {turns}");
+        let before = coalescer.said.len();
+        let events = coalescer.flush(now);
+        turns += 1;
+        assert!(coalescer.said.len() - before <= MEMBERS_AT_ONCE, "turn {turns}");
+        if !events.is_empty() {
+            break events;
+        }
+        if turns == 5 {
+            coalescer.hold(now, event(MemberEventKind::Failed, "00000"));
+        }
+        now += PAUSE;
+    };
+    assert_eq!(turns, 11);
+    let [joined] = events.as_slice() else { panic!("{} events", events.len()) };
+    assert_eq!((joined.kind, joined.members.len()), (MemberEventKind::Join, COUNT));
+    assert_eq!(coalescer.deadline(), Some(at(104) + QUIET), "when it came");
+    let failed = names(coalescer.flush(at(300)));
+    assert_eq!(failed, [(MemberEventKind::Failed, "00000".to_owned())]);
 }
 
 #[test]

@@ -110,7 +110,7 @@ impl Engine {
             self.swim.handle_timeout(now, &mut self.state);
             self.state.events.join_ignores_old = false;
         }
-        self.state.cx.flush_coalescers(now);
+        self.state.cx.flush_coalescers();
         self.state.cx.logs.report(now);
         while let Some((_, timer)) = self.state.cx.effects.timers.pop_due(now) {
             self.fire(timer);
@@ -199,7 +199,7 @@ impl Engine {
             warn!(target: "serf", "Shutdown without a Leave");
         }
         self.state.cx.life = SerfState::Shutdown;
-        self.state.cx.flush_coalescers(Instant::FAR_FUTURE);
+        self.state.cx.end_coalescers();
         let incarnation = self.swim.kept_incarnation().0;
         let clock = self.state.cx.clocks.member.time();
         if let Some(snapshot) = &mut self.state.cx.delivery.snapshot {

@@ -20,6 +20,7 @@ use crate::{
 };
 
 mod join;
+mod large;
 
 /// Engines on a network with a delay of a millisecond.
 struct Net {

@@ -169,7 +169,7 @@ impl Node {
         while let Some(at) = self.state.cx.next_timeout().filter(|at| *at <= end) {
             self.now = at;
             self.state.cx.now = at;
-            self.state.cx.flush_coalescers(at);
+            self.state.cx.flush_coalescers();
             while let Some((_, timer)) = self.state.cx.effects.timers.pop_due(at) {
                 self.fire(timer);
             }
