@@ -18,6 +18,7 @@ mod life;
 mod log_words;
 mod mdns;
 mod moments;
+mod odd_numbers;
 mod page;
 mod prometheus;
 mod rotation;

@@ -294,6 +294,10 @@ fn short_bodies() -> Vec<Case> {
     }
     case("tags", map("Tags", map("t", Value::Str(vec![b'x'; 600]))));
     case("tags", map("Tags", map("t", 5.into())));
+    for number in [f64::NAN, f64::INFINITY, f64::MAX] {
+        let number = [&[0xcb][..], &number.to_be_bytes()].concat();
+        case("tags", map("Tags", map("t", scalar(&number))));
+    }
     case("tags", map("DeleteTags", "t".into()));
     case("respond", map("ID", scalar(b"\xff")));
     case("respond", map("Id", 1.into()));

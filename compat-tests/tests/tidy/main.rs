@@ -3,6 +3,7 @@
 mod book;
 mod circles;
 mod figures;
+mod packages;
 mod parity;
 mod rules;
 mod sources;

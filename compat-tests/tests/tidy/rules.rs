@@ -276,18 +276,22 @@ fn files_that_contributors_are_sent_to_exist() {
 /// Goal: the hints of `scripts/run` fit its flags, and its own `-bind` gives way.
 /// Method: the script with a cargo that builds nothing and a `serf` that prints its arguments.
 #[cfg(unix)]
+// parity: build: scripts/run says that it builds, and how to go on
 #[test]
 fn the_start_script_says_what_is_true_for_the_flags_given() {
+    use std::os::unix::fs::PermissionsExt as _;
     let dir = tempfile::tempdir().unwrap();
     let program = |path: &str, text: &str| {
-        use std::os::unix::fs::PermissionsExt as _;
         let path = dir.path().join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, text).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     };
-    program("bin/cargo", "#!/bin/sh\n");
+    // The first build.
+    program("bin/cargo", "#!/bin/sh\nchmod +x \"$CARGO_TARGET_DIR/release/serf\"\n");
     program("target/release/serf", "#!/bin/sh\necho started: \"$@\"\n");
+    let unbuilt = fs::Permissions::from_mode(0o644);
+    fs::set_permissions(dir.path().join("target/release/serf"), unbuilt).unwrap();
     let path = std::env::var("PATH").unwrap();
     let path = format!("{}:{path}", dir.path().join("bin").display());
     let run = |args: &[&str]| {
@@ -301,6 +305,7 @@ fn the_start_script_says_what_is_true_for_the_flags_given() {
     let plain = run(&["-node", "a"]);
     assert!(plain.contains("started: agent -bind 127.0.0.1:7946 -node a\n"), "{plain}");
     assert!(plain.contains("-join 127.0.0.1:7946\n"), "{plain}");
+    assert!(plain.contains("takes some minutes"), "{plain}");
     for form in [&["-bind", "127.60.0.1:7946"][..], &["--bind=127.60.0.1:7946"]] {
         let bound = run(&[form, &["-rpc-addr=127.60.0.1:7373", "-encrypt", "c2VjcmV0"]].concat());
         assert!(bound.contains("serf members -rpc-addr 127.60.0.1:7373 "), "{bound}");
@@ -312,6 +317,7 @@ fn the_start_script_says_what_is_true_for_the_flags_given() {
     let configured = run(&["-config-file", "agent.json"]);
     assert!(configured.contains("started: agent -config-file agent.json\n"), "{configured}");
     assert!(configured.contains("yours to add"), "{configured}");
+    assert!(!configured.contains("some minutes"), "it is built: {configured}");
     assert!(!run(&["-help"]).contains("started"));
 }
 

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use rustix::net::sockopt::set_ip_multicast_if_with_ifindex;
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
 
@@ -38,8 +39,9 @@ pub(super) fn ask_from(group: SocketAddr, settings: &Mdns) -> std::io::Result<Ud
     socket.set_nonblocking(true)?;
     if group.is_ipv4() {
         if let Some(interface) = &settings.interface {
-            let none = || std::io::Error::other("the interface has no IPv4 address");
-            socket.set_multicast_if_v4(&interface.ipv4.ok_or_else(none)?)?;
+            // By its number: it may have no IPv4 address.
+            let any = Ipv4Addr::UNSPECIFIED;
+            set_ip_multicast_if_with_ifindex(&socket, &any, &any, interface.index)?;
         }
         socket.bind(&SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0).into())?;
     } else {

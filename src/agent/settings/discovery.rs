@@ -1,7 +1,5 @@
 //! Settings of multicast DNS.
 
-use std::net::{IpAddr, Ipv4Addr};
-
 use super::address::Interface;
 use crate::agent::{AgentError, FileConfig};
 
@@ -27,8 +25,6 @@ pub struct MdnsInterface {
     pub name: String,
     /// Index of the interface.
     pub index: u32,
-    /// First IPv4 address of the interface.
-    pub ipv4: Option<Ipv4Addr>,
 }
 
 impl Mdns {
@@ -64,14 +60,7 @@ impl Mdns {
 impl MdnsInterface {
     /// Finds an interface; `None` if it does not exist.
     fn find(name: &str) -> Option<Self> {
-        let all = if_addrs::get_if_addrs().unwrap_or_default();
-        let mut addrs = all.iter().filter(|found| found.name == name);
-        let index = Interface::index(name)?;
-        let ipv4 = addrs.find_map(|found| match found.ip() {
-            IpAddr::V4(ip) => Some(ip),
-            IpAddr::V6(_) => None,
-        });
-        Some(Self { name: name.to_owned(), index, ipv4 })
+        Some(Self { name: name.to_owned(), index: Interface::index(name)? })
     }
 }
 

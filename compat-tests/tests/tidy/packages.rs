@@ -1,0 +1,122 @@
+//! Goal: what packages do to a service on upgrades and removals. Method: their scripts, with
+//! stand-ins for the programs that they call. That the packages install, run and go is shown by
+//! `scripts/package try` and `scripts/systemd`.
+
+use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf, process::Command};
+
+use compat_tests::process::InTime as _;
+
+use super::sources::root;
+
+type Words = &'static [&'static str];
+
+/// Goal: what an administrator disabled or stopped stays so, and an agent that cannot start fails
+/// no installation.
+// parity: packages: Upgrades keep what was disabled or stopped
+#[test]
+fn an_upgrade_enables_and_starts_nothing() {
+    let cases: &[(&str, Words, Words, Words)] = &[
+        ("deb/postinst", &["configure", ""], &[], &["enable", "start"]),
+        ("deb/postinst", &["configure", ""], &["was-enabled"], &["start"]),
+        ("deb/postinst", &["configure", "0.1.0"], &[], &["enable", "try-restart"]),
+        ("deb/postinst", &["configure", "0.1.0"], &["was-enabled"], &["try-restart"]),
+        ("deb/postinst", &["configure", ""], &["start"], &["enable", "start"]),
+        ("deb/postinst", &["configure", "0.1.0"], &["try-restart"], &["enable", "try-restart"]),
+        ("deb/prerm", &["upgrade", "0.2.0"], &[], &[]),
+        ("deb/prerm", &["remove"], &[], &["stop"]),
+        ("rpm/post", &["1"], &[], &[]),
+        ("rpm/post", &["2"], &["try-restart"], &["try-restart"]),
+        ("rpm/preun", &["1"], &[], &[]),
+        ("rpm/preun", &["0"], &[], &["disable"]),
+    ];
+    for (script, args, refused, wanted) in cases {
+        let stage = Stage::new();
+        for name in ["deb-systemd-helper", "deb-systemd-invoke", "dpkg-divert", "systemctl"] {
+            let refused: String = refused
+                .iter()
+                .map(|verb| format!("case \" $* \" in *' {verb} '*) exit 1;; esac\n"))
+                .collect();
+            stage.program(name, &refused);
+        }
+        // As on a machine that runs systemd.
+        let text = fs::read_to_string(packaging().join(script)).expect("a script");
+        let text = text.replace("/run/systemd/system", &stage.path("").to_string_lossy());
+        fs::write(stage.path("script"), text).expect("a file");
+        let done = stage.command("sh").arg(stage.path("script")).args(*args).output_in_time();
+        assert!(done.status.success(), "{script} {args:?}: {done:?}");
+        let verbs = ["enable", "disable", "start", "stop", "restart", "try-restart"];
+        let calls = stage.calls();
+        let found: Vec<_> = calls.split_whitespace().filter(|word| verbs.contains(word)).collect();
+        assert_eq!(found, *wanted, "{script} {args:?}:\n{calls}");
+    }
+}
+
+/// Goal: the package takes the place of Go's, its service comes back as Go's does, and what it
+/// forbids to handlers can be allowed line by line.
+// parity: packages: The unit and the package take the place of Go's
+#[test]
+fn the_unit_comes_back_and_the_package_replaces_go_s() {
+    let read = |name: &str| fs::read_to_string(packaging().join(name)).expect("a file");
+    let unit = read("serf.service");
+    for line in ["Restart=always", "RestartSec=10s", "LimitNOFILE=65536", "KillSignal=SIGINT"] {
+        assert!(unit.lines().any(|found| found == line), "{line}");
+    }
+    let nfpm = read("nfpm.yaml");
+    for line in ["conflicts: [serf]", "replaces: [serf]", "provides: [serf]"] {
+        assert!(nfpm.lines().any(|found| found == line), "{line}");
+    }
+    // A copy of it changes nothing until a line is chosen.
+    let drop_in = read("handlers.conf");
+    let effective: Vec<_> =
+        drop_in.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).collect();
+    assert_eq!(effective, ["[Service]"]);
+    let chosen = drop_in.lines().filter_map(|line| line.strip_prefix('#')?.split_once('='));
+    let chosen: Vec<_> = chosen.map(|(name, _)| name).filter(|name| !name.contains(' ')).collect();
+    assert!(chosen.len() >= 10, "{chosen:?}");
+    for name in chosen.iter().filter(|name| !["ReadWritePaths", "User"].contains(name)) {
+        assert!(unit.contains(&format!("\n{name}=")), "{name} is not set by the unit");
+    }
+}
+
+/// A directory with programs that stand in for others, and note how they were called.
+struct Stage {
+    dir: tempfile::TempDir,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let stage = Self { dir: tempfile::tempdir().expect("a directory") };
+        fs::create_dir(stage.path("bin")).expect("a directory");
+        stage
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Adds a program that is a shell script.
+    fn program(&self, name: &str, script: &str) {
+        let path = self.path("bin").join(name);
+        let text = format!("#!/bin/sh\necho \"{name} $*\" >>\"$STAGE/calls\"\n{script}\n");
+        fs::write(&path, text).expect("a file");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a mode");
+    }
+
+    /// A program that finds these before all others.
+    fn command(&self, program: &str) -> Command {
+        let path = std::env::var("PATH").unwrap_or_default();
+        let mut command = Command::new(program);
+        command.env("PATH", format!("{}:{path}", self.path("bin").display()));
+        command.env("STAGE", self.path(""));
+        command.env_remove("DPKG_ROOT");
+        command
+    }
+
+    fn calls(&self) -> String {
+        fs::read_to_string(self.path("calls")).unwrap_or_default()
+    }
+}
+
+fn packaging() -> PathBuf {
+    root().join("packaging")
+}
