@@ -299,6 +299,8 @@ pub mod agent;
 #[allow(missing_debug_implementations)]
 pub mod cli;
 
+#[cfg(all(feature = "driver", feature = "metrics", not(target_family = "wasm")))]
+pub use driver::describe_metrics;
 #[cfg(all(feature = "driver", not(target_family = "wasm")))]
 pub use driver::{
     Addresses, Builder, Error, Event, EventStream, KeyFailure, KeyManager, KeyringFileError,

@@ -19,6 +19,8 @@ mod keyring_file;
 mod keys;
 mod lookup;
 mod member_watch;
+#[cfg(feature = "metrics")]
+pub(crate) mod metric_table;
 mod metrics;
 mod node;
 mod outbound;
@@ -46,6 +48,8 @@ pub use handle::Serf;
 pub use keyring_file::KeyringFileError;
 pub use keys::KeyManager;
 pub use member_watch::MemberWatch;
+#[cfg(feature = "metrics")]
+pub use metric_table::describe_metrics;
 pub use query_handle::{QueryHandle, Response};
 pub use queue::LagPolicy;
 pub use shared::Addresses;

@@ -39,6 +39,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     // One recorder for the whole process: what the node counts goes where the service's counts go.
     let recorder = PrometheusBuilder::new().install_recorder()?;
+    ruserf::describe_metrics();
 
     // Other nodes must reach `http`, so it travels as a tag, which every member sees.
     let listener = TcpListener::bind("127.0.0.1:0").await?;

@@ -59,7 +59,8 @@ fn service_knows_its_peers_and_leaves_in_good_order() {
         };
         let sent = value("memberlist_udp_sent").is_some_and(|sent| sent > 0.0);
         let joined = value("serf_member_join").is_some_and(|joined| joined >= 1.0);
-        let events = text.contains("# TYPE serf_events counter");
+        let events = text.contains("# TYPE serf_events counter")
+            && text.contains("# HELP serf_events User events that arrived, own ones included\n");
         let own = value("service_scrapes_total").is_some_and(|count| count >= 1.0);
         (sent && joined && events && own).then_some(())
     });

@@ -22,8 +22,16 @@ use serde_json::json;
 struct Names(Mutex<BTreeSet<(&'static str, String)>>);
 
 static NAMES: Names = Names(Mutex::new(BTreeSet::new()));
+/// What was described, by kind and name.
+static DESCRIBED: Names = Names(Mutex::new(BTreeSet::new()));
 
 impl Names {
+    fn describe(&self, kind: &'static str, name: &KeyName, unit: Option<Unit>, help: &str) {
+        assert!(unit.is_some() && help.len() > 10, "{name:?}: {unit:?}, {help:?}");
+        let names = &mut self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        assert!(names.insert((kind, name.as_str().to_owned())), "{name:?} twice");
+    }
+
     fn add(&self, kind: &'static str, key: &Key) {
         let labels = key.labels().map(|label| format!(";{}={}", label.key(), label.value()));
         let name = key.name().to_owned() + &labels.collect::<String>();
@@ -34,9 +42,17 @@ impl Names {
 struct Listening;
 
 impl Recorder for Listening {
-    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_counter(&self, name: KeyName, unit: Option<Unit>, help: SharedString) {
+        DESCRIBED.describe("counters", &name, unit, &help);
+    }
+
+    fn describe_gauge(&self, name: KeyName, unit: Option<Unit>, help: SharedString) {
+        DESCRIBED.describe("gauges", &name, unit, &help);
+    }
+
+    fn describe_histogram(&self, name: KeyName, unit: Option<Unit>, help: SharedString) {
+        DESCRIBED.describe("samples", &name, unit, &help);
+    }
 
     fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
         NAMES.add("counters", key);
@@ -63,6 +79,7 @@ fn all_metrics_of_go_have_their_counterpart() {
 
 fn compare_names() {
     metrics::set_global_recorder(Listening).expect("the first recorder");
+    ruserf::describe_metrics();
     let dir = tempfile::tempdir().unwrap();
     let go = live(Kind::Go, &dir.path().join("go"));
     let Node::Go(peer) = &go[0] else { panic!("a Go peer") };
@@ -82,6 +99,15 @@ fn compare_names() {
         let ours = NAMES.0.lock().unwrap_or_else(PoisonError::into_inner);
         theirs.difference(&ours).map(|missing| format!("{missing:?}")).collect::<Vec<_>>()
     });
+    // Each has its description, except for those of single events and queries.
+    let ours = NAMES.0.lock().unwrap_or_else(PoisonError::into_inner);
+    let described = DESCRIBED.0.lock().unwrap_or_else(PoisonError::into_inner);
+    for (kind, name) in ours.iter() {
+        let name = name.split(';').next().unwrap_or_default();
+        let is_single = name.starts_with("serf.events.") || name.starts_with("serf.queries.");
+        let is_described = described.contains(&(*kind, name.to_owned()));
+        assert!(is_single || is_described, "{kind} {name} is not described");
+    }
 }
 
 const BY_CHANCE: [&str; 5] = ["degraded", "duplicate", "flap", "rejected", "zero-rtt"];

@@ -7,13 +7,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-/// Kinds of metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Kind {
-    Gauge,
-    Counter,
-    Sample,
-}
+use crate::driver::metric_table::Kind;
 
 /// The metrics of recent intervals.
 pub(super) struct Memory {

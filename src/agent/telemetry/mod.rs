@@ -5,7 +5,6 @@ mod memory;
 mod push;
 mod recorder;
 mod scraped;
-mod table;
 
 pub(super) use recorder::Telemetry;
 pub(super) use scraped::{Scraped, check_label};

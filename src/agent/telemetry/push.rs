@@ -10,8 +10,10 @@ use tokio::{
 };
 use tracing::warn;
 
-use super::memory::Kind;
-use crate::transport::{self, Network};
+use crate::{
+    driver::metric_table::Kind,
+    transport::{self, Network},
+};
 
 /// A queue to the sending task.
 pub(super) struct Push(mpsc::Sender<String>);

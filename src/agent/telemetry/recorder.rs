@@ -12,10 +12,11 @@ use metrics::{
 };
 
 use super::{
-    memory::{Kind, Memory},
+    memory::Memory,
     push::Push,
     scraped::{Scraped, Series},
 };
+use crate::driver::metric_table::Kind;
 
 /// The agent's sinks for metrics. Clones share them.
 #[derive(Clone)]

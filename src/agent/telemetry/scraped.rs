@@ -15,10 +15,7 @@ use prometheus_client::{
     registry,
 };
 
-use super::{
-    memory::Kind,
-    table::{METRICS, Metric, Unit, row},
-};
+use crate::driver::metric_table::{Kind, METRICS, Metric, Unit, row};
 
 /// The totals. Clones share them.
 #[derive(Clone, Default)]

@@ -1,27 +1,59 @@
-//! The table of all metrics: the source of `/metrics` and of docs/metrics.md.
+//! The table of all metrics: the source of `/metrics`, of docs/metrics.md, and of the
+//! descriptions that recorders get.
 
-use super::memory::Kind;
+use metrics::Unit as RecordedUnit;
+
+/// Describes every metric of this library to the recorder of the `metrics` facade: its unit, and
+/// what it says. Call it once, after the recorder is installed; without it, nodes report the same
+/// values without a description. Times are in milliseconds, as Go's are. Counters of single events
+/// and queries, `serf.events.NAME` and `serf.queries.NAME`, have no description.
+pub fn describe_metrics() {
+    let described = METRICS.iter().filter(|metric| {
+        let is_ours = metric.origin != Origin::Scraped && !metric.name.starts_with("agent.");
+        is_ours && !metric.name.ends_with(".*")
+    });
+    for Metric { name, kind, unit, help, .. } in described {
+        let unit = match unit {
+            Unit::Count => RecordedUnit::Count,
+            Unit::Bytes => RecordedUnit::Bytes,
+            Unit::Time => RecordedUnit::Milliseconds,
+        };
+        match kind {
+            Kind::Gauge => metrics::describe_gauge!(*name, unit, *help),
+            Kind::Counter => metrics::describe_counter!(*name, unit, *help),
+            Kind::Sample => metrics::describe_histogram!(*name, unit, *help),
+        }
+    }
+}
+
+/// Kinds of metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    Gauge,
+    Counter,
+    Sample,
+}
 
 /// Description of a metric.
 #[derive(Debug)]
-pub(super) struct Metric {
+pub(crate) struct Metric {
     /// Name under which Go's agent reports it, without the prefix `serf-agent`. A name that ends in
     /// `.*` is a family of metrics: the last part is the value of [`Self::label`].
-    pub(super) name: &'static str,
-    pub(super) kind: Kind,
-    pub(super) unit: Unit,
+    pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
+    pub(crate) unit: Unit,
     /// Whether Go's agent has it; for the documentation.
-    #[cfg(test)]
-    pub(super) origin: Origin,
+    pub(crate) origin: Origin,
     /// Label names, separated by commas; that of a family first.
-    pub(super) label: &'static str,
+    #[cfg_attr(not(feature = "agent"), allow(dead_code, reason = "for scrapers"))]
+    pub(crate) label: &'static str,
     /// Description.
-    pub(super) help: &'static str,
+    pub(crate) help: &'static str,
 }
 
 /// Unit of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unit {
+pub(crate) enum Unit {
     /// A number.
     Count,
     Bytes,
@@ -29,18 +61,19 @@ pub(super) enum Unit {
     Time,
 }
 
-#[cfg(test)]
+/// Who has a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Origin {
+pub(crate) enum Origin {
     Go,
     Ours,
     /// Not in Go, and only reported to scrapers.
     Scraped,
 }
 
+#[cfg(feature = "agent")]
 impl Metric {
     /// The name for scrapers, without unit and suffix.
-    pub(super) fn scraped_name(&self) -> String {
+    pub(crate) fn scraped_name(&self) -> String {
         let name = match self.name.strip_suffix(".*") {
             Some(family) => format!("{family}.by_{}", self.label),
             None => self.name.trim_end_matches("-ms").to_owned(),
@@ -50,7 +83,8 @@ impl Metric {
 }
 
 /// The row for a name and, for a family, the text matched by `*`.
-pub(super) fn row(name: &str) -> Option<(&'static Metric, Option<&str>)> {
+#[cfg(feature = "agent")]
+pub(crate) fn row(name: &str) -> Option<(&'static Metric, Option<&str>)> {
     let exact = METRICS.iter().find(|metric| metric.name == name);
     let exact = exact.map(|metric| (metric, None));
     exact.or_else(|| {
@@ -63,12 +97,11 @@ pub(super) fn row(name: &str) -> Option<(&'static Metric, Option<&str>)> {
 
 macro_rules! metrics {
     ($($kind:ident $unit:ident $origin:ident $name:literal $label:literal $help:literal,)+) => {
-        /// All metrics, grouped by layer.
-        pub(super) const METRICS: &[Metric] = &[$(Metric {
+        /// All metrics, by name within a layer.
+        pub(crate) const METRICS: &[Metric] = &[$(Metric {
             name: $name,
             kind: Kind::$kind,
             unit: Unit::$unit,
-            #[cfg(test)]
             origin: Origin::$origin,
             label: $label,
             help: $help,
@@ -194,21 +227,30 @@ metrics! {
         "Events that streams over HTTP lost: nobody read them",
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "agent"))]
 mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
 
-    /// Goal: the document agrees with the table. Method: each row of it is generated here.
+    /// Goal: the document says what the table says. Method: each row of it is made here. With
+    /// `UPDATE_DOCS` set they are written.
     #[test]
     fn the_document_is_made_from_the_table() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md");
         let document = std::fs::read_to_string(path).unwrap();
-        let documented: Vec<_> = document.lines().filter(|line| line.starts_with("| `")).collect();
-        let wanted: Vec<_> = METRICS.iter().map(line).collect();
-        assert!(documented == wanted, "docs/metrics.md should have:\n{}", wanted.join("\n"));
+        let (head, _) = document.split_once(RULE).expect("the table's head");
+        let rows: String = METRICS.iter().map(|metric| line(metric) + "\n").collect();
+        let wanted = format!("{head}{RULE}{rows}");
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(path, &wanted).unwrap();
+            return;
+        }
+        let hint = "UPDATE_DOCS=1 cargo test -p ruserf --lib metric_table writes it";
+        assert!(document == wanted, "docs/metrics.md: {hint}");
     }
+
+    const RULE: &str = "|---|---|---|---|---|---|\n";
 
     fn line(metric: &Metric) -> String {
         let kind = match metric.kind {
