@@ -15,6 +15,7 @@ mod odd;
 mod output;
 mod settings_page;
 mod similar;
+mod top;
 
 pub use decode::{CaptureError, Filter, Format, Options, decode};
 pub use dispatch::run;

@@ -5,7 +5,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -43,7 +43,18 @@ pub(super) struct Reply {
 #[derive(Debug)]
 pub(super) struct Records {
     pub(super) records: mpsc::Receiver<Vec<u8>>,
+    /// Bytes of those that wait to be read.
+    pub(super) waiting: Arc<AtomicUsize>,
     pub(super) lost: Arc<AtomicU64>,
+}
+
+impl Records {
+    /// The next one; `None` once the connection is over. Cancel-safe.
+    pub(super) async fn recv(&mut self) -> Option<Vec<u8>> {
+        let record = self.records.recv().await?;
+        self.waiting.fetch_sub(record.len(), Ordering::Relaxed);
+        Some(record)
+    }
 }
 
 /// The waiter for a sequence number.
@@ -54,13 +65,19 @@ enum Waiting {
     },
     Stream {
         started: Option<oneshot::Sender<Reply>>,
-        records: mpsc::Sender<Vec<u8>>,
-        lost: Arc<AtomicU64>,
-        /// Whether a record is the last one; a query has one.
-        is_last: fn(&[u8]) -> bool,
+        sink: Sink,
     },
     /// A stopped stream; records already sent still arrive.
     Stopped,
+}
+
+/// Where the records of a stream go.
+struct Sink {
+    records: mpsc::Sender<Vec<u8>>,
+    waiting: Arc<AtomicUsize>,
+    lost: Arc<AtomicU64>,
+    /// Whether a record is the last one; a query has one.
+    is_last: fn(&[u8]) -> bool,
 }
 
 #[derive(Default)]
@@ -128,15 +145,16 @@ impl Connection {
     ) -> Result<Records, Error> {
         let (started, answer) = oneshot::channel();
         let (sender, records) = mpsc::channel(RECORDS_MAX);
-        let lost = Arc::new(AtomicU64::new(0));
-        let (started, copy) = (Some(started), Arc::clone(&lost));
-        self.register(seq, Waiting::Stream { started, records: sender, lost: copy, is_last })?;
+        let records = Records { records, waiting: Arc::default(), lost: Arc::default() };
+        let (waiting, lost) = (Arc::clone(&records.waiting), Arc::clone(&records.lost));
+        let sink = Sink { records: sender, waiting, lost, is_last };
+        self.register(seq, Waiting::Stream { started: Some(started), sink })?;
         self.send(seq, request).await?;
         let reply = answer.await.map_err(|_| Error::Closed)?;
         if !reply.error.is_empty() {
             return Err(Error::Agent(reply.error));
         }
-        Ok(Records { records, lost })
+        Ok(records)
     }
 
     /// Forgets a stream that the agent has stopped.
@@ -291,22 +309,17 @@ impl Shared {
         match waiting.remove(&seq) {
             // The caller may have been dropped; then the response is not needed.
             Some(Waiting::Reply { reply: sender, .. }) => drop(sender.send(reply)),
-            Some(Waiting::Stream { started: Some(started), records, lost, is_last }) => {
+            Some(Waiting::Stream { started: Some(started), sink }) => {
                 if reply.error.is_empty() {
-                    let stream = Waiting::Stream { started: None, records, lost, is_last };
-                    waiting.insert(seq, stream);
+                    waiting.insert(seq, Waiting::Stream { started: None, sink });
                 }
                 drop(started.send(reply));
             }
-            Some(Waiting::Stream { started: None, records, lost, is_last }) => {
-                let last = is_last(&reply.body);
-                let next = match records.try_send(reply.body) {
-                    Ok(()) => Waiting::Stream { started: None, records, lost, is_last },
-                    Err(TrySendError::Full(_)) => {
-                        lost.fetch_add(1, Ordering::Relaxed);
-                        Waiting::Stream { started: None, records, lost, is_last }
-                    }
-                    Err(TrySendError::Closed(_)) => Waiting::Stopped,
+            Some(Waiting::Stream { started: None, sink }) => {
+                let last = (sink.is_last)(&reply.body);
+                let next = match sink.put(reply.body) {
+                    true => Waiting::Stream { started: None, sink },
+                    false => Waiting::Stopped,
                 };
                 if !last {
                     waiting.insert(seq, next);
@@ -318,8 +331,26 @@ impl Shared {
     }
 }
 
-/// Records queued for the reader of a stream; further ones are dropped and counted.
+impl Sink {
+    /// Queues a record, or counts it as lost; false: there is no reader any more.
+    fn put(&self, record: Vec<u8>) -> bool {
+        let bytes = record.len();
+        let before = self.waiting.fetch_add(bytes, Ordering::Relaxed);
+        let has_room = before == 0 || before.saturating_add(bytes) <= RECORDS_BYTES_MAX;
+        let put =
+            if has_room { self.records.try_send(record) } else { Err(TrySendError::Full(record)) };
+        let Err(error) = put else { return true };
+        self.waiting.fetch_sub(bytes, Ordering::Relaxed);
+        let is_full = matches!(error, TrySendError::Full(_));
+        self.lost.fetch_add(u64::from(is_full), Ordering::Relaxed);
+        is_full
+    }
+}
+
+/// Records queued for the reader of a stream, and their bytes unless it is a single one; further
+/// ones are dropped and counted.
 const RECORDS_MAX: usize = 8192;
+const RECORDS_BYTES_MAX: usize = 64 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -401,5 +432,38 @@ mod tests {
         assert_eq!(decode::<String>(&replied.unwrap().body).unwrap(), "body");
         assert_eq!(lost.load(Ordering::Relaxed), 0);
         assert!(matches!(connection.shared.lock().get(&2), Some(Waiting::Stopped)));
+    }
+
+    #[tokio::test]
+    async fn records_that_wait_are_bounded_in_bytes_and_those_beyond_are_counted() {
+        let (records, waiting) = mpsc::channel(RECORDS_MAX);
+        let mut records_read =
+            Records { records: waiting, waiting: Arc::default(), lost: Arc::default() };
+        let sink = Sink {
+            records,
+            waiting: Arc::clone(&records_read.waiting),
+            lost: Arc::clone(&records_read.lost),
+            is_last: |_| false,
+        };
+        let lost = || sink.lost.load(Ordering::Relaxed);
+        // One alone may be larger than all together.
+        assert!(sink.put(vec![0; RECORDS_BYTES_MAX + 1]) && sink.put(vec![0]));
+        assert_eq!((lost(), records_read.recv().await.unwrap().len()), (1, RECORDS_BYTES_MAX + 1));
+        for _ in 0..65 {
+            assert!(sink.put(vec![0; 1 << 20]));
+        }
+        assert_eq!(lost(), 2);
+        assert_eq!(records_read.recv().await.unwrap().len(), 1 << 20);
+        assert!(sink.put(vec![0; 1 << 20]));
+        assert_eq!(lost(), 2);
+        while records_read.waiting.load(Ordering::Relaxed) > 0 {
+            records_read.recv().await.unwrap();
+        }
+        for _ in 0..RECORDS_MAX + 10 {
+            assert!(sink.put(Vec::new()));
+        }
+        assert_eq!(lost(), 12);
+        drop(records_read);
+        assert!(!sink.put(vec![0]));
     }
 }

@@ -77,7 +77,7 @@ impl EventStream {
     /// # Errors
     /// The agent sent something that is not an event.
     pub async fn recv(&mut self) -> Result<Option<EventRecord>, Error> {
-        let Some(record) = self.records.records.recv().await else { return Ok(None) };
+        let Some(record) = self.records.recv().await else { return Ok(None) };
         event(&record).map(Some).map_err(|error| Error::Decode(error.to_string()))
     }
 }
@@ -88,7 +88,7 @@ impl LogStream {
     /// # Errors
     /// The agent sent something that is not a log line.
     pub async fn recv(&mut self) -> Result<Option<String>, Error> {
-        let Some(record) = self.records.records.recv().await else { return Ok(None) };
+        let Some(record) = self.records.recv().await else { return Ok(None) };
         let LogRecord { log } =
             decode(&record).map_err(|error| Error::Decode(error.to_string()))?;
         Ok(Some(log))
@@ -101,7 +101,7 @@ impl QueryStream {
     /// # Errors
     /// The connection was closed, or the agent sent something that is not a query record.
     pub async fn recv(&mut self) -> Result<Option<QueryEvent>, Error> {
-        let record = self.records.records.recv().await.ok_or(Error::Closed)?;
+        let record = self.records.recv().await.ok_or(Error::Closed)?;
         let QueryRecord { r#type: kind, from, payload } =
             decode(&record).map_err(|error| Error::Decode(error.to_string()))?;
         // Go's agent may send any number of acks and responses with an empty `From` after the
@@ -147,7 +147,8 @@ mod tests {
     async fn query_ends_at_the_first_ack_or_response_without_a_name() {
         for last in ["ack", "response", "done"] {
             let (sender, records) = mpsc::channel(8);
-            let records = Records { records, lost: Arc::default() };
+            let (waiting, lost) = (Arc::default(), Arc::default());
+            let records = Records { records, waiting, lost };
             let mut stream = QueryStream { seq: 1, records };
             for (kind, from) in [("ack", "one"), ("response", "one"), (last, "")] {
                 let (r#type, from) = (kind.to_owned(), from.to_owned());

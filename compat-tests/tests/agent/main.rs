@@ -26,3 +26,4 @@ mod rpc_abuse;
 mod rpc_server;
 mod seeds;
 mod third_party_clients;
+mod top;

@@ -23,6 +23,7 @@ mod rtt;
 #[cfg(feature = "sim")]
 mod simulate;
 mod tags;
+mod top;
 mod validate;
 mod version;
 
@@ -46,5 +47,5 @@ pub(super) const ALL: &[CommandSpec] = &[
     reachability::REACHABILITY, rtt::RTT,
     #[cfg(feature = "sim")]
     simulate::SIMULATE,
-    tags::TAGS, validate::VALIDATE, VERSION,
+    tags::TAGS, top::TOP, validate::VALIDATE, VERSION,
 ];

@@ -1,0 +1,205 @@
+//! The terminal: keys, drawing, and leaving it as it was.
+
+use std::{io, sync::Arc, thread, time::Duration};
+
+use ratatui::{
+    DefaultTerminal, Terminal,
+    backend::Backend,
+    crossterm::event::{self, Event, KeyEventKind},
+    layout::{Position, Rect},
+};
+use tokio::{
+    sync::{
+        mpsc::{self, Receiver},
+        watch,
+    },
+    time::{Instant, sleep, timeout_at},
+};
+
+use super::{
+    feed::{self, News},
+    screen::{self, Moment},
+    state::{Pressed, State},
+};
+use crate::client::{Client, Error};
+
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::cli) enum Ask {
+    End,
+    Suspend,
+}
+
+/// How it came to an end.
+pub(in crate::cli) enum End {
+    /// Somebody wanted it.
+    Quit,
+    /// The agent did.
+    Agent(Error),
+    /// The terminal did.
+    Terminal(String),
+}
+
+/// Shows the agent's cluster until a key, a signal or the agent ends it.
+pub(in crate::cli) async fn run(client: Client, own: String, asks: Receiver<Ask>) -> End {
+    let own: Arc<str> = own.into();
+    let mut screen = match Screen::take() {
+        Ok(screen) => screen,
+        Err(error) => return End::Terminal(error.to_string()),
+    };
+    let (send, news) = mpsc::channel(QUEUE);
+    let (seen, wanted) = watch::channel(Vec::new());
+    let feed = tokio::spawn(feed::run(client, Arc::clone(&own), wanted, send));
+    let mut view = View { state: State::new(own), seen, heard: Instant::now() };
+    let (keys, mut inputs) = (keys(), Inputs { asks, news });
+    let mut keys = keys;
+    let end = loop {
+        match view.show(&mut screen.0, &mut keys, &mut inputs).await {
+            // The shell takes the terminal, and gives it back as it was.
+            None => {
+                drop(screen);
+                let _ = signal_hook::low_level::emulate_default_handler(SUSPEND);
+                screen = match Screen::take() {
+                    Ok(screen) => screen,
+                    Err(error) => break End::Terminal(error.to_string()),
+                };
+            }
+            Some(end) => break end,
+        }
+    };
+    match end {
+        // Why it ended.
+        End::Agent(_) => match feed.await {
+            Ok(Err(error)) => End::Agent(error),
+            _ => end,
+        },
+        _ => end,
+    }
+}
+
+/// The terminal, which is given back as it was when this value is dropped; a panic gives it back,
+/// too.
+struct Screen(DefaultTerminal);
+
+impl Screen {
+    fn take() -> io::Result<Self> {
+        ratatui::try_init().map(Self)
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        // `ratatui::restore` prints what fails, as it does when the terminal is gone.
+        let _ = ratatui::try_restore();
+    }
+}
+
+/// What comes from elsewhere than the keyboard.
+struct Inputs {
+    asks: Receiver<Ask>,
+    news: Receiver<News>,
+}
+
+/// What is shown, and what was shown last.
+struct View {
+    state: State,
+    /// Members in sight, whose coordinates are asked for first.
+    seen: watch::Sender<Vec<Arc<str>>>,
+    heard: Instant,
+}
+
+impl View {
+    /// Draws until the end, or `None` for a pause.
+    async fn show<B: Backend>(
+        &mut self,
+        terminal: &mut Terminal<B>,
+        keys: &mut Receiver<Event>,
+        inputs: &mut Inputs,
+    ) -> Option<End> {
+        loop {
+            if let Err(error) = self.draw(terminal) {
+                return Some(End::Terminal(error.to_string()));
+            }
+            tokio::select! {
+                event = keys.recv() => match event {
+                    Some(Event::Key(key)) if key.kind != KeyEventKind::Release => {
+                        let size = terminal.size().unwrap_or_default();
+                        let area = Rect::from((Position::ORIGIN, size));
+                        let (_, page) = screen::sight(&self.state, area);
+                        match self.state.press(key, page) {
+                            Pressed::Nothing => {}
+                            Pressed::Quit => return Some(End::Quit),
+                            Pressed::Suspend => return None,
+                        }
+                    }
+                    // Another size is drawn.
+                    Some(_) => {}
+                    None => return Some(End::Terminal("it is gone".to_owned())),
+                },
+                first = inputs.news.recv() => match first {
+                    Some(first) => self.take(first, keys, inputs).await,
+                    None => return Some(End::Agent(Error::Closed)),
+                },
+                asked = inputs.asks.recv() => match asked {
+                    Some(Ask::Suspend) => return None,
+                    Some(Ask::End) | None => return Some(End::Quit),
+                },
+                () = sleep(CLOCK) => {}
+            }
+        }
+    }
+
+    /// Takes what comes together, to draw it together; but a key does not wait for it.
+    async fn take(&mut self, first: News, keys: &Receiver<Event>, inputs: &mut Inputs) {
+        let time = now();
+        let end = Instant::now() + TOGETHER;
+        self.heard = Instant::now();
+        self.state.take(first, &time);
+        while keys.is_empty() && inputs.asks.is_empty() {
+            match timeout_at(end, inputs.news.recv()).await {
+                Ok(Some(next)) if Instant::now() < end => self.state.take(next, &time),
+                Ok(Some(last)) => return self.state.take(last, &time),
+                Ok(None) | Err(_) => return,
+            }
+        }
+    }
+
+    fn draw<B: Backend>(&mut self, terminal: &mut Terminal<B>) -> Result<(), B::Error> {
+        self.state.arrange();
+        let moment = Moment { time: now(), silence: self.heard.elapsed() };
+        let mut area = Rect::default();
+        terminal.draw(|frame| {
+            area = frame.area();
+            screen::draw(frame, &self.state, &moment);
+        })?;
+        let (first, page) = screen::sight(&self.state, area);
+        let seen = self.state.shown().iter().skip(first).take(page).cloned().collect();
+        self.seen.send_replace(seen);
+        Ok(())
+    }
+}
+
+fn now() -> String {
+    jiff::Zoned::now().strftime("%H:%M:%S").to_string()
+}
+
+/// Keys and sizes of the terminal, read on a thread that ends with the program.
+fn keys() -> Receiver<Event> {
+    let (send, keys) = mpsc::channel(QUEUE);
+    thread::spawn(move || {
+        while let Ok(event) = event::read() {
+            if send.blocking_send(event).is_err() {
+                return;
+            }
+        }
+    });
+    keys
+}
+
+const SUSPEND: i32 = signal_hook::consts::SIGTSTP;
+/// Keys, and pieces of news, that wait.
+const QUEUE: usize = 64;
+/// News that come within this time are drawn at once.
+const TOGETHER: Duration = Duration::from_millis(50);
+/// How often it is drawn at least.
+const CLOCK: Duration = Duration::from_secs(1);
