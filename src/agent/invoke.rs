@@ -23,7 +23,7 @@ use tokio::{
 };
 use tracing::{debug, error, warn};
 
-use super::{EventScript, core::Agent};
+use super::{EventScript, beacons::is_hidden, core::Agent};
 use crate::{
     base::go_net,
     driver::{Event, EventStream, Query},
@@ -38,6 +38,9 @@ pub(super) async fn run_handlers(agent: Arc<Agent>, mut events: EventStream) {
         if let Event::Lagged(lost) = event {
             metrics::counter!("agent.events.dropped", "subscriber" => "handlers").increment(lost);
             warn!(target: "agent", "Event handlers too slow, {lost} events dropped");
+            continue;
+        }
+        if is_hidden(&agent, &event) {
             continue;
         }
         let scripts = agent.scripts();

@@ -1,5 +1,6 @@
 //! Layer 6: the agent: a node with configuration, RPC server, event handlers and log.
 
+mod beacons;
 mod check;
 mod config;
 mod core;

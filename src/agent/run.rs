@@ -9,7 +9,9 @@ use tokio::{
 use tracing::{info, warn};
 
 use super::{
-    AgentError, FileConfig, Notices, Settings, check,
+    AgentError, FileConfig, Notices, Settings,
+    beacons::{self, is_hidden},
+    check,
     core::Agent,
     descriptors::Descriptors,
     http, invoke, ipc,
@@ -109,7 +111,10 @@ async fn live(
     let (serf, handlers, log_events) = start(&settings, descriptors).await?;
     let agent = Arc::new(Agent::new(serf, settings, ui.hub.clone(), descriptors));
     tokio::spawn(invoke::run_handlers(Arc::clone(&agent), handlers));
-    tokio::spawn(log_received(log_events));
+    tokio::spawn(log_received(Arc::clone(&agent), log_events));
+    if let Some(interval) = agent.settings.beacon_interval {
+        tokio::spawn(beacons::run(Arc::clone(&agent), interval));
+    }
     let discovery = match &agent.settings.mdns {
         None => None,
         Some(settings) => match mdns::start(Arc::clone(&agent), settings, &host_name()).await {
@@ -378,9 +383,10 @@ async fn banner(agent: &Agent, ui: &Ui) {
 }
 
 /// Logs each event when it arrives, independently of handlers.
-async fn log_received(mut events: EventStream) {
+async fn log_received(agent: Arc<Agent>, mut events: EventStream) {
     while let Some(event) = events.recv().await {
         match event {
+            _ if is_hidden(&agent, &event) => {}
             Event::Member(event) => {
                 info!(target: "agent", "Received event: {}", event.kind);
             }

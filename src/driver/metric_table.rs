@@ -219,6 +219,13 @@ metrics! {
         "Runs of event handlers: ok, failed, killed after the time limit, or not started",
     Counter Count Ours "agent.events.dropped" "subscriber"
         "Events that were too many for the handlers, or for all streams of clients",
+    Sample Time Ours "agent.beacon.delay" ""
+        "How much later than the fastest of the last 16 beacons each came",
+    Gauge Time Ours "agent.beacon.age" ""
+        "Time since the last beacon came; 0 on the member that sends them",
+    Counter Count Ours "agent.beacon.sent" "" "Beacons that this member sent",
+    Counter Count Ours "agent.beacon.late" ""
+        "Beacons that came later than half an interval, and 2 s",
     Gauge Count Scraped "agent.not_ready" "reason"
         "1 while this speaks against the agent at /health/ready",
     Counter Count Ours "agent.http.requests" "status" "HTTP requests by status of the answer",

@@ -27,6 +27,10 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    pub(crate) fn text(self) -> String {
+        self.body
+    }
+
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }

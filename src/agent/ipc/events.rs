@@ -10,7 +10,8 @@ use tokio::sync::{
 };
 
 use crate::{
-    driver::{Event, EventStream, LagPolicy, Serf, Subscribe},
+    agent::{beacons::is_hidden, core::Agent},
+    driver::{Event, EventStream, LagPolicy, Subscribe},
     rpc::protocol::STREAM_QUEUE,
 };
 
@@ -23,9 +24,9 @@ pub(in crate::agent) struct Events {
 
 impl Events {
     /// Forwards the node's events while there are streams; ends with this value.
-    pub(super) fn start(serf: &Serf) -> Self {
+    pub(super) fn start(agent: &Arc<Agent>) -> Self {
         let (beginning, begun) = mpsc::channel(1);
-        tokio::spawn(forward(serf.clone(), begun));
+        tokio::spawn(forward(Arc::clone(agent), begun));
         Self { beginning, further: Arc::new(Semaphore::new(FURTHER_STREAMS_MAX)) }
     }
 
@@ -42,11 +43,15 @@ impl Events {
     }
 }
 
-async fn forward(serf: Serf, mut begun: mpsc::Receiver<oneshot::Sender<Receiver<Arc<Event>>>>) {
+async fn forward(
+    agent: Arc<Agent>,
+    mut begun: mpsc::Receiver<oneshot::Sender<Receiver<Arc<Event>>>>,
+) {
     // Without streams events cost nothing: nothing is subscribed to.
     while let Some(first) = begun.recv().await {
         let options = Subscribe { capacity: NODE_QUEUE, policy: LagPolicy::DropNewest };
-        if !forward_to(first, serf.subscribe(options), &mut begun).await {
+        let events = agent.serf.subscribe(options);
+        if !forward_to(first, &agent, events, &mut begun).await {
             return;
         }
     }
@@ -55,6 +60,7 @@ async fn forward(serf: Serf, mut begun: mpsc::Receiver<oneshot::Sender<Receiver<
 /// Forwards to streams until none is left; false after the end of the node or of this server.
 async fn forward_to(
     first: oneshot::Sender<Receiver<Arc<Event>>>,
+    agent: &Agent,
     mut events: EventStream,
     begun: &mut mpsc::Receiver<oneshot::Sender<Receiver<Arc<Event>>>>,
 ) -> bool {
@@ -70,6 +76,7 @@ async fn forward_to(
             biased;
             // What was published before a client began a stream is not for that stream.
             event = events.recv(), if in_a_row < NODE_QUEUE => match event.inspect(count_lost) {
+                Some(event) if is_hidden(agent, &event) => {}
                 Some(event) => if ring.send(Arc::new(event)).is_err() {
                     return true;
                 },
@@ -113,7 +120,7 @@ mod tests {
     #[tokio::test]
     async fn a_stream_has_the_events_from_its_beginning_on_and_counts_those_it_lost() {
         let agent = agent("{}").await;
-        let events = Events::start(&agent.serf);
+        let events = Events::start(&agent);
         let mut published = agent.serf.events();
         agent.serf.user_event("before", "").await.unwrap();
         while name(&published.recv().await.unwrap()) != "before" {}
@@ -134,7 +141,7 @@ mod tests {
     #[tokio::test]
     async fn streams_of_all_clients_are_bounded() {
         let agent = agent("{}").await;
-        let events = Events::start(&agent.serf);
+        let events = Events::start(&agent);
         let taken: Vec<_> = (0..FURTHER_STREAMS_MAX).map_while(|_| events.further()).collect();
         assert_eq!(taken.len(), FURTHER_STREAMS_MAX);
         assert!(events.further().is_none());

@@ -12,8 +12,8 @@ pub(in crate::agent) struct Shared {
 
 impl Shared {
     /// Subscribes to the node's events.
-    pub(in crate::agent) fn start(agent: &Agent) -> Arc<Self> {
-        let events = Arc::new(Events::start(&agent.serf));
+    pub(in crate::agent) fn start(agent: &Arc<Agent>) -> Arc<Self> {
+        let events = Arc::new(Events::start(agent));
         Arc::new(Self { events, lists: Arc::new(MemberLists::new(Answers::new())) })
     }
 }

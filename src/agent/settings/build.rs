@@ -66,6 +66,8 @@ pub struct Settings {
     pub replay: bool,
     /// Time between look-ups of seeds that can change, once joined; zero: never.
     pub rejoin_interval: Duration,
+    /// Time between beacons; `None`: none.
+    pub beacon_interval: Option<Duration>,
     /// Discover other agents by multicast DNS.
     pub mdns: Option<Mdns>,
     /// Settings that SIGHUP changes.
@@ -126,6 +128,7 @@ impl Settings {
             handler_timeout: written.handler_timeout.map(GoDuration::to_std),
             handler_concurrency: handlers(written.handler_concurrency),
             rejoin_interval: written.rejoin_interval.map_or(REJOIN_INTERVAL, GoDuration::to_std),
+            beacon_interval: beacon_interval(written.beacon_interval),
             start_join: written.start_join,
             replay: written.replay_on_join,
             mdns,
@@ -152,6 +155,11 @@ fn facility(written: &FileConfig) -> Result<Facility, AgentError> {
 fn handlers(written: Option<i64>) -> usize {
     let written = usize::try_from(written.unwrap_or(1)).unwrap_or(1);
     written.clamp(1, HANDLERS_MAX)
+}
+
+fn beacon_interval(written: Option<GoDuration>) -> Option<Duration> {
+    let interval = written.map(GoDuration::to_std).filter(|interval| !interval.is_zero());
+    interval.map(|interval| interval.max(BEACON_INTERVAL_MIN))
 }
 
 /// Refuses negative values of settings that Go does not have. Go's own settings keep Go's
@@ -181,6 +189,8 @@ fn refuse_two_sources(written: &FileConfig, reloadable: &Reloadable) -> Result<(
 
 /// Most handlers that may run at the same time.
 const HANDLERS_MAX: usize = 256;
+/// Below it beacons would measure the machine rather than gossip.
+const BEACON_INTERVAL_MIN: Duration = Duration::from_secs(1);
 /// Time between look-ups of seeds that can change.
 const REJOIN_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -298,6 +308,15 @@ mod tests {
         assert_eq!(handlers("{}"), 1);
         assert_eq!(handlers(r#"{"handler_concurrency":8}"#), 8);
         assert_eq!(handlers(r#"{"handler_concurrency":1e9}"#), HANDLERS_MAX);
+    }
+
+    #[test]
+    fn beacons_are_off_unless_set_and_a_second_apart_at_least() {
+        let interval = |json: &str| build(json).unwrap().0.beacon_interval;
+        assert_eq!(interval("{}"), None);
+        assert_eq!(interval(r#"{"beacon_interval":"0s"}"#), None);
+        assert_eq!(interval(r#"{"beacon_interval":"1ms"}"#), Some(Duration::from_secs(1)));
+        assert_eq!(interval(r#"{"beacon_interval":"10s"}"#), Some(Duration::from_secs(10)));
     }
 
     #[test]

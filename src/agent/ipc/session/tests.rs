@@ -112,7 +112,7 @@ async fn many_answers_to_pipelined_requests_go_out_in_parts() {
     let output = Output { takes: true, ..Output::default() };
     run(
         agent.clone(),
-        Arc::new(Events::start(&agent.serf)),
+        Arc::new(Events::start(&agent)),
         "c".into(),
         pass(),
         Box::new(input),
@@ -179,7 +179,7 @@ async fn who_does_not_read_answers_is_asked_for_no_more_requests() {
     let input = Input { bytes: io::Cursor::new(bytes), taken: Arc::clone(&taken) };
     let session = run(
         agent.clone(),
-        Arc::new(Events::start(&agent.serf)),
+        Arc::new(Events::start(&agent)),
         "c".into(),
         pass(),
         Box::new(input),
@@ -204,7 +204,7 @@ async fn who_does_not_read_answers_is_asked_for_no_more_requests() {
 #[tokio::test]
 async fn large_requests_are_read_a_few_at_a_time() {
     let agent = agent("{}").await;
-    let (events, admission) = (Arc::new(Events::start(&agent.serf)), Admission::new(64));
+    let (events, admission) = (Arc::new(Events::start(&agent)), Admission::new(64));
     let large = EventRequest { payload: Blob(vec![0; 900 << 10]), ..EventRequest::default() };
     let mut half = handshake();
     half.extend(&request("event", 1, Some(&large))[..600 << 10]);
@@ -238,7 +238,7 @@ async fn large_requests_are_read_a_few_at_a_time() {
 #[tokio::test]
 async fn who_has_closed_does_not_wait_for_room() {
     let agent = agent("{}").await;
-    let (events, admission) = (Arc::new(Events::start(&agent.serf)), Admission::new(64));
+    let (events, admission) = (Arc::new(Events::start(&agent)), Admission::new(64));
     let client = |requests: Vec<u8>| {
         let (ours, theirs) = tokio::io::duplex(64 << 10);
         let (input, output) = tokio::io::split(theirs);
