@@ -22,6 +22,7 @@ mod moments;
 mod odd_numbers;
 mod page;
 mod prometheus;
+mod readiness;
 mod rotation;
 mod rpc_abuse;
 mod rpc_server;
