@@ -1,7 +1,9 @@
 //! One agent of either kind under the loads that matter, for scripts/bench-agent.
 //!
-//! `agent_bench PROGRAM [lone|crowd|events|packets]...` prints one line `name value` a measure. The
+//! `agent_bench PROGRAM [lone|crowd|events|packets|http]...` prints one line `name value` a measure. The
 //! program simulates the rest of the cluster: one socket answers the pings of all 10,000 members.
+
+mod http;
 
 use std::{
     env, fs,
@@ -33,10 +35,16 @@ fn main() {
     let mut args = env::args().skip(1);
     let program = args.next().expect("the agent's program");
     let wanted: Vec<_> = args.collect();
-    let parts: [(&str, Measure); 4] =
-        [("lone", lone), ("crowd", crowd), ("events", events), ("packets", packets)];
+    let parts: [(&str, Measure); 5] = [
+        ("lone", lone),
+        ("crowd", crowd),
+        ("events", events),
+        ("packets", packets),
+        ("http", http::measure),
+    ];
     for (name, measure) in parts {
-        if wanted.is_empty() || wanted.iter().any(|part| part == name) {
+        // Go's agent has no HTTP.
+        if wanted.is_empty() && name != "http" || wanted.iter().any(|part| part == name) {
             measure(&program);
         }
     }
@@ -92,6 +100,16 @@ impl Agent {
         stream.write_all(&request("handshake", 0, &protocol::Handshake { version: 1 })).unwrap();
         read_replies(&mut stream, 1, &mut Vec::new());
         stream
+    }
+
+    /// Joins the crowd and waits until all its members are listed.
+    async fn join(&self, addr: String) {
+        let config = client::Config::new(self.rpc.to_string());
+        let client = client::Client::connect(config).await.expect("RPC");
+        assert_eq!(client.join([addr], client::OldEvents::Ignore).await.expect("joined"), 1);
+        while client.members().await.expect("members").len() < MEMBERS + 1 {
+            thread::sleep(Duration::from_millis(2));
+        }
     }
 
     /// Resident and anonymous KiB.
@@ -298,15 +316,7 @@ fn crowd(program: &str) {
         let agent = Agent::start(program, &[]);
         let addr = crowd.addr().to_string();
         let began = Instant::now();
-        runtime.block_on(async {
-            let client = client::Client::connect(client::Config::new(agent.rpc.to_string()))
-                .await
-                .expect("RPC");
-            assert_eq!(client.join([addr], client::OldEvents::Ignore).await.expect("joined"), 1);
-            while client.members().await.expect("members").len() < MEMBERS + 1 {
-                thread::sleep(Duration::from_millis(2));
-            }
-        });
+        runtime.block_on(agent.join(addr));
         joins.push(began.elapsed().as_secs_f64());
         thread::sleep(Duration::from_secs(10));
         let (all, anon) = agent.memory();
@@ -327,7 +337,7 @@ fn crowd(program: &str) {
     }
     report("idle_10000_percent", median(idle));
 
-    time_lists(&agent);
+    report("members_rpc_ms", time_lists_ms(&agent));
     let (mut times, half) = (Vec::new(), crowd.state(false, 0));
     let before = agent.cpu();
     for _ in 0..15 {
@@ -344,7 +354,8 @@ fn crowd(program: &str) {
     crowd.stop.store(true, Ordering::Relaxed);
 }
 
-fn time_lists(agent: &Agent) {
+/// How long lists of all members over RPC take.
+fn time_lists_ms(agent: &Agent) -> f64 {
     let mut times = Vec::new();
     let mut stream = agent.connect();
     let bytes = members_answer_bytes(&mut stream);
@@ -361,7 +372,7 @@ fn time_lists(agent: &Agent) {
         }
         times.push(began.elapsed().as_secs_f64() * 1e3);
     }
-    report("members_rpc_ms", median(times));
+    median(times)
 }
 
 /// How long the answer is: sequence numbers of 100 to 114 all take one byte.
@@ -409,66 +420,76 @@ fn events(program: &str) {
     report("rpc_events_per_s", median(rates));
 }
 
-/// Gossip packets, each with ten new user events of 80 bytes, at a fixed rate; pings in between.
 fn packets(program: &str) {
-    let cost = |rate: u64| -> (f64, f64, f64) {
-        let agent = Agent::start(program, &[]);
-        let crowd = Crowd::open();
-        let transform = MsgpackTransform;
-        let mut codec = PacketCodec::build(plain()).unwrap();
-        let mut rng = ruserf::base::Rng::from_u64(2);
-        let ltime = AtomicU64::new(1);
-        let mut packet = || {
-            let mut parts = Vec::new();
-            for _ in 0..10 {
-                let event = UserEvent {
-                    ltime: LamportTime(ltime.fetch_add(1, Ordering::Relaxed)),
-                    name: b"deploy",
-                    payload: [b'p'; 80][..].into(),
-                    coalesce: false,
-                };
-                let mut raw = vec![8];
-                transform.encode_message(&SerfMessage::UserEvent(event), &mut raw);
-                parts.push(raw);
-            }
-            let mut body = Vec::new();
-            ruserf::wire::encode_compound(&parts, &mut body);
-            let mut out = Vec::new();
-            codec.seal(&mut rng, &body, false, &mut out);
-            out
-        };
-        let ready: Vec<Vec<u8>> = (0..rate * 3).map(|_| packet()).collect();
-        let pinger = UdpSocket::bind("127.0.0.1:0").unwrap();
-        pinger.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
-        let stop = Arc::new(AtomicBool::new(false));
-        let (to, ended) = (agent.gossip, Arc::clone(&stop));
-        let pings = thread::spawn(move || ping_times(&pinger, to, &ended));
-        let before = agent.cpu();
-        let began = Instant::now();
-        for (n, packet) in ready.iter().enumerate() {
-            crowd.udp.send_to(packet, agent.gossip).unwrap();
-            let due = Duration::from_secs_f64((n + 1) as f64 / rate as f64);
-            if n % 16 == 0 {
-                thread::sleep(due.saturating_sub(began.elapsed()));
-            }
-        }
-        let took = began.elapsed().as_secs_f64();
-        stop.store(true, Ordering::Relaxed);
-        let times = pings.join().unwrap();
-        let used = agent.cpu() - before;
-        (median(times), used * 1e6 / ready.len() as f64, ready.len() as f64 / took)
-    };
-    let (_, per_packet, _) = cost(5_000);
-    report("cpu_us_per_packet_at_5000", per_packet);
+    let cost = |rate: u64| flood(&Agent::start(program, &[]), rate, 3);
+    report("cpu_us_per_packet_at_5000", cost(5_000).cpu_us);
     let mut best = 0.0;
     for rate in [4_000, 8_000, 12_000, 16_000, 24_000, 32_000, 48_000, 64_000] {
-        let (ping, _, reached) = cost(rate);
-        if ping > 10.0 {
+        let Flood { ping_ms, reached, .. } = cost(rate);
+        if ping_ms > 10.0 {
             break;
         }
         best = f64::max(best, reached);
     }
     report("packets_per_s_with_pings_in_10_ms", best);
+}
+
+/// What a flood of packets cost.
+struct Flood {
+    /// Median time of a ping meanwhile.
+    ping_ms: f64,
+    /// Of a packet.
+    cpu_us: f64,
+    /// Packets a second.
+    reached: f64,
+}
+
+/// Gossip packets, each with ten new user events of 80 bytes, at a fixed rate; pings in between.
+fn flood(agent: &Agent, rate: u64, seconds: u64) -> Flood {
+    let crowd = Crowd::open();
+    let transform = MsgpackTransform;
+    let mut codec = PacketCodec::build(plain()).unwrap();
+    let mut rng = ruserf::base::Rng::from_u64(2);
+    let ltime = AtomicU64::new(1);
+    let mut packet = || {
+        let mut parts = Vec::new();
+        for _ in 0..10 {
+            let event = UserEvent {
+                ltime: LamportTime(ltime.fetch_add(1, Ordering::Relaxed)),
+                name: b"deploy",
+                payload: [b'p'; 80][..].into(),
+                coalesce: false,
+            };
+            let mut raw = vec![8];
+            transform.encode_message(&SerfMessage::UserEvent(event), &mut raw);
+            parts.push(raw);
+        }
+        let mut body = Vec::new();
+        ruserf::wire::encode_compound(&parts, &mut body);
+        let mut out = Vec::new();
+        codec.seal(&mut rng, &body, false, &mut out);
+        out
+    };
+    let ready: Vec<Vec<u8>> = (0..rate * seconds).map(|_| packet()).collect();
+    let pinger = UdpSocket::bind("127.0.0.1:0").unwrap();
+    pinger.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let (to, ended) = (agent.gossip, Arc::clone(&stop));
+    let pings = thread::spawn(move || ping_times(&pinger, to, &ended));
+    let before = agent.cpu();
+    let began = Instant::now();
+    for (n, packet) in ready.iter().enumerate() {
+        crowd.udp.send_to(packet, agent.gossip).unwrap();
+        let due = Duration::from_secs_f64((n + 1) as f64 / rate as f64);
+        if n % 16 == 0 {
+            thread::sleep(due.saturating_sub(began.elapsed()));
+        }
+    }
+    let took = began.elapsed().as_secs_f64();
+    stop.store(true, Ordering::Relaxed);
+    let ping_ms = median(pings.join().unwrap());
+    let count = ready.len() as f64;
+    Flood { ping_ms, cpu_us: (agent.cpu() - before) * 1e6 / count, reached: count / took }
 }
 
 /// Milliseconds that pings took until `ended`; those without an answer count as 500.
