@@ -17,11 +17,11 @@ pub(super) const TOP: CommandSpec = CommandSpec {
     name: "top",
     synopsis: "Shows the cluster in the terminal, live",
     arguments: "[options]",
-    about: "Shows members with status, round trip time, flaps and tags, queue depths, and events as \
-            they come, from what an agent knows. Any agent will do, Go's as well. Use it to see at \
-            a glance what a cluster does. Keys sort (n s r f a; again: the other way round), filter \
-            (/), move (arrows, Page Up and Down, Home, End), show all about a member (Enter), \
-            explain (?) and quit (q). Flaps are those since it was started.\n\n\
+    about: "Shows members with status, round trip time, flaps and tags, queue depths, and events \
+            as they come, from what an agent knows. Any agent will do, Go's as well. Use it to see \
+            at a glance what a cluster does. Keys sort (n s r f a; again: the other way round), \
+            filter (/), move (arrows, Page Up and Down, Home, End), show all about a member \
+            (Enter), explain (?) and quit (q). Flaps are those since it was started.\n\n\
             Exits with 0 when it is ended by a key or a signal, with 1 if the agent ends or there \
             is no terminal.",
     flags: &[RPC],

@@ -203,3 +203,84 @@ const QUEUE: usize = 64;
 const TOGETHER: Duration = Duration::from_millis(50);
 /// How often it is drawn at least.
 const CLOCK: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use ratatui::{
+        backend::TestBackend,
+        crossterm::event::{KeyCode, KeyEvent, KeyModifiers},
+    };
+
+    use super::*;
+    use crate::cli::top::members::tests::member;
+
+    /// All that a view needs, and the other ends.
+    struct Stage {
+        view: View,
+        terminal: Terminal<TestBackend>,
+        keys: Receiver<Event>,
+        inputs: Inputs,
+        send_key: Option<mpsc::Sender<Event>>,
+        send_news: Option<mpsc::Sender<News>>,
+        ask: mpsc::Sender<Ask>,
+        seen: watch::Receiver<Vec<Arc<str>>>,
+    }
+
+    impl Stage {
+        fn new() -> Self {
+            let (send_key, keys) = mpsc::channel(QUEUE);
+            let (send_news, news) = mpsc::channel(QUEUE);
+            let (ask, asks) = mpsc::channel(1);
+            let (to, seen) = watch::channel(Vec::new());
+            let view = View { state: State::new("a".into()), seen: to, heard: Instant::now() };
+            let terminal = Terminal::new(TestBackend::new(80, 24)).unwrap();
+            let inputs = Inputs { asks, news };
+            let (send_key, send_news) = (Some(send_key), Some(send_news));
+            Self { view, terminal, keys, inputs, send_key, send_news, ask, seen }
+        }
+
+        fn press(&self, code: KeyCode, modifiers: KeyModifiers) {
+            let key = Event::Key(KeyEvent::new(code, modifiers));
+            self.send_key.as_ref().unwrap().try_send(key).unwrap();
+        }
+
+        async fn show(&mut self) -> Option<End> {
+            self.view.show(&mut self.terminal, &mut self.keys, &mut self.inputs).await
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn keys_signals_the_agent_and_the_terminal_end_it() {
+        let mut stage = Stage::new();
+        stage.press(KeyCode::Char('q'), KeyModifiers::NONE);
+        assert!(matches!(stage.show().await, Some(End::Quit)));
+        stage.press(KeyCode::Char('z'), KeyModifiers::CONTROL);
+        assert!(stage.show().await.is_none());
+        for (ask, ends) in [(Ask::End, true), (Ask::Suspend, false)] {
+            stage.ask.try_send(ask).unwrap();
+            assert_eq!(stage.show().await.is_some(), ends);
+        }
+        stage.send_key = None;
+        assert!(matches!(stage.show().await, Some(End::Terminal(_))));
+        let mut stage = Stage::new();
+        stage.send_news = None;
+        assert!(matches!(stage.show().await, Some(End::Agent(Error::Closed))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_in_sight_is_asked_for_and_silence_is_shown() {
+        let mut stage = Stage::new();
+        let members = (0..1_000).map(|n| member(&format!("m{n:03}"), "alive")).collect();
+        stage.send_news.as_ref().unwrap().try_send(News::Members(members)).unwrap();
+        let shown = tokio::time::timeout(Duration::from_secs(9), stage.show()).await;
+        assert!(shown.is_err(), "it goes on");
+        let text = stage.terminal.backend().to_string();
+        assert!(text.contains("m000") && text.contains("1-14 of 1000"), "{text}");
+        assert!(text.contains("the agent has not answered for "), "{text}");
+        assert_eq!(stage.seen.borrow().len(), 14);
+        stage.press(KeyCode::End, KeyModifiers::NONE);
+        stage.press(KeyCode::Char('q'), KeyModifiers::NONE);
+        assert!(matches!(stage.show().await, Some(End::Quit)));
+        assert_eq!(stage.seen.borrow().last().map(|name| &**name), Some("m999"));
+    }
+}

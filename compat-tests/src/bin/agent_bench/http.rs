@@ -102,7 +102,7 @@ impl Load {
         for scraper in self.scrapers {
             let _ = scraper.join();
         }
-        let is_open = |stream: &&mut TcpStream| {
+        let is_open = |stream: &mut TcpStream| {
             let _ = stream.set_nonblocking(true);
             let mut buf = vec![0; 1 << 20];
             loop {
@@ -114,7 +114,7 @@ impl Load {
             }
         };
         let mut streams = self.streams;
-        (streams.iter_mut().filter(is_open).count() as f64, rate)
+        (streams.iter_mut().filter_map(|stream| is_open(stream).then_some(())).count() as f64, rate)
     }
 }
 

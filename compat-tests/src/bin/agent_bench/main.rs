@@ -1,7 +1,7 @@
 //! One agent of either kind under the loads that matter, for scripts/bench-agent.
 //!
-//! `agent_bench PROGRAM [lone|crowd|events|packets|http]...` prints one line `name value` a measure. The
-//! program simulates the rest of the cluster: one socket answers the pings of all 10,000 members.
+//! `agent_bench PROGRAM [lone|crowd|events|packets|http]...` prints a line `name value` a measure.
+//! It simulates the rest of the cluster: one socket answers the pings of all 10,000 members.
 
 mod http;
 
