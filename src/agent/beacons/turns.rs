@@ -105,7 +105,7 @@ mod tests {
         fn run(&mut self, intervals: u32, part: impl Fn(usize) -> usize) -> Vec<usize> {
             let (end, before) = (self.now + INTERVAL * intervals, self.sent.len());
             while self.now < end {
-                self.now = self.now + STEP;
+                self.now += STEP;
                 let (now, came) = (self.now, Duration::from_millis(300));
                 for (_, from) in self.under_way.extract_if(.., |(at, _)| *at <= now) {
                     let name = self.members[from].0.clone();
