@@ -177,8 +177,8 @@ fn unit_ns(unit: &str) -> Option<u64> {
     })
 }
 
-/// Go's `time.quote`: control characters (DEL is none there) and what is not ASCII as `\xNN` of
-/// each byte.
+/// Go's `time.quote`: control characters (except DEL) and the bytes of non-ASCII characters are
+/// written as `\xNN`.
 fn quote(text: &str) -> String {
     let mut out = String::from("\"");
     for c in text.chars() {

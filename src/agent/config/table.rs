@@ -211,8 +211,6 @@ keys! {
         /// Time between look-ups of `retry_join` once joined, if it has dns+, dnssrv+, dnssrvnoa+,
         /// file: or exec:.
         rejoin_interval: Duration, "rejoin-interval" "<time>", "1m";
-    }
-    Ours "0.3.0" {
         /// Time between beacons, by which members measure how fresh their view of the cluster is;
         /// at least 1s; 0: none.
         beacon_interval: Duration, "beacon-interval" "<time>", "0s";
