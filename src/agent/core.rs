@@ -15,6 +15,7 @@ use tracing::{debug, error, info, warn};
 
 use super::{
     AgentError, EventScript, Settings,
+    access::Door,
     descriptors::Descriptors,
     files,
     log::LogHub,
@@ -32,6 +33,7 @@ use crate::{
 pub(super) struct Agent {
     pub(super) serf: Serf,
     pub(super) settings: Settings,
+    pub(super) door: Door,
     pub(super) hub: LogHub,
     pub(super) descriptors: Descriptors,
     /// Notified when an RPC client has made the node leave, so that the agent exits.
@@ -47,13 +49,14 @@ impl Agent {
     pub(super) fn new(
         serf: Serf,
         settings: Settings,
+        door: Door,
         hub: LogHub,
         descriptors: Descriptors,
     ) -> Self {
         let scripts = Mutex::new(settings.reloadable.scripts.clone().into());
         let tags = tokio::sync::Mutex::default();
         let (left, end_logged) = (Notify::new(), AtomicBool::new(false));
-        Self { serf, settings, hub, descriptors, left, end_logged, scripts, tags }
+        Self { serf, settings, door, hub, descriptors, left, end_logged, scripts, tags }
     }
 
     pub(super) fn scripts(&self) -> Arc<[EventScript]> {

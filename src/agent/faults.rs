@@ -28,7 +28,7 @@ impl Agent {
         }
         for (name, addr) in [("rpc", &settings.rpc_addr), ("http", &settings.http_addr)] {
             if let RpcAddr::Tcp(addr) = addr
-                && settings.rpc_auth.is_empty()
+                && !self.door.is_guarded()
                 && !is_loopback(addr)
             {
                 fault(name, addr.clone());

@@ -1,5 +1,6 @@
 //! Layer 6: the agent: a node with configuration, RPC server, event handlers and log.
 
+mod access;
 mod beacons;
 mod check;
 mod config;
@@ -12,6 +13,7 @@ mod http;
 mod invoke;
 mod ipc;
 mod log;
+mod mark;
 mod mdns;
 mod notify;
 mod reload;

@@ -38,6 +38,11 @@ pub(super) async fn reload(
         Ok(level) => ui.hub.set_level(level),
         Err(error) => ui.output(&error.to_string()),
     }
+    let rereading = Arc::clone(agent);
+    let reread = tokio::task::spawn_blocking(move || rereading.door.reread()).await;
+    if let Ok(Err(error)) = reread {
+        ui.output(&format!("Failed to reload tokens: {error}"));
+    }
     agent.set_scripts(new.scripts.clone());
     if let Err(error) = reload_tags(agent, &current.tags, &new.tags).await {
         ui.output(&format!("Failed to update tags: {error}"));

@@ -10,6 +10,7 @@ use tracing::{info, warn};
 
 use super::{
     AgentError, FileConfig, Notices, Settings,
+    access::Door,
     beacons::{self, is_hidden},
     check,
     core::Agent,
@@ -108,8 +109,9 @@ async fn live(
     telemetry.install();
     tokio::spawn(dump_on_signal(listen(SignalKind::user_defined1())?, telemetry));
     let descriptors = Descriptors::raise();
+    let door = Door::open(&settings)?;
     let (serf, handlers, log_events) = start(&settings, descriptors).await?;
-    let agent = Arc::new(Agent::new(serf, settings, ui.hub.clone(), descriptors));
+    let agent = Arc::new(Agent::new(serf, settings, door, ui.hub.clone(), descriptors));
     tokio::spawn(invoke::run_handlers(Arc::clone(&agent), handlers));
     tokio::spawn(log_received(Arc::clone(&agent), log_events));
     if let Some(interval) = agent.settings.beacon_interval {
@@ -133,6 +135,7 @@ async fn live(
         }
     };
     let notify = Notify::from_env();
+    tokio::spawn(reread_files(Arc::clone(&agent)));
     tokio::spawn(watchdog(Arc::clone(&agent), notify.clone()));
     let code = serve(&agent, ui, &mut signals, &notify, read).await;
     notify.stopping();
@@ -169,6 +172,16 @@ async fn serve_clients(
     ui.output("Starting Serf agent RPC...");
     servers.push(tokio::spawn(ipc::serve(Arc::clone(agent), shared, listener)));
     Ok(servers)
+}
+
+/// Reads files again when they change: those of tokens.
+async fn reread_files(agent: Arc<Agent>) {
+    while agent.door.has_file() {
+        tokio::time::sleep(LOOK_PERIOD).await;
+        let agent = Arc::clone(&agent);
+        // It ends early only if the program ends.
+        let _ = tokio::task::spawn_blocking(move || agent.door.reread_if_changed()).await;
+    }
 }
 
 /// Reports to the watchdog as long as the engine answers.
@@ -254,7 +267,7 @@ async fn node_ended(agent: &Agent) -> u8 {
 
 /// Warns about listeners that other hosts can reach without a secret.
 async fn warn_of_exposure(agent: &Agent, listener: &ipc::Listener) {
-    let token = !agent.settings.rpc_auth.is_empty();
+    let token = agent.door.is_guarded();
     if let Some(addr) = listener.tcp_addr().filter(|addr| !token && !addr.ip().is_loopback()) {
         warn!(
             target: "agent",
@@ -273,7 +286,7 @@ async fn warn_of_exposure(agent: &Agent, listener: &ipc::Listener) {
 
 /// Warns about an HTTP listener that other hosts can reach without a secret.
 fn warn_of_readers(agent: &Agent, listener: &ipc::Listener) {
-    let token = !agent.settings.rpc_auth.is_empty();
+    let token = agent.door.is_guarded();
     if let Some(addr) = listener.tcp_addr().filter(|addr| !token && !addr.ip().is_loopback()) {
         warn!(
             target: "agent",
@@ -419,6 +432,8 @@ const STARTING: &str = "Starting Serf agent...";
 const LEAVE_MAX: Duration = Duration::from_secs(3);
 /// Most events queued for slow handlers.
 const HANDLER_QUEUE: usize = 4096;
+/// Between looks whether files have changed.
+const LOOK_PERIOD: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests;

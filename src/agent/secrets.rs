@@ -1,8 +1,13 @@
 //! Reads secrets from files, so that they need not be in the process list or the configuration.
 
-use std::{fs::File, io::Read as _, path::PathBuf};
+use std::{
+    fs::File,
+    io::Read as _,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
 
-use zeroize::Zeroize as _;
+use zeroize::{Zeroize as _, Zeroizing};
 
 use super::AgentError;
 use crate::base::{Secret, go_net};
@@ -38,6 +43,31 @@ pub fn resolve(what: &str, written: &str) -> Result<Secret, AgentError> {
     }
 }
 
+/// Reads a file that only the agent's user, root and a group may read, and the first two may write.
+///
+/// # Errors
+/// It cannot be read, others can, or it is too large.
+pub(super) fn read_private(path: &Path, max: u64) -> Result<Zeroizing<Vec<u8>>, String> {
+    let shown = path.display();
+    let reason = |error: std::io::Error| format!("open {shown}: {}", go_net::error_text(&error));
+    let file = File::open(path).map_err(reason)?;
+    let found = file.metadata().map_err(reason)?;
+    let owner = found.uid();
+    if owner != 0 && owner != rustix::process::geteuid().as_raw() {
+        return Err(format!("{shown} belongs to another user (uid {owner})"));
+    }
+    if found.mode() & OTHERS != 0 {
+        let mode = found.mode() & 0o777;
+        return Err(format!("{shown} is open to others (mode {mode:04o}): chmod 600 or 640"));
+    }
+    let mut bytes = Zeroizing::new(Vec::new());
+    file.take(max + 1).read_to_end(&mut bytes).map_err(reason)?;
+    match u64::try_from(bytes.len()) {
+        Ok(len) if len <= max => Ok(bytes),
+        _ => Err(format!("{shown} is larger than {max} bytes")),
+    }
+}
+
 fn credential(name: &str) -> Result<PathBuf, String> {
     if name.is_empty() || name.contains('/') || name == ".." {
         return Err(format!("'{name}' is no name of a credential"));
@@ -52,12 +82,37 @@ fn fail(what: &str, reason: &str) -> AgentError {
     AgentError::Invalid(format!("Invalid {what}: {reason}"))
 }
 
+/// Writing by the group, and everything by others.
+const OTHERS: u32 = 0o027;
 /// Most bytes read from a file.
 const SECRET_BYTES_MAX: u64 = 64 << 10;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn files_that_others_may_read_or_the_group_may_write_are_refused() {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("key");
+        std::fs::write(&path, "0123456789").unwrap();
+        for (mode, accepted) in
+            [(0o600, true), (0o400, true), (0o640, true), (0o660, false), (0o644, false)]
+        {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            let read = read_private(&path, 10);
+            assert_eq!(read.is_ok(), accepted, "{mode:o}");
+            if let Err(error) = read {
+                let shown = path.display();
+                let wanted = format!("{shown} is open to others (mode {mode:04o})");
+                assert!(error.starts_with(&wanted), "{error}");
+            }
+        }
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        assert!(read_private(&path, 9).unwrap_err().ends_with("is larger than 9 bytes"));
+    }
 
     #[test]
     fn secrets_are_literal_or_come_from_files() {

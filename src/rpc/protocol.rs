@@ -51,6 +51,8 @@ pub mod errors {
     pub const AUTH_REQUIRED: &str = "Authentication required";
     /// The token is wrong.
     pub const INVALID_AUTH_TOKEN: &str = "Invalid authentication token";
+    /// A command that the client's token does not allow; its name and the command's are added.
+    pub const NOT_ALLOWED: &str = "Permission denied";
     /// The query's name is reserved.
     pub const QUERY_PREFIX: &str = "Queries cannot contain the '_serf_' prefix";
 }
@@ -132,6 +134,32 @@ impl Command {
     /// Whether a body follows the request header.
     pub fn has_body(self) -> bool {
         !matches!(self, Self::Members | Self::Leave | Self::ListKeys | Self::Stats)
+    }
+
+    /// Whether a body follows the response's header; also after most errors.
+    pub fn has_response_body(self) -> bool {
+        match self {
+            Self::Join
+            | Self::Members
+            | Self::MembersFiltered
+            | Self::InstallKey
+            | Self::UseKey
+            | Self::RemoveKey
+            | Self::ListKeys
+            | Self::Stats
+            | Self::GetCoordinate => true,
+            Self::Handshake
+            | Self::Auth
+            | Self::Event
+            | Self::ForceLeave
+            | Self::Stream
+            | Self::Monitor
+            | Self::Stop
+            | Self::Leave
+            | Self::Query
+            | Self::Respond
+            | Self::Tags => false,
+        }
     }
 }
 

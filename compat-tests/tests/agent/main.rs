@@ -26,6 +26,7 @@ mod readiness;
 mod rotation;
 mod rpc_abuse;
 mod rpc_server;
+mod rpc_tokens;
 mod seeds;
 mod third_party_clients;
 mod top;

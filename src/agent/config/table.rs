@@ -200,6 +200,8 @@ keys! {
         /// Address of the HTTP listener for metrics, health and members: host:port or unix:PATH;
         /// none unless set.
         http_addr: Text, "http-addr" "<addr>", "";
+        /// File of RPC tokens by name, each with what it allows; JSON, read again when it changes.
+        rpc_tokens_file: Text, "rpc-tokens-file" "<file>", "";
         /// Labels of every metric at `/metrics`, names and values.
         metrics_label: Map, "metrics-label" "<name>=<value>", "";
         /// Log lines are JSON objects.

@@ -6,7 +6,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ctutils::CtEq as _;
 use hyper::{
     Method, Request, Response, StatusCode,
     body::Incoming,
@@ -27,7 +26,10 @@ use super::{
     site::Site,
 };
 use crate::{
-    agent::ipc::{ACCEPT_PAUSE, Accepted, Listener, Origin, Pass, Share, accept},
+    agent::{
+        access::{Capability, Holder},
+        ipc::{ACCEPT_PAUSE, Accepted, Listener, Origin, Pass, Share, accept},
+    },
     base::go_net,
 };
 
@@ -71,6 +73,8 @@ struct Client {
     origin: Origin,
     name: String,
     answer: watch::Sender<Answer>,
+    /// Whose token the request has shown.
+    holder: watch::Sender<Option<Holder>>,
 }
 
 /// Serves one request, and no other: so all that a client can hold up ends in time.
@@ -78,7 +82,9 @@ async fn connection(site: Arc<Site>, mut pass: Pass, accepted: Accepted) {
     let Accepted { name, origin, input, output } = accepted;
     let (answer, answering) = watch::channel(Answer::Short);
     let evicted = pass.evicted();
-    let client = Arc::new(Client { site, pass, origin, name, answer });
+    let (holder, shown) = watch::channel(None);
+    let door = Arc::clone(&site.agent);
+    let client = Arc::new(Client { site, pass, origin, name, answer, holder });
     let service = service_fn(|request: Request<Incoming>| {
         let client = Arc::clone(&client);
         async move {
@@ -103,6 +109,7 @@ async fn connection(site: Arc<Site>, mut pass: Pass, accepted: Accepted) {
         }
         () = overdue(answering) => {}
         () = made_room(evicted, &client) => {}
+        () = door.door.revoked(shown) => {}
     }
 }
 
@@ -153,6 +160,11 @@ impl Client {
         if !path.is_open() && !self.is_authorized(request).await {
             return unauthorized();
         }
+        let holder = self.holder.borrow().clone();
+        if let Some(holder) = holder.filter(|holder| !holder.allows(Capability::Read)) {
+            let reason = format!("token '{}' lacks 'read'", holder.name());
+            return refusal(StatusCode::FORBIDDEN, &reason);
+        }
         let site = &self.site;
         let all = Parameters::parse(request.uri().query());
         match path {
@@ -195,17 +207,17 @@ impl Client {
 
     /// Whether the request shows the token, where one is asked for.
     async fn is_authorized(&self, request: &Request<Incoming>) -> bool {
-        let token = self.site.agent.settings.rpc_auth.expose();
-        if token.is_empty() {
+        let door = &self.site.agent.door;
+        if !door.is_guarded() {
             return true;
         }
         let Some(shown) = request.headers().get(AUTHORIZATION) else { return false };
         tokio::time::sleep(self.pass.pause(Instant::now())).await;
         let shown = shown.as_bytes().split_at_checked(SCHEME.len());
-        // Compared in constant time: the time does not reveal where the two differ.
-        let is_right = shown.is_some_and(|(scheme, shown)| {
-            scheme.eq_ignore_ascii_case(SCHEME) && shown.ct_eq(token.as_bytes()).to_bool()
-        });
+        let shown = shown.filter(|(scheme, _)| scheme.eq_ignore_ascii_case(SCHEME));
+        let holder = shown.and_then(|(_, shown)| door.admit(shown));
+        let is_right = holder.is_some();
+        self.holder.send_replace(holder);
         if !is_right {
             let count = self.pass.wrong_token(Instant::now());
             // Logged at the first, and then less and less often.

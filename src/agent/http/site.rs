@@ -36,7 +36,7 @@ impl Site {
         let clients = agent.descriptors.http_clients().max(1);
         let admission = Admission::sharing(clients, &shared.lists);
         let local = listener.tcp_addr().is_some_and(|addr| addr.ip().is_loopback());
-        let names_refused = local && agent.settings.rpc_auth.is_empty();
+        let names_refused = local && !agent.door.is_guarded();
         let streams = Streams::new((clients / 2).max(1));
         let flaps = Flaps::start(Arc::clone(&shared));
         let watch = Watch::start(Arc::clone(&agent));

@@ -6,7 +6,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ctutils::CtEq as _;
 use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
@@ -43,19 +42,17 @@ impl Session {
     }
 
     pub(super) async fn auth(&mut self, seq: u64, request: &Auth) {
-        let pause =
-            if self.authenticated { Duration::ZERO } else { self.pass.pause(Instant::now()) };
+        let authenticated = self.is_authenticated();
+        let pause = if authenticated { Duration::ZERO } else { self.pass.pause(Instant::now()) };
         if !pause.is_zero() {
             self.flush().await;
             tokio::time::sleep(pause).await;
         }
-        let (shown, token) = (request.auth_key.expose(), self.agent.settings.rpc_auth.expose());
-        // Compared in constant time: the time does not reveal where the two differ.
-        if shown.as_bytes().ct_eq(token.as_bytes()).to_bool() {
-            self.authenticated = true;
+        if let Some(holder) = self.agent.door.admit(request.auth_key.expose().as_bytes()) {
+            self.holder.send_replace(Some(holder));
             return self.respond(seq, "");
         }
-        if !self.authenticated {
+        if !authenticated {
             let count = self.pass.wrong_token(Instant::now());
             // Logged at the first, and then less and less often.
             if count.is_power_of_two() {

@@ -12,7 +12,7 @@ mod session;
 mod shared;
 mod stream;
 
-use super::{Filter, core::Agent, log::Level, settings::RpcAddr};
+use super::{Filter, access::Holder, core::Agent, log::Level, settings::RpcAddr};
 
 pub(super) use admission::{Admission, Origin, Pass};
 pub(super) use answers::Share;

@@ -1,12 +1,16 @@
 //! One RPC client: requests are processed one after the other, and answered in order.
 //! Go: `cmd/serf/command/agent/ipc.go`.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    sync::{OwnedSemaphorePermit, oneshot},
+    sync::{OwnedSemaphorePermit, oneshot, watch},
     task::JoinHandle,
     time::timeout,
 };
@@ -14,7 +18,7 @@ use tracing::{error, warn};
 use zeroize::Zeroizing;
 
 use super::{
-    Agent,
+    Agent, Holder,
     admission::Pass,
     answers::Answers,
     events::Events,
@@ -51,7 +55,7 @@ pub(super) async fn run(
         pass,
         commands: metrics::counter!("agent.ipc.command"),
         version: None,
-        authenticated: false,
+        holder: watch::Sender::default(),
         refused: 0,
         large_request: None,
         answers: Vec::new(),
@@ -116,7 +120,8 @@ pub(super) struct Session {
     /// Counts commands; to look it up by its name takes longer than most of them.
     commands: metrics::Counter,
     pub(super) version: Option<i32>,
-    pub(super) authenticated: bool,
+    /// Whose token the client has shown.
+    pub(super) holder: watch::Sender<Option<Holder>>,
     /// Number of commands before authentication.
     pub(super) refused: u64,
     /// The turn of a large request.
@@ -171,7 +176,14 @@ impl Session {
             () = evicted => return Err(End::Refused),
         }
         self.pass.known();
-        self.serve(&mut frames, false).await
+        if !self.agent.door.has_file() {
+            return self.serve(&mut frames, false).await;
+        }
+        let (agent, holder) = (Arc::clone(&self.agent), self.holder.subscribe());
+        tokio::select! {
+            ended = self.serve(&mut frames, false) => ended,
+            () = agent.door.revoked(holder) => Err(End::Refused),
+        }
     }
 
     /// Serves until the client disconnects; a stranger until it has authenticated.
@@ -216,6 +228,13 @@ impl Session {
             true => self.next_body(frames).await?,
             false => Vec::new(),
         });
+        if let Some(error) = self.not_allowed(command) {
+            // The answers to events before it come first.
+            self.send_events().await;
+            self.refuse(seq, command, &error);
+            self.large_request = None;
+            return Ok(());
+        }
         let done = match command {
             // They change nothing, so that they can be given up.
             Command::Members | Command::MembersFiltered => {
@@ -231,7 +250,16 @@ impl Session {
         done
     }
 
-    /// Whether there are user events, to which those that have arrived are added.
+    /// Why the client's token does not allow a command.
+    fn not_allowed(&self, command: Command) -> Option<String> {
+        let holder = self.holder.borrow();
+        let (holder, lacks) = (holder.as_ref()?, holder.as_ref()?.lacks(command)?);
+        let (denied, name) = (errors::NOT_ALLOWED, holder.name());
+        let (command, lacks) = (command.name(), lacks.name());
+        Some(format!("{denied}: token '{name}' lacks '{lacks}', which '{command}' needs"))
+    }
+
+    /// Whether there are user events to which events of further requests are added.
     fn collects_events(&self) -> bool {
         (self.sent_events.is_some() || !self.events.is_empty())
             && self.events.len() < EVENTS_AT_ONCE_MAX
@@ -240,7 +268,11 @@ impl Session {
 
     /// Whether commands are accepted.
     fn is_open(&self) -> bool {
-        self.authenticated || self.agent.settings.rpc_auth.is_empty()
+        self.is_authenticated() || !self.agent.door.is_guarded()
+    }
+
+    pub(super) fn is_authenticated(&self) -> bool {
+        self.holder.borrow().is_some()
     }
 
     /// The next header; responses are flushed before waiting for it, and when there are many.
@@ -351,6 +383,14 @@ impl Session {
 
     pub(super) fn respond(&mut self, seq: u64, error: &str) {
         encode(&ResponseHeader { seq, error: error.to_owned() }, &mut self.answers);
+    }
+
+    /// Refuses a command. Where a body belongs to the response, clients read one after an error too.
+    fn refuse(&mut self, seq: u64, command: Command, error: &str) {
+        match command.has_response_body() {
+            true => self.respond_with(seq, error, &BTreeMap::<String, String>::new()),
+            false => self.respond(seq, error),
+        }
     }
 
     pub(super) fn respond_result<E: std::fmt::Display>(&mut self, seq: u64, result: Result<(), E>) {

@@ -46,6 +46,8 @@ pub struct Settings {
     pub metrics_label: BTreeMap<String, String>,
     /// Token of RPC and HTTP clients; empty: none is required.
     pub rpc_auth: Secret,
+    /// File of further tokens.
+    pub rpc_tokens_file: Option<PathBuf>,
     /// Least severe level of log lines at the start.
     pub log_level: Level,
     /// Log lines are JSON objects.
@@ -120,6 +122,7 @@ impl Settings {
             http_addr: RpcAddr::http(written.http_addr),
             metrics_label: written.metrics_label,
             rpc_auth,
+            rpc_tokens_file: written.rpc_tokens_file.map(PathBuf::from),
             log_level,
             log_json: written.log_json,
             syslog,

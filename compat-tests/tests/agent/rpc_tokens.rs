@@ -1,0 +1,236 @@
+//! Goal: a token of the tokens file does what it allows and nothing else, over RPC and HTTP, for Go's
+//! clients too, and as long as it is in the file.
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+};
+
+use compat_tests::{
+    net::Net,
+    peer::{Launch, Peer},
+    process::{BOTH, Kind, serf},
+    rpc::{Client, Value},
+    wait::{PATIENCE, eventually},
+};
+use serde_json::json;
+
+const CAPABILITIES: [&str; 10] =
+    ["read", "event", "query", "respond", "tags", "join", "keys", "leave", "monitor", "admin"];
+/// Each command, what it needs, and whether a body comes with its answer. `leave` is looked at
+/// alone: it ends the agent.
+const COMMANDS: [(&str, &str, bool); 17] = [
+    ("event", "event", false),
+    ("force-leave", "leave", false),
+    ("join", "join", true),
+    ("members", "read", true),
+    ("members-filtered", "read", true),
+    ("stream", "read", false),
+    ("monitor", "monitor", false),
+    ("stop", "", false),
+    ("query", "query", false),
+    ("respond", "respond", false),
+    ("install-key", "keys", true),
+    ("use-key", "keys", true),
+    ("remove-key", "keys", true),
+    ("list-keys", "keys", true),
+    ("tags", "tags", false),
+    ("stats", "read", true),
+    ("get-coordinate", "read", true),
+];
+
+/// The token of a name.
+fn token(name: &str) -> String {
+    format!("the token of {name}")
+}
+
+fn write_tokens(path: &Path, allowed: &[(&str, &[&str])]) {
+    let tokens: serde_json::Map<_, _> = allowed
+        .iter()
+        .map(|(name, allow)| ((*name).to_owned(), json!({ "token": token(name), "allow": allow })))
+        .collect();
+    let new = path.with_extension("new");
+    fs::write(&new, serde_json::Value::from(tokens).to_string()).unwrap();
+    fs::set_permissions(&new, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::rename(&new, path).unwrap();
+}
+
+/// An agent with a token of each capability, which are also the names, and one that allows nothing.
+fn agent(net: Net, dir: &Path, flags: &[&str]) -> Peer {
+    let path = dir.join("tokens.json");
+    let mut allowed: Vec<(&str, &[&str])> =
+        CAPABILITIES.iter().map(|name| (*name, std::slice::from_ref(name))).collect();
+    allowed.push(("nothing", &[]));
+    write_tokens(&path, &allowed);
+    let file = path.to_str().unwrap();
+    let flags = [&["-rpc-tokens-file", file], flags].concat();
+    Peer::start_in(Kind::Ours, "a", &net.ip(2), &flags, dir)
+}
+
+fn client(agent: &Peer, token: &str) -> Client {
+    let mut client = Client::ready(&agent.rpc);
+    let body = Value::map([("AuthKey", token.into())]);
+    assert_eq!(client.call("auth", 2, Some(body)).text("Error"), "", "{token}");
+    client
+}
+
+fn body(command: &str) -> Option<Value> {
+    Some(match command {
+        "event" => Value::map([("Name", "e".into())]),
+        "force-leave" => Value::map([("Node", "nobody".into())]),
+        "join" => Value::map([("Existing", Value::texts(&["127.0.0.1:1"]))]),
+        "members-filtered" => Value::map([("Name", "a".into())]),
+        "stream" => Value::map([("Type", "user".into())]),
+        "monitor" => Value::map([("LogLevel", "err".into())]),
+        "stop" => Value::map([("Stop", 77.into())]),
+        "query" => Value::map([("Name", "q".into())]),
+        "respond" => Value::map([("ID", 77.into())]),
+        "install-key" | "use-key" | "remove-key" => {
+            Value::map([("Key", "4uAsdvxGc5Qdd0SokOHxxZB7AHgVK0OEzdx5SBwBObw=".into())])
+        }
+        "tags" => Value::map([("Tags", Value::map([("x", "1".into())]))]),
+        "get-coordinate" => Value::map([("Node", "a".into())]),
+        "members" | "list-keys" | "stats" | "leave" => return None,
+        other => panic!("no body for {other}"),
+    })
+}
+
+/// Method: each command is sent with the token of each capability, on a connection of its own; a
+/// request behind it shows that the connection is as usable as after any other error.
+#[test]
+fn each_capability_allows_its_commands_and_no_other() {
+    let (net, dir) = (Net::new(), tempfile::tempdir().unwrap());
+    let mut a = agent(net, dir.path(), &[]);
+    let mut allowed = 0;
+    for name in CAPABILITIES.into_iter().chain(["nothing"]) {
+        for (command, needs, has_body) in COMMANDS {
+            let mut client = client(&a, &token(name));
+            let error = client.call(command, 3, body(command)).text("Error");
+            if name == needs || name == "admin" || needs.is_empty() {
+                assert!(!error.contains("Permission"), "{name} {command}: {error}");
+                allowed += 1;
+                continue;
+            }
+            let text = format!(
+                "Permission denied: token '{name}' lacks '{needs}', which '{command}' needs"
+            );
+            assert_eq!(error, text);
+            if has_body {
+                assert_eq!(client.next(), Some(Value::Map(Vec::new())), "{name} {command}");
+            }
+            assert_eq!(client.call("stop", 4, body("stop")).text("Error"), "");
+        }
+        if !["leave", "admin"].contains(&name) {
+            let error = client(&a, &token(name)).call("leave", 3, None).text("Error");
+            assert!(error.contains("lacks 'leave', which 'leave' needs"), "{name}: {error}");
+        }
+    }
+    assert_eq!(allowed, 2 * (COMMANDS.len() - 1) + CAPABILITIES.len() + 1);
+    for name in ["leave", "admin"] {
+        assert_eq!(client(&a, &token(name)).call("leave", 3, None).text("Error"), "", "{name}");
+        a.ends_with(0, "");
+        a.restart();
+    }
+}
+
+/// Goal: Go's program shows the refusal as the error that it is, and goes on to work with a token
+/// that allows what it does. Method: commands of both programs against one agent.
+#[test]
+fn commands_of_both_programs_print_what_a_token_lacks() {
+    let (net, dir) = (Net::new(), tempfile::tempdir().unwrap());
+    let a = agent(net, dir.path(), &[]);
+    for kind in BOTH {
+        for (args, needs) in [
+            (&["members"][..], "read"),
+            (&["info"], "read"),
+            (&["event", "e"], "event"),
+            (&["query", "-timeout=100ms", "q"], "query"),
+            (&["tags", "-set", "y=1"], "tags"),
+            (&["join", "127.0.0.1:1"], "join"),
+            (&["keys", "-list"], "keys"),
+            (&["force-leave", "nobody"], "leave"),
+        ] {
+            let run = |name: &str| {
+                let auth = format!("-rpc-auth={}", token(name));
+                let mut args: Vec<&str> = args.to_vec();
+                args.insert(1, &auth);
+                serf(kind, &a.rpc, &args)
+            };
+            let refused = run("nothing");
+            let all = refused.out + &refused.err;
+            assert_eq!(refused.code, Some(1), "{kind:?} {args:?}: {all}");
+            let lacks = if kind == Kind::Ours && args[0] == "force-leave" { "read" } else { needs };
+            assert!(all.contains(&format!("lacks '{lacks}'")), "{kind:?} {args:?}: {all}");
+            // Ours looks the name up before.
+            let is_enough = kind == Kind::Go || args[0] != "force-leave";
+            let said = run(if is_enough { needs } else { "admin" });
+            let all = said.out + &said.err;
+            assert!(!all.contains("Permission denied"), "{kind:?} {args:?}: {all}");
+        }
+        for auth in ["", "-rpc-auth=", "-rpc-auth=the token of nobody"] {
+            let mut args = vec!["members"];
+            args.extend(Some(auth).filter(|auth| !auth.is_empty()));
+            let said = serf(kind, &a.rpc, &args);
+            assert_eq!(said.code, Some(1), "{kind:?} {auth}: {said:?}");
+        }
+    }
+}
+
+/// Method: the file is changed while clients are connected. The agent looks each second.
+#[test]
+fn a_token_that_is_taken_back_ends_its_connections_and_a_broken_file_changes_nothing() {
+    let (net, dir) = (Net::new(), tempfile::tempdir().unwrap());
+    let http = format!("{}:8080", net.ip(2));
+    let a = agent(net, dir.path(), &["-http-addr", &http]);
+    let path = dir.path().join("tokens.json");
+    let (mut read, mut admin) = (client(&a, &token("read")), client(&a, &token("admin")));
+    let status = |name: &str| {
+        let mut stream = TcpStream::connect(&http).unwrap();
+        let auth = format!("Authorization: Bearer {}\r\n", token(name));
+        write!(stream, "GET /v1/members HTTP/1.1\r\nHost: {http}\r\n{auth}\r\n").unwrap();
+        let mut all = String::new();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.read_to_string(&mut all).unwrap();
+        all.split(' ').nth(1).unwrap().to_owned()
+    };
+    assert_eq!([status("read"), status("event"), status("nobody")], ["200", "403", "401"]);
+    fs::write(&path, "{").unwrap();
+    a.wait_for_line("The tokens stay as they were: Invalid rpc_tokens_file: ");
+    assert_eq!(read.call("stop", 5, body("stop")).text("Error"), "");
+    assert_eq!(status("read"), "200");
+    write_tokens(&path, &[("new", &["read"]), ("admin", &["admin"])]);
+    assert_eq!(read.until_closed(), []);
+    assert_eq!(admin.call("stop", 5, body("stop")).text("Error"), "");
+    assert_eq!([status("read"), status("new")], ["401", "200"]);
+    // Others may read it: it is refused as a whole.
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    a.wait_for_line("is open to others (mode 0644): chmod 600 or 640");
+    assert_eq!(status("new"), "200");
+    let before = a.printed().iter().filter(|line| line.contains("stay as they were")).count();
+    a.signal("HUP");
+    a.wait_for_line("Failed to reload tokens: Invalid rpc_tokens_file: ");
+    write_tokens(&path, &[("admin", &["event"])]);
+    a.signal("HUP");
+    assert_eq!(admin.until_closed(), []);
+    eventually("new is refused", || (status("new") == "401").then_some(()));
+    let after = a.printed().iter().filter(|line| line.contains("stay as they were")).count();
+    assert_eq!((before, after), (2, 2), "each state of the file is reported once");
+}
+
+#[test]
+fn an_agent_does_not_start_with_tokens_that_others_can_read() {
+    let (net, dir) = (Net::new(), tempfile::tempdir().unwrap());
+    let path = dir.path().join("tokens.json");
+    write_tokens(&path, &[("a", &["read"])]);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o604)).unwrap();
+    let file = path.to_str().unwrap();
+    let mut a = Launch::new(Kind::Ours, "a", &net.ip(2)).args(&["-rpc-tokens-file", file]).spawn();
+    a.ends_with(1, "tokens.json is open to others (mode 0604): chmod 600 or 640");
+    fs::write(dir.path().join("c.json"), json!({ "rpc_tokens_file": file }).to_string()).unwrap();
+    let config = dir.path().join("c.json");
+    let said = serf(Kind::Ours, "", &["validate", config.to_str().unwrap()]);
+    assert!(said.code == Some(1) && said.out.contains("is open to others"), "{said:?}");
+}

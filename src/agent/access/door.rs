@@ -1,0 +1,165 @@
+//! Which tokens are admitted, while their file changes.
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError, RwLock},
+};
+
+use ctutils::CtEq as _;
+use tokio::sync::watch;
+use tracing::{error, info};
+
+use super::{
+    Capability,
+    tokens::{Token, Tokens},
+};
+use crate::{
+    agent::{AgentError, Settings, mark::Mark},
+    base::Secret,
+    rpc::protocol::Command,
+};
+
+/// The tokens of RPC and HTTP clients.
+pub(in crate::agent) struct Door {
+    /// Allows everything; empty: there is none.
+    full: Secret,
+    file: Option<TokensFile>,
+    /// Counts what was read of the file.
+    changes: watch::Sender<u64>,
+}
+
+struct TokensFile {
+    path: PathBuf,
+    tokens: RwLock<Arc<Tokens>>,
+    /// The file as it was read, or found broken.
+    mark: Mutex<Mark>,
+}
+
+/// Whose token a client has shown.
+#[derive(Clone, Debug)]
+pub(in crate::agent) enum Holder {
+    /// That of the configuration.
+    Full,
+    /// One of the file.
+    Named(Arc<Token>),
+}
+
+impl Holder {
+    /// Its name in the log.
+    pub(in crate::agent) fn name(&self) -> &str {
+        match self {
+            Self::Full => "rpc_auth",
+            Self::Named(token) => &token.name,
+        }
+    }
+
+    /// Whether it allows something.
+    pub(in crate::agent) fn allows(&self, capability: Capability) -> bool {
+        match self {
+            Self::Full => true,
+            Self::Named(token) => token.allows.allow(capability),
+        }
+    }
+
+    /// What it lacks for a command.
+    pub(in crate::agent) fn lacks(&self, command: Command) -> Option<Capability> {
+        Capability::of(command).filter(|needed| !self.allows(*needed))
+    }
+}
+
+impl Door {
+    /// Reads the tokens file, if there is one.
+    ///
+    /// # Errors
+    /// See [`Tokens::read`].
+    pub(in crate::agent) fn open(settings: &Settings) -> Result<Self, AgentError> {
+        let full = settings.rpc_auth.clone();
+        let file = match settings.rpc_tokens_file.clone() {
+            None => None,
+            Some(path) => {
+                let mark = Mutex::new(Mark::of(std::slice::from_ref(&path)));
+                let tokens = RwLock::new(Arc::new(Tokens::read(&path, &full)?));
+                Some(TokensFile { path, tokens, mark })
+            }
+        };
+        Ok(Self { full, file, changes: watch::Sender::default() })
+    }
+
+    /// Whether clients have to show a token.
+    pub(in crate::agent) fn is_guarded(&self) -> bool {
+        !self.full.is_empty() || self.file.is_some()
+    }
+
+    /// Whether tokens can be taken back.
+    pub(in crate::agent) fn has_file(&self) -> bool {
+        self.file.is_some()
+    }
+
+    /// Whose token this is. Without any token, an empty one is that of the configuration, as in Go.
+    pub(in crate::agent) fn admit(&self, shown: &[u8]) -> Option<Holder> {
+        // Compared in constant time: the time does not reveal where the two differ.
+        let is_full = shown.ct_eq(self.full.expose().as_bytes()).to_bool();
+        if is_full && (!self.full.is_empty() || self.file.is_none()) {
+            return Some(Holder::Full);
+        }
+        self.tokens()?.find(shown).map(Holder::Named)
+    }
+
+    /// Resolves when the token of a client is taken back or allows something else.
+    pub(in crate::agent) async fn revoked(&self, holder: watch::Receiver<Option<Holder>>) {
+        let mut changes = self.changes.subscribe();
+        loop {
+            let is_revoked = match &*holder.borrow() {
+                Some(Holder::Named(token)) => !self.tokens().is_some_and(|all| all.has(token)),
+                Some(Holder::Full) | None => false,
+            };
+            if is_revoked {
+                return;
+            }
+            if changes.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
+    }
+
+    /// Reads the file if it has changed since it was read. A broken one changes nothing, and is
+    /// reported once. Blocks.
+    pub(in crate::agent) fn reread_if_changed(&self) {
+        let Some(file) = &self.file else { return };
+        if *file.mark() == Mark::of(std::slice::from_ref(&file.path)) {
+            return;
+        }
+        let path = file.path.display();
+        match self.reread() {
+            Ok(()) => info!(target: "agent", "Tokens were read again from {path}"),
+            Err(error) => {
+                error!(target: "agent", "The tokens stay as they were: {error}");
+            }
+        }
+    }
+
+    /// Reads the file. Blocks.
+    ///
+    /// # Errors
+    /// It is broken, and changes nothing.
+    pub(in crate::agent) fn reread(&self) -> Result<(), AgentError> {
+        let Some(file) = &self.file else { return Ok(()) };
+        // Before it is read: what changes meanwhile is read again.
+        *file.mark() = Mark::of(std::slice::from_ref(&file.path));
+        let tokens = Arc::new(Tokens::read(&file.path, &self.full)?);
+        *file.tokens.write().unwrap_or_else(PoisonError::into_inner) = tokens;
+        self.changes.send_modify(|count| *count += 1);
+        Ok(())
+    }
+
+    fn tokens(&self) -> Option<Arc<Tokens>> {
+        let file = self.file.as_ref()?;
+        Some(Arc::clone(&file.tokens.read().unwrap_or_else(PoisonError::into_inner)))
+    }
+}
+
+impl TokensFile {
+    fn mark(&self) -> std::sync::MutexGuard<'_, Mark> {
+        self.mark.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
