@@ -1,13 +1,13 @@
 //! A wire-compatible, drop-in implementation of HashiCorp Serf.
 //!
-//! Serf maintains the list of a cluster's members on every node, without a server: nodes gossip.
-//! Each node learns within seconds which nodes joined, left or failed, can broadcast messages
-//! (*user events*) and can ask other nodes (*queries*). Go's Serf is the reference: a node of this
-//! crate joins a cluster of Go nodes (Serf agents; below that level Consul and Nomad), and the Go
-//! nodes cannot distinguish it from their own.
+//! Serf keeps a list of who is in a cluster, on every node, without a server: nodes gossip. Each
+//! node finds out within seconds who joined, left or failed, can tell all others something (a
+//! *user event*) and can ask them something (a *query*). Go's Serf is the reference: a node of
+//! this crate joins a cluster of Go nodes (Serf agents; below that level Consul and Nomad), and
+//! the Go nodes cannot distinguish it from their own.
 //!
-//! The crate is a library for programs that become members themselves, and the program `serf`
-//! (feature `agent`) for programs that use a local agent instead.
+//! The crate is a library for programs that want to be a member themselves, and the program
+//! `serf` (feature `agent`), for those that would rather talk to an agent beside them.
 //!
 //! # A first cluster
 //!
@@ -27,7 +27,7 @@
 //!     }
 //!     let (a, b) = (&nodes[0], &nodes[1]);
 //!
-//!     // One address that answers is enough: gossip informs the others.
+//!     // One address that answers is enough: it informs the others.
 //!     b.join([a.addresses().advertised.to_string()]).await?;
 //!     let mut changes = a.watch_members();
 //!     while a.members().await.len() < 2 {
@@ -36,7 +36,7 @@
 //!     let names: Vec<_> = a.members().await.iter().map(|m| m.name.to_string()).collect();
 //!     assert_eq!(names, ["a", "b"]);
 //!
-//!     // Without a leave, the shutdown looks like a failure to the other nodes.
+//!     // To leave is polite; to shut down without it looks like a crash to the others.
 //!     b.leave_and_shutdown().await
 //! }
 //! ```
@@ -44,8 +44,8 @@
 //! # Events
 //!
 //! [`Serf::events`] gives each subscriber a bounded queue of its own, as a stream. The protocol
-//! never waits for a subscriber: a slow one loses events, and [`Event::Lagged`] reports how many.
-//! Subscribe with the [`Builder`] to miss none.
+//! never waits for one: a subscriber that is too slow loses events, and [`Event::Lagged`] reports
+//! how many. Subscribe at the [`Builder`] to miss nothing.
 //!
 //! ```
 //! use ruserf::{Config, Event, Serf};
@@ -58,7 +58,7 @@
 //! while let Some(event) = events.recv().await {
 //!     match event {
 //!         Event::Member(change) => println!("{}: {} members", change.kind, change.members.len()),
-//!         // Our own events are delivered, too: once on each node, without a common order.
+//!         // Ours come back, too: at most once on each node, in no order that nodes agree on.
 //!         Event::User(event) => {
 //!             assert_eq!((&*event.name, &*event.payload), ("deploy", &b"v2"[..]));
 //!             break;
@@ -74,8 +74,8 @@
 //!
 //! # Queries
 //!
-//! A query is sent to all members, or to those that match its filters. [`QueryHandle`] returns acks
-//! and answers as they arrive, and at the deadline the names of the nodes that sent neither.
+//! A query goes to all members, or to those that filters name. [`QueryHandle`]
+//! yields acks and answers as they come, and at the deadline a summary of who has said nothing.
 //!
 //! ```
 //! use std::time::Duration;
@@ -83,7 +83,7 @@
 //! # #[tokio::main]
 //! # async fn main() -> ruserf::Result<()> {
 //! # let serf = Serf::builder(Config::local("a")).bind("127.0.0.1:0").start().await?;
-//! // To ask only nodes whose tag matches: .filter_tag("role", "^web")
+//! // Only where a tag matches: .filter_tag("role", "^web")
 //! let params = QueryParams::default().request_ack(true).timeout(Duration::from_secs(1));
 //! let mut query = serf.query("uptime", "", params).await?;
 //! while let Some(update) = query.recv().await {
@@ -100,9 +100,8 @@
 //!
 //! # Tags
 //!
-//! Tags are what a member announces about itself: its role, its version, the address of its
-//! service. All members see them in [`Member::tags`]. Encoded names and values may have 512 bytes
-//! together.
+//! Tags are what a member says about itself: its role, its version, the address of its service.
+//! Everybody sees them in [`Member::tags`]. Names and values together have 512 bytes.
 //!
 //! ```
 //! use ruserf::{Config, Serf};
@@ -110,7 +109,7 @@
 //! # async fn main() -> ruserf::Result<()> {
 //! let config = Config::local("a").tag("role", "web");
 //! # let serf = Serf::builder(config).bind("127.0.0.1:0").start().await?;
-//! // Tags can be changed later.
+//! // Later: changes some of them.
 //! serf.update_tags(|tags| drop(tags.insert("role".into(), "db".into()))).await?;
 //! assert_eq!(serf.local_member().await.tag("role"), Some("db"));
 //! # Ok(())
@@ -119,10 +118,10 @@
 //!
 //! # Keys
 //!
-//! With a [`Keyring`] all traffic between nodes is encrypted with AES-GCM, and traffic that is not
-//! encrypted with one of its keys is dropped. All keys can decrypt, the first one encrypts;
-//! [`KeyManager`] changes them in the running cluster: install the new key, use it, remove the old
-//! one.
+//! With a [`Keyring`] everything between nodes is sealed with AES-GCM, and what is
+//! not sealed with one of its keys is dropped. Any number of keys opens, the first one seals;
+//! [`KeyManager`] changes them in the running cluster: install the new key,
+//! use it, remove the old one.
 //!
 //! ```
 //! use ruserf::{Config, Keyring, Serf};
@@ -133,7 +132,7 @@
 //! # let serf = Serf::builder(config).bind("127.0.0.1:0").start().await?;
 //! let keys = serf.key_manager();
 //! let new = "CAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAg=";
-//! // Installs and uses the key, then removes the old ones; each step waits for every node.
+//! // Installed, used, and the old ones removed: each step only once every node has done the last.
 //! let listed = keys.rotate(new).await?;
 //! assert_eq!(listed.primary_keys[new], 1);
 //! # Ok(())
@@ -142,11 +141,11 @@
 //!
 //! # Delegates
 //!
-//! [`Delegates`] are called before something happens: they decide which nodes may join
-//! ([`MergeDelegate`], [`AliveDelegate`]) and how long a lost member is kept
-//! ([`ReconnectDelegate`]). [`ConflictDelegate`] is called when two nodes claim one name.
-//! [`CompositeDelegate`] combines several delegates. They run on the node's own task, so they must
-//! be quick.
+//! [`Delegates`] are asked before something happens: who may join
+//! ([`MergeDelegate`], [`AliveDelegate`]), how long a lost
+//! member is kept ([`ReconnectDelegate`]). [`ConflictDelegate`] is called when two nodes claim one
+//! name. [`CompositeDelegate`]
+//! makes one of several. They run on the node's own task, so they must be quick.
 //!
 //! ```
 //! use ruserf::{AliveDelegate, Config, Member};
@@ -162,7 +161,7 @@
 //!     }
 //! }
 //!
-//! // It is also called for our own record.
+//! // It is asked about ourselves, too.
 //! let config = Config::lan("a").tag("zone", "north").alive_delegate(SameZone);
 //! ```
 //!
@@ -171,8 +170,8 @@
 //!
 //! # Testing your own logic
 //!
-//! Feature `sim`: `sim::Cluster` runs the same engines on a virtual network with a virtual clock.
-//! Simulated minutes take a moment, the test controls the faults, and a seed reproduces a run
+//! Feature `sim`: `sim::Cluster` runs the same engines on a virtual network with a virtual
+//! clock. Minutes pass in a moment, faults come when the test wants them, and a seed repeats a run
 //! exactly.
 //!
 //! ```
@@ -196,15 +195,16 @@
 //!
 //! # What to expect
 //!
-//! - **Errors** show who caused them: [`Error`] separates mistakes of the caller (`TooLarge`),
-//!   calls at the wrong time (`AlreadyAnswered`, `Shutdown`), failures of other nodes (`Join`,
-//!   `Keys`), and failures of the environment (`Io`). Invalid messages of peers are dropped,
-//!   counted ([`Serf::counters`]) and logged, and never fail a call.
-//! - **Dropped futures** lose only their result: the operation continues. A future that was never
-//!   polled has started nothing. Receiving methods (`recv`, `changed`) lose nothing at all.
-//! - **Events and queries** are gossiped: fast and almost always complete, but not guaranteed.
-//!   State that must arrive belongs in tags, which are repeated until it has.
-//! - **Logs** go to [`tracing`], with Go's targets `serf` and `memberlist`.
+//! - **Errors** say who is to blame: [`Error`] lists what is the caller's fault (`TooLarge`), what
+//!   came at the wrong time (`AlreadyAnswered`, `Shutdown`), what others did not do (`Join`,
+//!   `Keys`), and what the environment did (`Io`). What peers do wrong is dropped, counted
+//!   ([`Serf::counters`]) and logged, and never an error of a call.
+//! - **Dropped futures** lose their result and nothing else: what was started goes on. A future
+//!   that was never polled has started nothing. Receiving methods (`recv`, `changed`) lose nothing
+//!   at all.
+//! - **Events and queries** are gossip: quick and almost always complete, but not certain. State
+//!   that must arrive belongs into tags, which are repeated until they have.
+//! - **Logs** go to [`tracing`], under Go's targets `serf` and `memberlist`.
 //!
 //! # Limits
 //!
@@ -222,6 +222,7 @@
 //! | feature | what it adds |
 //! |---|---|
 //! | `agent` (default) | the program `serf` and its RPC server; brings the next four |
+//! | `agent-tls` (default) | TLS for the agent's RPC and HTTP; brings `agent` and `tls` |
 //! | `tokio` | a node, [`Serf`], over the runtime tokio |
 //! | `client` | `client`: for the RPC of an agent, Go's or ours; without the agent |
 //! | `metrics` | counters and timings under Go's names, for any recorder of the `metrics` crate |
@@ -230,26 +231,26 @@
 //! | `driver` | a node over a [runtime](runtime::Runtime) of your own; `tokio` and `smol` bring it |
 //! | `payload` | typed payloads: values of serde types, as MessagePack that other languages read |
 //! | `sim` | the virtual network, and the check for transforms |
-//! | `tls` | `transport::TlsTransport`: streams under TLS, with rustls |
+//! | `tls` | `transport::TlsTransport`: streams under TLS, with rustls; `client::Tls` |
 //! | `quic` | `transport::QuicTransport`: everything over QUIC, with quinn; brings `tls` |
 //! | `lz4` | `Compression::Lz4`, for clusters of Rust nodes |
 //! | `ring` | AES-GCM by ring's assembly; its key schedules are not wiped |
 //! | `memberlist` | `transport::MemberlistTransport`: the transports of the crate memberlist |
 //!
-//! Go nodes use plain UDP and TCP, the default; the other transports are for clusters of Rust
-//! nodes. Pass a transport to [`Builder::start_on`].
+//! Go nodes speak plain UDP and TCP, the default; the rest is for clusters of Rust nodes.
+//! A transport is given to [`Builder::start_on`].
 //!
-//! Libraries should use `default-features = false` and `tokio` or `smol`. With both features a node
-//! runs in tokio if it is started there, and otherwise in smol. The node's channels are those of
-//! the crate tokio in both cases, which need no runtime; with neither feature tokio is not a
-//! dependency. async-std is not supported, as it is discontinued, nor is native-tls, since rustls
-//! works on all platforms.
+//! Libraries take `default-features = false` and `tokio` or `smol`. With both features a node lives
+//! in tokio if it is started there, and otherwise in smol. The channels of the node are those of
+//! the crate tokio either way, which need no runtime; with neither feature there is no tokio in the
+//! tree. There is no async-std, which is discontinued, and no native-tls, since rustls serves
+//! everywhere.
 //!
-//! Without a runtime, or without sockets (wasm32), [`engine`] provides the node as a plain value:
-//! its owner passes in packets and the time, and gets packets and events back.
+//! Without a runtime, or where there are no sockets (wasm32), [`engine`] has the node as a plain
+//! value: it is fed packets and the time, and gives packets and events.
 //!
-//! Node names are strings and addresses are [`SocketAddr`](std::net::SocketAddr)s, not type
-//! parameters: Go's messages contain text and IP addresses there, so no other type could be sent.
+//! Names of nodes are strings and addresses are [`SocketAddr`](std::net::SocketAddr)s, not type
+//! parameters: Go's messages have texts and IP addresses there, so no other type could be sent.
 
 // Items used only by the agent, which needs Unix.
 #![cfg_attr(all(feature = "agent", not(unix)), allow(dead_code, unused_imports))]

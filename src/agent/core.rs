@@ -16,6 +16,7 @@ use tracing::{debug, error, info, warn};
 use super::{
     AgentError, EventScript, Settings,
     access::Door,
+    audit::Audit,
     descriptors::Descriptors,
     files,
     log::LogHub,
@@ -34,6 +35,7 @@ pub(super) struct Agent {
     pub(super) serf: Serf,
     pub(super) settings: Settings,
     pub(super) door: Door,
+    pub(super) audit: Audit,
     pub(super) hub: LogHub,
     pub(super) descriptors: Descriptors,
     /// Notified when an RPC client has made the node leave, so that the agent exits.
@@ -56,7 +58,8 @@ impl Agent {
         let scripts = Mutex::new(settings.reloadable.scripts.clone().into());
         let tags = tokio::sync::Mutex::default();
         let (left, end_logged) = (Notify::new(), AtomicBool::new(false));
-        Self { serf, settings, door, hub, descriptors, left, end_logged, scripts, tags }
+        let audit = Audit::new(settings.audit);
+        Self { serf, settings, door, audit, hub, descriptors, left, end_logged, scripts, tags }
     }
 
     pub(super) fn scripts(&self) -> Arc<[EventScript]> {

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{core::Agent, settings::RpcAddr};
+use super::{core::Agent, settings::RpcAddr, tls::ServerTls};
 use crate::base::go_net;
 
 impl Agent {
@@ -27,8 +27,11 @@ impl Agent {
             }
         }
         for (name, addr) in [("rpc", &settings.rpc_addr), ("http", &settings.http_addr)] {
+            let (door, is_rpc) = (&self.door, name == "rpc");
+            let tls = if is_rpc { &door.rpc_tls } else { &door.http_tls };
             if let RpcAddr::Tcp(addr) = addr
                 && !self.door.is_guarded()
+                && !tls.as_ref().is_some_and(ServerTls::wants_certificates)
                 && !is_loopback(addr)
             {
                 fault(name, addr.clone());

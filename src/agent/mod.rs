@@ -1,6 +1,7 @@
 //! Layer 6: the agent: a node with configuration, RPC server, event handlers and log.
 
 mod access;
+mod audit;
 mod beacons;
 mod check;
 mod config;
@@ -19,6 +20,7 @@ mod notify;
 mod reload;
 mod retry;
 mod run;
+mod sandbox;
 mod script;
 mod secrets;
 mod seeds;
@@ -28,6 +30,7 @@ mod stats;
 mod telemetry;
 #[cfg(test)]
 mod testing;
+mod tls;
 
 pub use check::check;
 pub use config::{FileConfig, KEYS, Key, Origin, Shape, parse_tags};
@@ -40,3 +43,5 @@ pub use script::{EventScript, Filter};
 pub use secrets::resolve as resolve_secret;
 pub use seeds::{Trust, find as find_seeds};
 pub use settings::{Notices, Settings};
+#[cfg(feature = "agent-tls")]
+pub(crate) use tls::client_config as client_tls;

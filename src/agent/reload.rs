@@ -6,7 +6,8 @@ use super::{
     AgentError, FileConfig, Notices,
     core::Agent,
     log::Ui,
-    settings::{Reloadable, level},
+    sandbox::runs_programs,
+    settings::{Reloadable, Sandbox, level},
 };
 
 /// Reads the configuration again. If it is invalid, nothing changes, as in Go; if only the log
@@ -40,8 +41,12 @@ pub(super) async fn reload(
     }
     let rereading = Arc::clone(agent);
     let reread = tokio::task::spawn_blocking(move || rereading.door.reread()).await;
-    if let Ok(Err(error)) = reread {
-        ui.output(&format!("Failed to reload tokens: {error}"));
+    for error in reread.unwrap_or_default() {
+        ui.output(&format!("Failed to reload a file: {error}"));
+    }
+    let shut_in = agent.settings.sandbox != Sandbox::Off && !runs_programs(&agent.settings);
+    if shut_in && !new.scripts.is_empty() {
+        ui.output("Warning: the sandbox was entered without event handlers: restart the agent");
     }
     agent.set_scripts(new.scripts.clone());
     if let Err(error) = reload_tags(agent, &current.tags, &new.tags).await {

@@ -1,6 +1,6 @@
 //! The life cycle of an agent: start, signals, reload, end.
 
-use std::{io::Write as _, net::IpAddr, sync::Arc, time::Duration};
+use std::{io::Write as _, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{
     signal::unix::{Signal, SignalKind},
@@ -21,10 +21,12 @@ use super::{
     notify::Notify,
     reload::reload,
     retry::retry_join,
+    sandbox,
     seeds::Trust,
     settings::{RpcAddr, host_name},
     signals::{Caught, Signals, listen},
     telemetry::{Scraped, Telemetry},
+    tls::ServerTls,
 };
 use crate::{
     driver::{Event, EventStream, LagPolicy, Serf, StopReason, Subscribe},
@@ -32,10 +34,15 @@ use crate::{
 };
 
 /// Runs an agent until a signal or an RPC client ends it; returns the exit code. `read` reads the
-/// configuration, at the start and at each reload.
-pub fn run(read: impl Fn() -> Result<FileConfig, AgentError>) -> u8 {
+/// configuration, at the start and at each reload, from `files`.
+pub fn run(read: impl Fn() -> Result<FileConfig, AgentError>, files: &[PathBuf]) -> u8 {
     let mut notices = Notices::default();
     let built = read().and_then(|written| Settings::build(written, &mut notices));
+    // While there is no other thread.
+    let built = built.and_then(|settings| {
+        sandbox::enter(&settings, files, &mut notices)?;
+        Ok(settings)
+    });
     let settings = match built {
         Ok(settings) => settings,
         Err(error) => return refuse(&notices, &error),
@@ -135,7 +142,7 @@ async fn live(
         }
     };
     let notify = Notify::from_env();
-    tokio::spawn(reread_files(Arc::clone(&agent)));
+    tokio::spawn(look_around(Arc::clone(&agent)));
     tokio::spawn(watchdog(Arc::clone(&agent), notify.clone()));
     let code = serve(&agent, ui, &mut signals, &notify, read).await;
     notify.stopping();
@@ -174,10 +181,11 @@ async fn serve_clients(
     Ok(servers)
 }
 
-/// Reads files again when they change: those of tokens.
-async fn reread_files(agent: Arc<Agent>) {
-    while agent.door.has_file() {
+/// Reads files again when they change: tokens and certificates. Reports what the audit left out.
+async fn look_around(agent: Arc<Agent>) {
+    while agent.door.has_files() || agent.audit.is_on() {
         tokio::time::sleep(LOOK_PERIOD).await;
+        agent.audit.report();
         let agent = Arc::clone(&agent);
         // It ends early only if the program ends.
         let _ = tokio::task::spawn_blocking(move || agent.door.reread_if_changed()).await;
@@ -268,7 +276,9 @@ async fn node_ended(agent: &Agent) -> u8 {
 /// Warns about listeners that other hosts can reach without a secret.
 async fn warn_of_exposure(agent: &Agent, listener: &ipc::Listener) {
     let token = agent.door.is_guarded();
-    if let Some(addr) = listener.tcp_addr().filter(|addr| !token && !addr.ip().is_loopback()) {
+    let certificates = agent.door.rpc_tls.as_ref().is_some_and(ServerTls::wants_certificates);
+    let is_open = !token && !certificates;
+    if let Some(addr) = listener.tcp_addr().filter(|addr| is_open && !addr.ip().is_loopback()) {
         warn!(
             target: "agent",
             "The RPC listens on {addr} without rpc_auth: anyone who reaches it controls the agent"
@@ -287,7 +297,9 @@ async fn warn_of_exposure(agent: &Agent, listener: &ipc::Listener) {
 /// Warns about an HTTP listener that other hosts can reach without a secret.
 fn warn_of_readers(agent: &Agent, listener: &ipc::Listener) {
     let token = agent.door.is_guarded();
-    if let Some(addr) = listener.tcp_addr().filter(|addr| !token && !addr.ip().is_loopback()) {
+    let certificates = agent.door.http_tls.as_ref().is_some_and(ServerTls::wants_certificates);
+    let is_open = !token && !certificates;
+    if let Some(addr) = listener.tcp_addr().filter(|addr| is_open && !addr.ip().is_loopback()) {
         warn!(
             target: "agent",
             "HTTP listens on {addr} without rpc_auth: anyone who reaches it reads members, events \

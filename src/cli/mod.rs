@@ -15,6 +15,7 @@ mod odd;
 mod output;
 mod settings_page;
 mod similar;
+mod tls;
 mod top;
 
 pub use decode::{CaptureError, Filter, Format, Options, decode};

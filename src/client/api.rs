@@ -4,6 +4,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde::{Serialize, de::DeserializeOwned};
 
+#[cfg(feature = "tls")]
+use super::Tls;
 use super::{
     Error, EventStream, KeyFailure, LogStream, QueryStream,
     connection::{Connection, Reply},
@@ -33,12 +35,21 @@ pub struct Config {
     pub auth_key: Secret,
     /// Time limit of the connection attempt and of each write; 10 s.
     pub timeout: Duration,
+    /// TLS; none unless set.
+    #[cfg(feature = "tls")]
+    pub tls: Option<Tls>,
 }
 
 impl Config {
     /// Creates a configuration for an agent without a token.
     pub fn new(addr: impl Into<String>) -> Self {
-        Self { addr: addr.into(), auth_key: Secret::default(), timeout: Duration::from_secs(10) }
+        Self {
+            addr: addr.into(),
+            auth_key: Secret::default(),
+            timeout: Duration::from_secs(10),
+            #[cfg(feature = "tls")]
+            tls: None,
+        }
     }
 }
 
@@ -66,7 +77,11 @@ impl Client {
     /// The connection fails, or the agent refuses the version or the token.
     #[doc(alias = "ClientFromConfig")]
     pub async fn connect(config: Config) -> Result<Self, Error> {
-        let connection = Connection::dial(&config.addr, config.timeout).await?;
+        #[cfg(feature = "tls")]
+        let tls = config.tls.as_ref();
+        #[cfg(not(feature = "tls"))]
+        let tls = None;
+        let connection = Connection::dial(&config.addr, config.timeout, tls).await?;
         let client = Self { connection: Arc::new(connection) };
         client.run(Command::Handshake, Some(&Handshake { version: IPC_VERSION })).await?;
         if !config.auth_key.is_empty() {

@@ -21,6 +21,8 @@ use tokio::{
 };
 
 use super::Error;
+#[cfg(feature = "tls")]
+use super::Tls;
 use crate::{
     base::go_net,
     rpc::{
@@ -32,6 +34,10 @@ use crate::{
 
 pub(super) type Input = Box<dyn AsyncRead + Send + Unpin>;
 type Output = Box<dyn AsyncWrite + Send + Unpin>;
+
+/// There is none.
+#[cfg(not(feature = "tls"))]
+type Tls = std::convert::Infallible;
 
 /// A response: the error text, and the body if the command has one.
 pub(super) struct Reply {
@@ -102,9 +108,23 @@ impl fmt::Debug for Connection {
 }
 
 impl Connection {
-    /// Dials `addr`: `host:port`, or `unix:PATH`.
-    pub(super) async fn dial(addr: &str, timeout: Duration) -> Result<Self, Error> {
-        let dialed = tokio::time::timeout(timeout, dial(addr)).await;
+    /// Dials `addr`, `host:port` or `unix:PATH`, and shakes hands by TLS if it is wanted.
+    pub(super) async fn dial(
+        addr: &str,
+        timeout: Duration,
+        tls: Option<&Tls>,
+    ) -> Result<Self, Error> {
+        let dialed = tokio::time::timeout(timeout, async {
+            let (input, output) = dial(addr).await?;
+            match tls {
+                #[cfg(feature = "tls")]
+                Some(tls) => tls.secure(input, output).await,
+                #[cfg(not(feature = "tls"))]
+                Some(never) => match *never {},
+                None => Ok((input, output)),
+            }
+        });
+        let dialed = dialed.await;
         let (input, output) =
             dialed.unwrap_or_else(|_| Err(Error::Dial(format!("dial tcp {addr}: i/o timeout"))))?;
         let shared = Arc::new(Shared::default());
@@ -363,7 +383,7 @@ mod tests {
     async fn pair() -> (Connection, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap().to_string();
-        let dialed = Connection::dial(&addr, Duration::from_secs(60)).await.unwrap();
+        let dialed = Connection::dial(&addr, Duration::from_secs(60), None).await.unwrap();
         (dialed, listener.accept().await.unwrap().0)
     }
 

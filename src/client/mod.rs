@@ -33,10 +33,14 @@ mod api;
 mod connection;
 mod error;
 mod stream;
+#[cfg(feature = "tls")]
+mod tls;
 
 pub use api::{Client, Config, MemberFilter};
 pub use error::{Error, KeyFailure};
 pub use stream::{EventRecord, EventStream, LogStream, QueryEvent, QueryStream};
+#[cfg(feature = "tls")]
+pub use tls::Tls;
 
 pub use crate::{
     base::Secret,

@@ -213,6 +213,7 @@ metrics! {
     Counter Count Go "agent.ipc.command" "" "RPC requests",
     Counter Count Ours "agent.ipc.evicted" ""
         "Clients of the RPC or of HTTP that made room for others before they were known",
+    Counter Count Ours "agent.tls.failed" "" "TLS handshakes of clients that failed",
     Counter Count Ours "agent.mdns.dropped" "" "mDNS answers beyond what a poll takes",
     Sample Time Go "agent.invoke.*" "script" "Time that an event handler took",
     Counter Count Ours "agent.handler.runs" "outcome"

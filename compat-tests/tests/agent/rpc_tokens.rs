@@ -1,5 +1,5 @@
-//! Goal: a token of the tokens file does what it allows and nothing else, over RPC and HTTP, for Go's
-//! clients too, and as long as it is in the file.
+//! Goal: a token of the tokens file does what it allows and nothing else, over RPC and HTTP, for
+//! Go's clients too, and as long as it is in the file.
 
 use std::{
     fs,
@@ -211,7 +211,7 @@ fn a_token_that_is_taken_back_ends_its_connections_and_a_broken_file_changes_not
     assert_eq!(status("new"), "200");
     let before = a.printed().iter().filter(|line| line.contains("stay as they were")).count();
     a.signal("HUP");
-    a.wait_for_line("Failed to reload tokens: Invalid rpc_tokens_file: ");
+    a.wait_for_line("Failed to reload a file: Invalid rpc_tokens_file: ");
     write_tokens(&path, &[("admin", &["event"])]);
     a.signal("HUP");
     assert_eq!(admin.until_closed(), []);
@@ -233,4 +233,69 @@ fn an_agent_does_not_start_with_tokens_that_others_can_read() {
     let config = dir.path().join("c.json");
     let said = serf(Kind::Ours, "", &["validate", config.to_str().unwrap()]);
     assert!(said.code == Some(1) && said.out.contains("is open to others"), "{said:?}");
+}
+
+/// Method: commands by tokens, and by a Unix socket; then many events at once.
+#[test]
+fn the_audit_has_a_line_for_what_changes_something_or_is_refused() {
+    let (net, dir) = (Net::new(), tempfile::tempdir().unwrap());
+    let a = agent(net, dir.path(), &["-audit"]);
+    let mut admin = client(&a, &token("admin"));
+    let from = admin.socket().local_addr().unwrap();
+    for command in ["members", "event", "tags", "force-leave"] {
+        admin.call(command, 3, body(command));
+        if command == "members" {
+            admin.next();
+        }
+    }
+    let mut read = client(&a, &token("read"));
+    let reader = read.socket().local_addr().unwrap();
+    read.call("stats", 3, None);
+    read.next();
+    read.call("monitor", 4, body("monitor"));
+    read.call("list-keys", 5, None);
+    let audit = |a: &Peer| -> Vec<String> {
+        let lines = a.printed().into_iter();
+        lines.filter_map(|line| Some(line.split_once("audit: ")?.1.to_owned())).collect()
+    };
+    a.wait_for_line("command=list-keys");
+    let by_admin = |rest: &str| format!("token=\"admin\" from={from} command={rest}");
+    let by_reader = |command: &str, needs: &str| {
+        format!(
+            "token=\"read\" from={reader} command={command} outcome=\"Permission denied: token \
+             'read' lacks '{needs}', which '{command}' needs\""
+        )
+    };
+    let wanted = [
+        by_admin(r#"event outcome="ok" object="e""#),
+        by_admin(r#"tags outcome="ok" object="x=1""#),
+        by_admin(r#"force-leave outcome="ok" object="nobody""#),
+        by_reader("monitor", "monitor"),
+        by_reader("list-keys", "keys"),
+    ];
+    let found = audit(&a);
+    assert_eq!(found.len(), wanted.len(), "{found:#?}");
+    for (found, wanted) in found.iter().zip(&wanted) {
+        assert_eq!(found, wanted);
+    }
+    for _ in 0..3_000 {
+        admin.request("event", 7, body("event"));
+    }
+    for _ in 0..3_000 {
+        assert_eq!(admin.next().unwrap().text("Error"), "");
+    }
+    // Many events hide nothing else, and are counted.
+    admin.call("query", 8, body("query"));
+    a.wait_for_line("command=query outcome=\"ok\" object=\"q\"");
+    a.wait_for_line("audit: command=event left_out=");
+    let events = audit(&a).iter().filter(|line| line.contains("command=event outcome")).count();
+    assert!(events < 100, "{events} lines");
+    let socket = dir.path().join("rpc");
+    let rpc = format!("unix:{}", socket.display());
+    let b = Launch::new(Kind::Ours, "b", &net.ip(3)).rpc(&rpc).args(&["-audit"]).start();
+    b.ok(&["event", "deploy", "secret payload"]);
+    let uid = std::os::unix::fs::MetadataExt::uid(&fs::metadata(&socket).unwrap());
+    let line = b.wait_for_line("command=event outcome=\"ok\" object=\"deploy\"");
+    assert!(line.contains(&format!("audit: uid={uid} from=unix:")), "{line}");
+    assert!(!b.log().contains("secret payload"), "{line}");
 }

@@ -14,13 +14,16 @@ use super::{
     tokens::{Token, Tokens},
 };
 use crate::{
-    agent::{AgentError, Settings, mark::Mark},
+    agent::{AgentError, Settings, mark::Mark, tls::ServerTls},
     base::Secret,
     rpc::protocol::Command,
 };
 
-/// The tokens of RPC and HTTP clients.
+/// The tokens of RPC and HTTP clients, and the certificates of both listeners.
 pub(in crate::agent) struct Door {
+    /// `None`: in clear.
+    pub(in crate::agent) rpc_tls: Option<ServerTls>,
+    pub(in crate::agent) http_tls: Option<ServerTls>,
     /// Allows everything; empty: there is none.
     full: Secret,
     file: Option<TokensFile>,
@@ -68,10 +71,10 @@ impl Holder {
 }
 
 impl Door {
-    /// Reads the tokens file, if there is one.
+    /// Reads the tokens file and the certificates, if there are any.
     ///
     /// # Errors
-    /// See [`Tokens::read`].
+    /// See [`Tokens::read`] and [`ServerTls::open`].
     pub(in crate::agent) fn open(settings: &Settings) -> Result<Self, AgentError> {
         let full = settings.rpc_auth.clone();
         let file = match settings.rpc_tokens_file.clone() {
@@ -82,12 +85,19 @@ impl Door {
                 Some(TokensFile { path, tokens, mark })
             }
         };
-        Ok(Self { full, file, changes: watch::Sender::default() })
+        let rpc_tls = ServerTls::open(&settings.rpc_tls)?;
+        let http_tls = ServerTls::open(&settings.http_tls)?;
+        Ok(Self { rpc_tls, http_tls, full, file, changes: watch::Sender::default() })
     }
 
     /// Whether clients have to show a token.
     pub(in crate::agent) fn is_guarded(&self) -> bool {
         !self.full.is_empty() || self.file.is_some()
+    }
+
+    /// Whether there are files that may change.
+    pub(in crate::agent) fn has_files(&self) -> bool {
+        self.file.is_some() || self.rpc_tls.is_some() || self.http_tls.is_some()
     }
 
     /// Whether tokens can be taken back.
@@ -122,15 +132,18 @@ impl Door {
         }
     }
 
-    /// Reads the file if it has changed since it was read. A broken one changes nothing, and is
+    /// Reads files that have changed since they were read. A broken one changes nothing, and is
     /// reported once. Blocks.
     pub(in crate::agent) fn reread_if_changed(&self) {
+        for tls in [&self.rpc_tls, &self.http_tls].into_iter().flatten() {
+            tls.reread_if_changed();
+        }
         let Some(file) = &self.file else { return };
         if *file.mark() == Mark::of(std::slice::from_ref(&file.path)) {
             return;
         }
         let path = file.path.display();
-        match self.reread() {
+        match self.reread_tokens() {
             Ok(()) => info!(target: "agent", "Tokens were read again from {path}"),
             Err(error) => {
                 error!(target: "agent", "The tokens stay as they were: {error}");
@@ -138,11 +151,13 @@ impl Door {
         }
     }
 
-    /// Reads the file. Blocks.
-    ///
-    /// # Errors
-    /// It is broken, and changes nothing.
-    pub(in crate::agent) fn reread(&self) -> Result<(), AgentError> {
+    /// Reads all files; what is broken changes nothing, and is returned. Blocks.
+    pub(in crate::agent) fn reread(&self) -> Vec<AgentError> {
+        let tls = [&self.rpc_tls, &self.http_tls].into_iter().flatten().map(ServerTls::reread);
+        std::iter::once(self.reread_tokens()).chain(tls).filter_map(Result::err).collect()
+    }
+
+    fn reread_tokens(&self) -> Result<(), AgentError> {
         let Some(file) = &self.file else { return Ok(()) };
         // Before it is read: what changes meanwhile is read again.
         *file.mark() = Mark::of(std::slice::from_ref(&file.path));

@@ -202,6 +202,28 @@ keys! {
         http_addr: Text, "http-addr" "<addr>", "";
         /// File of RPC tokens by name, each with what it allows; JSON, read again when it changes.
         rpc_tokens_file: Text, "rpc-tokens-file" "<file>", "";
+        /// Certificate of the RPC in PEM, which puts it under TLS; with its chain. Read again when
+        /// it changes.
+        rpc_tls_cert: Text, "rpc-tls-cert" "<file>", "";
+        /// Private key in PEM of `rpc_tls_cert`.
+        rpc_tls_key: Text, "rpc-tls-key" "<file>", "";
+        /// Certificates in PEM of which one has to have signed that of each RPC client; others
+        /// are not let in.
+        rpc_tls_client_ca: Text, "rpc-tls-client-ca" "<file>", "";
+        /// Certificate of the HTTP listener in PEM, which puts it under TLS; as `rpc_tls_cert`.
+        http_tls_cert: Text, "http-tls-cert" "<file>", "";
+        /// Private key in PEM of `http_tls_cert`.
+        http_tls_key: Text, "http-tls-key" "<file>", "";
+        /// Certificates in PEM of which one has to have signed that of each HTTP client.
+        http_tls_client_ca: Text, "http-tls-client-ca" "<file>", "";
+        /// Log a line for each RPC command that changes something or is refused: who, what, and
+        /// how it went.
+        audit: Flag, "audit" "", "false";
+        /// Restrict the agent and its handlers to its own files by Landlock: off, try (where the
+        /// kernel can) or require.
+        sandbox: Text, "sandbox" "<mode>", "off";
+        /// Path that is read and written within the sandbox beside the agent's own files.
+        sandbox_paths: List, "sandbox-path" "<path>", "";
         /// Labels of every metric at `/metrics`, names and values.
         metrics_label: Map, "metrics-label" "<name>=<value>", "";
         /// Log lines are JSON objects.

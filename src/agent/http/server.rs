@@ -79,7 +79,9 @@ struct Client {
 
 /// Serves one request, and no other: so all that a client can hold up ends in time.
 async fn connection(site: Arc<Site>, mut pass: Pass, accepted: Accepted) {
-    let Accepted { name, origin, input, output } = accepted;
+    let secured = accepted.secured(site.agent.door.http_tls.as_ref());
+    let Some(Some(accepted)) = pass.unless_evicted(secured).await else { return };
+    let Accepted { name, origin, input, output, .. } = accepted;
     let (answer, answering) = watch::channel(Answer::Short);
     let evicted = pass.evicted();
     let (holder, shown) = watch::channel(None);

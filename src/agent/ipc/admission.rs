@@ -147,6 +147,18 @@ impl Pass {
         }
     }
 
+    /// The result of `work`; `None`: the stranger was evicted before.
+    pub(in crate::agent) async fn unless_evicted<T>(
+        &mut self,
+        work: impl Future<Output = T>,
+    ) -> Option<T> {
+        let Some(evicted) = &mut self.evicted else { return Some(work.await) };
+        tokio::select! {
+            done = work => Some(done),
+            _ = evicted => None,
+        }
+    }
+
     /// Marks the client as authenticated; it keeps its place.
     pub(in crate::agent) fn known(&self) {
         self.admission.lock().strangers.remove(&self.id);

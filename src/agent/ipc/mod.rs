@@ -1,7 +1,9 @@
 //! The agent's RPC server. Go: `cmd/serf/command/agent/ipc.go`.
 
+mod accepted;
 mod admission;
 mod answers;
+mod audited;
 mod commands;
 mod events;
 mod member_filter;
@@ -14,9 +16,10 @@ mod stream;
 
 use super::{Filter, access::Holder, core::Agent, log::Level, settings::RpcAddr};
 
+pub(super) use accepted::Accepted;
 pub(super) use admission::{Admission, Origin, Pass};
 pub(super) use answers::Share;
 pub(super) use member_filter::MemberFilter;
 pub(super) use member_list::Listing;
-pub(super) use server::{ACCEPT_PAUSE, Accepted, Listener, accept, serve};
+pub(super) use server::{ACCEPT_PAUSE, Listener, accept, serve};
 pub(super) use shared::Shared;

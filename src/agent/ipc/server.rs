@@ -8,7 +8,6 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, UnixListener},
     task::JoinSet,
 };
@@ -16,7 +15,8 @@ use tracing::{info, warn};
 
 use super::{
     Agent, RpcAddr, Shared,
-    admission::{Admission, Origin, origin},
+    accepted::Accepted,
+    admission::{Admission, origin},
     session,
 };
 use crate::{
@@ -111,7 +111,7 @@ pub(in crate::agent) async fn serve(agent: Arc<Agent>, shared: Arc<Shared>, list
     let mut refused = 0_u64;
     loop {
         while clients.try_join_next().is_some() {}
-        let Accepted { name, origin, input, output } = match accept(&listener).await {
+        let accepted = match accept(&listener).await {
             Ok(accepted) => accepted,
             Err(error) => {
                 let error = go_net::error_text(&error);
@@ -122,7 +122,8 @@ pub(in crate::agent) async fn serve(agent: Arc<Agent>, shared: Arc<Shared>, list
                 continue;
             }
         };
-        let Some(pass) = admission.admit(origin, Instant::now()) else {
+        let name = &accepted.name;
+        let Some(mut pass) = admission.admit(accepted.origin, Instant::now()) else {
             refused += 1;
             if refused.is_power_of_two() {
                 warn!(
@@ -136,16 +137,14 @@ pub(in crate::agent) async fn serve(agent: Arc<Agent>, shared: Arc<Shared>, list
         info!(target: "agent.ipc", "Accepted client: {name}");
         metrics::counter!("agent.ipc.accept").increment(1);
         let (agent, events) = (Arc::clone(&agent), Arc::clone(&shared.events));
-        clients.spawn(session::run(agent, events, name.into(), pass, input, output));
+        clients.spawn(async move {
+            let tls = agent.door.rpc_tls.as_ref();
+            let secured = pass.unless_evicted(accepted.secured(tls)).await;
+            if let Some(Some(accepted)) = secured {
+                session::run(agent, events, pass, accepted).await;
+            }
+        });
     }
-}
-
-/// A client that has connected.
-pub(in crate::agent) struct Accepted {
-    pub(in crate::agent) name: String,
-    pub(in crate::agent) origin: Origin,
-    pub(in crate::agent) input: Box<dyn AsyncRead + Send + Unpin>,
-    pub(in crate::agent) output: Box<dyn AsyncWrite + Send + Unpin>,
 }
 
 /// Waits for the next client.
@@ -158,6 +157,8 @@ pub(in crate::agent) async fn accept(listener: &Listener) -> std::io::Result<Acc
             Ok(Accepted {
                 name: addr.to_string(),
                 origin: origin(addr.ip()),
+                uid: None,
+                certificate: None,
                 input: Box::new(input),
                 output: Box::new(output),
             })
@@ -171,8 +172,14 @@ pub(in crate::agent) async fn accept(listener: &Listener) -> std::io::Result<Acc
             }
             let name = format!("unix:{}", peer.pid().unwrap_or(0));
             let (input, output) = stream.into_split();
-            let (input, output) = (Box::new(input), Box::new(output));
-            return Ok(Accepted { name, origin: None, input, output });
+            return Ok(Accepted {
+                name,
+                origin: None,
+                uid: Some(peer.uid()),
+                certificate: None,
+                input: Box::new(input),
+                output: Box::new(output),
+            });
         },
         Listener::Off => std::future::pending().await,
     }

@@ -2,14 +2,14 @@
 //! Go: `cmd/serf/command/agent/ipc.go`.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::Arc,
     time::Duration,
 };
 
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::AsyncRead,
     sync::{OwnedSemaphorePermit, oneshot, watch},
     task::JoinHandle,
     time::timeout,
@@ -19,6 +19,7 @@ use zeroize::Zeroizing;
 
 use super::{
     Agent, Holder,
+    accepted::Accepted,
     admission::Pass,
     answers::Answers,
     events::Events,
@@ -26,6 +27,7 @@ use super::{
     stream::PendingQueries,
 };
 use crate::{
+    agent::audit::Audited,
     driver,
     rpc::{
         FrameReader, RpcError, decode, encode,
@@ -38,20 +40,17 @@ use crate::{
 };
 
 /// Serves one client until it disconnects or misbehaves.
-pub(super) async fn run(
-    agent: Arc<Agent>,
-    events: Arc<Events>,
-    client: Arc<str>,
-    pass: Pass,
-    input: Box<dyn AsyncRead + Send + Unpin>,
-    output: Box<dyn AsyncWrite + Send + Unpin>,
-) {
+pub(super) async fn run(agent: Arc<Agent>, events: Arc<Events>, pass: Pass, client: Accepted) {
+    let Accepted { name, uid, certificate, input, output, .. } = client;
     let (out, frames) = Outbox::new(pass.answers());
     let mut writer = Task(tokio::spawn(write(output, frames)));
     let mut session = Session {
         agent,
         node_events: events,
-        client,
+        client: name.into(),
+        uid,
+        certificate,
+        audited: VecDeque::new(),
         pass,
         commands: metrics::counter!("agent.ipc.command"),
         version: None,
@@ -116,6 +115,10 @@ pub(super) struct Session {
     pub(super) agent: Arc<Agent>,
     pub(super) node_events: Arc<Events>,
     pub(super) client: Arc<str>,
+    pub(super) uid: Option<u32>,
+    pub(super) certificate: Option<String>,
+    /// Commands for the audit that have yet to be answered.
+    pub(super) audited: VecDeque<Audited>,
     pub(super) pass: Pass,
     /// Counts commands; to look it up by its name takes longer than most of them.
     commands: metrics::Counter,
@@ -231,10 +234,12 @@ impl Session {
         if let Some(error) = self.not_allowed(command) {
             // The answers to events before it come first.
             self.send_events().await;
+            self.audit(seq, command, &body, true);
             self.refuse(seq, command, &error);
             self.large_request = None;
             return Ok(());
         }
+        self.audit(seq, command, &body, false);
         let done = match command {
             // They change nothing, so that they can be given up.
             Command::Members | Command::MembersFiltered => {
@@ -382,10 +387,12 @@ impl Session {
     }
 
     pub(super) fn respond(&mut self, seq: u64, error: &str) {
+        self.audit_answer(seq, error);
         encode(&ResponseHeader { seq, error: error.to_owned() }, &mut self.answers);
     }
 
-    /// Refuses a command. Where a body belongs to the response, clients read one after an error too.
+    /// Refuses a command. Where a body belongs to the response, clients also read one after an
+    /// error.
     fn refuse(&mut self, seq: u64, command: Command, error: &str) {
         match command.has_response_body() {
             true => self.respond_with(seq, error, &BTreeMap::<String, String>::new()),

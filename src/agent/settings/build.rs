@@ -7,6 +7,8 @@ use super::{
     discovery::{Mdns, host_name},
     node::{self, Profile},
     reloadable::{Notices, Reloadable},
+    sandbox::Sandbox,
+    tls::TlsFiles,
 };
 use crate::{
     agent::{
@@ -48,6 +50,16 @@ pub struct Settings {
     pub rpc_auth: Secret,
     /// File of further tokens.
     pub rpc_tokens_file: Option<PathBuf>,
+    /// Files of the RPC under TLS.
+    pub rpc_tls: TlsFiles,
+    /// Files of HTTP under TLS.
+    pub http_tls: TlsFiles,
+    /// Log commands that change something.
+    pub audit: bool,
+    /// Whether the agent restricts itself.
+    pub sandbox: Sandbox,
+    /// Further paths that it may use then.
+    pub sandbox_paths: Vec<PathBuf>,
     /// Least severe level of log lines at the start.
     pub log_level: Level,
     /// Log lines are JSON objects.
@@ -100,6 +112,7 @@ impl Settings {
         }
         let profile = Profile::build(written.profile.as_deref())?;
         refuse_negative(&written)?;
+        let sandbox = Sandbox::build(written.sandbox.as_deref())?;
         let cidrs = address::cidrs(&written.cidrs_allowed)?;
         let syslog = written.enable_syslog.then(|| facility(&written)).transpose()?;
         refuse_two_sources(&written, &reloadable)?;
@@ -123,6 +136,17 @@ impl Settings {
             metrics_label: written.metrics_label,
             rpc_auth,
             rpc_tokens_file: written.rpc_tokens_file.map(PathBuf::from),
+            rpc_tls: TlsFiles::new(
+                "rpc_tls",
+                [written.rpc_tls_cert, written.rpc_tls_key, written.rpc_tls_client_ca],
+            ),
+            http_tls: TlsFiles::new(
+                "http_tls",
+                [written.http_tls_cert, written.http_tls_key, written.http_tls_client_ca],
+            ),
+            audit: written.audit,
+            sandbox,
+            sandbox_paths: written.sandbox_paths.into_iter().map(PathBuf::from).collect(),
             log_level,
             log_json: written.log_json,
             syslog,
@@ -227,6 +251,7 @@ mod tests {
                 "bind" | "advertise" => (json!({}), json!("127.0.0.2")),
                 "encrypt_key" => (json!({}), json!("wsGlMv8mfgjD1f+CVVMHZA==")),
                 "log_level" => (json!({}), json!("warn")),
+                "sandbox" => (json!({}), json!("try")),
                 "protocol" => (json!({}), json!(3)),
                 "profile" => (json!({}), json!("wan")),
                 "interface" => (json!({}), json!("lo")),
@@ -298,6 +323,7 @@ mod tests {
                     "mdns":{"interface":"lo","disable_ipv4":true,"disable_ipv6":true}}"#,
                 "Invalid mDNS configuration: both IPv4 and IPv6 are disabled",
             ),
+            (r#"{"sandbox":"on"}"#, "Invalid sandbox: 'on' is none of off, try and require"),
             (r#"{"profile":"foo"}"#, "Unknown profile: foo"),
             (r#"{"cidrs_allowed":["10.0.0.0/33"]}"#, "invalid CIDR address: 10.0.0.0/33"),
         ] {

@@ -1,5 +1,7 @@
 //! `serf agent`
 
+use std::{ffi::OsString, path::PathBuf};
+
 use super::{CommandSpec, Failure, Flag, Kind, Parsed, flag};
 use crate::agent::{self, AgentError, FileConfig, KEYS, Key, Shape};
 
@@ -46,7 +48,8 @@ const fn flag_of(key: &Key) -> Flag {
 }
 
 fn run(args: &Parsed) -> Result<(), Failure> {
-    match agent::run(|| read(args)) {
+    let files: Vec<_> = files(args).into_iter().map(PathBuf::from).collect();
+    match agent::run(|| read(args), &files) {
         0 => Ok(()),
         code => Err(Failure::Code(code)),
     }
@@ -55,12 +58,16 @@ fn run(args: &Parsed) -> Result<(), Failure> {
 /// Flags are decoded first, so that their errors are reported first, but merged last.
 fn read(args: &Parsed) -> Result<FileConfig, AgentError> {
     let flags = FileConfig::from_flags(|flag| args.list(flag))?;
-    let is_path = |name: &str| FILE_FLAGS.iter().any(|flag| flag.name == name);
-    let paths = args.order.iter().filter(|(name, _)| is_path(name));
-    let paths: Vec<_> = paths.map(|(_, path)| args.original(path)).collect();
-    let mut config = FileConfig::read_all(&paths)?;
+    let mut config = FileConfig::read_all(&files(args))?;
     config.merge(flags);
     Ok(config)
+}
+
+/// The files and directories of the configuration, in their order.
+fn files(args: &Parsed) -> Vec<OsString> {
+    let is_path = |name: &str| FILE_FLAGS.iter().any(|flag| flag.name == name);
+    let paths = args.order.iter().filter(|(name, _)| is_path(name));
+    paths.map(|(_, path)| args.original(path)).collect()
 }
 
 const FILE_FLAGS: &[Flag] = &[

@@ -7,7 +7,7 @@ use tokio::{signal::unix::SignalKind, sync::oneshot};
 
 use crate::{
     base::Secret,
-    cli::{CommandSpec, Failure, Flag, Kind, Parsed, odd::variable, output},
+    cli::{CommandSpec, Failure, Flag, Kind, Parsed, odd::variable, output, tls},
     client::{Client, Config, Error, KeyResponse},
     serf::Regex,
 };
@@ -34,22 +34,10 @@ pub(super) const fn flag(
 }
 
 /// Flags of every command that talks to an agent.
-pub(super) const RPC: &[Flag] = &[
-    flag(
-        "rpc-addr",
-        Kind::Text,
-        "127.0.0.1:7373",
-        "Address of the agent's RPC, host:port or unix:PATH. The environment variable \
-         SERF_RPC_ADDR sets another default.",
-    ),
-    flag(
-        "rpc-auth",
-        Kind::Text,
-        "\"\"",
-        "Token for the agent's RPC, or @FILE that holds it. The environment variable SERF_RPC_AUTH \
-         sets another default.",
-    ),
-];
+pub(super) const RPC: &[Flag] = &{
+    let [tls, ca, cert, key, name] = tls::FLAGS;
+    [ADDRESS, TOKEN, tls, ca, cert, key, name]
+};
 
 pub(super) const FORMAT: &[Flag] =
     &[flag("format", Kind::Text, "text", "Output format: text (the default) or json.")];
@@ -95,9 +83,11 @@ pub(super) async fn connect(args: &Parsed) -> Result<Client, Failure> {
     let auth = args.text("rpc-auth").map(str::to_owned).or_else(|| variable("SERF_RPC_AUTH"));
     let mut config = Config::new(addr.unwrap_or_else(|| "127.0.0.1:7373".to_owned()));
     config.auth_key = secret("rpc-auth", &auth.unwrap_or_default())?;
+    let config = tls::apply(args, config)?;
     Client::connect(config).await.map_err(|error| {
         let text = format!("Error connecting to Serf agent: {error}");
         match error {
+            Error::Closed if tls::is_wanted(args) => Failure::Hinted(text, WANTS_CERTIFICATE),
             Error::Closed => Failure::Hinted(text, NOT_AN_AGENT),
             _ => Failure::Message(text),
         }
@@ -169,8 +159,24 @@ fn bad_format(format: &str) -> Failure {
     Failure::Message(format!("Encoding error: Invalid output format {format:?}"))
 }
 
+const ADDRESS: Flag = flag(
+    "rpc-addr",
+    Kind::Text,
+    "127.0.0.1:7373",
+    "Address of the agent's RPC, host:port or unix:PATH. The environment variable \
+         SERF_RPC_ADDR sets another default.",
+);
+const TOKEN: Flag = flag(
+    "rpc-auth",
+    Kind::Text,
+    "\"\"",
+    "Token for the agent's RPC, or @FILE that holds it. The environment variable SERF_RPC_AUTH \
+         sets another default.",
+);
 const NOT_AN_AGENT: &str = "The other side closed the connection at once: -rpc-addr must be the \
     address of an agent's RPC (port 7373), not that of its gossip (port 7946).";
+const WANTS_CERTIFICATE: &str = "The agent closed the connection at once: it may want a \
+    certificate of the client, or another one (-rpc-cert, -rpc-key).";
 const AGENT_CLOSED: &str =
     "The agent closed the connection: it has stopped, or it refused the request.";
 const PEER_CLOSED: &str = "The member closed the connection: its label or its encryption key may \

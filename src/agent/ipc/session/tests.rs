@@ -9,7 +9,7 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _, ReadBuf},
+    io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf},
     task::JoinSet,
 };
 
@@ -42,6 +42,20 @@ fn request(command: &str, seq: u64, body: Option<&impl Serialize>) -> Vec<u8> {
 
 fn handshake() -> Vec<u8> {
     request("handshake", 0, Some(&Handshake { version: 1 }))
+}
+
+fn client(
+    input: impl AsyncRead + Send + Unpin + 'static,
+    output: impl AsyncWrite + Send + Unpin + 'static,
+) -> Accepted {
+    Accepted {
+        name: "c".to_owned(),
+        origin: None,
+        uid: None,
+        certificate: None,
+        input: Box::new(input),
+        output: Box::new(output),
+    }
 }
 
 fn pass() -> Pass {
@@ -110,15 +124,8 @@ async fn many_answers_to_pipelined_requests_go_out_in_parts() {
     }
     let input = Input { bytes: io::Cursor::new(bytes), taken: Arc::default() };
     let output = Output { takes: true, ..Output::default() };
-    run(
-        agent.clone(),
-        Arc::new(Events::start(&agent)),
-        "c".into(),
-        pass(),
-        Box::new(input),
-        Box::new(output.clone()),
-    )
-    .await;
+    let events = Arc::new(Events::start(&agent));
+    run(agent, events, pass(), client(input, output.clone())).await;
     let writes = output.writes.lock().unwrap();
     assert!(writes.iter().sum::<usize>() > REQUESTS * 100, "{writes:?}");
     let largest = writes.iter().max().unwrap();
@@ -177,14 +184,8 @@ async fn who_does_not_read_answers_is_asked_for_no_more_requests() {
     }
     let (all, taken) = (bytes.len(), Arc::new(AtomicUsize::new(0)));
     let input = Input { bytes: io::Cursor::new(bytes), taken: Arc::clone(&taken) };
-    let session = run(
-        agent.clone(),
-        Arc::new(Events::start(&agent)),
-        "c".into(),
-        pass(),
-        Box::new(input),
-        Box::new(Output::default()),
-    );
+    let events = Arc::new(Events::start(&agent));
+    let session = run(agent, events, pass(), client(input, Output::default()));
     let session = tokio::spawn(session);
     let mut before = 0;
     loop {
@@ -214,7 +215,7 @@ async fn large_requests_are_read_a_few_at_a_time() {
         let (input, output) = tokio::io::split(theirs);
         let pass = admission.admit(None, std::time::Instant::now()).unwrap();
         let (agent, events) = (Arc::clone(&agent), Arc::clone(&events));
-        let session = run(agent, events, "c".into(), pass, Box::new(input), Box::new(output));
+        let session = run(agent, events, pass, client(input, output));
         clients.push(Task(tokio::spawn(session)));
         let (_, mut ours) = tokio::io::split(ours);
         let half = half.clone();
@@ -239,12 +240,12 @@ async fn large_requests_are_read_a_few_at_a_time() {
 async fn who_has_closed_does_not_wait_for_room() {
     let agent = agent("{}").await;
     let (events, admission) = (Arc::new(Events::start(&agent)), Admission::new(64));
-    let client = |requests: Vec<u8>| {
+    let ask = |requests: Vec<u8>| {
         let (ours, theirs) = tokio::io::duplex(64 << 10);
         let (input, output) = tokio::io::split(theirs);
         let pass = admission.admit(None, std::time::Instant::now()).unwrap();
         let (agent, events) = (Arc::clone(&agent), Arc::clone(&events));
-        let session = run(agent, events, "c".into(), pass, Box::new(input), Box::new(output));
+        let session = run(agent, events, pass, client(input, output));
         let session = tokio::spawn(session);
         async move {
             let (mut answers, mut ours) = tokio::io::split(ours);
@@ -260,11 +261,11 @@ async fn who_has_closed_does_not_wait_for_room() {
     let mut many = handshake();
     (0..400).for_each(|_| many.extend(request("members", 2, None::<&()>)));
     // If there is room, the end of the requests does not lose answers.
-    let all = timeout(Duration::from_secs(20), client(many.clone())).await.unwrap();
+    let all = timeout(Duration::from_secs(20), ask(many.clone())).await.unwrap();
     assert!(all > 2 * OWN_BYTES_MAX, "{all}");
 
     let room = admission.answers.try_share(ANSWERS_BYTES_MAX).unwrap();
-    let none = timeout(Duration::from_secs(20), client(many.clone())).await;
+    let none = timeout(Duration::from_secs(20), ask(many.clone())).await;
     assert!(none.is_ok_and(|read| read < all));
     let mut turns = Vec::new();
     let waiting = admission.admit(None, std::time::Instant::now()).unwrap();
@@ -274,9 +275,9 @@ async fn who_has_closed_does_not_wait_for_room() {
     let large = EventRequest { payload: Blob(vec![0; 900 << 10]), ..EventRequest::default() };
     let mut half = handshake();
     half.extend(&request("event", 1, Some(&large))[..20 << 10]);
-    assert!(timeout(Duration::from_secs(20), client(half)).await.is_ok());
+    assert!(timeout(Duration::from_secs(20), ask(half)).await.is_ok());
     drop((room, turns));
-    assert_eq!(timeout(Duration::from_secs(20), client(many)).await.unwrap(), all);
+    assert_eq!(timeout(Duration::from_secs(20), ask(many)).await.unwrap(), all);
 }
 
 /// Sends one request and returns the size of the answer.
@@ -291,7 +292,6 @@ async fn answer_to_members(
     let output = Output { takes: true, ..Output::default() };
     let pass = admission.admit(None, std::time::Instant::now()).unwrap();
     let (agent, events) = (Arc::clone(agent), Arc::clone(events));
-    let (input, written) = (Box::new(input), Box::new(output.clone()));
-    run(agent, events, "c".into(), pass, input, written).await;
+    run(agent, events, pass, client(input, output.clone())).await;
     output.writes.lock().unwrap().iter().sum()
 }

@@ -1,0 +1,68 @@
+//! What a session does that the audit wants to know.
+
+use std::collections::BTreeMap;
+
+use serde::de::DeserializeOwned;
+
+use super::session::Session;
+use crate::{
+    agent::audit::{Audit, Audited, Who},
+    rpc::{
+        decode,
+        protocol::{Command, EventRequest, ForceLeave, Join, Query, Respond, Tags},
+    },
+};
+
+impl Session {
+    /// Remembers a command until it is answered. One that is refused counts whatever it is.
+    pub(super) fn audit(&mut self, seq: u64, command: Command, body: &[u8], is_refused: bool) {
+        if self.agent.audit.is_on() && (is_refused || Audit::is_about(command)) {
+            self.audited.push_back(Audited { seq, command, object: object(command, body) });
+        }
+    }
+
+    /// Writes the line of a command that is answered; they are answered in their order.
+    pub(super) fn audit_answer(&mut self, seq: u64, error: &str) {
+        let Some(audited) = self.audited.front().filter(|audited| audited.seq == seq) else {
+            return;
+        };
+        let holder = self.holder.borrow();
+        let who = Who {
+            token: holder.as_ref().map(|holder| holder.name()),
+            certificate: self.certificate.as_deref(),
+            uid: self.uid,
+            from: &self.client,
+        };
+        self.agent.audit.record(audited.command, &audited.object, who, error);
+        drop(holder);
+        self.audited.pop_front();
+    }
+}
+
+/// What a command is about. Keys are secrets.
+fn object(command: Command, body: &[u8]) -> Vec<u8> {
+    match command {
+        Command::Event => parse(body, |event: EventRequest| event.name.0),
+        Command::Query => parse(body, |query: Query| query.name.0),
+        Command::ForceLeave => parse(body, |leave: ForceLeave| leave.node.into_bytes()),
+        Command::Join => {
+            parse(body, |join: Join| join.existing.unwrap_or_default().join(" ").into_bytes())
+        }
+        Command::Respond => parse(body, |answer: Respond| answer.id.to_string().into_bytes()),
+        Command::Tags => parse(body, changed_tags),
+        _ => Vec::new(),
+    }
+}
+
+fn parse<T: DeserializeOwned>(body: &[u8], of: impl FnOnce(T) -> Vec<u8>) -> Vec<u8> {
+    decode(body).map(of).unwrap_or_default()
+}
+
+/// `name=value` for a tag that is set, `-name` for one that is deleted.
+fn changed_tags(request: Tags) -> Vec<u8> {
+    let set: BTreeMap<String, String> = request.tags.unwrap_or_default();
+    let set = set.into_iter().map(|(name, value)| format!("{name}={value}"));
+    let deleted = request.delete_tags.unwrap_or_default().into_iter();
+    let all: Vec<_> = set.chain(deleted.map(|name| format!("-{name}"))).collect();
+    all.join(" ").into_bytes()
+}

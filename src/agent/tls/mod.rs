@@ -1,0 +1,17 @@
+//! TLS of the agent's listeners, and the files that the program's own client reads for it.
+
+#[cfg(not(feature = "agent-tls"))]
+mod absent;
+#[cfg(feature = "agent-tls")]
+mod certificate;
+#[cfg(feature = "agent-tls")]
+mod pem;
+#[cfg(feature = "agent-tls")]
+mod server;
+
+#[cfg(not(feature = "agent-tls"))]
+pub(super) use absent::ServerTls;
+#[cfg(feature = "agent-tls")]
+pub(crate) use pem::client_config;
+#[cfg(feature = "agent-tls")]
+pub(super) use server::ServerTls;
