@@ -107,6 +107,15 @@ fn lzw(c: &mut Criterion) {
     table(10_000, &mut names, &mut meta);
     PushPull::encode(false, states(&names, &meta), b"", &mut rows);
     let mut group = c.benchmark_group("lzw");
+    let mut rng = Rng::from_u64(2);
+    let random: Vec<_> = (0..1_400).map(|_| rng.below(256) as u8).collect();
+    let (mut plain, mut packet) = (codec(b"", Compression::Lzw), Vec::new());
+    group.bench_function("compress/1400_random", |b| {
+        b.iter(|| {
+            packet.clear();
+            plain.seal(&mut rng, black_box(&random), false, &mut packet);
+        });
+    });
     for len in [1_400, 65_536] {
         let message = &rows[..len];
         let mut codec = codec(b"", Compression::Lzw);

@@ -49,7 +49,7 @@ impl Compressor {
     pub(super) fn shorten(&mut self, message: &[u8], out: &mut Vec<u8>) -> bool {
         // The compressed data is framed by at least 12 bytes.
         let Some(budget) = message.len().checked_sub(FRAME_LEN_MIN + 1) else { return false };
-        if !self.pack(message, budget) {
+        if !may_shrink(message) || !self.pack(message, budget) {
             return false;
         }
         let start = out.len();
@@ -106,7 +106,25 @@ impl Compressor {
     }
 }
 
-/// Decodes compress messages; reused for all packets.
+/// Whether it is worth trying: bytes that are spread as evenly as chance has it, such as those of
+/// a payload that is compressed or encrypted already, only grow.
+pub(super) fn may_shrink(message: &[u8]) -> bool {
+    let step = message.len() / PROBED;
+    if step == 0 {
+        return true;
+    }
+    let mut counts = [0_u8; 256];
+    let mut pairs = 0;
+    for byte in message.iter().step_by(step).take(PROBED) {
+        if let Some(count) = counts.get_mut(usize::from(*byte)) {
+            pairs += u32::from(*count);
+            *count += 1;
+        }
+    }
+    pairs > PAIRS_BY_CHANCE
+}
+
+/// Opens compress messages; reused from packet to packet.
 pub(super) struct Decompressor {
     lzw: lzw::Decoder,
 }
@@ -164,6 +182,11 @@ fn unpack_lz4(packed: &[u8], limit: usize, out: &mut Vec<u8>) -> Result<(), Deco
 const SIZE_LEN: usize = 4;
 #[cfg(feature = "lz4")]
 const LZ4_RATIO_MAX: usize = 255;
+/// Bytes that are looked at before a message is compressed; a shorter one is not probed.
+const PROBED: usize = 128;
+/// Pairs of equal bytes among these. Of random bytes there are 32 in the mean, and more than this
+/// in one message of a million; of text there are 500.
+const PAIRS_BY_CHANCE: u32 = 64;
 const ALGO_LZW: u8 = 0;
 /// Not a Go algorithm: far from the numbers that Go may assign in future.
 #[cfg(feature = "lz4")]

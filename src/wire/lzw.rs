@@ -12,6 +12,9 @@ pub(super) struct Encoder {
     table: Box<[u32; TABLE_LEN]>,
     /// Slots in use are `1 << bits`: a short input needs few, and they must be cleared.
     bits: u32,
+    /// Of long inputs the first string that goes on from each code, `1:1 byte:8 | code:12`; zero
+    /// is none. Most strings go on in one way or end: neither needs the hash.
+    firsts: Box<[u32; 4096]>,
 }
 
 /// The state that ends with a clear code.
@@ -21,53 +24,70 @@ struct Codes {
     width: u32,
 }
 
-struct BitWriter<'o> {
+/// Collects codes. `LONG` writes ahead of what is whole, which costs room but no branch.
+struct BitWriter<'o, const LONG: bool> {
     out: &'o mut Vec<u8>,
+    len: usize,
     bits: u64,
     count: u32,
 }
 
 impl Encoder {
     pub(super) fn new() -> Self {
-        Self { table: Box::new([0; TABLE_LEN]), bits: TABLE_BITS }
+        let (table, firsts) = (Box::new([0; TABLE_LEN]), Box::new([0; 4096]));
+        Self { table, bits: TABLE_BITS, firsts }
     }
 
     /// Appends `input` compressed; the same bytes as Go. Gives up, leaving `out` as it was, once
     /// it has grown by `budget`; says whether it succeeded.
     pub(super) fn encode(&mut self, input: &[u8], budget: usize, out: &mut Vec<u8>) -> bool {
         let start = out.len();
+        let fits = match input.len() < LONG_BYTES_MIN {
+            true => self.encode_as::<false>(input, budget, out),
+            false => self.encode_as::<true>(input, budget, out),
+        };
+        if !fits {
+            out.truncate(start);
+        }
+        fits
+    }
+
+    /// The same, for a long input or a short one; what has failed stays in `out`.
+    pub(super) fn encode_as<const LONG: bool>(
+        &mut self,
+        input: &[u8],
+        budget: usize,
+        out: &mut Vec<u8>,
+    ) -> bool {
+        let start = out.len();
         // Half of the slots stay empty at least.
         self.bits = (2 * input.len()).checked_ilog2().map_or(0, |log| log + 1).clamp(8, TABLE_BITS);
-        self.clear();
+        self.clear::<LONG>();
         let mut codes = Codes::new();
-        let mut writer = BitWriter { out, bits: 0, count: 0 };
+        let mut writer = BitWriter::<LONG> { len: start, out, bits: 0, count: 0 };
         writer.put(CLEAR, codes.width);
         if let Some((&first, rest)) = input.split_first() {
             let mut prefix = u32::from(first);
             for &byte in rest {
-                let key = prefix << 8 | u32::from(byte);
-                let slot = match self.find(key) {
+                let place = match self.find::<LONG>(prefix, byte) {
                     Ok(code) => {
                         prefix = code;
                         continue;
                     }
-                    Err(slot) => slot,
+                    Err(place) => place,
                 };
                 writer.put(prefix, codes.width);
-                prefix = u32::from(byte);
                 if codes.next() {
-                    if let Some(slot) = self.table.get_mut(slot) {
-                        *slot = key << 12 | codes.highest;
-                    }
+                    self.add(place, prefix, byte, codes.highest);
                 } else {
                     writer.put(CLEAR, MAX_WIDTH);
                     codes = Codes::new();
-                    self.clear();
-                    if writer.out.len() - start > budget {
-                        writer.out.truncate(start);
+                    self.clear::<LONG>();
+                    if writer.len() - start > budget {
                         return false;
                     }
                 }
+                prefix = u32::from(byte);
             }
             writer.put(prefix, codes.width);
             let width = codes.width;
@@ -78,17 +98,28 @@ impl Encoder {
         }
         writer.put(END, codes.width);
         writer.finish();
-        if out.len() - start > budget {
-            out.truncate(start);
-            return false;
-        }
-        true
+        out.len() - start <= budget
     }
 
-    /// The code of `key`, or the slot where it belongs. At most 3,838 slots are ever filled, so
-    /// the walk ends.
+    /// The code of the string that goes on from `prefix` with `byte`, or the place where it
+    /// belongs.
     #[inline]
-    fn find(&self, key: u32) -> Result<u32, usize> {
+    fn find<const LONG: bool>(&self, prefix: u32, byte: u8) -> Result<u32, usize> {
+        if LONG {
+            let first = self.firsts.get(prefix as usize & 0xfff).copied().unwrap_or(0);
+            if first >> 12 == FIRST | u32::from(byte) {
+                return Ok(first & 0xfff);
+            }
+            if first == 0 {
+                return Err(FIRST_PLACE);
+            }
+        }
+        self.find_in_table(prefix << 8 | u32::from(byte))
+    }
+
+    /// At most 3,838 slots are ever filled, so the walk ends.
+    #[inline]
+    fn find_in_table(&self, key: u32) -> Result<u32, usize> {
         // The prefix was only just read from the table, and everything waits for it: so the byte,
         // known in advance, is the one to be multiplied.
         let mask = (1 << self.bits) - 1;
@@ -106,8 +137,24 @@ impl Encoder {
         }
     }
 
-    fn clear(&mut self) {
+    #[inline]
+    fn add(&mut self, place: usize, prefix: u32, byte: u8, code: u32) {
+        let byte = u32::from(byte);
+        let (entry, value) = if place == FIRST_PLACE {
+            (self.firsts.get_mut(prefix as usize & 0xfff), (FIRST | byte) << 12 | code)
+        } else {
+            (self.table.get_mut(place), (prefix << 8 | byte) << 12 | code)
+        };
+        if let Some(entry) = entry {
+            *entry = value;
+        }
+    }
+
+    fn clear<const LONG: bool>(&mut self) {
         self.table.get_mut(..1 << self.bits).unwrap_or_default().fill(0);
+        if LONG {
+            self.firsts.fill(0);
+        }
     }
 }
 
@@ -129,19 +176,50 @@ impl Codes {
     }
 }
 
-impl BitWriter<'_> {
+impl<const LONG: bool> BitWriter<'_, LONG> {
     #[inline]
     fn put(&mut self, code: u32, width: u32) {
         self.bits |= u64::from(code) << self.count;
         self.count += width;
-        if self.count >= 32 {
+        if LONG {
+            self.write_ahead();
+        } else if self.count >= 32 {
             self.out.extend_from_slice(&(self.bits as u32).to_le_bytes());
             self.bits >>= 32;
             self.count -= 32;
         }
     }
 
+    #[inline]
+    fn write_ahead(&mut self) {
+        if self.out.len() < self.len + 8 {
+            self.grow();
+        }
+        if let Some(to) = self.out.get_mut(self.len..)
+            && let Some(to) = to.first_chunk_mut::<8>()
+        {
+            *to = self.bits.to_le_bytes();
+        }
+        let whole = self.count / 8;
+        self.len += whole as usize;
+        self.bits >>= 8 * whole;
+        self.count %= 8;
+    }
+
+    #[cold]
+    fn grow(&mut self) {
+        self.out.resize(self.len + (self.len / 2).max(GROWTH_MIN), 0);
+    }
+
+    /// Bytes of the output, about.
+    fn len(&self) -> usize {
+        if LONG { self.len } else { self.out.len() }
+    }
+
     fn finish(self) {
+        if LONG {
+            self.out.truncate(self.len);
+        }
         let bytes = self.bits.to_le_bytes();
         let whole = self.count.div_ceil(8) as usize;
         self.out.extend_from_slice(bytes.get(..whole).unwrap_or_default());
@@ -364,6 +442,12 @@ const END: u32 = 257;
 const MAX_WIDTH: u32 = 12;
 /// Never assigned: Go's encoder clears its table instead.
 const LAST: u32 = 4095;
+/// The place of a string that is the first to go on from its prefix; others have a slot.
+const FIRST_PLACE: usize = usize::MAX;
+/// Marks an entry of `firsts` that is there.
+const FIRST: u32 = 1 << 8;
+/// From here on the strings of an input are long enough to pay for `firsts`.
+const LONG_BYTES_MIN: usize = 4 * 1024;
 const TABLE_BITS: u32 = 13;
 const TABLE_LEN: usize = 1 << TABLE_BITS;
 const TABLE_MASK: usize = TABLE_LEN - 1;

@@ -295,3 +295,28 @@ fn written(snapshot: &mut Snapshot) -> String {
     };
     snapshot.take_ops().map(lines).collect()
 }
+
+#[test]
+fn lines_end_wherever_they_do() {
+    for len in 0..40 {
+        let file = format!("alive: {:n>len$} 10.0.0.1:7946\n\u{e9}\nclock: 7\nclock: 8", "");
+        let mut lines = Vec::new();
+        let mut rest = file.as_bytes();
+        while let Some((line, others)) = split_line(rest) {
+            lines.push(String::from_utf8_lossy(line).into_owned());
+            rest = others;
+        }
+        assert_eq!(lines, file.lines().take(3).collect::<Vec<_>>());
+        assert_eq!(rest, b"clock: 8");
+    }
+    // Bytes whose difference to the end of a line borrows from their neighbour.
+    assert_eq!(
+        split_line(b"\x0b\x0b\x0a\x0b\x0b\x0b\x0b\x0b"),
+        Some((&b"\x0b\x0b"[..], &b"\x0b\x0b\x0b\x0b\x0b"[..]))
+    );
+    assert_eq!(
+        split_line(b"\x0a\x0b\x0b\x0b\x0b\x0b\x0b\x0b").map(|(line, _)| line.len()),
+        Some(0)
+    );
+    assert_eq!(split_line(b"\x0b\x0b\x0b\x0b\x0b\x0b\x0b\x0b\x0b"), None);
+}

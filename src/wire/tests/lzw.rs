@@ -6,6 +6,7 @@ use crate::{
     base::Rng,
     wire::{
         DecodeError,
+        compress::may_shrink,
         lzw::{Decoder, Encoder},
     },
 };
@@ -23,6 +24,32 @@ fn others_read_what_we_write_and_so_do_we() {
         decoder.decode(packed, input.len(), &mut back).unwrap();
         assert_eq!(back, input);
     }
+}
+
+/// Both are Go's bytes: long inputs have only another way to look strings up.
+#[test]
+fn long_and_short_inputs_are_written_alike() {
+    let mut encoder = Encoder::new();
+    for input in samples() {
+        let (mut long, mut short) = (b"before".to_vec(), b"before".to_vec());
+        assert!(encoder.encode_as::<true>(&input, usize::MAX, &mut long));
+        assert!(encoder.encode_as::<false>(&input, usize::MAX, &mut short));
+        assert!(long == short, "{} bytes", input.len());
+    }
+}
+
+#[test]
+fn what_cannot_shrink_is_not_tried() {
+    let mut rng = Rng::from_u64(2);
+    for len in [128, 200, 1_400, 5_000, 70_000] {
+        for _ in 0..100 {
+            let random: Vec<_> = (0..len).map(|_| rng.below(256) as u8).collect();
+            assert!(!may_shrink(&random), "{len} random bytes");
+            let base64: Vec<_> = random.iter().map(|byte| byte & 0x3f).collect();
+            assert!(may_shrink(&base64), "{len} of 64 kinds");
+        }
+    }
+    assert!(may_shrink(&[7; 127]), "too short to be looked at");
 }
 
 #[test]
