@@ -54,7 +54,7 @@ impl Host for Silent {
         [].into()
     }
     fn on_user_message(&mut self, _: Instant, _: &[u8], _: Origin) {}
-    fn take_broadcasts(&mut self, _: usize, _: usize, _: &mut dyn FnMut(&[u8])) {}
+    fn take_broadcasts(&mut self, _: usize, _: usize, _: u32, _: &mut dyn FnMut(&[u8])) {}
     fn has_broadcasts(&self) -> bool {
         false
     }

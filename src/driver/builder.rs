@@ -263,6 +263,7 @@ impl Builder {
             writer,
             ops: BTreeMap::new(),
             queries: BTreeMap::new(),
+            events: Vec::new(),
             sending: Sending::default(),
         });
         node.engine.start_rejoin(clock::now());

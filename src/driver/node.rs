@@ -43,6 +43,8 @@ pub(super) struct Node {
     /// Callers that wait for the end of an operation.
     pub(super) ops: BTreeMap<OpId, oneshot::Sender<Outcome>>,
     pub(super) queries: BTreeMap<QueryId, Arc<Queue<QueryUpdate>>>,
+    /// Events of this turn that are not yet published to the subscribers.
+    pub(super) events: Vec<Event>,
     /// User events that wait for room in the engine's queue.
     pub(super) sending: Sending,
 }
@@ -195,7 +197,10 @@ impl Node {
         if let serf::Event::Member(_) = event {
             self.members.send_modify(|generation| *generation += 1);
         }
-        self.shared.hub.publish(Event::new(event, &self.commands));
+        self.events.push(Event::new(event, &self.commands));
+        if self.events.len() >= EVENTS_MAX {
+            self.shared.hub.publish(&mut self.events);
+        }
     }
 
     pub(super) fn on_query(&mut self, id: QueryId, update: QueryUpdate) {
@@ -223,9 +228,9 @@ impl Node {
         self.stop.get_or_insert(reason);
     }
 
-    /// Publishes the state, and wakes subscribers that wait for events.
+    /// Publishes the state and the events of the turn.
     pub(super) fn end_turn(&mut self) {
-        self.shared.hub.wake();
+        self.shared.hub.publish(&mut self.events);
         self.shared.set_state(self.engine.state());
     }
 
@@ -247,7 +252,8 @@ impl Node {
         self.stopped.send_if_modified(|stopped| stopped.replace(reason).is_none());
     }
 
-    fn end_streams(&self) {
+    fn end_streams(&mut self) {
+        self.shared.hub.publish(&mut self.events);
         self.shared.set_state(SerfState::Shutdown);
         for queue in self.queries.values() {
             queue.end();
@@ -268,6 +274,8 @@ impl Drop for Node {
     }
 }
 
+/// Events that are published together.
+const EVENTS_MAX: usize = 256;
 /// Most acks and answers queued for an asker that does not read them.
 const QUERY_UPDATES_MAX: usize = 65_536;
 /// Longer than any key request waits for the file.

@@ -92,21 +92,18 @@ impl<T> Queue<T> {
         taken
     }
 
-    /// The same, for a producer that calls [`Self::wake`] soon; until then the consumer is woken
-    /// only if many items are queued.
-    pub(super) fn push_quietly(&self, item: T) -> bool {
+    /// The same for copies of many items, under one lock and with one wake-up.
+    pub(super) fn push_all(&self, items: &[T]) -> bool
+    where
+        T: Clone,
+    {
         let mut inner = self.lock();
-        inner.add(item);
-        let taken = !inner.abandoned;
-        if inner.waiting.len().is_multiple_of(WAKE_ITEMS) {
-            wake(inner);
+        for item in items {
+            inner.add(item.clone());
         }
+        let taken = !inner.abandoned;
+        wake(inner);
         taken
-    }
-
-    /// Wakes the consumer, if it is waiting.
-    pub(super) fn wake(&self) {
-        wake(self.lock());
     }
 
     /// Adds the last item, which is never dropped.
@@ -274,9 +271,6 @@ impl<T> Waiting<T> {
         }
     }
 }
-
-/// With this many queued items a waiting consumer is woken before the producer's turn ends.
-const WAKE_ITEMS: usize = 64;
 
 #[cfg(test)]
 mod tests {

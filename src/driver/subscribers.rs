@@ -99,8 +99,6 @@ pub(super) struct Hub {
 #[derive(Default)]
 struct Inner {
     queues: Vec<Arc<Queue<Event>>>,
-    /// Whether an event was published since the subscribers were last woken.
-    published: bool,
     ended: bool,
 }
 
@@ -116,19 +114,12 @@ impl Hub {
         EventStream { queue }
     }
 
-    /// Queues an event for all subscribers. Waiting ones are woken by [`Self::wake`], or when many
-    /// events are queued: a wake-up for each event would cost more than the event.
-    pub(super) fn publish(&self, event: Event) {
-        let mut inner = self.lock();
-        inner.published = true;
-        inner.queues.retain(|queue| queue.push_quietly(event.clone()));
-    }
-
-    /// Wakes the subscribers that wait, if an event was published.
-    pub(super) fn wake(&self) {
-        let mut inner = self.lock();
-        if std::mem::take(&mut inner.published) {
-            inner.queues.iter().for_each(|queue| queue.wake());
+    /// Queues events for everybody, and wakes those who wait: one lock and one wake-up cost more
+    /// than an event.
+    pub(super) fn publish(&self, events: &mut Vec<Event>) {
+        if !events.is_empty() {
+            self.lock().queues.retain(|queue| queue.push_all(events));
+            events.clear();
         }
     }
 
@@ -172,10 +163,10 @@ mod tests {
     async fn a_slow_subscriber_that_coalesces_gets_the_last_event_of_each_name() {
         let hub = Hub::default();
         let mut events = hub.subscribe(Subscribe { capacity: 2, policy: LagPolicy::Coalesce });
-        hub.publish(user("keep", 1, false));
-        for ltime in 2..10 {
-            hub.publish(user("load", ltime, true));
-        }
+        let mut published = vec![user("keep", 1, false)];
+        published.extend((2..10).map(|ltime| user("load", ltime, true)));
+        hub.publish(&mut published);
+        assert!(published.is_empty());
         assert_eq!(events.recv().await, Some(Event::Lagged(7)));
         assert_eq!(events.recv().await, Some(user("keep", 1, false)));
         assert_eq!(events.recv().await, Some(user("load", 9, true)));

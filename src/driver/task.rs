@@ -33,8 +33,8 @@ use crate::{
     runtime::{Runtime, Timer, sleep, yield_now},
     serf::Output,
     swim::{self, StreamId, StreamInput},
-    transport::Transport,
-    wire::{Role, limits::DATAGRAM_BYTES_MAX},
+    transport::{Batch, Transport},
+    wire::Role,
 };
 
 /// Streams and packets of a node.
@@ -46,6 +46,8 @@ struct Io<T: Transport> {
     accepted: Budget,
     opened: Budget,
     outbound: Outbound,
+    /// Packets that are about to be sent.
+    packets: Vec<(SocketAddr, Vec<u8>)>,
     rng: Rng,
     streams_max: usize,
     /// Time limit for the request of an accepted stream.
@@ -88,13 +90,15 @@ pub(super) async fn run<T: Transport>(
         accepted: Budget::new(runtime.clone()),
         opened: Budget::new(runtime.clone()),
         outbound: Outbound::new(),
+        packets: Vec::new(),
         rng,
         streams_max,
         timeout: node.tcp_timeout,
         deaf_until: None,
     };
     let mut exporter = Exporter::new(clock::now());
-    let mut buf = vec![0; DATAGRAM_BYTES_MAX];
+    let mut batch = Batch::new();
+    let mut drained = true;
     io.pump(&mut node);
     node.end_turn();
     let mut due = clock::to_system(clock::now());
@@ -107,9 +111,9 @@ pub(super) async fn run<T: Transport>(
             timer.as_mut().reset(wake);
         }
         let socket = io.deaf_until.is_none().then_some(&*io.transport);
-        let wake = next(socket, &mut inbox, &mut connections, timer.as_mut()).await;
+        let wake = next(socket, &mut inbox, &mut connections, timer.as_mut(), !drained).await;
         io.on_wake(&mut node, wake);
-        let drained = io.receive(&mut node, &mut buf);
+        drained = io.receive(&mut node, &mut batch);
         io.take_waiting(&mut node, &mut inbox);
         io.on_time(&mut node);
         node.send_events();
@@ -144,12 +148,14 @@ enum Wake<S> {
 }
 
 /// Waits for the first wake-up. Accepted streams are checked first, since a turn serves only one of
-/// them; of all other sources it takes everything that is available, so that none starves.
+/// them; of all other sources it takes everything that is available, so that none starves. With
+/// `at_once` it does not wait, because datagrams or messages of them are left.
 async fn next<T: Transport>(
     socket: Option<&T>,
     inbox: &mut Inbox,
     connections: &mut mpsc::Receiver<(T::Stream, SocketAddr)>,
     mut timer: Pin<&mut dyn Timer>,
+    at_once: bool,
 ) -> Wake<T::Stream> {
     let mut readable = pin!(async {
         match socket {
@@ -170,6 +176,9 @@ async fn next<T: Transport>(
         }
         if let Poll::Ready(result) = readable.as_mut().poll(cx) {
             return Poll::Ready(Wake::Readable(result));
+        }
+        if at_once {
+            return Poll::Ready(Wake::Time);
         }
         timer.as_mut().poll(cx).map(|()| Wake::Time)
     })
@@ -199,18 +208,24 @@ impl<T: Transport> Io<T> {
         clock::to_system(self.deaf_until.map_or(wake, |until| until.min(wake)))
     }
 
-    /// Drains the socket, at most [`DATAGRAMS_PER_TURN`]; returns whether it is empty.
-    fn receive(&mut self, node: &mut Node, buf: &mut [u8]) -> bool {
-        let mut now = None;
+    /// Reads the socket, at most [`BATCHES_PER_TURN`], and then takes some of what was handed off;
+    /// returns whether nothing is left. A burst waits in the hand-off queues, and pings are
+    /// answered meanwhile.
+    fn receive(&mut self, node: &mut Node, batch: &mut Batch) -> bool {
         let mut drained = false;
-        for _ in 0..DATAGRAMS_PER_TURN {
-            match self.transport.try_recv_from(buf) {
-                Ok((len, from)) => {
-                    let now = *now.insert(clock::now());
-                    node.engine.handle_packet(now, from, buf.get(..len).unwrap_or_default());
-                    // Acks are sent at once, not after the rest of the batch.
-                    self.pump(node);
+        for _ in 0..BATCHES_PER_TURN {
+            batch.clear();
+            let result = self.transport.try_recv_batch(batch);
+            if !batch.is_empty() {
+                let now = clock::now();
+                for (datagram, from) in batch.iter() {
+                    node.engine.handle_packet(now, from, datagram);
                 }
+                // Acks must not wait for what else waits.
+                self.pump(node);
+            }
+            match result {
+                Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     drained = true;
                     break;
@@ -219,10 +234,10 @@ impl<T: Transport> Io<T> {
                 Err(error) => debug!(target: "memberlist", "Error reading UDP packet: {error}"),
             }
         }
-        if let Some(now) = now {
-            node.engine.handle_queued(now);
+        if node.engine.has_queued() {
+            node.engine.handle_some_queued(clock::now(), HANDED_OFF_PER_TURN);
         }
-        drained
+        drained && !node.engine.has_queued()
     }
 
     /// Handles queued messages of the inbox, limited in number and time, so that no source starves
@@ -274,14 +289,28 @@ impl<T: Transport> Io<T> {
                 Output::ShutDown => node.stop(StopReason::NameConflict),
             }
         }
+        self.send_packets(node);
+    }
+
+    fn send_packets(&mut self, node: &mut Node) {
+        if self.packets.is_empty() {
+            return;
+        }
+        self.transport.try_send_batch(&self.packets, &mut |to, error| {
+            metrics::counter("memberlist.udp.failed", 1);
+            debug!(target: "memberlist", addr = %to, %error, "Failed to send UDP message");
+        });
+        for (_, data) in self.packets.drain(..) {
+            node.engine.recycle(data);
+        }
     }
 
     fn perform(&mut self, node: &mut Node, output: swim::Output) {
         match output {
             swim::Output::Packet { to, data } => {
-                if let Err(error) = self.transport.try_send_to(&data, to) {
-                    metrics::counter("memberlist.udp.failed", 1);
-                    debug!(target: "memberlist", addr = %to, %error, "Failed to send UDP message");
+                self.packets.push((to, data));
+                if self.packets.len() >= PACKETS_SENT_MAX {
+                    self.send_packets(node);
                 }
             }
             swim::Output::Open { id, to, message, reply, deadline } => {
@@ -471,8 +500,12 @@ async fn accept<T: Transport>(
     }
 }
 
-/// Most datagrams handled in a row.
-const DATAGRAMS_PER_TURN: usize = 256;
+/// Most batches of datagrams handled in a row.
+const BATCHES_PER_TURN: usize = 16;
+/// Handed off messages handled before the socket is read again: some hundred microseconds.
+const HANDED_OFF_PER_TURN: usize = 512;
+/// Packets that are sent together.
+const PACKETS_SENT_MAX: usize = 64;
 /// Most commands, and most messages of tasks, handled in a row.
 const MESSAGES_PER_TURN: usize = 64;
 /// After this time datagrams are handled again, whatever else is queued.

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
 use tokio::time::timeout;
 
+mod bursts;
 mod files;
 mod handle;
 mod healing;

@@ -175,7 +175,7 @@ settings! {
         query_response_size: usize => query_response_size_limit,
         /// Bytes of a packet that piggybacked messages may fill; 1400.
         udp_buffer_size: usize => swim.udp_buffer_size,
-        /// Messages waiting in each hand-off queue; 1024.
+        /// Messages that wait in each hand-off queue; 8192.
         handoff_queue_depth: usize => swim.handoff_queue_depth,
         /// Number of event times remembered, to deliver each event once; 512. Older events are
         /// dropped.

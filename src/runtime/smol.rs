@@ -77,6 +77,11 @@ impl Datagrams for Async<UdpSocket> {
     fn try_recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         self.get_ref().recv_from(buf)
     }
+
+    /// Readiness is not remembered.
+    fn try_read(&self, read: &mut dyn FnMut() -> io::Result<()>) -> Option<io::Result<()>> {
+        Some(read())
+    }
 }
 
 impl Listener for Async<TcpListener> {

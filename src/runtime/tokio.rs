@@ -10,6 +10,7 @@ use std::{
 
 use socket2::SockRef;
 use tokio::{
+    io::Interest,
     net,
     runtime::{Builder, Handle},
     time::{Sleep, sleep_until},
@@ -81,6 +82,10 @@ impl Datagrams for net::UdpSocket {
 
     fn try_recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         self.try_recv_from(buf)
+    }
+
+    fn try_read(&self, read: &mut dyn FnMut() -> io::Result<()>) -> Option<io::Result<()>> {
+        Some(self.try_io(Interest::READABLE, read))
     }
 }
 

@@ -76,6 +76,16 @@ pub trait Datagrams: Send + Sync {
     /// # Errors
     /// `WouldBlock` if there is none: then wait with [`Datagrams::poll_readable`].
     fn try_recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)>;
+
+    /// Calls `read`, which reads many datagrams from the socket itself, and takes `WouldBlock` from
+    /// it as from [`Datagrams::try_recv_from`]. If the runtime takes the socket for empty, `read`
+    /// need not be called. `None` where a runtime has no such thing: then datagrams are read one by
+    /// one.
+    #[doc(hidden)]
+    fn try_read(&self, read: &mut dyn FnMut() -> io::Result<()>) -> Option<io::Result<()>> {
+        let _ = read;
+        None
+    }
 }
 
 /// A listener of streams. Only one task waits for it.

@@ -111,12 +111,13 @@ impl Broadcasts {
         members: usize,
         overhead: usize,
         limit: usize,
+        copies: u32,
         emit: &mut dyn FnMut(&[u8]),
     ) {
         let transmits = retransmit_limit(cx.config.swim.retransmit_mult, members);
         let sent = &mut cx.stats.msgs_sent;
         let mut emit = |message: &[u8]| {
-            sent.count(message.len());
+            (0..copies).for_each(|_| sent.count(message.len()));
             emit(message);
         };
         let waiting = self.bytes(overhead);
@@ -139,7 +140,7 @@ impl Broadcasts {
         for (queue, order) in passes {
             let Some(queue) = queues.get_mut(*queue) else { continue };
             let free = limit.saturating_sub(used);
-            used += queue.take(*order, overhead, free, transmits, &mut emit);
+            used += queue.take(*order, overhead, free, transmits, copies, &mut emit);
         }
         self.collect_ended();
     }

@@ -69,9 +69,15 @@ impl Host for State {
         }
     }
 
-    fn take_broadcasts(&mut self, overhead: usize, limit: usize, emit: &mut dyn FnMut(&[u8])) {
+    fn take_broadcasts(
+        &mut self,
+        overhead: usize,
+        limit: usize,
+        copies: u32,
+        emit: &mut dyn FnMut(&[u8]),
+    ) {
         let members = self.members.table.len();
-        self.broadcasts.fill_packet(&mut self.cx, members, overhead, limit, emit);
+        self.broadcasts.fill_packet(&mut self.cx, members, overhead, limit, copies, emit);
     }
 
     fn broadcast_bytes(&self, overhead: usize) -> usize {

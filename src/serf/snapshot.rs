@@ -51,7 +51,8 @@ impl Replay {
             rest = others;
         }
         let Lines { alive, replay, .. } = lines;
-        // No hash shows. Most names differ in their first bytes, which are compared at once.
+        // Sorted, so that the hash order is not observable. Most names differ in their first
+        // bytes, which are compared with one operation.
         let mut alive: Vec<_> =
             alive.into_iter().map(|(name, addr)| (head(name), name, addr)).collect();
         alive.sort_unstable();
@@ -81,7 +82,8 @@ impl Replay {
 
 /// The state while a file is being read.
 struct Lines<'f> {
-    /// Instead of the replay's, which is slow to change: a file names each member many times.
+    /// Used while reading instead of the replay's map, which is slower to change: a file names each
+    /// member many times.
     alive: HashMap<&'f [u8], &'f [u8], SeededHash>,
     replay: Replay,
     rejoin_after_leave: bool,
@@ -109,7 +111,7 @@ impl<'f> Lines<'f> {
         } else if let Some(time) = line.strip_prefix(b"query-clock: ") {
             set_clock(&mut replay.query_clock, "query clock", time);
         } else if line.starts_with(b"coordinate: ") {
-            // Old releases of Go wrote these.
+            // Written by old releases of Go.
         } else if line == b"leave" {
             if self.rejoin_after_leave {
                 info!(target: "serf", "Ignoring previous leave in snapshot");
@@ -156,7 +158,7 @@ fn owned(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// The writing side. Lines come out as [`SnapshotOp`]s.
+/// The writing side. Produces lines as [`SnapshotOp`]s.
 pub(crate) struct Snapshot {
     /// State according to the file.
     file: Replay,

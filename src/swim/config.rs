@@ -50,7 +50,8 @@ pub struct Config {
     pub gossip_to_the_dead_time: Duration,
     /// Bytes of a packet that piggybacked messages may fill; 1400.
     pub udp_buffer_size: usize,
-    /// Messages waiting in each hand-off queue; 1024.
+    /// Messages waiting in each hand-off queue; 8192. Go has 1024, and drops what a burst has
+    /// beyond them.
     pub handoff_queue_depth: usize,
     /// After this time a dead node's name may be claimed from another address; zero: never.
     pub dead_node_reclaim_time: Duration,
@@ -145,7 +146,7 @@ impl Config {
             gossip_interval: Duration::from_millis(200),
             gossip_to_the_dead_time: Duration::from_secs(30),
             udp_buffer_size: 1400,
-            handoff_queue_depth: 1024,
+            handoff_queue_depth: 8192,
             dead_node_reclaim_time: Duration::ZERO,
             cidrs_allowed: Vec::new(),
             require_node_names: false,

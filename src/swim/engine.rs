@@ -45,6 +45,8 @@ pub struct Swim {
     pub(super) done: VecDeque<Done>,
     pub(super) queue: BroadcastQueue,
     pub(super) handoff: Handoff,
+    /// Buffers for packets.
+    pub(super) spare: Vec<Vec<u8>>,
     pub(super) awareness: Awareness,
     pub(super) suspicions: BTreeMap<u32, Suspicion>,
     /// Pings in flight on behalf of peers.
@@ -107,10 +109,9 @@ impl Swim {
 
         let mut codec_config = config.codec.clone();
         codec_config.protocol_version = version;
-        let codec = PacketCodec::build(codec_config).map_err(|_| {
-            let label = String::from_utf8_lossy(&config.codec.label).into_owned();
-            ConfigError::LabelTooLong { label }
-        })?;
+        let label = || String::from_utf8_lossy(&config.codec.label).into_owned();
+        let codec = PacketCodec::build(codec_config)
+            .map_err(|_| ConfigError::LabelTooLong { label: label() })?;
         let mut rng = Rng::from_seed(config.seed);
         let hash_seed = rng.u64();
         let mut swim = Self {
@@ -122,6 +123,7 @@ impl Swim {
             done: VecDeque::new(),
             queue: BroadcastQueue::default(),
             handoff: Handoff::new(config.handoff_queue_depth),
+            spare: Vec::new(),
             awareness: Awareness::new(config.awareness_max_multiplier),
             suspicions: BTreeMap::new(),
             relayed: BTreeMap::new(),
@@ -160,7 +162,7 @@ impl Swim {
     /// Fires all timers due at `now`. Call it at or after [`Swim::poll_timeout`], after draining
     /// the socket, so that answers which have already arrived count.
     pub fn handle_timeout(&mut self, now: Instant, host: &mut dyn Host) {
-        self.handle_queued(now, host);
+        self.handle_queued_alive(now, host);
         while let Some((at, timer)) = self.timers.pop_due(now) {
             match timer {
                 Timer::ProbeTick => self.probe_tick(now, at, host),

@@ -1,6 +1,10 @@
 //! The gossip round. Go: `state.go`, `gossip`.
 
-use super::{Host, NodeStateKind, Swim, packets::USER_OVERHEAD, timer::Timer};
+use std::net::SocketAddr;
+
+use super::{
+    Host, NodeStateKind, Swim, packet_builder::PacketBuilder, packets::USER_OVERHEAD, timer::Timer,
+};
 use crate::base::{Instant, mutated};
 
 impl Swim {
@@ -33,29 +37,54 @@ impl Swim {
         // Go subtracts the encryption overhead even if outgoing packets are not encrypted.
         let limit = self.packet_budget(true, 0);
         let burst = self.burst(limit, host);
-        for target in targets {
-            let Some(row) = self.table.get(target) else { continue };
-            let Some(to) = row.socket_addr() else { continue };
-            let crc = row.record.checks_crc();
-            let mut builder = std::mem::take(&mut self.builder);
+        let mut builder = std::mem::take(&mut self.builder);
+        let mut full = false;
+        for target in &targets {
+            let Some((to, crc)) = self.destination(*target) else { continue };
             self.fill(&mut builder, limit, host);
-            let nothing = builder.is_empty();
-            let mut full = builder.len() >= limit / 2;
-            self.send_built(to, &mut builder, crc);
-            // A backlog of events is sent in several packets a round, which receivers accept.
-            for _ in 1..burst {
-                if !full {
-                    break;
-                }
-                self.fill_from_host(&mut builder, limit, host);
-                full = builder.len() >= limit / 2;
-                self.send_built(to, &mut builder, crc);
+            full = builder.len() >= limit / 2;
+            if builder.is_empty() {
+                break;
             }
-            self.builder = builder;
-            if nothing {
-                return;
+            self.send_built(to, &mut builder, crc);
+        }
+        if full && burst > 1 {
+            self.gossip_backlog(&targets, burst - 1, &mut builder, host);
+        }
+        self.builder = builder;
+    }
+
+    /// A backlog of events drains in several packets a round. Each goes to all targets: were it
+    /// left to chance, as with a packet of its own for each, some events would go to one of two
+    /// nodes four times and never to the other.
+    fn gossip_backlog(
+        &mut self,
+        targets: &[u32],
+        packets: usize,
+        builder: &mut PacketBuilder,
+        host: &mut dyn Host,
+    ) {
+        let limit = self.packet_budget(true, 0);
+        let copies = u32::try_from(targets.len()).unwrap_or(u32::MAX);
+        for _ in 0..packets {
+            self.fill_from_host(builder, limit, copies, host);
+            let full = builder.len() >= limit / 2;
+            for target in targets {
+                if let Some((to, crc)) = self.destination(*target) {
+                    self.send_copy(to, builder, crc);
+                }
+            }
+            builder.clear();
+            if !full {
+                break;
             }
         }
+    }
+
+    /// Where a node's gossip goes, and whether it checks sums.
+    fn destination(&self, target: u32) -> Option<(SocketAddr, bool)> {
+        let row = self.table.get(target)?;
+        Some((row.socket_addr()?, row.record.checks_crc()))
     }
 
     /// Number of packets to one target in this round: more with a long backlog, so that the backlog

@@ -39,6 +39,11 @@ impl Handoff {
         self.high.pop(out).or_else(|| self.low.pop(out))
     }
 
+    /// The same of alive messages alone.
+    pub(super) fn pop_high(&mut self, out: &mut Vec<u8>) -> Option<(Queued, Origin)> {
+        self.high.pop(out)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.high.starts.is_empty() && self.low.starts.is_empty()
     }
@@ -69,12 +74,17 @@ impl Stack {
         out.clear();
         out.extend_from_slice(self.bytes.get(start..).unwrap_or_default());
         self.bytes.truncate(start);
+        if self.starts.is_empty() && self.bytes.capacity() > KEPT_BYTES_MAX {
+            (self.bytes, self.starts) = (Vec::new(), Vec::new());
+        }
         Some((kind, origin))
     }
 }
 
 /// Most bytes in a queue, in addition to the limit on its number of messages.
 const BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Memory that an empty queue keeps.
+const KEPT_BYTES_MAX: usize = 256 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -99,6 +109,20 @@ mod tests {
         }
         assert_eq!(order, ["a2", "a1", "s2", "s1"]);
         assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn memory_of_a_burst_is_given_back() {
+        let mut queue = Handoff::new(8192);
+        for _ in 0..3_000 {
+            assert!(queue.push(Queued::User, &[0; 1_000], origin()));
+        }
+        let mut body = Vec::new();
+        while queue.pop(&mut body).is_some() {}
+        assert!(queue.low.bytes.capacity() <= KEPT_BYTES_MAX);
+        assert!(queue.push(Queued::User, &[0; 1_000], origin()));
+        while queue.pop(&mut body).is_some() {}
+        assert!(queue.low.bytes.capacity() >= 1_000, "but not of each message");
     }
 
     #[test]

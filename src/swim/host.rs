@@ -66,9 +66,15 @@ pub trait Host {
     /// A user message arrived, by packet or stream. Go: `Delegate.NotifyMsg`.
     fn on_user_message(&mut self, now: Instant, message: &[u8], origin: Origin);
 
-    /// Fills a packet: calls `emit` with each message to piggyback; the sum of
-    /// `message.len() + overhead` must not exceed `limit`. Go: `Delegate.GetBroadcasts`.
-    fn take_broadcasts(&mut self, overhead: usize, limit: usize, emit: &mut dyn FnMut(&[u8]));
+    /// Fills a packet that goes to `copies` nodes: calls `emit` with each message to piggyback; the
+    /// sum of `message.len() + overhead` must not exceed `limit`. Go: `Delegate.GetBroadcasts`.
+    fn take_broadcasts(
+        &mut self,
+        overhead: usize,
+        limit: usize,
+        copies: u32,
+        emit: &mut dyn FnMut(&[u8]),
+    );
 
     /// Total bytes available to [`Host::take_broadcasts`], with `overhead` added for each message.
     /// Gossip sends more packets a round while there are many.

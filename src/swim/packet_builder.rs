@@ -61,6 +61,11 @@ impl PacketBuilder {
         Some(&self.packet)
     }
 
+    /// Gives the same packets again.
+    pub(super) fn rewind(&mut self) {
+        self.sent = 0;
+    }
+
     pub(super) fn clear(&mut self) {
         self.bodies.clear();
         self.ends.clear();

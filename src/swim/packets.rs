@@ -8,7 +8,7 @@ use super::{
     Done, Host, Order, Origin, Output, Seal, Swim,
     budget::{Budget, Dropped},
     claim::Source,
-    handoff::Queued,
+    handoff::{Handoff, Queued},
     packet_builder::PacketBuilder,
     queue::retransmit_limit,
 };
@@ -52,15 +52,36 @@ impl Swim {
         self.log_dropped(now, from);
     }
 
+    /// Whether messages wait for [`Swim::handle_queued`].
+    pub fn has_queued(&self) -> bool {
+        !self.handoff.is_empty()
+    }
+
     /// Drains the hand-off queues: alive messages first, the newest first. Call it after each batch
     /// of datagrams. Go: `packetHandler`.
     pub fn handle_queued(&mut self, now: Instant, host: &mut dyn Host) {
+        self.handle_some_queued(now, usize::MAX, host);
+    }
+
+    /// The same for at most so many messages: the socket is read again before the others, so that
+    /// pings are answered however much waits.
+    pub fn handle_some_queued(&mut self, now: Instant, max: usize, host: &mut dyn Host) {
+        self.drain_queued(now, max, Handoff::pop, host);
+    }
+
+    /// What may refute a suspicion must not wait for its timer.
+    pub(super) fn handle_queued_alive(&mut self, now: Instant, host: &mut dyn Host) {
+        self.drain_queued(now, usize::MAX, Handoff::pop_high, host);
+    }
+
+    fn drain_queued(&mut self, now: Instant, max: usize, pop: Pop, host: &mut dyn Host) {
         if self.handoff.is_empty() {
             return;
         }
         let mut body = self.builder.take_scratch();
         let (mut first, mut count) = (None, 0_usize);
-        while let Some((kind, origin)) = self.handoff.pop(&mut body) {
+        for _ in 0..max {
+            let Some((kind, origin)) = pop(&mut self.handoff, &mut body) else { break };
             if let Err(error) = self.handle_handed_off(now, kind, &body, origin, host) {
                 first.get_or_insert((Dropped::from(error), origin.from));
                 count += 1;
@@ -279,6 +300,14 @@ impl Swim {
         self.packet_budget(true, 0).saturating_sub(USER_OVERHEAD)
     }
 
+    /// Takes back the buffer of a packet that was sent.
+    pub fn recycle(&mut self, mut packet: Vec<u8>) {
+        if self.spare.len() < SPARE_MAX && packet.capacity() <= SPARE_BYTES_MAX {
+            packet.clear();
+            self.spare.push(packet);
+        }
+    }
+
     /// Fills a packet: our own broadcasts first, then those of the layer above. Go:
     /// `getBroadcasts`.
     pub(super) fn fill(&mut self, builder: &mut PacketBuilder, limit: usize, host: &mut dyn Host) {
@@ -287,9 +316,9 @@ impl Swim {
             true => u32::MAX,
         };
         let emit = &mut |message: &[u8]| builder.push(message);
-        let used = self.queue.take(Order::Longest, COMPOUND_OVERHEAD, limit, transmits, emit);
+        let used = self.queue.take(Order::Longest, COMPOUND_OVERHEAD, limit, transmits, 1, emit);
         self.end_broadcasts();
-        self.fill_from_host(builder, limit.saturating_sub(used), host);
+        self.fill_from_host(builder, limit.saturating_sub(used), 1, host);
     }
 
     /// Completes the operations whose broadcast was sent for the last time or replaced.
@@ -302,25 +331,39 @@ impl Swim {
         &mut self,
         builder: &mut PacketBuilder,
         limit: usize,
+        copies: u32,
         host: &mut dyn Host,
     ) {
         if limit > USER_OVERHEAD {
-            host.take_broadcasts(USER_OVERHEAD, limit, &mut |message| builder.push_user(message));
+            let push = &mut |message: &[u8]| builder.push_user(message);
+            host.take_broadcasts(USER_OVERHEAD, limit, copies, push);
         }
     }
 
     /// Encrypts and sends the collected parts, in packets of at most 255 parts.
     pub(super) fn send_built(&mut self, to: SocketAddr, builder: &mut PacketBuilder, crc: bool) {
+        self.send_copy(to, builder, crc);
+        builder.clear();
+    }
+
+    /// The same, and keeps it to be sent to others.
+    pub(super) fn send_copy(&mut self, to: SocketAddr, builder: &mut PacketBuilder, crc: bool) {
         while let Some(message) = builder.next_packet() {
-            let mut data = Vec::new();
+            let mut data = self.spare.pop().unwrap_or_default();
             self.codec.seal(&mut self.rng, message, crc, &mut data);
             self.stats.udp_sent += data.len() as u64;
             self.outputs.push_back(Output::Packet { to, data });
         }
-        builder.clear();
+        builder.rewind();
     }
 }
 
+/// Takes the next message that waits.
+type Pop = fn(&mut Handoff, &mut Vec<u8>) -> Option<(Queued, Origin)>;
+
+/// Buffers of packets that are kept for the next ones, and how large.
+const SPARE_MAX: usize = 32;
+const SPARE_BYTES_MAX: usize = 4 * 1024;
 /// Bytes that a part takes in a compound in addition to its own. Go: `compoundOverhead`.
 const COMPOUND_OVERHEAD: usize = 2;
 /// The same for a user message, including its type byte. Go: `userMsgOverhead`.

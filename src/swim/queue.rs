@@ -207,13 +207,15 @@ impl BroadcastQueue {
         }
     }
 
-    /// Emits messages whose length plus `overhead` fit together in `limit`; returns the bytes used.
+    /// Emits messages whose length plus `overhead` fit together in `limit`, for a packet that goes
+    /// to `copies` nodes, which are as many transmits; returns the bytes used.
     pub(crate) fn take(
         &mut self,
         order: Order,
         overhead: usize,
         limit: usize,
         transmits_max: u32,
+        copies: u32,
         emit: &mut dyn FnMut(&[u8]),
     ) -> usize {
         let mut used = 0;
@@ -224,11 +226,12 @@ impl BroadcastQueue {
             let Some(item) = self.remove(&key) else { break };
             emit(&item.message);
             used += overhead + item.message.len();
-            if tier + 1 >= transmits_max {
+            let transmits = tier.saturating_add(copies);
+            if transmits >= transmits_max {
                 self.end(&key, &item, Fate::Sent);
             } else {
                 // Requeued only after the pass, so that no message is twice in a packet.
-                self.again.push(((tier + 1, key.1, key.2), item));
+                self.again.push(((transmits, key.1, key.2), item));
             }
         }
         let mut again = std::mem::take(&mut self.again);

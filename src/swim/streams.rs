@@ -58,7 +58,7 @@ impl Swim {
             }
             None => {}
         }
-        self.handle_queued(now, host);
+        self.handle_queued_alive(now, host);
     }
 
     /// The operation that waits for the exchange on a stream, if any.

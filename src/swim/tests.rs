@@ -46,7 +46,13 @@ impl Host for Notes {
         self.user.push(message.to_vec());
     }
 
-    fn take_broadcasts(&mut self, overhead: usize, limit: usize, emit: &mut dyn FnMut(&[u8])) {
+    fn take_broadcasts(
+        &mut self,
+        overhead: usize,
+        limit: usize,
+        _copies: u32,
+        emit: &mut dyn FnMut(&[u8]),
+    ) {
         let mut used = 0;
         while let Some(message) = self.broadcasts.pop() {
             used += message.len() + overhead;

@@ -6,9 +6,12 @@
 //! [`Resolver`] for host names.
 
 mod address;
+mod batch;
 #[cfg(feature = "memberlist")]
 mod crate_memberlist;
 mod hosts;
+#[cfg(target_os = "linux")]
+mod many;
 mod net;
 #[cfg(feature = "quic")]
 mod quic;
@@ -23,6 +26,9 @@ mod traits;
 
 pub use crate::runtime::{Connection, NetStream};
 pub use address::Address;
+/// Of our own transports: it may change.
+#[doc(hidden)]
+pub use batch::Batch;
 #[cfg(feature = "memberlist")]
 pub use crate_memberlist::{MemberlistStream, MemberlistTransport};
 #[cfg(feature = "agent")]

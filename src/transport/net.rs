@@ -10,7 +10,14 @@ use std::{
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
+#[cfg(target_os = "linux")]
+use std::cell::Cell;
+#[cfg(target_os = "linux")]
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::{NetStream, Transport};
+#[cfg(target_os = "linux")]
+use super::{batch::Batch, many};
 use crate::{
     base::error_texts,
     runtime::{self, Datagrams, Listener, Runtime},
@@ -24,6 +31,9 @@ pub struct NetTransport {
     direct: UdpSocket,
     runtime: Arc<dyn Runtime>,
     local: SocketAddr,
+    /// Whether the system accepts many datagrams in one call.
+    #[cfg(target_os = "linux")]
+    takes_many: AtomicBool,
     /// Whether the sockets are IPv6; bound to an unspecified address they serve IPv4, too.
     is_ipv6: bool,
 }
@@ -119,7 +129,35 @@ impl NetTransport {
         let udp = bind_udp(addr).and_then(|udp| Ok((runtime.datagrams(udp.try_clone()?)?, udp)));
         let (udp, direct) = udp.map_err(failed(SocketKind::Udp, addr))?;
         // As requested: `0.0.0.0` is not shown as `::`.
-        Ok(Self { tcp, udp, direct, runtime: runtime.clone(), local: addr, is_ipv6 })
+        Ok(Self {
+            tcp,
+            udp,
+            direct,
+            runtime: runtime.clone(),
+            local: addr,
+            #[cfg(target_os = "linux")]
+            takes_many: AtomicBool::new(true),
+            is_ipv6,
+        })
+    }
+
+    /// `WouldBlock` says that the socket is empty, also beside datagrams: a batch that is not full
+    /// spares the call that would find nothing.
+    #[cfg(target_os = "linux")]
+    fn recv_many(&self, batch: &mut Batch) -> io::Result<()> {
+        let called = Cell::new(false);
+        let mut read = || {
+            called.set(true);
+            many::receive(&self.direct, self.is_ipv6, batch)?;
+            if batch.is_full() { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
+        };
+        let result = self.udp.try_read(&mut read);
+        match result {
+            // The runtime does not know yet what is there all the same: it must not be late.
+            Some(_) if !called.get() => read(),
+            Some(result) => result,
+            None => batch.fill(|buf| self.try_recv_from(buf)),
+        }
     }
 
     /// Converts an address for the socket: an IPv6 socket accepts IPv4 addresses only in mapped
@@ -160,6 +198,45 @@ impl Transport for NetTransport {
         Ok((len, SocketAddr::new(from.ip().to_canonical(), from.port())))
     }
 
+    #[cfg(target_os = "linux")]
+    fn try_recv_batch(&self, batch: &mut Batch) -> io::Result<()> {
+        if !self.takes_many.load(Ordering::Relaxed) {
+            return batch.fill(|buf| self.try_recv_from(buf));
+        }
+        match self.recv_many(batch) {
+            Err(error) if is_unknown_call(&error) => {
+                self.takes_many.store(false, Ordering::Relaxed);
+                batch.fill(|buf| self.try_recv_from(buf))
+            }
+            result => result,
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    fn try_send_batch(
+        &self,
+        mut packets: &[(SocketAddr, Vec<u8>)],
+        refused: &mut dyn FnMut(SocketAddr, io::Error),
+    ) {
+        while let Some(((to, data), others)) = packets.split_first() {
+            let many = !others.is_empty() && self.takes_many.load(Ordering::Relaxed);
+            let sent = match many {
+                true => many::send(&self.direct, packets, |to| self.to_socket(to)),
+                false => self.try_send_to(data, *to).map(|()| 1),
+            };
+            match sent {
+                Ok(count) => packets = packets.get(count.max(1)..).unwrap_or_default(),
+                Err(error) if many && is_unknown_call(&error) => {
+                    self.takes_many.store(false, Ordering::Relaxed);
+                }
+                Err(error) => {
+                    refused(*to, error);
+                    packets = others;
+                }
+            }
+        }
+    }
+
     async fn connect(&self, to: SocketAddr) -> io::Result<NetStream> {
         // Go then dials this machine over IPv4, the system over the address's family.
         let here = SocketAddr::from((Ipv4Addr::LOCALHOST, to.port()));
@@ -170,6 +247,12 @@ impl Transport for NetTransport {
         let (stream, from) = poll_fn(|cx| self.tcp.poll_accept(cx)).await?;
         Ok((stream, SocketAddr::new(from.ip().to_canonical(), from.port())))
     }
+}
+
+/// A kernel that has no such call, or a filter around it that does not let it through.
+#[cfg(target_os = "linux")]
+fn is_unknown_call(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::Unsupported
 }
 
 fn failed(kind: SocketKind, addr: SocketAddr) -> impl Fn(io::Error) -> BindError {
@@ -256,6 +339,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
+    use crate::transport::batch::Batch;
 
     fn bind(addr: &str) -> NetTransport {
         NetTransport::bind(addr.parse().unwrap()).unwrap()
@@ -293,6 +377,70 @@ mod tests {
         b.try_send_to(b"again", a.local_addr()).unwrap();
         a.readable().await.unwrap();
         assert_eq!(a.try_recv_from(&mut buf).unwrap(), (5, b.local_addr()));
+    }
+
+    /// Many at once, and the runtime still says when the next one comes.
+    #[tokio::test]
+    async fn datagrams_come_and_go_in_batches() {
+        for addr in ["127.0.0.1:0", "[::1]:0"] {
+            let Ok(a) = NetTransport::bind(addr.parse().unwrap()) else {
+                continue; // A system without IPv6.
+            };
+            let b = bind(addr);
+            let mut batch = Batch::new();
+            for round in 1..=3_u8 {
+                let (a_addr, b_addr) = (a.local_addr(), b.local_addr());
+                let packets: Vec<_> = (0..40).map(|n| (a_addr, vec![round, n])).collect();
+                b.try_send_batch(&packets, &mut |to, error| panic!("{to}: {error}"));
+                a.readable().await.unwrap();
+                let mut received = Vec::new();
+                while received.len() < packets.len() {
+                    batch.clear();
+                    let result = a.try_recv_batch(&mut batch);
+                    assert!(!batch.is_empty(), "{result:?} after {}", received.len());
+                    assert!(batch.iter().all(|(_, from)| from == b_addr));
+                    received.extend(batch.iter().map(|(data, _)| data.to_vec()));
+                }
+                assert!(packets.iter().map(|(_, data)| data).eq(&received));
+                batch.clear();
+                let none = a.try_recv_batch(&mut batch).unwrap_err();
+                assert_eq!((none.kind(), batch.is_empty()), (io::ErrorKind::WouldBlock, true));
+                // It is not taken for ready any more: a loop would be busy.
+                let soon = std::time::Duration::from_millis(20);
+                assert!(tokio::time::timeout(soon, a.readable()).await.is_err());
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_datagram_that_is_refused_keeps_no_other_back() {
+        let (a, b) = (bind("127.0.0.1:0"), bind("127.0.0.1:0"));
+        let to = a.local_addr();
+        let (wrong, large) = ("[::1]:9".parse().unwrap(), vec![0; 70_000]);
+        let packets = [(to, vec![1]), (wrong, vec![2]), (to, vec![3]), (to, large), (to, vec![5])];
+        let mut refused = Vec::new();
+        b.try_send_batch(&packets, &mut |to, _| refused.push(to));
+        assert_eq!(refused, [wrong, to]);
+        let mut batch = Batch::new();
+        a.readable().await.unwrap();
+        let _ = a.try_recv_batch(&mut batch);
+        let received: Vec<_> = batch.iter().map(|(data, _)| data[0]).collect();
+        assert_eq!(received, [1, 3, 5]);
+    }
+
+    #[tokio::test]
+    async fn without_the_calls_for_many_datagrams_they_go_one_by_one() {
+        let (a, b) = (bind("127.0.0.1:0"), bind("127.0.0.1:0"));
+        #[cfg(target_os = "linux")]
+        for transport in [&a, &b] {
+            transport.takes_many.store(false, Ordering::Relaxed);
+        }
+        let packets = [(a.local_addr(), vec![1]), (a.local_addr(), vec![2])];
+        b.try_send_batch(&packets, &mut |to, error| panic!("{to}: {error}"));
+        a.readable().await.unwrap();
+        let mut batch = Batch::new();
+        assert_eq!(a.try_recv_batch(&mut batch).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        assert!(batch.iter().map(|(data, _)| data).eq([[1], [2]]));
     }
 
     #[tokio::test]

@@ -9,7 +9,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{sync::Mutex, task::JoinSet, time::timeout};
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
-use super::{BindError, NetStream, NetTransport, Transport, rustls};
+use super::{Batch, BindError, NetStream, NetTransport, Transport, rustls};
 
 /// [`NetTransport`] with TLS for its streams.
 ///
@@ -83,6 +83,18 @@ impl Transport for TlsTransport {
 
     fn try_recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         self.net.try_recv_from(buf)
+    }
+
+    fn try_recv_batch(&self, batch: &mut Batch) -> io::Result<()> {
+        self.net.try_recv_batch(batch)
+    }
+
+    fn try_send_batch(
+        &self,
+        packets: &[(SocketAddr, Vec<u8>)],
+        refused: &mut dyn FnMut(SocketAddr, io::Error),
+    ) {
+        self.net.try_send_batch(packets, refused);
     }
 
     async fn connect(&self, to: SocketAddr) -> io::Result<Self::Stream> {

@@ -2,6 +2,7 @@
 
 use std::{future::Future, io, net::SocketAddr};
 
+use super::Batch;
 use crate::runtime::Connection;
 
 /// Datagrams and streams of one node, which carry Serf's bytes unchanged.
@@ -30,6 +31,30 @@ pub trait Transport: Send + Sync + 'static {
     /// # Errors
     /// `WouldBlock` if there is none.
     fn try_recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)>;
+
+    /// Fills a batch with datagrams that wait. Without a method of its own a transport receives one
+    /// after the other.
+    ///
+    /// # Errors
+    /// As [`Transport::try_recv_from`]; those received before are in the batch.
+    #[doc(hidden)]
+    fn try_recv_batch(&self, batch: &mut Batch) -> io::Result<()> {
+        batch.fill(|buf| self.try_recv_from(buf))
+    }
+
+    /// Sends datagrams as [`Transport::try_send_to`] does, and reports those that were refused.
+    #[doc(hidden)]
+    fn try_send_batch(
+        &self,
+        packets: &[(SocketAddr, Vec<u8>)],
+        refused: &mut dyn FnMut(SocketAddr, io::Error),
+    ) {
+        for (to, data) in packets {
+            if let Err(error) = self.try_send_to(data, *to) {
+                refused(*to, error);
+            }
+        }
+    }
 
     /// Opens a stream. The caller limits the time.
     fn connect(&self, to: SocketAddr) -> impl Future<Output = io::Result<Self::Stream>> + Send;

@@ -124,7 +124,7 @@ pub(super) fn may_shrink(message: &[u8]) -> bool {
     pairs > PAIRS_BY_CHANCE
 }
 
-/// Opens compress messages; reused from packet to packet.
+/// Decodes compress messages; reused for all packets.
 pub(super) struct Decompressor {
     lzw: lzw::Decoder,
 }

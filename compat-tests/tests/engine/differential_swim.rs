@@ -64,7 +64,7 @@ impl Host for Notes {
         self.events.push(format!("message {}", hex::encode(message)));
     }
 
-    fn take_broadcasts(&mut self, _: usize, _: usize, _: &mut dyn FnMut(&[u8])) {}
+    fn take_broadcasts(&mut self, _: usize, _: usize, _: u32, _: &mut dyn FnMut(&[u8])) {}
 
     fn local_state(&mut self, _join: bool, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.state);

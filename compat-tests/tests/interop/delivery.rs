@@ -108,7 +108,7 @@ fn share_of_a_large_burst_that_arrives() {
         println!("{:?}: {counts:?}", began.elapsed());
     }
     for node in &nodes {
-        println!("{}: {} of 20000", node.name(), distinct(node));
+        println!("{}: {} of 20000{}", node.name(), distinct(node), drops(node));
     }
 }
 
@@ -134,6 +134,14 @@ fn send(node: &Node, count: usize) {
     let events = (0..count).map(|n| UserEventSpec::new("deploy", format!("{n:0>94}")));
     let sent = runtime().block_on(node.serf.user_events(events)).expect("the node runs");
     assert!(sent.iter().all(Result::is_ok));
+}
+
+/// What a node of ours counted as dropped.
+fn drops(node: &Node) -> String {
+    let Node::Rust(node) = node else { return String::new() };
+    let counters = runtime().block_on(node.serf.counters()).expect("the node runs");
+    let dropped = counters.iter().filter(|(name, count)| name.contains("dropped") && *count > 0);
+    dropped.map(|(name, count)| format!(", {name} {count}")).collect()
 }
 
 /// Events that were delivered; none twice.

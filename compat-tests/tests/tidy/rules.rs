@@ -367,7 +367,7 @@ fn code_of(module: &str) -> Vec<(String, String)> {
 
 /// Crates in the tree of the library, itself included: the engine alone; a node on tokio, with the
 /// five of serde_json, which reads keyring files; a node on smol.
-const CRATES_MAX: [(&str, usize); 3] = [("", 32), ("tokio", 42), ("smol", 70)];
+const CRATES_MAX: [(&str, usize); 3] = [("", 32), ("tokio", 49), ("smol", 73)];
 
 /// Modules below the driver: no I/O, no clock, no global randomness.
 const CORE: [&str; 5] = ["base", "msgpack", "wire", "swim", "serf"];

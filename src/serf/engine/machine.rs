@@ -95,11 +95,26 @@ impl Engine {
         join.is_some_and(|op| self.joins.ignores_old(op))
     }
 
-    /// Handles the messages that a batch of packets left in the hand-off queues.
+    /// Whether messages wait for [`Engine::handle_queued`].
+    pub fn has_queued(&self) -> bool {
+        self.swim.has_queued()
+    }
+
+    /// Drains what the packets of a batch left in the hand-off queues.
     pub fn handle_queued(&mut self, now: Instant) {
+        self.handle_some_queued(now, usize::MAX);
+    }
+
+    /// The same for at most so many messages.
+    pub fn handle_some_queued(&mut self, now: Instant, max: usize) {
         self.begin(now);
-        self.swim.handle_queued(now, &mut self.state);
+        self.swim.handle_some_queued(now, max, &mut self.state);
         self.settle();
+    }
+
+    /// Takes back the buffer of a packet that was sent.
+    pub fn recycle(&mut self, packet: Vec<u8>) {
+        self.swim.recycle(packet);
     }
 
     /// Fires all timers due at `now`.

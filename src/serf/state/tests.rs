@@ -156,7 +156,7 @@ impl Node {
     /// All queued messages, which are then dropped.
     pub(super) fn gossip(&mut self) -> Vec<Vec<u8>> {
         let mut sent = Vec::new();
-        self.state.take_broadcasts(3, 600_000, &mut |message| sent.push(message.to_vec()));
+        self.state.take_broadcasts(3, 600_000, 1, &mut |message| sent.push(message.to_vec()));
         for kind in [QueueKind::Intent, QueueKind::Query, QueueKind::Event] {
             self.state.broadcasts.queue(kind).prune(0);
         }

@@ -156,7 +156,7 @@ impl Host for NotingHost {
         self.user_messages += 1;
     }
 
-    fn take_broadcasts(&mut self, _overhead: usize, _limit: usize, _emit: &mut dyn FnMut(&[u8])) {}
+    fn take_broadcasts(&mut self, _: usize, _: usize, _: u32, _: &mut dyn FnMut(&[u8])) {}
 
     fn has_broadcasts(&self) -> bool {
         false

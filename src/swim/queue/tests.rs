@@ -16,7 +16,7 @@ fn peers(queue: &mut BroadcastQueue, message: impl Into<Bytes>) {
 
 fn take(queue: &mut BroadcastQueue, order: Order, overhead: usize, limit: usize) -> Vec<String> {
     let mut sent = Vec::new();
-    let used = queue.take(order, overhead, limit, TRANSMITS, &mut |message| {
+    let used = queue.take(order, overhead, limit, TRANSMITS, 1, &mut |message| {
         sent.push(String::from_utf8_lossy(message).into_owned());
     });
     assert_eq!(used, sent.iter().map(|message| message.len() + overhead).sum::<usize>());
@@ -197,7 +197,7 @@ proptest! {
         let mut sent = vec![0; lengths.len()];
         for _ in 0..lengths.len() * transmits as usize {
             let mut total = 0;
-            queue.take(Order::Longest, 2, limit, transmits, &mut |message| {
+            queue.take(Order::Longest, 2, limit, transmits, 1, &mut |message| {
                 total += message.len() + 2;
                 sent[usize::from(message[0])] += 1;
             });
@@ -206,6 +206,20 @@ proptest! {
         prop_assert!(sent.iter().all(|times| *times == transmits));
         prop_assert_eq!(queue.len(), 0);
     }
+}
+
+#[test]
+fn a_packet_for_several_nodes_is_as_many_transmits() {
+    let mut queue = BroadcastQueue::default();
+    own(&mut queue, "aa", 1);
+    peers(&mut queue, "bb");
+    let mut sent = 0;
+    let mut emit = |_: &[u8]| sent += 1;
+    queue.take(Order::Longest, 0, 4, TRANSMITS, 2, &mut emit);
+    assert_eq!(queue.iter().map(|(transmits, _)| transmits).collect::<Vec<_>>(), [2, 2]);
+    queue.take(Order::Longest, 0, 4, TRANSMITS, 2, &mut emit);
+    assert!(queue.is_empty(), "of the last two one is more than need be");
+    assert_eq!((sent, ended(&mut queue)), (4, vec![(1, Fate::Sent)]));
 }
 
 #[test]

@@ -210,7 +210,7 @@ fn what_fits_no_packet_is_delivered_and_not_gossiped() {
 fn packets_until(node: &mut Node, wanted: &[u8]) -> usize {
     for packet in 1..=1_000 {
         let mut found = false;
-        node.state.take_broadcasts(3, 1_396, &mut |message| found |= message == wanted);
+        node.state.take_broadcasts(3, 1_396, 1, &mut |message| found |= message == wanted);
         if found {
             return packet;
         }

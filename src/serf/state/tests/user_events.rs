@@ -244,7 +244,7 @@ fn a_burst_stays_within_the_times_that_receivers_remember() {
     let mut sent = Vec::new();
     while sent.len() < 20_000 {
         let before = sent.len();
-        sender.state.take_broadcasts(3, 100_000, &mut |message| sent.push(message.to_vec()));
+        sender.state.take_broadcasts(3, 100_000, 1, &mut |message| sent.push(message.to_vec()));
         assert!(sent.len() > before, "dropped after {before}");
     }
     assert!(String::from_utf8_lossy(&sent[0]).contains(&format!("{:0>94}", 0)), "oldest first");
