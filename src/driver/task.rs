@@ -234,10 +234,8 @@ impl<T: Transport> Io<T> {
                 Err(error) => debug!(target: "memberlist", "Error reading UDP packet: {error}"),
             }
         }
-        if node.engine.has_queued() {
-            node.engine.handle_some_queued(clock::now(), HANDED_OFF_PER_TURN);
-        }
-        drained && !node.engine.has_queued()
+        let waiting = node.engine.handle_some_queued(clock::now(), HANDED_OFF_PER_TURN);
+        drained && !waiting
     }
 
     /// Handles queued messages of the inbox, limited in number and time, so that no source starves

@@ -95,21 +95,19 @@ impl Engine {
         join.is_some_and(|op| self.joins.ignores_old(op))
     }
 
-    /// Whether messages wait for [`Engine::handle_queued`].
-    pub fn has_queued(&self) -> bool {
-        self.swim.has_queued()
-    }
-
     /// Drains what the packets of a batch left in the hand-off queues.
     pub fn handle_queued(&mut self, now: Instant) {
         self.handle_some_queued(now, usize::MAX);
     }
 
-    /// The same for at most so many messages.
-    pub fn handle_some_queued(&mut self, now: Instant, max: usize) {
-        self.begin(now);
-        self.swim.handle_some_queued(now, max, &mut self.state);
-        self.settle();
+    /// The same for at most `max` messages; returns whether others still wait.
+    pub fn handle_some_queued(&mut self, now: Instant, max: usize) -> bool {
+        if self.swim.has_queued() {
+            self.begin(now);
+            self.swim.handle_some_queued(now, max, &mut self.state);
+            self.settle();
+        }
+        self.swim.has_queued()
     }
 
     /// Takes back the buffer of a packet that was sent.
