@@ -3,7 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 
 use etherparse::{
-    EtherType, IpNumber, Ipv6ExtensionSlice, LaxNetSlice, LaxSlicedPacket, TcpSlice, UdpSlice,
+    EtherType, IpNumber, Ipv6ExtensionSlice, Ipv6ExtensionsSlice, LaxNetSlice, LaxSlicedPacket,
+    TcpSlice, UdpSlice,
 };
 
 use super::{assembly::Assembly, recent::Recent};
@@ -124,15 +125,7 @@ impl Frames {
             }
             LaxNetSlice::Ipv6(ip) => {
                 let header = ip.header();
-                let fragment = ip.extensions().clone().into_iter().find_map(|next| match next {
-                    Ipv6ExtensionSlice::Fragment(next) => Some((
-                        next.identification(),
-                        u64::from(next.fragment_offset().byte_offset()),
-                        next.more_fragments(),
-                    )),
-                    _ => None,
-                });
-                let fragment = fragment.unwrap_or_default();
+                let fragment = ipv6_fragment(ip.extensions())?.unwrap_or_default();
                 (header.source_addr().into(), header.destination_addr().into(), fragment)
             }
             LaxNetSlice::Arp(_) => return Err(Skipped::NotIp),
@@ -208,6 +201,24 @@ fn slice(link: i32, data: &[u8]) -> Result<LaxSlicedPacket<'_>, Skipped> {
         RAW | RAW_BSD | RAW_OPENBSD | IPV4 | IPV6 => ip(0),
         _ => Err(Skipped::Link),
     }
+}
+
+/// Identification, offset and "more fragments" of the fragment header, if there is one.
+///
+/// The headers are checked a second time: a lenient slice may end within them, and its iterator
+/// reads on without a check.
+fn ipv6_fragment(lenient: &Ipv6ExtensionsSlice<'_>) -> Result<Option<(u32, u64, bool)>, Skipped> {
+    let Some(first) = lenient.first_header() else { return Ok(None) };
+    let checked = Ipv6ExtensionsSlice::from_slice(first, lenient.slice());
+    let (headers, ..) = checked.map_err(|_| Skipped::Broken)?;
+    Ok(headers.into_iter().find_map(|next| match next {
+        Ipv6ExtensionSlice::Fragment(next) => Some((
+            next.identification(),
+            u64::from(next.fragment_offset().byte_offset()),
+            next.more_fragments(),
+        )),
+        _ => None,
+    }))
 }
 
 fn transport(

@@ -99,3 +99,30 @@ fn connections_without_end_are_given_up() {
     assert!(lines.contains("too many connections"), "{}", lines.len());
     assert!(lines.contains("never came") || lines.contains("not captured"), "{}", lines.len());
 }
+
+/// Headers may end within the packet or be in a wrong place: nothing behind them is read.
+#[test]
+fn cut_off_extension_headers_of_ipv6_are_not_read_beyond_the_packet() {
+    // Hop by hop, routing, fragment, authentication, destination options.
+    let kinds = [0, 43, 44, 51, 60];
+    let mut pcap = Pcap::new(101);
+    let mut count = 0;
+    for first in kinds {
+        for second in kinds {
+            for length in [0, 1, 4, 255] {
+                let header = |next| [&[next, length][..], &[0; 14]].concat();
+                let whole = [header(second), header(17), vec![0; 2_100]].concat();
+                for len in (0..40).chain([2_047, 2_048, 2_064, 2_100]) {
+                    let mut packet = vec![0x60, 0, 0, 0, 0, 0, first, 64];
+                    packet[4..6].copy_from_slice(&(len as u16).to_be_bytes());
+                    packet.extend([0x20; 32]);
+                    packet.extend(&whole[..len]);
+                    pcap.raw(&packet);
+                    count += 1;
+                }
+            }
+        }
+    }
+    assert_eq!(count, 4_400);
+    assert_eq!(text(&pcap.bytes, &Options::default()), "");
+}
