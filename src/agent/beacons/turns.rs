@@ -100,8 +100,8 @@ mod tests {
             Self { now, members, under_way: Vec::new(), sent: Vec::new() }
         }
 
-        /// Who sends in so many intervals, and how often, where `part` says who hears whom; nobody
-        /// hears or sends in part 0.
+        /// How often each member sends in so many intervals. `part` maps a member to its part of
+        /// the network; in part 0 no member hears another.
         fn run(&mut self, intervals: u32, part: impl Fn(usize) -> usize) -> Vec<usize> {
             let (end, before) = (self.now + INTERVAL * intervals, self.sent.len());
             while self.now < end {

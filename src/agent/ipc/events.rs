@@ -25,16 +25,16 @@ pub(in crate::agent) struct Events {
 impl Events {
     /// Forwards the node's events while there are streams; ends with this value.
     pub(super) fn start(agent: &Arc<Agent>) -> Self {
-        let (beginning, begun) = mpsc::channel(1);
-        tokio::spawn(forward(Arc::clone(agent), begun));
+        let (beginning, streams) = mpsc::channel(1);
+        tokio::spawn(forward(Arc::clone(agent), streams));
         Self { beginning, further: Arc::new(Semaphore::new(FURTHER_STREAMS_MAX)) }
     }
 
     /// The events from now on; `None` after the end of the node.
     pub(in crate::agent) async fn begin(&self) -> Option<Receiver<Arc<Event>>> {
-        let (begin, begun) = oneshot::channel();
+        let (begin, started) = oneshot::channel();
         self.beginning.send(begin).await.ok()?;
-        begun.await.ok()
+        started.await.ok()
     }
 
     /// A place for a stream of a client that has one already, if there is one left.
@@ -45,13 +45,13 @@ impl Events {
 
 async fn forward(
     agent: Arc<Agent>,
-    mut begun: mpsc::Receiver<oneshot::Sender<Receiver<Arc<Event>>>>,
+    mut streams: mpsc::Receiver<oneshot::Sender<Receiver<Arc<Event>>>>,
 ) {
     // Without streams events cost nothing: nothing is subscribed to.
-    while let Some(first) = begun.recv().await {
+    while let Some(first) = streams.recv().await {
         let options = Subscribe { capacity: NODE_QUEUE, policy: LagPolicy::DropNewest };
         let events = agent.serf.subscribe(options);
-        if !forward_to(first, &agent, events, &mut begun).await {
+        if !forward_to(first, &agent, events, &mut streams).await {
             return;
         }
     }
@@ -62,7 +62,7 @@ async fn forward_to(
     first: oneshot::Sender<Receiver<Arc<Event>>>,
     agent: &Agent,
     mut events: EventStream,
-    begun: &mut mpsc::Receiver<oneshot::Sender<Receiver<Arc<Event>>>>,
+    streams: &mut mpsc::Receiver<oneshot::Sender<Receiver<Arc<Event>>>>,
 ) -> bool {
     let ring = Sender::new(RING_EVENTS);
     let begin = |stream: oneshot::Sender<_>| {
@@ -82,7 +82,7 @@ async fn forward_to(
                 },
                 None => return false,
             },
-            stream = begun.recv() => match stream {
+            stream = streams.recv() => match stream {
                 Some(stream) => begin(stream),
                 None => return false,
             },

@@ -91,15 +91,15 @@ pub(super) async fn events(
         if own || !filters.iter().any(|filter| filter.matches(&event)) {
             continue;
         }
-        let mut begun = 0;
-        while let Some(part) = Part::of(&event, begun) {
+        let mut sent = 0;
+        while let Some(part) = Part::of(&event, sent) {
             let place = waiting.place(&out, part.bytes).await;
             let mut frame = record(seq);
-            encode_event(&event, part.members(&event, begun), &pending, &mut frame);
+            encode_event(&event, part.members(&event, sent), &pending, &mut frame);
             if !out.record(place, frame) {
                 return;
             }
-            begun += part.count.max(1);
+            sent += part.count.max(1);
         }
     }
 }
@@ -167,12 +167,12 @@ struct Part {
 }
 
 impl Part {
-    /// The part after the first `begun` members; `None`: there are no more.
-    fn of(event: &Event, begun: usize) -> Option<Self> {
+    /// The part that follows the first `sent` members; `None`: all members were sent.
+    fn of(event: &Event, sent: usize) -> Option<Self> {
         let (bytes, count) = match event {
             Event::Member(MemberEvent { members, .. }) => {
                 let (mut bytes, mut count) = (0, 0);
-                for member in members.get(begun..).unwrap_or_default() {
+                for member in members.get(sent..).unwrap_or_default() {
                     let more = members_bytes_max(std::iter::once(&**member));
                     if count > 0 && bytes + more > OWN_BYTES_MAX - RECORD_BYTES {
                         break;
@@ -185,15 +185,15 @@ impl Part {
             Event::Query(query) => (query.name().len() + query.payload_bytes().len(), 0),
             Event::Lagged(_) => return None,
         };
-        let all = begun > 0 && count == 0;
+        let all = sent > 0 && count == 0;
         (!all).then_some(Self { bytes: bytes + RECORD_BYTES, count })
     }
 
     /// The members of this part, for a member event.
-    fn members(self, event: &Event, begun: usize) -> &[Arc<Member>] {
+    fn members(self, event: &Event, sent: usize) -> &[Arc<Member>] {
         match event {
             Event::Member(MemberEvent { members, .. }) => {
-                members.get(begun..begun + self.count).unwrap_or_default()
+                members.get(sent..sent + self.count).unwrap_or_default()
             }
             Event::User(_) | Event::Query(_) | Event::Lagged(_) => &[],
         }

@@ -1,4 +1,4 @@
-//! What stands for Landlock on other systems.
+//! The sandbox on systems without Landlock: entering it fails.
 
 use super::rules::Rules;
 

@@ -18,8 +18,8 @@ pub(super) struct Rules {
 }
 
 impl Rules {
-    /// Of an agent whose configuration is in these files and directories. A file stands for its
-    /// directory: it may be replaced by another of its name.
+    /// The rules of an agent with configuration in these files and directories. Instead of a file
+    /// its directory is allowed, because another file may take the file's name.
     pub(super) fn of(settings: &Settings, config: &[PathBuf]) -> Self {
         let mut rules = Self::default();
         rules.read.extend(SYSTEM.map(PathBuf::from));

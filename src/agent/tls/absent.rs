@@ -1,4 +1,4 @@
-//! What stands for TLS in a program that was built without it.
+//! TLS in a program that was built without it: settings that ask for it are refused.
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
