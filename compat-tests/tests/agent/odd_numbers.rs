@@ -6,7 +6,7 @@ use std::{
     collections::VecDeque,
     net::{SocketAddr, UdpSocket},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
     },
     thread,
@@ -20,7 +20,9 @@ use compat_tests::{
     rpc::{Client, Value},
     wait::eventually,
 };
-use ruserf::wire::{Ack, Alive, CodecConfig, CompoundParts, Incarnation, Message, PacketCodec};
+use ruserf::wire::{
+    Ack, Alive, CodecConfig, CompoundParts, Dead, Incarnation, Message, PacketCodec, Suspect,
+};
 
 /// Goal: a peer cannot move an agent to nowhere. Those of huge numbers are numbers; what they make
 /// of our own begins anew.
@@ -144,72 +146,63 @@ fn is_finite(value: &Value) -> bool {
     f64::from_be_bytes(number.try_into().expect("a number")).is_finite()
 }
 
-/// A member that answers probes, with coordinates of choice.
+/// A member that answers probes, with coordinates of choice, and refutes suspicions.
 struct Forged {
+    member: Arc<Member>,
+    ended: Arc<AtomicBool>,
+}
+
+struct Member {
     socket: UdpSocket,
     agent: SocketAddr,
     incarnation: AtomicU32,
+    /// Its tags, as last announced.
+    meta: Mutex<Vec<u8>>,
     /// Payloads of the next acks; the last one is that of all further ones.
-    payloads: Arc<Mutex<VecDeque<Vec<u8>>>>,
-    acks: Arc<AtomicUsize>,
-    ended: Arc<AtomicBool>,
+    payloads: Mutex<VecDeque<Vec<u8>>>,
+    acks: AtomicUsize,
 }
 
 impl Forged {
     fn beside(agent: &Peer, ip: &str) -> Self {
         let socket = UdpSocket::bind((ip, 7946)).expect("a free address");
         socket.set_read_timeout(Some(Duration::from_millis(50))).expect("a limit");
-        let forged = Self {
+        let member = Arc::new(Member {
             socket,
             agent: agent.addr.parse().expect("an address"),
             incarnation: AtomicU32::new(1),
-            payloads: Arc::default(),
-            acks: Arc::default(),
-            ended: Arc::default(),
-        };
-        let socket = forged.socket.try_clone().expect("a socket");
-        let (payloads, acks) = (Arc::clone(&forged.payloads), Arc::clone(&forged.acks));
-        let ended = Arc::clone(&forged.ended);
+            meta: Mutex::default(),
+            payloads: Mutex::default(),
+            acks: AtomicUsize::default(),
+        });
+        let ended = Arc::new(AtomicBool::new(false));
+        let forged = Self { member: Arc::clone(&member), ended: Arc::clone(&ended) };
         thread::spawn(move || {
             let mut codec = PacketCodec::build(CodecConfig::default()).expect("no keys");
             let (mut datagram, mut scratch) = (vec![0; 65_536], Vec::new());
             while !ended.load(Ordering::Relaxed) {
-                let Ok((len, from)) = socket.recv_from(&mut datagram) else { continue };
+                let Ok((len, from)) = member.socket.recv_from(&mut datagram) else { continue };
                 let Ok(message) = codec.open(&datagram[..len], &mut scratch) else { continue };
-                answer(&socket, from, message, &payloads, &acks);
+                member.answer(from, message);
             }
         });
         forged
     }
 
     fn announce(&self, meta: &[u8]) {
-        let SocketAddr::V4(own) = self.socket.local_addr().expect("an address") else {
-            panic!("an address of another family")
-        };
-        let (mut message, ip) = (Vec::new(), own.ip().octets());
-        let alive = Alive {
-            incarnation: Incarnation(self.incarnation.fetch_add(1, Ordering::Relaxed)),
-            node: b"forged",
-            addr: ip.as_slice().into(),
-            port: own.port(),
-            meta: meta.into(),
-            vsn: [1, 5, 2, 2, 5, 4].as_slice().into(),
-        };
-        alive.encode(&mut message);
-        self.socket.send_to(&message, self.agent).expect("a packet to the agent");
+        *locked(&self.member.meta) = meta.to_vec();
+        self.member.announce();
     }
 
     /// Acks a probe with each of these, and waits until the agent has used them all: it begins its
     /// next probe after that.
     fn ack_with(&self, payloads: Vec<Vec<u8>>) {
-        *self.queue() = payloads.into();
-        eventually("probes of the forged member", || self.queue().len() == 1);
-        let before = self.acks.load(Ordering::Relaxed);
-        eventually("another probe", || self.acks.load(Ordering::Relaxed) >= before + 2);
-    }
-
-    fn queue(&self) -> std::sync::MutexGuard<'_, VecDeque<Vec<u8>>> {
-        self.payloads.lock().unwrap_or_else(PoisonError::into_inner)
+        let queue = || locked(&self.member.payloads);
+        let acks = || self.member.acks.load(Ordering::Relaxed);
+        *queue() = payloads.into();
+        eventually("probes of the forged member", || queue().len() == 1);
+        let before = acks();
+        eventually("another probe", || acks() >= before + 2);
     }
 }
 
@@ -219,30 +212,52 @@ impl Drop for Forged {
     }
 }
 
-fn answer(
-    socket: &UdpSocket,
-    from: SocketAddr,
-    message: &[u8],
-    payloads: &Mutex<VecDeque<Vec<u8>>>,
-    acks: &AtomicUsize,
-) {
-    match Message::decode(message) {
-        Ok(Message::Ping(ping)) => {
-            let mut payloads = payloads.lock().unwrap_or_else(PoisonError::into_inner);
-            let payload = match payloads.len() {
-                0 | 1 => payloads.front().cloned(),
-                _ => payloads.pop_front(),
-            };
-            let payload = payload.unwrap_or_default();
-            let mut ack = Vec::new();
-            Ack { seq_no: ping.seq_no, payload: payload.as_slice().into() }.encode(&mut ack);
-            let _ = socket.send_to(&ack, from);
-            acks.fetch_add(1, Ordering::Relaxed);
+impl Member {
+    fn answer(&self, from: SocketAddr, message: &[u8]) {
+        match Message::decode(message) {
+            Ok(Message::Ping(ping)) => {
+                let mut payloads = locked(&self.payloads);
+                let payload = match payloads.len() {
+                    0 | 1 => payloads.front().cloned(),
+                    _ => payloads.pop_front(),
+                };
+                let payload = payload.unwrap_or_default();
+                let mut ack = Vec::new();
+                Ack { seq_no: ping.seq_no, payload: payload.as_slice().into() }.encode(&mut ack);
+                let _ = self.socket.send_to(&ack, from);
+                self.acks.fetch_add(1, Ordering::Relaxed);
+            }
+            // On a busy machine an answer can come too late.
+            Ok(Message::Suspect(Suspect { node: b"forged", .. })) => self.announce(),
+            Ok(Message::Dead(Dead { node: b"forged", .. })) => self.announce(),
+            Ok(Message::Compound(parts)) => {
+                let Ok(parts) = CompoundParts::parse(parts) else { return };
+                parts.flatten().for_each(|part| self.answer(from, part));
+            }
+            _ => {}
         }
-        Ok(Message::Compound(parts)) => {
-            let Ok(parts) = CompoundParts::parse(parts) else { return };
-            parts.flatten().for_each(|part| answer(socket, from, part, payloads, acks));
-        }
-        _ => {}
     }
+
+    /// Says that it is alive, with an incarnation above all before.
+    fn announce(&self) {
+        let SocketAddr::V4(own) = self.socket.local_addr().expect("an address") else {
+            panic!("an address of another family")
+        };
+        let (mut message, ip) = (Vec::new(), own.ip().octets());
+        let meta = locked(&self.meta);
+        let alive = Alive {
+            incarnation: Incarnation(self.incarnation.fetch_add(1, Ordering::Relaxed)),
+            node: b"forged",
+            addr: ip.as_slice().into(),
+            port: own.port(),
+            meta: meta.as_slice().into(),
+            vsn: [1, 5, 2, 2, 5, 4].as_slice().into(),
+        };
+        alive.encode(&mut message);
+        self.socket.send_to(&message, self.agent).expect("a packet to the agent");
+    }
+}
+
+fn locked<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
