@@ -283,4 +283,38 @@ mod tests {
         assert!(matches!(stage.show().await, Some(End::Quit)));
         assert_eq!(stage.seen.borrow().last().map(|name| &**name), Some("m999"));
     }
+
+    /// Method: this program again, in a terminal of script(1), where [`panics_in_its_terminal`].
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_panic_gives_the_terminal_back_before_it_prints() {
+        let program = std::env::current_exe().unwrap();
+        let shell = format!(
+            "before=$(stty -g); {} --ignored --exact cli::top::run::tests::panics_in_its_terminal \
+             --nocapture; echo ended with $?; [ \"$before\" = \"$(stty -g)\" ] && echo same",
+            program.display()
+        );
+        let mut script = std::process::Command::new("script");
+        script.args(["-q", "-e", "-c", &shell, "/dev/null"]).env("TERM", "xterm-256color");
+        script.env("SHELL", "/bin/sh").stdin(std::process::Stdio::null());
+        let Ok(output) = script.output() else {
+            let in_ci = std::env::var_os("CI").is_some_and(|set| !set.is_empty());
+            assert!(!in_ci, "not run: there is no script. Install it: apt-get install bsdutils");
+            return eprintln!("NOT RUN: there is no script");
+        };
+        let text = String::from_utf8_lossy(&output.stdout);
+        let at = |part: &str| text.find(part).unwrap_or_else(|| panic!("no {part:?} in {text:?}"));
+        let (shown, left) = (at("\u{1b}[?1049h"), at("\u{1b}[?1049l"));
+        assert!(shown < left && left < at(BROKEN), "{text:?}");
+        assert!(at("ended with 101") < at("same"), "{text:?}");
+    }
+
+    #[test]
+    #[ignore = "ends by a panic; the test above runs it in a terminal"]
+    fn panics_in_its_terminal() {
+        let mut screen = Screen::take().unwrap();
+        let _ = screen.0.draw(|_| panic!("{BROKEN}"));
+    }
+
+    const BROKEN: &str = "a row that cannot be drawn";
 }
