@@ -78,6 +78,54 @@ fn the_unit_comes_back_and_the_package_replaces_go_s() {
     }
 }
 
+/// Goal: the list of crates is the same from wherever it is built, and leaves no files behind.
+/// Method: a stand-in writes what cargo-cyclonedx writes, which names the directory.
+#[test]
+fn the_list_of_crates_names_no_directory() {
+    let stage = Stage::new();
+    let files = ["ruserf.cdx.json", "compat-tests/ruserf.cdx.json"];
+    let files = files.into_iter().chain(["compat-tests/service/ruserf.cdx.json"]);
+    let writes: String = files
+        .map(|file| {
+            format!(
+                "printf '\"path+file://%s#ruserf\", \"path+file://%s/x#y\"' $PWD $PWD >{file}\n"
+            )
+        })
+        .collect();
+    stage.program("cargo", &format!("[ \"$1\" = cyclonedx ] || exit 0\n{writes}"));
+    stage.program("cargo-cyclonedx", "");
+    let lists = ["one", "another-name"].map(|copy| {
+        let copy = stage.path(copy);
+        fs::create_dir_all(copy.join("compat-tests/service")).expect("a directory");
+        let copied = Command::new("cp")
+            .arg("-r")
+            .args(["scripts", "Cargo.toml"].map(|name| root().join(name)))
+            .arg(&copy)
+            .output_in_time();
+        assert!(copied.status.success(), "{copied:?}");
+        let done = stage
+            .command("scripts/package")
+            .arg("sbom")
+            .current_dir(&copy)
+            .envs([
+                ("SOURCE_DATE_EPOCH", "1"),
+                ("RUSERF_COMMIT", "0"),
+                ("TARGET", "x86_64-unknown-linux-musl"),
+            ])
+            .env("CARGO_TARGET_DIR", copy.join("target"))
+            .output_in_time();
+        assert!(done.status.success(), "{done:?}");
+        let rest = ["", "compat-tests", "compat-tests/service"].map(|dir| copy.join(dir));
+        assert!(rest.iter().all(|dir| !dir.join("ruserf.cdx.json").exists()), "files are left");
+        let made = fs::read_dir(copy.join("target/packages")).expect("packages");
+        let mut made = made.map(|entry| entry.expect("a file").path());
+        let list = made.find(|path| path.to_string_lossy().ends_with(".cdx.json"));
+        fs::read_to_string(list.expect("the list")).expect("text")
+    });
+    assert_eq!(lists[0], r#""path+file://ruserf#ruserf", "path+file://ruserf/x#y""#);
+    assert_eq!(lists[0], lists[1]);
+}
+
 /// A directory with programs that stand in for others, and note how they were called.
 struct Stage {
     dir: tempfile::TempDir,
