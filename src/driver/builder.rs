@@ -67,7 +67,7 @@ impl Builder {
         self
     }
 
-    /// Address to announce; port 0 stands for the bound one. By default it is selected as in Go:
+    /// Address to announce; port 0 means the bound one. By default it is selected as in Go:
     /// from the interfaces if the bound address is unspecified.
     pub fn advertise(mut self, address: impl Into<Address>) -> Self {
         self.advertise = Some(address.into());

@@ -1,4 +1,4 @@
-//! What a capture holds: nobody knows who recorded it, and where.
+//! The contents of a capture, which come from an unknown recorder.
 
 use std::io::{Cursor, Read};
 

@@ -46,7 +46,7 @@ fn one_member_sends_beacons_and_the_others_measure_them() {
     let handler = format!("user=echo $SERF_USER_EVENT >>{}", seen.display());
     let mut c = start(1, "c", &["-event-handler", &handler]);
     eventually("c hears no beacons", || measured(&http[1]) >= 3.0);
-    // The lowest name with beacons is left over. Whoever has yielded sends no more.
+    // Only the lowest name with beacons still sends; a member that has yielded does not.
     eventually("b alone does not send", || {
         let before = sent(&http[1]);
         let heard = measured(&http[1]);

@@ -8,7 +8,7 @@ use super::message::Beacon;
 /// later than the fastest of the last beacons one came: the fastest one has none.
 #[derive(Default)]
 pub(super) struct Delays {
-    /// Whoever was heard last comes first.
+    /// The sender that was heard last comes first.
     senders: VecDeque<Sender>,
 }
 

@@ -1,9 +1,10 @@
 //! Whose turn it is to send.
 //!
-//! Whoever hears beacons of an alive member with a lower name is silent. Whoever has heard none
-//! for three intervals and a bit begins; the bit is drawn at random, so that few begin at once.
-//! Whoever hears a higher name takes its place. So the lowest name among those with beacons is left
-//! over, without a message or a tag for it, and in each part of a divided cluster one.
+//! A member that hears beacons of an alive member with a lower name is silent. A member that has
+//! heard none for three intervals and a bit begins; the bit is random, so that few begin at once.
+//! A member that hears a higher name takes its place. So only the lowest name among the members
+//! with beacons still sends, without a message or a tag for it, and one in each part of a
+//! partition.
 
 use std::{sync::Arc, time::Duration};
 

@@ -63,7 +63,7 @@ pub(super) fn filter(request: &MembersFiltered) -> Result<Option<MemberFilter>, 
 
 /// Decodes the percent-encoding of a path segment.
 pub(super) fn decoded(segment: &str) -> String {
-    // In a path, a plus sign stands for itself.
+    // In a path, a plus sign is not a space.
     let pair = format!("n={}", segment.replace('+', "%2B").replace('&', "%26"));
     let name = form_urlencoded::parse(pair.as_bytes()).next();
     name.map(|(_, name)| name.into_owned()).unwrap_or_default()

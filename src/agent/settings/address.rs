@@ -169,7 +169,7 @@ impl Interface {
         all.iter().find(|found| found.name == name)?.index
     }
 
-    /// Selects the address to bind: `0.0.0.0` stands for the interface's first usable address; any
+    /// Selects the address to bind: `0.0.0.0` means the interface's first usable address; any
     /// other must be one of its addresses.
     fn bind(self, bind: &GossipAddr) -> Result<Bind, AgentError> {
         let invalid = |text: String| Err(AgentError::Invalid(text));

@@ -263,7 +263,7 @@ pub(super) mod tests {
         members.take_one(&member("b", "failed"));
         members.take_list(&[member("b", "alive")]);
         assert_eq!(flaps(&members), 2);
-        // Whoever left has not failed.
+        // A member that left has not failed.
         for status in ["failed", "left", "alive"] {
             members.take_one(&member("b", status));
         }
