@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{core::Agent, settings::RpcAddr, tls::ServerTls};
+use super::{operations::Agent, settings::RpcAddr, tls::ServerTls};
 use crate::base::go_net;
 
 impl Agent {

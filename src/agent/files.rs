@@ -1,6 +1,6 @@
 //! The tags and keyring files.
 
-use std::{collections::BTreeMap, fs, io, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use super::AgentError;
 use crate::{
@@ -17,11 +17,13 @@ pub(crate) fn replace(path: &Path, contents: &[u8]) -> Result<(), String> {
     replace_file(path, contents).map_err(|error| error.to_string())
 }
 
-/// Reads a tags file; `None` if it does not exist.
+/// Reads a tags file; `None` if it cannot be found: it does not exist, or the path leads nowhere or
+/// through a directory that we may not enter.
 pub(super) fn read_tags(path: &Path) -> Result<Option<BTreeMap<String, String>>, AgentError> {
     let bytes = match fs::read(path) {
         Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        // As Go, which starts without tags; the first attempt to write them reports the reason.
+        Err(_) if fs::metadata(path).is_err() => return Ok(None),
         Err(error) => {
             let text = format!("open {}: {}", path.display(), go_net::error_text(&error));
             return Err(AgentError::Setup(format!("Failed to read tags file: {text}")));
@@ -61,6 +63,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("tags");
         assert_eq!(read_tags(&path).unwrap(), None);
+        let circle = dir.path().join("circle");
+        std::os::unix::fs::symlink("circle", &circle).unwrap();
+        assert_eq!(read_tags(&circle).unwrap(), None);
+        let error = read_tags(dir.path()).unwrap_err().to_string();
+        assert!(error.contains("Failed to read tags file: "), "{error}");
         let tags = BTreeMap::from([("b".to_owned(), "2".to_owned()), ("a".into(), "<1>".into())]);
         write_tags(&path, &tags).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "{\n  \"a\": \"<1>\",\n  \"b\": \"2\"\n}");

@@ -23,7 +23,7 @@ use tokio::{
 };
 use tracing::{debug, error, warn};
 
-use super::{EventScript, beacons::is_hidden, core::Agent};
+use super::{EventScript, beacons::is_hidden, operations::Agent};
 use crate::{
     base::go_net,
     driver::{Event, EventStream, Query},

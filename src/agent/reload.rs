@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     AgentError, FileConfig, Notices,
-    core::Agent,
     log::Ui,
+    operations::Agent,
     sandbox::runs_programs,
     settings::{Reloadable, Sandbox, level},
 };

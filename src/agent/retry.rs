@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 use tracing::{error, info, warn};
 
 use super::{
-    core::Agent,
+    operations::Agent,
     seeds::{self, Source, Trust},
     settings::Retry,
 };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::core::Agent;
+use super::operations::Agent;
 use crate::rpc::protocol::Stats;
 
 impl Agent {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use super::{
     FileConfig, Notices, Settings,
     access::Door,
-    core::Agent,
     descriptors::Descriptors,
     log::{Level, LogHub},
+    operations::Agent,
 };
 use crate::driver::{Config, Serf};
 

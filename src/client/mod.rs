@@ -29,14 +29,14 @@
 //! # }
 //! ```
 
-mod api;
+mod calls;
 mod connection;
 mod error;
 mod stream;
 #[cfg(feature = "tls")]
 mod tls;
 
-pub use api::{Client, Config, MemberFilter};
+pub use calls::{Client, Config, MemberFilter};
 pub use error::{Error, KeyFailure};
 pub use stream::{EventRecord, EventStream, LogStream, QueryEvent, QueryStream};
 #[cfg(feature = "tls")]

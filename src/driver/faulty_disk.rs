@@ -38,6 +38,8 @@ struct Platters {
     refused: BTreeMap<Step, Refusal>,
     /// Number of names of every file.
     links: Option<u64>,
+    /// Files from this number on get no space: those that were created on a full disk.
+    full_from: usize,
     /// Whether the power has failed.
     dead: bool,
 }
@@ -58,6 +60,7 @@ impl Default for Platters {
             fault: None,
             refused: BTreeMap::new(),
             links: Some(1),
+            full_from: usize::MAX,
             dead: false,
         }
     }
@@ -132,6 +135,12 @@ impl FaultyDisk {
         self.read_after(LOSSES[0], path)
     }
 
+    /// Fills the disk: new files can be created, but not written.
+    pub(super) fn fill(&self) {
+        let mut platters = self.0.borrow_mut();
+        platters.full_from = platters.files.len();
+    }
+
     /// Makes every further step of this kind fail.
     pub(super) fn refuse(&self, step: Step, kind: io::ErrorKind) {
         self.0.borrow_mut().refused.insert(step, Refusal::Kind(kind));
@@ -201,6 +210,9 @@ impl Write for FaultyFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut platters = self.disk.0.borrow_mut();
         let started = platters.begin();
+        if self.number >= platters.full_from {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         let quarters = match (&started, platters.fault) {
             (Ok(()), _) => 4,
             // This is the failing step, not a later one.

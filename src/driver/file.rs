@@ -68,7 +68,8 @@ pub(super) trait Disk {
 /// Owner, group, mode, symbolic and hard links are preserved; access control lists and other
 /// extended attributes are not. A new file replaces the old one in one step, so that a crash leaves
 /// one of them complete. If that is refused (we may not change the directory or the owner, the file
-/// is a mount point, has several names or is a device) the file is overwritten in place.
+/// is a mount point, has several names or is a device), or if the disk is full, the file is
+/// overwritten in place.
 ///
 /// # Errors
 /// The file may not be written, or the disk is full or broken. The old contents are preserved,
@@ -149,7 +150,15 @@ fn by_rename<D: Disk>(
         // Best effort: the next attempt removes a leftover.
         let _ = disk.remove(temporary);
     }
-    written.map(|()| replaced)
+    match written {
+        // The old file may have room of its own for the new contents.
+        Err(error) if is_full(&error) && model.is_some() => Ok(false),
+        written => written.map(|()| replaced),
+    }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// Overwrites an open file. If that fails, the contents `before` are restored: their space still

@@ -158,8 +158,8 @@ impl Stage {
     /// A node changes its meta, which is news for all others.
     pub fn tell(&mut self, node: u32) {
         let meta = self.world.now().as_nanos().to_be_bytes();
-        let told = self.world.with_node(node, |of, now| of.inner.start_update(now, &meta));
-        if told.is_some() {
+        let update = self.world.with_node(node, |of, now| of.inner.start_update(now, &meta));
+        if update.is_some() {
             let mut knows = vec![false; self.spec.nodes as usize];
             knows[node as usize] = true;
             self.news = Some(News { at: self.world.now(), knows });

@@ -170,7 +170,7 @@ fn commands_of_both_programs_print_what_a_token_lacks() {
             let all = said.out + &said.err;
             assert!(!all.contains("Permission denied"), "{kind:?} {args:?}: {all}");
         }
-        for auth in ["", "-rpc-auth=", "-rpc-auth=the token of nobody"] {
+        for auth in ["", "-rpc-auth=", "-rpc-auth=an unknown token"] {
             let mut args = vec!["members"];
             args.extend(Some(auth).filter(|auth| !auth.is_empty()));
             let said = serf(kind, &a.rpc, &args);

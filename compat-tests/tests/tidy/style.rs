@@ -209,7 +209,8 @@ pub(crate) fn public_names(file: &Source) -> impl Iterator<Item = &str> {
     })
 }
 
-const EVERYWHERE: [&str; 4] = ["src", "compat-tests/src", "compat-tests/tests", "examples"];
+pub(crate) const EVERYWHERE: [&str; 4] =
+    ["src", "compat-tests/src", "compat-tests/tests", "examples"];
 /// Before the tests.
 const FILE_LINES_MAX: usize = 600;
 const FUNCTION_LINES_MAX: usize = 70;

@@ -12,7 +12,7 @@ import (
 )
 
 // Out writes objects as lines. Send never blocks on a slow reader, so a peer's
-// protocol goroutines are not slowed by whoever reads the output.
+// protocol goroutines are not slowed by the reader of the output.
 type Out struct {
 	mu     sync.Mutex
 	cond   *sync.Cond

@@ -15,7 +15,7 @@ import (
 type Node interface {
 	// Apply does one step.
 	Apply(s Step) (map[string]any, error)
-	// Observe tells what can be seen, and forgets what it has told.
+	// Observe returns what has happened since the last call.
 	Observe() map[string]any
 }
 

@@ -141,7 +141,7 @@ func SerfMessage(s Step) ([]byte, error) {
 	return lib.SerfEncode(s.Type, target), nil
 }
 
-// Deliver hands a node the datagram of a step that stands for one; other steps
+// Deliver hands a node the datagram of a step that describes one; other steps
 // are left to the caller (handled is false).
 func Deliver(m *memberlist.Memberlist, wire *mocknet.Transport, s Step) (extra map[string]any, handled bool, err error) {
 	var raw []byte

@@ -12,7 +12,7 @@ use super::{
     turns::{Change, Turns},
 };
 use crate::{
-    agent::core::Agent,
+    agent::operations::Agent,
     base::{Instant, LogLimit, Rng, printable, printable_text},
     driver::{self, Event, LagPolicy, Subscribe},
     serf::MemberStatus,

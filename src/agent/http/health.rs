@@ -10,7 +10,7 @@ use super::{
     answer::{Body, json as answer},
     watch::{Reason, Watch},
 };
-use crate::{agent::core::Agent, driver::Counters, serf::SerfState, wire::limits};
+use crate::{agent::operations::Agent, driver::Counters, serf::SerfState, wire::limits};
 
 /// Whether the engine answers.
 pub(super) async fn live(agent: &Agent) -> Response<Body> {

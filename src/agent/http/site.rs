@@ -7,8 +7,8 @@ use std::{
 
 use super::{flaps::Flaps, watch::Watch};
 use crate::agent::{
-    core::Agent,
     ipc::{Admission, Listener, Origin, Shared},
+    operations::Agent,
     telemetry::Scraped,
 };
 

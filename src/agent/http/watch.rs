@@ -9,7 +9,7 @@ use std::{
 use serde::Serialize;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::{agent::core::Agent, driver::Counters};
+use crate::{agent::operations::Agent, driver::Counters};
 
 /// Why an agent is not ready, for programs and people.
 #[derive(Debug, PartialEq, Eq, Serialize)]

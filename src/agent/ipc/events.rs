@@ -10,7 +10,7 @@ use tokio::sync::{
 };
 
 use crate::{
-    agent::{beacons::is_hidden, core::Agent},
+    agent::{beacons::is_hidden, operations::Agent},
     driver::{Event, EventStream, LagPolicy, Subscribe},
     rpc::protocol::STREAM_QUEUE,
 };
@@ -109,8 +109,10 @@ const FURTHER_STREAMS_MAX: usize = 2_048;
 mod tests {
     use tokio::sync::broadcast::error::RecvError;
 
+    use std::time::Duration;
+
     use super::*;
-    use crate::agent::testing::agent;
+    use crate::agent::testing::{agent, agent_with};
 
     fn name(event: &Event) -> &str {
         let Event::User(event) = event else { return "" };
@@ -119,7 +121,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_stream_has_the_events_from_its_beginning_on_and_counts_those_it_lost() {
-        let agent = agent("{}").await;
+        // Otherwise the node's own join, which is held back for a second, comes amid the events.
+        let agent = agent_with("{}", |config| config.timing.coalesce_period = Duration::ZERO).await;
         let events = Events::start(&agent);
         let mut published = agent.serf.events();
         agent.serf.user_event("before", "").await.unwrap();

@@ -14,7 +14,7 @@ mod session;
 mod shared;
 mod stream;
 
-use super::{Filter, access::Holder, core::Agent, log::Level, settings::RpcAddr};
+use super::{Filter, access::Holder, log::Level, operations::Agent, settings::RpcAddr};
 
 pub(super) use accepted::Accepted;
 pub(super) use admission::{Admission, Origin, Pass};

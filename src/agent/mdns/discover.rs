@@ -17,7 +17,7 @@ use super::{
     service::{hosts, question},
     socket::{GROUPS, PACKET_BYTES_MAX, ask_from},
 };
-use crate::agent::{core::Agent, settings::Mdns};
+use crate::agent::{operations::Agent, settings::Mdns};
 
 /// Asks periodically, and joins newly discovered members.
 pub(super) async fn discover(agent: Arc<Agent>, settings: Mdns) {

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::agent::{
     AgentError, Settings,
-    core::Agent,
+    operations::Agent,
     settings::{Mdns, host_name},
 };
 

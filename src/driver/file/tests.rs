@@ -70,6 +70,21 @@ fn a_file_that_cannot_be_replaced_is_overwritten() {
     }
 }
 
+/// As by Go, which always overwrites: the old file has a block of its own.
+#[test]
+fn a_full_disk_has_room_for_the_new_contents_in_the_old_file() {
+    let disk = FaultyDisk::default();
+    disk.put(keys(), OLD);
+    disk.fill();
+    replace(&disk, keys(), ".tmp", NEW).unwrap();
+    assert_eq!(disk.read(keys()).as_deref(), Some(NEW));
+    assert_eq!(disk.read(Path::new("keys.tmp")), None);
+    let other = Path::new("other");
+    let error = replace(&disk, other, ".tmp", NEW).unwrap_err();
+    assert_eq!((error.step, error.source.kind()), ("write", io::ErrorKind::StorageFull));
+    assert_eq!(disk.read(other), None);
+}
+
 #[test]
 fn a_file_that_must_not_be_written_is_left_alone_and_the_error_is_go_s() {
     for (code, text) in [
