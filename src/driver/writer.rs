@@ -71,7 +71,13 @@ impl Writer {
         let snapshot = snapshot.map(|path| SnapshotFile::open(System, path)).transpose()?;
         let (finished, done) = oneshot::channel();
         let queue = Arc::new(Queue::default());
-        let files = Files { snapshot, keyring, unwritten: None, queue: Arc::clone(&queue) };
+        let files = Files {
+            snapshot,
+            keyring,
+            unwritten: None,
+            recovering: false,
+            queue: Arc::clone(&queue),
+        };
         thread::Builder::new().name("serf-files".to_owned()).spawn(move || {
             files.serve();
             // The receiver may be gone.
@@ -194,6 +200,8 @@ struct Files {
     keyring: Option<PathBuf>,
     /// The newest keys, if they have not been written yet.
     unwritten: Option<String>,
+    /// Whether lines of the snapshot were lost since it was last rewritten.
+    recovering: bool,
     queue: Arc<Queue>,
 }
 
@@ -227,15 +235,34 @@ impl Files {
         }
     }
 
+    /// Go: `snapshot.go`, `tryAppend`.
     fn update_snapshot(&mut self, op: SnapshotOp) {
         let Some(snapshot) = &mut self.snapshot else { return };
         let replaces = matches!(op, SnapshotOp::Replace(_));
+        let recovers = replaces && mem::take(&mut self.recovering);
+        if recovers {
+            info!(target: "serf", "Attempting compaction to recover from error...");
+        }
         let before = snapshot.lost;
-        if let Err(error) = snapshot.apply(op) {
-            error!(target: "serf", "Failed to update snapshot: {error}");
-            // The lines that the replacement was to restore may be lost.
-            if replaces || snapshot.lost > before {
-                self.queue.lock().torn = true;
+        match snapshot.apply(op) {
+            Ok(()) if recovers => info!(
+                target: "serf",
+                "Finished compaction, successfully recovered from error state"
+            ),
+            Ok(()) => {}
+            Err(error) => {
+                match recovers {
+                    true => error!(
+                        target: "serf",
+                        "Compaction failed, will reattempt after {REPAIR_INTERVAL:?}: {error}"
+                    ),
+                    false => error!(target: "serf", "Failed to update snapshot: {error}"),
+                }
+                // The lines that the replacement was to restore may be lost.
+                if replaces || snapshot.lost > before {
+                    self.recovering = true;
+                    self.queue.lock().torn = true;
+                }
             }
         }
     }
@@ -519,6 +546,33 @@ mod tests {
         writer.repaired = writer.repaired.and_then(|at| at.checked_sub(REPAIR_INTERVAL));
         assert!(writer.snapshot(line()));
         assert!(!writer.snapshot(line()), "it was asked for");
+    }
+
+    /// The first rewriting after a failure is logged as a recovery.
+    #[test]
+    fn a_snapshot_that_could_not_be_rewritten_recovers() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("snapshot");
+        let snapshot = SnapshotFile::open(System, path.clone()).unwrap();
+        let queue = Arc::new(Queue::default());
+        let mut files = Files {
+            snapshot: Some(snapshot),
+            keyring: None,
+            unwritten: None,
+            recovering: false,
+            queue: Arc::clone(&queue),
+        };
+        let replace = |files: &mut Files| {
+            files.update_snapshot(SnapshotOp::Replace("clock: 1\n".to_owned()));
+            (files.recovering, mem::take(&mut queue.lock().torn))
+        };
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert_eq!(replace(&mut files), (true, true));
+        assert_eq!(replace(&mut files), (true, true), "the compaction failed");
+        fs::remove_dir(&path).unwrap();
+        assert_eq!(replace(&mut files), (false, false));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "clock: 1\n");
     }
 
     #[tokio::test]

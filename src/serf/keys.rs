@@ -262,7 +262,8 @@ impl KeyOps {
         if let Err(error) = &stored
             && parts.cx.logs.key_failures.admit(parts.cx.now)
         {
-            error!(target: "serf", "{error}");
+            // The error has these words, too, as Go's.
+            error!(target: "serf", "{NOT_STORED}: {error}");
         }
         answer_change(parts, id, stored);
     }

@@ -205,7 +205,9 @@ fn what_cannot_be_written_is_a_failure() {
             ]
             .map(|args| place.shown(agent.cli(args)));
             let log = agent.process.out();
-            assert!(log.contains("[ERR] serf: Failed to write keyring file: "), "{log}");
+            let twice =
+                "[ERR] serf: Failed to write keyring file: Failed to write keyring file: open ";
+            assert!(log.contains(twice), "{log}");
             assert!(log.contains("[ERR] agent: Failed to write tags file: "), "{log}");
             assert_eq!(fs::read_to_string(place.keys()).unwrap(), format!("[\"{KEY}\"]"));
             said
