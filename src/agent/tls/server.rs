@@ -75,12 +75,12 @@ impl ServerTls {
         input: Input,
         output: Output,
     ) -> Result<(Input, Output, Option<String>), String> {
-        let shaken = timeout(HANDSHAKE_TIME, async {
-            let _one = self.handshakes.acquire().await;
-            let config = self.config.read().unwrap_or_else(PoisonError::into_inner).clone();
-            TlsAcceptor::from(config).accept(tokio::io::join(input, output)).await
-        });
-        let stream = match shaken.await {
+        // Its own time begins with its turn: those before it may all use up theirs.
+        let turn = timeout(HANDSHAKE_TIME, self.handshakes.acquire()).await;
+        let _one = turn.map_err(|_| "too many handshakes".to_owned())?;
+        let config = self.config.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let shaken = TlsAcceptor::from(config).accept(tokio::io::join(input, output));
+        let stream = match timeout(HANDSHAKE_TIME, shaken).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return Err(error.to_string()),
             Err(_) => return Err("i/o timeout".to_owned()),
@@ -141,7 +141,7 @@ fn invalid(what: &str, reason: &str) -> AgentError {
     AgentError::Invalid(format!("Invalid {what}_cert: {reason}"))
 }
 
-/// Time for a handshake, with the wait for its turn. The session's own time begins after it.
+/// Time for a handshake, and for the wait for its turn. The session's own time begins after it.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
 /// Handshakes of all clients of a listener at a time: each holds up to 64 KiB.
-const HANDSHAKES_MAX: usize = 128;
+const HANDSHAKES_MAX: usize = 512;
