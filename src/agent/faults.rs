@@ -7,8 +7,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rustix::fs::{Access, AtFlags, CWD, accessat};
+
 use super::{operations::Agent, settings::RpcAddr, tls::ServerTls};
-use crate::base::go_net;
+use crate::{base::go_net, wire::limits};
 
 impl Agent {
     /// Current problems by their names in `cli/commands/doctor/checks.rs`, each with details.
@@ -21,10 +23,8 @@ impl Agent {
             fault("descriptors", limit.to_string());
         }
         if let Ok(counters) = self.serf.counters().await {
-            let (size, max) = (counters.swim.local_state_bytes, STATE_BYTES_WARNING);
-            if size >= max {
-                fault("push-pull", format!("{size} bytes"));
-            }
+            let large = large_state(counters.swim.local_state_bytes);
+            large.into_iter().for_each(|detail| fault("push-pull", detail));
         }
         for (name, addr) in [("rpc", &settings.rpc_addr), ("http", &settings.http_addr)] {
             let (door, is_rpc) = (&self.door, name == "rpc");
@@ -78,6 +78,13 @@ fn is_loopback(addr: &str) -> bool {
     host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
 }
 
+/// The size of our push/pull state if it is large.
+fn large_state(bytes: u64) -> Option<String> {
+    let (limit, mib) = (limits::STREAM_BYTES_MAX as u64, bytes as f64 / f64::from(1 << 20));
+    let percent = bytes * 100 / limit;
+    (bytes >= STATE_BYTES_WARNING).then(|| format!("{mib:.1} MiB, {percent} % of the limit"))
+}
+
 /// What is missing in the configuration of systemd, if it is our parent.
 fn service_manager() -> Option<&'static str> {
     let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
@@ -86,8 +93,8 @@ fn service_manager() -> Option<&'static str> {
         && rustix::process::getppid().is_some_and(rustix::process::Pid::is_init);
     match (is_service, set("NOTIFY_SOCKET"), set("WATCHDOG_USEC")) {
         (false, ..) | (true, true, true) => None,
-        (true, false, _) => Some("it is not informed when the agent is ready"),
-        (true, true, false) => Some("nothing restarts an agent that hangs"),
+        (true, false, _) => Some("is not informed when the agent is ready"),
+        (true, true, false) => Some("does not notice when the agent hangs"),
     }
 }
 
@@ -96,10 +103,10 @@ fn unwritable(files: &[PathBuf]) -> Option<String> {
     files.iter().find_map(|path| {
         let error = match OpenOptions::new().append(true).open(path) {
             Ok(_) => return None,
-            // It can still be created if its directory exists.
+            // It can still be created if its directory can be written.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-                std::fs::metadata(parent.unwrap_or(Path::new("."))).err()?
+                let may = Access::WRITE_OK | Access::EXEC_OK;
+                accessat(CWD, directory_of(path), may, AtFlags::EACCESS).err()?.into()
             }
             Err(error) => error,
         };
@@ -107,10 +114,26 @@ fn unwritable(files: &[PathBuf]) -> Option<String> {
     })
 }
 
+/// The directory in which a missing file would be created: links are followed.
+fn directory_of(path: &Path) -> PathBuf {
+    let parent = |path: &Path| match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    let mut path = path.to_owned();
+    for _ in 0..LINKS_MAX {
+        let Ok(target) = std::fs::read_link(&path) else { break };
+        path = parent(&path).join(target);
+    }
+    parent(&path)
+}
+
 /// Number of descriptors that suffices for any cluster.
 const DESCRIPTORS_MIN: u64 = 1024;
 /// Bytes of our push/pull state that cause a warning; the limit is 20 MiB.
 const STATE_BYTES_WARNING: u64 = 12 << 20;
+/// Most links that Linux follows in a path.
+const LINKS_MAX: usize = 40;
 
 #[cfg(test)]
 mod tests {
@@ -135,5 +158,38 @@ mod tests {
         let text = unwritable(&[dir.path().join("gone/x")]).unwrap();
         assert!(text.ends_with("gone/x: no such file or directory"), "{text}");
         assert!(unwritable(&[dir.path().to_owned()]).unwrap().ends_with("is a directory"));
+    }
+
+    #[test]
+    fn a_missing_file_needs_a_directory_that_can_be_written() {
+        use std::{fs, os::unix};
+
+        let dir = tempfile::tempdir().unwrap();
+        let link = dir.path().join("link");
+        unix::fs::symlink("gone/x", &link).unwrap();
+        let text = unwritable(std::slice::from_ref(&link)).unwrap();
+        assert!(text.ends_with("link: no such file or directory"), "{text}");
+        fs::create_dir(dir.path().join("gone")).unwrap();
+        assert_eq!(unwritable(&[link]), None);
+        let mode = |mode| <fs::Permissions as unix::fs::PermissionsExt>::from_mode(mode);
+        fs::set_permissions(dir.path(), mode(0o755)).unwrap();
+        let shut = dir.path().join("shut");
+        fs::create_dir(&shut).unwrap();
+        fs::set_permissions(&shut, mode(0o555)).unwrap();
+        // Root may write everywhere: a thread of its own becomes somebody else.
+        let check = move || {
+            if rustix::process::geteuid().is_root() {
+                rustix::thread::set_thread_uid(rustix::process::Uid::from_raw(65_534)).unwrap();
+            }
+            unwritable(&[shut.join("x")])
+        };
+        let text = std::thread::spawn(check).join().unwrap().unwrap();
+        assert!(text.ends_with("shut/x: permission denied"), "{text}");
+    }
+
+    #[test]
+    fn a_large_state_is_reported_with_its_size() {
+        assert_eq!(large_state(STATE_BYTES_WARNING - 1), None);
+        assert_eq!(large_state(13 << 20).unwrap(), "13.0 MiB, 65 % of the limit");
     }
 }
