@@ -7,6 +7,7 @@ mod evidence;
 mod finding;
 mod host;
 mod log;
+mod seeds;
 
 pub(super) use bundle::DEBUG;
 pub(super) use command::DOCTOR;
