@@ -92,7 +92,8 @@ fn closed_ways_between_hosts_are_found_by_both_ends() {
         };
         // UDP does not get through at all.
         hosts.set_rules(vec![udp(0, 1), udp(1, 0)]);
-        let report = found(&hosts, 0, "udp", "answers over TCP only, and no packet of it arrives");
+        let report =
+            found(&hosts, 0, "udp", "answers over TCP only, and none of its packets arrive");
         assert_eq!(report["peers"][0]["state"], "tcp only");
         assert_eq!(of(&report, "udp")[0]["peer"], "b");
         if other == Kind::Go {
@@ -106,7 +107,7 @@ fn closed_ways_between_hosts_are_found_by_both_ends() {
         let report = found(&hosts, 0, "udp", "UDP is one-way");
         assert_eq!(report["peers"][0]["state"], "one-way");
         if other == Kind::Ours {
-            found(&hosts, 1, "udp", "no packet of it arrives");
+            found(&hosts, 1, "udp", "none of its packets arrive");
         }
         // Nothing gets through.
         let all = |from, to| Rule { protocol: None, ..udp(from, to) };
@@ -131,7 +132,7 @@ fn the_interface_and_the_advertised_address_are_looked_at() {
         .output_in_time();
     assert!(set.status.success(), "{set:?}");
     let a = start(&hosts, 0, Kind::Ours, "a", &[]);
-    found(&hosts, 0, "mtu", "is 1280: packets of gossip have up to 1428 bytes");
+    found(&hosts, 0, "mtu", "is 1280, but gossip packets have up to 1428 bytes");
     drop(a);
     // An address at which nobody reaches it.
     let a = start(&hosts, 0, Kind::Ours, "a", &["-advertise", "10.99.99.99"]);
@@ -150,7 +151,7 @@ fn the_interface_and_the_advertised_address_are_looked_at() {
             "127.0.0.1:7374",
         ],
     );
-    found(&hosts, 0, "advertise", "the address that it advertises, although it reaches them");
+    found(&hosts, 0, "advertise", "the address that this agent advertises, although");
     drop((a, b, c));
     let a = start(&hosts, 0, Kind::Ours, "a", &["-advertise", "127.0.0.1"]);
     let b = start(&hosts, 1, Kind::Ours, "b", &[]);
@@ -160,7 +161,7 @@ fn the_interface_and_the_advertised_address_are_looked_at() {
         .args(["join", &b.addr])
         .output_in_time();
     assert!(joined.status.success(), "{joined:?}");
-    found(&hosts, 0, "advertise", "which only its own machine reaches");
+    found(&hosts, 0, "advertise", "which is reachable only from its own machine");
     drop((a, b));
 }
 
@@ -210,7 +211,7 @@ fn settings_files_and_strangers_are_found() {
             if right { Vec::new() } else { vec![report.to_string()] }
         });
     };
-    says("seed", "A seed does not resolve");
+    says("seed", "The seed no-such.invalid:7946 does not resolve");
     // Strangers: one with another key, and one without label and key.
     let label = path("label.json");
     std::fs::write(&label, json!({"label": "blue"}).to_string()).unwrap();
@@ -221,7 +222,7 @@ fn settings_files_and_strangers_are_found() {
         }
     }
     says("key", "do not have an encryption key in common");
-    says("label", "another cluster label");
+    says("label", "a different cluster label");
     std::fs::remove_dir_all(path("state")).unwrap();
     says("file", "cannot write a file that it needs");
     bundle(dir.path(), &agent, &config);
@@ -241,7 +242,7 @@ fn settings_files_and_strangers_are_found() {
     let low = low.start();
     let (_, report) = doctor(&mut asked(&low));
     let text = of(&report, "descriptors")[0]["problem"].as_str().unwrap();
-    assert_eq!(text, "The agent may open 300 files only, connections included.");
+    assert_eq!(text, "The agent may open only 300 files, connections included.");
     let said = serf(Kind::Ours, "127.0.0.1:1", &["doctor"]);
     assert_eq!(said.code, Some(1), "{said:?}");
 }

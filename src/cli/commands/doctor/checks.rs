@@ -79,27 +79,27 @@ fn peer(evidence: &Evidence, member: &Member) -> (String, Option<Finding>) {
     match Udp::of(evidence, name) {
         Some(udp) if udp.heard > 0 && (udp.by_tcp > 0 || udp.by_others > 0) => {
             let problem = format!(
-                "UDP is one-way between this agent and {name} ({at}): its packets arrive here, but \
-                 what this agent sends does not reach it."
+                "UDP is one-way between this agent and {name} ({at}): packets \
+                 from it arrive, but packets from this agent do not reach it."
             );
             ("one-way".to_owned(), Some(Finding::new("udp", problem, ONE_WAY)))
         }
         Some(udp) if udp.by_tcp > 0 => {
             let problem = format!(
-                "UDP does not come through from {name} ({at}): it answers over TCP only, and no \
-                 packet of it arrives here."
+                "UDP from {name} ({at}) does not get through: it answers over TCP only, and \
+                 none of its packets arrive."
             );
             ("tcp only".to_owned(), Some(Finding::new("udp", problem, BLOCKED)))
         }
         Some(udp) if udp.by_others > 0 => {
             let problem = format!(
-                "UDP does not come through between this agent and {name} ({at}): it answers \
-                 through other members only."
+                "UDP does not get through between this agent and {name} ({at}): it answers \
+                 only through other members."
             );
             ("through others".to_owned(), Some(Finding::new("udp", problem, BLOCKED)))
         }
         _ if silent && evidence.silent.len() < evidence.asked.saturating_sub(1) => {
-            let problem = format!("{name} ({at}) is alive, but does not acknowledge a query.");
+            let problem = format!("{name} ({at}) is alive, but does not acknowledge queries.");
             ("no answer".to_owned(), Some(Finding::new("query", problem, SILENT)))
         }
         _ if silent => ("no answer".to_owned(), None),
@@ -114,7 +114,7 @@ pub(super) fn cluster(evidence: &Evidence, others_in_trouble: bool) -> Vec<Findi
     findings.extend(versions(evidence));
     if let Some((keys, members)) = &evidence.keys {
         for count in keys.values().filter(|count| *count < members) {
-            let problem = format!("A key is on {count} of {members} members only.");
+            let problem = format!("A key is installed on only {count} of {members} members.");
             findings.push(Finding::new("key", problem, PARTIAL_KEY));
         }
     }
@@ -138,21 +138,21 @@ fn advertised(evidence: &Evidence, others_in_trouble: bool) -> Option<Finding> {
         || evidence.members.iter().filter(|member| member.name != own.name).filter_map(ip_of);
     let at = address(own);
     if ip.is_unspecified() {
-        let problem = format!("This agent advertises {at}, which is no address of a machine.");
+        let problem = format!("This agent advertises {at}, which is not the address of a machine.");
         return Some(Finding::new("advertise", problem, ADVERTISE));
     }
     if ip.is_loopback() && others().any(|other| !other.is_loopback()) {
         let problem = format!(
-            "This agent advertises {at}, which only its own machine reaches, but others are on \
-             other machines."
+            "This agent advertises {at}, which is reachable only from its own machine, but \
+             other members are on other machines."
         );
         return Some(Finding::new("advertise", problem, ADVERTISE));
     }
     let unheard = evidence.asked > 1 && evidence.silent.len() == evidence.asked - 1;
     (unheard && !others_in_trouble).then(|| {
         let problem = format!(
-            "No member's answer to a query reaches this agent at {at}, the address that it \
-             advertises, although it reaches them."
+            "No answer to a query arrives at {at}, the address that this agent advertises, \
+             although the other members are alive."
         );
         Finding::new("advertise", problem, ADVERTISE)
     })
@@ -179,7 +179,7 @@ fn versions(evidence: &Evidence) -> Option<Finding> {
     let highest = live().max_by_key(|member| member.delegate_min)?;
     (lowest.delegate_max < highest.delegate_min).then(|| {
         let problem = format!(
-            "{} speaks Serf's protocol up to version {}, {} from version {} on.",
+            "{} supports Serf's protocol only up to version {}, but {} needs at least version {}.",
             lowest.name, lowest.delegate_max, highest.name, highest.delegate_min
         );
         Finding::new("version", problem, VERSIONS)
@@ -190,60 +190,87 @@ fn versions(evidence: &Evidence) -> Option<Finding> {
 const FAULTS: &[(&str, &str, &str)] = &[
     (
         "descriptors",
-        "The agent may open {} files only, connections included.",
-        "Raise the limit: LimitNOFILE=65536 in the unit of systemd, or ulimit -n.",
+        "The agent may open only {} files, connections included.",
+        "Raise the limit: set LimitNOFILE=65536 in the systemd unit, or use ulimit -n.",
     ),
     (
         "push-pull",
-        "The state that members exchange when they join is near its limit of 20 MiB ({}): beyond \
-         it nobody can join.",
+        "The state that this agent sends to members that join has {}; they refuse more than \
+         20 MiB and cannot join then.",
         "Remove members that have left or failed (serf force-leave -prune), and shorten tags.",
     ),
     (
         "rpc",
-        "The RPC listens on {} without a token: anyone who reaches it controls the agent.",
-        "Set rpc_auth, or -rpc-addr to 127.0.0.1:7373 or to a Unix socket.",
+        "The RPC listens on {} without a token: anyone who can connect to it controls the agent.",
+        "Set rpc_auth, or set -rpc-addr to 127.0.0.1:7373 or to a Unix socket.",
     ),
     (
         "http",
-        "HTTP listens on {} without a token: anyone who reaches it reads members and events.",
-        "Set rpc_auth, or -http-addr to a loopback address.",
+        "HTTP listens on {} without a token: anyone who can connect to it can read members and \
+         events.",
+        "Set rpc_auth, or set -http-addr to a loopback address.",
     ),
     (
         "file",
         "The agent cannot write a file that it needs: {}.",
-        "Make the file and its directory writable for the agent's user, and free the disk.",
+        "Make the file and its directory writable for the agent's user, and free disk space.",
     ),
     (
         "keys-unwritten",
-        "The newest keys are not in the keyring file ({}): after a restart the agent has the old \
-         ones.",
-        "Make the file and its directory writable for the agent's user, and free the disk.",
+        "The newest keys are not in the keyring file ({}): after a restart the agent would use \
+         the old ones.",
+        "Make the file and its directory writable for the agent's user, and free disk space.",
     ),
     (
         "systemd",
         "systemd started the agent, but {}.",
-        "Use Type=notify, WatchdogSec=30s, KillSignal=SIGINT and Restart=always as \
-         packaging/serf.service has them.",
+        "Set Type=notify and WatchdogSec=30s in the unit.",
     ),
     (
         "key-use",
-        "The encryption key has encrypted about {} messages of all members; it is good for 2^32.",
-        "Rotate it: serf keys rotate.",
+        "The encryption key has encrypted about {} messages of all members; its limit is 2^32.",
+        "Rotate the key: serf keys rotate.",
     ),
 ];
 /// Least number of consecutive probes without a direct ack that indicates a problem.
 const PROBES_MIN: u32 = 3;
-const UNKNOWN: &str = "Compare the name with serf members.";
-const FAILED: &str = "Start it again, or remove it with serf force-leave; if it runs, look for a \
-    firewall between the two, and run serf doctor there.";
-const ONE_WAY: &str = "Allow UDP from this machine to the gossip port of the peer, in its firewall \
-    or security group and in this machine's for what goes out.";
+const UNKNOWN: &str = "Compare the name with the output of serf members.";
+const FAILED: &str = "Start its agent, or remove it with serf force-leave. If its agent runs, \
+    check the firewalls between the two machines, and run serf doctor there.";
+const ONE_WAY: &str = "Allow UDP from this machine to the peer's gossip port: outgoing in this \
+    machine's firewall, incoming in the peer's firewall or security group.";
 const BLOCKED: &str = "Allow UDP and TCP in both directions on the gossip port (7946) in firewalls \
-    and security groups; run serf doctor on the peer to see which direction is closed.";
-const SILENT: &str = "Look whether the machine is overloaded, and whether UDP from it to this \
-    agent's advertised address is allowed.";
-const PARTIAL_KEY: &str = "Finish the rotation: serf keys rotate, or install the key again.";
-const ADVERTISE: &str = "Set -advertise to an address at which the other members reach this agent, \
-    by UDP and TCP.";
-const VERSIONS: &str = "Upgrade the older member, or set -protocol lower on the newer ones.";
+    and security groups. Run serf doctor on the peer to see which direction is blocked.";
+const SILENT: &str = "Check whether its machine is overloaded, and allow UDP from it to this \
+    agent's advertised address.";
+const PARTIAL_KEY: &str = "Finish the rotation with serf keys rotate, or install the key again.";
+const ADVERTISE: &str = "Set -advertise to an address at which other members reach this agent by \
+    UDP and TCP.";
+const VERSIONS: &str = "Upgrade the older member, or set a lower -protocol on the newer ones.";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(key: &str, detail: &str) -> Finding {
+        let mut evidence = Evidence::default();
+        let details = [(key.to_owned(), detail.to_owned())].into_iter().collect();
+        evidence.stats.insert("faults".to_owned(), details);
+        cluster(&evidence, false).remove(0)
+    }
+
+    #[test]
+    fn a_large_state_is_not_called_near_the_limit() {
+        let found = fault("push-pull", "12.0 MiB, 60 % of the limit");
+        assert!(found.problem.contains("has 12.0 MiB, 60 % of the limit;"), "{found:?}");
+        assert!(!found.problem.contains("near"), "{found:?}");
+    }
+
+    /// The agent looks at `NOTIFY_SOCKET` and `WATCHDOG_USEC` alone.
+    #[test]
+    fn the_remedy_for_the_unit_names_what_is_checked() {
+        let found = fault("systemd", "does not notice when the agent hangs");
+        let settings: Vec<_> = found.remedy.split(' ').filter(|word| word.contains('=')).collect();
+        assert_eq!(settings, ["Type=notify", "WatchdogSec=30s"]);
+    }
+}

@@ -23,7 +23,7 @@ pub(super) fn findings(evidence: &Evidence) -> Vec<Finding> {
     let small = mtu.filter(|mtu| *mtu < least);
     let found = small.map(|mtu| {
         let problem = format!(
-            "The MTU of {} is {mtu}: packets of gossip have up to {least} bytes and are sent in \
+            "The MTU of {} is {mtu}, but gossip packets have up to {least} bytes: they are sent in \
              fragments, which firewalls and tunnels often drop.",
             interface.name
         );
@@ -34,5 +34,5 @@ pub(super) fn findings(evidence: &Evidence) -> Vec<Finding> {
 
 /// Bytes of a full packet, without headers.
 const GOSSIP_BYTES: u32 = 1400;
-const MTU: &str = "Raise the MTU of the interface and of the tunnel under it to 1500, or see to it \
-    that fragments pass.";
+const MTU: &str = "Set the MTU of the interface and of its tunnel to 1500, or allow fragments \
+    in firewalls.";
