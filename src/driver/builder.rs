@@ -219,7 +219,8 @@ impl Builder {
         };
         let announced =
             address::announced(bind.ip(), bound, advertise).ok_or_else(|| Error::Io {
-                context: "failed to get final advertise address".to_owned(),
+                context: "Failed to create memberlist: failed to get final advertise address"
+                    .to_owned(),
                 source: io::Error::other(
                     "no private IP address found, and explicit IP not provided",
                 ),

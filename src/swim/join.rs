@@ -33,7 +33,7 @@ impl JoinEntry {
         };
         let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
         if host.is_empty() {
-            return Err(format!("lookup {entry}: no such host"));
+            return Err("lookup : no such host".to_owned());
         }
         Ok(Self { name, host: host.to_owned(), port })
     }

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{IpAddr, SocketAddr, ToSocketAddrs},
+    net::{IpAddr, Ipv6Addr, SocketAddr, ToSocketAddrs},
 };
 
 use crate::runtime::blocking;
@@ -20,7 +20,11 @@ pub(crate) fn host_addrs(host: &str, port: u16) -> Result<Vec<SocketAddr>, Strin
     if is_short_form(host) {
         return Err(unknown());
     }
-    let found = (host, port).to_socket_addrs().map_err(|_| unknown())?;
+    let found = match ((host, port).to_socket_addrs(), zoned(host)) {
+        (Ok(found), _) => found,
+        (Err(_), Some(ip)) => vec![SocketAddr::new(ip, port)].into_iter(),
+        (Err(_), None) => return Err(unknown()),
+    };
     let canonical = |addr: SocketAddr| match addr {
         // Keeps the scope id (zone).
         SocketAddr::V6(six) if six.ip().to_ipv4_mapped().is_none() => addr,
@@ -41,6 +45,14 @@ fn is_short_form(host: &str) -> bool {
         }
     };
     host.split('.').count() <= 4 && host.split('.').all(is_number)
+}
+
+/// An IPv6 address with a zone, without the zone. Go ignores zones that the system's resolver
+/// refuses: those that name no interface, or belong to an address that needs no zone.
+fn zoned(host: &str) -> Option<IpAddr> {
+    let (ip, zone) = host.split_once('%')?;
+    let ip: Ipv6Addr = ip.parse().ok()?;
+    (!zone.is_empty()).then_some(ip.into())
 }
 
 /// [`host_addrs`] without blocking the runtime.
@@ -71,5 +83,16 @@ mod tests {
     #[test]
     fn mapped_addresses_are_of_ipv4() {
         assert_eq!(host_addrs("::ffff:127.0.0.1", 1), Ok(vec![([127, 0, 0, 1], 1).into()]));
+    }
+
+    #[test]
+    fn a_zone_that_means_nothing_is_ignored() {
+        for host in ["::1%lo", "::1%no-such-interface", "::1%7"] {
+            let ips = host_addrs(host, 1).map(|found| found.iter().map(SocketAddr::ip).collect());
+            assert_eq!(ips, Ok(vec![IpAddr::from(Ipv6Addr::LOCALHOST)]), "{host}");
+        }
+        for host in ["::1%", "127.0.0.1%lo"] {
+            assert_eq!(host_addrs(host, 1), Err(format!("lookup {host}: no such host")));
+        }
     }
 }

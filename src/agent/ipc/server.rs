@@ -152,6 +152,8 @@ pub(in crate::agent) async fn accept(listener: &Listener) -> std::io::Result<Acc
     match listener {
         Listener::Tcp(listener) => {
             let (stream, addr) = listener.accept().await?;
+            // A listener of both families has IPv4 clients under IPv6-mapped addresses.
+            let addr = SocketAddr::new(addr.ip().to_canonical(), addr.port());
             rpc::tune(&stream);
             let (input, output) = stream.into_split();
             Ok(Accepted {
