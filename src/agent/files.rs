@@ -25,7 +25,7 @@ pub(super) fn read_tags(path: &Path) -> Result<Option<BTreeMap<String, String>>,
         // As Go, which starts without tags; the first attempt to write them reports the reason.
         Err(_) if fs::metadata(path).is_err() => return Ok(None),
         Err(error) => {
-            let text = format!("open {}: {}", path.display(), go_net::error_text(&error));
+            let text = go_net::read_error_text(&path.display().to_string(), &error);
             return Err(AgentError::Setup(format!("Failed to read tags file: {text}")));
         }
     };
@@ -67,7 +67,9 @@ mod tests {
         std::os::unix::fs::symlink("circle", &circle).unwrap();
         assert_eq!(read_tags(&circle).unwrap(), None);
         let error = read_tags(dir.path()).unwrap_err().to_string();
-        assert!(error.contains("Failed to read tags file: "), "{error}");
+        let text =
+            format!("Failed to read tags file: read {}: is a directory", dir.path().display());
+        assert!(error.contains(&text), "{error}");
         let tags = BTreeMap::from([("b".to_owned(), "2".to_owned()), ("a".into(), "<1>".into())]);
         write_tags(&path, &tags).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "{\n  \"a\": \"<1>\",\n  \"b\": \"2\"\n}");

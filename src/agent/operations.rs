@@ -115,6 +115,10 @@ impl Agent {
     /// Stops the node.
     pub(super) async fn shutdown(&self) {
         info!(target: "agent", "requesting serf shutdown");
+        // Go's agent sees the end that it asked for only if the node still has a snapshot to close.
+        if self.settings.snapshot_path.is_none() {
+            self.end_logged.store(true, Ordering::Relaxed);
+        }
         self.serf.shutdown().await;
         self.log_end();
         info!(target: "agent", "shutdown complete");

@@ -40,7 +40,7 @@ error_texts! {
     KeyringFileError {
         Self::Stat { path, source } => "stat {path}: {}", go_net::error_text(source);
         Self::Read { path, source } =>
-            "Failed to read keyring file: open {path}: {}", go_net::error_text(source);
+            "Failed to read keyring file: {}", go_net::read_error_text(path, source);
         Self::Json(reason) => "Failed to decode keyring file: {reason}";
         Self::Base64(reason) => "Failed to decode key from keyring: {reason}";
         Self::NoKeys => "Keyring file contains no keys";
@@ -117,6 +117,9 @@ mod tests {
         let path = dir.path().join("keys");
         let missing = Keyring::load(&path).unwrap_err().to_string();
         assert_eq!(missing, format!("stat {}: no such file or directory", path.display()));
+        let directory = Keyring::load(dir.path()).unwrap_err().to_string();
+        let shown = dir.path().display();
+        assert_eq!(directory, format!("Failed to read keyring file: read {shown}: is a directory"));
         for (text, message) in [
             ("[]", "Keyring file contains no keys"),
             ("[\"!\"]", "Failed to decode key from keyring: illegal base64 data at input byte 0"),

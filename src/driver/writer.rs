@@ -254,7 +254,8 @@ impl Files {
                 match recovers {
                     true => error!(
                         target: "serf",
-                        "Compaction failed, will reattempt after {REPAIR_INTERVAL:?}: {error}"
+                        "Compaction failed, will reattempt after {}s: {error}",
+                        REPAIR_INTERVAL.as_secs()
                     ),
                     false => error!(target: "serf", "Failed to update snapshot: {error}"),
                 }

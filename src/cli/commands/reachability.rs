@@ -162,7 +162,8 @@ fn report(
 }
 
 const FLAGS: &[Flag] = &[flag("verbose", Kind::Bool, "", "Show each ack and the time taken.")];
-const TROUBLESHOOTING: &str = "\
+/// Begins with an empty line, as with Go.
+const TROUBLESHOOTING: &str = "
 Troubleshooting tips:
 * Ensure that the bind addr:port is accessible by all other nodes
 * If an advertise address is set, ensure it routes to the bind address
