@@ -33,6 +33,11 @@ fn texts(output: &Output) -> (String, String, Option<i32>) {
     (text(&output.stdout), text(&output.stderr), output.status.code())
 }
 
+/// What follows an empty line at the end of `serf reachability`.
+fn tips(text: &str) -> Option<&str> {
+    text.split_once("\n\nTroubleshooting tips:").map(|(_, tips)| tips)
+}
+
 /// What both programs print, which must be equal once `normal` has taken out what may differ.
 fn same(rpc: &str, args: &[&str], normal: impl Fn(&str) -> String) -> (String, Option<i32>) {
     let [ours, theirs] = KINDS.map(|kind| texts(&run(kind, rpc, args)));
@@ -354,14 +359,7 @@ fn queries_are_printed_filtered_and_relayed_as_by_go() {
     cluster.agents[2].signal("CONT");
     let warns = |text: &str| text.contains("Received less acks than live nodes!");
     assert!(warns(&ours.0) && warns(&theirs.0), "{}\n{}", ours.0, theirs.0);
-    let tips =
-        |text: &str| text.split_once("\n\nTroubleshooting tips:").map(|(_, tips)| tips.to_owned());
-    assert!(
-        tips(&ours.0).is_some() && tips(&ours.0) == tips(&theirs.0),
-        "{}\n{}",
-        ours.0,
-        theirs.0
-    );
+    assert!(tips(&ours.0).is_some() && tips(&ours.0) == tips(&theirs.0), "{}", ours.0);
     assert_eq!((ours.2, theirs.2), (Some(1), Some(1)));
     cluster.agents.clear();
 }
