@@ -101,7 +101,7 @@ pub fn error_text(error: &io::Error) -> String {
 }
 
 /// Why a file cannot be read, as Go words it: a directory opens and fails only when it is read.
-pub(crate) fn read_error_text(path: &str, error: &io::Error) -> String {
+pub fn read_error_text(path: &str, error: &io::Error) -> String {
     let verb = if error.kind() == io::ErrorKind::IsADirectory { "read" } else { "open" };
     format!("{verb} {path}: {}", error_text(error))
 }
