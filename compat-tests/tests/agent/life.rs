@@ -320,6 +320,22 @@ fn a_reload_changes_level_handlers_and_tags() {
     });
 }
 
+/// Go's agent logs this line, too, if it has a snapshot to close, and seldom without one.
+#[test]
+fn an_ordinary_stop_reports_the_end_of_serf_only_with_a_snapshot() {
+    let (dir, net) = (tempfile::tempdir().unwrap(), Net::new());
+    let snapshot = dir.path().join("snapshot");
+    let with = ["-snapshot", snapshot.to_str().unwrap()];
+    for (args, reported) in [(&[][..], false), (&with[..], true)] {
+        let mut agent = Peer::start(Kind::Ours, "a", &format!("{net}1"), args);
+        agent.signal("TERM");
+        agent.wait();
+        let log = agent.log();
+        assert!(log.contains("shutdown complete"), "{log}");
+        assert_eq!(log.contains("Serf shutdown detected, quitting"), reported, "{log}");
+    }
+}
+
 #[test]
 fn a_reload_keeps_tags_that_were_set_at_run_time() {
     let (dir, net) = (tempfile::tempdir().unwrap(), Net::new());
