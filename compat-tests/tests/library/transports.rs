@@ -19,7 +19,7 @@ use ruserf::{
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     time::{sleep, timeout},
 };
 
@@ -180,9 +180,10 @@ async fn carries_everything<T: Transport, F: Future<Output = T>>(make: impl Fn()
     reply.reverse();
     assert!(heard == request && reply == request, "bytes were changed");
 
-    let nobody = make().await;
-    let gone = nobody.local_addr();
-    drop(nobody);
+    // A port that is taken but does not listen: one that was freed could be somebody else's by now.
+    let nobody = TcpSocket::new_v4().expect("a socket");
+    nobody.bind(any()).expect("a port");
+    let gone = nobody.local_addr().expect("a port");
     let refused = timeout(PATIENCE, a.connect(gone)).await.expect("an end");
     assert!(refused.is_err(), "connected to nobody");
 }
