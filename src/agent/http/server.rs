@@ -15,7 +15,7 @@ use hyper::{
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::json;
-use tokio::{sync::watch, task::JoinSet};
+use tokio::sync::watch;
 use tracing::{debug, warn};
 
 use super::{
@@ -25,45 +25,47 @@ use super::{
     query::Parameters,
     site::Site,
 };
-use crate::{
-    agent::{
-        access::{Capability, Holder},
-        ipc::{ACCEPT_PAUSE, Accepted, Listener, Origin, Pass, Share, accept},
-    },
-    base::go_net,
+use crate::agent::{
+    access::{Capability, Holder},
+    ipc::{Accepted, Listener, Origin, Pass, Service, Share},
 };
 
 /// Serves clients until it is dropped.
 pub(in crate::agent) async fn serve(site: Arc<Site>, listener: Listener) {
-    let mut clients = JoinSet::new();
-    loop {
-        while clients.try_join_next().is_some() {}
-        let accepted = match accept(&listener).await {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                let error = go_net::error_text(&error);
-                warn!(target: "agent.http", "Failed to accept client: {error}");
-                site.admission.evict();
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        let Some(pass) = site.admission.admit(accepted.origin, Instant::now()) else {
-            ::metrics::counter!("agent.http.refused").increment(1);
-            continue;
-        };
-        clients.spawn(connection(Arc::clone(&site), pass, accepted));
+    let admission = Arc::clone(&site.admission);
+    listener.serve(&admission, Server { site }).await;
+}
+
+struct Server {
+    site: Arc<Site>,
+}
+
+impl Service for Server {
+    fn log_failure(&self, error: &str) {
+        warn!(target: "agent.http", "Failed to accept client: {error}");
+    }
+
+    fn refuse(&mut self, _: &Accepted) {
+        ::metrics::counter!("agent.http.refused").increment(1);
+    }
+
+    fn serve(
+        &mut self,
+        pass: Pass,
+        client: Accepted,
+    ) -> impl Future<Output = ()> + Send + 'static + use<> {
+        connection(Arc::clone(&self.site), pass, client)
     }
 }
 
-/// What the answer of a connection is.
+/// Kinds of answers, which have different time limits.
 #[derive(Clone)]
 enum Answer {
-    /// Soon there, or not there yet.
+    /// A short answer, or none yet.
     Short,
-    /// A list, which takes room that others may want.
+    /// A list, which occupies room that other clients may wait for.
     List(Arc<Share>),
-    /// Events, until the client goes.
+    /// Events, until the client disconnects.
     Stream,
 }
 
@@ -77,7 +79,7 @@ struct Client {
     holder: watch::Sender<Option<Holder>>,
 }
 
-/// Serves one request, and no other: so all that a client can hold up ends in time.
+/// Serves a single request, so that the time of a connection is bounded.
 async fn connection(site: Arc<Site>, mut pass: Pass, accepted: Accepted) {
     let secured = accepted.secured(site.agent.door.http_tls.as_ref());
     let Some(Some(accepted)) = pass.unless_evicted(secured).await else { return };
@@ -115,7 +117,7 @@ async fn connection(site: Arc<Site>, mut pass: Pass, accepted: Accepted) {
     }
 }
 
-/// Resolves when an unfinished answer is given up.
+/// Resolves when an unfinished answer must be aborted.
 async fn overdue(answer: watch::Receiver<Answer>) {
     let mut wanted = answer.clone();
     let room_is_wanted = async {
@@ -138,7 +140,7 @@ async fn overdue(answer: watch::Receiver<Answer>) {
     }
 }
 
-/// Resolves when a client makes room for others; one with a stream keeps its place.
+/// Resolves when the client is evicted in favour of others; a client with a stream is not.
 async fn made_room(evicted: impl Future<Output = ()>, client: &Client) {
     evicted.await;
     if matches!(*client.answer.borrow(), Answer::Stream) {
@@ -192,7 +194,7 @@ impl Client {
         }
     }
 
-    /// What is not there is said to those alone who may see what is.
+    /// The answer for an unknown path; without authorization it does not differ from other paths'.
     async fn nothing(&self, request: &Request<Incoming>) -> Response<Body> {
         if self.is_authorized(request).await {
             return refusal(StatusCode::NOT_FOUND, "no such path");
@@ -222,7 +224,7 @@ impl Client {
         self.holder.send_replace(holder);
         if !is_right {
             let count = self.pass.wrong_token(Instant::now());
-            // Logged at the first, and then less and less often.
+            // Logged at the first one, and then at each doubling.
             if count.is_power_of_two() {
                 let name = &self.name;
                 warn!(target: "agent.http", "Wrong token of client: {name} ({count} times)");
@@ -238,7 +240,7 @@ fn unauthorized() -> Response<Body> {
     response
 }
 
-/// Whether the client asked for us by an address, or by the one name that is always ours.
+/// Whether the `Host` of a request is an address or `localhost`.
 fn names_address(request: &Request<Incoming>) -> bool {
     let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
     host.is_none_or(is_address)
@@ -253,15 +255,15 @@ fn is_address(host: &str) -> bool {
     name.eq_ignore_ascii_case("localhost") || bare.parse::<std::net::IpAddr>().is_ok()
 }
 
-/// What comes before the token.
+/// Prefix of the token in the header.
 const SCHEME: &[u8] = b"Bearer ";
-/// Time to send a request.
+/// Time limit for the request.
 const HEADER_TIME: Duration = Duration::from_secs(10);
-/// Time of a connection in all, unless its answer is a stream.
+/// Time limit of a connection, unless its answer is a stream.
 const ANSWER_TIME: Duration = Duration::from_secs(30);
-/// Header lines of a request.
+/// Most header lines of a request.
 const HEADERS_MAX: usize = 64;
-/// Bytes of a request: its line and its header. A body is not read.
+/// Most bytes of a request: its line and its header. Bodies are not read.
 const HEADER_BYTES_MAX: usize = 16 << 10;
 
 #[cfg(test)]
@@ -269,7 +271,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_that_others_own_are_no_way_to_a_local_listener() {
+    fn foreign_host_names_are_refused_by_a_local_listener() {
         for host in ["127.0.0.1", "127.0.0.1:8080", "[::1]", "[::1]:8080", "LocalHost:1"] {
             assert!(is_address(host), "{host}");
         }

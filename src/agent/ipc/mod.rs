@@ -6,6 +6,7 @@ mod answers;
 mod audited;
 mod commands;
 mod events;
+mod listener;
 mod member_filter;
 mod member_list;
 mod outbox;
@@ -19,7 +20,8 @@ use super::{Filter, access::Holder, log::Level, operations::Agent, settings::Rpc
 pub(super) use accepted::Accepted;
 pub(super) use admission::{Admission, Origin, Pass};
 pub(super) use answers::Share;
+pub(super) use listener::{Listener, Service};
 pub(super) use member_filter::MemberFilter;
 pub(super) use member_list::Listing;
-pub(super) use server::{ACCEPT_PAUSE, Listener, accept, serve};
+pub(super) use server::serve;
 pub(super) use shared::Shared;

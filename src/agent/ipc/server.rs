@@ -1,189 +1,64 @@
-//! The RPC's socket.
+//! The clients of the RPC's socket.
 
-use std::{
-    net::{Ipv4Addr, SocketAddr},
-    path::PathBuf,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::sync::Arc;
 
-use tokio::{
-    net::{TcpListener, UnixListener},
-    task::JoinSet,
-};
 use tracing::{info, warn};
 
 use super::{
     Agent, RpcAddr, Shared,
     accepted::Accepted,
-    admission::{Admission, origin},
+    admission::{Admission, Pass},
+    events::Events,
+    listener::{Listener, Service},
     session,
 };
-use crate::{
-    base::go_net,
-    rpc,
-    transport::{self, Network, Prefer},
-};
-
-/// A bound socket, or none.
-pub(in crate::agent) enum Listener {
-    Tcp(TcpListener),
-    Unix { listener: UnixListener, path: PathBuf, uid: u32 },
-    Off,
-}
-
-impl Listener {
-    /// Binds an address.
-    ///
-    /// # Errors
-    /// Why it cannot be bound, in Go's words.
-    pub(in crate::agent) async fn bind(addr: &RpcAddr) -> Result<Self, String> {
-        let addr = match addr {
-            RpcAddr::Off => return Ok(Self::Off),
-            RpcAddr::Unix(path) => return Self::bind_unix(path.clone()),
-            RpcAddr::Tcp(addr) => addr,
-        };
-        let found = transport::resolve_async(Network::Tcp, addr).await;
-        let found = found.map_err(|reason| format!("listen tcp: {reason}"))?;
-        let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, found.port));
-        let (to, shown) = match found.one(Prefer::Four) {
-            Some(to) => (to, to.to_string()),
-            None => (any, format!(":{}", found.port)),
-        };
-        transport::listen(to).map(Self::Tcp).map_err(|error| {
-            let reason = go_net::error_text(&error);
-            format!("listen tcp {shown}: bind: {reason}")
-        })
-    }
-
-    /// The TCP address it listens on.
-    pub(in crate::agent) fn tcp_addr(&self) -> Option<SocketAddr> {
-        match self {
-            Self::Tcp(listener) => listener.local_addr().ok(),
-            Self::Unix { .. } | Self::Off => None,
-        }
-    }
-
-    /// Checks an address without binding it.
-    ///
-    /// # Errors
-    /// It can never be bound.
-    pub(in crate::agent) fn check(addr: &RpcAddr) -> Result<(), String> {
-        let RpcAddr::Tcp(addr) = addr else { return Ok(()) };
-        let found = transport::resolve(Network::Tcp, addr);
-        found.map(drop).map_err(|reason| format!("listen tcp: {reason}"))
-    }
-
-    fn bind_unix(path: PathBuf) -> Result<Self, String> {
-        use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-
-        let fail = |error: std::io::Error| {
-            let text = go_net::error_text(&error);
-            format!("listen unix {}: bind: {text}", path.display())
-        };
-        // A socket without a listener is left over from an agent that was killed.
-        let stale = std::fs::metadata(&path).is_ok_and(|found| found.file_type().is_socket())
-            && std::os::unix::net::UnixStream::connect(&path).is_err();
-        if stale {
-            std::fs::remove_file(&path).map_err(fail)?;
-        }
-        let listener = UnixListener::bind(&path).map_err(fail)?;
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).map_err(fail)?;
-        // The owner of the new file is the user of this process.
-        let uid = std::fs::metadata(&path).map_err(fail)?.uid();
-        Ok(Self::Unix { listener, path, uid })
-    }
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        if let Self::Unix { path, .. } = self {
-            // It may have been removed already.
-            let _ = std::fs::remove_file(path);
-        }
-    }
-}
 
 /// Serves clients until it is dropped.
 pub(in crate::agent) async fn serve(agent: Arc<Agent>, shared: Arc<Shared>, listener: Listener) {
     let admission = Admission::sharing(rpc_clients(&agent), &shared.lists);
-    let mut clients = JoinSet::new();
-    let mut refused = 0_u64;
-    loop {
-        while clients.try_join_next().is_some() {}
-        let accepted = match accept(&listener).await {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                let error = go_net::error_text(&error);
-                warn!(target: "agent.ipc", "Failed to accept client: {error}");
-                // Out of descriptors: an immediate retry would only waste CPU time.
-                admission.evict();
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        let name = &accepted.name;
-        let Some(mut pass) = admission.admit(accepted.origin, Instant::now()) else {
-            refused += 1;
-            if refused.is_power_of_two() {
-                warn!(
-                    target: "agent.ipc",
-                    "Refusing client: {name}: too many are connected ({refused} refused)"
-                );
-            }
-            continue;
-        };
-        refused = 0;
-        info!(target: "agent.ipc", "Accepted client: {name}");
-        metrics::counter!("agent.ipc.accept").increment(1);
-        let (agent, events) = (Arc::clone(&agent), Arc::clone(&shared.events));
-        clients.spawn(async move {
-            let tls = agent.door.rpc_tls.as_ref();
-            let secured = pass.unless_evicted(accepted.secured(tls)).await;
-            if let Some(Some(accepted)) = secured {
-                session::run(agent, events, pass, accepted).await;
-            }
-        });
-    }
+    let server = Server { agent, events: Arc::clone(&shared.events), refused: 0 };
+    listener.serve(&admission, server).await;
 }
 
-/// Waits for the next client.
-pub(in crate::agent) async fn accept(listener: &Listener) -> std::io::Result<Accepted> {
-    match listener {
-        Listener::Tcp(listener) => {
-            let (stream, addr) = listener.accept().await?;
-            // A listener of both families has IPv4 clients under IPv6-mapped addresses.
-            let addr = SocketAddr::new(addr.ip().to_canonical(), addr.port());
-            rpc::tune(&stream);
-            let (input, output) = stream.into_split();
-            Ok(Accepted {
-                name: addr.to_string(),
-                origin: origin(addr.ip()),
-                uid: None,
-                certificate: None,
-                input: Box::new(input),
-                output: Box::new(output),
-            })
+struct Server {
+    agent: Arc<Agent>,
+    events: Arc<Events>,
+    /// Clients refused since the last admitted one.
+    refused: u64,
+}
+
+impl Service for Server {
+    fn log_failure(&self, error: &str) {
+        warn!(target: "agent.ipc", "Failed to accept client: {error}");
+    }
+
+    fn refuse(&mut self, client: &Accepted) {
+        self.refused += 1;
+        if self.refused.is_power_of_two() {
+            let (name, refused) = (&client.name, self.refused);
+            warn!(
+                target: "agent.ipc",
+                "Refusing client: {name}: too many are connected ({refused} refused)"
+            );
         }
-        Listener::Unix { listener, uid, .. } => loop {
-            let (stream, _) = listener.accept().await?;
-            let peer = stream.peer_cred()?;
-            if peer.uid() != *uid && peer.uid() != 0 {
-                warn!(target: "agent.ipc", "Refusing client: user id {}", peer.uid());
-                continue;
+    }
+
+    fn serve(
+        &mut self,
+        mut pass: Pass,
+        client: Accepted,
+    ) -> impl Future<Output = ()> + Send + 'static + use<> {
+        self.refused = 0;
+        info!(target: "agent.ipc", "Accepted client: {}", client.name);
+        metrics::counter!("agent.ipc.accept").increment(1);
+        let (agent, events) = (Arc::clone(&self.agent), Arc::clone(&self.events));
+        async move {
+            let tls = agent.door.rpc_tls.as_ref();
+            let secured = pass.unless_evicted(client.secured(tls)).await;
+            if let Some(Some(client)) = secured {
+                session::run(agent, events, pass, client).await;
             }
-            let name = format!("unix:{}", peer.pid().unwrap_or(0));
-            let (input, output) = stream.into_split();
-            return Ok(Accepted {
-                name,
-                origin: None,
-                uid: Some(peer.uid()),
-                certificate: None,
-                input: Box::new(input),
-                output: Box::new(output),
-            });
-        },
-        Listener::Off => std::future::pending().await,
+        }
     }
 }
 
@@ -196,6 +71,3 @@ fn rpc_clients(agent: &Agent) -> usize {
         }
     }
 }
-
-/// Wait after a failed accept.
-pub(in crate::agent) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

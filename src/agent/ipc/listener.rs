@@ -1,0 +1,186 @@
+//! The socket of a server, and its clients' way in: RPC and HTTP have one each.
+
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    net::{TcpListener, UnixListener},
+    task::JoinSet,
+};
+use tracing::warn;
+
+use super::{
+    RpcAddr,
+    accepted::Accepted,
+    admission::{Admission, Pass, origin},
+};
+use crate::{
+    base::go_net,
+    rpc,
+    transport::{self, Network, Prefer},
+};
+
+/// A bound socket, or none.
+pub(in crate::agent) enum Listener {
+    Tcp(TcpListener),
+    Unix { listener: UnixListener, path: PathBuf, uid: u32 },
+    Off,
+}
+
+/// What a server does with the clients of its socket.
+pub(in crate::agent) trait Service {
+    /// Logs that a connection could not be accepted.
+    fn log_failure(&self, error: &str);
+
+    /// Reports a client that is disconnected, as too many are connected.
+    fn refuse(&mut self, client: &Accepted);
+
+    /// Serves a client until its connection ends.
+    fn serve(
+        &mut self,
+        pass: Pass,
+        client: Accepted,
+    ) -> impl Future<Output = ()> + Send + 'static + use<Self>;
+}
+
+impl Listener {
+    /// Binds an address.
+    ///
+    /// # Errors
+    /// Why it cannot be bound, in Go's words.
+    pub(in crate::agent) async fn bind(addr: &RpcAddr) -> Result<Self, String> {
+        let addr = match addr {
+            RpcAddr::Off => return Ok(Self::Off),
+            RpcAddr::Unix(path) => return Self::bind_unix(path.clone()),
+            RpcAddr::Tcp(addr) => addr,
+        };
+        let found = transport::resolve_async(Network::Tcp, addr).await;
+        let found = found.map_err(|reason| format!("listen tcp: {reason}"))?;
+        let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, found.port));
+        let (to, shown) = match found.one(Prefer::Four) {
+            Some(to) => (to, to.to_string()),
+            None => (any, format!(":{}", found.port)),
+        };
+        transport::listen(to).map(Self::Tcp).map_err(|error| {
+            let reason = go_net::error_text(&error);
+            format!("listen tcp {shown}: bind: {reason}")
+        })
+    }
+
+    /// The TCP address it listens on.
+    pub(in crate::agent) fn tcp_addr(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(listener) => listener.local_addr().ok(),
+            Self::Unix { .. } | Self::Off => None,
+        }
+    }
+
+    /// Checks an address without binding it.
+    ///
+    /// # Errors
+    /// It can never be bound.
+    pub(in crate::agent) fn check(addr: &RpcAddr) -> Result<(), String> {
+        let RpcAddr::Tcp(addr) = addr else { return Ok(()) };
+        let found = transport::resolve(Network::Tcp, addr);
+        found.map(drop).map_err(|reason| format!("listen tcp: {reason}"))
+    }
+
+    /// Serves clients until the future is dropped: each that is admitted in a task of its own.
+    pub(in crate::agent) async fn serve(self, admission: &Arc<Admission>, mut by: impl Service) {
+        let mut clients = JoinSet::new();
+        loop {
+            while clients.try_join_next().is_some() {}
+            let client = match self.accept().await {
+                Ok(client) => client,
+                Err(error) => {
+                    by.log_failure(&go_net::error_text(&error));
+                    // Out of descriptors: an immediate retry would only waste CPU time.
+                    admission.evict();
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            match admission.admit(client.origin, Instant::now()) {
+                Some(pass) => drop(clients.spawn(by.serve(pass, client))),
+                None => by.refuse(&client),
+            }
+        }
+    }
+
+    /// Waits for the next client.
+    async fn accept(&self) -> io::Result<Accepted> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, addr) = listener.accept().await?;
+                // A listener of both families has IPv4 clients under IPv6-mapped addresses.
+                let addr = SocketAddr::new(addr.ip().to_canonical(), addr.port());
+                rpc::tune(&stream);
+                let (input, output) = stream.into_split();
+                Ok(Accepted {
+                    name: addr.to_string(),
+                    origin: origin(addr.ip()),
+                    uid: None,
+                    certificate: None,
+                    input: Box::new(input),
+                    output: Box::new(output),
+                })
+            }
+            Self::Unix { listener, uid, .. } => loop {
+                let (stream, _) = listener.accept().await?;
+                let peer = stream.peer_cred()?;
+                if peer.uid() != *uid && peer.uid() != 0 {
+                    warn!(target: "agent.ipc", "Refusing client: user id {}", peer.uid());
+                    continue;
+                }
+                let name = format!("unix:{}", peer.pid().unwrap_or(0));
+                let (input, output) = stream.into_split();
+                return Ok(Accepted {
+                    name,
+                    origin: None,
+                    uid: Some(peer.uid()),
+                    certificate: None,
+                    input: Box::new(input),
+                    output: Box::new(output),
+                });
+            },
+            Self::Off => std::future::pending().await,
+        }
+    }
+
+    fn bind_unix(path: PathBuf) -> Result<Self, String> {
+        use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+
+        let fail = |error: std::io::Error| {
+            let text = go_net::error_text(&error);
+            format!("listen unix {}: bind: {text}", path.display())
+        };
+        // A socket without a listener is left over from an agent that was killed.
+        let stale = std::fs::metadata(&path).is_ok_and(|found| found.file_type().is_socket())
+            && std::os::unix::net::UnixStream::connect(&path).is_err();
+        if stale {
+            std::fs::remove_file(&path).map_err(fail)?;
+        }
+        let listener = UnixListener::bind(&path).map_err(fail)?;
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).map_err(fail)?;
+        // The owner of the new file is the user of this process.
+        let uid = std::fs::metadata(&path).map_err(fail)?.uid();
+        Ok(Self::Unix { listener, path, uid })
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Self::Unix { path, .. } = self {
+            // It may have been removed already.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+/// Wait after a failed accept.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
