@@ -53,17 +53,17 @@ impl Host for Silent {
     fn node_meta(&mut self, _: usize) -> Arc<[u8]> {
         [].into()
     }
-    fn on_user_message(&mut self, _: Instant, _: &[u8], _: Origin) {}
+    fn on_user_message(&mut self, _: &[u8], _: Origin) {}
     fn take_broadcasts(&mut self, _: usize, _: usize, _: u32, _: &mut dyn FnMut(&[u8])) {}
     fn has_broadcasts(&self) -> bool {
         false
     }
     fn local_state(&mut self, _: bool, _: &mut Vec<u8>) {}
-    fn merge_remote_state(&mut self, _: Instant, _: &[u8], _: Exchange) {}
-    fn on_join(&mut self, _: Instant, _: &NodeView<'_>) {}
-    fn on_leave(&mut self, _: Instant, _: &NodeView<'_>) {}
-    fn on_update(&mut self, _: Instant, _: &NodeView<'_>) {}
-    fn on_conflict(&mut self, _: Instant, _: &NodeView<'_>, _: &NodeView<'_>) {}
+    fn merge_remote_state(&mut self, _: &[u8], _: Exchange) {}
+    fn on_join(&mut self, _: &NodeView<'_>) {}
+    fn on_leave(&mut self, _: &NodeView<'_>) {}
+    fn on_update(&mut self, _: &NodeView<'_>) {}
+    fn on_conflict(&mut self, _: &NodeView<'_>, _: &NodeView<'_>) {}
     fn check_merge(&mut self, _: &[NodeView<'_>]) -> Result<(), String> {
         Ok(())
     }
@@ -71,7 +71,7 @@ impl Host for Silent {
         Ok(())
     }
     fn ack_payload(&mut self, _: &mut Vec<u8>) {}
-    fn on_ping_complete(&mut self, _: Instant, _: &NodeView<'_>, _: Duration, _: &[u8]) {}
+    fn on_ping_complete(&mut self, _: &NodeView<'_>, _: Duration, _: &[u8]) {}
 }
 
 struct Node {

@@ -18,7 +18,7 @@ use super::{
     state::State,
 };
 use crate::{
-    base::{Instant, PRINTABLE_BYTES_MAX, mutated, printable, printable_text},
+    base::{PRINTABLE_BYTES_MAX, mutated, printable, printable_text},
     swim::{Author, Exchange, Host, NodeStateKind, NodeView, Origin, Seal},
 };
 
@@ -29,7 +29,7 @@ impl Host for State {
     }
 
     // serf/delegate.go: NotifyMsg.
-    fn on_user_message(&mut self, _now: Instant, message: &[u8], origin: Origin) {
+    fn on_user_message(&mut self, message: &[u8], origin: Origin) {
         let Some(&kind) = message.first() else { return };
         self.cx.stats.msgs_received.count(message.len());
         let what = match kind {
@@ -92,19 +92,19 @@ impl Host for State {
         self.encode_local_state(out);
     }
 
-    fn merge_remote_state(&mut self, _now: Instant, state: &[u8], exchange: Exchange) {
+    fn merge_remote_state(&mut self, state: &[u8], exchange: Exchange) {
         self.merge_state(state, exchange);
     }
 
-    fn on_join(&mut self, _now: Instant, node: &NodeView<'_>) {
+    fn on_join(&mut self, node: &NodeView<'_>) {
         self.members.handle_node_join(&mut self.cx, node);
     }
 
-    fn on_leave(&mut self, _now: Instant, node: &NodeView<'_>) {
+    fn on_leave(&mut self, node: &NodeView<'_>) {
         self.members.handle_node_leave(&mut self.cx, node);
     }
 
-    fn on_update(&mut self, _now: Instant, node: &NodeView<'_>) {
+    fn on_update(&mut self, node: &NodeView<'_>) {
         if self.members.table.get(node.name).is_none() {
             self.cx.effects.act(Action::Recheck(node.name.clone()));
             return;
@@ -112,7 +112,7 @@ impl Host for State {
         self.members.handle_node_update(&mut self.cx, node);
     }
 
-    fn on_conflict(&mut self, _now: Instant, existing: &NodeView<'_>, other: &NodeView<'_>) {
+    fn on_conflict(&mut self, existing: &NodeView<'_>, other: &NodeView<'_>) {
         let Self { cx, members, conflict, .. } = self;
         conflict.handle(cx, members, existing, other);
     }
@@ -147,13 +147,7 @@ impl Host for State {
         }
     }
 
-    fn on_ping_complete(
-        &mut self,
-        _now: Instant,
-        node: &NodeView<'_>,
-        rtt: Duration,
-        payload: &[u8],
-    ) {
+    fn on_ping_complete(&mut self, node: &NodeView<'_>, rtt: Duration, payload: &[u8]) {
         self.members.coordinates.handle_ping_complete(&mut self.cx, node.name, rtt, payload);
     }
 }
@@ -163,7 +157,7 @@ impl State {
     pub(crate) fn on_own_message(&mut self, message: &[u8]) {
         let from = self.members.local().socket_addr();
         let from = from.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)));
-        self.on_user_message(self.cx.now, message, Origin { from, seal: Seal::Key });
+        self.on_user_message(message, Origin { from, seal: Seal::Key });
     }
 
     fn dispatch(&mut self, message: &Message<'_>, raw: &[u8], origin: Origin) {

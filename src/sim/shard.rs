@@ -39,9 +39,10 @@ impl<N: Node> Shard<N> {
         while let Some(event) = self.post.queue.pop_before(end) {
             self.events += 1;
             let slot = &mut self.slots[event.dst as usize / self.post.shards];
+            let now = event.at;
             dispatch(slot, &mut self.post, network, event);
             if slot.node.as_ref().is_some_and(Node::has_observations) {
-                slot.take_observations(&mut self.observations);
+                slot.take_observations(now, &mut self.observations);
             }
         }
     }

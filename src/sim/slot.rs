@@ -473,13 +473,11 @@ impl<N: Node> Slot<N> {
         self.node.take()
     }
 
-    pub(crate) fn take_observations(&mut self, into: &mut Vec<Observation>) {
+    /// Takes what the node observed in the event at `now`, in world time.
+    pub(crate) fn take_observations(&mut self, now: u64, into: &mut Vec<Observation>) {
         let Some(node) = &mut self.node else { return };
-        let ahead = self.clock_ahead;
-        into.extend(node.take_observations().into_iter().map(|mut seen| {
-            seen.at = seen.at.saturating_sub(ahead);
-            seen
-        }));
+        let seen = node.take_observations().into_iter();
+        into.extend(seen.map(|seen| Observation { at: now, ..seen }));
     }
 }
 

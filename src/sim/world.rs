@@ -172,7 +172,7 @@ impl<N: Node> World<N> {
         let Some(slot) = shard.slots.get_mut(index as usize / shards) else { return };
         if slot.run != Run::Up {
             slot.resume(now, &mut shard.post, &self.network);
-            slot.take_observations(&mut shard.observations);
+            slot.take_observations(now, &mut shard.observations);
         }
         self.deliver();
     }
@@ -255,7 +255,7 @@ impl<N: Node> World<N> {
         let Some(shard) = self.shards.get_mut(index as usize % shards) else { return };
         let Some(slot) = shard.slots.get_mut(index as usize / shards) else { return };
         slot.settle(now, &mut shard.post, &self.network);
-        slot.take_observations(&mut shard.observations);
+        slot.take_observations(now, &mut shard.observations);
         self.deliver();
     }
 

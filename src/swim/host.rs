@@ -2,10 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use crate::{
-    base::Instant,
-    wire::{Incarnation, NodeStateKind, Vsn},
-};
+use crate::wire::{Incarnation, NodeStateKind, Vsn};
 
 /// A node as known to the engine, borrowed for one call.
 #[derive(Clone, Debug)]
@@ -64,7 +61,7 @@ pub trait Host {
     fn node_meta(&mut self, limit: usize) -> Arc<[u8]>;
 
     /// A user message arrived, by packet or stream. Go: `Delegate.NotifyMsg`.
-    fn on_user_message(&mut self, now: Instant, message: &[u8], origin: Origin);
+    fn on_user_message(&mut self, message: &[u8], origin: Origin);
 
     /// Fills a packet that goes to `copies` nodes: calls `emit` with each message to piggyback; the
     /// sum of `message.len() + overhead` must not exceed `limit`. Go: `Delegate.GetBroadcasts`.
@@ -92,19 +89,19 @@ pub trait Host {
     fn local_state(&mut self, join: bool, out: &mut Vec<u8>);
 
     /// A peer's state arrived (never empty). Go: `Delegate.MergeRemoteState`.
-    fn merge_remote_state(&mut self, now: Instant, state: &[u8], exchange: Exchange);
+    fn merge_remote_state(&mut self, state: &[u8], exchange: Exchange);
 
     /// A node became alive from unknown, dead or left. Go: `EventDelegate.NotifyJoin`.
-    fn on_join(&mut self, now: Instant, node: &NodeView<'_>);
+    fn on_join(&mut self, node: &NodeView<'_>);
 
     /// A node became dead or left. Go: `EventDelegate.NotifyLeave`.
-    fn on_leave(&mut self, now: Instant, node: &NodeView<'_>);
+    fn on_leave(&mut self, node: &NodeView<'_>);
 
     /// A node's meta changed. Go: `EventDelegate.NotifyUpdate`.
-    fn on_update(&mut self, now: Instant, node: &NodeView<'_>);
+    fn on_update(&mut self, node: &NodeView<'_>);
 
     /// Another address claims a live node's name. Go: `ConflictDelegate.NotifyConflict`.
-    fn on_conflict(&mut self, now: Instant, existing: &NodeView<'_>, other: &NodeView<'_>);
+    fn on_conflict(&mut self, existing: &NodeView<'_>, other: &NodeView<'_>);
 
     /// Whether a join may be merged; `nodes` holds all rows. Go: `MergeDelegate.NotifyMerge`.
     ///
@@ -124,11 +121,5 @@ pub trait Host {
     fn ack_payload(&mut self, out: &mut Vec<u8>);
 
     /// A direct probe was answered in time. Go: `PingDelegate.NotifyPingComplete`.
-    fn on_ping_complete(
-        &mut self,
-        now: Instant,
-        node: &NodeView<'_>,
-        rtt: Duration,
-        payload: &[u8],
-    );
+    fn on_ping_complete(&mut self, node: &NodeView<'_>, rtt: Duration, payload: &[u8]);
 }

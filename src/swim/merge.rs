@@ -95,7 +95,7 @@ impl Swim {
             return self.queue_merge(now, merge);
         }
         if !state.user_state.is_empty() {
-            host.merge_remote_state(now, &state.user_state, exchange);
+            host.merge_remote_state(&state.user_state, exchange);
         }
         if exchange.ours && exchange.join {
             self.send_alive_to_few();

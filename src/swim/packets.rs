@@ -216,7 +216,7 @@ impl Swim {
                 let Dead { incarnation, node, from } = decode_body(body)?;
                 self.dead(now, text(node), incarnation, text(from), None, Source::Anybody, host);
             }
-            Queued::User => host.on_user_message(now, body, origin),
+            Queued::User => host.on_user_message(body, origin),
         }
         Ok(())
     }

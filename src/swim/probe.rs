@@ -128,7 +128,7 @@ impl Swim {
                 self.table.find(&probe.target.name).and_then(|slot| self.table.get(slot))
         {
             self.stats.round_trip.add(now - probe.sent);
-            host.on_ping_complete(now, &row.view(), now - probe.sent, payload);
+            host.on_ping_complete(&row.view(), now - probe.sent, payload);
         }
         self.stats.acked_probes += 1;
         self.finish_probe(now, probe.sent, HEALTHIER, host);

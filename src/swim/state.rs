@@ -192,9 +192,9 @@ impl Swim {
         self.stats.msg_alive += 1;
         let Some(row) = self.table.get(slot) else { return };
         if matches!(old_state, NodeStateKind::Dead | NodeStateKind::Left) {
-            host.on_join(now, &row.view());
+            host.on_join(&row.view());
         } else if meta_changed {
-            host.on_update(now, &row.view());
+            host.on_update(&row.view());
         }
     }
 
@@ -340,7 +340,7 @@ impl Swim {
         let state = if node == from { NodeStateKind::Left } else { NodeStateKind::Dead };
         self.table.set_state(slot, state, now);
         if let Some(row) = self.table.get(slot) {
-            host.on_leave(now, &row.view());
+            host.on_leave(&row.view());
         }
     }
 
@@ -392,7 +392,7 @@ impl Swim {
             incarnation: alive.incarnation,
             state: NodeStateKind::Alive,
         };
-        host.on_conflict(now, &row.view(), &other);
+        host.on_conflict(&row.view(), &other);
     }
 
     /// Whether another address may take over the name. Go: `canReclaim` in `aliveNode`.

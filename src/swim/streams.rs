@@ -135,7 +135,7 @@ impl Swim {
                     let verified = self.codec.config().verify_incoming;
                     let by_key = verified && !self.keyring().is_empty();
                     let origin = Origin { from, seal: self.seal_of(by_key) };
-                    host.on_user_message(now, &message, origin);
+                    host.on_user_message(&message, origin);
                 }
             }
             StreamInput::Message(StreamMessage::Ack { .. } | StreamMessage::Error(_)) => {

@@ -41,7 +41,7 @@ impl Host for Notes {
         self.meta.as_slice().into()
     }
 
-    fn on_user_message(&mut self, _now: Instant, message: &[u8], origin: Origin) {
+    fn on_user_message(&mut self, message: &[u8], origin: Origin) {
         self.seals.push(origin.seal);
         self.user.push(message.to_vec());
     }
@@ -76,23 +76,23 @@ impl Host for Notes {
         out.extend_from_slice(&self.state);
     }
 
-    fn merge_remote_state(&mut self, _now: Instant, state: &[u8], _: Exchange) {
+    fn merge_remote_state(&mut self, state: &[u8], _: Exchange) {
         self.merged.push(state.to_vec());
     }
 
-    fn on_join(&mut self, _now: Instant, node: &NodeView<'_>) {
+    fn on_join(&mut self, node: &NodeView<'_>) {
         self.events.push(format!("join {}", node.name));
     }
 
-    fn on_leave(&mut self, _now: Instant, node: &NodeView<'_>) {
+    fn on_leave(&mut self, node: &NodeView<'_>) {
         self.events.push(format!("leave {} {:?}", node.name, node.state));
     }
 
-    fn on_update(&mut self, _now: Instant, node: &NodeView<'_>) {
+    fn on_update(&mut self, node: &NodeView<'_>) {
         self.events.push(format!("update {}", node.name));
     }
 
-    fn on_conflict(&mut self, _now: Instant, existing: &NodeView<'_>, other: &NodeView<'_>) {
+    fn on_conflict(&mut self, existing: &NodeView<'_>, other: &NodeView<'_>) {
         self.events.push(format!("conflict {} {:?}", existing.name, other.addr));
     }
 
@@ -108,13 +108,7 @@ impl Host for Notes {
         out.push(42);
     }
 
-    fn on_ping_complete(
-        &mut self,
-        _now: Instant,
-        _node: &NodeView<'_>,
-        rtt: Duration,
-        payload: &[u8],
-    ) {
+    fn on_ping_complete(&mut self, _node: &NodeView<'_>, rtt: Duration, payload: &[u8]) {
         assert_eq!(payload, [42]);
         self.rtts.push(rtt);
     }

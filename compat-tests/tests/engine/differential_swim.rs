@@ -60,7 +60,7 @@ impl Host for Notes {
         self.meta.as_slice().into()
     }
 
-    fn on_user_message(&mut self, _now: Instant, message: &[u8], _: Origin) {
+    fn on_user_message(&mut self, message: &[u8], _: Origin) {
         self.events.push(format!("message {}", hex::encode(message)));
     }
 
@@ -70,23 +70,23 @@ impl Host for Notes {
         out.extend_from_slice(&self.state);
     }
 
-    fn merge_remote_state(&mut self, _now: Instant, state: &[u8], exchange: Exchange) {
+    fn merge_remote_state(&mut self, state: &[u8], exchange: Exchange) {
         self.events.push(format!("remote-state {} {}", hex::encode(state), exchange.join));
     }
 
-    fn on_join(&mut self, _now: Instant, node: &NodeView<'_>) {
+    fn on_join(&mut self, node: &NodeView<'_>) {
         self.node("join", node);
     }
 
-    fn on_leave(&mut self, _now: Instant, node: &NodeView<'_>) {
+    fn on_leave(&mut self, node: &NodeView<'_>) {
         self.node("leave", node);
     }
 
-    fn on_update(&mut self, _now: Instant, node: &NodeView<'_>) {
+    fn on_update(&mut self, node: &NodeView<'_>) {
         self.node("update", node);
     }
 
-    fn on_conflict(&mut self, _now: Instant, existing: &NodeView<'_>, other: &NodeView<'_>) {
+    fn on_conflict(&mut self, existing: &NodeView<'_>, other: &NodeView<'_>) {
         self.node("conflict", existing);
         // Go fills in no versions for the other one.
         let addr = addr_text(other.addr);
@@ -110,7 +110,7 @@ impl Host for Notes {
 
     fn ack_payload(&mut self, _out: &mut Vec<u8>) {}
 
-    fn on_ping_complete(&mut self, _: Instant, _: &NodeView<'_>, _: Duration, _: &[u8]) {}
+    fn on_ping_complete(&mut self, _: &NodeView<'_>, _: Duration, _: &[u8]) {}
 }
 
 // Steps of go-harness/internal/script.

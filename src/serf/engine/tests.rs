@@ -601,7 +601,7 @@ fn a_leave_amid_a_flood_of_intents_is_graceful() {
     for size in [60_000, 240] {
         let mut net = Net::joined(3);
         let flood = |net: &mut Net, from: u32| {
-            net.call(2, |engine, now| {
+            net.call(2, |engine, _| {
                 for n in from..from + 2_500 {
                     let node = format!("{n}{}", "j".repeat(size));
                     let leave = message::Leave {
@@ -612,7 +612,7 @@ fn a_leave_amid_a_flood_of_intents_is_graceful() {
                     let mut raw = Vec::new();
                     let transform = engine.state.cx.config.transform.clone();
                     transform.encode_message(&Message::Leave(leave), &mut raw);
-                    engine.state.on_user_message(now, &raw, origin);
+                    engine.state.on_user_message(&raw, origin);
                 }
                 engine.settle();
             });

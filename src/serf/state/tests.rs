@@ -63,19 +63,15 @@ impl Node {
 
     /// The layer below reports that a node is alive.
     pub(super) fn join(&mut self, name: &str) {
-        self.notify(name, |state, now, view| state.on_join(now, view));
+        self.notify(name, |state, view| state.on_join(view));
     }
 
     /// The layer below reports that a node died or left.
     pub(super) fn leave(&mut self, name: &str) {
-        self.notify(name, |state, now, view| state.on_leave(now, view));
+        self.notify(name, |state, view| state.on_leave(view));
     }
 
-    pub(super) fn notify(
-        &mut self,
-        name: &str,
-        call: impl FnOnce(&mut State, Instant, &NodeView<'_>),
-    ) {
+    pub(super) fn notify(&mut self, name: &str, call: impl FnOnce(&mut State, &NodeView<'_>)) {
         let meta: Arc<[u8]> = if *name == *self.state.cx.name {
             self.state.cx.meta.clone()
         } else {
@@ -92,13 +88,13 @@ impl Node {
             incarnation: Incarnation(1),
             state: NodeStateKind::Alive,
         };
-        call(&mut self.state, self.now, &view);
+        call(&mut self.state, &view);
     }
 
     /// Handles a user message.
     pub(super) fn receive(&mut self, message: &Message<'_>) {
         let raw = encode(message);
-        self.state.on_user_message(self.now, &raw, origin());
+        self.state.on_user_message(&raw, origin());
     }
 
     pub(super) fn leave_intent(&mut self, ltime: u64, name: &str, prune: bool) {

@@ -30,7 +30,8 @@ pub trait Node: Send {
     fn accept_stream(&mut self) -> StreamId;
     /// Codec for new streams.
     fn stream_codec(&self) -> StreamCodec;
-    /// Takes the observations since the last call, if the world should collect them.
+    /// Takes the observations since the last call, if the world should collect them; it sets their
+    /// time.
     fn take_observations(&mut self) -> Vec<Observation> {
         Vec::new()
     }

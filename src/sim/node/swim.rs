@@ -135,10 +135,10 @@ impl Node for SwimNode {
 }
 
 impl NotingHost {
-    fn note(&mut self, now: Instant, kind: ObservationKind, node: &NodeView<'_>) {
+    fn note(&mut self, kind: ObservationKind, node: &NodeView<'_>) {
         self.notes.push(Observation {
-            // The shard replaces it with world time: the node's own clock may have been stepped.
-            at: now.as_nanos(),
+            // The slot sets it: the node's own clock may have been stepped.
+            at: 0,
             observer: self.index,
             subject: SwimNode::index_of(node.name),
             kind,
@@ -152,7 +152,7 @@ impl Host for NotingHost {
         self.meta.clone()
     }
 
-    fn on_user_message(&mut self, _now: Instant, _message: &[u8], _: Origin) {
+    fn on_user_message(&mut self, _message: &[u8], _: Origin) {
         self.user_messages += 1;
     }
 
@@ -164,28 +164,28 @@ impl Host for NotingHost {
 
     fn local_state(&mut self, _join: bool, _out: &mut Vec<u8>) {}
 
-    fn merge_remote_state(&mut self, _now: Instant, _state: &[u8], _: Exchange) {}
+    fn merge_remote_state(&mut self, _state: &[u8], _: Exchange) {}
 
-    fn on_join(&mut self, now: Instant, node: &NodeView<'_>) {
-        self.note(now, ObservationKind::Joined, node);
+    fn on_join(&mut self, node: &NodeView<'_>) {
+        self.note(ObservationKind::Joined, node);
     }
 
-    fn on_leave(&mut self, now: Instant, node: &NodeView<'_>) {
+    fn on_leave(&mut self, node: &NodeView<'_>) {
         let kind = match node.state {
             NodeStateKind::Left => ObservationKind::Left,
             NodeStateKind::Alive | NodeStateKind::Suspect | NodeStateKind::Dead => {
                 ObservationKind::Failed
             }
         };
-        self.note(now, kind, node);
+        self.note(kind, node);
     }
 
-    fn on_update(&mut self, now: Instant, node: &NodeView<'_>) {
-        self.note(now, ObservationKind::Updated, node);
+    fn on_update(&mut self, node: &NodeView<'_>) {
+        self.note(ObservationKind::Updated, node);
     }
 
-    fn on_conflict(&mut self, now: Instant, existing: &NodeView<'_>, _other: &NodeView<'_>) {
-        self.note(now, ObservationKind::Conflict, existing);
+    fn on_conflict(&mut self, existing: &NodeView<'_>, _other: &NodeView<'_>) {
+        self.note(ObservationKind::Conflict, existing);
     }
 
     fn check_merge(&mut self, _nodes: &[NodeView<'_>]) -> Result<(), String> {
@@ -198,12 +198,5 @@ impl Host for NotingHost {
 
     fn ack_payload(&mut self, _out: &mut Vec<u8>) {}
 
-    fn on_ping_complete(
-        &mut self,
-        _now: Instant,
-        _node: &NodeView<'_>,
-        _rtt: Duration,
-        _payload: &[u8],
-    ) {
-    }
+    fn on_ping_complete(&mut self, _node: &NodeView<'_>, _rtt: Duration, _payload: &[u8]) {}
 }

@@ -114,7 +114,7 @@ fn fields_out_of_bounds_are_refused_on_each_path() {
     };
     for (what, raw) in refused {
         let mut node = quiet();
-        node.state.on_user_message(node.now, &raw, origin());
+        node.state.on_user_message(&raw, origin());
         assert_untouched(&mut node, &what);
         assert_eq!(count(&node), 1, "{what}");
         assert_eq!(node.state.cx.clocks.event.time(), LamportTime(1), "{what}");
@@ -122,7 +122,7 @@ fn fields_out_of_bounds_are_refused_on_each_path() {
     }
     for raw in [raw(query(5)), raw(Query { filters: list[1..].to_vec(), ..query(5) })] {
         let mut node = quiet();
-        node.state.on_user_message(node.now, &raw, origin());
+        node.state.on_user_message(&raw, origin());
         assert_eq!(count(&node), 0);
         assert_eq!(node.gossip().len(), 1);
     }
@@ -148,7 +148,7 @@ fn odd_parts_of_a_push_pull_are_left_out_and_the_rest_is_merged() {
         })],
         query_ltime: LamportTime(9),
     };
-    node.state.merge_remote_state(node.now, &encode(&Message::PushPull(state)), exchange(false));
+    node.state.merge_remote_state(&encode(&Message::PushPull(state)), exchange(false));
     assert_eq!(node.events(), ["user 8 fine "]);
     assert_eq!(node.state.members.intents.len(), 2);
     assert!(
@@ -167,7 +167,7 @@ fn a_name_counts_once_in_a_push_pull() {
         left_members: vec![b"y"; 100_000],
         ..PushPull::default()
     };
-    node.state.merge_remote_state(node.now, &encode(&Message::PushPull(state)), exchange(false));
+    node.state.merge_remote_state(&encode(&Message::PushPull(state)), exchange(false));
     assert_eq!(node.state.cx.effects.actions.len(), 1, "one look for a pruned member");
     assert_eq!(node.state.members.intents.len(), 2);
     assert_eq!(node.state.members.intents.get("x").unwrap().ltime, LamportTime(6));
@@ -176,7 +176,7 @@ fn a_name_counts_once_in_a_push_pull() {
         status_ltimes: many.iter().map(|name| (name.as_bytes(), LamportTime(9))).collect(),
         ..PushPull::default()
     };
-    node.state.merge_remote_state(node.now, &encode(&Message::PushPull(state)), exchange(false));
+    node.state.merge_remote_state(&encode(&Message::PushPull(state)), exchange(false));
     assert!(
         node.state.cx.effects.actions.len() < 70_000,
         "{}",
@@ -239,14 +239,13 @@ fn a_flood_of_messages_that_fit_silences_nobody() {
             node.leave_intent(10, &format!("{id}{}", "j".repeat(size.min(200))), false);
             node.state.cx.effects.outputs.clear();
         }
-        let now = node.now;
         node.state.user_event("ours", b"small", false).unwrap();
         let ours = node.state.broadcasts.events.len();
         assert!(ours > 4_000, "{ours} events wait");
         let raw = encode(&event(node.state.cx.clocks.event.time().0 - 1, b"ours", b"small"));
         assert!(packets_until(&mut node, &raw) <= 2, "own event among junk of {size} bytes");
         let theirs = encode(&event(30, b"theirs", b""));
-        node.state.on_user_message(now, &theirs, origin());
+        node.state.on_user_message(&theirs, origin());
         let packets = packets_until(&mut node, &theirs);
         assert!(packets <= 2 || size < 20, "{packets} packets for theirs, junk of {size} bytes");
         node.state.broadcast_join();

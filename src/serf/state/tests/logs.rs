@@ -21,7 +21,7 @@ fn a_flood_of_messages_is_ten_log_lines_a_second_and_none_can_break_out_of_its_o
         node.state.cx.clocks.event.witness(LamportTime(10_000));
         let lines = lines_of(|| {
             for _ in 0..2_000 {
-                node.state.on_user_message(node.now, &message, origin());
+                node.state.on_user_message(&message, origin());
                 node.now += Duration::from_millis(1);
                 node.state.cx.logs.report(node.now);
             }
@@ -52,7 +52,7 @@ fn a_flood_of_key_and_conflict_queries_is_ten_log_lines_a_second() {
                         ..message::Query::default()
                     }));
                     node.state.cx.now = node.now;
-                    node.state.on_user_message(node.now, &raw, origin());
+                    node.state.on_user_message(&raw, origin());
                     while let Some(action) = node.state.cx.effects.actions.pop_front() {
                         let Action::Internal(query) = action else { continue };
                         node.state.handle_internal(&query, &keyring);

@@ -240,16 +240,16 @@ fn pruned_member_that_lives_on_is_looked_up_again() {
     node.join_intent(30, "x");
     assert!(matches!(&node.state.cx.effects.actions[0], Action::Recheck(name) if **name == *"x"));
     node.state.cx.effects.actions.clear();
-    node.notify("x", |state, now, view| state.on_update(now, view));
+    node.notify("x", |state, view| state.on_update(view));
     assert!(matches!(&node.state.cx.effects.actions[0], Action::Recheck(_)));
 }
 
 #[test]
 fn update_changes_tags_and_keeps_the_status() {
     let mut node = knowing("leaving");
-    node.notify("x", |state, now, view| {
+    node.notify("x", |state, view| {
         let meta = tags_meta(&[("role", "db")]);
-        state.on_update(now, &NodeView { meta: &meta, ..view.clone() });
+        state.on_update(&NodeView { meta: &meta, ..view.clone() });
     });
     let member = node.state.members.table.get("x").unwrap().member.clone();
     assert_eq!(member.tags.get("role"), Some("db"));
@@ -313,8 +313,8 @@ fn times_from_the_far_future_are_ignored() {
 #[test]
 fn names_with_control_characters_are_refused() {
     let mut node = Node::new("me");
-    node.notify("evil\nleave", |state, _, view| assert!(state.check_alive(view).is_err()));
-    node.notify("good name", |state, _, view| assert!(state.check_alive(view).is_ok()));
+    node.notify("evil\nleave", |state, view| assert!(state.check_alive(view).is_err()));
+    node.notify("good name", |state, view| assert!(state.check_alive(view).is_ok()));
     let config = Config::lan("a\nb");
     assert!(build_state(config, Instant::ZERO, None).is_err());
 }

@@ -90,7 +90,7 @@ impl Net {
                     let addr = self.nodes[from].state.members.local().socket_addr().unwrap();
                     let origin = Origin { from: addr, seal: Seal::NoKeys };
                     let node = &mut self.nodes[target];
-                    node.state.on_user_message(node.now, &message, origin);
+                    node.state.on_user_message(&message, origin);
                 }
             }
         }
@@ -107,7 +107,7 @@ impl Net {
             for (at, node) in self.nodes.iter_mut().enumerate() {
                 if at != from && !self.cut.contains(&at) {
                     for message in &messages {
-                        node.state.on_user_message(node.now, message, origin());
+                        node.state.on_user_message(message, origin());
                     }
                 }
             }

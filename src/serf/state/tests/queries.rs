@@ -90,7 +90,7 @@ fn filters_are_anded_and_the_filtered_gossip_on() {
         ask(&mut net, &query);
         let gossiped = net.nodes[0].gossip();
         for node in &mut net.nodes[1..] {
-            node.state.on_user_message(node.now, &gossiped[0], origin());
+            node.state.on_user_message(&gossiped[0], origin());
             assert_eq!(node.gossip(), gossiped, "gossiped on whether it matches or not");
         }
         net.pump();
@@ -228,19 +228,19 @@ fn answers_to_nothing_late_answers_and_forged_floods_are_dropped() {
     let node = &mut net.nodes[0];
     let other = QueryId { id: id.id ^ 1, ..id };
     let now = node.now;
-    node.state.on_user_message(now, &answer(other, "n1", 0), origin());
-    node.state.on_user_message(now, &answer(id, "n1", message::Query::ACK), origin());
+    node.state.on_user_message(&answer(other, "n1", 0), origin());
+    node.state.on_user_message(&answer(id, "n1", message::Query::ACK), origin());
     assert!(heard(node).is_empty(), "another id; an ack that was not asked for");
     for n in 0..1000 {
-        node.state.on_user_message(now, &answer(id, &n.to_string(), 0), origin());
+        node.state.on_user_message(&answer(id, &n.to_string(), 0), origin());
     }
     assert_eq!(heard(node).len(), 2 + 64);
     node.state.cx.now = now + Duration::from_secs(60);
-    node.state.on_user_message(node.state.cx.now, &answer(id, "late", 0), origin());
+    node.state.on_user_message(&answer(id, "late", 0), origin());
     assert!(heard(node).is_empty());
     node.state.cx.now = now;
     node.state.queries.asked.close(now, id);
-    node.state.on_user_message(now, &answer(id, "closed", 0), origin());
+    node.state.on_user_message(&answer(id, "closed", 0), origin());
     node.advance(Duration::from_secs(10));
     assert!(heard(node).is_empty());
 }
@@ -511,10 +511,10 @@ mod conflict {
 
     /// `n0` receives a conflict: another node claims its name.
     fn conflict(net: &mut Net) {
-        net.nodes[0].notify("n0", |state, now, view| {
+        net.nodes[0].notify("n0", |state, view| {
             let other = NodeView { addr: &[10, 200, 0, 1], ..view.clone() };
-            state.on_conflict(now, view, &other);
-            state.on_conflict(now, view, &other);
+            state.on_conflict(view, &other);
+            state.on_conflict(view, &other);
         });
         net.pump();
         net.advance(Duration::from_secs(10));
@@ -526,9 +526,9 @@ mod conflict {
 
     /// Makes a node store another address for `n0`.
     fn persuade(node: &mut Node) {
-        node.notify("n0", |state, now, view| {
+        node.notify("n0", |state, view| {
             let moved = NodeView { addr: &[10, 200, 0, 1], ..view.clone() };
-            state.on_join(now, &moved);
+            state.on_join(&moved);
         });
     }
 
@@ -577,9 +577,9 @@ mod conflict {
     #[test]
     fn conflicts_of_others_are_only_noted() {
         let mut net = Net::new(2);
-        net.nodes[0].notify("n1", |state, now, view| {
+        net.nodes[0].notify("n1", |state, view| {
             let other = NodeView { addr: &[10, 200, 0, 1], ..view.clone() };
-            state.on_conflict(now, view, &other);
+            state.on_conflict(view, &other);
         });
         assert!(net.nodes[0].state.cx.effects.actions.is_empty());
     }

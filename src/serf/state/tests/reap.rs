@@ -278,11 +278,11 @@ fn coordinates_follow_probes_and_are_forgotten_with_the_member() {
     assert_eq!(payload.len(), 130);
     let rtt = Duration::from_millis(20);
     for bad in [&b""[..], &[2, 0x80], &[1, 0xff], &[1, 0x80]] {
-        node.notify("x", |state, now, view| state.on_ping_complete(now, view, rtt, bad));
+        node.notify("x", |state, view| state.on_ping_complete(view, rtt, bad));
         assert!(node.state.members.coordinates.get("x").is_none());
     }
     assert_eq!(node.state.cx.stats.coordinate_rejected, 1, "no dimensions");
-    node.notify("x", |state, now, view| state.on_ping_complete(now, view, rtt, &payload));
+    node.notify("x", |state, view| state.on_ping_complete(view, rtt, &payload));
     assert!(node.state.members.coordinates.get("x").is_some());
     assert_ne!(node.state.members.coordinates.own(), Some(&Coordinate::origin()));
     node.leave("x");
@@ -313,12 +313,12 @@ fn delegates_veto_and_compose() {
     });
     for (name, verdict) in [("a", Err("no a")), ("b", Err("no b")), ("c", Ok(()))] {
         let expected = verdict.map_err(str::to_owned);
-        node.notify(name, |state, _, view| {
+        node.notify(name, |state, view| {
             assert_eq!(state.check_merge(std::slice::from_ref(view)), expected);
             assert_eq!(state.check_alive(view), expected);
         });
     }
-    node.notify("c", |state, _, view| {
+    node.notify("c", |state, view| {
         let short = NodeView { addr: &[1, 2, 3], ..view.clone() };
         let error = state.check_merge(&[short]).unwrap_err();
         assert_eq!(error, "IP byte length is invalid: 3 bytes is not either 4 or 16");

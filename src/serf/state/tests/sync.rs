@@ -11,7 +11,7 @@ fn state_of(node: &mut Node) -> Vec<u8> {
 
 fn merge(node: &mut Node, state: &PushPull<'_>, join: bool) {
     let raw = encode(&Message::PushPull(state.clone()));
-    node.state.merge_remote_state(node.now, &raw, exchange(join));
+    node.state.merge_remote_state(&raw, exchange(join));
 }
 
 #[test]
@@ -102,8 +102,8 @@ fn two_nodes_with_one_left_member_raise_their_clocks_as_go_does() {
     for _ in 0..3 {
         let [a, b] = &mut nodes;
         let (from_a, from_b) = (state_of(a), state_of(b));
-        a.state.merge_remote_state(a.now, &from_b, exchange(false));
-        b.state.merge_remote_state(b.now, &from_a, exchange(false));
+        a.state.merge_remote_state(&from_b, exchange(false));
+        b.state.merge_remote_state(&from_a, exchange(false));
         times.push((a.status_ltime("x"), b.status_ltime("x")));
     }
     assert_eq!(times, [(6, 6), (7, 7), (8, 8)]);
@@ -121,7 +121,7 @@ fn events_are_replayed_once_without_gossip_and_never_coalesced() {
     let state = state_of(&mut other);
     node.events();
     for _ in 0..2 {
-        node.state.merge_remote_state(node.now, &state, exchange(true));
+        node.state.merge_remote_state(&state, exchange(true));
     }
     assert_eq!(node.events(), ["user 1 deploy v1", "user 2 deploy v2"]);
     assert!(node.gossip().is_empty());
@@ -135,16 +135,16 @@ fn join_that_ignores_old_events_forgets_them_for_good() {
     let mut node = Node::new("me");
     node.events();
     node.state.events.join_ignores_old = true;
-    node.state.merge_remote_state(node.now, &state, exchange(true));
+    node.state.merge_remote_state(&state, exchange(true));
     node.state.events.join_ignores_old = false;
-    node.state.merge_remote_state(node.now, &state, exchange(true));
+    node.state.merge_remote_state(&state, exchange(true));
     assert!(node.events().is_empty());
     assert_eq!(node.state.events.min_time, LamportTime(2));
     // It does not apply without the join flag of the exchange.
     let mut node = Node::new("me");
     node.events();
     node.state.events.join_ignores_old = true;
-    node.state.merge_remote_state(node.now, &state, exchange(false));
+    node.state.merge_remote_state(&state, exchange(false));
     assert_eq!(node.events(), ["user 1 old "]);
 }
 
@@ -153,7 +153,7 @@ fn nonsense_changes_nothing() {
     let mut node = Node::new("me");
     node.events();
     for raw in ["", "01", "0201", "02", "0282a54c54696d6505", "0281a54c54696d65a178"] {
-        node.state.merge_remote_state(node.now, &hex::decode(raw).unwrap(), exchange(true));
+        node.state.merge_remote_state(&hex::decode(raw).unwrap(), exchange(true));
     }
     assert_eq!(node.state.cx.clocks.member.time(), LamportTime(1));
     assert!(node.events().is_empty());

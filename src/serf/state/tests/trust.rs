@@ -20,7 +20,7 @@ fn state(time: u64) -> PushPull<'static> {
 
 fn merge(node: &mut Node, state: &PushPull<'_>, exchange: Exchange) {
     let raw = encode(&Message::PushPull(state.clone()));
-    node.state.merge_remote_state(node.now, &raw, exchange);
+    node.state.merge_remote_state(&raw, exchange);
 }
 
 /// Members that were asked for their state since the last call.
@@ -172,9 +172,9 @@ fn answer(id: QueryId, from: &str, payload: &[u8]) -> Vec<u8> {
 
 /// Starts a vote of `n0` on its name and returns its query.
 fn vote(net: &mut Net) -> QueryId {
-    net.nodes[0].notify("n0", |state, now, view| {
+    net.nodes[0].notify("n0", |state, view| {
         let other = NodeView { addr: &[10, 200, 0, 1], ..view.clone() };
-        state.on_conflict(now, view, &other);
+        state.on_conflict(view, &other);
     });
     let count = net.nodes.len();
     let node = &mut net.nodes[0];
@@ -217,7 +217,7 @@ fn only_members_vote_and_only_for_themselves() {
                 _ => ("n1".to_owned(), address("n1")),
             };
             let origin = Origin { from: at, seal: Seal::NoKeys };
-            node.state.on_user_message(node.now, &answer(id, &from, &elsewhere), origin);
+            node.state.on_user_message(&answer(id, &from, &elsewhere), origin);
         }
         assert_eq!(node.state.cx.stats.ignored_responses, 40, "{what}");
         node.advance(Duration::from_secs(10));
@@ -233,7 +233,7 @@ fn only_members_vote_and_only_for_themselves() {
         let from = if seal == Seal::Key { attacker } else { address("n1") };
         for _ in 0..5 {
             let origin = Origin { from, seal };
-            node.state.on_user_message(node.now, &answer(id, "n1", &elsewhere), origin);
+            node.state.on_user_message(&answer(id, "n1", &elsewhere), origin);
         }
         assert_eq!(node.state.cx.stats.query_duplicate_responses, 4);
         node.advance(Duration::from_secs(10));
@@ -255,7 +255,7 @@ fn strangers_do_not_answer_key_queries() {
         ..message::NodeKeyResponse::default()
     }));
     for from in ["ghost1", "ghost2", "n1", "ghost3", "n1", "n2", "n0"] {
-        node.state.on_user_message(node.now, &answer(id, from, &fine), origin());
+        node.state.on_user_message(&answer(id, from, &fine), origin());
     }
     let done = node.state.cx.effects.outputs.drain(..).find_map(|output| match output {
         Output::Done { result: Ok(Completion::Keys { response, error }), .. } => {
@@ -284,7 +284,7 @@ fn key_queries_in_clear_are_refused_where_there_are_keys() {
                 ..message::Query::default()
             }));
             let origin = Origin { from: address("a"), seal };
-            node.state.on_user_message(node.now, &raw, origin);
+            node.state.on_user_message(&raw, origin);
             let handled = node
                 .state
                 .cx
@@ -302,9 +302,9 @@ fn key_queries_in_clear_are_refused_where_there_are_keys() {
 #[test]
 fn a_dead_message_of_the_node_itself_is_a_leave() {
     let mut node = with_members(&["a", "b"]);
-    node.notify("a", |state, now, view| {
+    node.notify("a", |state, view| {
         let left = NodeView { state: NodeStateKind::Left, ..view.clone() };
-        state.on_leave(now, &left);
+        state.on_leave(&left);
     });
     node.leave("b");
     assert_eq!(node.events(), ["member-leave a left", "member-failed b failed"]);

@@ -60,8 +60,8 @@ fn event_is_delivered_once_and_the_received_bytes_go_on() {
     let mut node = quiet();
     // Unknown keys, in an order that differs from ours.
     let raw = hex::decode("0383a44e616d65a161a5587472617801a54c54696d6505").unwrap();
-    node.state.on_user_message(node.now, &raw, origin());
-    node.state.on_user_message(node.now, &raw, origin());
+    node.state.on_user_message(&raw, origin());
+    node.state.on_user_message(&raw, origin());
     assert_eq!(node.events(), ["user 5 a "]);
     assert_eq!(node.gossip(), [raw]);
     assert_eq!(node.state.cx.clocks.event.time(), LamportTime(6));
@@ -222,7 +222,7 @@ fn coalesced_events_wait_and_others_overtake() {
 fn events_of_odd_kinds_are_refused_quietly() {
     let mut node = quiet();
     for raw in ["", "02", "06c0", "07", "08c0", "0a", "ff", "0383", "03a1", "05", "0982", "04"] {
-        node.state.on_user_message(node.now, &hex::decode(raw).unwrap(), origin());
+        node.state.on_user_message(&hex::decode(raw).unwrap(), origin());
     }
     assert!(node.events().is_empty() && node.gossip().is_empty());
     assert!(node.state.cx.effects.outputs.is_empty() && node.state.cx.effects.actions.is_empty());
@@ -249,7 +249,7 @@ fn a_burst_stays_within_the_times_that_receivers_remember() {
     }
     assert!(String::from_utf8_lossy(&sent[0]).contains(&format!("{:0>94}", 0)), "oldest first");
     for message in sent.iter().rev() {
-        receiver.state.on_user_message(receiver.now, message, origin());
+        receiver.state.on_user_message(message, origin());
     }
     assert_eq!(receiver.events().len(), 20_000);
 }
