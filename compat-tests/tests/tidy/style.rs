@@ -122,7 +122,10 @@ fn items_are_recognized() {
                 trait T {\n    fn h(&self);\n    fn i(&self) {}\n}\n\nstatic LAST: u8 = 2;\n";
     let found: Vec<_> = functions(code).collect();
     assert_eq!(found, [("f", 5)]);
+    let inside = "impl T {\n    pub(in crate::agent) async fn g() {\n        h();\n    }\n}\n";
+    assert_eq!(functions(inside).collect::<Vec<_>>(), [("g", 3)]);
     assert_eq!(early_constants(code), 1);
+    assert_eq!(early_constants("const A: u8 = 1;\npub(in crate::a) type B = u8;\n"), 1);
     assert_eq!(lines_of_items(code), 11);
     assert_eq!(lines_of_items("mod a;\n\npub(super) const ALL: &[A] = &[\n    a::A,\n];\n"), 0);
 }
@@ -145,8 +148,8 @@ pub(crate) fn functions(text: &str) -> impl Iterator<Item = (&str, usize)> {
 }
 
 fn function_name(line: &str) -> Option<&str> {
-    let mut rest = line.trim_start();
-    for word in ["pub ", "pub(crate) ", "pub(super) ", "const ", "async ", "extern \"C\" "] {
+    let mut rest = without_visibility(line.trim_start());
+    for word in ["const ", "async ", "extern \"C\" "] {
         rest = rest.strip_prefix(word).unwrap_or(rest);
     }
     let rest = rest.strip_prefix("fn ")?;
@@ -158,9 +161,7 @@ fn lines_of_items(code: &str) -> usize {
     let mut count = 0;
     let (mut in_import, mut in_list) = (false, false);
     for line in code.lines().map(str::trim_end).filter(|line| !line.is_empty()) {
-        let bare = line.strip_prefix("pub ").unwrap_or(line);
-        let bare = bare.strip_prefix("pub(crate) ").unwrap_or(bare);
-        let bare = bare.strip_prefix("pub(super) ").unwrap_or(bare);
+        let bare = without_visibility(line);
         let declares = bare.starts_with("use ") || bare.starts_with("mod ") && bare.ends_with(';');
         in_import |= bare.starts_with("use ");
         in_list |= bare.starts_with("const ") && line.ends_with("= &[");
@@ -176,21 +177,25 @@ fn lines_of_items(code: &str) -> usize {
 fn early_constants(code: &str) -> usize {
     let (mut count, mut early) = (0, 0);
     for line in code.lines() {
-        let bare = line.strip_prefix("pub(crate) ").unwrap_or(line);
-        let bare = bare.strip_prefix("pub(super) ").unwrap_or(bare);
+        let bare = without_visibility(line);
         let is_function = bare.starts_with("const fn ");
         if !is_function && (line.starts_with("const ") || line.starts_with("static ")) {
             count += 1;
         } else if is_function
-            || line.starts_with("pub const fn ")
             || ["fn ", "async fn ", "impl", "struct ", "enum ", "trait ", "type "]
                 .iter()
-                .any(|word| bare.strip_prefix("pub ").unwrap_or(bare).starts_with(word))
+                .any(|word| bare.starts_with(word))
         {
             early = count;
         }
     }
     early
+}
+
+/// An item without its `pub` or `pub(…)`.
+fn without_visibility(line: &str) -> &str {
+    let within = line.strip_prefix("pub(").and_then(|rest| rest.split_once(") "));
+    within.map_or_else(|| line.strip_prefix("pub ").unwrap_or(line), |(_, item)| item)
 }
 
 /// Names of what a file makes public.
