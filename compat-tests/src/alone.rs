@@ -1,5 +1,5 @@
-//! Tests that must not have company: those that measure or change what a whole process shares, and
-//! those that need most of the machine. The tests of one program run side by side.
+//! For tests that must not run beside others: those that measure or change state of the whole
+//! process, and those that load the machine. The tests of one program run in parallel.
 
 use std::{
     env,
@@ -13,9 +13,9 @@ use crate::{
     wait::{BUILD, poll},
 };
 
-/// Runs `body` in a process of its own: an allocator with a limit, a global recorder or the size of
-/// the process are nothing to share. `module` is `module_path!()`, `test` the name of the calling
-/// test: the process is this program again, asked for that test alone.
+/// Runs `body` in a process of its own, because an allocator with a limit, a global recorder or the
+/// memory of the process cannot be shared. `module` is `module_path!()`, `test` the name of the
+/// calling test: the process runs this program again with only that test.
 ///
 /// # Panics
 /// When the test fails there, or has not ended after [`BUILD`].
@@ -35,8 +35,8 @@ pub fn in_own_process(module: &str, test: &str, body: impl FnOnce()) {
 }
 
 /// Runs an ignored test of this program in network and mount namespaces that the shell script
-/// `prepare` sets up: `parts` processes at once, each of which finds its number in `PART`. Both
-/// kinds of agent are built before, where there is a network to build with.
+/// `prepare` sets up: `parts` processes at once, with their numbers in the variable `PART`. Both
+/// kinds of agent are built before that, because there is no network inside.
 ///
 /// # Panics
 /// When the test fails there, or has not ended after ten minutes; in CI also where there are no
@@ -69,7 +69,7 @@ pub fn in_namespaces(prepare: &str, module: &str, test: &str, parts: usize) {
     }
 }
 
-/// The name by which a test program knows a test of one of its modules.
+/// The name of a test on the command line of its test program.
 pub fn test_name(module: &str, test: &str) -> String {
     match module.split_once("::") {
         Some((_, inside)) => format!("{inside}::{test}"),
@@ -77,7 +77,7 @@ pub fn test_name(module: &str, test: &str) -> String {
     }
 }
 
-/// Held by a test that loads the machine or whose times matter: of these, one runs at a time.
+/// A lock for tests that load the machine or measure times: one of them runs at a time.
 pub fn one_at_a_time() -> MutexGuard<'static, ()> {
     static ONE: Mutex<()> = Mutex::new(());
     ONE.lock().unwrap_or_else(PoisonError::into_inner)

@@ -1,5 +1,5 @@
-//! Scenarios of a serf node with a bare memberlist node: the layer below serf, at versions that no
-//! serf release carries. The serf node is ours, or Go's as the control.
+//! Scenarios of a serf node with a bare memberlist node, at versions of memberlist that no serf
+//! release contains. The serf node is ours, or Go's as the control.
 
 use std::{path::Path, thread::sleep, time::Duration};
 
@@ -12,15 +12,15 @@ use crate::{
 
 /// One row of the matrix of bare peers.
 pub struct BareScenario {
-    /// What the matrix calls it.
+    /// Its title in the matrix.
     pub title: &'static str,
-    /// Whether the memberlist must know labels.
+    /// Whether the memberlist must support labels.
     pub labels: bool,
-    /// Runs it; an error says what was not as expected.
+    /// Runs it; an error describes what was not as expected.
     pub run: fn(&Roles<'_>) -> Result<(), String>,
 }
 
-/// Who takes part.
+/// The two nodes.
 pub struct Roles<'a> {
     /// The serf node.
     pub serf: &'a Program,
@@ -66,7 +66,7 @@ fn pair(roles: &Roles<'_>, both: &Value) -> Result<Pair, String> {
     }
     let mut of_bare = config.clone();
     config["name"] = json!("serf");
-    // What serf asks of those it merges with.
+    // What serf requires of the nodes that it merges with.
     of_bare["delegate_protocol"] = json!(4);
     of_bare["delegate_protocol_range"] = json!([2, 5]);
     of_bare["name"] = json!("bare");
@@ -91,7 +91,7 @@ fn joined(roles: &Roles<'_>, both: &Value) -> Result<(), String> {
         let accused = node.counter("memberlist.msg.suspect") + node.counter("memberlist.msg.dead");
         same(&accused, &0.0, "suspect and dead messages")?;
     }
-    // Seen by the other as it describes itself, to the last version byte.
+    // The other node has the same row, including all version bytes.
     let vsn = &member(&pair.bare, "serf")["vsn"];
     same(&vsn.as_array().map(Vec::len), &Some(6), "version bytes of the serf node")?;
     same(&member(&pair.serf, "bare")["tags"], &json!({"role": "web"}), "meta as a role")
@@ -144,12 +144,12 @@ fn serf_leaves(roles: &Roles<'_>) -> Result<(), String> {
     until("the serf node is gone", || member(&bare, "serf").is_null())
 }
 
-/// Without serf's intent before it, a leave is taken for a failure.
+/// A leave without a preceding leave intent is regarded as a failure.
 fn bare_leaves(roles: &Roles<'_>) -> Result<(), String> {
     let Pair { serf, bare } = pair(roles, &json!({}))?;
     bare.call(json!({"cmd": "leave"}));
-    // It sends no intent. Ours takes what a node says about itself for a leave all the same; old
-    // releases do not say that it is about themselves.
+    // It sends no intent. Ours nevertheless regards a dead message of the node about itself as a
+    // leave; old releases do not mark it as such.
     let statuses: &[&str] = match (roles.serf.title == OURS, roles.bare.labels) {
         (false, _) => &["failed"],
         (true, true) => &["left"],

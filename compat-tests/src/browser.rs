@@ -1,5 +1,5 @@
-//! Headless Chromium, driven over its pipe for developer tools: messages of JSON that end with a
-//! zero byte. For tests: everything panics when the browser or the page does not do what was asked.
+//! Headless Chromium, controlled through its pipe for developer tools, with JSON messages that end
+//! with a zero byte. For tests: all functions panic if the browser or the page fails.
 
 use std::{
     env,
@@ -21,7 +21,7 @@ pub struct Browser {
     from: Receiver<Value>,
     last: u64,
     session: Option<String>,
-    /// What went wrong in the page: exceptions, and what its policy refused.
+    /// Errors of the page: exceptions, and violations of its policy.
     troubles: Vec<String>,
     _profile: TempDir,
 }
@@ -70,7 +70,7 @@ impl Browser {
         browser
     }
 
-    /// Gives the page a size, and whether the reader prefers dark colours.
+    /// Sets the size of the page, and whether dark colours are preferred.
     pub fn look(&mut self, width: u32, height: u32, dark: bool) {
         let size = json!({
             "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500,
@@ -86,7 +86,7 @@ impl Browser {
         self.call("Page.navigate", json!({ "url": url }));
     }
 
-    /// What an expression of JavaScript, or its promise, is in the page.
+    /// Evaluates a JavaScript expression in the page; awaits a promise.
     ///
     /// # Panics
     /// When it throws.
@@ -102,7 +102,7 @@ impl Browser {
 
     /// Waits until an expression is true.
     pub fn wait(&mut self, expression: &str) {
-        // While a page is being loaded, there is nothing to ask.
+        // While a page is loading, evaluation fails.
         let whole = format!("(() => {{ try {{ return Boolean({expression}) }} catch {{}} }})()");
         eventually(&format!("{expression}\n{:?}", self.troubles), || {
             self.eval(&whole) == json!(true)
@@ -122,7 +122,7 @@ impl Browser {
         }
     }
 
-    /// Types a text where the focus is.
+    /// Types a text into the focused element.
     pub fn type_text(&mut self, text: &str) {
         self.call("Input.insertText", json!({ "text": text }));
     }
@@ -133,7 +133,7 @@ impl Browser {
         picture["data"].as_str().expect("a picture").to_owned()
     }
 
-    /// What has gone wrong so far.
+    /// The errors so far.
     pub fn troubles(&self) -> &[String] {
         &self.troubles
     }
@@ -159,7 +159,7 @@ impl Browser {
     }
 }
 
-/// Exceptions and violations; not that a request was answered by a status such as 401 or 503.
+/// Exceptions and violations; answers with a status such as 401 or 503 are no errors.
 fn trouble(message: &Value) -> Option<String> {
     let params = &message["params"];
     match message["method"].as_str()? {
@@ -190,7 +190,7 @@ fn messages(from: ChildStdout) -> Receiver<Value> {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // It ends its own processes when the pipe is closed, and is not waited for without end.
+        // It ends its own processes when the pipe is closed; the wait for that is bounded.
         let close = json!({ "id": 0, "method": "Browser.close" }).to_string() + "\0";
         let _ = self.to.write_all(close.as_bytes());
         let ended = crate::wait::poll(PATIENCE, || {

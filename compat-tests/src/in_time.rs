@@ -1,4 +1,4 @@
-//! Child processes, waited for with a bound.
+//! Waits for child processes, with a time limit.
 
 use std::{
     io::Read,
@@ -12,13 +12,13 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::wait::{PATIENCE, poll};
 
-/// Waiting for a command, but not for ever: a test that does hides what it waits for. Panics when
-/// the command does not run or does not end.
+/// Waits for a command with a time limit, because a test that hangs does not show the cause. Panics
+/// if the command does not run or does not end.
 pub trait InTime {
-    /// As `Command::output`, but not longer than so long.
+    /// Like `Command::output`, with a time limit.
     fn output_within(&mut self, patience: Duration) -> Output;
 
-    /// As `Command::output`, but not longer than [`PATIENCE`].
+    /// Like `Command::output`, for at most [`PATIENCE`].
     fn output_in_time(&mut self) -> Output {
         self.output_within(PATIENCE)
     }
@@ -41,7 +41,7 @@ impl InTime for Command {
     }
 }
 
-/// As `Child::wait`, but not longer than [`PATIENCE`]; then it is killed.
+/// Like `Child::wait`, for at most [`PATIENCE`]; then the child is killed.
 ///
 /// # Panics
 /// When it does not end.

@@ -1,6 +1,6 @@
-//! A bad network in user space: each host is a network namespace with a TUN device, and what the
-//! hosts send each other passes a switch in this process that delays, loses, doubles or withholds
-//! packets by rules that can change at any time. Works where the kernel has no netem or netfilter.
+//! An unreliable network in user space: each host is a network namespace with a TUN device, and all
+//! packets pass a switch in this process, which delays, drops or duplicates them by rules that can
+//! change at any time. Works where the kernel has no netem or netfilter.
 //! Needs root, `ip` and /dev/net/tun.
 
 use std::{
@@ -18,8 +18,8 @@ use std::{
 use ruserf::base::Rng;
 use tun_rs::{DeviceBuilder, SyncDevice};
 
-/// What happens to packets that match. A packet takes the sum of all delays, and each rule's
-/// chances by itself.
+/// What happens to matching packets. The delays of several rules add up; their probabilities are
+/// independent.
 #[derive(Clone, Debug, Default)]
 pub struct Rule {
     /// Sending hosts; empty: all.
@@ -28,17 +28,17 @@ pub struct Rule {
     pub to: Vec<usize>,
     /// UDP or TCP only; absent: all packets.
     pub protocol: Option<Protocol>,
-    /// Added to the way of each packet.
+    /// Delay of each packet.
     pub delay: Duration,
-    /// Up to this much more, evenly; packets overtake each other.
+    /// Additional delay, uniformly distributed up to this; so packets are reordered.
     pub jitter: Duration,
-    /// Share of packets that get lost, 0 to 1.
+    /// Share of packets that are dropped, 0 to 1.
     pub loss: f64,
-    /// Share of packets that arrive twice, 0 to 1.
+    /// Share of packets that are duplicated, 0 to 1.
     pub duplicate: f64,
 }
 
-/// What a rule can be limited to.
+/// Protocols that a rule can be limited to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     /// UDP, and fragments of it.
@@ -57,16 +57,16 @@ pub struct Net {
 /// Packets so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Counts {
-    /// Came to the switch.
+    /// Packets that arrived at the switch.
     pub seen: u64,
-    /// Were lost by a rule.
+    /// Packets dropped by a rule.
     pub lost: u64,
-    /// Were doubled by a rule.
+    /// Packets duplicated by a rule.
     pub doubled: u64,
 }
 
 impl Net {
-    /// Whether this process may make such networks.
+    /// Whether this process may create such networks.
     pub fn possible() -> bool {
         let name = format!("rs{}probe", std::process::id());
         let made = ip(&["netns", "add", &name]).is_ok();
@@ -74,10 +74,10 @@ impl Net {
         made && std::path::Path::new("/dev/net/tun").exists()
     }
 
-    /// Makes the hosts. They can reach each other at once, without any fault.
+    /// Creates the hosts. At first there are no faults.
     ///
     /// # Panics
-    /// When the system does not let it.
+    /// When the system does not permit it.
     pub fn start(hosts: usize, seed: u64) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -104,7 +104,7 @@ impl Net {
         format!("{SUBNET}{}", host + 1)
     }
 
-    /// Replaces all rules. Packets under way keep what they were given.
+    /// Replaces all rules. Packets that are already delayed are not affected.
     pub fn set_rules(&self, rules: Vec<Rule>) {
         *self.shared.rules.write().unwrap_or_else(PoisonError::into_inner) = rules;
     }
@@ -120,7 +120,7 @@ impl Net {
         let namespace = self.namespace(host);
         ip(&["netns", "add", &namespace]).expect("a namespace");
         let device = DeviceBuilder::new().name(&namespace).build_sync().expect("a TUN device");
-        // The device goes; the switch keeps its other end.
+        // The device is removed; the switch keeps its other end.
         ip(&["link", "set", &namespace, "netns", &namespace]).expect("the device moves");
         let address = format!("{}/24", self.ip(host));
         for args in [
@@ -137,7 +137,7 @@ impl Net {
 impl Drop for Net {
     fn drop(&mut self) {
         for host in 0..self.hosts {
-            // With its device, which ends the thread that reads it.
+            // Together with its device, which ends the thread that reads from it.
             let _ = ip(&["netns", "del", &self.namespace(host)]);
         }
         self.shared.queue().ended = true;
@@ -175,7 +175,7 @@ impl Shared {
         let mut buffer = vec![0; 65_536];
         while let Ok(len) = device.recv(&mut buffer) {
             let packet = &buffer[..len];
-            // IPv4 between the hosts only; the kernel also asks for IPv6 routers.
+            // Only IPv4 between the hosts; the kernel also sends router solicitations.
             let Some(([a, b, c], host)) = destination(packet) else { continue };
             if format!("{a}.{b}.{c}.") != SUBNET || host == 0 || usize::from(host) > hosts {
                 continue;
@@ -230,7 +230,7 @@ impl Shared {
                 Some(Reverse((due, ..))) if *due <= now => {
                     let Some(Reverse((_, _, to, packet))) = queue.packets.pop() else { continue };
                     drop(queue);
-                    // A full queue of the device is one more lost packet.
+                    // If the queue of the device is full, the packet is lost.
                     let _ = devices[to].send(&packet);
                     queue = self.queue();
                 }

@@ -16,14 +16,14 @@ use crate::{
     wait::poll,
 };
 
-/// What plays a role.
+/// A program in a role.
 #[derive(Clone, Debug)]
 pub struct Program {
-    /// What the matrix calls it; [`OURS`] is ours.
+    /// Its title in the matrix; ours is [`OURS`].
     pub title: String,
     /// The executable.
     pub path: PathBuf,
-    /// Whether it knows cluster labels and lets a name move to another address (memberlist 0.3.0
+    /// Whether it supports cluster labels and names that move to another address (memberlist 0.3.0
     /// and newer).
     pub labels: bool,
 }
@@ -31,13 +31,13 @@ pub struct Program {
 /// The title of our program.
 pub const OURS: &str = "Rust";
 
-/// One row of the matrix. The first program starts what happens: it joins, sends and asks.
+/// One row of the matrix. The first program acts: it joins, sends and asks.
 pub struct Scenario {
-    /// What the matrix calls it.
+    /// Its title in the matrix.
     pub title: &'static str,
-    /// Whether both programs must know labels and moving names.
+    /// Whether both programs must support labels and moving names.
     pub labels: bool,
-    /// Runs it; an error says what was not as expected.
+    /// Runs it; an error describes what was not as expected.
     pub run: fn(&Program, &Program) -> Result<(), String>,
 }
 
@@ -111,8 +111,8 @@ fn wrong_key(a: &Program, b: &Program) -> Result<(), String> {
     same(&b.members().len(), &1, "members of b")
 }
 
-/// Go's documented way: first everybody gets the key but accepts and sends plaintext, then all
-/// send sealed, then all refuse plaintext. Each node is restarted in place for each step.
+/// Go's documented procedure: first all nodes get the key but accept and send plaintext, then all
+/// send encrypted, then all refuse plaintext. Each node is restarted in place for each step.
 fn verify_flags(a: &Program, b: &Program) -> Result<(), String> {
     let steps = [
         json!({}),
@@ -225,7 +225,7 @@ fn key_rotation(a: &Program, b: &Program) -> Result<(), String> {
         let keys: Value = serde_json::from_str(&text).map_err(|error| error.to_string())?;
         same(&keys, &json!([new]), "keyring file")?;
     }
-    // The cluster lives on the new key.
+    // The cluster works with only the new key.
     a.call(json!({"cmd": "event", "name": "rotated"}));
     b.wait_event("user", SOON, |event| event["name"] == "rotated");
     Ok(())
@@ -273,8 +273,8 @@ fn reconnect(a: &Program, b: &Program) -> Result<(), String> {
     wait_status(&a, "b", "alive")
 }
 
-/// The migration story in small: `m` runs as the first program, leaves no trace but its snapshot
-/// and keyring, comes up as the second, and goes back; `w` watches all the time.
+/// A migration in miniature: `m` runs as the first program, is started again as the second with
+/// only its snapshot and keyring, and then as the first again; `w` observes it all the time.
 fn replaced(a: &Program, b: &Program) -> Result<(), String> {
     let dir = tempfile::tempdir().map_err(|error| error.to_string())?;
     let ring = dir.path().join("ring");
@@ -316,8 +316,8 @@ fn coordinates(a: &Program, b: &Program) -> Result<(), String> {
     Ok(())
 }
 
-/// Two nodes call themselves `x`. Both ask everybody, and the one that the others do not know
-/// ends itself.
+/// Two nodes have the name `x`. Both ask all others, and the one that the others do not know shuts
+/// itself down.
 fn name_conflict(a: &Program, b: &Program) -> Result<(), String> {
     let real = start(a, "x", &json!({}))?;
     let others =
@@ -371,8 +371,8 @@ fn address_change(a: &Program, b: &Program) -> Result<(), String> {
     Ok(())
 }
 
-/// One node is given 5,000 others; the second learns them from it by push/pull, and from the
-/// second a third. Nobody probes, for the 5,000 are not there.
+/// One node gets the rows of 5,000 others; a second node learns them by push/pull, and a third from
+/// the second. No node probes, because the 5,000 do not exist.
 fn five_thousand(a: &Program, b: &Program) -> Result<(), String> {
     let config = json!({
         "profile": "wan", "probe_interval_ms": 3_600_000, "push_pull_interval_ms": 3_600_000,
@@ -383,7 +383,7 @@ fn five_thousand(a: &Program, b: &Program) -> Result<(), String> {
     until_within(6 * SOON, "5,000 members are known", || {
         let known: HashSet<_> = first.members().into_iter().map(|(name, _)| name).collect();
         let missing = (0..5_000).filter(|n| !known.contains(&format!("member-{n}")));
-        // No more at once than the queue between its socket and its engine holds.
+        // At most as many at once as the queue between its socket and its engine holds.
         for packet in missing.take(500).map(alive_message) {
             let _ = socket.send_to(&packet, first.addr());
         }
@@ -462,13 +462,13 @@ fn start(program: &Program, name: &str, config: &Value) -> Result<GoPeer, String
     config["name"] = json!(name);
     if config.get("profile").is_none() {
         config["profile"] = json!("local");
-        // The profile sends each message about twice: of four nodes one stays without it every
-        // thirty messages or so, whatever program it runs.
+        // The profile sends each message about twice: with either program, about one in thirty
+        // messages does not reach one of the four nodes.
         config["retransmit_mult"] = json!(10);
     }
     let path = program.path.to_str().ok_or("the path of a program is not UTF-8")?;
     let started = poll(SOON, || match GoPeer::try_start(path, config.clone()) {
-        // A port of a killed process, or a free one that somebody else took first.
+        // The port of a killed process, or a free one that another process took first.
         Err(error) if error.contains("in use") => None,
         result => Some(result),
     });

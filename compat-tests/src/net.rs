@@ -1,4 +1,4 @@
-//! Loopback addresses, of which no two tests on a machine get the same.
+//! Allocates loopback addresses that no other test on this machine uses.
 
 use std::{
     fmt,
@@ -6,20 +6,20 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-/// Addresses of one cluster: three bytes of 127.0.0.0/8, until this program ends. Shown as what
-/// precedes the last byte, with the dot.
+/// Addresses of one cluster: the first three bytes, in 127.0.0.0/8, reserved until this program
+/// ends. Displayed with a dot at the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Net(pub(crate) [u8; 3]);
 
 impl Net {
-    /// Addresses that nobody else has: a listener on the last one keeps others off.
+    /// Reserves addresses by a listener on the last one.
     ///
     /// # Panics
     /// When none is free.
     #[expect(clippy::new_without_default, reason = "each is another")]
     pub fn new() -> Self {
         static CLAIMED: Mutex<Vec<TcpListener>> = Mutex::new(Vec::new());
-        // From a place of its own on, so that programs seldom meet.
+        // Each program starts at another place, so that they rarely collide.
         let first = std::process::id().wrapping_mul(8) % SUBNETS;
         for n in (first..SUBNETS).chain(0..first) {
             let byte = |number: u32| u8::try_from(number).expect("below 256");
@@ -46,7 +46,7 @@ impl fmt::Display for Net {
     }
 }
 
-/// The second byte of the first ones; those below are for tests in a network of their own.
+/// The lowest second byte; those below are for tests in their own network namespaces.
 const FIRST: u32 = 64;
 const SUBNETS: u32 = 180 * 250;
 const LOCK_PORT: u16 = 47_946;

@@ -1,4 +1,4 @@
-//! Captures as tcpdump writes them, of bytes that are at hand.
+//! Writes given bytes as captures in tcpdump's format.
 
 use std::net::SocketAddrV4;
 
@@ -36,7 +36,7 @@ impl Pcap {
         self.packet(from, to, UDP, &[&header, data].concat());
     }
 
-    /// Adds a whole connection of TCP: what the dialer sends, then what is replied.
+    /// Adds a whole TCP connection: the data of the dialer, then the reply.
     pub fn stream(&mut self, from: SocketAddrV4, to: SocketAddrV4, sent: &[u8], replied: &[u8]) {
         self.segment(from, to, SYN, 0, &[]);
         self.segment(to, from, SYN | ACK, 0, &[]);

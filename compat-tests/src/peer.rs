@@ -1,5 +1,5 @@
-//! An agent, Go's or ours, chosen at run time. For tests: everything panics, with the agent's log,
-//! when an agent does not do what was asked of it.
+//! An agent, Go's or ours, chosen at run time. For tests: all functions panic, with the agent's
+//! log, if an agent fails.
 
 use std::{
     fs,
@@ -19,7 +19,7 @@ use crate::{
 
 /// A running agent. Dropping it kills the process.
 pub struct Peer {
-    /// Whose program it is.
+    /// Implementation.
     pub kind: Kind,
     /// Its name.
     pub name: String,
@@ -72,7 +72,7 @@ impl Peer {
         self.process.out().lines().map(str::to_owned).collect()
     }
 
-    /// Waits until it has printed a line with this text, and gives the line.
+    /// Waits until it has printed a line with this text, and returns the line.
     pub fn wait_for_line(&self, text: &str) -> String {
         eventually(&format!("{}: no line with {text:?}", self.name), || {
             self.printed().into_iter().find(|line| line.contains(text))
@@ -84,7 +84,7 @@ impl Peer {
         serf(self.kind, &self.rpc, args)
     }
 
-    /// Runs `serf` of the agent's own kind, which must succeed, and gives its output.
+    /// Runs `serf` of the agent's own kind, which must succeed, and returns its output.
     ///
     /// # Panics
     /// When the command fails.
@@ -94,7 +94,7 @@ impl Peer {
         said.out
     }
 
-    /// Waits until `serf ARGS` says something wanted, and gives it.
+    /// Runs `serf ARGS` until `wanted` accepts its output, and returns the output.
     ///
     /// # Panics
     /// When it does not.
@@ -154,7 +154,7 @@ impl Peer {
         });
     }
 
-    /// Waits until it lists so many members as alive.
+    /// Waits until it lists this number of members as alive.
     pub fn wait_for_members(&self, count: usize) {
         eventually(&format!("{} does not see {count} alive members", self.name), || {
             self.members().iter().filter(|(_, status)| status == "alive").count() == count
@@ -195,7 +195,7 @@ impl Peer {
         self.process.wait_status()
     }
 
-    /// Waits for the end, which must be with this code and after it has printed this text.
+    /// Waits for the end; exit code and a part of the output must be these.
     ///
     /// # Panics
     /// When it is not.
@@ -207,7 +207,7 @@ impl Peer {
     }
 }
 
-/// What starts an agent.
+/// The command line of an agent.
 #[derive(Clone)]
 pub struct Launch {
     kind: Kind,

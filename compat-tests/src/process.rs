@@ -1,5 +1,5 @@
-//! Programs, Go's or ours, as a shell sees them: command lines, output, exit codes. For tests:
-//! everything panics, with the program's output, when one does not do what was asked of it.
+//! Runs programs, Go's or ours, by their command lines and collects output and exit codes. For
+//! tests: all functions panic, with the program's output, if a program fails.
 
 use std::{
     io::Read as _,
@@ -17,7 +17,7 @@ use crate::{
     wait::{BUILD, PATIENCE, poll},
 };
 
-/// Whose program.
+/// Implementations of the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Go's.
@@ -30,7 +30,7 @@ pub enum Kind {
 pub const BOTH: [Kind; 2] = [Kind::Go, Kind::Ours];
 
 impl Kind {
-    /// The kind that it is not.
+    /// The other kind.
     #[must_use]
     pub fn other(self) -> Self {
         match self {
@@ -39,7 +39,7 @@ impl Kind {
         }
     }
 
-    /// The `serf` of this kind, built when a process first asks.
+    /// The `serf` of this kind; built at the first call in a process.
     ///
     /// # Panics
     /// When it cannot be built.
@@ -53,7 +53,7 @@ impl Kind {
     }
 }
 
-/// What a command said.
+/// Output and exit code of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Said {
     /// Standard output.
@@ -98,7 +98,7 @@ impl Process {
         Self::start_reading(command, u64::MAX)
     }
 
-    /// Starts a command whose standard output is closed after so many bytes.
+    /// Starts a command whose standard output is closed after this number of bytes.
     ///
     /// # Panics
     /// When it does not run.
@@ -136,8 +136,8 @@ impl Process {
         signal(self.pid(), name);
     }
 
-    /// Waits for the end and gives the exit code. Output is complete then, unless a child of the
-    /// process holds it open.
+    /// Waits for the end and returns the exit code. Then the output is complete, unless a child of
+    /// the process keeps it open.
     ///
     /// # Panics
     /// When it does not end.
@@ -145,7 +145,7 @@ impl Process {
         self.wait_status().code()
     }
 
-    /// As [`Process::wait`], and gives a signal that ended it too.
+    /// Like [`Process::wait`], but also returns a signal that ended the process.
     ///
     /// # Panics
     /// When it does not end.
@@ -174,7 +174,7 @@ impl Process {
         Some(status.code().expect("no signal ends it"))
     }
 
-    /// Waits until its output holds `wanted` and gives the output.
+    /// Waits until its output contains `wanted` and returns the output.
     ///
     /// # Panics
     /// When it does not come.
@@ -182,7 +182,7 @@ impl Process {
         self.wait_until(wanted, |out| out.contains(wanted))
     }
 
-    /// Waits until its output is as wanted and gives it.
+    /// Waits until `wanted` accepts its output and returns the output.
     ///
     /// # Panics
     /// When it does not come.
@@ -208,8 +208,8 @@ pub fn signal(pid: u32, name: &str) {
     assert!(sent.status.success(), "kill -{name} {pid}");
 }
 
-/// Says that the rest of a test has not run, as this machine lacks what it needs. Where `CI` is set
-/// that is a failure: nobody reads there what a test that passes has printed.
+/// Reports that the rest of a test did not run because this machine lacks what it needs. If `CI` is
+/// set, the test fails, because the output of passing tests is not read there.
 ///
 /// # Panics
 /// Where `CI` is set.
@@ -219,10 +219,10 @@ pub fn not_run(why: &str) {
     eprintln!("NOT RUN: {why}");
 }
 
-/// A name and what runs under it.
+/// A name and a function.
 pub type Scenario<'n> = (&'n str, Box<dyn FnOnce() + Send>);
 
-/// Runs scenarios at the same time, each with its name in front of its panic.
+/// Runs scenarios in parallel, each on a thread with its name, which panics show.
 ///
 /// # Panics
 /// When one of them does.
@@ -243,7 +243,7 @@ pub fn parallel(scenarios: Vec<Scenario<'_>>) {
     assert!(failed.is_empty(), "failed: {failed:?}");
 }
 
-/// Writes a file into `dir` and gives its path.
+/// Writes a file into `dir` and returns its path.
 ///
 /// # Panics
 /// When it cannot be written.

@@ -1,4 +1,5 @@
-//! A transport that writes down all bytes that pass: each datagram, and each stream when it ends.
+//! A transport that records all bytes sent and received: each datagram, and each stream when it
+//! ends.
 
 use std::{
     fs::File,
@@ -23,7 +24,7 @@ pub struct Recording {
 }
 
 impl Recording {
-    /// Records what passes `inner` in a new file; each line also has what `header` has.
+    /// Records the traffic of `inner` in a new file; each line also has the fields of `header`.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -144,7 +145,7 @@ impl Log {
         line["kind"] = json!(kind);
         line["hex"] = json!(hex::encode(data));
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        // In one call, so that a node that is killed leaves whole lines.
+        // In one call, so that a killed node leaves no incomplete lines.
         let _ = file.write_all(format!("{line}\n").as_bytes());
     }
 }

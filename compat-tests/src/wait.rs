@@ -1,20 +1,20 @@
-//! Waiting with a bound. A test that waits for ever hides what it waits for.
+//! Waits with a time limit, because a test that hangs does not show the cause.
 
 use std::{
     thread,
     time::{Duration, Instant},
 };
 
-/// How long anything may take. Generous, because test machines are slow: a failure without
-/// witnesses is suspected for 24 s, on a loaded machine after a long probe.
+/// Default time limit. Generous, because test machines are slow: a failure without witnesses is
+/// suspected for 24 s, on a loaded machine after a long probe.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
-/// How long a build or a download may take.
+/// Time limit of a build or a download.
 pub const BUILD: Duration = Duration::from_secs(1800);
 
-/// What [`eventually`] asks for: good, or wrong in some way.
+/// Results that [`eventually`] waits for.
 pub trait Answer {
-    /// What a good answer holds.
+    /// Contents of a good result.
     type Good;
 
     /// # Errors
@@ -38,7 +38,7 @@ impl<T> Answer for Option<T> {
     }
 }
 
-/// What is still wrong; nothing is good.
+/// The list of what is still wrong; an empty one is good.
 impl Answer for Vec<String> {
     type Good = ();
 
@@ -47,19 +47,19 @@ impl Answer for Vec<String> {
     }
 }
 
-/// Asks until the answer is good, and gives what it holds.
+/// Calls `ask` until the result is good, and returns its contents.
 ///
 /// # Panics
-/// When it is not in [`PATIENCE`].
+/// When there is no good result within [`PATIENCE`].
 #[track_caller]
 pub fn eventually<A: Answer>(what: &str, ask: impl FnMut() -> A) -> A::Good {
     eventually_within(what, PATIENCE, ask)
 }
 
-/// As [`eventually`], with another patience.
+/// Like [`eventually`], with another time limit.
 ///
 /// # Panics
-/// When the answer is not good then.
+/// When there is no good result within the limit.
 #[track_caller]
 pub fn eventually_within<A: Answer>(
     what: &str,
@@ -78,7 +78,7 @@ pub fn eventually_within<A: Answer>(
     good
 }
 
-/// Asks until there is an answer or the time is over.
+/// Calls `ask` until it returns a value or the time is over.
 pub fn poll<T>(patience: Duration, mut ask: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + patience;
     loop {
@@ -90,10 +90,10 @@ pub fn poll<T>(patience: Duration, mut ask: impl FnMut() -> Option<T>) -> Option
     }
 }
 
-/// As [`eventually`], for what is asked with `await`.
+/// Like [`eventually`], for asynchronous functions.
 ///
 /// # Panics
-/// When the answer is not good in [`PATIENCE`].
+/// When there is no good result within [`PATIENCE`].
 pub async fn eventually_async<A: Answer, F: Future<Output = A>>(
     what: &str,
     mut ask: impl FnMut() -> F,
@@ -110,7 +110,7 @@ pub async fn eventually_async<A: Answer, F: Future<Output = A>>(
     }
 }
 
-/// As [`poll`], for what is asked with `await`.
+/// Like [`poll`], for asynchronous functions.
 pub async fn poll_async<T, F: Future<Output = Option<T>>>(
     patience: Duration,
     mut ask: impl FnMut() -> F,

@@ -1,19 +1,20 @@
-//! Whether files have changed since they were read.
+//! Detects whether files have changed since they were read.
 
 use std::{os::unix::fs::MetadataExt as _, path::PathBuf};
 
-/// Files as they were: another file under the name differs too, as do those behind links.
+/// The state of files at one point in time. Links are followed, and another file under the same
+/// name counts as a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Mark(Vec<Option<[i64; 6]>>);
 
 impl Mark {
-    /// How files are now. Blocks.
+    /// The current state of files. Blocks.
     pub(super) fn of(paths: &[PathBuf]) -> Self {
         let mark = |path: &PathBuf| {
             let found = std::fs::metadata(path).ok()?;
             let (dev, ino, size) = (found.dev(), found.ino(), found.size());
             let [dev, ino, size] = [dev, ino, size].map(u64::cast_signed);
-            // The last changes with the mode, which decides whether a file is accepted.
+            // The time of the last status change covers the mode, on which acceptance depends.
             Some([dev, ino, size, found.mtime(), found.mtime_nsec(), found.ctime_nsec()])
         };
         Self(paths.iter().map(mark).collect())

@@ -108,7 +108,7 @@ impl Agent {
         settings.insert("statsd_addr".to_owned(), json!(statsd));
         let file = dir.join("agent.json");
         std::fs::write(&file, Value::Object(settings).to_string()).map_err(|e| e.to_string())?;
-        // Who drives this program kills it to make the node fail: the agent ends with it.
+        // The test kills this program to make the node fail, so the agent must end with it.
         let mut process = Command::new("setpriv");
         process.args(["--pdeathsig", "KILL"]).arg(program);
         process.arg("agent").arg("-config-file").arg(&file);
@@ -117,7 +117,7 @@ impl Agent {
         Ok(Self { name: text(&config["name"]), ip, port, rpc, process, counters })
     }
 
-    /// The agent listens a moment after its start.
+    /// The agent listens shortly after its start.
     async fn connect(&self) -> Client {
         let runtime = tokio::runtime::Handle::current();
         let rpc = self.rpc.clone();
@@ -275,7 +275,7 @@ fn member_json(member: &Member) -> Value {
     })
 }
 
-/// Adds up what the agent sends to the address that this gives, which is one of a statsd server.
+/// Receives the agent's metrics as a statsd server at the returned address, and adds them up.
 fn count(ip: &str, counters: &Arc<Mutex<BTreeMap<&'static str, f64>>>) -> Result<String, String> {
     let socket = UdpSocket::bind((ip, 0)).map_err(|error| error.to_string())?;
     let addr = socket.local_addr().map_err(|error| error.to_string())?;
@@ -298,7 +298,7 @@ fn count(ip: &str, counters: &Arc<Mutex<BTreeMap<&'static str, f64>>>) -> Result
     Ok(addr.to_string())
 }
 
-/// A port that nobody had a moment ago.
+/// A port that was free a moment ago.
 fn free_port(ip: &str) -> Result<u16, String> {
     let listener = TcpListener::bind((ip, 0)).map_err(|error| error.to_string())?;
     listener.local_addr().map(|addr| addr.port()).map_err(|error| error.to_string())

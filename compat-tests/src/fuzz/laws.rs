@@ -1,4 +1,4 @@
-//! Prices: what a unit of input may cost, in bytes, packets and log lines.
+//! Limits on the cost of input, in bytes, packets and log lines.
 
 use std::{
     cell::RefCell,
@@ -13,23 +13,23 @@ use tracing::{
     span::{Attributes, Id, Record},
 };
 
-/// A constant and a price for each byte of input.
+/// A constant cost, and a cost for each byte of input.
 #[derive(Clone, Copy, Debug)]
 pub struct Price {
-    /// Free.
+    /// The constant.
     pub base: usize,
     /// For each byte.
     pub per_byte: usize,
 }
 
 impl Price {
-    /// What an input of `len` bytes may cost.
+    /// The highest cost of an input of `len` bytes.
     pub const fn of(self, len: usize) -> usize {
         self.base + self.per_byte * len
     }
 }
 
-/// The allocator of the program, if it counts. Only one thread may be at work.
+/// The program's allocator, if it counts. Only one thread may run.
 #[derive(Clone, Copy, Debug)]
 pub struct Meter {
     /// Bytes allocated now.
@@ -38,12 +38,12 @@ pub struct Meter {
     pub set_limit: fn(usize),
 }
 
-/// Makes the laws of memory count. The second call changes nothing.
+/// Enables the limits on memory. Further calls have no effect.
 pub fn set_meter(meter: Meter) {
     if METER.set(meter).is_ok() {
         let report = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
-            // The report of a broken law takes memory.
+            // The report of a violation takes memory.
             (meter.set_limit)(usize::MAX);
             report(info);
         }));
@@ -67,7 +67,7 @@ impl Drop for Limit {
     }
 }
 
-/// Allows `bytes` more than is allocated now, until the result is dropped.
+/// Permits `bytes` more than are allocated now, until the result is dropped.
 pub fn limit_memory(bytes: usize) -> Limit {
     if let Some(meter) = METER.get() {
         (meter.set_limit)((meter.allocated)() + bytes);
@@ -75,18 +75,18 @@ pub fn limit_memory(bytes: usize) -> Limit {
     Limit(())
 }
 
-/// Asserts that no more than the price is held beyond `before`.
+/// Asserts that at most the cost is allocated in addition to `before`.
 ///
 /// # Panics
-/// More is held.
+/// More is allocated.
 pub fn assert_kept(what: &str, before: usize, price: Price, len: usize) {
     let kept = allocated().saturating_sub(before);
     let most = price.of(len);
     assert!(kept <= most, "{what}: {kept} bytes kept for {len} bytes, {most} are allowed");
 }
 
-/// Log lines at level INFO and above, by where they are written. Lines that tell of a change of the
-/// members are not counted: there is one for each change.
+/// Log lines at level INFO and above, by their place in the code. Lines about changes of members
+/// are not counted: there is one for each change.
 #[derive(Clone, Debug, Default)]
 pub struct Lines(BTreeMap<Place, usize>);
 
@@ -112,10 +112,10 @@ impl Lines {
         }
     }
 
-    /// Asserts that these are no more than one second may have of one cause.
+    /// Asserts that no cause has more lines than one second permits.
     ///
     /// # Panics
-    /// They are.
+    /// There are more.
     pub fn assert_second(&self) {
         for ((file, line), count) in &self.0 {
             assert!(*count <= LINES_A_SECOND_MAX, "{count} log lines a second: {file}:{line}");
@@ -166,8 +166,8 @@ impl Visit for Text {
     }
 }
 
-/// How lines about a change of the members begin.
+/// Prefixes of lines about changes of members.
 const MEMBER_CHANGES: [&str; 4] = ["EventMember", "Updating address", "Marking", "Suspect"];
-/// Lines of one cause in a second.
+/// Most lines of one cause in a second.
 const LINES_A_SECOND_MAX: usize = 10;
 static METER: OnceLock<Meter> = OnceLock::new();

@@ -1,4 +1,4 @@
-//! What comes from clients, operators and the local network: RPC, configuration, mDNS, filters.
+//! Input from clients, operators and the local network: RPC, configuration, mDNS, filters.
 
 use bytes::Bytes;
 use ruserf::{

@@ -12,9 +12,9 @@ pub type Check = fn(&[u8]);
 pub struct Target {
     /// Its name, which is also its folder in the corpus.
     pub name: &'static str,
-    /// What it does with an input.
+    /// Processes an input.
     pub check: Check,
-    /// What it may take at its peak: bytes, and bytes for each byte of the input.
+    /// Limit on its peak memory: bytes, and bytes for each byte of the input.
     pub memory: laws::Price,
 }
 
@@ -37,7 +37,7 @@ const fn target(name: &'static str, check: Check, memory: laws::Price) -> Target
     Target { name, check, memory }
 }
 
-/// Runs a target on an input and asserts its laws, that of memory included if there is a meter.
+/// Runs a target on an input and asserts its limits; that on memory if the allocator counts.
 ///
 /// # Panics
 /// A law is broken.

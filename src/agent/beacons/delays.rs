@@ -1,27 +1,27 @@
-//! How late beacons come.
+//! Measures the delays of beacons.
 
 use std::{collections::VecDeque, time::Duration};
 
 use super::message::Beacon;
 
-/// What is known of senders. Clocks of two machines cannot be compared, so that a delay is how much
-/// later than the fastest of the last beacons one came: the fastest one has none.
+/// Delays by sender. Clocks of two machines cannot be compared, so a delay is relative to the
+/// fastest of the sender's last beacons, whose delay is zero.
 #[derive(Default)]
 pub(super) struct Delays {
-    /// The sender that was heard last comes first.
+    /// The most recently heard sender comes first.
     senders: VecDeque<Sender>,
 }
 
 struct Sender {
     run: u64,
     number: u64,
-    /// Our time of arrival less the sender's time of sending, of the last beacons.
+    /// Our time of arrival minus the sender's time of sending, for the last beacons.
     offsets: VecDeque<i64>,
 }
 
 impl Delays {
-    /// Takes a beacon that came so many milliseconds after our own start. `None` if a later one of
-    /// its sender has come before, which made it superfluous.
+    /// Returns the delay of a beacon that arrived `now_ms` milliseconds after our own start; `None`
+    /// if a later one of its sender has already arrived.
     pub(super) fn take(&mut self, beacon: &Beacon, now_ms: u64) -> Option<Duration> {
         let known = self.senders.iter().position(|sender| sender.run == beacon.run);
         let mut sender = known.and_then(|at| self.senders.remove(at)).unwrap_or(Sender {
@@ -48,10 +48,10 @@ impl Sender {
     }
 }
 
-/// Beacons among which the fastest one is looked for: so few that clocks which run apart, or a
-/// machine that was suspended, are forgotten soon.
+/// Number of last beacons whose fastest is the reference: few, so that the drift of clocks and
+/// suspended machines have no lasting effect.
 pub(super) const WINDOW: usize = 16;
-/// Senders that are remembered. There is one at a time, or one in each part of a cluster.
+/// Most senders remembered. Usually there is one, or one in each part of a partitioned cluster.
 const SENDERS_MAX: usize = 8;
 
 #[cfg(test)]

@@ -1,28 +1,28 @@
-//! A beacon as a user event.
+//! Encodes beacons as user events.
 
 use crate::driver::Event;
 
-/// What a beacon says.
+/// The contents of a beacon.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Beacon {
-    /// One start of an agent.
+    /// Random number of this run of the sender's agent.
     pub(super) run: u64,
-    /// Counts the beacons of a run.
+    /// Number of the beacon in its run, from 1.
     pub(super) number: u64,
-    /// When it was sent: milliseconds since the run began, by the sender's clock.
+    /// Time of sending: milliseconds since the run began, by the sender's clock.
     pub(super) sent_ms: u64,
     /// Name of the sender.
     pub(super) sender: String,
 }
 
 impl Beacon {
-    /// The event's payload: readable, as others may print it.
+    /// The event's payload, as text, because other agents may print it.
     pub(super) fn encode(&self) -> String {
         let Self { run, number, sent_ms, sender } = self;
         format!("1 {run:016x} {number} {sent_ms} {sender}")
     }
 
-    /// `None` for anything else, such as a beacon of a later version.
+    /// Decodes a payload; `None` if it is not a beacon, or one of a later version.
     pub(super) fn decode(payload: &[u8]) -> Option<Self> {
         let text = str::from_utf8(payload).ok()?;
         let mut parts = text.splitn(5, ' ');
@@ -45,14 +45,14 @@ impl Beacon {
     }
 }
 
-/// Whether an event is a beacon, whatever it says.
+/// Whether an event is a beacon, by its name; its contents may be invalid.
 pub(super) fn is_beacon(event: &Event) -> bool {
     matches!(event, Event::User(event) if &*event.name == NAME)
 }
 
 /// The event's name.
 pub(super) const NAME: &str = "_ruserf_beacon";
-/// A thousand years: times can be subtracted without a thought.
+/// A thousand years: differences of such times cannot overflow.
 const SENT_MS_MAX: u64 = 1_000 * 366 * 86_400_000;
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! Beacons: how fresh is what this node knows? One member sends a small user event now and then,
-//! and all others measure how late it comes. docs/beacons.md explains the choices.
+//! Beacons measure how fresh this node's view of the cluster is: one member sends a small user
+//! event periodically, and all others measure its delay. docs/beacons.md explains the choices.
 
 mod delays;
 mod message;

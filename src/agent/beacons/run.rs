@@ -1,4 +1,4 @@
-//! The task that sends and hears beacons.
+//! The task that sends and receives beacons.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,7 +18,7 @@ use crate::{
     serf::MemberStatus,
 };
 
-/// Sends beacons when it is this node's turn and measures those of others, until the node stops.
+/// Sends beacons while this node is the sender and measures those of others, until the node stops.
 pub(in crate::agent) async fn run(agent: Arc<Agent>, between: Duration) {
     let mut seed = [0; 32];
     if SysRng.try_fill_bytes(&mut seed).is_err() {
@@ -43,7 +43,8 @@ pub(in crate::agent) async fn run(agent: Arc<Agent>, between: Duration) {
     }
 }
 
-/// Whether an event is kept from handlers, streams and the log: a beacon, where there are beacons.
+/// Whether an event is hidden from handlers, streams and the log: it is a beacon, and beacons are
+/// enabled here.
 pub(in crate::agent) fn is_hidden(agent: &Agent, event: &Event) -> bool {
     agent.settings.beacon_interval.is_some() && is_beacon(event)
 }
@@ -54,7 +55,7 @@ struct Beacons {
     began: Instant,
     run: u64,
     sent: u64,
-    /// When one of another member came.
+    /// When the last beacon of another member arrived.
     heard: Instant,
     turns: Turns,
     delays: Delays,
@@ -84,7 +85,7 @@ impl Beacons {
 
     async fn hear(&mut self, event: &Event) {
         let Some(beacon) = Beacon::of(event) else { return };
-        // Our own, or that of a namesake, which has to go.
+        // Our own, or one of another node with our name, of which one will be shut down.
         if beacon.run == self.run || beacon.sender == **self.agent.serf.name() {
             return;
         }
@@ -96,7 +97,7 @@ impl Beacons {
             metrics::counter!("agent.beacon.late").increment(1);
             self.warn(&beacon, delay, now);
         }
-        // Of somebody who is gone, it says nothing about whose turn it is.
+        // A beacon of a member that is not alive has no influence on who sends.
         let sender = self.agent.serf.member(&beacon.sender).await;
         if sender.is_some_and(|member| member.status == MemberStatus::Alive)
             && self.turns.hear(&beacon.sender, now) == Change::Yielded
@@ -139,7 +140,7 @@ impl Beacons {
         }
     }
 
-    /// Reports how old the newest beacon is.
+    /// Reports the age of the newest beacon.
     fn look(&mut self) {
         let now = driver::now();
         let age = if self.turns.is_sender() { Duration::ZERO } else { now.since(self.heard) };
@@ -150,16 +151,16 @@ impl Beacons {
     }
 }
 
-/// The delay from which on a beacon is late.
+/// The delay above which a beacon is late.
 fn late_after(between: Duration) -> Duration {
     (between / 2).max(LATE_MIN)
 }
 
-/// Gossip takes a second or two in large clusters.
+/// Gossip takes one or two seconds in large clusters.
 const LATE_MIN: Duration = Duration::from_secs(2);
-/// Between reports of the age.
+/// Interval between reports of the age.
 const LOOK: Duration = Duration::from_secs(1);
-/// Events of the node that wait for this task, which looks at each for a moment.
+/// Most events queued for this task, which handles each quickly.
 const QUEUE: usize = 4_096;
 const ERROR_BYTES_MAX: usize = 512;
 

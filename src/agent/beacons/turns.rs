@@ -1,20 +1,20 @@
-//! Whose turn it is to send.
+//! Decides which member sends beacons.
 //!
-//! A member that hears beacons of an alive member with a lower name is silent. A member that has
-//! heard none for three intervals and a bit begins; the bit is random, so that few begin at once.
-//! A member that hears a higher name takes its place. So only the lowest name among the members
-//! with beacons still sends, without a message or a tag for it, and one in each part of a
-//! partition.
+//! A member that receives beacons of an alive member with a lower name does not send. A member that
+//! has received none for three intervals and a random part of one starts to send; the random part
+//! makes it unlikely that several start at once. A member that receives beacons of a higher name
+//! starts to send, too. So after a while only the member with the lowest name sends, without a
+//! message or a tag to elect it; in a partitioned cluster, one in each part.
 
 use std::{sync::Arc, time::Duration};
 
 use crate::base::{Instant, Rng};
 
-/// What a beacon of another member changes.
+/// How a beacon of another member changes who sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Change {
     None,
-    /// We have sent, and need not any more.
+    /// We were the sender, and are not any more.
     Yielded,
 }
 
@@ -28,22 +28,22 @@ pub(super) struct Turns {
 
 impl Turns {
     pub(super) fn new(own: Arc<str>, interval: Duration, now: Instant, mut rng: Rng) -> Self {
-        // At first it listens.
+        // Wait for beacons of others first.
         let next = now + interval + interval.mul_f64(rng.unit());
         Self { own, interval, rng, next, is_sender: false }
     }
 
-    /// When to ask [`Self::is_due`].
+    /// When to call [`Self::is_due`] next.
     pub(super) fn next(&self) -> Instant {
         self.next
     }
 
-    /// Whether this node is the one that sends.
+    /// Whether this node is the sender.
     pub(super) fn is_sender(&self) -> bool {
         self.is_sender
     }
 
-    /// A beacon of an alive member has come.
+    /// Processes a beacon of an alive member.
     pub(super) fn hear(&mut self, name: &str, now: Instant) -> Change {
         let bit = self.interval.mul_f64(self.rng.unit());
         if name < &*self.own {
@@ -59,19 +59,19 @@ impl Turns {
         Change::None
     }
 
-    /// Whether to send now.
+    /// Whether to send a beacon now.
     pub(super) fn is_due(&mut self, now: Instant) -> bool {
         if now < self.next {
             return false;
         }
         self.is_sender = true;
-        // After a pause of the machine one is enough.
+        // After a suspension of the machine, missed beacons are not sent.
         self.next = (self.next + self.interval).max(now + self.interval / 2);
         true
     }
 }
 
-/// Intervals without a beacon after which another member begins.
+/// Number of intervals without a beacon after which another member starts to send.
 pub(super) const SILENT_INTERVALS: u32 = 3;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The pages that are served, who may read them, and the limits of clients.
+//! State shared by all HTTP requests, and the limits on streams.
 
 use std::{
     collections::HashMap,
@@ -12,7 +12,7 @@ use crate::agent::{
     telemetry::Scraped,
 };
 
-/// What all requests have in common.
+/// State shared by all requests.
 pub(in crate::agent) struct Site {
     pub(super) agent: Arc<Agent>,
     pub(super) shared: Arc<Shared>,
@@ -20,8 +20,8 @@ pub(in crate::agent) struct Site {
     pub(super) flaps: Flaps,
     pub(super) watch: Watch,
     pub(super) admission: Arc<Admission>,
-    /// Only this machine reaches it, and needs no token: browsers on it must not be led here by a
-    /// name that its owner points at this address.
+    /// Whether only requests to an address or to `localhost` are answered: without a token on a
+    /// loopback address, DNS rebinding would give foreign web pages access through a browser.
     pub(super) names_refused: bool,
     streams: Streams,
 }
@@ -43,13 +43,13 @@ impl Site {
         Arc::new(Self { agent, shared, scraped, flaps, watch, admission, names_refused, streams })
     }
 
-    /// A place for a stream of events, if there is one left for this origin.
+    /// A permit for a stream of events, if any is left for this origin.
     pub(super) fn stream(&self, origin: Origin) -> Option<StreamPlace> {
         self.streams.place(origin)
     }
 }
 
-/// Streams of events, which stay as long as their clients.
+/// Counts streams of events, which last as long as their connections.
 struct Streams {
     open: Arc<Mutex<HashMap<Origin, usize>>>,
     max: usize,
@@ -72,7 +72,7 @@ impl Streams {
     }
 }
 
-/// A stream's place, released when it is dropped.
+/// The permit of a stream; released when dropped.
 pub(super) struct StreamPlace {
     open: Arc<Mutex<HashMap<Origin, usize>>>,
     origin: Origin,
@@ -89,7 +89,7 @@ impl Drop for StreamPlace {
     }
 }
 
-/// Streams of one origin. Those of all are half of the clients.
+/// Most streams of one origin. All together may be half of the clients.
 const STREAMS_PER_ORIGIN_MAX: usize = 64;
 
 #[cfg(test)]

@@ -15,29 +15,29 @@ use crate::{
     rpc::protocol::STREAM_QUEUE,
 };
 
-/// Where clients begin streams.
+/// Starts streams of events for clients.
 pub(in crate::agent) struct Events {
     beginning: mpsc::Sender<oneshot::Sender<Receiver<Arc<Event>>>>,
-    /// Further streams of clients that have one.
+    /// Limits the streams of clients beyond their first one.
     further: Arc<Semaphore>,
 }
 
 impl Events {
-    /// Forwards the node's events while there are streams; ends with this value.
+    /// Starts to forward the node's events to streams; ends when this value is dropped.
     pub(super) fn start(agent: &Arc<Agent>) -> Self {
         let (beginning, streams) = mpsc::channel(1);
         tokio::spawn(forward(Arc::clone(agent), streams));
         Self { beginning, further: Arc::new(Semaphore::new(FURTHER_STREAMS_MAX)) }
     }
 
-    /// The events from now on; `None` after the end of the node.
+    /// A stream of the events from now on; `None` after the end of the node.
     pub(in crate::agent) async fn begin(&self) -> Option<Receiver<Arc<Event>>> {
         let (begin, started) = oneshot::channel();
         self.beginning.send(begin).await.ok()?;
         started.await.ok()
     }
 
-    /// A place for a stream of a client that has one already, if there is one left.
+    /// A permit for a further stream of a client that has one already, if any is left.
     pub(super) fn further(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.further).try_acquire_owned().ok()
     }
@@ -47,7 +47,7 @@ async fn forward(
     agent: Arc<Agent>,
     mut streams: mpsc::Receiver<oneshot::Sender<Receiver<Arc<Event>>>>,
 ) {
-    // Without streams events cost nothing: nothing is subscribed to.
+    // Without streams there is no subscription, so events cost nothing.
     while let Some(first) = streams.recv().await {
         let options = Subscribe { capacity: NODE_QUEUE, policy: LagPolicy::DropNewest };
         let events = agent.serf.subscribe(options);
@@ -66,7 +66,7 @@ async fn forward_to(
 ) -> bool {
     let ring = Sender::new(RING_EVENTS);
     let begin = |stream: oneshot::Sender<_>| {
-        // The client may have gone.
+        // The client may have disconnected.
         drop(stream.send(ring.subscribe()));
     };
     begin(first);
@@ -74,7 +74,7 @@ async fn forward_to(
     loop {
         tokio::select! {
             biased;
-            // What was published before a client began a stream is not for that stream.
+            // Events published before a stream was requested must not reach it: they come first.
             event = events.recv(), if in_a_row < NODE_QUEUE => match event.inspect(count_lost) {
                 Some(event) if is_hidden(agent, &event) => {}
                 Some(event) => if ring.send(Arc::new(event)).is_err() {
@@ -98,11 +98,11 @@ fn count_lost(event: &Event) {
     }
 }
 
-/// Events that all streams share; a stream that is further behind loses the oldest.
+/// Events kept for all streams; a stream that is further behind loses the oldest.
 pub(super) const RING_EVENTS: usize = 2 * STREAM_QUEUE;
-/// Events of the node that wait to be put into the ring.
+/// Most events of the node waiting to be put into the ring.
 const NODE_QUEUE: usize = 4_096;
-/// Streams of all clients beside the first of each.
+/// Most streams of all clients, not counting the first of each.
 const FURTHER_STREAMS_MAX: usize = 2_048;
 
 #[cfg(test)]

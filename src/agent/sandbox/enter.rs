@@ -8,11 +8,11 @@ use super::{
 };
 use crate::agent::{AgentError, Notices, Settings, settings::Sandbox};
 
-/// Restricts the process to what the agent needs. Only this thread and those that it makes are
-/// restricted, so that it has to be the only one.
+/// Restricts the process to the files that the agent needs. The kernel restricts only this thread
+/// and threads started by it, so it must be the only one.
 ///
 /// # Errors
-/// It cannot be restricted, and must be.
+/// The restriction is required and not possible.
 pub(in crate::agent) fn enter(
     settings: &Settings,
     config: &[PathBuf],

@@ -1,4 +1,4 @@
-//! The rules as Landlock's.
+//! Enforces the rules with Landlock.
 
 use landlock::{
     ABI, Access as _, AccessFs, BitFlags, CompatLevel, Compatible as _, Ruleset, RulesetAttr as _,
@@ -7,10 +7,10 @@ use landlock::{
 
 use super::rules::Rules;
 
-/// Restricts this thread and all that it makes, programs too, for ever.
+/// Restricts this thread, and all threads and programs started by it, permanently.
 ///
 /// # Errors
-/// The kernel cannot, or not all of it.
+/// The kernel does not support all of the rules.
 pub(super) fn restrict(rules: &Rules) -> Result<(), String> {
     match enforce(rules) {
         Ok(RulesetStatus::FullyEnforced) => Ok(()),
@@ -25,7 +25,7 @@ pub(super) fn restrict(rules: &Rules) -> Result<(), String> {
 fn enforce(rules: &Rules) -> Result<RulesetStatus, RulesetError> {
     let all = AccessFs::from_all(VERSION);
     let read: BitFlags<AccessFs> = AccessFs::ReadFile | AccessFs::ReadDir;
-    // What is written is not run.
+    // Writable files are not executable.
     let write = all & !BitFlags::from(AccessFs::Execute);
     let status = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
@@ -38,5 +38,5 @@ fn enforce(rules: &Rules) -> Result<RulesetStatus, RulesetError> {
     Ok(status.ruleset)
 }
 
-/// Linux 6.2, the first that can forbid to cut a file off.
+/// Linux 6.2, the first version that can forbid truncation.
 const VERSION: ABI = ABI::V3;

@@ -1,4 +1,4 @@
-//! What an agent needs of the file system, by its settings.
+//! Derives from the settings which files the agent needs.
 
 use std::{
     collections::BTreeSet,
@@ -7,19 +7,19 @@ use std::{
 
 use crate::agent::{Settings, settings::RpcAddr};
 
-/// Files and directories, each with all that is in it. Those that are not there count for nothing.
+/// Files and directories with their contents. Missing ones are ignored.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Rules {
     pub(super) read: BTreeSet<PathBuf>,
-    /// Also to be read.
+    /// Readable and writable.
     pub(super) write: BTreeSet<PathBuf>,
-    /// To be read and run.
+    /// Readable and executable.
     pub(super) run: BTreeSet<PathBuf>,
 }
 
 impl Rules {
-    /// The rules of an agent with configuration in these files and directories. Instead of a file
-    /// its directory is allowed, because another file may take the file's name.
+    /// The rules for an agent with its configuration in these files and directories. Not the file
+    /// but its directory is allowed, because files are replaced by renaming others.
     pub(super) fn of(settings: &Settings, config: &[PathBuf]) -> Self {
         let mut rules = Self::default();
         rules.read.extend(SYSTEM.map(PathBuf::from));
@@ -51,7 +51,7 @@ impl Rules {
     }
 }
 
-/// Whether the agent runs programs of the user, of which nobody knows what they read.
+/// Whether the agent runs programs of the user; it is unknown which files they need.
 pub(in crate::agent) fn runs_programs(settings: &Settings) -> bool {
     let reloadable = &settings.reloadable;
     let mut seeds = settings.start_join.iter().chain(&reloadable.retry.addrs);
@@ -65,8 +65,8 @@ fn directory(path: &Path) -> PathBuf {
     }
 }
 
-/// What the C library reads to resolve names and tell the time, with the libraries that it loads
-/// for it, and what is known of the machine.
+/// Files that the C library reads to resolve names and convert times, the libraries that it loads
+/// for that, and files that describe the machine.
 const SYSTEM: [&str; 13] = [
     "/etc",
     "/usr/lib",

@@ -1,15 +1,15 @@
-//! Whether the agent restricts itself to its files.
+//! The setting `sandbox`.
 
 use crate::agent::AgentError;
 
-/// What `sandbox` says.
+/// Whether the agent restricts itself to its files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sandbox {
-    /// It does not.
+    /// No restriction.
     Off,
-    /// It does where the kernel can.
+    /// Restrict if the kernel supports it.
     Try,
-    /// It does, or does not start.
+    /// Restrict, or fail to start.
     Require,
 }
 

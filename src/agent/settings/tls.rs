@@ -1,11 +1,11 @@
-//! The files of a listener under TLS.
+//! The files for TLS of a listener.
 
 use std::path::PathBuf;
 
-/// Those that are configured; whether they go together and can be read is seen at the start.
+/// The configured files; the start checks that the combination is valid and that they are readable.
 #[derive(Clone, Debug)]
 pub struct TlsFiles {
-    /// What their keys in the configuration begin with.
+    /// Prefix of their settings' names.
     pub what: &'static str,
     /// Certificate, with its chain.
     pub cert: Option<PathBuf>,
@@ -22,7 +22,7 @@ impl TlsFiles {
         Self { what, cert, key, client_ca }
     }
 
-    /// Whether there are none: no TLS is wanted.
+    /// Whether no file is configured, so that TLS is off.
     pub(in crate::agent) fn is_empty(&self) -> bool {
         self.cert.is_none() && self.key.is_none() && self.client_ca.is_none()
     }

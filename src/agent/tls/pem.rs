@@ -16,8 +16,8 @@ use crate::{
     },
 };
 
-/// How to accept clients: with this certificate, and only those with one of `client_ca` if it is
-/// given. Blocks.
+/// Configuration of a server with this certificate. With `client_ca`, only clients with a
+/// certificate signed by one of its authorities are accepted. Blocks.
 ///
 /// # Errors
 /// A file cannot be read or used.
@@ -42,14 +42,14 @@ pub(super) fn server_config(
     let (chain, private) = (certificates(cert)?, private_key(key)?);
     let config = builder.with_single_cert(chain, private);
     let mut config = config.map_err(|error| format!("{}: {error}", cert.display()))?;
-    // Each connection shows its certificate, also to new authorities; nothing is kept for it.
+    // No resumption: each connection must be verified against the current authorities.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     Ok(config)
 }
 
-/// How to reach an agent whose certificate one of `ca` signed, showing a certificate of our own if
-/// there is one. Blocks.
+/// Configuration of a client for agents whose certificate is signed by one of `ca`, with an own
+/// certificate if there is one. Blocks.
 ///
 /// # Errors
 /// A file cannot be read or used.
@@ -99,5 +99,5 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
         .map_err(|_| format!("{} has no private key in PEM", path.display()))
 }
 
-/// Of a file: the authorities of a whole system are a quarter of it.
+/// Largest file; the authorities of a whole system take a quarter of it.
 const PEM_BYTES_MAX: u64 = 1 << 20;

@@ -1,4 +1,4 @@
-//! What the agent knows, asked for again and again, and no more often than it costs little.
+//! Polls the agent for its members, statistics, coordinates and events.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -14,19 +14,19 @@ use crate::{
     serf::Coordinate,
 };
 
-/// Something of the agent.
+/// News from the agent.
 pub(super) enum News {
     Members(Vec<Member>),
-    /// Figures of Serf such as queue depths, by Go's keys.
+    /// Serf's statistics, such as queue depths, by Go's keys.
     Figures(BTreeMap<String, String>),
     Coordinates(Vec<(Arc<str>, Coordinate)>),
     Event(EventRecord),
-    /// Events that were lost, for they came faster than they were read.
+    /// Number of events lost because they arrived faster than they were read.
     Lost(u64),
 }
 
-/// Sends what the agent knows until it ends, or nobody wants it any more. Coordinates of the
-/// members in `seen` are asked for each second, those of all others in turn.
+/// Sends news until the agent ends or the receiver is dropped. Coordinates of the members in `seen`
+/// are requested each second, those of all others in turn.
 pub(super) async fn run(
     client: Client,
     own: Arc<str>,
@@ -55,14 +55,14 @@ async fn follow(mut events: EventStream, to: Sender<News>) -> Result<(), Error> 
     Err(Error::Closed)
 }
 
-/// What is asked for each second.
+/// State of the requests made each second.
 struct Poll {
     client: Client,
     own: Arc<str>,
     seen: watch::Receiver<Vec<Arc<str>>>,
     to: Sender<News>,
     names: Vec<Arc<str>>,
-    /// The one of the names whose turn is next.
+    /// Index of the name whose coordinate is requested next.
     asked: usize,
 }
 
@@ -92,7 +92,7 @@ impl Poll {
         }
     }
 
-    /// Those of this second. The requests share the way to the agent and back.
+    /// Requests the coordinates for this second, all in one round trip.
     async fn coordinates(&mut self) -> Result<Vec<(Arc<str>, Coordinate)>, Error> {
         let mut wanted = vec![Arc::clone(&self.own)];
         wanted.extend(self.seen.borrow().iter().take(IN_TURN).cloned());
@@ -120,11 +120,11 @@ fn coordinate(found: protocol::Coordinate) -> Coordinate {
     Coordinate { vec: vec.unwrap_or_default(), error, adjustment, height }
 }
 
-/// How often figures and some coordinates are asked for.
+/// Interval of requests for statistics and some of the coordinates.
 const TICK: Duration = Duration::from_secs(1);
-/// Members whose coordinates are asked for in a tick, beside those on the screen.
+/// Coordinates requested in each interval, in addition to those on the screen.
 const IN_TURN: usize = 200;
-/// How often the list is asked for; events say what changes in between.
+/// Interval of requests for all members; events report the changes in between.
 const LIST: Duration = Duration::from_secs(5);
 const LIST_OF_MANY: Duration = Duration::from_secs(30);
 const MANY: usize = 1_000;

@@ -1,4 +1,4 @@
-//! The members that `serf top` knows, within a bound, whatever an agent says.
+//! The members shown by `serf top`; their memory is bounded, whatever the agent sends.
 
 use std::{cmp::Ordering, collections::HashMap, sync::Arc};
 
@@ -8,7 +8,7 @@ use crate::{
     serf::Coordinate,
 };
 
-/// A member. Its texts can be shown as they are.
+/// A member; its texts are escaped for the terminal.
 pub(super) struct Row {
     pub(super) label: String,
     pub(super) status: String,
@@ -16,16 +16,16 @@ pub(super) struct Row {
     /// Version of Serf's protocol.
     pub(super) version: u8,
     pub(super) tags: String,
-    /// Times it came back from a failure while this program looked.
+    /// How often it returned from a failure since this program started.
     pub(super) flaps: u64,
     pub(super) rtt_ms: Option<f64>,
     has_failed: bool,
     coordinate: Option<Coordinate>,
-    /// All of it in small letters, for the filter.
+    /// All its texts in lower case, for the filter.
     text: String,
 }
 
-/// What rows are in the order of.
+/// Sort keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sort {
     Name,
@@ -35,13 +35,13 @@ pub(super) enum Sort {
     Address,
 }
 
-/// All members that there is room for.
+/// The members, within the limit on memory.
 pub(super) struct Members {
     own: Arc<str>,
     rows: HashMap<Arc<str>, Row>,
-    /// Memory of the rows, about.
+    /// Approximate memory of the rows.
     bytes: usize,
-    /// Members of the last list that there was no room for.
+    /// Members of the last list that exceeded the limit.
     pub(super) left_out: usize,
 }
 
@@ -50,7 +50,7 @@ impl Members {
         Self { own, rows: HashMap::new(), bytes: 0, left_out: 0 }
     }
 
-    /// Takes a whole list. What was counted of members that are still in it is kept.
+    /// Replaces all members; the counts of those that remain are kept.
     pub(super) fn take_list(&mut self, members: &[Member]) {
         let mut old = std::mem::take(&mut self.rows);
         (self.bytes, self.left_out) = (0, 0);
@@ -63,7 +63,7 @@ impl Members {
         self.estimate_all();
     }
 
-    /// Takes what an event says of a member.
+    /// Updates a member from an event.
     pub(super) fn take_one(&mut self, member: &Member) {
         let before = self.remove(&member.name);
         self.insert(member, before);
@@ -88,7 +88,7 @@ impl Members {
         true
     }
 
-    /// Takes coordinates of members; others, and those that make no sense, are left out.
+    /// Updates coordinates; those of unknown members and invalid ones are ignored.
     pub(super) fn take_coordinates(&mut self, coordinates: Vec<(Arc<str>, Coordinate)>) {
         let mut is_own = false;
         for (name, coordinate) in coordinates {
@@ -122,7 +122,7 @@ impl Members {
         self.forget_own();
     }
 
-    /// There is no way from the agent to itself.
+    /// The agent itself has no round-trip time.
     fn forget_own(&mut self) {
         if let Some(row) = self.rows.get_mut(&self.own) {
             row.rtt_ms = None;
@@ -137,7 +137,7 @@ impl Members {
         self.rows.len()
     }
 
-    /// How many members have each status, the usual ones first.
+    /// The number of members with each status, Serf's statuses first.
     pub(super) fn statuses(&self) -> Vec<(String, usize)> {
         let mut counts: Vec<_> = STATUSES.map(|status| (status.to_owned(), 0)).into();
         for row in self.rows.values() {
@@ -150,7 +150,7 @@ impl Members {
         counts
     }
 
-    /// The names of the members that have each of some words in what is shown of them, in order.
+    /// The names of the members whose texts contain all of `words`, sorted.
     pub(super) fn arranged(&self, words: &str, sort: Sort, is_reversed: bool) -> Vec<Arc<str>> {
         let words: Vec<_> = words.split_whitespace().map(str::to_lowercase).collect();
         let matches = |row: &Row| words.iter().all(|word| row.text.contains(word));
@@ -201,11 +201,11 @@ impl Row {
     }
 }
 
-/// The order that is of use first: failures, large round trips and many flaps come before others.
+/// Compares rows so that the most interesting come first: failures, long round trips, many flaps.
 fn compare(sort: Sort, a: &Row, b: &Row) -> Ordering {
     let rank = |row: &Row| ["failed", "leaving", "left"].iter().position(|s| *s == row.status);
     match sort {
-        // By the names, which are the keys.
+        // The map is sorted by names.
         Sort::Name => Ordering::Equal,
         Sort::Status => rank(a).unwrap_or(usize::MAX).cmp(&rank(b).unwrap_or(usize::MAX)),
         Sort::Rtt => b.rtt_ms.unwrap_or(-1.0).total_cmp(&a.rtt_ms.unwrap_or(-1.0)),
@@ -214,16 +214,16 @@ fn compare(sort: Sort, a: &Row, b: &Row) -> Ordering {
     }
 }
 
-/// Those of Serf, in the order in which they are shown.
+/// Serf's statuses, in display order.
 pub(super) const STATUSES: [&str; 4] = ["alive", "leaving", "failed", "left"];
-/// Different statuses that are counted.
+/// Most different statuses that are counted.
 const STATUSES_MAX: usize = 8;
-/// Memory of all rows: 10,000 members have about 8 MiB.
+/// Most memory of all rows; 10,000 members take about 8 MiB.
 const BYTES_MAX: usize = 128 << 20;
 const TAGS_BYTES_MAX: usize = 1024;
 const STATUS_BYTES_MAX: usize = 16;
 const ADDR_BYTES_MAX: usize = 64;
-/// Dimensions of a coordinate; Serf's have 8.
+/// Most dimensions of a coordinate; Serf's have 8.
 const DIMENSIONS_MAX: usize = 16;
 
 #[cfg(test)]

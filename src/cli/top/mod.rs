@@ -1,4 +1,4 @@
-//! `serf top`: the cluster in a terminal, live. Asks over the RPC alone, so that any agent will do.
+//! `serf top`: shows the cluster live in a terminal. Uses only the RPC, so it works with any agent.
 
 mod feed;
 mod members;

@@ -1,4 +1,4 @@
-//! The terminal: keys, drawing, and leaving it as it was.
+//! Runs the terminal: reads keys, draws, and restores it at the end.
 
 use std::{io, sync::Arc, thread, time::Duration};
 
@@ -23,20 +23,20 @@ use super::{
 };
 use crate::client::{Client, Error};
 
-/// What a signal asks for.
+/// The request of a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::cli) enum Ask {
     End,
     Suspend,
 }
 
-/// How it came to an end.
+/// Why the program ends.
 pub(in crate::cli) enum End {
-    /// Somebody wanted it.
+    /// A key or a signal requested it.
     Quit,
-    /// The agent did.
+    /// The connection to the agent failed.
     Agent(Error),
-    /// The terminal did.
+    /// The terminal failed.
     Terminal(String),
 }
 
@@ -55,7 +55,7 @@ pub(in crate::cli) async fn run(client: Client, own: String, asks: Receiver<Ask>
     let mut keys = keys;
     let end = loop {
         match view.show(&mut screen.0, &mut keys, &mut inputs).await {
-            // The shell takes the terminal, and gives it back as it was.
+            // Suspended: the shell uses the terminal until the program continues.
             None => {
                 drop(screen);
                 let _ = signal_hook::low_level::emulate_default_handler(SUSPEND);
@@ -68,7 +68,7 @@ pub(in crate::cli) async fn run(client: Client, own: String, asks: Receiver<Ask>
         }
     };
     match end {
-        // Why it ended.
+        // The feed knows why the agent's connection ended.
         End::Agent(_) => match feed.await {
             Ok(Err(error)) => End::Agent(error),
             _ => end,
@@ -77,8 +77,7 @@ pub(in crate::cli) async fn run(client: Client, own: String, asks: Receiver<Ask>
     }
 }
 
-/// The terminal, which is given back as it was when this value is dropped; a panic gives it back,
-/// too.
+/// The terminal; restored when this value is dropped, and on a panic.
 struct Screen(DefaultTerminal);
 
 impl Screen {
@@ -89,27 +88,27 @@ impl Screen {
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        // `ratatui::restore` prints what fails, as it does when the terminal is gone.
+        // Not `ratatui::restore`, which prints errors: the terminal may be gone.
         let _ = ratatui::try_restore();
     }
 }
 
-/// What comes from elsewhere than the keyboard.
+/// Inputs other than the keyboard.
 struct Inputs {
     asks: Receiver<Ask>,
     news: Receiver<News>,
 }
 
-/// What is shown, and what was shown last.
+/// The displayed state.
 struct View {
     state: State,
-    /// Members in sight, whose coordinates are asked for first.
+    /// Visible members, whose coordinates are requested first.
     seen: watch::Sender<Vec<Arc<str>>>,
     heard: Instant,
 }
 
 impl View {
-    /// Draws until the end, or `None` for a pause.
+    /// Draws until the program ends; `None`: it is to be suspended.
     async fn show<B: Backend>(
         &mut self,
         terminal: &mut Terminal<B>,
@@ -132,7 +131,7 @@ impl View {
                             Pressed::Suspend => return None,
                         }
                     }
-                    // Another size is drawn.
+                    // Redraw in the new size.
                     Some(_) => {}
                     None => return Some(End::Terminal("it is gone".to_owned())),
                 },
@@ -149,7 +148,7 @@ impl View {
         }
     }
 
-    /// Takes what comes together, to draw it together; but a key does not wait for it.
+    /// Collects news that arrive together, so that they are drawn once; a key ends the wait.
     async fn take(&mut self, first: News, keys: &Receiver<Event>, inputs: &mut Inputs) {
         let time = now();
         let end = Instant::now() + TOGETHER;
@@ -183,7 +182,7 @@ fn now() -> String {
     jiff::Zoned::now().strftime("%H:%M:%S").to_string()
 }
 
-/// Keys and sizes of the terminal, read on a thread that ends with the program.
+/// Reads keys and size changes of the terminal on a thread that ends with the program.
 fn keys() -> Receiver<Event> {
     let (send, keys) = mpsc::channel(QUEUE);
     thread::spawn(move || {
@@ -197,11 +196,11 @@ fn keys() -> Receiver<Event> {
 }
 
 const SUSPEND: i32 = signal_hook::consts::SIGTSTP;
-/// Keys, and pieces of news, that wait.
+/// Most keys, and most news, waiting.
 const QUEUE: usize = 64;
-/// News that come within this time are drawn at once.
+/// News that arrive within this time are drawn together.
 const TOGETHER: Duration = Duration::from_millis(50);
-/// How often it is drawn at least.
+/// Longest time between two drawings.
 const CLOCK: Duration = Duration::from_secs(1);
 
 #[cfg(test)]

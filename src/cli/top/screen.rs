@@ -1,4 +1,4 @@
-//! What `serf top` draws.
+//! Draws the screen of `serf top`.
 
 use std::time::Duration;
 
@@ -15,15 +15,15 @@ use super::{
     state::{Pane, State},
 };
 
-/// What is true at the moment of drawing.
+/// Data that depend on the time of drawing.
 pub(super) struct Moment {
     /// Time of the day.
     pub(super) time: String,
-    /// Since the agent answered.
+    /// Time since the agent's last answer.
     pub(super) silence: Duration,
 }
 
-/// Which members are in sight: the first one, and how many there is room for.
+/// The visible members: index of the first, and their number.
 pub(super) fn sight(state: &State, area: Rect) -> (usize, usize) {
     let [_, members, ..] = layout(state, area);
     let page = usize::from(members.height.saturating_sub(1)).max(1);
@@ -47,7 +47,7 @@ fn layout(state: &State, area: Rect) -> [Rect; 4] {
     .areas(area)
 }
 
-/// Draws all. The state is arranged.
+/// Draws everything. Expects [`State::arrange`] to have been called.
 pub(super) fn draw(frame: &mut Frame<'_>, state: &State, moment: &Moment) {
     let area = frame.area();
     let [head, members, pane, keys] = layout(state, area);
@@ -63,7 +63,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, state: &State, moment: &Moment) {
     frame.render_widget(range(state, area), keys);
 }
 
-/// Who it is, and how many members have each status.
+/// The agent's name, and the number of members with each status.
 fn counts(state: &State) -> Line<'static> {
     let mut parts = vec![
         Span::styled("serf top ", Style::new().add_modifier(Modifier::BOLD)),
@@ -101,10 +101,10 @@ fn figures(state: &State, moment: &Moment, width: u16) -> Line<'static> {
     Line::from(vec![Span::raw(queues), score, Span::raw(format!("   clocks {times}{encrypted}"))])
 }
 
-/// A column: its title, the order by it, its width, and what it says of a member.
+/// A column: title, sort key, width, and contents for a member.
 type Column = (&'static str, Option<Sort>, usize, fn(&Row, usize) -> Cell<'static>);
 
-/// Those that a width has room for. Names have what they need, tags what is left.
+/// The columns that fit a width. Names take what they need, tags the rest.
 fn columns(width: usize, longest: usize) -> Vec<Column> {
     let mut columns: Vec<Column> = vec![
         ("Status", Some(Sort::Status), 8, |row, _| {
@@ -140,7 +140,7 @@ fn columns(width: usize, longest: usize) -> Vec<Column> {
     columns
 }
 
-/// As much of a text as there is room for; a mark says that there is more.
+/// Cuts a text to a width and marks the cut.
 fn cut(text: &str, width: usize) -> String {
     if Line::raw(text).width() <= width {
         return text.to_owned();
@@ -212,7 +212,7 @@ fn draw_pane(frame: &mut Frame<'_>, state: &State, area: Rect) {
     let [head, body] = Layout::vertical([Constraint::Length(1), Constraint::Fill(1)]).areas(area);
     frame.render_widget(Paragraph::new(title).style(bar()), head);
     let text = Paragraph::new(lines);
-    // A line of an event is one line; what is asked for is shown as a whole.
+    // Events take one line each; other panes are wrapped, to show all of their text.
     let text = if state.pane == Pane::Events { text } else { text.wrap(Wrap { trim: false }) };
     frame.render_widget(text, body);
 }
@@ -255,7 +255,7 @@ fn style_of_event(line: &str) -> Style {
     }
 }
 
-/// What keys do, as far as there is room beside the range.
+/// Help for the keys, as far as it fits beside the range.
 fn hints(state: &State, width: u16) -> Line<'static> {
     let filter = &state.filter;
     if state.is_typing {
@@ -277,7 +277,7 @@ fn hints(state: &State, width: u16) -> Line<'static> {
     Line::raw(text)
 }
 
-/// Which of the members are in sight.
+/// The range of visible members.
 fn range(state: &State, area: Rect) -> Line<'static> {
     let (first, page) = sight(state, area);
     let (shown, all) = (state.shown().len(), state.members.len() + state.members.left_out);
@@ -288,14 +288,14 @@ fn range(state: &State, area: Rect) -> Line<'static> {
 }
 
 const BAR: Modifier = Modifier::REVERSED;
-/// Columns from which on there is room for words.
+/// Width from which words are not abbreviated.
 const WIDE: u16 = 72;
-/// Columns of names at least, where there is room, and of tags.
+/// Least widths of names, if they fit, and of tags.
 const NAMES_MIN: usize = 12;
 const TAGS_MIN: usize = 8;
-/// Room for the range in the last line.
+/// Width of the range in the last line.
 const RANGE_WIDTH: usize = 20;
-/// After this time an agent that does not answer is worth a word.
+/// Time without an answer after which the screen says so.
 const SILENCE: Duration = Duration::from_secs(4);
 const KEYS: [&str; 9] = [
     "n s r f a   sort by name, status, RTT, flaps, address; again: reversed",

@@ -1,4 +1,4 @@
-//! What is shown, in which order, and what keys do. Neither the terminal nor the agent is here.
+//! The displayed state and the effects of keys, without the terminal and the agent.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -21,17 +21,17 @@ use crate::{
     rpc::protocol::MemberEventRecord,
 };
 
-/// What the lower part shows.
+/// Contents of the lower part of the screen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pane {
     Events,
-    /// All about the marked member.
+    /// Details of the marked member.
     Member,
-    /// What keys do.
+    /// Help for the keys.
     Keys,
 }
 
-/// What a key asks the program for.
+/// What the program must do after a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pressed {
     Nothing,
@@ -39,9 +39,9 @@ pub(super) enum Pressed {
     Suspend,
 }
 
-/// All that is shown.
+/// Everything that is shown.
 pub(super) struct State {
-    /// The agent's own name, as it is shown.
+    /// The agent's name, escaped.
     pub(super) own: String,
     pub(super) members: Members,
     pub(super) events: VecDeque<String>,
@@ -53,13 +53,13 @@ pub(super) struct State {
     pub(super) pane: Pane,
     figures: BTreeMap<String, String>,
     shown: Vec<Arc<str>>,
-    /// Columns that the longest name shown takes.
+    /// Width of the longest visible name.
     longest: usize,
-    /// The member that is marked; nobody: the first.
+    /// Name of the marked member; `None`: the first.
     marked: Option<Arc<str>>,
-    /// Where it was when it was last in the list.
+    /// Its last position in the list.
     at: usize,
-    /// Whether the list is no longer what it should be.
+    /// Whether the list must be filtered and sorted again.
     is_stale: bool,
 }
 
@@ -85,7 +85,7 @@ impl State {
         }
     }
 
-    /// Takes what the agent said, at a time of the day.
+    /// Processes news; `time` is the time of day, for events.
     pub(super) fn take(&mut self, news: News, time: &str) {
         self.is_stale = true;
         match news {
@@ -124,7 +124,7 @@ impl State {
         self.events.truncate(EVENTS_MAX);
     }
 
-    /// What a key does, with so many rows on the screen.
+    /// Processes a key; `page` is the number of rows on the screen.
     pub(super) fn press(&mut self, key: KeyEvent, page: usize) -> Pressed {
         if key.modifiers.contains(KeyModifiers::CONTROL) {
             return match key.code {
@@ -155,7 +155,7 @@ impl State {
                 if let Some((_, sort)) = SORTS.iter().find(|(key, _)| *key == letter) {
                     self.is_reversed = self.sort == *sort && !self.is_reversed;
                     self.sort = *sort;
-                    // What comes first in the new order is what is looked for.
+                    // Another sort key: the user wants to see the first rows.
                     (self.marked, self.at) = (None, 0);
                 }
             }
@@ -169,7 +169,7 @@ impl State {
         self.pane = if self.pane == pane { Pane::Events } else { pane };
     }
 
-    /// Marks a row of those shown.
+    /// Marks a visible row.
     fn mark(&mut self, at: usize) {
         self.at = at.min(self.shown.len().saturating_sub(1));
         self.marked = self.shown.get(self.at).filter(|_| self.at > 0).cloned();
@@ -191,7 +191,7 @@ impl State {
         self.is_stale = true;
     }
 
-    /// Chooses and sorts what is shown, if anything has changed. The mark stays on its member.
+    /// Filters and sorts the list if anything has changed. The mark stays on its member.
     pub(super) fn arrange(&mut self) {
         if !std::mem::take(&mut self.is_stale) {
             return;
@@ -206,7 +206,7 @@ impl State {
         self.at = place.unwrap_or(self.at).min(self.shown.len().saturating_sub(1));
     }
 
-    /// The row that is marked, among those shown.
+    /// Position of the marked row in the list.
     pub(super) fn at(&self) -> usize {
         self.at
     }
@@ -224,13 +224,13 @@ impl State {
         self.longest
     }
 
-    /// One of the agent's figures, such as `health_score`.
+    /// One of the agent's statistics, such as `health_score`.
     pub(super) fn figure(&self, key: &str) -> &str {
         self.figures.get(key).map_or("?", String::as_str)
     }
 }
 
-/// Keys that choose the order.
+/// Keys that choose the sort key.
 pub(super) const SORTS: [(char, Sort); 5] = [
     ('n', Sort::Name),
     ('s', Sort::Status),
@@ -238,7 +238,7 @@ pub(super) const SORTS: [(char, Sort); 5] = [
     ('f', Sort::Flaps),
     ('a', Sort::Address),
 ];
-/// Figures that are shown.
+/// Statistics that are shown.
 const FIGURES: [&str; 8] = [
     "encrypted",
     "event_queue",
@@ -250,11 +250,11 @@ const FIGURES: [&str; 8] = [
     "query_time",
 ];
 const FIGURE_BYTES_MAX: usize = 20;
-/// Events that are kept.
+/// Most events that are kept.
 const EVENTS_MAX: usize = 200;
-/// Lines of one event, and members of it that have one.
+/// Most lines of one event, and most of its members that get a line.
 const EVENT_LINES_MAX: usize = 20;
-/// Bytes of a line of an event.
+/// Most bytes of a line of an event.
 const LINE_BYTES_MAX: usize = 1024;
 const FILTER_BYTES_MAX: usize = 256;
 

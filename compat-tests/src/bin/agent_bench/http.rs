@@ -1,5 +1,5 @@
-//! What HTTP costs: agents with 10,000 members that have no listener, have one, and have one that
-//! 200 scrapers use and 1,000 clients that do not read what they asked for. Turn by turn.
+//! Measures the cost of HTTP, in turns: for agents with 10,000 members without a listener, with an
+//! idle one, and with one that has 200 scrapers and 1,000 clients that do not read the answers.
 
 use std::{
     collections::BTreeMap,
