@@ -188,7 +188,7 @@ async fn is_closed(stream: &mut DuplexStream) -> bool {
     matches!(read, Ok(Ok(0) | Err(_)))
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn idle_streams_of_one_peer_keep_nobody_out() {
     let reports = Recorded::default();
     let _guard = metrics::set_default_local_recorder(&reports);
@@ -208,11 +208,11 @@ async fn idle_streams_of_one_peer_keep_nobody_out() {
     assert!(!is_closed(idle.last_mut().unwrap()).await);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn stream_that_dribbles_ends_at_the_timeout() {
     let limit = Duration::from_millis(300);
     let (_node, streams) = quiet(limit).await;
-    let began = Instant::now();
+    let began = tokio::time::Instant::now();
     let mut slow = open(&streams, [10, 0, 0, 66]).await;
     let mut sync = Vec::new();
     PushPull::encode(false, std::iter::empty(), &vec![2; 100 * 1024], &mut sync);
@@ -226,7 +226,7 @@ async fn stream_that_dribbles_ends_at_the_timeout() {
         panic!("all of it was taken");
     };
     let cut = within(dribble).await;
-    assert!(cut >= limit, "cut after {cut:?}");
+    assert!((limit..limit + Duration::from_millis(50)).contains(&cut), "cut after {cut:?}");
     is_answered(&mut open(&streams, [10, 0, 0, 2]).await).await;
 }
 
@@ -364,7 +364,7 @@ async fn share_that_others_wait_for_is_not_held_for_long() {
     assert!(matches!(ended, Internal::Stream { input: StreamInput::Failed { .. }, .. }));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn lingering_streams_count_until_they_are_closed() {
     let (node, streams) = quiet(Duration::from_secs(600)).await;
     // Answered, but not closed by the peer: each lingers for half a second.
@@ -412,11 +412,11 @@ impl Transport for Arc<Broken> {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn socket_that_fails_holds_up_no_calls_and_is_not_asked_all_the_time() {
     let socket = Arc::new(Broken(0.into()));
     let node = builder("a").start_on(Arc::clone(&socket)).await.unwrap();
-    let began = Instant::now();
+    let began = tokio::time::Instant::now();
     for _ in 0..1_000 {
         within(node.members()).await;
         tokio::time::sleep(Duration::from_micros(1)).await;
