@@ -1,5 +1,5 @@
-//! What somebody writes who has read the crate page and nothing else. scripts/newcomer builds it as a
-//! crate of its own on the package as it would be uploaded.
+//! A program as written by a reader of only the crate's page. scripts/newcomer builds it as a crate
+//! of its own on the package as it would be uploaded.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! The simulator in a browser: a cluster of production engines in virtual time, driven and drawn by
 //! docs/playground/playground.js.
 //!
-//! The browser calls the functions below and reads two arrays out of the module's memory: a byte for
+//! The browser calls the functions below and reads two arrays from the module's memory: a byte for
 //! each node, and four bytes for each packet sent since the last step.
 
 mod stage;

@@ -191,7 +191,7 @@ fn owner_of(index: &Value, of: &str) -> Option<String> {
     (!id.is_null()).then(|| id.to_string())
 }
 
-/// `line` without what stands before the item's own name: visibility and path.
+/// `line` without visibility and path in front of the item's own name.
 fn named(line: &str, index: &Value, id: &str) -> String {
     let Some(name) = index[id]["name"].as_str() else { return line.to_owned() };
     let line = line.replacen("pub ", "", 1);

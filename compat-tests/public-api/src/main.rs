@@ -61,8 +61,8 @@ fn hide(index: &mut serde_json::Map<String, Value>) -> Vec<String> {
 
 const RULES: &str = "\
 # Public items of every feature (`agent` adds none); scripts/public-api makes this list.
-# A line has a type with its traits, or one of its methods; fields and variants share lines. A method
-# of a trait ends with { … } where the trait provides it. Left out: what is #[doc(hidden)]; traits
-# that the compiler gives by itself (but !Send and !Sync); what a trait's impl has, which is what the
-# trait says. Known paths are shortened. An item that names a hidden type makes the script fail.
+# A line has a type with its traits, or one of its methods; fields and variants share lines. A
+# method of a trait ends with { … } where the trait provides it. Left out: what is #[doc(hidden)];
+# traits that the compiler gives by itself (but !Send and !Sync); what a trait's impl has, which
+# the trait shows. Known paths are shortened. An item that names a hidden type is an error.
 ";

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use super::{
     circles::{Crate, circles},
-    sources::{Source, assert_none, sources, sources_below},
+    sources::{Source, assert_none, read, root, sources, sources_below, tracked},
     style::{EVERYWHERE, functions, public_names},
 };
 
@@ -51,6 +51,25 @@ fn comments_use_the_words_of_the_field() {
         }
     }
     assert!(has_odd_word("// Whoever is told so.") && !has_odd_word("// Reports the error."));
+    assert_none("words", &found);
+}
+
+#[test]
+fn documents_and_scripts_use_them_too() {
+    let mut found = BTreeMap::new();
+    let endings = ["md", "go", "py", "js", "html", "css", "yml", "toml", "sh"];
+    let is_text = |path: &str| {
+        path.starts_with("scripts/")
+            || path.rsplit_once('.').is_some_and(|(_, ending)| endings.contains(&ending))
+    };
+    let paths: Vec<_> = tracked().into_iter().filter(|path| is_text(path)).collect();
+    assert!(paths.len() > 100, "{paths:?}");
+    for path in paths {
+        let lines = read(&root().join(&path)).lines().filter(|line| has_odd_word(line)).count();
+        if lines > 0 {
+            found.insert(path, lines);
+        }
+    }
     assert_none("words", &found);
 }
 

@@ -214,8 +214,19 @@ pub(crate) fn public_names(file: &Source) -> impl Iterator<Item = &str> {
     })
 }
 
-pub(crate) const EVERYWHERE: [&str; 4] =
-    ["src", "compat-tests/src", "compat-tests/tests", "examples"];
+pub(crate) const EVERYWHERE: [&str; 11] = [
+    "src",
+    "compat-tests/src",
+    "compat-tests/tests",
+    "examples",
+    "compat-tests/benches",
+    "compat-tests/fuzz/fuzz_targets",
+    "compat-tests/newcomer",
+    "compat-tests/playground/src",
+    "compat-tests/public-api/src",
+    "compat-tests/service/src",
+    "compat-tests/wasm/src",
+];
 /// Before the tests.
 const FILE_LINES_MAX: usize = 600;
 const FUNCTION_LINES_MAX: usize = 70;

@@ -1,8 +1,8 @@
 //! Two engines in one wasm32 module: b joins a, each probes the other for ten seconds, and a value
 //! goes from one to the other.
 //!
-//! The targets' clocks, sockets and entropy are not asked for. A failed check traps, which the script
-//! that runs this sees as an exception.
+//! It uses no clock, socket or entropy of the target. A failed check traps, which the script that
+//! runs this sees as an exception.
 
 use std::{net::SocketAddr, time::Duration};
 
