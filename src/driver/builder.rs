@@ -81,8 +81,8 @@ impl Builder {
         self
     }
 
-    /// Keyring file: read at the start, and written whenever the keys change. If it exists, its keys
-    /// replace those of [`Config::keyring`]; otherwise that must have the first keys.
+    /// Keyring file: read at the start, and written whenever the keys change. If it exists, its
+    /// keys replace those of [`Config::keyring`]; otherwise that must have the first keys.
     #[doc(alias = "KeyringFile")]
     pub fn keyring_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.keyring_file = Some(path.into());

@@ -41,10 +41,10 @@ impl Machine {
         self
     }
 
-    /// Declares that there is a keyring file: a change of the keys succeeds only after the owner has
-    /// written the file on [`Output::KeyringChanged`](super::Output::KeyringChanged) and reported it
-    /// with [`Engine::handle_keyring_stored`]. It fails if that takes more than half of the query's
-    /// time, or 10 s. By default it succeeds at once.
+    /// Declares that there is a keyring file: a change of the keys succeeds only after the owner
+    /// has written the file on [`Output::KeyringChanged`](super::Output::KeyringChanged) and
+    /// reported it with [`Engine::handle_keyring_stored`]. It fails if that takes more than half of
+    /// the query's time, or 10 s. By default it succeeds at once.
     pub fn stores_keyring(mut self) -> Self {
         self.stores_keyring = true;
         self
