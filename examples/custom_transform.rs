@@ -215,7 +215,7 @@ impl TransformDelegate for TextTransform {
         let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
         let pairs = Input(meta).list(|input| Ok((text(input.bytes()?), text(input.bytes()?))));
         match pairs {
-            Ok(pairs) => (Tags::from_pairs(pairs), None),
+            Ok(pairs) => (pairs.into_iter().collect(), None),
             Err(error) => (Tags::default(), Some(error)),
         }
     }

@@ -11,6 +11,12 @@
 //!
 //! # A first cluster
 //!
+//! ```toml
+//! [dependencies]
+//! ruserf = { version = "0.2", default-features = false, features = ["tokio"] }
+//! tokio = { version = "1", features = ["macros", "rt-multi-thread"] }
+//! ```
+//!
 //! [`Serf`] is a running node. The handle is cheap to clone and every method takes `&self`;
 //! when the last clone is dropped, the node stops.
 //!
@@ -45,7 +51,8 @@
 //!
 //! [`Serf::events`] gives each subscriber a bounded queue of its own, as a stream. The protocol
 //! never waits for one: a subscriber that is too slow loses events, and [`Event::Lagged`] reports
-//! how many. Subscribe at the [`Builder`] to miss nothing.
+//! how many. Subscribe at the [`Builder`] to miss nothing. `subscribe`, here and at the builder,
+//! takes the length of the queue and a policy: which events a full queue loses.
 //!
 //! ```
 //! use ruserf::{Config, Event, Serf};
@@ -83,7 +90,7 @@
 //! # #[tokio::main]
 //! # async fn main() -> ruserf::Result<()> {
 //! # let serf = Serf::builder(Config::local("a")).bind("127.0.0.1:0").start().await?;
-//! // Only where a tag matches: .filter_tag("role", "^web")
+//! // Only where a tag matches: .filter_tag("role", "^web"); only this node: .filter_node("b")
 //! let params = QueryParams::default().request_ack(true).timeout(Duration::from_secs(1));
 //! let mut query = serf.query("uptime", "", params).await?;
 //! while let Some(update) = query.recv().await {
@@ -95,6 +102,52 @@
 //!     }
 //! }
 //! # Ok(())
+//! # }
+//! ```
+//!
+//! # Typed payloads
+//!
+//! Payloads are bytes. With the feature `payload` they can also be values of serde types, as
+//! MessagePack that other languages read.
+//!
+//! ```
+//! # #[cfg(not(feature = "payload"))]
+//! # fn main() {}
+//! # #[cfg(feature = "payload")]
+//! # mod example {
+//! use ruserf::{Config, Event, QueryParams, Serf};
+//! use serde::{Deserialize, Serialize};
+//!
+//! #[derive(Serialize, Deserialize)]
+//! struct Load {
+//!     percent: u8,
+//! }
+//!
+//! # pub async fn run() -> ruserf::Result<()> {
+//! # let serf = Serf::builder(Config::local("a")).bind("127.0.0.1:0").start().await?;
+//! let mut events = serf.events();
+//! serf.send("load", &Load { percent: 5 }).await?; // an event
+//! let mut answers = serf.ask("load", &"now", QueryParams::default()).await?; // a query
+//! while let Some(event) = events.recv().await {
+//!     match event {
+//!         Event::User(event) => assert_eq!(event.payload::<Load>()?.percent, 5),
+//!         Event::Query(query) => {
+//!             assert_eq!(query.payload::<&str>()?, "now");
+//!             query.respond_with(&Load { percent: 7 }).await?;
+//!             break;
+//!         }
+//!         _ => {}
+//!     }
+//! }
+//! let answer = answers.response().await.expect("an answer");
+//! assert_eq!(answer.payload::<Load>()?.percent, 7);
+//! # Ok(())
+//! # }
+//! # }
+//! # #[cfg(feature = "payload")]
+//! # #[tokio::main]
+//! # async fn main() -> ruserf::Result<()> {
+//! #     example::run().await
 //! # }
 //! ```
 //!
@@ -112,6 +165,10 @@
 //! // Later: changes some of them.
 //! serf.update_tags(|tags| drop(tags.insert("role".into(), "db".into()))).await?;
 //! assert_eq!(serf.local_member().await.tag("role"), Some("db"));
+//! let stores = serf.members_where(|member| member.is_alive() && member.tag("role") == Some("db"));
+//! for member in stores.await {
+//!     println!("{} at {:?}", member.name, member.addr());
+//! }
 //! # Ok(())
 //! # }
 //! ```
@@ -193,6 +250,29 @@
 //! # }
 //! ```
 //!
+//! Code that awaits a [`Serf`] itself is tested on real nodes: with [`Config::local`] and
+//! `bind("127.0.0.1:0")` they start within milliseconds.
+//!
+//! # All calls
+//!
+//! | to | call |
+//! |---|---|
+//! | join; and hear earlier events, too | [`Serf::join`]; [`Serf::join_with_replay`] |
+//! | see members | [`Serf::members`], [`Serf::members_where`], [`Serf::member`], [`Serf::local_member`], [`Serf::watch_members`] |
+//! | hear events; with a queue of another size | [`Serf::events`]; [`Serf::subscribe`] |
+//! | send an event; coalesced; a value; many | [`Serf::user_event`]; [`Serf::send_event`]; `Serf::send`; [`Serf::user_events`] |
+//! | ask; a value | [`Serf::query`]; `Serf::ask` |
+//! | answer; a value | [`Query::respond`]; `Query::respond_with` |
+//! | change some tags; all | [`Serf::update_tags`]; [`Serf::set_tags`] |
+//! | change keys | [`Serf::key_manager`]: [`KeyManager::rotate`], `install`, `use_key`, `remove`, `list` |
+//! | remove a failed member; and forget it | [`Serf::force_leave`]; [`Serf::force_leave_and_prune`] |
+//! | find out about this node | [`Serf::addresses`], [`Serf::state`], [`Serf::counters`], [`Serf::stats`], [`Serf::encryption_enabled`] |
+//! | estimate a round trip time | [`Serf::coordinate`], [`Coordinate::distance_to`] |
+//! | end politely; at once; notice the end | [`Serf::leave_and_shutdown`]; [`Serf::shutdown`]; [`Serf::stopped`] |
+//!
+//! [`EventStream`], [`MemberWatch`] and [`QueryHandle`] are `Stream`s of the crate futures-core;
+//! their own methods (`recv`, `changed`, `response`) need no other crate.
+//!
 //! # What to expect
 //!
 //! - **Errors** say who is to blame: [`Error`] lists what is the caller's fault (`TooLarge`), what
@@ -212,8 +292,8 @@
 //! |---|---|
 //! | node name | 255 bytes without control characters |
 //! | tags of a member | 512 bytes, encoded |
-//! | user event | 512 bytes of name and payload; `user_event_size_limit`, up to 9216 encoded |
-//! | query, answer | 1024 bytes each, encoded; `query_size_limit`, `query_response_size_limit` |
+//! | user event | 512 bytes of name and payload; `limits.user_event_size`, up to 9216 encoded |
+//! | query, answer | 1024 bytes each, encoded; `limits.query_size`, `limits.query_response_size` |
 //! | events that wait for a subscriber | 4096; [`Subscribe::capacity`] |
 //! | members | not limited; 10,000 are simulated regularly |
 //!

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use ruserf::{
-    Config, Error, Event, Keyring, Member, MergeDelegate, QueryParams, QueryUpdate, Serf,
+    Config, Error, Event, Keyring, LagPolicy, Member, MergeDelegate, QueryParams, QueryUpdate,
+    Serf, Subscribe, UserEventSpec,
 };
 
 struct SameZone;
@@ -32,6 +33,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut events = a.events();
     let contacted = b.join([a.addresses().advertised.to_string()]).await?;
     assert_eq!(contacted, 1);
+    let mut few = b.subscribe(Subscribe::default().capacity(16).policy(LagPolicy::DropNewest));
+    b.send_event(UserEventSpec::new("load", "low").coalesce(true)).await?;
     b.user_event("deploy", "v2").await?;
     while let Some(event) = events.next().await {
         match event {
@@ -40,7 +43,15 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             _ => {}
         }
     }
-    assert!(a.member("b").await.is_some_and(|member| member.is_alive()));
+    while let Some(event) = few.next().await {
+        if matches!(event, Event::User(event) if event.name == "load") {
+            break;
+        }
+    }
+    let b_at = Some(b.addresses().advertised);
+    assert!(a.member("b").await.is_some_and(|b| b.is_alive() && b.addr() == b_at));
+    let north = a.members_where(|member| member.tag("zone") == Some("north")).await;
+    assert_eq!(north.len(), 2);
 
     // A query.
     let answering = tokio::spawn(async move {
@@ -84,6 +95,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     assert!(counters.get("memberlist.udp.sent").is_some_and(|sent| sent > 0));
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert!(metrics.render().contains("memberlist_udp_sent"));
+    a.force_leave("nobody").await?;
+    let (here, there) = (a.coordinate("a").await, a.coordinate("b").await);
+    let (here, there) = (here.expect("our own"), there.unwrap_or_default());
+    println!("{:?} to b", here.distance_to(&there));
 
     answering.abort();
     b.leave_and_shutdown().await?;
@@ -93,7 +108,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 async fn start(name: &str, zone: &str, key: &str) -> ruserf::Result<Serf> {
-    let mut config = Config::local(name).tag("zone", zone).keyring(Keyring::from_base64([key])?);
+    let mut config =
+        Config::local(name).tags([("zone", zone)]).keyring(Keyring::from_base64([key])?);
     if zone == "north" {
         config = config.merge_delegate(SameZone);
     }

@@ -497,7 +497,7 @@ fn rust_row(member: &ruserf::serf::Member) -> Row {
     let tags = member.tags.iter().map(|(key, value)| (key.to_owned(), value.to_owned()));
     Row {
         status: member.status.to_string(),
-        addr: member.socket_addr().map(|addr| addr.to_string()).unwrap_or_default(),
+        addr: member.addr().map(|addr| addr.to_string()).unwrap_or_default(),
         tags: tags.collect(),
         versions: member.vsn.0.map(u64::from),
     }

@@ -415,7 +415,7 @@ fn with_newline(payload: &[u8]) -> Vec<u8> {
 
 fn member_line(member: &Member) -> String {
     let escape = |text: &str| text.replace('\t', "\\t").replace('\n', "\\n");
-    let ip = member.socket_addr().map_or_else(|| "<nil>".to_owned(), |addr| addr.ip().to_string());
+    let ip = member.addr().map_or_else(|| "<nil>".to_owned(), |addr| addr.ip().to_string());
     let role = escape(member.tags.get("role").unwrap_or_default());
     let tags: Vec<_> = member.tags.iter().map(|(name, value)| format!("{name}={value}")).collect();
     format!("{}\t{ip}\t{role}\t{}\n", escape(&member.name), escape(&tags.join(",")))

@@ -62,7 +62,7 @@ async fn keep_joined(agent: &Agent, retry: &Retry) {
         let members = agent.serf.members().await;
         let known: BTreeSet<String> = members
             .iter()
-            .filter_map(|member| member.socket_addr())
+            .filter_map(|member| member.addr())
             .flat_map(|addr| [addr.to_string(), host_of(addr, port)])
             .collect();
         let unknown: Vec<String> =

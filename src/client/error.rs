@@ -32,10 +32,18 @@ error_texts! {
     Error {
         Self::Dial(text) => "{text}";
         Self::Agent(text) => "{text}";
-        Self::Keys(failure) => "{}", failure.summary;
+        Self::Keys(failure) => "{failure}";
         Self::Closed => "client closed";
         Self::Decode(error) => "failed to decode response: {error}";
     }
 }
 
 impl std::error::Error for Error {}
+
+error_texts! {
+    KeyFailure {
+        Self { summary, .. } => "{summary}";
+    }
+}
+
+impl std::error::Error for KeyFailure {}

@@ -17,12 +17,10 @@ use super::{
     writer::Writer,
 };
 use crate::{
-    base::{Rng, go_net},
+    base::Rng,
     runtime::{self, Runtime, Task, blocking},
     serf::{Engine, MergeDelegate},
-    transport::{
-        Address, BindError, NetTransport, Resolver, SocketKind, SystemResolver, Transport,
-    },
+    transport::{Address, NetTransport, Resolver, SystemResolver, Transport},
     wire::Keyring,
 };
 
@@ -62,6 +60,7 @@ impl Builder {
 
     /// Address to bind, for UDP and TCP alike; `0.0.0.0:7946`. With port 0 the system picks one;
     /// without a port it is 7946.
+    #[doc(alias = "BindAddr")]
     pub fn bind(mut self, address: impl Into<Address>) -> Self {
         self.bind = address.into();
         self
@@ -69,6 +68,7 @@ impl Builder {
 
     /// Address to announce; port 0 means the bound one. By default it is selected as in Go:
     /// from the interfaces if the bound address is unspecified.
+    #[doc(alias = "AdvertiseAddr")]
     pub fn advertise(mut self, address: impl Into<Address>) -> Self {
         self.advertise = Some(address.into());
         self
@@ -81,8 +81,8 @@ impl Builder {
         self
     }
 
-    /// Keyring file: read at the start, and written whenever the keys change. If it does not exist
-    /// yet, [`Config::keyring`] must have the first keys.
+    /// Keyring file: read at the start, and written whenever the keys change. If it exists, its
+    /// keys replace those of [`Config::keyring`]; otherwise that must have the first keys.
     #[doc(alias = "KeyringFile")]
     pub fn keyring_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.keyring_file = Some(path.into());
@@ -147,7 +147,7 @@ impl Builder {
     pub async fn start(mut self) -> Result<Serf, Error> {
         let bind = resolve(&self.bind, PORT).await?;
         self.bind = bind.into();
-        let bind_on = move |runtime| NetTransport::bind_on(bind, runtime).map_err(bind_error);
+        let bind_on = move |runtime| Ok(NetTransport::bind_on(bind, runtime)?);
         self.launch(bind_on).await
     }
 
@@ -307,23 +307,6 @@ impl Serf {
 async fn resolve(address: &Address, port: u16) -> Result<SocketAddr, Error> {
     let failed = |source| Error::Io { context: format!("lookup {address}"), source };
     address.resolve(port).await.map_err(failed)
-}
-
-/// The error in Go's words.
-fn bind_error(error: BindError) -> Error {
-    let BindError { kind, addr, source } = error;
-    let context = format!(
-        "Failed to create memberlist: could not set up network transport: failed to obtain an \
-         address: failed to start {kind} listener on \"{}\" port {}",
-        addr.ip(),
-        addr.port()
-    );
-    let network = match kind {
-        SocketKind::Tcp => "tcp",
-        SocketKind::Udp => "udp",
-    };
-    let reason = format!("listen {network} {addr}: bind: {}", go_net::error_text(&source));
-    Error::Io { context, source: io::Error::new(source.kind(), reason) }
 }
 
 impl fmt::Debug for Builder {

@@ -4,9 +4,11 @@ use std::io;
 
 use super::KeyringFileError;
 use crate::{
-    base::error_texts,
+    base::{error_texts, go_net},
     serf::{self, Broadcast, KeyRefusal, KeyResponse, Oversize},
     swim::{ConfigError, JoinErrors, JoinFailure},
+    transport::{BindError, SocketKind},
+    wire::KeyringError,
 };
 
 /// Why a call failed, grouped by who caused it. Invalid messages of peers never fail a call: they
@@ -154,6 +156,31 @@ impl From<serf::Error> for Error {
 impl From<KeyringFileError> for Error {
     fn from(error: KeyringFileError) -> Self {
         Self::Keyring(error)
+    }
+}
+
+impl From<KeyringError> for Error {
+    fn from(error: KeyringError) -> Self {
+        Self::Keyring(KeyringFileError::Key(error))
+    }
+}
+
+/// With Go's text for a node that cannot bind its address.
+impl From<BindError> for Error {
+    fn from(error: BindError) -> Self {
+        let BindError { kind, addr, source } = error;
+        let context = format!(
+            "Failed to create memberlist: could not set up network transport: failed to obtain an \
+             address: failed to start {kind} listener on \"{}\" port {}",
+            addr.ip(),
+            addr.port()
+        );
+        let network = match kind {
+            SocketKind::Tcp => "tcp",
+            SocketKind::Udp => "udp",
+        };
+        let reason = format!("listen {network} {addr}: bind: {}", go_net::error_text(&source));
+        Self::Io { context, source: io::Error::new(source.kind(), reason) }
     }
 }
 

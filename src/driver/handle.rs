@@ -291,7 +291,7 @@ impl Serf {
 
     /// The last received coordinate of a node, or our own; `None` if it is unknown or coordinates
     /// are disabled. Go: `GetCachedCoordinate`.
-    #[doc(alias = "GetCachedCoordinate")]
+    #[doc(alias = "GetCachedCoordinate", alias = "GetCoordinate")]
     pub async fn coordinate(&self, name: &str) -> Option<Coordinate> {
         let name = name.to_owned();
         self.read(|reply| Read::Coordinate(name, reply)).await.ok().flatten()

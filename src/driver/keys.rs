@@ -26,6 +26,7 @@ impl Serf {
 
 impl KeyManager {
     /// Sets how many other nodes relay each answer in addition.
+    #[doc(alias = "KeyRequestOptions")]
     #[must_use]
     pub fn relay_factor(mut self, relays: u8) -> Self {
         self.relay_factor = relays;

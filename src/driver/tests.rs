@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 use tokio::time::timeout;
 
 mod bursts;
+mod calls;
 mod files;
 mod handle;
 mod healing;

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use crate::{
     serf::{
-        self, AliveDelegate, ConflictDelegate, Delegates, MergeDelegate, ReconnectDelegate,
+        self, AliveDelegate, ConflictDelegate, Delegates, MergeDelegate, ReconnectDelegate, Tags,
         TransformDelegate,
     },
     swim::Cidr,
@@ -52,18 +52,22 @@ macro_rules! settings {
 #[non_exhaustive]
 pub struct Config {
     /// Name of the node, unique in the cluster; 1 to 255 bytes without control characters.
+    #[doc(alias = "NodeName")]
     pub name: String,
     /// Tags at the start; at most 512 bytes when encoded.
     pub tags: BTreeMap<String, String>,
     /// Cluster label: messages with another label are refused; at most 255 bytes, empty by default.
     pub label: String,
     /// Keys that encrypt all traffic; empty by default: no encryption.
+    #[doc(alias = "SecretKey")]
     #[cfg_attr(feature = "serde", serde(serialize_with = "key_count"))]
     pub keyring: Keyring,
     /// Compression of outgoing messages; LZW. Compressed input is always accepted.
+    #[doc(alias = "EnableCompression")]
     #[cfg_attr(feature = "serde", serde(serialize_with = "debug_text"))]
     pub compression: Compression,
     /// Serf protocol, 2 to 5; 4, as in Go's library (Go's agent: 5). Queries need at least 4.
+    #[doc(alias = "ProtocolVersion")]
     pub protocol: u8,
     /// Networks whose nodes are accepted; empty, the default: all.
     #[cfg_attr(feature = "serde", serde(serialize_with = "debug_text"))]
@@ -74,13 +78,17 @@ pub struct Config {
     pub rejoin_after_leave: bool,
     /// When another node claims our name, ask the other nodes, and shut down if most of them side
     /// with it; true.
+    #[doc(alias = "EnableNameConflictResolution")]
     pub resolve_name_conflicts: bool,
     /// Maintain network coordinates; true.
+    #[doc(alias = "DisableCoordinates")]
     pub coordinates: bool,
     /// Refuse plaintext while there are keys; true. Set to false only while a cluster gets its
     /// first key.
+    #[doc(alias = "GossipVerifyIncoming")]
     pub verify_incoming: bool,
     /// Encrypt while there are keys; true. Set to false only while a cluster gets its first key.
+    #[doc(alias = "GossipVerifyOutgoing")]
     pub verify_outgoing: bool,
     /// Do not use a stream ping when the pings of a probe are not acked; false.
     pub disable_tcp_pings: bool,
@@ -168,10 +176,13 @@ settings! {
     /// Sizes and queue depths. Other limits on what peers may send are fixed, see ARCHITECTURE.md.
     Limits {
         /// Largest user event, name and payload, in bytes; 512. More than 9216 is refused.
+        #[doc(alias = "UserEventSizeLimit")]
         user_event_size: usize => user_event_size_limit,
         /// Largest encoded query, in bytes; 1024.
+        #[doc(alias = "QuerySizeLimit")]
         query_size: usize => query_size_limit,
         /// Largest encoded answer to a query, in bytes; 1024. An answer travels in one packet.
+        #[doc(alias = "QueryResponseSizeLimit")]
         query_response_size: usize => query_response_size_limit,
         /// Bytes of a packet that piggybacked messages may fill; 1400.
         udp_buffer_size: usize => swim.udp_buffer_size,
@@ -185,8 +196,10 @@ settings! {
         /// Depth of a broadcast queue that is logged as a warning; 128.
         queue_depth_warning: usize => queue_depth_warning,
         /// Depth to which a broadcast queue is pruned; 4096.
+        #[doc(alias = "MaxQueueDepth")]
         queue_depth_max: usize => queue_depth_max,
         /// If not zero, queues are pruned to `max(this, 2 * members)` instead.
+        #[doc(alias = "MinQueueDepth")]
         queue_depth_min: usize => queue_depth_min,
         /// Messages with Lamport times further ahead than this are dropped; 2^32.
         lamport_jump: u64 => lamport_jump_max,
@@ -231,6 +244,20 @@ impl Config {
     #[must_use]
     pub fn tag(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.tags.insert(name.into(), value.into());
+        self
+    }
+
+    /// Replaces all tags.
+    ///
+    /// ```
+    /// use ruserf::Config;
+    ///
+    /// let config = Config::lan("cache-1").tags([("role", "cache"), ("zone", "north")]);
+    /// assert_eq!(config.tags["zone"], "north");
+    /// ```
+    #[must_use]
+    pub fn tags(mut self, tags: impl Into<Tags>) -> Self {
+        self.tags = tags.into().into();
         self
     }
 
@@ -398,7 +425,8 @@ mod tests {
 
     #[test]
     fn what_is_set_reaches_the_engine() {
-        let mut config = Config::lan("n").tag("role", "web").label("blue");
+        let config = Config::lan("n").tag("zone", "gone").tags([("role", "db")]);
+        let mut config = config.tag("role", "web").label("blue");
         config.timing.probe_interval = Duration::from_secs(7);
         config.limits.query_size = 99;
         config.coordinates = false;
@@ -410,6 +438,7 @@ mod tests {
         assert!(engine.disable_coordinates && !engine.enable_name_conflict_resolution);
         assert_eq!(engine.protocol_version, 5);
         assert_eq!((&engine.tags["role"][..], &engine.swim.codec.label[..]), ("web", &b"blue"[..]));
+        assert_eq!(engine.tags.len(), 1);
     }
 
     #[test]

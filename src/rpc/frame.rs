@@ -165,7 +165,7 @@ pub(crate) fn encode_member(member: &serf::Member, out: &mut Vec<u8>) {
     let [p_min, p_max, p_cur, d_min, d_max, d_cur] = member.vsn.0;
     writer.map(11);
     writer.str("Addr");
-    match member.socket_addr().map(|addr| addr.ip()) {
+    match member.addr().map(|addr| addr.ip()) {
         Some(std::net::IpAddr::V4(ip)) => writer.bytes(Some(&ip.octets())),
         Some(std::net::IpAddr::V6(ip)) => writer.bytes(Some(&ip.octets())),
         None if member.addr.is_empty() => writer.nil(),

@@ -130,7 +130,7 @@ impl Ahead {
 /// Asks a member for its clocks.
 pub(crate) fn ask_clocks(cx: &mut Context, members: &Members, name: &Arc<str>) {
     let Some(entry) = members.get(name) else { return };
-    let to = entry.member.socket_addr();
+    let to = entry.member.addr();
     let other = entry.member.status == MemberStatus::Alive && *name != cx.name;
     if let (Some(to), true) = (to, other) {
         cx.effects.act(Action::Sync { to, node: name.clone() });
@@ -140,7 +140,7 @@ pub(crate) fn ask_clocks(cx: &mut Context, members: &Members, name: &Arc<str>) {
 fn name_of(members: &Members, peer: SocketAddr) -> Option<Arc<str>> {
     let mut members = members.iter().map(|entry| &entry.member);
     members
-        .find(|member| member.is_alive() && member.socket_addr() == Some(peer))
+        .find(|member| member.is_alive() && member.addr() == Some(peer))
         .map(|member| member.name.clone())
 }
 

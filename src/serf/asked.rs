@@ -224,7 +224,7 @@ fn is_alive(entry: &Entry) -> bool {
 /// Whether an answer is authentic: encrypted with one of our keys, or at least sent from the
 /// member's address.
 fn speaks(entry: &Entry, origin: Origin) -> bool {
-    let at = entry.member.socket_addr().map(|addr| addr.ip());
+    let at = entry.member.addr().map(|addr| addr.ip());
     origin.seal == Seal::Key || at == Some(origin.from.ip().to_canonical())
 }
 

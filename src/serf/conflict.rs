@@ -93,7 +93,7 @@ impl Conflict {
             record.port == local.port
                 && RawAddr::from_wire(record.addr.as_slice())
                     .and_then(|addr| addr.socket_addr(record.port))
-                    == local.socket_addr()
+                    == local.addr()
         });
         if let Some(votes) = &mut self.votes {
             votes.responses += 1;

@@ -60,10 +60,10 @@ pub trait AliveDelegate: Send + Sync {
 /// `serf/config.go:ReconnectTimeoutOverrider`.
 #[doc(alias = "ReconnectTimeoutOverrider")]
 pub trait ReconnectDelegate: Send + Sync {
-    /// Returns the timeout for `member`. `timeout` is the configured one, for failed
-    /// ([`Config::reconnect_timeout`](super::Config::reconnect_timeout)) or left members
-    /// ([`Config::tombstone_timeout`](super::Config::tombstone_timeout)). Called at each reap for
-    /// each of these members. Zero: forget the member at the next reap.
+    /// Returns the timeout for `member`. `timeout` is the configured one, for failed members
+    /// [`Timing::reconnect_timeout`](crate::engine::Timing::reconnect_timeout), for left ones
+    /// [`Timing::tombstone_timeout`](crate::engine::Timing::tombstone_timeout). Called at each reap
+    /// for each of these members. Zero: forget the member at the next reap.
     #[doc(alias = "ReconnectTimeout")]
     fn reconnect_timeout(&self, member: &Member, timeout: Duration) -> Duration;
 }
@@ -73,7 +73,7 @@ pub trait ReconnectDelegate: Send + Sync {
 pub trait ConflictDelegate: Send + Sync {
     /// The name of `existing` is claimed from the address of `other`. Called each time such a claim
     /// is received. If the name is ours, Serf also holds the vote on it, see
-    /// [`Config::enable_name_conflict_resolution`](super::Config::enable_name_conflict_resolution).
+    /// [`Config::resolve_name_conflicts`](crate::Config::resolve_name_conflicts).
     #[doc(alias = "NotifyConflict")]
     fn on_conflict(&self, existing: &Member, other: &Member);
 }
@@ -97,7 +97,7 @@ impl CompositeDelegate {
         self
     }
 
-    /// Returns the composite, for [`super::Config::delegates`].
+    /// Returns the composite, for [`Config::delegates`](crate::Config::delegates).
     pub fn build(self) -> Delegates {
         let has = |filled: fn(&Delegates) -> bool| self.parts.iter().any(filled);
         let (merge, alive) = (has(|part| part.merge.is_some()), has(|part| part.alive.is_some()));

@@ -155,7 +155,7 @@ impl Host for State {
 impl State {
     /// Handles a message that we sent to ourselves.
     pub(crate) fn on_own_message(&mut self, message: &[u8]) {
-        let from = self.members.local().socket_addr();
+        let from = self.members.local().addr();
         let from = from.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)));
         self.on_user_message(message, Origin { from, seal: Seal::Key });
     }

@@ -26,7 +26,8 @@ struct TagText {
 }
 
 impl Tags {
-    /// Creates tags from pairs in any order; if a name occurs twice, the last value wins.
+    /// Creates tags from pairs, as [`FromIterator`] does.
+    #[doc(hidden)]
     pub fn from_pairs(pairs: impl IntoIterator<Item = (String, String)>) -> Self {
         pairs.into_iter().collect::<BTreeMap<_, _>>().into()
     }
@@ -191,12 +192,13 @@ error_texts! {
 
 impl std::error::Error for UnknownStatus {}
 
-/// A member of the cluster. Records are immutable; a change creates a new one.
+/// A member of the cluster. Records are immutable; a change creates a new one. All fields are
+/// public, so that tests of delegates and of other logic can make members.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
     /// Name; unique in the cluster.
     pub name: Arc<str>,
-    /// Raw address bytes as announced (0, 4 or 16).
+    /// Raw address bytes as announced (0, 4 or 16); [`Member::addr`] reads them.
     pub addr: Box<[u8]>,
     /// Gossip port, for UDP and TCP.
     pub port: u16,
@@ -244,8 +246,14 @@ impl Member {
     }
 
     /// The address and port; v4-mapped addresses become IPv4. `None` if the address is malformed.
-    pub fn socket_addr(&self) -> Option<SocketAddr> {
+    pub fn addr(&self) -> Option<SocketAddr> {
         RawAddr::from_wire(&self.addr)?.socket_addr(self.port)
+    }
+
+    /// The name of [`Member::addr`] in 0.2.
+    #[doc(hidden)]
+    pub fn socket_addr(&self) -> Option<SocketAddr> {
+        self.addr()
     }
 }
 
@@ -263,6 +271,27 @@ mod tests {
         assert_eq!(map["dc"], "e");
         assert_eq!(map.into_iter().collect::<Tags>(), tags);
         assert!(Tags::from_iter([("a", "b"); 0]).is_empty());
+    }
+
+    #[test]
+    fn the_address_of_a_member_is_read_from_its_bytes() {
+        let at = |addr: &[u8]| {
+            let member = Member {
+                name: "a".into(),
+                addr: addr.into(),
+                port: 7946,
+                tags: Tags::default(),
+                status: MemberStatus::Alive,
+                vsn: Vsn::default(),
+            };
+            assert_eq!(member.addr(), member.socket_addr());
+            member.addr().map(|addr| addr.to_string())
+        };
+        assert_eq!(at(&[10, 0, 0, 1]).as_deref(), Some("10.0.0.1:7946"));
+        let mapped = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, 0, 0, 1];
+        assert_eq!(at(&mapped).as_deref(), Some("10.0.0.1:7946"));
+        assert_eq!(at(&[]), None);
+        assert_eq!(at(&[1, 2, 3]), None);
     }
 
     #[test]

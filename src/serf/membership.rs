@@ -290,5 +290,5 @@ impl Membership {
 
 /// A member's address as Go prints an IP in its logs.
 pub(crate) fn ip_text(member: &Member) -> String {
-    member.socket_addr().map_or_else(|| "<nil>".to_owned(), |addr| addr.ip().to_string())
+    member.addr().map_or_else(|| "<nil>".to_owned(), |addr| addr.ip().to_string())
 }

@@ -4,6 +4,9 @@ use super::LamportTime;
 pub use crate::msgpack::Bin;
 
 /// Any message; the discriminant is the type byte. Go: `serf/messages.go`.
+///
+/// Can be matched exhaustively: a transform that does not know a message cannot carry it, so the
+/// compiler should say so.
 #[derive(Clone, Debug, PartialEq)]
 #[repr(u8)]
 pub enum Message<'a> {

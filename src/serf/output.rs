@@ -31,8 +31,8 @@ pub enum Output {
     /// Work for the snapshot's file writer, in order.
     Snapshot(SnapshotOp),
     /// The keyring changed: write the keyring file, if there is one. With
-    /// [`Config::keyring_stored`](super::Config::keyring_stored) a key request waits for the
-    /// result.
+    /// [`Machine::stores_keyring`](crate::engine::Machine::stores_keyring) a key request waits for
+    /// the result.
     KeyringChanged {
         /// Id for [`Engine::handle_keyring_stored`](super::Engine::handle_keyring_stored).
         op: OpId,

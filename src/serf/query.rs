@@ -302,7 +302,7 @@ fn relays(cx: &mut Context, members: &Members, count: usize) -> Vec<SocketAddr> 
             && member.vsn.max() >= RELAY_PROTOCOL_MIN
             && *member.name != *cx.name
             && !relays.iter().any(|(_, name)| *name == member.name);
-        if let (true, Some(addr)) = (usable, member.socket_addr()) {
+        if let (true, Some(addr)) = (usable, member.addr()) {
             relays.push((addr, member.name.clone()));
         }
     }

@@ -84,7 +84,7 @@ impl Membership {
                     "attempting reconnect to {name} {}:{}",
                     ip_text(&entry.member), entry.member.port
                 );
-                Some((entry.member.socket_addr()?, name.clone()))
+                Some((entry.member.addr()?, name.clone()))
             }),
             None => self.remembered.at(pick - failed).map(|(name, addr)| {
                 info!(target: "serf", "attempting reconnect to {name} {addr}");

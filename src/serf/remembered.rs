@@ -16,7 +16,7 @@ pub(crate) struct Remembered {
 
 impl Remembered {
     pub(crate) fn remember(&mut self, now: Instant, member: &Member) {
-        let Some(addr) = member.socket_addr() else { return };
+        let Some(addr) = member.addr() else { return };
         if self.peers.len() >= PEERS_MAX {
             let oldest = self.peers.iter().min_by_key(|(_, (_, at))| *at);
             let oldest = oldest.map(|(name, _)| name.clone());

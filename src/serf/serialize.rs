@@ -60,7 +60,7 @@ macro_rules! fields {
 fields! {
     Member |member| {
         name: &*member.name,
-        addr: &member.socket_addr(),
+        addr: &member.addr(),
         tags: &member.tags,
         status: &member.status,
         vsn: &member.vsn.0,

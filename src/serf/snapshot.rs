@@ -229,7 +229,7 @@ impl Snapshot {
         if name.chars().any(char::is_control) {
             return;
         }
-        match (kind, member.socket_addr()) {
+        match (kind, member.addr()) {
             (MemberEventKind::Join, Some(addr)) => {
                 let addr = addr.to_string();
                 self.append(format_args!("alive: {name} {addr}"));

@@ -76,6 +76,19 @@ impl From<String> for Address {
     }
 }
 
+impl From<&String> for Address {
+    fn from(text: &String) -> Self {
+        text.as_str().into()
+    }
+}
+
+/// Without a port.
+impl From<IpAddr> for Address {
+    fn from(ip: IpAddr) -> Self {
+        ip.to_string().into()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -89,6 +102,9 @@ mod tests {
             (Address::from("::1"), "[::1]:7946"),
             (Address::from(([127, 0, 0, 1], 9)), "127.0.0.1:9"),
             (Address::from("localhost:4".to_owned()), "127.0.0.1:4"),
+            (Address::from(&"127.0.0.1:4".to_owned()), "127.0.0.1:4"),
+            (Address::from(IpAddr::from([127, 0, 0, 1])), "127.0.0.1:7946"),
+            (Address::from("fe80::1".parse::<IpAddr>().unwrap()), "[fe80::1]:7946"),
         ] {
             assert_eq!(address.resolve(7946).await.unwrap(), expected.parse().unwrap());
         }

@@ -80,11 +80,8 @@ error_texts! {
     }
 }
 
-impl std::error::Error for BindError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.source)
-    }
-}
+// No `source`: the text above contains it.
+impl std::error::Error for BindError {}
 
 impl NetTransport {
     /// Binds both sockets. With port 0 the system picks one for TCP, and UDP gets the same; if its

@@ -11,11 +11,13 @@ pub struct Vsn(pub [u8; 6]);
 
 impl Vsn {
     /// The first six bytes; `None` if there are fewer, which faulty peers send.
+    #[doc(hidden)]
     pub fn from_wire(raw: &[u8]) -> Option<Self> {
         raw.first_chunk().copied().map(Self)
     }
 
     /// The bytes as sent on the wire.
+    #[doc(hidden)]
     pub fn as_slice(&self) -> &[u8] {
         &self.0
     }
@@ -33,6 +35,7 @@ impl Vsn {
     }
 
     /// Whether two nodes understand each other.
+    #[doc(hidden)]
     pub fn fits(self, other: Self) -> bool {
         self.understands(other) && other.understands(self)
     }

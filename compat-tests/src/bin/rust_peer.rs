@@ -287,7 +287,7 @@ fn answer_for(handler: &str, payload: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn member_json(member: &Member) -> Value {
-    let addr = member.socket_addr();
+    let addr = member.addr();
     let tags: BTreeMap<_, _> = member.tags.iter().collect();
     json!({
         "name": &*member.name,

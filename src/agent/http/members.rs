@@ -130,7 +130,7 @@ fn target(member: &Member, port: &Port) -> Option<Vec<u8>> {
         Port::Number(port) => *port,
         Port::Tag(tag) => member.tags.get(tag)?.parse().ok().filter(|port| *port > 0)?,
     };
-    let host = member.socket_addr()?.ip().to_canonical().to_string();
+    let host = member.addr()?.ip().to_canonical().to_string();
     let mut labels = BTreeMap::from([
         ("__meta_serf_name".to_owned(), member.name.to_string()),
         ("__meta_serf_status".to_owned(), member.status.to_string()),

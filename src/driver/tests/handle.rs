@@ -386,7 +386,7 @@ async fn conflict_hook_hears_of_two_nodes_with_one_name() {
     struct Listen(Mutex<Seen>);
     impl ConflictDelegate for Listen {
         fn on_conflict(&self, existing: &Member, other: &Member) {
-            let row = (existing.name.to_string(), existing.socket_addr(), other.socket_addr());
+            let row = (existing.name.to_string(), existing.addr(), other.addr());
             self.0.lock().unwrap_or_else(PoisonError::into_inner).push(row);
         }
     }

@@ -350,7 +350,8 @@ impl Engine {
     }
 
     /// Reports that the keyring file was written after [`Output::KeyringChanged`], or why not (Go's
-    /// text). Answers the request that waits for it, if [`Config::keyring_stored`] is set.
+    /// text). Answers the request that waits for it, with
+    /// [`Machine::stores_keyring`](crate::engine::Machine::stores_keyring).
     pub fn handle_keyring_stored(&mut self, now: Instant, op: OpId, stored: Result<(), String>) {
         self.begin(now);
         self.state.keyring_stored(op, stored);

@@ -63,7 +63,7 @@ impl Engine {
                 self.state.broadcast_join();
             }
             Action::Send { to, message } => {
-                if self.state.members.local().socket_addr() == Some(to) {
+                if self.state.members.local().addr() == Some(to) {
                     self.state.on_own_message(&message);
                 } else {
                     self.swim.send_user(to, &message);

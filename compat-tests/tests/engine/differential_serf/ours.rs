@@ -409,7 +409,7 @@ pub(crate) fn show_member(member: &Member) -> Value {
         member.vsn.0;
     json!({
         "name": *member.name, "port": member.port, "status": member.status.to_string(),
-        "addr": member.socket_addr().map(|addr| addr.ip().to_string()),
+        "addr": member.addr().map(|addr| addr.ip().to_string()),
         "addr_len": member.addr.len(), "tags": member.tags.iter().collect::<BTreeMap<_, _>>(),
         "protocol_min": protocol_min, "protocol_max": protocol_max, "protocol_cur": protocol_cur,
         "delegate_min": delegate_min, "delegate_max": delegate_max, "delegate_cur": delegate_cur,

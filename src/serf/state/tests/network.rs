@@ -74,20 +74,18 @@ impl Net {
             | Action::RejoinSeeds
             | Action::Sync { .. }
             | Action::Recheck(_) => {}
-            Action::Send { to, message }
-                if node.state.members.local().socket_addr() == Some(to) =>
-            {
+            Action::Send { to, message } if node.state.members.local().addr() == Some(to) => {
                 node.state.on_own_message(&message);
             }
             Action::Send { to, message, .. } => {
                 self.sent.push((from, to, message.clone()));
-                let target = (0..count)
-                    .find(|at| self.nodes[*at].state.members.local().socket_addr() == Some(to));
+                let target =
+                    (0..count).find(|at| self.nodes[*at].state.members.local().addr() == Some(to));
                 if let Some(target) = target
                     && !self.cut.contains(&target)
                     && !self.cut.contains(&from)
                 {
-                    let addr = self.nodes[from].state.members.local().socket_addr().unwrap();
+                    let addr = self.nodes[from].state.members.local().addr().unwrap();
                     let origin = Origin { from: addr, seal: Seal::NoKeys };
                     let node = &mut self.nodes[target];
                     node.state.on_user_message(&message, origin);

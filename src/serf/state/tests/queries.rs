@@ -187,7 +187,7 @@ fn relays_forward_a_second_copy_that_is_not_counted_twice() {
     assert!(net.nodes[0].state.cx.stats.query_duplicate_acks > 0);
     let relayed = net.sent.iter().filter(|(_, _, raw)| raw[0] == 9);
     assert!(relayed.clone().count() >= 8, "each of five has two helpers");
-    let own = |at: usize| net.nodes[at].state.members.local().socket_addr().unwrap();
+    let own = |at: usize| net.nodes[at].state.members.local().addr().unwrap();
     assert!(relayed.clone().all(|(from, to, _)| *to != own(*from)));
 }
 

@@ -42,7 +42,7 @@ impl SerfInvariant for SnapshotReplays {
                 .members()
                 .filter(|it| matches!(it.status, MemberStatus::Alive | MemberStatus::Failed))
                 .filter(|it| *it.name != *name)
-                .filter_map(|it| Some((it.name.to_string(), it.socket_addr()?)))
+                .filter_map(|it| Some((it.name.to_string(), it.addr()?)))
                 .collect();
             let missing: Vec<_> = members.difference(&peers).collect();
             // Failed peers are remembered longer than members; left ones are not.
