@@ -18,11 +18,24 @@ build_program() {
         exit 1
     }
     local command=(cargo build)
+    c_compiler
     # Puts the list of crates into the program, where cargo audit finds it.
     ! cargo auditable --version >/dev/null 2>&1 || command=(cargo auditable build)
     [ "${command[1]}" = auditable ] || echo "without cargo-auditable: no list of crates inside" >&2
     "${command[@]}" --release --locked --quiet --target "$target" --bin serf
     program=${CARGO_TARGET_DIR:-target}/$target/release/serf
+}
+
+# Names the compiler of ring's C and assembly to Cargo: with musl's headers for this machine, GNU's
+# for another one, whose headers of C's integers serve as well.
+c_compiler() {
+    local variable=CC_${target//-/_} compiler=musl-gcc package=musl-tools
+    if [ "$machine" != "$(uname -m)" ]; then
+        compiler=$machine-linux-gnu-gcc package="gcc-${machine/_/-}-linux-gnu libc6-dev-$arch-cross"
+    fi
+    compiler=${!variable:-$compiler}
+    need "${compiler%% *}" "apt-get install $package"
+    export "$variable=$compiler"
 }
 
 # Licences of the crates that are compiled in.
@@ -50,7 +63,8 @@ make_stage() {
     local doc=$stage/usr/share/doc/ruserf run=$program
     # Another machine's program cannot print its manual here; this machine's prints the same.
     if [ "$machine" != "$(uname -m)" ]; then
-        cargo build --quiet --locked --bin serf
+        # RUSTFLAGS has the other machine's linker.
+        env --unset=RUSTFLAGS cargo build --quiet --locked --bin serf
         run=${CARGO_TARGET_DIR:-target}/debug/serf
     fi
     install -Dm755 "$program" "$stage/usr/bin/serf"

@@ -3,13 +3,15 @@
 # Each package: installed, run as an agent on loopback, upgraded, removed, nothing left.
 try_packages() {
     [ "$(id -u)" = 0 ] || { echo "must be root: it makes namespaces and mounts" >&2; exit 1; }
+    [ "$machine" = "$(uname -m)" ] || { echo "packages for $machine cannot run here" >&2; exit 1; }
     reproducible
     [ -n "$(find "$out" -name "*.deb" 2>/dev/null)" ] || scripts/package all
     local work
+    # In the names of the packages.
+    export machine arch
     work=$(mktemp -d)
     cp "$out"/*ruserf* "$work"
     # The next version, of the same files: what an upgrade replaces.
-    build_program
     make_stage
     package_version=$version.1 out=$work make_packages deb rpm
     rm -r "$stage"
@@ -17,7 +19,15 @@ try_packages() {
         unshare --mount --pid --fork --net --uts --ipc --cgroup --kill-child "$BASH" -euo pipefail -c \
             '. scripts/lib/try.sh; try_inside "$@"' try "$kind" "$work" "$version"
     done
+    try_sources "$work/sources"
     rm -rf "$work"
+}
+
+# What the README says for those who have Rust.
+try_sources() { # DIRECTORY
+    env --unset=RUSTFLAGS cargo install --quiet --path . --locked --root "$1"
+    "$1/bin/serf" version | head -1 | grep -qx "$version"
+    echo "sources: built and installed by cargo install"
 }
 
 # In namespaces of its own, on a temporary layer above this machine's root.
@@ -64,11 +74,11 @@ nothing_left() {
 
 try_deb() {
     local run=(dpkg --force-depends)
-    in_root "${run[@]}" --install "/packages/ruserf_${version}_amd64.deb" >/dev/null
+    in_root "${run[@]}" --install "/packages/ruserf_${version}_$arch.deb" >/dev/null
     runs "$version"
     in_root test -s /usr/share/man/man5/serf.json.5.gz
     echo '{"tags": {"kept": "yes"}}' >"$root/etc/serf/agent.json"
-    in_root "${run[@]}" --install "/packages/ruserf_$version.1_amd64.deb" </dev/null >/dev/null
+    in_root "${run[@]}" --install "/packages/ruserf_$version.1_$arch.deb" </dev/null >/dev/null
     grep -q kept "$root/etc/serf/agent.json"
     in_root dpkg-query --show --showformat '${Version}' ruserf | grep -qx "$version.1"
     in_root dpkg --purge ruserf >/dev/null
@@ -79,10 +89,10 @@ try_deb() {
 try_rpm() {
     # Its database is this root's own; what this machine has installed is Debian's.
     local run=(rpm --nodeps --nosignature)
-    in_root "${run[@]}" --install "/packages/ruserf-$version-1.x86_64.rpm" >/dev/null
+    in_root "${run[@]}" --install "/packages/ruserf-$version-1.$machine.rpm" >/dev/null
     runs "$version"
     echo '{"tags": {"kept": "yes"}}' >"$root/etc/serf/agent.json"
-    in_root "${run[@]}" --upgrade "/packages/ruserf-$version.1-1.x86_64.rpm" >/dev/null
+    in_root "${run[@]}" --upgrade "/packages/ruserf-$version.1-1.$machine.rpm" >/dev/null
     grep -q kept "$root/etc/serf/agent.json"
     in_root rpm --query ruserf | grep -q "^ruserf-$version.1"
     in_root rpm --erase ruserf 2>/dev/null
@@ -93,7 +103,7 @@ try_rpm() {
 
 # apk is not on every build machine: without it the archive is unpacked as apk would.
 try_apk() {
-    local file=/packages/ruserf_${version}_x86_64.apk
+    local file=/packages/ruserf_${version}_$machine.apk
     if command -v apk >/dev/null; then
         in_root apk add --allow-untrusted "$file" >/dev/null
         runs "$version"
@@ -109,7 +119,7 @@ try_apk() {
 }
 
 try_tar() {
-    in_root tar -xzf "/packages/ruserf-$version-x86_64-linux.tar.gz" -C /usr/local --strip-components=1
+    in_root tar -xzf "/packages/ruserf-$version-$machine-linux.tar.gz" -C /usr/local --strip-components=1
     mkdir -p "$root/etc/serf"
     cp "$root/usr/local/etc/serf/agent.json" "$root/etc/serf/"
     runs "$version"
@@ -118,7 +128,7 @@ try_tar() {
 
 # By crun, with the namespaces of a container and without being root in them.
 try_image() {
-    local name=ruserf-$version-x86_64.oci.tar bundle=$disk/bundle
+    local name=ruserf-$version-$machine.oci.tar bundle=$disk/bundle
     command -v crun >/dev/null || { echo "image: NOT run, crun is missing" && return; }
     mount -t cgroup2 cgroup2 /sys/fs/cgroup
     mkdir "$disk/image"

@@ -80,8 +80,8 @@ fn closed_ways_between_hosts_are_found_by_both_ends() {
     // The peer's program does not matter for what ours sees.
     for other in [Kind::Ours, Kind::Go] {
         hosts.set_rules(Vec::new());
-        let a = start(&hosts, 0, Kind::Ours, "a", &[]);
-        let b = start(&hosts, 1, other, "b", &["-join", &a.addr]);
+        let a = start(&hosts, 0, Kind::Ours, "a", &["-encrypt", KEY]);
+        let b = start(&hosts, 1, other, "b", &["-encrypt", KEY, "-join", &a.addr]);
         eventually("nothing is wrong at first", || ask(&hosts, 0).0 == Some(0));
         let udp = |from: usize, to: usize| Rule {
             from: vec![from],
@@ -95,6 +95,8 @@ fn closed_ways_between_hosts_are_found_by_both_ends() {
         let report =
             found(&hosts, 0, "udp", "answers over TCP only, and none of its packets arrive");
         assert_eq!(report["peers"][0]["state"], "tcp only");
+        // What b answers about its keys is lost, too. That says nothing about its keys.
+        assert!(of(&report, "key").is_empty(), "{report:#}");
         assert_eq!(of(&report, "udp")[0]["peer"], "b");
         if other == Kind::Go {
             // Go's agent does not report it: its log does.

@@ -112,9 +112,10 @@ pub(super) fn cluster(evidence: &Evidence, others_in_trouble: bool) -> Vec<Findi
     let mut findings = Vec::new();
     findings.extend(advertised(evidence, others_in_trouble));
     findings.extend(versions(evidence));
-    if let Some((keys, members)) = &evidence.keys {
-        for count in keys.values().filter(|count| *count < members) {
-            let problem = format!("A key is installed on only {count} of {members} members.");
+    if let Some((keys, answered)) = &evidence.keys {
+        for count in keys.values().filter(|count| *count < answered) {
+            let problem =
+                format!("A key is installed on only {count} of {answered} members that answered.");
             findings.push(Finding::new("key", problem, PARTIAL_KEY));
         }
     }
@@ -264,6 +265,16 @@ mod tests {
         let found = fault("push-pull", "12.0 MiB, 60 % of the limit");
         assert!(found.problem.contains("has 12.0 MiB, 60 % of the limit;"), "{found:?}");
         assert!(!found.problem.contains("near"), "{found:?}");
+    }
+
+    #[test]
+    fn a_key_is_missed_only_at_members_that_answered() {
+        for (holders, answered, problems) in [(3, 3, 0), (2, 2, 0), (2, 3, 1)] {
+            let keys = [("key".to_owned(), holders)].into();
+            let evidence = Evidence { keys: Some((keys, answered)), ..Evidence::default() };
+            let found = cluster(&evidence, false);
+            assert_eq!(found.len(), problems, "{holders} of {answered}: {found:?}");
+        }
     }
 
     /// The agent looks at `NOTIFY_SOCKET` and `WATCHDOG_USEC` alone.

@@ -21,7 +21,8 @@ pub(super) struct Evidence {
     pub(super) silent: BTreeSet<String>,
     /// Number of live members that were pinged.
     pub(super) asked: usize,
-    /// Number of members that have each key, and the total number; `None` without encryption.
+    /// Number of members that have each key, and of those that answered; `None` without encryption.
+    /// What the others have is not known.
     pub(super) keys: Option<(BTreeMap<String, i64>, i64)>,
     /// Recent lines of the log, the oldest first.
     pub(super) log: Vec<String>,
@@ -37,7 +38,7 @@ impl Evidence {
         if evidence.figure("serf", "encrypted") == Some("true") {
             let listed = key_outcome(client.list_keys().await);
             let (response, _) = listed.map_err(failed("Error listing keys"))?;
-            evidence.keys = Some((response.keys.unwrap_or_default(), response.num_nodes));
+            evidence.keys = Some((response.keys.unwrap_or_default(), response.num_resp));
         }
         // Last, so that it contains the lines caused by the other requests.
         let monitored = client.monitor("debug").await.map_err(failed("Error reading the log"));

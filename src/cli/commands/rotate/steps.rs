@@ -208,11 +208,13 @@ impl<C: Cluster, S: Fn(&Saved) -> Result<(), Failure>> Rotation<'_, C, S> {
     /// Waits before the next attempt.
     async fn wait(&mut self, pause: &mut Duration, why: String) -> Result<(), Stop> {
         let why = why.trim_end_matches([':', ' ']).to_owned();
-        if Instant::now() + *pause > self.patience.deadline {
+        let left = self.patience.deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
             return Err(Stop::Incomplete(why));
         }
         self.report.say(&why);
-        tokio::time::sleep(*pause).await;
+        // The last attempt is at the deadline.
+        tokio::time::sleep(left.min(*pause)).await;
         *pause = (*pause * 2).min(PAUSE_MAX);
         Ok(())
     }

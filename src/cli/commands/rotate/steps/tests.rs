@@ -191,6 +191,28 @@ async fn a_rotation_that_ends_after_any_operation_goes_on_from_what_was_saved() 
     }
 }
 
+/// Goal: members are waited for as long as the operator said, whatever pause comes next.
+#[tokio::test]
+async fn a_member_that_returns_just_before_the_deadline_is_not_missed() {
+    let (cluster, mut saved) = (Fake::new(["a", "b", "c"]), plan());
+    cluster.set("b", State::Failed);
+    let patience = Patience {
+        deadline: Instant::now() + Duration::from_millis(300),
+        pause: Duration::from_secs(3600),
+        without: BTreeSet::new(),
+    };
+    let (mut report, save) = (Report::default(), |_: &Saved| Ok(()));
+    let mut rotation =
+        Rotation { cluster: &cluster, patience: &patience, report: &mut report, save };
+    let returns = async {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        cluster.set("b", State::Alive);
+    };
+    let (done, ()) = tokio::join!(rotation.run(&mut saved), returns);
+    done.unwrap();
+    assert!(only_new(&cluster));
+}
+
 #[tokio::test]
 async fn a_failed_member_that_is_named_is_not_waited_for() {
     let (cluster, mut saved) = (Fake::new(["a", "b", "c"]), plan());
