@@ -85,7 +85,19 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         other => panic!("{other:?}"),
     }
 
-    // Errors, tags, metrics.
+    what_else_the_page_lists(&a).await?;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!(metrics.render().contains("memberlist_udp_sent"));
+
+    answering.abort();
+    b.leave_and_shutdown().await?;
+    a.leave_and_shutdown().await?;
+    println!("done");
+    Ok(())
+}
+
+/// Errors, tags, counters, leaves by force and coordinates.
+async fn what_else_the_page_lists(a: &Serf) -> ruserf::Result<()> {
     match a.user_event("large", vec![0; 1000]).await {
         Err(Error::TooLarge { limit, len, .. }) => assert_eq!((limit, len), (512, 1005)),
         other => panic!("{other:?}"),
@@ -93,17 +105,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     a.update_tags(|tags| drop(tags.insert("version".into(), "2".into()))).await?;
     let counters = a.counters().await?;
     assert!(counters.get("memberlist.udp.sent").is_some_and(|sent| sent > 0));
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    assert!(metrics.render().contains("memberlist_udp_sent"));
     a.force_leave("nobody").await?;
     let (here, there) = (a.coordinate("a").await, a.coordinate("b").await);
     let (here, there) = (here.expect("our own"), there.unwrap_or_default());
     println!("{:?} to b", here.distance_to(&there));
-
-    answering.abort();
-    b.leave_and_shutdown().await?;
-    a.leave_and_shutdown().await?;
-    println!("done");
     Ok(())
 }
 
