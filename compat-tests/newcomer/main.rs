@@ -78,13 +78,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     assert_eq!(response.keys.keys().collect::<Vec<_>>(), [NEW]);
     assert!(matches!(keys.install("no key").await, Err(Error::InvalidKey(_))));
 
-    // The merge delegate.
-    let stranger = start("c", "south", NEW).await?;
-    match a.join([stranger.addresses().advertised.to_string()]).await {
-        Err(Error::Join(failures)) => println!("{}", failures[0]),
-        other => panic!("{other:?}"),
-    }
-
+    strangers_stay_out(&a).await?;
     what_else_the_page_lists(&a).await?;
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert!(metrics.render().contains("memberlist_udp_sent"));
@@ -93,6 +87,16 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     b.leave_and_shutdown().await?;
     a.leave_and_shutdown().await?;
     println!("done");
+    Ok(())
+}
+
+/// The merge delegate.
+async fn strangers_stay_out(a: &Serf) -> ruserf::Result<()> {
+    let stranger = start("c", "south", NEW).await?;
+    match a.join([stranger.addresses().advertised.to_string()]).await {
+        Err(Error::Join(failures)) => println!("{}", failures[0]),
+        other => panic!("{other:?}"),
+    }
     Ok(())
 }
 
