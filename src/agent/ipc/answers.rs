@@ -30,6 +30,12 @@ impl Answers {
         Some(Share { waiting: self.waiting.subscribe(), _room: room })
     }
 
+    /// Room for what is only faster with it, if at least half of the room remains for others.
+    pub(super) fn try_spare(&self, bytes: usize) -> Option<Share> {
+        let spare = self.room.available_permits().checked_sub(ANSWERS_BYTES_MAX / 2)?;
+        if bytes <= spare { self.try_share(bytes) } else { None }
+    }
+
     /// Waits for room: clients that hold some without reading lose it after [`HOLD`].
     pub(super) async fn share(&self, bytes: usize) -> Share {
         // A caller that need not wait is not counted as a waiter.

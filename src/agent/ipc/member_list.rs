@@ -138,7 +138,7 @@ pub(in crate::agent) struct Listing {
     /// Index of the next member to examine.
     next: usize,
     answers: Arc<Answers>,
-    /// Room for pieces of [`LARGE_PIECE_BYTES`], if there was some when the first one was encoded.
+    /// Room for pieces of [`LARGE_PIECE_BYTES`], if there was some to spare when the first one was encoded.
     large: Option<Share>,
 }
 
@@ -188,7 +188,7 @@ impl Listing {
     pub(super) fn encode_next(&mut self, out: &mut Vec<u8>) -> bool {
         if !std::mem::replace(&mut self.started, true) {
             if self.bytes > PIECE_BYTES {
-                self.large = self.answers.try_share(LARGE_PIECE_BYTES);
+                self.large = self.answers.try_spare(LARGE_PIECE_BYTES);
             }
             let mut writer = Writer::with_dialect(out, Dialect::Rpc);
             writer.map(1);
@@ -238,7 +238,7 @@ const MEMBERS_VISITED: usize = 16;
 const TURN: Duration = Duration::from_millis(1);
 /// Bytes encoded before the client has read the previous ones; may be exceeded by one member.
 const PIECE_BYTES: usize = OWN_BYTES_MAX - (2 << 10);
-/// The same while there is room for large responses: each piece costs a system call and a change of
+/// The same while large responses take less than half of their room: each piece costs a system call and a change of
 /// tasks.
 const LARGE_PIECE_BYTES: usize = 128 << 10;
 
@@ -375,9 +375,9 @@ mod tests {
                 let wanted = wanted.filter(|&m| filter.as_ref().is_none_or(|f| f.matches(m)));
                 let wanted: Vec<_> = wanted.cloned().collect();
                 let mut listing = lists.get(&node, filter.clone()).await;
-                // The list has its share; what is left of the room goes to somebody else.
-                let left = if used { ANSWERS_BYTES_MAX - listing.list.bytes } else { 0 };
-                let rest = answers.try_share(left).expect("room");
+                // Others use half of the room, so that large pieces have to leave the rest to them.
+                let others = if used { ANSWERS_BYTES_MAX / 2 } else { 0 };
+                let others = answers.try_share(others).expect("room");
                 let (bytes, mut all, mut largest) = (listing.bytes(), Vec::new(), 0);
                 let mut more = true;
                 while more {
@@ -385,7 +385,7 @@ mod tests {
                     more = listing.encode_next(&mut all);
                     largest = largest.max(all.len() - before);
                 }
-                drop(rest);
+                drop(others);
                 assert!(largest <= piece + MEMBER_BYTES, "{name}: {largest} bytes at once");
                 // A list without a filter fills its pieces.
                 assert!(!name.is_empty() || largest >= piece, "{largest} bytes at most");
