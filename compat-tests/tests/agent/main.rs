@@ -21,6 +21,7 @@ mod mdns;
 mod moments;
 mod odd_numbers;
 mod page;
+mod playground;
 mod prometheus;
 mod readiness;
 mod rotation;
