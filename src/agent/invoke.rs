@@ -34,9 +34,10 @@ use crate::{
 pub(super) async fn run_handlers(agent: Arc<Agent>, mut events: EventStream) {
     let concurrency = agent.settings.handler_concurrency;
     let mut lanes = Lanes::new(Arc::clone(&agent));
+    let mut losses = Losses::default();
     while let Some(event) = events.recv().await {
+        losses.count(events.lost());
         if let Event::Lagged(lost) = event {
-            metrics::counter!("agent.events.dropped", "subscriber" => "handlers").increment(lost);
             warn!(target: "agent", "Event handlers too slow, {lost} events dropped");
             continue;
         }
@@ -47,11 +48,41 @@ pub(super) async fn run_handlers(agent: Arc<Agent>, mut events: EventStream) {
         lanes.keep(&scripts);
         for script in scripts.iter().filter(|script| script.filter.matches(&event)) {
             if concurrency == 1 {
-                handle(&agent, &event, &script.script).await;
+                losses.counted_during(&events, handle(&agent, &event, &script.script)).await;
             } else {
                 lanes.give(&script.script, &event);
             }
         }
+    }
+}
+
+/// Counts the events that did not fit the queue of all handlers.
+#[derive(Default)]
+struct Losses {
+    counted: u64,
+}
+
+impl Losses {
+    fn count(&mut self, lost: u64) {
+        count_lost(lost - self.counted);
+        self.counted = lost;
+    }
+
+    /// Waits for a handler. One that hangs must not hide what is lost meanwhile.
+    async fn counted_during(&mut self, events: &EventStream, work: impl Future<Output = ()>) {
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                () = &mut work => return,
+                () = tokio::time::sleep(LOSSES) => self.count(events.lost()),
+            }
+        }
+    }
+}
+
+fn count_lost(lost: u64) {
+    if lost > 0 {
+        metrics::counter!("agent.events.dropped", "subscriber" => "handlers").increment(lost);
     }
 }
 
@@ -85,6 +116,7 @@ impl Lanes {
             }
         };
         if queue.try_send(event.clone()).is_err() {
+            count_lost(1);
             warn!(target: "agent", "Event handler '{script}' too slow, an event is dropped");
         }
     }
@@ -429,6 +461,8 @@ const VARIABLE_BYTES_MAX: usize = 64 << 10;
 const OUTPUT_GRACE: Duration = Duration::from_millis(250);
 /// A handler that runs longer is logged as a warning.
 const SLOW: Duration = Duration::from_secs(1);
+/// Interval at which lost events are counted while a handler runs.
+const LOSSES: Duration = Duration::from_secs(1);
 /// Most events queued for one script when several may run at the same time.
 const LANE_EVENTS_MAX: usize = 1024;
 const SHELL: &str = "/bin/sh";

@@ -1,6 +1,7 @@
 //! The program `serf` beside Go's: the same command lines, configurations, RPC and moments.
 
 mod addresses;
+mod alerts;
 mod beacons;
 mod book;
 mod cli;
