@@ -25,6 +25,7 @@ mod prometheus;
 mod readiness;
 mod rotation;
 mod rpc_abuse;
+mod rpc_certificates;
 mod rpc_server;
 mod rpc_tls;
 mod rpc_tokens;
