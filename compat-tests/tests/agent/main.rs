@@ -11,6 +11,7 @@ mod config_differential;
 mod decode;
 mod descriptors;
 mod doctor;
+mod doctor_faults;
 mod files;
 mod handlers;
 mod http;
