@@ -250,10 +250,13 @@ fn unauthorized() -> Response<Body> {
     response
 }
 
-/// Whether the `Host` of a request is an address or `localhost`.
-fn names_address(request: &Request<Incoming>) -> bool {
-    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
-    host.is_none_or(is_address)
+/// Whether the client asked for us by an address, or by the one name that is always ours, wherever
+/// a request can say so.
+fn names_address<B>(request: &Request<B>) -> bool {
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let target = request.uri().authority();
+    hosts.all(|host| host.to_str().is_ok_and(is_address))
+        && target.is_none_or(|target| is_address(target.as_str()))
 }
 
 fn is_address(host: &str) -> bool {
@@ -288,5 +291,24 @@ mod tests {
         for host in ["evil.example", "evil.example:8080", "localhost.evil.example", "", ":80"] {
             assert!(!is_address(host), "{host}");
         }
+    }
+
+    #[test]
+    fn no_part_of_a_request_names_others() {
+        let asks = |target: &str, hosts: &[&[u8]]| {
+            let mut request = Request::builder().uri(target);
+            for host in hosts {
+                request = request.header(HOST, HeaderValue::from_bytes(host).unwrap());
+            }
+            names_address(&request.body(()).unwrap())
+        };
+        assert!(asks("/", &[]));
+        assert!(asks("/", &[b"127.0.0.1:80"]));
+        assert!(asks("http://127.0.0.1/", &[b"127.0.0.1"]));
+        assert!(!asks("/", &[b"evil.example"]));
+        assert!(!asks("/", &[b"127.0.0.1", b"evil.example"]));
+        assert!(!asks("/", &[b"\xfe.example"]));
+        assert!(!asks("http://evil.example/", &[b"127.0.0.1"]));
+        assert!(!asks("http://127.0.0.1@evil.example/", &[]));
     }
 }
