@@ -286,8 +286,8 @@ enum Shape {
 }
 
 /// A connection to an agent.
-pub struct Client {
-    stream: TcpStream,
+pub struct Client<S = TcpStream> {
+    stream: S,
     arrived: Vec<u8>,
 }
 
@@ -306,10 +306,35 @@ impl Client {
 
     /// Connects and shakes hands, as number 1.
     pub fn ready(addr: &str) -> Self {
-        let mut client = Self::connect(addr);
+        Self::connect(addr).shaken()
+    }
+
+    /// Whether something has come, or comes within the time set for the socket.
+    pub fn has_next(&self) -> bool {
+        !self.arrived.is_empty() || matches!(self.stream.peek(&mut [0]), Ok(1..))
+    }
+
+    /// Says that we send no more.
+    pub fn finish(&mut self) {
+        let _ = self.stream.shutdown(std::net::Shutdown::Write);
+    }
+}
+
+impl<S: Read + Write> Client<S> {
+    /// A connection over a stream of another kind, which has to have its time limits.
+    pub fn over(stream: S) -> Self {
+        Self { stream, arrived: Vec::new() }
+    }
+
+    /// Shakes hands, as number 1.
+    ///
+    /// # Panics
+    /// When the agent refuses.
+    #[must_use]
+    pub fn shaken(mut self) -> Self {
         let body = Value::map([("Version", 1.into())]);
-        assert_eq!(client.call("handshake", 1, Some(body)).text("Error"), "");
-        client
+        assert_eq!(self.call("handshake", 1, Some(body)).text("Error"), "");
+        self
     }
 
     /// Sends bytes as they are. Whether the agent is still there shows in what it answers.
@@ -345,7 +370,12 @@ impl Client {
             match self.stream.read(&mut chunk) {
                 Ok(0) => break,
                 Ok(count) => self.arrived.extend(&chunk[..count]),
-                Err(error) if error.kind() == ErrorKind::ConnectionReset => break,
+                Err(error)
+                    if [ErrorKind::ConnectionReset, ErrorKind::UnexpectedEof]
+                        .contains(&error.kind()) =>
+                {
+                    break;
+                }
                 Err(error) => panic!("no answer: {error}; so far {}", hex::encode(&self.arrived)),
             }
         }
@@ -356,11 +386,6 @@ impl Client {
     /// The next header and body.
     pub fn record(&mut self) -> [Value; 2] {
         [self.next().expect("a header"), self.next().expect("a body")]
-    }
-
-    /// Whether something has come, or comes within the time set for the socket.
-    pub fn has_next(&self) -> bool {
-        !self.arrived.is_empty() || matches!(self.stream.peek(&mut [0]), Ok(1..))
     }
 
     /// Everything that comes before the answer to a request of ours with this number.
@@ -381,13 +406,8 @@ impl Client {
         std::iter::from_fn(|| self.next()).collect()
     }
 
-    /// Says that we send no more.
-    pub fn finish(&mut self) {
-        let _ = self.stream.shutdown(std::net::Shutdown::Write);
-    }
-
-    /// The socket.
-    pub fn socket(&self) -> &TcpStream {
+    /// The stream.
+    pub fn socket(&self) -> &S {
         &self.stream
     }
 }

@@ -20,6 +20,8 @@ pub(super) struct Audit {
 #[derive(Clone, Copy, Default)]
 pub(super) struct Who<'a> {
     pub(super) token: Option<&'a str>,
+    /// Entry of the tokens file that its certificate has.
+    pub(super) entry: Option<&'a str>,
     pub(super) certificate: Option<&'a str>,
     pub(super) uid: Option<u32>,
     /// Its address, or process.
@@ -100,7 +102,9 @@ fn line(command: Command, object: &[u8], who: Who<'_>, error: &str) -> String {
         let space = if line.is_empty() { "" } else { " " };
         line.extend([space, name, "=", &value]);
     };
-    for (name, value) in [("token", who.token), ("certificate", who.certificate)] {
+    for (name, value) in
+        [("token", who.token), ("entry", who.entry), ("certificate", who.certificate)]
+    {
         if let Some(value) = value {
             field(name, quoted(&printable(value).to_string()));
         }
@@ -137,7 +141,7 @@ mod tests {
             line(Command::Event, b"deploy", who, ""),
             r#"token="ci" from=127.0.0.1:5000 command=event outcome="ok" object="deploy""#
         );
-        let who = Who { certificate: Some("w\"1"), uid: Some(7), from: "unix:9", token: None };
+        let who = Who { certificate: Some("w\"1"), uid: Some(7), from: "unix:9", ..Who::default() };
         assert_eq!(
             line(Command::Event, b"a\" uid=0\nb", who, "no such \"member\""),
             r#"certificate="w\"1" uid=7 from=unix:9 command=event outcome="no such \"member\"" "#

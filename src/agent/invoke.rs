@@ -9,6 +9,7 @@ use std::{
     ffi::OsString,
     io,
     os::unix::ffi::OsStringExt as _,
+    pin::pin,
     process::{ExitStatus, Stdio},
     sync::Arc,
     time::{Duration, Instant},
@@ -20,6 +21,7 @@ use tokio::{
     net::unix::pipe,
     process::{Child, Command},
     sync::{Semaphore, mpsc},
+    time::timeout,
 };
 use tracing::{debug, error, warn};
 
@@ -34,10 +36,10 @@ use crate::{
 pub(super) async fn run_handlers(agent: Arc<Agent>, mut events: EventStream) {
     let concurrency = agent.settings.handler_concurrency;
     let mut lanes = Lanes::new(Arc::clone(&agent));
+    let mut losses = Losses::default();
     while let Some(event) = events.recv().await {
-        if let Event::Lagged(lost) = event {
-            metrics::counter!("agent.events.dropped", "subscriber" => "handlers").increment(lost);
-            warn!(target: "agent", "Event handlers too slow, {lost} events dropped");
+        if matches!(event, Event::Lagged(_)) {
+            losses.report(events.lost());
             continue;
         }
         if is_hidden(&agent, &event) {
@@ -47,12 +49,49 @@ pub(super) async fn run_handlers(agent: Arc<Agent>, mut events: EventStream) {
         lanes.keep(&scripts);
         for script in scripts.iter().filter(|script| script.filter.matches(&event)) {
             if concurrency == 1 {
-                handle(&agent, &event, &script.script).await;
+                let mut handled = pin!(handle(&agent, &event, &script.script));
+                // A script that hangs hides no loss: its place in the queue may be far behind.
+                while timeout(LOSS_PERIOD, &mut handled).await.is_err() {
+                    losses.report_sometimes(events.lost());
+                }
+                losses.report_sometimes(events.lost());
             } else {
                 lanes.give(&script.script, &event);
             }
         }
     }
+}
+
+/// Events that were lost because handlers are slow.
+#[derive(Default)]
+struct Losses {
+    /// How many were reported, and when.
+    reported: u64,
+    at: Option<Instant>,
+}
+
+impl Losses {
+    /// Reports those since the last time.
+    fn report(&mut self, lost: u64) {
+        let new = lost.saturating_sub(self.reported);
+        if new > 0 {
+            (self.reported, self.at) = (lost, Some(Instant::now()));
+            count_lost(new);
+            warn!(target: "agent", "Event handlers too slow, {new} events dropped");
+        }
+    }
+
+    /// The same, at most once in a period.
+    fn report_sometimes(&mut self, lost: u64) {
+        if self.at.is_none_or(|at| at.elapsed() >= LOSS_PERIOD) {
+            self.report(lost);
+        }
+    }
+}
+
+/// Adds to the counter.
+fn count_lost(lost: u64) {
+    metrics::counter!("agent.events.dropped", "subscriber" => "handlers").increment(lost);
 }
 
 /// A queue and a task for each script.
@@ -85,6 +124,7 @@ impl Lanes {
             }
         };
         if queue.try_send(event.clone()).is_err() {
+            count_lost(1);
             warn!(target: "agent", "Event handler '{script}' too slow, an event is dropped");
         }
     }
@@ -148,7 +188,7 @@ async fn invoke(agent: &Agent, event: &Event, script: &str) -> Result<(), Failur
             }
             work.as_mut().await
         };
-        tokio::time::timeout(limit.unwrap_or(Duration::MAX), finish).await
+        timeout(limit.unwrap_or(Duration::MAX), finish).await
     };
     let Ok((fed, status)) = finished else {
         let seconds = limit.unwrap_or_default().as_secs_f64();
@@ -207,7 +247,7 @@ async fn watch(
         }
     };
     if fed.is_none() {
-        fed = tokio::time::timeout(OUTPUT_GRACE, pipes).await.ok();
+        fed = timeout(OUTPUT_GRACE, pipes).await.ok();
     }
     (fed.unwrap_or(Ok(())), status)
 }
@@ -216,7 +256,7 @@ async fn watch(
 /// at their next write. With a time limit they are killed as the script would be.
 async fn drain(child: Running, mut output: Output, limit: Option<Duration>) {
     let mut child = child;
-    if tokio::time::timeout(limit.unwrap_or(Duration::MAX), output.read()).await.is_ok() {
+    if timeout(limit.unwrap_or(Duration::MAX), output.read()).await.is_ok() {
         child.group = None;
     }
 }
@@ -429,6 +469,8 @@ const VARIABLE_BYTES_MAX: usize = 64 << 10;
 const OUTPUT_GRACE: Duration = Duration::from_millis(250);
 /// A handler that runs longer is logged as a warning.
 const SLOW: Duration = Duration::from_secs(1);
+/// How often lost events are reported while scripts run.
+const LOSS_PERIOD: Duration = Duration::from_secs(1);
 /// Most events queued for one script when several may run at the same time.
 const LANE_EVENTS_MAX: usize = 1024;
 const SHELL: &str = "/bin/sh";

@@ -3,10 +3,11 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    AgentError, FileConfig, Notices,
+    AgentError, FileConfig, Notices, Settings,
     log::Ui,
     operations::Agent,
     sandbox::runs_programs,
+    secrets,
     settings::{Reloadable, Sandbox, level},
 };
 
@@ -39,6 +40,9 @@ pub(super) async fn reload(
         Ok(level) => ui.hub.set_level(level),
         Err(error) => ui.output(&error.to_string()),
     }
+    if changes_token(&written, &agent.settings) {
+        ui.output("Warning: 'rpc_auth' has changed: the old token counts until a restart");
+    }
     let rereading = Arc::clone(agent);
     let reread = tokio::task::spawn_blocking(move || rereading.door.reread()).await;
     for error in reread.unwrap_or_default() {
@@ -55,6 +59,12 @@ pub(super) async fn reload(
         new.tags = std::mem::take(&mut current.tags);
     }
     *current = new;
+}
+
+/// Whether the configuration has another token than at the start, which is kept, as in Go.
+fn changes_token(written: &FileConfig, settings: &Settings) -> bool {
+    let text = written.rpc_auth.as_ref().map_or("", |token| token.expose());
+    secrets::resolve("rpc_auth", text).is_ok_and(|token| token != settings.rpc_auth)
 }
 
 /// Applies the difference between the tags of two configurations: tags set at run time and those of

@@ -39,10 +39,17 @@ impl Ahead {
         &mut self,
         cx: &mut Context,
         members: &Members,
-        ltime: LamportTime,
+        ours: LamportTime,
+        time: LamportTime,
     ) {
         cx.stats.dropped_implausible += 1;
-        debug!(target: "serf", ltime = ltime.0, "dropping message from the far future");
+        if cx.logs.clocks.admit(cx.now) {
+            let (time, ours) = (time.0, ours.0);
+            warn!(
+                target: "serf",
+                "Refusing a Lamport time that is far ahead ({time}, ours is {ours})"
+            );
+        }
         if cx.now < self.next_asking {
             return;
         }
@@ -77,8 +84,8 @@ impl Ahead {
             None => 0,
             Some(_) if exchange.ours && exchange.join => JOINED_MAX,
             Some(_) if exchange.ours && self.is_ahead(cx, members, exchange.peer) => FOLLOWED_MAX,
-            Some((_, time)) => {
-                self.note_implausible(cx, members, *time);
+            Some((clock, time)) => {
+                self.note_implausible(cx, members, clock.time(), *time);
                 0
             }
         };

@@ -208,7 +208,8 @@ impl State {
     fn is_plausible(&mut self, clock: LamportClock, ltime: LamportTime) -> bool {
         let plausible = clock.is_plausible(ltime, self.cx.config.lamport_jump_max);
         if !plausible {
-            self.ahead.note_implausible(&mut self.cx, &self.members.table, ltime);
+            let ours = clock.time();
+            self.ahead.note_implausible(&mut self.cx, &self.members.table, ours, ltime);
         }
         plausible
     }

@@ -15,6 +15,8 @@ log_limits! {
         answers: "answers to queries";
         /// Several nodes with the same name.
         conflicts: "conflicting names";
+        /// Lamport times far ahead of ours.
+        clocks: "Lamport times far ahead";
         /// Key requests and their answers.
         keys: "key requests";
         /// Failed key requests; their limit is separate, so that the lines of a key rotation do not

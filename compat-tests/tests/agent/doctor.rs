@@ -15,12 +15,12 @@ use compat_tests::{
 use serde_json::{Value, json};
 
 /// What `serf doctor` finds: its exit code, and its report.
-fn doctor(command: &mut Command) -> (Option<i32>, Value) {
+pub(super) fn doctor(command: &mut Command) -> (Option<i32>, Value) {
     doctor_about(command, &[])
 }
 
 /// The same about some nodes alone.
-fn doctor_about(command: &mut Command, nodes: &[&str]) -> (Option<i32>, Value) {
+pub(super) fn doctor_about(command: &mut Command, nodes: &[&str]) -> (Option<i32>, Value) {
     let output = command.args(["-format", "json"]).args(nodes).output_in_time();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let report = serde_json::from_str(&text);
@@ -28,15 +28,31 @@ fn doctor_about(command: &mut Command, nodes: &[&str]) -> (Option<i32>, Value) {
 }
 
 /// The findings of one check.
-fn of<'r>(report: &'r Value, check: &str) -> Vec<&'r Value> {
+pub(super) fn of<'r>(report: &'r Value, check: &str) -> Vec<&'r Value> {
     let all = report["findings"].as_array().expect("findings").iter();
     all.filter(|finding| finding["check"] == check).collect()
 }
 
-fn asked(peer: &Peer) -> Command {
+/// Asks an agent.
+pub(super) fn asked(peer: &Peer) -> Command {
     let mut command = Command::new(Kind::Ours.program());
     command.args(["doctor"]).env("SERF_RPC_ADDR", &peer.rpc);
     command
+}
+
+/// Waits until doctor finds this problem of an agent with this remedy, and gives the report.
+pub(super) fn says(ask: impl Fn() -> (Option<i32>, Value), check: &str, texts: [&str; 2]) -> Value {
+    let mut last = Value::Null;
+    let report = poll(compat_tests::wait::PATIENCE, || {
+        let (code, report) = ask();
+        last = report.clone();
+        let is = |found: &&Value| {
+            let said = ["problem", "remedy"].map(|part| found[part].as_str().unwrap_or_default());
+            said.iter().zip(texts).all(|(said, text)| said.contains(text))
+        };
+        (code == Some(2) && of(&report, check).iter().any(is)).then_some(report)
+    });
+    report.unwrap_or_else(|| panic!("no [{check}] {texts:?}: {last:#}"))
 }
 
 #[test]
@@ -92,29 +108,34 @@ fn closed_ways_between_hosts_are_found_by_both_ends() {
         };
         // UDP does not get through at all.
         hosts.set_rules(vec![udp(0, 1), udp(1, 0)]);
-        let report =
-            found(&hosts, 0, "udp", "answers over TCP only, and none of its packets arrive");
+        let report = found(
+            &hosts,
+            0,
+            "udp",
+            "answers over TCP only, and none of its packets arrive",
+            BLOCKED,
+        );
         assert_eq!(report["peers"][0]["state"], "tcp only");
         // What b answers about its keys is lost, too. That says nothing about its keys.
         assert!(of(&report, "key").is_empty(), "{report:#}");
         assert_eq!(of(&report, "udp")[0]["peer"], "b");
         if other == Kind::Go {
             // Go's agent does not report it: its log does.
-            found(&hosts, 1, "udp", "answers over TCP, but UDP");
+            found(&hosts, 1, "udp", "answers over TCP, but UDP", BLOCKED);
         }
         // It gets through from b to a alone.
         hosts.set_rules(Vec::new());
         eventually("it heals", || of(&ask(&hosts, 0).1, "udp").is_empty());
         hosts.set_rules(vec![udp(0, 1)]);
-        let report = found(&hosts, 0, "udp", "UDP is one-way");
+        let report = found(&hosts, 0, "udp", "UDP is one-way", "Allow UDP from this machine to");
         assert_eq!(report["peers"][0]["state"], "one-way");
         if other == Kind::Ours {
-            found(&hosts, 1, "udp", "none of its packets arrive");
+            found(&hosts, 1, "udp", "none of its packets arrive", BLOCKED);
         }
         // Nothing gets through.
         let all = |from, to| Rule { protocol: None, ..udp(from, to) };
         hosts.set_rules(vec![all(0, 1), all(1, 0)]);
-        found(&hosts, 0, "failed", "has failed: it answers neither UDP nor TCP");
+        found(&hosts, 0, "failed", "has failed: it answers neither UDP nor TCP", "Start its agent");
         drop((a, b));
     }
 }
@@ -134,7 +155,7 @@ fn the_interface_and_the_advertised_address_are_looked_at() {
         .output_in_time();
     assert!(set.status.success(), "{set:?}");
     let a = start(&hosts, 0, Kind::Ours, "a", &[]);
-    found(&hosts, 0, "mtu", "is 1280, but gossip packets have up to 1428 bytes");
+    found(&hosts, 0, "mtu", "is 1280, but gossip packets have up to 1428 bytes", "Set the MTU");
     drop(a);
     // An address at which nobody reaches it.
     let a = start(&hosts, 0, Kind::Ours, "a", &["-advertise", "10.99.99.99"]);
@@ -153,7 +174,8 @@ fn the_interface_and_the_advertised_address_are_looked_at() {
             "127.0.0.1:7374",
         ],
     );
-    found(&hosts, 0, "advertise", "the address that this agent advertises, although");
+    let remedy = "Set -advertise to an address at which other members reach this agent";
+    found(&hosts, 0, "advertise", "the address that this agent advertises, although", remedy);
     drop((a, b, c));
     let a = start(&hosts, 0, Kind::Ours, "a", &["-advertise", "127.0.0.1"]);
     let b = start(&hosts, 1, Kind::Ours, "b", &[]);
@@ -163,7 +185,7 @@ fn the_interface_and_the_advertised_address_are_looked_at() {
         .args(["join", &b.addr])
         .output_in_time();
     assert!(joined.status.success(), "{joined:?}");
-    found(&hosts, 0, "advertise", "which is reachable only from its own machine");
+    found(&hosts, 0, "advertise", "which is reachable only from its own machine", remedy);
     drop((a, b));
 }
 
@@ -181,16 +203,9 @@ fn ask(hosts: &Hosts, host: usize) -> (Option<i32>, Value) {
     doctor(command.arg("doctor"))
 }
 
-/// Waits until doctor on a host finds something with this text, and gives the report.
-fn found(hosts: &Hosts, host: usize, check: &str, text: &str) -> Value {
-    let mut last = Value::Null;
-    let report = poll(compat_tests::wait::PATIENCE, || {
-        let (code, report) = ask(hosts, host);
-        last = report.clone();
-        let is = |found: &&Value| found["problem"].as_str().is_some_and(|said| said.contains(text));
-        (code == Some(2) && of(&report, check).iter().any(is)).then_some(report)
-    });
-    report.unwrap_or_else(|| panic!("no [{check}] {text:?} on host {host}: {last:#}"))
+/// Waits until doctor on a host finds this problem with this remedy, and gives the report.
+fn found(hosts: &Hosts, host: usize, check: &str, problem: &str, remedy: &str) -> Value {
+    says(|| ask(hosts, host), check, [problem, remedy])
 }
 
 #[test]
@@ -204,16 +219,9 @@ fn settings_files_and_strangers_are_found() {
     std::fs::write(&config, settings.to_string()).unwrap();
     let args = ["-config-file", &config, "-encrypt", KEY, "-retry-join", "no-such.invalid:7946"];
     let agent = Peer::start(Kind::Ours, "a", &net.ip(1), &args);
-    let says = |check: &str, text: &str| {
-        eventually(&format!("[{check}] {text}"), || {
-            let (code, report) = doctor(&mut asked(&agent));
-            let is =
-                |found: &&Value| found["problem"].as_str().is_some_and(|said| said.contains(text));
-            let right = code == Some(2) && of(&report, check).iter().any(is);
-            if right { Vec::new() } else { vec![report.to_string()] }
-        });
-    };
-    says("seed", "The seed no-such.invalid:7946 does not resolve");
+    let says = |check: &str, texts| says(|| doctor(&mut asked(&agent)), check, texts);
+    let remedy = "Correct the name in start_join, retry_join or -join, or the name servers";
+    says("seed", ["The seed no-such.invalid:7946 does not resolve", remedy]);
     // Strangers: one with another key, and one without label and key.
     let label = path("label.json");
     std::fs::write(&label, json!({"label": "blue"}).to_string()).unwrap();
@@ -223,17 +231,19 @@ fn settings_files_and_strangers_are_found() {
             assert_eq!(stranger.cli(&["join", &agent.addr]).code, Some(1));
         }
     }
-    says("key", "do not have an encryption key in common");
-    says("label", "a different cluster label");
+    says("key", ["do not have an encryption key in common", "add the missing key"]);
+    says("label", ["a different cluster label", "Set the same label on all agents"]);
     std::fs::remove_dir_all(path("state")).unwrap();
-    says("file", "cannot write a file that it needs");
+    says("file", ["cannot write a file that it needs", "Make the file and its directory writable"]);
     bundle(dir.path(), &agent, &config);
     drop(agent);
     let open = Launch::new(Kind::Ours, "o", &net.ip(4)).rpc("0.0.0.0:17373").start();
     let (code, report) =
         doctor(Command::new(Kind::Ours.program()).args(["doctor", "-rpc-addr", "127.0.0.1:17373"]));
-    let text = of(&report, "rpc")[0]["problem"].as_str().unwrap();
+    let exposed = of(&report, "rpc")[0];
+    let text = exposed["problem"].as_str().unwrap();
     assert!(code == Some(2) && text.contains("0.0.0.0:17373 without a token"), "{report:#}");
+    assert!(exposed["remedy"].as_str().unwrap().starts_with("Set rpc_auth"), "{report:#}");
     let (_, report) = doctor_about(
         Command::new(Kind::Ours.program()).args(["doctor", "-rpc-addr", "127.0.0.1:17373"]),
         &["zzz"],
@@ -243,8 +253,9 @@ fn settings_files_and_strangers_are_found() {
     let low = Launch::new(Kind::Ours, "l", &net.ip(5)).wrapper(&["prlimit", "--nofile=300:300"]);
     let low = low.start();
     let (_, report) = doctor(&mut asked(&low));
-    let text = of(&report, "descriptors")[0]["problem"].as_str().unwrap();
-    assert_eq!(text, "The agent may open only 300 files, connections included.");
+    let few = of(&report, "descriptors")[0];
+    assert_eq!(few["problem"], "The agent may open only 300 files, connections included.");
+    assert!(few["remedy"].as_str().unwrap().starts_with("Raise the limit: "), "{report:#}");
     let said = serf(Kind::Ours, "127.0.0.1:1", &["doctor"]);
     assert_eq!(said.code, Some(1), "{said:?}");
 }
@@ -273,4 +284,6 @@ fn bundle(dir: &Path, agent: &Peer, config: &str) {
 }
 
 const KEY: &str = "T9jncgl9mbLus+baTTa7q7nPSUrXwbDi2dhbtqir37s=";
+/// How ways that are closed are opened.
+const BLOCKED: &str = "in both directions on the gossip port (7946)";
 const OTHER_KEY: &str = "HvY8ubRZMgafUOWvrOadwOckVa1wN3QWAo46FVKbVN8=";

@@ -1,6 +1,7 @@
 //! The program `serf` beside Go's: the same command lines, configurations, RPC and moments.
 
 mod addresses;
+mod alerts;
 mod beacons;
 mod book;
 mod cli;
@@ -11,6 +12,7 @@ mod config_differential;
 mod decode;
 mod descriptors;
 mod doctor;
+mod doctor_faults;
 mod files;
 mod handlers;
 mod http;
@@ -21,10 +23,12 @@ mod mdns;
 mod moments;
 mod odd_numbers;
 mod page;
+mod playground;
 mod prometheus;
 mod readiness;
 mod rotation;
 mod rpc_abuse;
+mod rpc_certificates;
 mod rpc_server;
 mod rpc_tls;
 mod rpc_tokens;

@@ -19,26 +19,27 @@ use compat_tests::{
     process::{Kind, Process, Said},
     wait::{PATIENCE, eventually},
 };
-use rcgen::{CertificateParams, DnType, Issuer, KeyPair};
+use rcgen::{CertificateParams, DnType, Issuer, KeyPair, SanType};
 use ruserf::{
     client::{Client, Config, Tls},
     transport::rustls::{
-        ClientConfig, RootCertStore,
+        ClientConfig, ConfigBuilder, RootCertStore,
+        client::WantsClientCert,
         crypto::ring,
-        pki_types::{CertificateDer, pem::PemObject as _},
+        pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
     },
 };
 use tempfile::TempDir;
 
 /// Makes certificates, as files of a directory.
-struct Authority<'d> {
+pub(super) struct Authority<'d> {
     dir: &'d Path,
     issuer: Issuer<'static, KeyPair>,
 }
 
 impl<'d> Authority<'d> {
     /// NAME.pem is its own certificate.
-    fn new(dir: &'d Path, name: &str) -> Self {
+    pub(super) fn new(dir: &'d Path, name: &str) -> Self {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.distinguished_name.push(DnType::CommonName, name);
@@ -48,11 +49,14 @@ impl<'d> Authority<'d> {
         Self { dir, issuer: Issuer::new(params, key) }
     }
 
-    /// NAME.pem and NAME.key: a certificate for these hosts.
-    fn sign(&self, name: &str, hosts: &[&str]) {
+    /// NAME.pem and NAME.key: a certificate for these hosts and URIs.
+    pub(super) fn sign(&self, name: &str, hosts: &[&str]) {
         let key = KeyPair::generate().unwrap();
-        let hosts: Vec<_> = hosts.iter().map(|&host| host.to_owned()).collect();
+        let (uris, hosts): (Vec<_>, Vec<_>) =
+            hosts.iter().map(|&host| host.to_owned()).partition(|host| host.contains("://"));
         let mut params = CertificateParams::new(hosts).unwrap();
+        let uris = uris.into_iter().map(|uri| SanType::URI(uri.try_into().unwrap()));
+        params.subject_alt_names.extend(uris);
         params.distinguished_name.push(DnType::CommonName, name);
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         let path = self.dir.join(name);
@@ -72,6 +76,18 @@ fn write(path: &Path, kind: &str, der: &[u8]) {
 
 /// A client that trusts an authority.
 fn trusting(ca: &Path) -> ClientConfig {
+    client_config(ca).with_no_client_auth()
+}
+
+/// A client that trusts an authority, and shows NAME.pem of the same directory.
+pub(super) fn showing(ca: &Path, name: &str) -> ClientConfig {
+    let file = |end: &str| fs::read(ca.with_file_name(name).with_extension(end)).unwrap();
+    let certificate = CertificateDer::from_pem_slice(&file("pem")).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(&file("key")).unwrap();
+    client_config(ca).with_client_auth_cert(vec![certificate], key).unwrap()
+}
+
+fn client_config(ca: &Path) -> ConfigBuilder<ClientConfig, WantsClientCert> {
     let pem = fs::read(ca).unwrap();
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(&pem).unwrap()).unwrap();
@@ -79,7 +95,6 @@ fn trusting(ca: &Path) -> ClientConfig {
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(roots)
-        .with_no_client_auth()
 }
 
 struct Stage {

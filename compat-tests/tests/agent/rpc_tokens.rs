@@ -3,10 +3,11 @@
 
 use std::{
     fs,
-    io::{Read as _, Write as _},
+    io::{Read, Write},
     net::TcpStream,
     os::unix::fs::PermissionsExt as _,
     path::Path,
+    time::{Duration, Instant},
 };
 
 use compat_tests::{
@@ -18,11 +19,11 @@ use compat_tests::{
 };
 use serde_json::json;
 
-const CAPABILITIES: [&str; 10] =
+pub(super) const CAPABILITIES: [&str; 10] =
     ["read", "event", "query", "respond", "tags", "join", "keys", "leave", "monitor", "admin"];
 /// Each command, what it needs, and whether a body comes with its answer. `leave` is looked at
 /// alone: it ends the agent.
-const COMMANDS: [(&str, &str, bool); 17] = [
+pub(super) const COMMANDS: [(&str, &str, bool); 17] = [
     ("event", "event", false),
     ("force-leave", "leave", false),
     ("join", "join", true),
@@ -77,7 +78,7 @@ fn client(agent: &Peer, token: &str) -> Client {
     client
 }
 
-fn body(command: &str) -> Option<Value> {
+pub(super) fn body(command: &str) -> Option<Value> {
     Some(match command {
         "event" => Value::map([("Name", "e".into())]),
         "force-leave" => Value::map([("Node", "nobody".into())]),
@@ -104,10 +105,23 @@ fn body(command: &str) -> Option<Value> {
 fn each_capability_allows_its_commands_and_no_other() {
     let (net, dir) = (Net::new(), tempfile::tempdir().unwrap());
     let mut a = agent(net, dir.path(), &[]);
+    each_allows_its_own("token", |name| client(&a, &token(name)));
+    for name in ["leave", "admin"] {
+        assert_eq!(client(&a, &token(name)).call("leave", 3, None).text("Error"), "", "{name}");
+        a.ends_with(0, "");
+        a.restart();
+    }
+}
+
+/// The table, for clients whose rights rest on a token or a certificate of a name.
+pub(super) fn each_allows_its_own<S: Read + Write>(
+    kind: &str,
+    connect: impl Fn(&str) -> Client<S>,
+) {
     let mut allowed = 0;
     for name in CAPABILITIES.into_iter().chain(["nothing"]) {
         for (command, needs, has_body) in COMMANDS {
-            let mut client = client(&a, &token(name));
+            let mut client = connect(name);
             let error = client.call(command, 3, body(command)).text("Error");
             if name == needs || name == "admin" || needs.is_empty() {
                 assert!(!error.contains("Permission"), "{name} {command}: {error}");
@@ -115,7 +129,7 @@ fn each_capability_allows_its_commands_and_no_other() {
                 continue;
             }
             let text = format!(
-                "Permission denied: token '{name}' lacks '{needs}', which '{command}' needs"
+                "Permission denied: {kind} '{name}' lacks '{needs}', which '{command}' needs"
             );
             assert_eq!(error, text);
             if has_body {
@@ -124,16 +138,11 @@ fn each_capability_allows_its_commands_and_no_other() {
             assert_eq!(client.call("stop", 4, body("stop")).text("Error"), "");
         }
         if !["leave", "admin"].contains(&name) {
-            let error = client(&a, &token(name)).call("leave", 3, None).text("Error");
+            let error = connect(name).call("leave", 3, None).text("Error");
             assert!(error.contains("lacks 'leave', which 'leave' needs"), "{name}: {error}");
         }
     }
     assert_eq!(allowed, 2 * (COMMANDS.len() - 1) + CAPABILITIES.len() + 1);
-    for name in ["leave", "admin"] {
-        assert_eq!(client(&a, &token(name)).call("leave", 3, None).text("Error"), "", "{name}");
-        a.ends_with(0, "");
-        a.restart();
-    }
 }
 
 /// Goal: Go's program shows the refusal as the error that it is, and goes on to work with a token
@@ -177,6 +186,24 @@ fn commands_of_both_programs_print_what_a_token_lacks() {
             assert_eq!(said.code, Some(1), "{kind:?} {auth}: {said:?}");
         }
     }
+}
+
+/// Method: wrong tokens one after the other, by a client that may read.
+#[test]
+fn who_may_do_a_part_guesses_no_faster_than_a_stranger() {
+    let (net, dir) = (Net::new(), tempfile::tempdir().unwrap());
+    let a = agent(net, dir.path(), &[]);
+    let mut read = client(&a, &token("read"));
+    let begin = Instant::now();
+    for seq in 10..14 {
+        let body = Value::map([("AuthKey", "an unknown token".into())]);
+        let error = read.call("auth", seq, Some(body)).text("Error");
+        assert_eq!(error, "Invalid authentication token");
+    }
+    // 50, 100 and 200 ms before the last three.
+    assert!(begin.elapsed() >= Duration::from_millis(350), "{:?}", begin.elapsed());
+    a.wait_for_line("Wrong auth token of client: ");
+    assert_eq!(read.call("stats", 20, None).text("Error"), "");
 }
 
 /// Method: the file is changed while clients are connected. The agent looks each second.

@@ -11,10 +11,14 @@ use tracing::{error, info};
 
 use super::{
     Capability,
-    tokens::{Token, Tokens},
+    tokens::{Entry, Tokens},
 };
 use crate::{
-    agent::{AgentError, Settings, mark::Mark, tls::ServerTls},
+    agent::{
+        AgentError, Settings,
+        mark::Mark,
+        tls::{Identity, ServerTls},
+    },
     base::Secret,
     rpc::protocol::Command,
 };
@@ -27,6 +31,8 @@ pub(in crate::agent) struct Door {
     /// Allows everything; empty: there is none.
     full: Secret,
     file: Option<TokensFile>,
+    /// Whether any listener verifies certificates of clients.
+    certificates: bool,
     /// Counts what was read of the file.
     changes: watch::Sender<u64>,
 }
@@ -38,13 +44,25 @@ struct TokensFile {
     mark: Mutex<Mark>,
 }
 
-/// Whose token a client has shown.
+/// On what the rights of a client rest.
 #[derive(Clone, Debug)]
 pub(in crate::agent) enum Holder {
-    /// That of the configuration.
+    /// The token of the configuration.
     Full,
-    /// One of the file.
-    Named(Arc<Token>),
+    /// A token of the file.
+    Named(Arc<Entry>),
+    /// The names in its certificate that have entries in the file.
+    Certified(Arc<Certified>),
+}
+
+/// What the names of a certificate allow together.
+#[derive(Debug)]
+pub(in crate::agent) struct Certified {
+    entries: Vec<Arc<Entry>>,
+    /// Names of the entries.
+    name: String,
+    /// Those names of the certificate.
+    certificate: String,
 }
 
 impl Holder {
@@ -52,15 +70,42 @@ impl Holder {
     pub(in crate::agent) fn name(&self) -> &str {
         match self {
             Self::Full => "rpc_auth",
-            Self::Named(token) => &token.name,
+            Self::Named(entry) => &entry.name,
+            Self::Certified(certified) => &certified.name,
         }
+    }
+
+    /// The names of a certificate, if its rights rest on them.
+    pub(in crate::agent) fn certificate(&self) -> Option<&str> {
+        match self {
+            Self::Full | Self::Named(_) => None,
+            Self::Certified(certified) => Some(&certified.certificate),
+        }
+    }
+
+    /// The name in words.
+    pub(in crate::agent) fn title(&self) -> String {
+        let kind = if self.certificate().is_some() { "certificate" } else { "token" };
+        format!("{kind} '{}'", self.name())
     }
 
     /// Whether it allows something.
     pub(in crate::agent) fn allows(&self, capability: Capability) -> bool {
         match self {
             Self::Full => true,
-            Self::Named(token) => token.allows.allow(capability),
+            Self::Named(entry) => entry.allows.allow(capability),
+            Self::Certified(certified) => {
+                certified.entries.iter().any(|entry| entry.allows.allow(capability))
+            }
+        }
+    }
+
+    /// The entries of the file on which it rests.
+    fn entries(&self) -> &[Arc<Entry>] {
+        match self {
+            Self::Full => &[],
+            Self::Named(entry) => std::slice::from_ref(entry),
+            Self::Certified(certified) => &certified.entries,
         }
     }
 
@@ -77,20 +122,23 @@ impl Door {
     /// See [`Tokens::read`] and [`ServerTls::open`].
     pub(in crate::agent) fn open(settings: &Settings) -> Result<Self, AgentError> {
         let full = settings.rpc_auth.clone();
+        let listeners = [&settings.rpc_tls, &settings.http_tls];
+        let certificates = listeners.iter().any(|files| files.client_ca.is_some());
         let file = match settings.rpc_tokens_file.clone() {
             None => None,
             Some(path) => {
                 let mark = Mutex::new(Mark::of(std::slice::from_ref(&path)));
-                let tokens = RwLock::new(Arc::new(Tokens::read(&path, &full)?));
+                let tokens = RwLock::new(Arc::new(Tokens::read(&path, &full, certificates)?));
                 Some(TokensFile { path, tokens, mark })
             }
         };
         let rpc_tls = ServerTls::open(&settings.rpc_tls)?;
         let http_tls = ServerTls::open(&settings.http_tls)?;
-        Ok(Self { rpc_tls, http_tls, full, file, changes: watch::Sender::default() })
+        let changes = watch::Sender::default();
+        Ok(Self { rpc_tls, http_tls, full, file, certificates, changes })
     }
 
-    /// Whether clients have to show a token.
+    /// Whether clients have to show a token, or a certificate of the file.
     pub(in crate::agent) fn is_guarded(&self) -> bool {
         !self.full.is_empty() || self.file.is_some()
     }
@@ -115,13 +163,26 @@ impl Door {
         self.tokens()?.find(shown).map(Holder::Named)
     }
 
-    /// Resolves when the token of a client is taken back or allows something else.
+    /// What a certificate allows; `None`: none of its names is in the file.
+    pub(in crate::agent) fn admit_certificate(&self, identity: &Identity) -> Option<Holder> {
+        let entries = self.tokens()?.of_certificate(&identity.names);
+        let joined = |text: fn(&Entry) -> &str, separator| {
+            entries.iter().map(|entry| text(entry)).collect::<Vec<_>>().join(separator)
+        };
+        let name = joined(|entry| &entry.name, ",");
+        let certificate = joined(Entry::certificate, " ");
+        let certified = Certified { name, certificate, entries };
+        (!certified.entries.is_empty()).then(|| Holder::Certified(Arc::new(certified)))
+    }
+
+    /// Resolves when an entry on which a client rests is taken back or allows something else.
     pub(in crate::agent) async fn revoked(&self, holder: watch::Receiver<Option<Holder>>) {
         let mut changes = self.changes.subscribe();
         loop {
+            let is_kept = |entry: &Arc<Entry>| self.tokens().is_some_and(|all| all.has(entry));
             let is_revoked = match &*holder.borrow() {
-                Some(Holder::Named(token)) => !self.tokens().is_some_and(|all| all.has(token)),
-                Some(Holder::Full) | None => false,
+                Some(holder) => !holder.entries().iter().all(is_kept),
+                None => false,
             };
             if is_revoked {
                 return;
@@ -161,7 +222,7 @@ impl Door {
         let Some(file) = &self.file else { return Ok(()) };
         // Before it is read: what changes meanwhile is read again.
         *file.mark() = Mark::of(std::slice::from_ref(&file.path));
-        let tokens = Arc::new(Tokens::read(&file.path, &self.full)?);
+        let tokens = Arc::new(Tokens::read(&file.path, &self.full, self.certificates)?);
         *file.tokens.write().unwrap_or_else(PoisonError::into_inner) = tokens;
         self.changes.send_modify(|count| *count += 1);
         Ok(())

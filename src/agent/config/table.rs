@@ -103,7 +103,8 @@ keys! {
         log_level: Text, "log-level" "<level>", "info";
         /// Address of the RPC listener: host:port, unix:PATH, or off.
         rpc_addr: Text, "rpc-addr" "<addr>", "127.0.0.1:7373";
-        /// Token that RPC clients must present; or @FILE, or @credential:NAME.
+        /// Token that RPC clients must present; or @FILE, or @credential:NAME. Read at the start
+        /// alone.
         rpc_auth: Secret, "" "<token>", "";
         /// Version of Serf's protocol to speak, 2 to 5.
         protocol: Version, "protocol" "<version>", "5";
@@ -200,7 +201,8 @@ keys! {
         /// Address of the HTTP listener for metrics, health and members: host:port or unix:PATH;
         /// none unless set.
         http_addr: Text, "http-addr" "<addr>", "";
-        /// File of RPC tokens by name, each with what it allows; JSON, read again when it changes.
+        /// File of RPC tokens and client certificates by name, each with what it allows; JSON, read
+        /// again when it changes.
         rpc_tokens_file: Text, "rpc-tokens-file" "<file>", "";
         /// Certificate of the RPC in PEM, which puts it under TLS; with its chain. Read again when
         /// it changes.

@@ -28,6 +28,7 @@ use super::{
 use crate::agent::{
     access::{Capability, Holder},
     ipc::{Accepted, Listener, Origin, Pass, Service, Share},
+    tls::Identity,
 };
 
 /// Serves clients until it is dropped.
@@ -75,7 +76,9 @@ struct Client {
     origin: Origin,
     name: String,
     answer: watch::Sender<Answer>,
-    /// Whose token the request has shown.
+    /// Who it is by its certificate.
+    certificate: Option<Identity>,
+    /// On what its rights rest.
     holder: watch::Sender<Option<Holder>>,
 }
 
@@ -83,12 +86,13 @@ struct Client {
 async fn connection(site: Arc<Site>, mut pass: Pass, accepted: Accepted) {
     let secured = accepted.secured(site.agent.door.http_tls.as_ref());
     let Some(Some(accepted)) = pass.unless_evicted(secured).await else { return };
-    let Accepted { name, origin, input, output, .. } = accepted;
+    let Accepted { name, origin, certificate, input, output, .. } = accepted;
     let (answer, answering) = watch::channel(Answer::Short);
     let evicted = pass.evicted();
     let (holder, shown) = watch::channel(None);
     let door = Arc::clone(&site.agent);
-    let client = Arc::new(Client { site, pass, origin, name, answer, holder });
+    let client = Client { site, pass, origin, name, answer, certificate, holder };
+    let client = Arc::new(client);
     let service = service_fn(|request: Request<Incoming>| {
         let client = Arc::clone(&client);
         async move {
@@ -166,7 +170,7 @@ impl Client {
         }
         let holder = self.holder.borrow().clone();
         if let Some(holder) = holder.filter(|holder| !holder.allows(Capability::Read)) {
-            let reason = format!("token '{}' lacks 'read'", holder.name());
+            let reason = format!("{} lacks 'read'", holder.title());
             return refusal(StatusCode::FORBIDDEN, &reason);
         }
         let site = &self.site;
@@ -209,13 +213,19 @@ impl Client {
         response
     }
 
-    /// Whether the request shows the token, where one is asked for.
+    /// Whether the request shows a token, or else a certificate, where one is asked for.
     async fn is_authorized(&self, request: &Request<Incoming>) -> bool {
         let door = &self.site.agent.door;
         if !door.is_guarded() {
             return true;
         }
-        let Some(shown) = request.headers().get(AUTHORIZATION) else { return false };
+        let Some(shown) = request.headers().get(AUTHORIZATION) else {
+            let identity = self.certificate.as_ref();
+            let holder = identity.and_then(|identity| door.admit_certificate(identity));
+            let is_known = holder.is_some();
+            self.holder.send_replace(holder);
+            return is_known;
+        };
         tokio::time::sleep(self.pass.pause(Instant::now())).await;
         let shown = shown.as_bytes().split_at_checked(SCHEME.len());
         let shown = shown.filter(|(scheme, _)| scheme.eq_ignore_ascii_case(SCHEME));
@@ -240,10 +250,13 @@ fn unauthorized() -> Response<Body> {
     response
 }
 
-/// Whether the `Host` of a request is an address or `localhost`.
-fn names_address(request: &Request<Incoming>) -> bool {
-    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
-    host.is_none_or(is_address)
+/// Whether the client asked for us by an address, or by the one name that is always ours, wherever
+/// a request can say so.
+fn names_address<B>(request: &Request<B>) -> bool {
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let target = request.uri().authority();
+    hosts.all(|host| host.to_str().is_ok_and(is_address))
+        && target.is_none_or(|target| is_address(target.as_str()))
 }
 
 fn is_address(host: &str) -> bool {
@@ -278,5 +291,24 @@ mod tests {
         for host in ["evil.example", "evil.example:8080", "localhost.evil.example", "", ":80"] {
             assert!(!is_address(host), "{host}");
         }
+    }
+
+    #[test]
+    fn no_part_of_a_request_names_others() {
+        let asks = |target: &str, hosts: &[&[u8]]| {
+            let mut request = Request::builder().uri(target);
+            for host in hosts {
+                request = request.header(HOST, HeaderValue::from_bytes(host).unwrap());
+            }
+            names_address(&request.body(()).unwrap())
+        };
+        assert!(asks("/", &[]));
+        assert!(asks("/", &[b"127.0.0.1:80"]));
+        assert!(asks("http://127.0.0.1/", &[b"127.0.0.1"]));
+        assert!(!asks("/", &[b"evil.example"]));
+        assert!(!asks("/", &[b"127.0.0.1", b"evil.example"]));
+        assert!(!asks("/", &[b"\xfe.example"]));
+        assert!(!asks("http://evil.example/", &[b"127.0.0.1"]));
+        assert!(!asks("http://127.0.0.1@evil.example/", &[]));
     }
 }

@@ -4,7 +4,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::info;
 
 use super::admission::Origin;
-use crate::{agent::tls::ServerTls, base::printable_text};
+use crate::{
+    agent::tls::{Identity, ServerTls},
+    base::printable_text,
+};
 
 /// A client that has connected.
 pub(in crate::agent) struct Accepted {
@@ -12,8 +15,8 @@ pub(in crate::agent) struct Accepted {
     pub(in crate::agent) origin: Origin,
     /// Of its process, where it came by a Unix socket.
     pub(in crate::agent) uid: Option<u32>,
-    /// The name in its certificate, under TLS.
-    pub(in crate::agent) certificate: Option<String>,
+    /// Who it is by its certificate, under TLS.
+    pub(in crate::agent) certificate: Option<Identity>,
     pub(in crate::agent) input: Box<dyn AsyncRead + Send + Unpin>,
     pub(in crate::agent) output: Box<dyn AsyncWrite + Send + Unpin>,
 }

@@ -27,12 +27,12 @@ impl Session {
             return;
         };
         let holder = self.holder.borrow();
-        let who = Who {
-            token: holder.as_ref().map(|holder| holder.name()),
-            certificate: self.certificate.as_deref(),
-            uid: self.uid,
-            from: &self.client,
-        };
+        let vouched = holder.as_ref().and_then(|holder| holder.certificate());
+        let name = holder.as_ref().map(|holder| holder.name());
+        let (token, entry) = if vouched.is_some() { (None, name) } else { (name, None) };
+        let shown = self.certificate.as_ref().map(|identity| identity.shown.as_str());
+        let who =
+            Who { token, entry, certificate: vouched.or(shown), uid: self.uid, from: &self.client };
         self.agent.audit.record(audited.command, &audited.object, who, error);
         drop(holder);
         self.audited.pop_front();

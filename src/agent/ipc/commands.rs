@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
 use super::{
-    Filter, Level,
+    Filter, Holder, Level,
     member_filter::MemberFilter,
     member_list::Listing,
     outbox::OWN_BYTES_MAX,
@@ -42,8 +42,9 @@ impl Session {
     }
 
     pub(super) async fn auth(&mut self, seq: u64, request: &Auth) {
-        let authenticated = self.is_authenticated();
-        let pause = if authenticated { Duration::ZERO } else { self.pass.pause(Instant::now()) };
+        // Who may do a part is delayed as strangers are: it could guess the token that allows all.
+        let may_guess = !matches!(*self.holder.borrow(), Some(Holder::Full));
+        let pause = if may_guess { self.pass.pause(Instant::now()) } else { Duration::ZERO };
         if !pause.is_zero() {
             self.flush().await;
             tokio::time::sleep(pause).await;
@@ -52,7 +53,7 @@ impl Session {
             self.holder.send_replace(Some(holder));
             return self.respond(seq, "");
         }
-        if !authenticated {
+        if may_guess {
             let count = self.pass.wrong_token(Instant::now());
             // Logged at the first, and then less and less often.
             if count.is_power_of_two() {

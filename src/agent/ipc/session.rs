@@ -27,7 +27,7 @@ use super::{
     stream::PendingQueries,
 };
 use crate::{
-    agent::audit::Audited,
+    agent::{audit::Audited, tls::Identity},
     driver,
     rpc::{
         FrameReader, RpcError, decode, encode,
@@ -43,6 +43,8 @@ use crate::{
 pub(super) async fn run(agent: Arc<Agent>, events: Arc<Events>, pass: Pass, client: Accepted) {
     let Accepted { name, uid, certificate, input, output, .. } = client;
     let (out, frames) = Outbox::new(pass.answers());
+    let door = &agent.door;
+    let holder = certificate.as_ref().and_then(|identity| door.admit_certificate(identity));
     let mut writer = Task(tokio::spawn(write(output, frames)));
     let mut session = Session {
         agent,
@@ -54,7 +56,7 @@ pub(super) async fn run(agent: Arc<Agent>, events: Arc<Events>, pass: Pass, clie
         pass,
         commands: metrics::counter!("agent.ipc.command"),
         version: None,
-        holder: watch::Sender::default(),
+        holder: watch::Sender::new(holder),
         refused: 0,
         large_request: None,
         answers: Vec::new(),
@@ -116,14 +118,14 @@ pub(super) struct Session {
     pub(super) node_events: Arc<Events>,
     pub(super) client: Arc<str>,
     pub(super) uid: Option<u32>,
-    pub(super) certificate: Option<String>,
+    pub(super) certificate: Option<Identity>,
     /// Commands for the audit that have yet to be answered.
     pub(super) audited: VecDeque<Audited>,
     pub(super) pass: Pass,
     /// Counts commands; to look it up by its name takes longer than most of them.
     commands: metrics::Counter,
     pub(super) version: Option<i32>,
-    /// Whose token the client has shown.
+    /// On what its rights rest: a token that it has shown, or else its certificate.
     pub(super) holder: watch::Sender<Option<Holder>>,
     /// Number of commands before authentication.
     pub(super) refused: u64,
@@ -255,13 +257,13 @@ impl Session {
         done
     }
 
-    /// Why the client's token does not allow a command.
+    /// Why the client may not send a command.
     fn not_allowed(&self, command: Command) -> Option<String> {
         let holder = self.holder.borrow();
         let (holder, lacks) = (holder.as_ref()?, holder.as_ref()?.lacks(command)?);
-        let (denied, name) = (errors::NOT_ALLOWED, holder.name());
+        let (denied, title) = (errors::NOT_ALLOWED, holder.title());
         let (command, lacks) = (command.name(), lacks.name());
-        Some(format!("{denied}: token '{name}' lacks '{lacks}', which '{command}' needs"))
+        Some(format!("{denied}: {title} lacks '{lacks}', which '{command}' needs"))
     }
 
     /// Whether there are user events to which events of further requests are added.

@@ -49,3 +49,21 @@ async fn a_reload_changes_which_members_are_joined() {
     assert_eq!(changed(serde_json::json!(["a", "b"])).await, (true, true));
     assert_eq!(changed(serde_json::json!(["b"])).await, (true, false));
 }
+
+#[tokio::test]
+async fn a_reload_with_another_token_says_that_the_old_one_stays() {
+    let agent = agent(r#"{"rpc_auth":"old"}"#).await;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("token");
+    let changes = |rpc_auth: &str| {
+        let json = serde_json::json!({ "rpc_auth": rpc_auth }).to_string();
+        changes_token(&FileConfig::decode(json.as_bytes()).unwrap(), &agent.settings)
+    };
+    assert!(!changes("old") && changes("new") && changes(""));
+    let file = format!("@{}", path.display());
+    for (token, changed) in [("old\n", false), ("new\n", true)] {
+        std::fs::write(&path, token).unwrap();
+        assert_eq!(changes(&file), changed, "{token}");
+    }
+    assert!(agent.door.admit(b"new").is_none() && agent.door.admit(b"old").is_some());
+}

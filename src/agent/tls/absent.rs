@@ -2,13 +2,14 @@
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::Identity;
 use crate::agent::{AgentError, settings::TlsFiles};
 
 /// There is none.
 pub(in crate::agent) enum ServerTls {}
 
 type Secured =
-    (Box<dyn AsyncRead + Send + Unpin>, Box<dyn AsyncWrite + Send + Unpin>, Option<String>);
+    (Box<dyn AsyncRead + Send + Unpin>, Box<dyn AsyncWrite + Send + Unpin>, Option<Identity>);
 
 impl ServerTls {
     /// Refuses settings that want TLS.

@@ -1,13 +1,22 @@
-//! The name in a client's certificate, for the log.
+//! The names in a client's certificate.
 
 use webpki::EndEntityCert;
 
+use super::{AltName, Identity};
 use crate::transport::rustls::pki_types::CertificateDer;
 
+/// Who a client is. The certificate was verified before.
+pub(super) fn identity(certificate: &CertificateDer<'_>) -> Identity {
+    let Ok(parsed) = EndEntityCert::try_from(certificate) else {
+        return Identity { shown: "?".to_owned(), ..Identity::default() };
+    };
+    let dns = parsed.valid_dns_names().filter_map(AltName::dns);
+    let uris = parsed.valid_uri_names().map(|uri| AltName::Uri(uri.to_owned()));
+    Identity { shown: name(&parsed), names: dns.chain(uris).collect() }
+}
+
 /// The common name of the subject, else a DNS name, else a URI, else the serial number.
-pub(super) fn name(certificate: &CertificateDer<'_>) -> String {
-    // It was verified before.
-    let Ok(parsed) = EndEntityCert::try_from(certificate) else { return "?".to_owned() };
+fn name(parsed: &EndEntityCert<'_>) -> String {
     let first = common_name(parsed.subject())
         .or_else(|| parsed.valid_dns_names().next())
         .or_else(|| parsed.valid_uri_names().next());
@@ -68,7 +77,7 @@ mod tests {
             params.serial_number = Some(SerialNumber::from(vec![1, 0xab]));
             change(&mut params);
             let key = KeyPair::generate().unwrap();
-            name(params.self_signed(&key).unwrap().der())
+            identity(params.self_signed(&key).unwrap().der()).shown
         };
         let common = |params: &mut CertificateParams| {
             params.distinguished_name.push(DnType::OrganizationName, "o".repeat(200));
@@ -85,6 +94,28 @@ mod tests {
         };
         assert_eq!(made(uri), "spiffe://a/b");
         assert_eq!(made(|_| {}), "serial 01ab");
+    }
+
+    #[test]
+    fn the_names_of_a_certificate_are_its_alternative_names_alone() {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, "admin.example");
+        let uri = |text: &str| SanType::URI(text.try_into().unwrap());
+        params.subject_alt_names = vec![
+            SanType::DnsName("Web.Example".try_into().unwrap()),
+            SanType::DnsName("*.example".try_into().unwrap()),
+            SanType::Rfc822Name("ops@example".try_into().unwrap()),
+            SanType::IpAddress([10, 0, 0, 1].into()),
+            uri("spiffe://a/Ops"),
+            // No URI, but an authority may sign it without a look: it is no DNS name.
+            uri("db.example"),
+        ];
+        let key = KeyPair::generate().unwrap();
+        let found = identity(params.self_signed(&key).unwrap().der()).names;
+        let uris = ["db.example", "spiffe://a/Ops"].map(|uri| AltName::Uri(uri.to_owned()));
+        let wanted: Vec<_> =
+            [AltName::Dns("web.example".to_owned())].into_iter().chain(uris).collect();
+        assert_eq!(found.into_iter().collect::<Vec<_>>(), wanted);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 mod absent;
 #[cfg(feature = "agent-tls")]
 mod certificate;
+mod identity;
 #[cfg(feature = "agent-tls")]
 mod pem;
 #[cfg(feature = "agent-tls")]
@@ -11,6 +12,7 @@ mod server;
 
 #[cfg(not(feature = "agent-tls"))]
 pub(super) use absent::ServerTls;
+pub(super) use identity::{AltName, Identity};
 #[cfg(feature = "agent-tls")]
 pub(crate) use pem::client_config;
 #[cfg(feature = "agent-tls")]

@@ -14,7 +14,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tracing::{error, info};
 
-use super::{certificate, pem};
+use super::{Identity, certificate, pem};
 use crate::{
     agent::{AgentError, mark::Mark, settings::TlsFiles},
     transport::rustls::ServerConfig,
@@ -66,7 +66,7 @@ impl ServerTls {
         }))
     }
 
-    /// Shakes hands with a client; gives its streams, and the name in its certificate.
+    /// Shakes hands with a client; gives its streams, and who it is by its certificate.
     ///
     /// # Errors
     /// It does not, or not in time.
@@ -74,7 +74,7 @@ impl ServerTls {
         &self,
         input: Input,
         output: Output,
-    ) -> Result<(Input, Output, Option<String>), String> {
+    ) -> Result<(Input, Output, Option<Identity>), String> {
         // Its own time begins with its turn: those before it may all use up theirs.
         let turn = timeout(HANDSHAKE_TIME, self.handshakes.acquire()).await;
         let _one = turn.map_err(|_| "too many handshakes".to_owned())?;
@@ -86,9 +86,9 @@ impl ServerTls {
             Err(_) => return Err("i/o timeout".to_owned()),
         };
         let shown = stream.get_ref().1.peer_certificates();
-        let name = shown.and_then(|chain| chain.first()).map(certificate::name);
+        let identity = shown.and_then(|chain| chain.first()).map(certificate::identity);
         let (input, output) = tokio::io::split(stream);
-        Ok((Box::new(input), Box::new(output), name))
+        Ok((Box::new(input), Box::new(output), identity))
     }
 
     /// Whether only clients with a certificate are accepted.

@@ -34,6 +34,12 @@ pub(super) fn findings(evidence: &Evidence, since_s: i64) -> Vec<Finding> {
         for line in lines.iter().filter(|line| rule.any.iter().any(|text| line.contains(text))) {
             *peers.entry(peer(line, rule.peer)).or_default() += 1;
         }
+        // The peer complains about us: what is wrong lies between the two.
+        if rule.check == "version"
+            && let Some(count) = peers.remove(evidence.name())
+        {
+            *peers.entry(String::new()).or_default() += count;
+        }
         // Only some of several lines about one problem name the peer.
         if peers.len() > 1 {
             peers.remove("");
@@ -117,8 +123,17 @@ const RULES: &[Rule] = &[
     },
     Rule {
         check: "version",
-        any: &["its versions are not ours", "protocol version(s) are wrong"],
-        peer: &[("Ignoring an alive message for '", "' ("), ("Ignoring ", ": its versions")],
+        any: &[
+            "its versions are not ours",
+            "protocol version(s) are wrong",
+            ") is incompatible: [",
+        ],
+        peer: &[
+            ("Ignoring an alive message for '", "' ("),
+            ("Ignoring an alive message for '", "' because"),
+            ("Ignoring ", ": its versions"),
+            ("Node '", "' "),
+        ],
         problem: "The protocol versions of {} are incompatible with this agent's.",
         remedy: "Set the same -protocol on all agents until all are upgraded.",
         least: 1,

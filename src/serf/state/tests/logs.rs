@@ -16,7 +16,13 @@ fn a_flood_of_messages_is_ten_log_lines_a_second_and_none_can_break_out_of_its_o
     let forged = old("x\n[ERR] serf: forged\x1b[2J".as_bytes());
     let long = old("y".repeat(9_000).leak().as_bytes());
     let invalid = old(&[0xff; 5_000]);
-    for message in [vec![77], vec![3, 0xff], vec![9, 0xff], forged, long, invalid] {
+    let far = encode(&Message::UserEvent(message::UserEvent {
+        ltime: LamportTime(1 << 62),
+        name: b"e",
+        payload: Default::default(),
+        coalesce: false,
+    }));
+    for message in [vec![77], vec![3, 0xff], vec![9, 0xff], forged, long, invalid, far] {
         let mut node = Node::new("me");
         node.state.cx.clocks.event.witness(LamportTime(10_000));
         let lines = lines_of(|| {

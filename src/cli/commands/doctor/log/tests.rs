@@ -52,6 +52,9 @@ fn clocks_far_ahead_are_those_of_named_peers() {
     let line = "[WARN] serf: The Lamport clock of [fd00::2]:7946 is far ahead (9000000000, ours is \
                 7): following it. Somebody may have forged a time.";
     assert_eq!(peers("clock", &[line; 3]), [Some("fd00::2".to_owned())]);
+    // Times in gossip, whose author is unknown.
+    let line = "[WARN] serf: Refusing a Lamport time that is far ahead (9000000000, ours is 7)";
+    assert_eq!((peers("clock", &[line; 2]), peers("clock", &[line; 3])), (vec![], vec![None]));
 }
 
 #[test]
@@ -111,8 +114,22 @@ fn versions_are_those_of_named_members() {
     for line in [
         "[WARN] memberlist: Ignoring an alive message for 'db-1' (10.0.0.2:7946) because protocol \
          version(s) are wrong: 6 <= 6 <= 7 should be >0",
+        "[WARN] memberlist: Ignoring an alive message for 'db-1' because protocol version(s) are \
+         wrong: 0 <= 0 should be >0",
         "[DEBUG] memberlist: Ignoring db-1: its versions are not ours",
+        "[ERR] memberlist: Failed push/pull merge: Node 'db-1' delegate protocol version (6) is \
+         incompatible: [6, 5] from=127.0.0.1:44476",
+        "[WARN] agent: error joining: 1 error occurred:\n\t* failed to join 10.0.0.2:7946: Node \
+         'db-1' protocol version (6) is incompatible: [6, 5]",
     ] {
         assert_eq!(peers("version", &[line]), [Some("db-1".to_owned())], "{line}");
     }
+    // What the other end says of this agent.
+    let line = "[ERR] memberlist: Failed push/pull merge: Node 'me' protocol version (5) is \
+                incompatible: [6, 5] from=127.0.0.1:44476";
+    let mut evidence = Evidence { log: vec![line.to_owned()], ..Evidence::default() };
+    let own = [("name".to_owned(), "me".to_owned())].into_iter().collect();
+    evidence.stats.insert("agent".to_owned(), own);
+    let found = findings(&evidence, i64::MAX).remove(0);
+    assert_eq!((found.check, found.peer), ("version", None));
 }
