@@ -138,7 +138,7 @@ pub(in crate::agent) struct Listing {
     /// Index of the next member to examine.
     next: usize,
     answers: Arc<Answers>,
-    /// Room for pieces of [`LARGE_PIECE_BYTES`], if there was some to spare when the first one was encoded.
+    /// Room for pieces of [`LARGE_PIECE_BYTES`], if there was some to spare at the first one.
     large: Option<Share>,
 }
 
@@ -238,8 +238,8 @@ const MEMBERS_VISITED: usize = 16;
 const TURN: Duration = Duration::from_millis(1);
 /// Bytes encoded before the client has read the previous ones; may be exceeded by one member.
 const PIECE_BYTES: usize = OWN_BYTES_MAX - (2 << 10);
-/// The same while large responses take less than half of their room: each piece costs a system call and a change of
-/// tasks.
+/// The same while large responses take less than half of their room: each piece costs a system call
+/// and a change of tasks.
 const LARGE_PIECE_BYTES: usize = 128 << 10;
 
 #[cfg(test)]
