@@ -92,7 +92,7 @@ impl MemberLists {
                 }
             }
         };
-        Listing::new(list, filter).await
+        Listing::new(list, filter, self.answers()).await
     }
 
     async fn make(&self, source: &impl Source, last: Option<Arc<MemberList>>) -> Arc<MemberList> {
@@ -137,12 +137,20 @@ pub(in crate::agent) struct Listing {
     started: bool,
     /// Index of the next member to examine.
     next: usize,
+    answers: Arc<Answers>,
+    /// Room for pieces of [`LARGE_PIECE_BYTES`], if there was some when the first one was encoded.
+    large: Option<Share>,
 }
 
 impl Listing {
-    async fn new(list: Arc<MemberList>, filter: Option<Arc<MemberFilter>>) -> Self {
+    async fn new(
+        list: Arc<MemberList>,
+        filter: Option<Arc<MemberFilter>>,
+        answers: Arc<Answers>,
+    ) -> Self {
         let (count, bytes) = (list.members.len(), list.bytes);
-        let listing = Self { list, filter, count, bytes, started: false, next: 0 };
+        let (started, next, large) = (false, 0, None);
+        let listing = Self { list, filter, count, bytes, started, next, answers, large };
         if listing.filter.is_none() {
             return listing;
         }
@@ -179,15 +187,19 @@ impl Listing {
     /// Appends the next piece; false: there are no more.
     pub(super) fn encode_next(&mut self, out: &mut Vec<u8>) -> bool {
         if !std::mem::replace(&mut self.started, true) {
+            if self.bytes > PIECE_BYTES {
+                self.large = self.answers.try_share(LARGE_PIECE_BYTES);
+            }
             let mut writer = Writer::with_dialect(out, Dialect::Rpc);
             writer.map(1);
             writer.str("Members");
             writer.array(self.count);
         }
-        let end = out.len() + PIECE_BYTES;
+        let end = out.len() + self.large.as_ref().map_or(PIECE_BYTES, |_| LARGE_PIECE_BYTES);
+        let most = if self.filter.is_some() { MEMBERS_MATCHED } else { MEMBERS_ENCODED };
         let list = Arc::clone(&self.list);
         let rest = list.members.get(self.next..).unwrap_or_default();
-        for member in rest.iter().take(MEMBERS_AT_ONCE) {
+        for member in rest.iter().take(most) {
             if out.len() >= end {
                 break;
             }
@@ -217,14 +229,18 @@ impl Listing {
     }
 }
 
-/// Most members examined for one piece.
-const MEMBERS_AT_ONCE: usize = 64;
+/// Most members encoded for one piece; matched with a filter, which takes longer.
+const MEMBERS_ENCODED: usize = 2048;
+const MEMBERS_MATCHED: usize = 64;
 /// Most members passed on before the client has read the previous ones.
 const MEMBERS_VISITED: usize = 16;
 /// Time spent in a filter before other tasks get their turn.
 const TURN: Duration = Duration::from_millis(1);
 /// Bytes encoded before the client has read the previous ones; may be exceeded by one member.
 const PIECE_BYTES: usize = OWN_BYTES_MAX - (2 << 10);
+/// The same while there is room for large responses: each piece costs a system call and a change of
+/// tasks.
+const LARGE_PIECE_BYTES: usize = 128 << 10;
 
 #[cfg(test)]
 mod tests {
@@ -347,27 +363,43 @@ mod tests {
 
     /// However it is cut, and whatever is left out, it is what one piece would be.
     #[tokio::test]
-    async fn pieces_of_a_list_are_small_and_add_up() {
-        let (node, lists) = (Node::new(3_000), MemberLists::new(Answers::new()));
+    async fn pieces_of_a_list_are_bounded_and_add_up() {
+        let (node, answers) = (Node::new(3_000), Answers::new());
+        let lists = MemberLists::new(Arc::clone(&answers));
         for name in ["", "member-.*7", "member-00000.", "nobody"] {
-            let request = MembersFiltered { name: name.into(), ..MembersFiltered::default() };
-            let filter = Arc::new(MemberFilter::compile(&request).unwrap());
-            let wanted = node.members.iter().filter(|member| filter.matches(member));
-            let wanted: Vec<_> = wanted.cloned().collect();
-            let mut listing = lists.get(&node, Some(Arc::clone(&filter))).await;
-            let (bytes, mut all, mut more) = (listing.bytes(), Vec::new(), true);
-            while more {
-                let before = all.len();
-                more = listing.encode_next(&mut all);
-                assert!(all.len() - before <= OWN_BYTES_MAX);
+            for (used, piece) in [(false, LARGE_PIECE_BYTES), (true, PIECE_BYTES)] {
+                let request = MembersFiltered { name: name.into(), ..MembersFiltered::default() };
+                let filter =
+                    (!name.is_empty()).then(|| Arc::new(MemberFilter::compile(&request).unwrap()));
+                let wanted = node.members.iter();
+                let wanted = wanted.filter(|&m| filter.as_ref().is_none_or(|f| f.matches(m)));
+                let wanted: Vec<_> = wanted.cloned().collect();
+                let mut listing = lists.get(&node, filter.clone()).await;
+                // The list has its share; what is left of the room goes to somebody else.
+                let left = if used { ANSWERS_BYTES_MAX - listing.list.bytes } else { 0 };
+                let rest = answers.try_share(left).expect("room");
+                let (bytes, mut all, mut largest) = (listing.bytes(), Vec::new(), 0);
+                let mut more = true;
+                while more {
+                    let before = all.len();
+                    more = listing.encode_next(&mut all);
+                    largest = largest.max(all.len() - before);
+                }
+                drop(rest);
+                assert!(largest <= piece + MEMBER_BYTES, "{name}: {largest} bytes at once");
+                // A list without a filter fills its pieces.
+                assert!(!name.is_empty() || largest >= piece, "{largest} bytes at most");
+                assert!(all.len() <= bytes + 32);
+                let mut expected = Vec::new();
+                let mut writer = Writer::with_dialect(&mut expected, Dialect::Rpc);
+                writer.map(1);
+                writer.str("Members");
+                encode_members(wanted.iter().map(|member| &**member), &mut expected);
+                assert!(all == expected, "{name}: {} bytes, not {}", all.len(), expected.len());
             }
-            assert!(all.len() <= bytes + 32);
-            let mut expected = Vec::new();
-            let mut writer = Writer::with_dialect(&mut expected, Dialect::Rpc);
-            writer.map(1);
-            writer.str("Members");
-            encode_members(wanted.iter().map(|member| &**member), &mut expected);
-            assert!(all == expected, "{name}: {} bytes, not {}", all.len(), expected.len());
         }
     }
+
+    /// More than one of these members takes.
+    const MEMBER_BYTES: usize = 1 << 10;
 }
