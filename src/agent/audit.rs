@@ -1,4 +1,5 @@
-//! One line of the log for each command of a client that changes something, or was refused.
+//! The audit log: a line for each command that changes state or reveals keys, and for each command
+//! that was refused.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -10,29 +11,30 @@ use crate::{
     rpc::protocol::Command,
 };
 
-/// Writes the lines, if they are wanted.
+/// Writes audit lines, if the setting `audit` is on.
 pub(super) struct Audit {
-    /// A limit for each command, so that many events hide no key; `None`: no lines are wanted.
+    /// A rate limit for each command, so that many events do not suppress the line of a key
+    /// operation; `None` if the audit is off.
     limits: Option<Mutex<Vec<LogLimit>>>,
 }
 
-/// Who sent a command: all that is known.
+/// The identity of a client, as far as it is known.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Who<'a> {
     pub(super) token: Option<&'a str>,
-    /// Entry of the tokens file that its certificate has.
+    /// The entries of the tokens file that its certificate has.
     pub(super) entry: Option<&'a str>,
     pub(super) certificate: Option<&'a str>,
     pub(super) uid: Option<u32>,
-    /// Its address, or process.
+    /// The address, or `unix:` and the process id.
     pub(super) from: &'a str,
 }
 
-/// A command whose answer is awaited.
+/// A command that has not been answered yet.
 pub(super) struct Audited {
     pub(super) seq: u64,
     pub(super) command: Command,
-    /// What it is about.
+    /// The name or address that the command affects.
     pub(super) object: Vec<u8>,
 }
 
@@ -46,7 +48,7 @@ impl Audit {
         self.limits.is_some()
     }
 
-    /// Whether a command changes something, or shows a secret.
+    /// Whether a command changes state or reveals keys.
     pub(super) fn is_about(command: Command) -> bool {
         match command {
             Command::Event
@@ -72,7 +74,8 @@ impl Audit {
         }
     }
 
-    /// Writes a line. `object`: what the command was about; `error`: empty if it succeeded.
+    /// Writes a line, unless the rate limit suppresses it. `error` is empty if the command
+    /// succeeded.
     pub(super) fn record(&self, command: Command, object: &[u8], who: Who<'_>, error: &str) {
         let Some(limits) = &self.limits else { return };
         let mut limits = limits.lock().unwrap_or_else(PoisonError::into_inner);
@@ -83,7 +86,7 @@ impl Audit {
         }
     }
 
-    /// Writes how many lines were left out. Called once a second.
+    /// Logs how many lines were suppressed. Called once a second.
     pub(super) fn report(&self) {
         let Some(limits) = &self.limits else { return };
         for limit in limits.lock().unwrap_or_else(PoisonError::into_inner).iter_mut() {
@@ -95,7 +98,7 @@ impl Audit {
     }
 }
 
-/// Fields as `name=value`. Texts that a client chose are quoted.
+/// Fields as `name=value`. Texts chosen by a client are quoted, so that it cannot forge fields.
 fn line(command: Command, object: &[u8], who: Who<'_>, error: &str) -> String {
     let mut line = String::new();
     let mut field = |name: &str, value: String| {
@@ -122,12 +125,12 @@ fn line(command: Command, object: &[u8], who: Who<'_>, error: &str) -> String {
     line
 }
 
-/// A text that ends at its own quotation mark.
+/// A JSON string: quotation marks in the text are escaped.
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// Of an error.
+/// Most bytes of an error in a line.
 const OUTCOME_BYTES_MAX: usize = 256;
 
 #[cfg(test)]

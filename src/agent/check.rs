@@ -5,7 +5,9 @@ use std::{collections::BTreeMap, fs, io, path::Path};
 
 use tracing::info;
 
-use super::{AgentError, Settings, access::Door, files, ipc::Listener, mdns, settings::RpcAddr};
+use super::{
+    AgentError, Settings, access::Authenticator, files, ipc::Listener, mdns, settings::RpcAddr,
+};
 use crate::{
     base::{Instant, go_net},
     driver::Config,
@@ -29,7 +31,7 @@ pub fn check(settings: &Settings) -> Result<Vec<String>, AgentError> {
     serf::Engine::build(config, Instant::ZERO, None)
         .map_err(|error| AgentError::Start(error.to_string()))?;
     mdns::check(settings)?;
-    Door::open(settings)?;
+    Authenticator::open(settings)?;
     Listener::check(&settings.rpc_addr).map_err(AgentError::Rpc)?;
     Listener::check(&settings.http_addr).map_err(AgentError::Http)?;
     Ok(unchecked(settings))

@@ -27,10 +27,10 @@ impl Agent {
             large.into_iter().for_each(|detail| fault("push-pull", detail));
         }
         for (name, addr) in [("rpc", &settings.rpc_addr), ("http", &settings.http_addr)] {
-            let (door, is_rpc) = (&self.door, name == "rpc");
-            let tls = if is_rpc { &door.rpc_tls } else { &door.http_tls };
+            let (auth, is_rpc) = (&self.auth, name == "rpc");
+            let tls = if is_rpc { &auth.rpc_tls } else { &auth.http_tls };
             if let RpcAddr::Tcp(addr) = addr
-                && !self.door.is_guarded()
+                && !self.auth.is_required()
                 && !tls.as_ref().is_some_and(ServerTls::wants_certificates)
                 && !is_loopback(addr)
             {

@@ -15,7 +15,7 @@ use tracing::{debug, error, info, warn};
 
 use super::{
     AgentError, EventScript, Settings,
-    access::Door,
+    access::Authenticator,
     audit::Audit,
     descriptors::Descriptors,
     files,
@@ -34,7 +34,7 @@ use crate::{
 pub(super) struct Agent {
     pub(super) serf: Serf,
     pub(super) settings: Settings,
-    pub(super) door: Door,
+    pub(super) auth: Authenticator,
     pub(super) audit: Audit,
     pub(super) hub: LogHub,
     pub(super) descriptors: Descriptors,
@@ -51,7 +51,7 @@ impl Agent {
     pub(super) fn new(
         serf: Serf,
         settings: Settings,
-        door: Door,
+        auth: Authenticator,
         hub: LogHub,
         descriptors: Descriptors,
     ) -> Self {
@@ -59,7 +59,7 @@ impl Agent {
         let tags = tokio::sync::Mutex::default();
         let (left, end_logged) = (Notify::new(), AtomicBool::new(false));
         let audit = Audit::new(settings.audit);
-        Self { serf, settings, door, audit, hub, descriptors, left, end_logged, scripts, tags }
+        Self { serf, settings, auth, audit, hub, descriptors, left, end_logged, scripts, tags }
     }
 
     pub(super) fn scripts(&self) -> Arc<[EventScript]> {

@@ -44,7 +44,7 @@ pub(super) async fn reload(
         ui.output("Warning: 'rpc_auth' has changed: the old token counts until a restart");
     }
     let rereading = Arc::clone(agent);
-    let reread = tokio::task::spawn_blocking(move || rereading.door.reread()).await;
+    let reread = tokio::task::spawn_blocking(move || rereading.auth.reread()).await;
     for error in reread.unwrap_or_default() {
         ui.output(&format!("Failed to reload a file: {error}"));
     }

@@ -10,7 +10,7 @@ use tracing::{info, warn};
 
 use super::{
     AgentError, FileConfig, Notices, Settings,
-    access::Door,
+    access::Authenticator,
     beacons::{self, is_hidden},
     check,
     descriptors::Descriptors,
@@ -116,9 +116,9 @@ async fn live(
     telemetry.install();
     tokio::spawn(dump_on_signal(listen(SignalKind::user_defined1())?, telemetry));
     let descriptors = Descriptors::raise();
-    let door = Door::open(&settings)?;
+    let auth = Authenticator::open(&settings)?;
     let (serf, handlers, log_events) = start(&settings, descriptors).await?;
-    let agent = Arc::new(Agent::new(serf, settings, door, ui.hub.clone(), descriptors));
+    let agent = Arc::new(Agent::new(serf, settings, auth, ui.hub.clone(), descriptors));
     tokio::spawn(invoke::run_handlers(Arc::clone(&agent), handlers));
     tokio::spawn(log_received(Arc::clone(&agent), log_events));
     if let Some(interval) = agent.settings.beacon_interval {
@@ -183,12 +183,12 @@ async fn serve_clients(
 
 /// Reads files again when they change: tokens and certificates. Reports what the audit left out.
 async fn look_around(agent: Arc<Agent>) {
-    while agent.door.has_files() || agent.audit.is_on() {
+    while agent.auth.has_files() || agent.audit.is_on() {
         tokio::time::sleep(LOOK_PERIOD).await;
         agent.audit.report();
         let agent = Arc::clone(&agent);
         // It ends early only if the program ends.
-        let _ = tokio::task::spawn_blocking(move || agent.door.reread_if_changed()).await;
+        let _ = tokio::task::spawn_blocking(move || agent.auth.reread_if_changed()).await;
     }
 }
 
@@ -275,8 +275,8 @@ async fn node_ended(agent: &Agent) -> u8 {
 
 /// Warns about listeners that other hosts can reach without a secret.
 async fn warn_of_exposure(agent: &Agent, listener: &ipc::Listener) {
-    let token = agent.door.is_guarded();
-    let certificates = agent.door.rpc_tls.as_ref().is_some_and(ServerTls::wants_certificates);
+    let token = agent.auth.is_required();
+    let certificates = agent.auth.rpc_tls.as_ref().is_some_and(ServerTls::wants_certificates);
     let is_open = !token && !certificates;
     if let Some(addr) = listener.tcp_addr().filter(|addr| is_open && !addr.ip().is_loopback()) {
         warn!(
@@ -296,8 +296,8 @@ async fn warn_of_exposure(agent: &Agent, listener: &ipc::Listener) {
 
 /// Warns about an HTTP listener that other hosts can reach without a secret.
 fn warn_of_readers(agent: &Agent, listener: &ipc::Listener) {
-    let token = agent.door.is_guarded();
-    let certificates = agent.door.http_tls.as_ref().is_some_and(ServerTls::wants_certificates);
+    let token = agent.auth.is_required();
+    let certificates = agent.auth.http_tls.as_ref().is_some_and(ServerTls::wants_certificates);
     let is_open = !token && !certificates;
     if let Some(addr) = listener.tcp_addr().filter(|addr| is_open && !addr.ip().is_loopback()) {
         warn!(

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     FileConfig, Notices, Settings,
-    access::Door,
+    access::Authenticator,
     descriptors::Descriptors,
     log::{Level, LogHub},
     operations::Agent,
@@ -21,14 +21,14 @@ pub(super) async fn agent_with(json: &str, change: impl FnOnce(&mut Config)) -> 
     let mut config = FileConfig::decode(json.as_bytes()).unwrap();
     config.node_name = Some("n".to_owned());
     let settings = Settings::build(config, &mut Notices::default()).unwrap();
-    let door = Door::open(&settings).unwrap();
+    let auth = Authenticator::open(&settings).unwrap();
     let mut config = settings.node.clone();
     change(&mut config);
     let serf = Serf::builder(config).bind(([127, 0, 0, 1], 0)).start().await.unwrap();
     Arc::new(Agent::new(
         serf,
         settings,
-        door,
+        auth,
         LogHub::start(Level::Err, false),
         Descriptors::raise(),
     ))

@@ -3,7 +3,7 @@
 use std::{ffi::OsString, process::ExitCode};
 
 use super::{
-    CommandSpec, Failure, ParseError, Parsed, commands, flags, help, odd, output, similar,
+    CommandSpec, Failure, ParseError, Parsed, commands, flags, help, non_utf8, output, similar,
 };
 
 /// Runs the program with the arguments after its name.
@@ -43,8 +43,8 @@ fn dispatch(raw: &[OsString]) -> u8 {
     }
     let result = match flags::parse(command.flags, rest) {
         Ok(mut parsed) => {
-            odd::keep(&mut parsed, raw);
-            odd::unchanged(command.name, &parsed).and_then(|()| (command.run)(&parsed))
+            non_utf8::keep(&mut parsed, raw);
+            non_utf8::unchanged(command.name, &parsed).and_then(|()| (command.run)(&parsed))
         }
         Err(_) if command.ignores_flags => (command.run)(&Parsed::default()),
         Err(error) => Err(Failure::Flags(error)),

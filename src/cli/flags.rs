@@ -43,7 +43,7 @@ pub struct Parsed {
     /// The positional arguments as given; they need not be UTF-8.
     pub raw: Vec<Vec<u8>>,
     /// Arguments that are not UTF-8: the text derived from each, and its bytes.
-    pub odd: Vec<(String, Vec<u8>)>,
+    pub non_utf8: Vec<(String, Vec<u8>)>,
     values: BTreeMap<&'static str, Vec<String>>,
     /// Flags with their values, in the order given.
     pub order: Vec<(&'static str, String)>,
@@ -62,8 +62,8 @@ impl Flag {
 impl Parsed {
     /// The value of a flag as given on the command line.
     pub fn original(&self, text: &str) -> OsString {
-        let odd = self.odd.iter().find(|(known, _)| known == text);
-        odd.map_or_else(|| text.into(), |(_, bytes)| OsString::from_vec(bytes.clone()))
+        let non_utf8 = self.non_utf8.iter().find(|(known, _)| known == text);
+        non_utf8.map_or_else(|| text.into(), |(_, bytes)| OsString::from_vec(bytes.clone()))
     }
 
     /// The first positional argument as given on the command line.

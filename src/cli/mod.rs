@@ -11,7 +11,7 @@ mod event_text;
 mod failure;
 mod flags;
 mod help;
-mod odd;
+mod non_utf8;
 mod output;
 mod settings_page;
 mod similar;

@@ -1,6 +1,6 @@
 //! The flags for TLS to the agent's RPC.
 
-use super::{Failure, Flag, Kind, Parsed, odd::variable};
+use super::{Failure, Flag, Kind, Parsed, non_utf8::variable};
 use crate::{base::go_number, client::Config};
 
 /// Flags of every command that talks to an agent. Each has a variable of the environment.

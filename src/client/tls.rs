@@ -1,4 +1,4 @@
-//! TLS to an agent.
+//! TLS connections to an agent.
 
 use std::{fmt, sync::Arc};
 
@@ -8,7 +8,7 @@ use tokio_rustls::TlsConnector;
 use super::Error;
 use crate::transport::rustls::{ClientConfig, pki_types::ServerName};
 
-/// How to reach an agent whose RPC is under TLS; ours has `rpc_tls_cert` for it.
+/// Settings for connecting to an agent whose RPC uses TLS (`rpc_tls_cert` in ruserf's agent).
 ///
 /// ```no_run
 /// # use std::sync::Arc;
@@ -39,8 +39,8 @@ impl fmt::Debug for Tls {
 }
 
 impl Tls {
-    /// `config` says which agents are trusted, and which certificate is shown to them; `name` is
-    /// what the agent's certificate has to be for.
+    /// `config` contains the authorities to trust and this client's certificate, if it has one; the
+    /// agent's certificate must be valid for `name`.
     pub fn new(config: Arc<ClientConfig>, name: ServerName<'static>) -> Self {
         Self { connector: config.into(), name }
     }

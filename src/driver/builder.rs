@@ -12,9 +12,9 @@ use std::{
 use tokio::sync::{mpsc, watch};
 
 use super::{
-    Addresses, Config, Error, EventStream, Serf, Subscribe, address, clock, inbox::Inbox,
-    node::Node, sending::Sending, shared::Shared, subscribers::Hub, task, tasks::Tasks,
-    writer::Writer,
+    Addresses, Config, Error, EventStream, Serf, Subscribe, address, callers::Callers, clock,
+    inbox::Inbox, node::Node, sending::Sending, shared::Shared, subscribers::Hub, task,
+    tasks::Tasks, writer::Writer,
 };
 use crate::{
     base::Rng,
@@ -262,7 +262,7 @@ impl Builder {
             commands: commands.downgrade(),
             resolver: self.resolver,
             writer,
-            ops: BTreeMap::new(),
+            callers: Callers::default(),
             queries: BTreeMap::new(),
             events: Vec::new(),
             sending: Sending::default(),

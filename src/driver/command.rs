@@ -7,17 +7,21 @@ use std::{collections::BTreeMap, sync::Arc};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::{Counters, Error, UserEventSpec, query_handle::QueryHandle};
+use super::{Counters, Error, UserEventSpec, callers::Reply, query_handle::QueryHandle};
 use crate::serf::{
-    self, Completion, Coordinate, KeyOp, Member, OldEvents, Prune, QueryId, QueryParams,
+    self, Coordinate, KeyOp, KeyResponse, Member, OldEvents, Prune, QueryId, QueryParams,
 };
 #[cfg(feature = "agent")]
 use crate::swim;
 
 /// One request. The engine's task processes it without waiting.
 pub(super) enum Command {
-    /// Starts an operation; the reply is sent when it ends.
-    Start(Operation, oneshot::Sender<Outcome>),
+    /// Starts a join; the reply is the number of addresses that were contacted.
+    Join { entries: Vec<String>, old: OldEvents, reply: Reply<usize> },
+    /// Starts a key operation; the reply is sent when it ends.
+    Keys { op: KeyOp, relay_factor: u8, reply: Reply<KeyResponse> },
+    /// Starts a change; the reply is sent when it has been sent to other nodes.
+    Change(Change, Reply<()>),
     /// Reads state; the reply is sent at once.
     Read(Read),
     /// Sends user events, in this order; one result for each.
@@ -35,17 +39,12 @@ pub(super) enum Command {
     Inspect(Box<Look>),
 }
 
-/// Result of an operation.
-pub(super) type Outcome = Result<Completion, serf::Error>;
-
-/// An operation of several steps in the engine.
-pub(super) enum Operation {
-    Join { entries: Vec<String>, old: OldEvents },
+/// A change that other nodes must learn of.
+pub(super) enum Change {
     Leave,
     SetTags(BTreeMap<String, String>),
     UpdateTags(Box<ChangeTags>),
     ForceLeave { name: String, prune: Prune },
-    Keys { op: KeyOp, relay_factor: u8 },
 }
 
 /// A test's function that inspects the node.

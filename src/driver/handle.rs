@@ -8,12 +8,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::{
     Addresses, Counters, Error, EventStream, MemberWatch, QueryHandle, StopReason, Subscribe,
     UserEventSpec,
-    command::{Command, Operation, Question, Read},
+    command::{Change, Command, Question, Read},
     shared::Shared,
 };
-use crate::serf::{
-    Completion, Coordinate, Member, OldEvents, Prune, QueryId, QueryParams, SerfState, Tags,
-};
+use crate::serf::{Coordinate, Member, OldEvents, Prune, QueryId, QueryParams, SerfState, Tags};
 
 /// Handle of a running node: cheap to clone (a few reference counts), safe to share. The node stops
 /// when the last handle is dropped: its tasks end, its sockets are closed, its files are written.
@@ -70,10 +68,7 @@ impl Serf {
         I: IntoIterator<Item: AsRef<str>>,
     {
         let entries = entries.into_iter().map(|entry| entry.as_ref().to_owned()).collect();
-        match self.operation(Operation::Join { entries, old }).await? {
-            Completion::Joined { contacted } => Ok(contacted),
-            Completion::Done | Completion::Keys { .. } => Ok(0),
-        }
+        self.command(|reply| Command::Join { entries, old, reply }).await?
     }
 
     /// Leaves and then stops the node, even if the leave was not sent in time.
@@ -94,7 +89,7 @@ impl Serf {
     /// Another leave is in progress, or the node was shut down.
     #[doc(alias = "Leave")]
     pub async fn leave(&self) -> Result<(), Error> {
-        self.operation(Operation::Leave).await.map(drop)
+        self.change(Change::Leave).await
     }
 
     /// Stops the node; returns when the sockets are closed and the files written. Does not leave:
@@ -194,7 +189,7 @@ impl Serf {
     /// effect and will be sent later), or the node was shut down.
     #[doc(alias = "SetTags")]
     pub async fn set_tags(&self, tags: impl Into<Tags>) -> Result<(), Error> {
-        self.operation(Operation::SetTags(tags.into().into())).await.map(drop)
+        self.change(Change::SetTags(tags.into().into())).await
     }
 
     /// Changes some tags atomically, so that concurrent callers do not overwrite each other's
@@ -206,7 +201,7 @@ impl Serf {
         &self,
         change: impl FnOnce(&mut BTreeMap<String, String>) + Send + 'static,
     ) -> Result<(), Error> {
-        self.operation(Operation::UpdateTags(Box::new(change))).await.map(drop)
+        self.change(Change::UpdateTags(Box::new(change))).await
     }
 
     /// Declares a failed member left, on all nodes. A member that is alive refutes it. An unknown
@@ -232,7 +227,7 @@ impl Serf {
 
     async fn remove(&self, name: &str, prune: Prune) -> Result<(), Error> {
         let name = name.to_owned();
-        self.operation(Operation::ForceLeave { name, prune }).await.map(drop)
+        self.change(Change::ForceLeave { name, prune }).await
     }
 
     /// All members, including failed and left ones, sorted by name. Empty after the shutdown. Go:
@@ -354,9 +349,9 @@ impl Serf {
         self.shared.addresses
     }
 
-    /// Starts an operation and waits for its end.
-    pub(super) async fn operation(&self, operation: Operation) -> Result<Completion, Error> {
-        Ok(self.command(|reply| Command::Start(operation, reply)).await??)
+    /// Starts a change and waits until it has been sent.
+    async fn change(&self, change: Change) -> Result<(), Error> {
+        self.command(|reply| Command::Change(change, reply)).await?
     }
 
     async fn read<R>(&self, what: impl FnOnce(oneshot::Sender<R>) -> Read) -> Result<R, Error> {

@@ -1,7 +1,7 @@
 //! Key management for the whole cluster: operations that either succeed on all nodes or fail.
 
-use super::{Error, KeyFailure, Serf, command::Operation};
-use crate::serf::{Completion, KeyOp, KeyResponse};
+use super::{Error, Serf, command::Command};
+use crate::serf::{KeyOp, KeyResponse};
 
 /// Changes the keys of the whole cluster. Created by [`Serf::key_manager`]; cheap to clone.
 ///
@@ -94,12 +94,6 @@ impl KeyManager {
     /// As [`KeyManager::install`].
     pub async fn run(&self, op: KeyOp) -> Result<KeyResponse, Error> {
         let relay_factor = self.relay_factor;
-        match self.serf.operation(Operation::Keys { op, relay_factor }).await? {
-            Completion::Keys { response, error: None } => Ok(response),
-            Completion::Keys { response, error: Some(summary) } => {
-                Err(Error::Keys(Box::new(KeyFailure { response, summary })))
-            }
-            Completion::Done | Completion::Joined { .. } => Ok(KeyResponse::default()),
-        }
+        self.serf.command(|reply| Command::Keys { op, relay_factor, reply }).await?
     }
 }

@@ -190,7 +190,7 @@ metrics! {
     Sample Time Ours "memberlist.probe.rtt" "" "Round trips of probes that were acked directly",
     Counter Count Ours "memberlist.probe.acked" ""
         "Probes that were acked by packet, directly or through other nodes",
-    Counter Count Ours "memberlist.probe.tcp_only" "" "Probes answered over TCP alone",
+    Counter Count Ours "memberlist.probe.tcp_only" "" "Probes answered over TCP only",
     Counter Count Ours "memberlist.probe.failed" "" "Probes that failed",
     Counter Count Ours "memberlist.refute" "" "Accusations against this node that it refuted",
     Counter Count Ours "memberlist.udp.failed" "" "Packets that the system did not take",

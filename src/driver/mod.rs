@@ -6,6 +6,7 @@
 mod address;
 mod budget;
 mod builder;
+mod callers;
 mod clock;
 mod command;
 mod error;

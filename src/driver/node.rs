@@ -2,11 +2,13 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 
 use super::{
-    Event, QueryHandle, StopReason, clock,
-    command::{Command, Operation, Outcome, Question, Read},
+    Event, QueryHandle, StopReason,
+    callers::{Callers, Reply},
+    clock,
+    command::{Change, Command, Question, Read},
     inbox::Internal,
     lookup,
     queue::{LagPolicy, Queue},
@@ -41,7 +43,7 @@ pub(super) struct Node {
     pub(super) resolver: Arc<dyn Resolver>,
     pub(super) writer: Option<Writer>,
     /// Callers that wait for the end of an operation.
-    pub(super) ops: BTreeMap<OpId, oneshot::Sender<Outcome>>,
+    pub(super) callers: Callers,
     pub(super) queries: BTreeMap<QueryId, Arc<Queue<QueryUpdate>>>,
     /// Events of this turn that are not yet published to the subscribers.
     pub(super) events: Vec<Event>,
@@ -54,7 +56,15 @@ impl Node {
     pub(super) fn on_command(&mut self, command: Command) {
         // Replies to callers that are gone are dropped; the sends cannot fail for another reason.
         match command {
-            Command::Start(operation, reply) => self.start(operation, reply),
+            Command::Join { entries, old, reply } => {
+                let started = self.engine.start_join(clock::now(), &entries, old);
+                self.callers.joins.add(started, reply);
+            }
+            Command::Keys { op, relay_factor, reply } => {
+                let started = self.engine.start_key_op(clock::now(), &op, relay_factor);
+                self.callers.keys.add(started, reply);
+            }
+            Command::Change(change, reply) => self.change(change, reply),
             Command::Read(what) => self.read(what),
             Command::SendEvents(events, reply) => {
                 self.sending.add(events, reply);
@@ -76,26 +86,19 @@ impl Node {
         self.sending.run(&mut self.engine);
     }
 
-    fn start(&mut self, operation: Operation, reply: oneshot::Sender<Outcome>) {
+    fn change(&mut self, change: Change, reply: Reply<()>) {
         let (now, engine) = (clock::now(), &mut self.engine);
-        let started = match operation {
-            Operation::Join { entries, old } => engine.start_join(now, &entries, old),
-            Operation::Leave => engine.start_leave(now),
-            Operation::SetTags(tags) => engine.start_set_tags(now, tags),
-            Operation::UpdateTags(change) => {
+        let started = match change {
+            Change::Leave => engine.start_leave(now),
+            Change::SetTags(tags) => engine.start_set_tags(now, tags),
+            Change::UpdateTags(change) => {
                 let mut tags = engine.local_member().tags.clone().into();
                 change(&mut tags);
                 engine.start_set_tags(now, tags)
             }
-            Operation::ForceLeave { name, prune } => {
-                Ok(engine.start_force_leave(now, &name, prune))
-            }
-            Operation::Keys { op, relay_factor } => engine.start_key_op(now, &op, relay_factor),
+            Change::ForceLeave { name, prune } => Ok(engine.start_force_leave(now, &name, prune)),
         };
-        match started {
-            Ok(op) => drop(self.ops.insert(op, reply)),
-            Err(error) => drop(reply.send(Err(error))),
-        }
+        self.callers.changes.add(started, reply);
     }
 
     fn read(&self, what: Read) {
@@ -159,14 +162,6 @@ impl Node {
             // If the engine has stopped, the result is not needed.
             let _ = engine.send(Internal::Resolved { op, result }).await;
         });
-    }
-
-    /// Passes the result of an operation to its caller.
-    pub(super) fn on_done(&mut self, op: OpId, result: Outcome) {
-        if let Some(reply) = self.ops.remove(&op) {
-            // The caller may be gone.
-            let _ = reply.send(result);
-        }
     }
 
     /// Passes an operation on the snapshot file to the writer.
@@ -238,7 +233,7 @@ impl Node {
     pub(super) async fn finish(mut self: Box<Self>) {
         *self.shared.local() = Arc::clone(self.engine.local_member());
         // Closing their channels notifies the callers of the shutdown.
-        self.ops.clear();
+        self.callers = Callers::default();
         self.end_streams();
         if let Some(writer) = self.writer.take() {
             // The wait is limited: a hanging disk must not block the shutdown.

@@ -280,7 +280,7 @@ impl<T: Transport> Io<T> {
                 Output::Swim(output) => self.perform(node, output),
                 Output::Event(event) => node.on_event(event),
                 Output::Query { id, update } => node.on_query(id, update),
-                Output::Done { op, result } => node.on_done(op, result),
+                Output::Done { op, result } => node.callers.complete(op, result),
                 Output::Snapshot(op) => node.on_snapshot(op),
                 Output::KeyringChanged { op } => node.store_keyring(op),
                 Output::Resolve { op, host } => node.resolve(op, host),

@@ -13,6 +13,7 @@ mod conflict;
 mod context;
 mod coordinate;
 mod coordinates;
+mod counters;
 mod delegate;
 mod delivery;
 mod effects;
@@ -45,13 +46,13 @@ mod ring;
 mod serialize;
 mod snapshot;
 mod state;
-mod stats;
 mod transform;
 mod user_event;
 
 pub use config::Config;
 pub use context::NameCounts;
 pub use coordinate::Coordinate;
+pub use counters::{Sizes, Stats};
 pub use delegate::{
     AliveDelegate, CompositeDelegate, ConflictDelegate, Delegates, MergeDelegate, ReconnectDelegate,
 };
@@ -73,7 +74,6 @@ pub use output::{
 pub use payload::{PayloadError, from_payload, to_payload};
 #[cfg(feature = "agent")]
 pub(crate) use regex::{Allowance, Regex};
-pub use stats::{Sizes, Stats};
 #[cfg(any(test, feature = "sim"))]
 pub use transform::assert_transform_conforms;
 pub use transform::{LpeTransform, MsgpackTransform, TransformDelegate, TransformError};

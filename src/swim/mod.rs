@@ -11,6 +11,7 @@ mod awareness;
 mod budget;
 mod claim;
 mod config;
+mod counters;
 mod encoding;
 mod engine;
 mod error;
@@ -37,7 +38,6 @@ mod reach;
 mod relays;
 mod replay;
 mod state;
-mod stats;
 mod streams;
 mod suspicion;
 mod table;
@@ -48,6 +48,7 @@ mod times;
 mod under_way;
 
 pub use config::{Cidr, Config, push_pull_scale};
+pub use counters::Stats;
 pub use engine::Swim;
 pub use error::{ConfigError, Error};
 pub use host::{Exchange, Host, NodeView, Origin, Seal};
@@ -60,7 +61,6 @@ pub use queue::retransmit_limit;
 pub(crate) use queue::{Author, BroadcastQueue, Fate, Order};
 #[cfg(feature = "agent")]
 pub(crate) use reach::Trouble;
-pub use stats::Stats;
 pub use suspicion::suspicion_timeout;
 pub use times::Times;
 

@@ -1,20 +1,20 @@
-//! What a token allows.
+//! Capabilities: the groups of commands that a token can allow.
 
 use crate::rpc::protocol::Command;
 
 macro_rules! capabilities {
     ($($(#[$doc:meta])* $variant:ident = $name:literal),* $(,)?) => {
-        /// One kind of commands.
+        /// A group of commands that a token can allow.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub(in crate::agent) enum Capability {
             $($(#[$doc])* $variant,)*
         }
 
         impl Capability {
-            /// All of them.
+            /// All capabilities.
             pub(in crate::agent) const ALL: &[Self] = &[$(Self::$variant),*];
 
-            /// Its name in the tokens file.
+            /// The name in the tokens file.
             pub(in crate::agent) fn name(self) -> &'static str {
                 match self {
                     $(Self::$variant => $name,)*
@@ -25,11 +25,11 @@ macro_rules! capabilities {
 }
 
 capabilities! {
-    /// Members, coordinates, statistics, streams of events; all of HTTP.
+    /// Members, coordinates, statistics, event streams, and all paths of HTTP.
     Read = "read",
     /// Sends user events.
     Event = "event",
-    /// Asks queries.
+    /// Sends queries.
     Query = "query",
     /// Answers queries.
     Respond = "respond",
@@ -37,21 +37,21 @@ capabilities! {
     Tags = "tags",
     /// Joins other members.
     Join = "join",
-    /// Changes and lists keys.
+    /// Lists and changes encryption keys.
     Keys = "keys",
-    /// Leaves, and forces others to leave.
+    /// Makes this node or a failed member leave.
     Leave = "leave",
-    /// Reads the log.
+    /// Streams the log.
     Monitor = "monitor",
-    /// All of these.
+    /// All commands.
     Admin = "admin",
 }
 
 impl Capability {
-    /// What a command needs; `None`: every client may send it.
+    /// The capability that a command needs; `None` if every client may send it.
     pub(in crate::agent) fn of(command: Command) -> Option<Self> {
         Some(match command {
-            // A client only stops streams of its own.
+            // `stop` affects only the client's own streams.
             Command::Handshake | Command::Auth | Command::Stop => return None,
             Command::Members
             | Command::MembersFiltered
@@ -63,7 +63,7 @@ impl Capability {
             Command::Respond => Self::Respond,
             Command::Tags => Self::Tags,
             Command::Join => Self::Join,
-            // A list shows the keys themselves.
+            // `list-keys` reveals the keys, so `read` is not enough.
             Command::InstallKey | Command::UseKey | Command::RemoveKey | Command::ListKeys => {
                 Self::Keys
             }
@@ -82,7 +82,10 @@ impl Capability {
 pub(in crate::agent) struct Capabilities(u16);
 
 impl Capabilities {
-    /// The set of these names; otherwise the name that is none.
+    /// Parses names of capabilities.
+    ///
+    /// # Errors
+    /// The first unknown name.
     pub(super) fn parse(names: &[String]) -> Result<Self, String> {
         names.iter().try_fold(Self::default(), |set, name| match Capability::from_name(name) {
             Some(capability) => Ok(Self(set.0 | Self::bit(capability))),
@@ -90,7 +93,7 @@ impl Capabilities {
         })
     }
 
-    /// Whether it holds a capability.
+    /// Whether the set contains this capability, or `admin`.
     pub(in crate::agent) fn allow(self, capability: Capability) -> bool {
         self.0 & (Self::bit(capability) | Self::bit(Capability::Admin)) != 0
     }

@@ -1,8 +1,8 @@
-//! Who may do what over the RPC and HTTP.
+//! Access control of the RPC and HTTP: tokens, and what each of them allows.
 
+mod authenticator;
 mod capability;
-mod door;
 mod tokens;
 
+pub(super) use authenticator::{Authenticator, Holder};
 pub(super) use capability::{Capabilities, Capability};
-pub(super) use door::{Door, Holder};

@@ -1,4 +1,4 @@
-//! The tokens file: names, tokens or certificates, and what they allow.
+//! The tokens file: JSON with a token or a certificate's name, and the capabilities, of each entry.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,7 +15,7 @@ use crate::{
     base::Secret,
 };
 
-/// One entry.
+/// An entry of the file.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::agent) struct Entry {
     pub(super) name: String,
@@ -23,19 +23,19 @@ pub(in crate::agent) struct Entry {
     pub(super) allows: Capabilities,
 }
 
-/// What a client shows.
+/// What a client must prove to get the rights of an entry.
 #[derive(Debug, PartialEq, Eq)]
 enum Proof {
     Token(Secret),
-    /// A certificate with this name.
+    /// A verified certificate with this name.
     Certificate(AltName),
 }
 
-/// The entries of a file.
+/// All entries of the file.
 #[derive(Debug, Default)]
 pub(super) struct Tokens(Vec<Arc<Entry>>);
 
-/// An entry as it is written.
+/// An entry in the file's JSON.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
@@ -45,7 +45,7 @@ struct Written {
 }
 
 impl Entry {
-    /// The name of its certificate; empty: it has a token.
+    /// The name of the certificate; empty if the entry has a token.
     pub(super) fn certificate(&self) -> &str {
         match &self.of {
             Proof::Token(_) => "",
@@ -55,11 +55,11 @@ impl Entry {
 }
 
 impl Tokens {
-    /// Reads a file. `full` is the token that allows everything and none of these may equal;
-    /// `certificates`: clients may have some.
+    /// Reads and validates a file. No token in it may equal `full`, the token `rpc_auth`.
+    /// `certificates`: whether any listener verifies certificates of clients.
     ///
     /// # Errors
-    /// It cannot be read, others can read it, or it has a mistake.
+    /// The file cannot be read, other users can read it, or its content is invalid.
     pub(super) fn read(path: &Path, full: &Secret, certificates: bool) -> Result<Self, AgentError> {
         let shown = path.display();
         let fail = |text: String| AgentError::Invalid(format!("Invalid rpc_tokens_file: {text}"));
@@ -75,7 +75,8 @@ impl Tokens {
         for (name, entry) in written {
             let of = |text: &str| fail(format!("entry '{name}' {text}"));
             if !is_name(&name) {
-                return Err(fail(format!("{name:?} is no name of 1 to 64 letters, digits, . _ -")));
+                let rule = "1 to 64 letters, digits, '.', '_', '-'";
+                return Err(fail(format!("{name:?} is not a valid name ({rule})")));
             }
             let proof = match (entry.token, entry.certificate) {
                 (Some(token), None) => {
@@ -83,19 +84,20 @@ impl Tokens {
                     seen.token(secret).map_err(of)?
                 }
                 (None, Some(text)) => seen.certificate(&text).map_err(of)?,
-                _ => return Err(of("has to have either a token or a certificate")),
+                _ => return Err(of("must have either a token or a certificate")),
             };
             let allows = Capabilities::parse(&entry.allow).map_err(|unknown| {
                 let known: Vec<_> = Capability::ALL.iter().map(|known| known.name()).collect();
-                of(&format!("allows '{unknown}', which is none of {}", known.join(", ")))
+                let known = known.join(", ");
+                of(&format!("has an unknown capability '{unknown}': not one of {known}"))
             })?;
             all.push(Arc::new(Entry { name, of: proof, allows }));
         }
         Ok(Self(all))
     }
 
-    /// The token that equals what was shown. All are compared, in constant time each: the time
-    /// does not reveal where they differ.
+    /// Finds a token by its secret. Compares with all tokens, with each in constant time, so that
+    /// the duration reveals nothing about them.
     pub(super) fn find(&self, shown: &[u8]) -> Option<Arc<Entry>> {
         let mut found = None;
         for entry in &self.0 {
@@ -108,7 +110,7 @@ impl Tokens {
         found
     }
 
-    /// The entries of a certificate with these names.
+    /// The entries of a certificate that has these names.
     pub(super) fn of_certificate(&self, names: &BTreeSet<AltName>) -> Vec<Arc<Entry>> {
         let is_of = |entry: &&Arc<Entry>| match &entry.of {
             Proof::Token(_) => false,
@@ -117,13 +119,13 @@ impl Tokens {
         self.0.iter().filter(is_of).cloned().collect()
     }
 
-    /// Whether it has an entry as it was.
+    /// Whether the file still has this entry, unchanged.
     pub(super) fn has(&self, entry: &Entry) -> bool {
         self.0.iter().any(|known| **known == *entry)
     }
 }
 
-/// What the entries read so far have, so that none has the same.
+/// The tokens and names of the entries read so far, to refuse duplicates.
 struct Seen {
     tokens: BTreeSet<String>,
     names: BTreeSet<AltName>,
@@ -139,22 +141,23 @@ impl Seen {
 
     fn token(&mut self, secret: Secret) -> Result<Proof, &'static str> {
         if secret.expose().len() < TOKEN_BYTES_MIN {
-            return Err("has a token of less than 16 bytes");
+            return Err("has a token shorter than 16 bytes");
         }
         match self.tokens.insert(secret.expose().to_owned()) {
             true => Ok(Proof::Token(secret)),
-            false => Err("has the same token as another"),
+            false => Err("has the same token as another entry"),
         }
     }
 
     fn certificate(&mut self, text: &str) -> Result<Proof, &'static str> {
-        let name = AltName::parse(text).ok_or("names no certificate: a DNS name or a URI")?;
+        let name = AltName::parse(text)
+            .ok_or("has an invalid certificate name: it must be a DNS name or a URI")?;
         if !self.certificates {
             return Err("has a certificate, but rpc_tls_client_ca is not set");
         }
         match self.names.insert(name.clone()) {
             true => Ok(Proof::Certificate(name)),
-            false => Err("has the same certificate as another"),
+            false => Err("has the same certificate as another entry"),
         }
     }
 }
@@ -170,11 +173,11 @@ fn is_name(name: &str) -> bool {
         && name.bytes().all(|c| c.is_ascii_alphanumeric() || b"._-".contains(&c))
 }
 
-/// Bytes of the file.
+/// Most bytes of the file.
 const FILE_BYTES_MAX: u64 = 256 << 10;
-/// Tokens in it: each is compared when a client shows one.
+/// Most tokens in the file: an authentication is compared with each of them.
 const TOKENS_MAX: usize = 256;
-/// Less can be guessed.
+/// Shorter tokens could be guessed.
 const TOKEN_BYTES_MIN: usize = 16;
 
 #[cfg(test)]
@@ -200,35 +203,35 @@ mod tests {
             (r#"{"a": {"token": "0123456789abcdef", "allow": [], "x": 1}}"#, "unknown field `x`"),
             (
                 r#"{"a b": {"token": "0123456789abcdef", "allow": []}}"#,
-                r#""a b" is no name of 1 to 64 letters, digits, . _ -"#,
+                r#""a b" is not a valid name (1 to 64 letters, digits, '.', '_', '-')"#,
             ),
             (
                 r#"{"a": {"token": "0123456789abcde", "allow": []}}"#,
-                "entry 'a' has a token of less than 16 bytes",
+                "entry 'a' has a token shorter than 16 bytes",
             ),
             (
                 r#"{"a": {"token": "the full token of the agent", "allow": []}}"#,
-                "entry 'a' has the same token as another",
+                "entry 'a' has the same token as another entry",
             ),
             (
                 r#"{"a": {"token": "0123456789abcdef", "allow": ["root"]}}"#,
-                "entry 'a' allows 'root', which is none of read, event, query, respond, tags, \
-                 join, keys, leave, monitor, admin",
+                "entry 'a' has an unknown capability 'root': not one of read, event, query, \
+                 respond, tags, join, keys, leave, monitor, admin",
             ),
             (r#"{"a": {"token": "@/nonexistent", "allow": []}}"#, "no such file or directory"),
-            (r#"{"a": {"allow": []}}"#, "entry 'a' has to have either a token or a certificate"),
+            (r#"{"a": {"allow": []}}"#, "entry 'a' must have either a token or a certificate"),
             (
                 r#"{"a": {"certificate": "a", "token": "0123456789abcdef", "allow": []}}"#,
-                "entry 'a' has to have either a token or a certificate",
+                "entry 'a' must have either a token or a certificate",
             ),
             (
                 r#"{"a": {"certificate": "*.example", "allow": []}}"#,
-                "entry 'a' names no certificate: a DNS name or a URI",
+                "entry 'a' has an invalid certificate name: it must be a DNS name or a URI",
             ),
             (
                 r#"{"a": {"certificate": "x.a", "allow": []},
                     "b": {"certificate": "X.A", "allow": []}}"#,
-                "entry 'b' has the same certificate as another",
+                "entry 'b' has the same certificate as another entry",
             ),
         ] {
             let error = Tokens::read(&file(&dir, text), &full, true).unwrap_err().to_string();

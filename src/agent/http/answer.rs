@@ -11,10 +11,10 @@ use hyper::{
 use serde::Serialize;
 use serde_json::json;
 
-/// A whole body, or one sent in pieces as the client reads.
+/// A complete body, or one that is sent in pieces while the client reads it.
 pub(super) type Body = Either<Full<Bytes>, Channel<Bytes, Infallible>>;
 
-/// A response with a media type.
+/// Creates a response with a media type.
 pub(super) fn answer(status: StatusCode, kind: &'static str, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
@@ -25,17 +25,17 @@ pub(super) fn answer(status: StatusCode, kind: &'static str, body: Body) -> Resp
     response
 }
 
-/// A whole body.
+/// Creates a complete body.
 pub(super) fn whole(text: impl Into<Bytes>) -> Body {
     Either::Left(Full::new(text.into()))
 }
 
-/// A value as JSON.
+/// Creates a response with a value as JSON.
 pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response<Body> {
     answer(status, JSON, whole(encoded(value)))
 }
 
-/// A refusal with its reason.
+/// Creates an error response with its reason.
 pub(super) fn refusal(status: StatusCode, reason: &str) -> Response<Body> {
     json(status, &json!({ "error": reason }))
 }

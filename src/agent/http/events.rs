@@ -23,8 +23,8 @@ use crate::{
     serf::{Member, MemberEvent},
 };
 
-/// Starts a stream of the events selected by `type`, as `serf monitor` does. With another status
-/// than 200 there is no stream.
+/// Starts a stream of the events selected by the parameter `type`, as `serf monitor` does. If the
+/// status is not 200, no stream was started.
 pub(super) async fn begin(site: &Site, origin: Origin, all: Parameters) -> Response<Body> {
     let filters = match filters(all) {
         Ok(filters) => filters,
@@ -37,7 +37,7 @@ pub(super) async fn begin(site: &Site, origin: Origin, all: Parameters) -> Respo
     };
     let (sender, body) = Channel::new(1);
     tokio::spawn(async move {
-        // An error means that the client is gone.
+        // An error means that the client has disconnected.
         let _ = run(events, filters, sender).await;
         drop(place);
     });
@@ -67,7 +67,7 @@ async fn run(
     sender.send_data(Bytes::from_static(b": events\n\n")).await?;
     loop {
         let event = match timeout(HEARTBEAT, events.recv()).await {
-            // Sent to detect that the client is gone.
+            // Detects a client that has disconnected.
             Err(_) => {
                 sender.send_data(Bytes::from_static(b":\n\n")).await?;
                 continue;
@@ -92,7 +92,7 @@ async fn send_lost(sender: &mut Sender<Bytes>, lost: u64) -> Sent {
     sender.send_data(record("lost", &json!({ "event": "lost", "count": lost }))).await
 }
 
-/// Sends an event; a change of many members is split into several.
+/// Sends an event. An event of many members is split into several, to bound the size of each.
 async fn send(sender: &mut Sender<Bytes>, event: &Event) -> Sent {
     match event {
         Event::Member(MemberEvent { kind, members, .. }) => {
@@ -141,7 +141,7 @@ fn row(member: &Member) -> Value {
     })
 }
 
-/// JSON without line breaks.
+/// A server-sent event. JSON contains no line breaks, which would end it early.
 fn record(name: &str, value: &Value) -> Bytes {
     let mut out = format!("event: {name}\ndata: ").into_bytes();
     out.extend(encoded(value));

@@ -67,7 +67,7 @@ async fn count(shared: Arc<Shared>, members: Arc<Mutex<HashMap<Arc<str>, Member>
                     take(&mut members.lock().unwrap_or_else(PoisonError::into_inner), event);
                 }
             }
-            // After a flood of events some returns are not counted.
+            // Events were lost in a burst, so some returns are not counted.
             Err(RecvError::Lagged(_)) => {}
             Err(RecvError::Closed) => return,
         }
@@ -98,7 +98,7 @@ fn take(members: &mut HashMap<Arc<str>, Member>, event: &MemberEvent) {
     }
 }
 
-/// Most members recorded as failed; reaped ones are removed.
+/// Most members whose failures are recorded; reaped ones are removed.
 const MEMBERS_MAX: usize = 16_384;
 
 #[cfg(test)]

@@ -45,7 +45,7 @@ fn failed(what: &str, reasons: &[Reason]) -> Response<Body> {
 }
 
 fn busy() -> Reason {
-    let detail = format!("the engine has not answered in {} s", ENGINE_TIME.as_secs());
+    let detail = format!("the engine has not answered for {} s", ENGINE_TIME.as_secs());
     Reason { reason: "busy", detail }
 }
 
@@ -76,7 +76,7 @@ fn leaving(reason: &'static str, detail: &str) -> Reason {
     Reason { reason, detail: detail.to_owned() }
 }
 
-/// The node should have joined others but is alone.
+/// The node is alone, although it has seeds or knew other members.
 fn alone(agent: &Agent, figures: &Figures) -> Option<Reason> {
     let settings = &agent.settings;
     let seeds = settings.start_join.len() + settings.reloadable.retry.addrs.len();
@@ -89,7 +89,7 @@ fn alone(agent: &Agent, figures: &Figures) -> Option<Reason> {
     Some(Reason { reason: "alone", detail })
 }
 
-/// Our state is close to the size limit of our peers.
+/// Our state is close to the size that peers accept in a push/pull.
 fn near_limit(counters: &Counters) -> Option<Reason> {
     let (size, limit) = (counters.swim.local_state_bytes, PUSH_PULL_BYTES_MAX as u64);
     (size >= limit / 10 * 9).then(|| Reason {

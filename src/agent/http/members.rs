@@ -1,5 +1,5 @@
-//! Members, their coordinates, and targets for Prometheus. All are sent in pieces as the client
-//! reads, from the list shared with RPC clients.
+//! Members, their coordinates, and targets for Prometheus. All are encoded and sent in pieces while
+//! the client reads, from the list that RPC clients share.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -19,7 +19,7 @@ use crate::{
     serf::{Coordinate, Member},
 };
 
-/// A response, and the share of memory that it holds until it is read.
+/// A response, and the memory reserved for its list until it has been read.
 pub(super) type Listed = (Response<Body>, Option<Arc<Share>>);
 
 fn listed<'m>(member: &'m Member, status: &'m str) -> ListedMember<'m> {
@@ -115,7 +115,7 @@ fn parse_targets(
             Port::Number(number.ok_or_else(|| format!("invalid port {port:?}"))?)
         }
         (None, Some(tag)) => Port::Tag(tag),
-        _ => return Err("one of port and port_tag has to be given".to_owned()),
+        _ => return Err("exactly one of port and port_tag is required".to_owned()),
     };
     let mut request = all.take_members()?;
     if request.status.is_empty() {
@@ -124,7 +124,7 @@ fn parse_targets(
     Ok((query::filter(&request)?, port))
 }
 
-/// A group with one target; `None`: the member has no such port, or no address.
+/// Encodes a group with one target; `None` if the member has no valid port tag or no address.
 fn target(member: &Member, port: &Port) -> Option<Vec<u8>> {
     let port = match port {
         Port::Number(port) => *port,
@@ -174,7 +174,7 @@ fn in_pieces(
     (answer(StatusCode::OK, JSON, Body::Right(body)), share)
 }
 
-/// Values of a list, with commas between them.
+/// Encoded values of a list, separated by commas.
 struct Pieces {
     out: Vec<u8>,
     has_values: bool,
@@ -192,12 +192,12 @@ impl Pieces {
         self.out.extend_from_slice(value);
     }
 
-    /// Sends the buffered text; returns false if the client is gone.
+    /// Sends the buffered text; returns false if the client has disconnected.
     async fn send(&mut self, to: &mut Sender<bytes::Bytes>, end: &str) -> bool {
         self.out.extend_from_slice(end.as_bytes());
         let out = std::mem::take(&mut self.out);
         if out.is_empty() {
-            // A filter may skip many members: other tasks get their turn.
+            // A filter may skip many members: lets other tasks run.
             tokio::task::yield_now().await;
             return true;
         }

@@ -8,7 +8,7 @@ use super::{
     site::Site,
 };
 
-/// The totals, and gauges that are read only on request.
+/// Renders all metrics. Some gauges are computed only here, when a scraper asks for them.
 pub(super) async fn metrics(site: &Site) -> Response<Body> {
     let (scraped, figures) = (&site.scraped, Figures::of(&site.agent).await);
     let Figures { alive, failed, left, .. } = figures;

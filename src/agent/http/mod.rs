@@ -1,5 +1,5 @@
-//! The agent over HTTP: a status page, metrics, health, members, events. Off unless configured; Go
-//! has none.
+//! The agent's HTTP server: a status page, metrics, health, members and events. It runs only if
+//! `http_addr` is set. Go's agent has none.
 
 mod answer;
 mod events;

@@ -1,4 +1,4 @@
-//! The status page: one document with its style and its program, for a person's browser.
+//! The status page: one document that contains its style sheet and scripts.
 
 use hyper::{
     Response, StatusCode,
@@ -8,8 +8,8 @@ use rand::{TryRng as _, rngs::SysRng};
 
 use super::answer::{Body, answer, refusal, whole};
 
-/// `/`: without a token, since it contains no data. The page requests its data with the reader's
-/// token.
+/// `/`. Needs no token, because the document contains no data: its script requests the data with
+/// the token that the user enters.
 pub(super) fn page() -> Response<Body> {
     let mut random = [0; 16];
     if SysRng.try_fill_bytes(&mut random).is_err() {
@@ -17,7 +17,7 @@ pub(super) fn page() -> Response<Body> {
     }
     let nonce: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
     let Ok(policy) = HeaderValue::from_str(&policy(&nonce)) else {
-        return refusal(StatusCode::INTERNAL_SERVER_ERROR, "no policy for the page");
+        return refusal(StatusCode::INTERNAL_SERVER_ERROR, "no security policy for the page");
     };
     let mut response = answer(StatusCode::OK, HTML, whole(document(&nonce)));
     let headers = response.headers_mut();
@@ -40,8 +40,9 @@ fn document(nonce: &str) -> String {
     html.replace("@CSS@", css).replace("@JS@", js).replace("@MAP@", map)
 }
 
-/// Only the document's own script runs, nothing else is loaded, and it connects only to this agent.
-/// Texts from the cluster cannot become markup.
+/// The content security policy: only the document's own scripts run, nothing else is loaded, and
+/// they connect only to this agent. Trusted types prevent texts from the cluster from becoming
+/// markup.
 fn policy(nonce: &str) -> String {
     format!(
         "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; \

@@ -1,8 +1,8 @@
-//! The paths that are served.
+//! The paths of the HTTP server.
 
 use super::query;
 
-/// One of the paths.
+/// A path, with its parameter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Path {
     Page,
@@ -43,7 +43,7 @@ impl Path {
     }
 }
 
-/// The description of all paths.
+/// The OpenAPI description of all paths.
 pub(super) const OPEN_API: &str = include_str!("openapi.json");
 
 #[cfg(test)]
@@ -82,7 +82,7 @@ mod tests {
             Path::Events,
             Path::Targets,
         ] {
-            // A path that is added has to be added here, too: this match has no other arm.
+            // Exhaustive, so that a new path must be added to this list.
             match path {
                 Path::Page
                 | Path::Live

@@ -1,10 +1,10 @@
-//! The query string of a request.
+//! Parameters in the query string of a request.
 
 use std::collections::BTreeMap;
 
 use crate::{agent::ipc::MemberFilter, rpc::protocol::MembersFiltered};
 
-/// The parameters of a request, each of which must be taken.
+/// The parameters of a request. Handlers take those they know; [`Parameters::end`] refuses others.
 pub(super) struct Parameters(Vec<(String, String)>);
 
 impl Parameters {
@@ -13,7 +13,7 @@ impl Parameters {
         Self(pairs.map(|(name, value)| (name.into_owned(), value.into_owned())).collect())
     }
 
-    /// Takes a parameter that may be given once.
+    /// Takes a parameter that may occur at most once.
     pub(super) fn take(&mut self, name: &str) -> Result<Option<String>, String> {
         let mut given = self.0.extract_if(.., |pair| pair.0 == name);
         let value = given.next().map(|(_, value)| value);
@@ -34,7 +34,7 @@ impl Parameters {
                 tags.insert(tag.to_owned(), value);
             } else if given == "tag" {
                 let pair = value.split_once('=');
-                let (tag, expr) = pair.ok_or("tag has to be NAME=EXPRESSION")?;
+                let (tag, expr) = pair.ok_or("tag must be NAME=EXPRESSION")?;
                 tags.insert(tag.to_owned(), expr.to_owned());
             } else {
                 self.0.push((given, value));
@@ -52,7 +52,10 @@ impl Parameters {
     }
 }
 
-/// The filter of a request, or what is wrong with it. `None` if it accepts everything.
+/// Compiles the filter of a request; `None` if it accepts every member.
+///
+/// # Errors
+/// An expression is invalid or too expensive.
 pub(super) fn filter(request: &MembersFiltered) -> Result<Option<MemberFilter>, String> {
     let any = request.name.is_empty() && request.status.is_empty();
     if any && request.tags.as_ref().is_none_or(BTreeMap::is_empty) {
@@ -83,7 +86,7 @@ mod tests {
         assert_eq!(all.end(), Ok(()));
         for (query, error) in [
             ("name=a&name=b", "name is given twice"),
-            ("tag=role", "tag has to be NAME=EXPRESSION"),
+            ("tag=role", "tag must be NAME=EXPRESSION"),
             ("nmae=a", "unknown parameter \"nmae\""),
         ] {
             let mut all = Parameters::parse(Some(query));

@@ -1,4 +1,4 @@
-//! Connections and requests.
+//! Accepts connections and answers requests.
 
 use std::{
     convert::Infallible,
@@ -59,12 +59,12 @@ impl Service for Server {
     }
 }
 
-/// Kinds of answers, which have different time limits.
+/// Kinds of responses, which have different time limits.
 #[derive(Clone)]
 enum Answer {
-    /// A short answer, or none yet.
+    /// A short response, or none yet.
     Short,
-    /// A list, which occupies room that other clients may wait for.
+    /// A list, which reserves memory that other clients may wait for.
     List(Arc<Share>),
     /// Events, until the client disconnects.
     Stream,
@@ -76,21 +76,21 @@ struct Client {
     origin: Origin,
     name: String,
     answer: watch::Sender<Answer>,
-    /// Who it is by its certificate.
+    /// The client's verified TLS certificate.
     certificate: Option<Identity>,
-    /// On what its rights rest.
+    /// What the client's rights follow from, once it has been checked.
     holder: watch::Sender<Option<Holder>>,
 }
 
-/// Serves a single request, so that the time of a connection is bounded.
+/// Serves one request and closes the connection, so that the duration of a connection is bounded.
 async fn connection(site: Arc<Site>, mut pass: Pass, accepted: Accepted) {
-    let secured = accepted.secured(site.agent.door.http_tls.as_ref());
+    let secured = accepted.secured(site.agent.auth.http_tls.as_ref());
     let Some(Some(accepted)) = pass.unless_evicted(secured).await else { return };
     let Accepted { name, origin, certificate, input, output, .. } = accepted;
     let (answer, answering) = watch::channel(Answer::Short);
     let evicted = pass.evicted();
     let (holder, shown) = watch::channel(None);
-    let door = Arc::clone(&site.agent);
+    let agent = Arc::clone(&site.agent);
     let client = Client { site, pass, origin, name, answer, certificate, holder };
     let client = Arc::new(client);
     let service = service_fn(|request: Request<Incoming>| {
@@ -117,11 +117,11 @@ async fn connection(site: Arc<Site>, mut pass: Pass, accepted: Accepted) {
         }
         () = overdue(answering) => {}
         () = made_room(evicted, &client) => {}
-        () = door.door.revoked(shown) => {}
+        () = agent.auth.revoked(shown) => {}
     }
 }
 
-/// Resolves when an unfinished answer must be aborted.
+/// Resolves when the time limit of the response has passed.
 async fn overdue(answer: watch::Receiver<Answer>) {
     let mut wanted = answer.clone();
     let room_is_wanted = async {
@@ -144,7 +144,7 @@ async fn overdue(answer: watch::Receiver<Answer>) {
     }
 }
 
-/// Resolves when the client is evicted in favour of others; a client with a stream is not.
+/// Resolves when the client is evicted to make room for others. Clients with a stream are not.
 async fn made_room(evicted: impl Future<Output = ()>, client: &Client) {
     evicted.await;
     if matches!(*client.answer.borrow(), Answer::Stream) {
@@ -155,12 +155,12 @@ async fn made_room(evicted: impl Future<Output = ()>, client: &Client) {
 impl Client {
     async fn respond(&self, request: &Request<Incoming>) -> Response<Body> {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            let mut response = refusal(StatusCode::METHOD_NOT_ALLOWED, "GET and HEAD only");
+            let mut response = refusal(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD");
             response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             return response;
         }
         if self.site.names_refused && !names_address(request) {
-            return refusal(StatusCode::FORBIDDEN, "Host has to be an address or localhost");
+            return refusal(StatusCode::FORBIDDEN, "Host must be an address or localhost");
         }
         let Some(path) = Path::parse(request.uri().path()) else {
             return self.nothing(request).await;
@@ -198,7 +198,8 @@ impl Client {
         }
     }
 
-    /// The answer for an unknown path; without authorization it does not differ from other paths'.
+    /// The response for an unknown path. Without authorization it is the same as for other paths,
+    /// so that it does not reveal which paths exist.
     async fn nothing(&self, request: &Request<Incoming>) -> Response<Body> {
         if self.is_authorized(request).await {
             return refusal(StatusCode::NOT_FOUND, "no such path");
@@ -213,15 +214,16 @@ impl Client {
         response
     }
 
-    /// Whether the request shows a token, or else a certificate, where one is asked for.
+    /// Whether the request has a valid token or, without a token, the client's certificate has an
+    /// entry; true if the agent requires neither.
     async fn is_authorized(&self, request: &Request<Incoming>) -> bool {
-        let door = &self.site.agent.door;
-        if !door.is_guarded() {
+        let auth = &self.site.agent.auth;
+        if !auth.is_required() {
             return true;
         }
         let Some(shown) = request.headers().get(AUTHORIZATION) else {
             let identity = self.certificate.as_ref();
-            let holder = identity.and_then(|identity| door.admit_certificate(identity));
+            let holder = identity.and_then(|identity| auth.authenticate_certificate(identity));
             let is_known = holder.is_some();
             self.holder.send_replace(holder);
             return is_known;
@@ -229,12 +231,12 @@ impl Client {
         tokio::time::sleep(self.pass.pause(Instant::now())).await;
         let shown = shown.as_bytes().split_at_checked(SCHEME.len());
         let shown = shown.filter(|(scheme, _)| scheme.eq_ignore_ascii_case(SCHEME));
-        let holder = shown.and_then(|(_, shown)| door.admit(shown));
+        let holder = shown.and_then(|(_, shown)| auth.authenticate(shown));
         let is_right = holder.is_some();
         self.holder.send_replace(holder);
         if !is_right {
             let count = self.pass.wrong_token(Instant::now());
-            // Logged at the first one, and then at each doubling.
+            // Logged at each doubling.
             if count.is_power_of_two() {
                 let name = &self.name;
                 warn!(target: "agent.http", "Wrong token of client: {name} ({count} times)");
@@ -250,8 +252,8 @@ fn unauthorized() -> Response<Body> {
     response
 }
 
-/// Whether the client asked for us by an address, or by the one name that is always ours, wherever
-/// a request can say so.
+/// Whether every host in the request, in its target and its `Host` headers, is an address or
+/// `localhost`.
 fn names_address<B>(request: &Request<B>) -> bool {
     let mut hosts = request.headers().get_all(HOST).iter();
     let target = request.uri().authority();
@@ -270,13 +272,13 @@ fn is_address(host: &str) -> bool {
 
 /// Prefix of the token in the header.
 const SCHEME: &[u8] = b"Bearer ";
-/// Time limit for the request.
+/// Time limit for reading the request.
 const HEADER_TIME: Duration = Duration::from_secs(10);
-/// Time limit of a connection, unless its answer is a stream.
+/// Time limit of a connection, unless its response is a stream.
 const ANSWER_TIME: Duration = Duration::from_secs(30);
 /// Most header lines of a request.
 const HEADERS_MAX: usize = 64;
-/// Most bytes of a request: its line and its header. Bodies are not read.
+/// Most bytes of a request's line and headers. Bodies are not read.
 const HEADER_BYTES_MAX: usize = 16 << 10;
 
 #[cfg(test)]

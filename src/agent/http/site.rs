@@ -36,14 +36,14 @@ impl Site {
         let clients = agent.descriptors.http_clients().max(1);
         let admission = Admission::sharing(clients, &shared.lists);
         let local = listener.tcp_addr().is_some_and(|addr| addr.ip().is_loopback());
-        let names_refused = local && !agent.door.is_guarded();
+        let names_refused = local && !agent.auth.is_required();
         let streams = Streams::new((clients / 2).max(1));
         let flaps = Flaps::start(Arc::clone(&shared));
         let watch = Watch::start(Arc::clone(&agent));
         Arc::new(Self { agent, shared, scraped, flaps, watch, admission, names_refused, streams })
     }
 
-    /// A permit for a stream of events, if any is left for this origin.
+    /// A permit for a stream of events; `None` if this origin or all clients have too many.
     pub(super) fn stream(&self, origin: Origin) -> Option<StreamPlace> {
         self.streams.place(origin)
     }
@@ -89,7 +89,7 @@ impl Drop for StreamPlace {
     }
 }
 
-/// Most streams of one origin. All together may be half of the clients.
+/// Most streams of one origin. All streams together may be half of the clients.
 const STREAMS_PER_ORIGIN_MAX: usize = 64;
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{agent::operations::Agent, driver::Counters};
 
-/// Why an agent is not ready, for programs and people.
+/// Why an agent is not ready: an identifier for programs, and a text for people.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Reason {
     pub(super) reason: &'static str,
@@ -82,7 +82,7 @@ impl Looks {
         if tcp >= TCP_PROBES_MIN && tcp > acked {
             let answered = acked + tcp;
             let detail = format!(
-                "{tcp} of the last {answered} probes were answered over TCP alone: UDP is blocked"
+                "{tcp} of the last {answered} probes were answered over TCP only: UDP is blocked"
             );
             reasons.push(Reason { reason: "probes_need_tcp", detail });
         }

@@ -1,4 +1,4 @@
-//! A client that has connected.
+//! A connection that a listener has accepted.
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::info;
@@ -9,21 +9,21 @@ use crate::{
     base::printable_text,
 };
 
-/// A client that has connected.
+/// A client's connection.
 pub(in crate::agent) struct Accepted {
     pub(in crate::agent) name: String,
     pub(in crate::agent) origin: Origin,
-    /// Of its process, where it came by a Unix socket.
+    /// User id of the client's process, for connections over a Unix socket.
     pub(in crate::agent) uid: Option<u32>,
-    /// Who it is by its certificate, under TLS.
+    /// The client's verified TLS certificate.
     pub(in crate::agent) certificate: Option<Identity>,
     pub(in crate::agent) input: Box<dyn AsyncRead + Send + Unpin>,
     pub(in crate::agent) output: Box<dyn AsyncWrite + Send + Unpin>,
 }
 
 impl Accepted {
-    /// Shakes hands by TLS, if there is any; `None`: the client did not, which is logged. Unix
-    /// sockets are in clear.
+    /// Performs the TLS handshake, if the listener uses TLS; `None` if it failed, which is logged.
+    /// Connections over a Unix socket do not use TLS.
     pub(in crate::agent) async fn secured(self, tls: Option<&ServerTls>) -> Option<Self> {
         let Some(tls) = tls.filter(|_| self.uid.is_none()) else { return Some(self) };
         match tls.secure(self.input, self.output).await {
@@ -38,5 +38,5 @@ impl Accepted {
     }
 }
 
-/// Of an error of TLS that is logged.
+/// Most bytes of a TLS error in the log.
 const ERROR_BYTES_MAX: usize = 256;

@@ -1,5 +1,5 @@
-//! Admission of clients: bounds the number of clients, of those that have not authenticated yet
-//! (strangers), and the rate at which tokens can be guessed.
+//! Admission of clients: limits the number of clients, the number of those that have not
+//! authenticated yet (strangers), and the rate at which tokens can be guessed.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -63,7 +63,7 @@ impl Admission {
         Self::sharing(clients_max, &Arc::new(MemberLists::new(Answers::new())))
     }
 
-    /// Clients that share lists of members with others.
+    /// An admission whose clients share lists of members with those of another one.
     pub(in crate::agent) fn sharing(clients_max: usize, lists: &Arc<MemberLists>) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::default(),
@@ -79,13 +79,13 @@ impl Admission {
     pub(in crate::agent) fn admit(self: &Arc<Self>, origin: Origin, now: Instant) -> Option<Pass> {
         let mut state = self.lock();
         let mut same = state.strangers.values().filter(|other| other.origin == origin);
-        // Many processes that start together are no attack: they do not stay strangers.
+        // Only strangers that linger are evicted: many processes that start together are no attack.
         let oldest = same.next().is_some_and(|oldest| now - oldest.since >= STRANGER_GRACE);
         if oldest && same.count() + 1 >= STRANGERS_PER_ORIGIN_MAX {
             state.evict(Some(origin));
         }
         let full = state.strangers.len() >= self.strangers_max;
-        // An evicted client releases its place a little later.
+        // An evicted client still counts in `clients` until its task has ended.
         let made_room = full && state.evict(None);
         if state.clients >= self.clients_max && !made_room && !state.evict(None) {
             return None;
@@ -110,7 +110,7 @@ impl Admission {
 }
 
 impl State {
-    /// Evicts the oldest stranger of an origin: by default of the one with the most strangers.
+    /// Evicts the oldest stranger of an origin, by default of the origin with the most strangers.
     fn evict(&mut self, origin: Option<Origin>) -> bool {
         let origin = origin.or_else(|| {
             let mut counts = HashMap::new();
@@ -127,7 +127,7 @@ impl State {
     }
 }
 
-/// A client's place, released when it is dropped.
+/// The permit of an admitted client, released when it is dropped.
 pub(in crate::agent) struct Pass {
     admission: Arc<Admission>,
     id: u64,
@@ -136,7 +136,7 @@ pub(in crate::agent) struct Pass {
 }
 
 impl Pass {
-    /// Resolves when the stranger is evicted. Taken once.
+    /// Resolves when the client is evicted. Can be called once; a second future never resolves.
     pub(in crate::agent) fn evicted(&mut self) -> impl Future<Output = ()> + use<> {
         let evicted = self.evicted.take();
         async {
@@ -147,7 +147,7 @@ impl Pass {
         }
     }
 
-    /// The result of `work`; `None`: the stranger was evicted before.
+    /// Returns the result of `work`, or `None` if the client is evicted first.
     pub(in crate::agent) async fn unless_evicted<T>(
         &mut self,
         work: impl Future<Output = T>,
@@ -180,8 +180,8 @@ impl Pass {
         &self.admission.member_lists
     }
 
-    /// Delay before a token of this origin is compared; the same for right and wrong tokens, so
-    /// that giving up early reveals nothing.
+    /// Delay before a token from this origin is checked. It is the same for valid and wrong tokens,
+    /// so that a client cannot recognize a wrong one by the delay.
     pub(in crate::agent) fn pause(&self, now: Instant) -> Duration {
         let state = self.admission.lock();
         let Some(wrong) = state.wrong.get(&self.origin) else { return Duration::ZERO };
@@ -227,13 +227,13 @@ const STRANGERS_MAX: usize = 1_024;
 const STRANGER_GRACE: Duration = Duration::from_secs(2);
 /// Delay of the next token after a first wrong one; doubled by each further one.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
-/// Less than [`STRANGER_GRACE`], or delayed clients would be evicted first.
+/// Longest delay. Must be less than [`STRANGER_GRACE`], or delayed clients would be evicted first.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// Time without a wrong token after which an origin's count is reset.
 const WRONG_FORGOTTEN: Duration = Duration::from_secs(60);
-/// Origins whose wrong tokens are counted.
+/// Most origins whose wrong tokens are counted.
 const WRONG_ORIGINS_MAX: usize = 1_024;
-/// The network that one IPv6 subscriber commonly has: 2^64 addresses.
+/// Mask of a /64, the network that one IPv6 subscriber commonly has.
 const IPV6_NETWORK: u128 = u128::MAX << 64;
 
 #[cfg(test)]

@@ -1,18 +1,18 @@
-//! Room for large responses, which all clients share.
+//! The memory for large responses, which all clients share.
 
 use std::{sync::Arc, time::Duration};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-/// Bounds the memory of large responses that clients have not read yet; acquired before it is
-/// allocated.
+/// Limits the memory of large responses that clients have not read yet. It is reserved before a
+/// response is encoded.
 pub(super) struct Answers {
     room: Arc<Semaphore>,
     /// Number of waiters for room.
     waiting: watch::Sender<usize>,
 }
 
-/// A share of the room; released when it is dropped.
+/// A reservation, released when it is dropped.
 pub(in crate::agent) struct Share {
     waiting: watch::Receiver<usize>,
     _room: OwnedSemaphorePermit,
@@ -24,7 +24,7 @@ impl Answers {
         Arc::new(Self { room, waiting: watch::Sender::default() })
     }
 
-    /// Room for a response, if there is some now.
+    /// Reserves memory for a response, if it is available now.
     pub(super) fn try_share(&self, bytes: usize) -> Option<Share> {
         let room = Arc::clone(&self.room).try_acquire_many_owned(permits(bytes)).ok()?;
         Some(Share { waiting: self.waiting.subscribe(), _room: room })
@@ -50,7 +50,7 @@ impl Answers {
 
     /// Resolves while clients wait for room.
     pub(super) async fn crowded(&self) {
-        // The sender is ours, so that there is no error.
+        // Cannot fail: `self` owns the sender.
         let _ = self.waiting.subscribe().wait_for(|waiting| *waiting > 0).await;
     }
 }
@@ -59,7 +59,7 @@ impl Share {
     /// Resolves once a client has had [`HOLD`] to read and others wait for room.
     pub(in crate::agent) async fn overdue(&self) {
         tokio::time::sleep(HOLD).await;
-        // An error means that there is no waiter any more.
+        // An error means that `Answers` was dropped, so that no client waits.
         if self.waiting.clone().wait_for(|waiting| *waiting > 0).await.is_err() {
             std::future::pending().await
         }
@@ -82,14 +82,14 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// A response that is larger than the room occupies all of it.
+/// A response that is larger than the limit reserves all of it.
 fn permits(bytes: usize) -> u32 {
     u32::try_from(bytes.min(ANSWERS_BYTES_MAX)).unwrap_or(u32::MAX)
 }
 
-/// Bytes that a client may leave unread before its requests and records wait.
+/// Most bytes that a client may leave unread; its further requests and records wait.
 pub(super) const OWN_BYTES_MAX: usize = 16 << 10;
-/// Bytes of large responses that all clients together may leave unread.
+/// Most bytes of large responses that all clients together may leave unread.
 pub(super) const ANSWERS_BYTES_MAX: usize = 32 << 20;
 /// Time that a client has to read a large response while others wait for room.
 pub(super) const HOLD: Duration = Duration::from_secs(3);

@@ -1,4 +1,4 @@
-//! What a session does that the audit wants to know.
+//! Collects what the audit logs about the commands of a session.
 
 use std::collections::BTreeMap;
 
@@ -14,14 +14,14 @@ use crate::{
 };
 
 impl Session {
-    /// Remembers a command until it is answered. One that is refused counts whatever it is.
+    /// Remembers a command until it is answered. A refused command is always logged.
     pub(super) fn audit(&mut self, seq: u64, command: Command, body: &[u8], is_refused: bool) {
         if self.agent.audit.is_on() && (is_refused || Audit::is_about(command)) {
             self.audited.push_back(Audited { seq, command, object: object(command, body) });
         }
     }
 
-    /// Writes the line of a command that is answered; they are answered in their order.
+    /// Logs a command that has been answered. Commands are answered in order.
     pub(super) fn audit_answer(&mut self, seq: u64, error: &str) {
         let Some(audited) = self.audited.front().filter(|audited| audited.seq == seq) else {
             return;
@@ -39,7 +39,7 @@ impl Session {
     }
 }
 
-/// What a command is about. Keys are secrets.
+/// The name, address or tags that a command affects. Keys are secrets and are not logged.
 fn object(command: Command, body: &[u8]) -> Vec<u8> {
     match command {
         Command::Event => parse(body, |event: EventRequest| event.name.0),
@@ -58,7 +58,7 @@ fn parse<T: DeserializeOwned>(body: &[u8], of: impl FnOnce(T) -> Vec<u8>) -> Vec
     decode(body).map(of).unwrap_or_default()
 }
 
-/// `name=value` for a tag that is set, `-name` for one that is deleted.
+/// `name=value` for each tag that is set, `-name` for each that is deleted.
 fn changed_tags(request: Tags) -> Vec<u8> {
     let set: BTreeMap<String, String> = request.tags.unwrap_or_default();
     let set = set.into_iter().map(|(name, value)| format!("{name}={value}"));

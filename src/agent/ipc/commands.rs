@@ -1,4 +1,4 @@
-//! The commands. Go: `cmd/serf/command/agent/ipc.go`.
+//! Performs the commands of RPC clients. Go: `cmd/serf/command/agent/ipc.go`.
 
 use std::{
     collections::BTreeMap,
@@ -42,20 +42,21 @@ impl Session {
     }
 
     pub(super) async fn auth(&mut self, seq: u64, request: &Auth) {
-        // Who may do a part is delayed as strangers are: it could guess the token that allows all.
+        // A client with limited rights is delayed as strangers are: it could guess a token with
+        // more rights.
         let may_guess = !matches!(*self.holder.borrow(), Some(Holder::Full));
         let pause = if may_guess { self.pass.pause(Instant::now()) } else { Duration::ZERO };
         if !pause.is_zero() {
             self.flush().await;
             tokio::time::sleep(pause).await;
         }
-        if let Some(holder) = self.agent.door.admit(request.auth_key.expose().as_bytes()) {
+        if let Some(holder) = self.agent.auth.authenticate(request.auth_key.expose().as_bytes()) {
             self.holder.send_replace(Some(holder));
             return self.respond(seq, "");
         }
         if may_guess {
             let count = self.pass.wrong_token(Instant::now());
-            // Logged at the first, and then less and less often.
+            // Logged at each doubling.
             if count.is_power_of_two() {
                 let client = &self.client;
                 warn!(target: "agent.ipc", "Wrong auth token of client: {client} ({count} times)");
@@ -64,14 +65,14 @@ impl Session {
         self.respond(seq, errors::INVALID_AUTH_TOKEN);
     }
 
-    /// Sends the collected user events, and answers each request.
+    /// Sends the collected user events, and answers their requests.
     pub(super) async fn send_events(&mut self) {
         self.begin_events().await;
         self.finish_events().await;
     }
 
-    /// Gives the collected user events to the engine, which works on them while further requests
-    /// are read.
+    /// Passes the collected user events to the engine, which processes them while the session reads
+    /// further requests.
     pub(super) async fn begin_events(&mut self) {
         if self.events.is_empty() {
             return;
@@ -91,7 +92,7 @@ impl Session {
         self.sent_events = Some((seqs, sent));
     }
 
-    /// Answers the requests whose events the engine was given.
+    /// Waits for the engine's results and answers the requests of those events.
     async fn finish_events(&mut self) {
         let Some((seqs, sent)) = self.sent_events.take() else { return };
         match sent.await.unwrap_or(Err(driver::Error::Shutdown)) {
@@ -135,7 +136,8 @@ impl Session {
             listing.encode(&mut self.answers);
             return;
         }
-        // No list is held while the client has earlier answers to read.
+        // A list occupies memory: it is dropped while the client has earlier responses to read, and
+        // requested again afterwards.
         drop(listing);
         self.flush().await;
         let room = self.out.whole_room().await;
@@ -179,7 +181,7 @@ impl Session {
         let Some(events) = self.node_events.begin().await else {
             return self.respond(seq, &driver::Error::Shutdown.to_string());
         };
-        // The answer comes before any record.
+        // The response must precede the first record.
         self.respond(seq, "");
         self.flush().await;
         let (out, pending) = (self.out.clone(), Arc::clone(&self.pending));
@@ -222,7 +224,7 @@ impl Session {
         let (ending, ended) = oneshot::channel();
         self.leaving = Some(ending);
         let agent = Arc::clone(&self.agent);
-        // Continues if the client does not wait for it.
+        // In a task, so that the leave continues if the client disconnects.
         let left = tokio::spawn(async move {
             let left = agent.leave().await;
             if let Err(error) = &left {
@@ -251,7 +253,7 @@ impl Session {
             relay_factor: request.relay_factor,
             timeout: query_timeout(request.timeout),
         };
-        // Without acks, a missing response is no sign of trouble.
+        // Without acks, a missing response does not indicate a problem.
         let acked = request.request_ack.then(|| request.name.lossy().into_owned());
         self.take_turn().await;
         match self.agent.query(&request.name.0, request.payload.0, params).await {
@@ -331,7 +333,7 @@ fn query_timeout(nanos: i64) -> Duration {
     Duration::from_nanos(u64::try_from(nanos).unwrap_or(1))
 }
 
-/// Filters of one stream, and their length together.
+/// Most filters of a stream, and most bytes of all of them.
 const FILTERS_MAX: usize = 64;
 const FILTER_BYTES_MAX: usize = 8 << 10;
 

@@ -1,4 +1,4 @@
-//! The socket of a server, and its clients' way in: RPC and HTTP have one each.
+//! The listening sockets of the RPC and of HTTP, and the loop that accepts clients on them.
 
 use std::{
     io,
@@ -25,19 +25,19 @@ use crate::{
     transport::{self, Network, Prefer},
 };
 
-/// A bound socket, or none.
+/// A listening socket; `Off` if the server is not configured.
 pub(in crate::agent) enum Listener {
     Tcp(TcpListener),
     Unix { listener: UnixListener, path: PathBuf, uid: u32 },
     Off,
 }
 
-/// What a server does with the clients of its socket.
+/// A server that handles the clients of a listener.
 pub(in crate::agent) trait Service {
     /// Logs that a connection could not be accepted.
     fn log_failure(&self, error: &str);
 
-    /// Reports a client that is disconnected, as too many are connected.
+    /// Reports that a client is disconnected because too many are connected.
     fn refuse(&mut self, client: &Accepted);
 
     /// Serves a client until its connection ends.
@@ -52,7 +52,7 @@ impl Listener {
     /// Binds an address.
     ///
     /// # Errors
-    /// Why it cannot be bound, in Go's words.
+    /// It cannot be bound; the text is Go's.
     pub(in crate::agent) async fn bind(addr: &RpcAddr) -> Result<Self, String> {
         let addr = match addr {
             RpcAddr::Off => return Ok(Self::Off),
@@ -83,14 +83,14 @@ impl Listener {
     /// Checks an address without binding it.
     ///
     /// # Errors
-    /// It can never be bound.
+    /// The address is invalid or does not resolve.
     pub(in crate::agent) fn check(addr: &RpcAddr) -> Result<(), String> {
         let RpcAddr::Tcp(addr) = addr else { return Ok(()) };
         let found = transport::resolve(Network::Tcp, addr);
         found.map(drop).map_err(|reason| format!("listen tcp: {reason}"))
     }
 
-    /// Serves clients until the future is dropped: each that is admitted in a task of its own.
+    /// Accepts clients until the future is dropped, and serves each one in a task of its own.
     pub(in crate::agent) async fn serve(self, admission: &Arc<Admission>, mut by: impl Service) {
         let mut clients = JoinSet::new();
         loop {
@@ -99,7 +99,8 @@ impl Listener {
                 Ok(client) => client,
                 Err(error) => {
                     by.log_failure(&go_net::error_text(&error));
-                    // Out of descriptors: an immediate retry would only waste CPU time.
+                    // Most likely out of file descriptors: evicting a stranger frees one, and an
+                    // immediate retry would only waste CPU time.
                     admission.evict();
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                     continue;
@@ -117,7 +118,7 @@ impl Listener {
         match self {
             Self::Tcp(listener) => {
                 let (stream, addr) = listener.accept().await?;
-                // A listener of both families has IPv4 clients under IPv6-mapped addresses.
+                // A dual-stack listener reports IPv4 clients with IPv4-mapped IPv6 addresses.
                 let addr = SocketAddr::new(addr.ip().to_canonical(), addr.port());
                 rpc::tune(&stream);
                 let (input, output) = stream.into_split();

@@ -16,23 +16,24 @@ use super::{
     member_list::Listing,
 };
 
-/// Encoded frames on their way to a client's socket. Clones share it.
+/// Queues encoded frames for a client's socket. Clones share the queue.
 ///
-/// Each client may leave [`OWN_BYTES_MAX`] unread. A larger response takes a share of the room that
-/// all clients have together, and must be read within a time.
+/// A client may leave [`OWN_BYTES_MAX`] unread. A larger response also reserves memory of the limit
+/// that all clients share, and must be read in time.
 #[derive(Clone)]
 pub(super) struct Outbox {
     frames: mpsc::UnboundedSender<Frame>,
     own: Arc<Semaphore>,
     answers: Arc<Answers>,
-    /// Held by a request until its response is queued: records that it causes are sent later.
+    /// Locked by a request until its response is queued, so that records that it causes are sent
+    /// after it.
     turn: Arc<RwLock<()>>,
 }
 
-/// The receiving end.
+/// The receiving end of the queue.
 pub(super) type Frames = mpsc::UnboundedReceiver<Frame>;
 
-/// Bytes to write, and their share of the bounds until they are written.
+/// Bytes to write. They count towards the limits until the frame is dropped.
 pub(super) struct Frame {
     bytes: Vec<u8>,
     /// Members to encode after the bytes.
@@ -51,17 +52,17 @@ impl Frame {
 /// Permits for all bytes that a client may leave unread.
 pub(super) struct WholeRoom(OwnedSemaphorePermit);
 
-/// Room for a record.
+/// Permit to queue a record.
 pub(super) struct Place {
     _turn: OwnedRwLockReadGuard<()>,
     own: OwnedSemaphorePermit,
 }
 
-/// No record is queued while it is held.
+/// While it is held, no record is queued.
 pub(super) type Turn = OwnedRwLockWriteGuard<()>;
 
 impl Outbox {
-    /// An outbox, and the receiving end for its writer.
+    /// Creates an outbox, and the receiving end for [`write`].
     pub(super) fn new(answers: Arc<Answers>) -> (Self, Frames) {
         let (frames, written) = mpsc::unbounded_channel();
         let own = Arc::new(Semaphore::new(OWN_BYTES_MAX));
@@ -73,20 +74,21 @@ impl Outbox {
         Arc::clone(&self.turn).write_owned().await
     }
 
-    /// Waits until there is room for a record and no request has the turn; the record should be
-    /// encoded only then. Cancel-safe.
+    /// Waits until there is room for a record and no request has the turn. Callers encode the
+    /// record afterwards, so that waiting records take no memory. Cancel-safe.
     pub(super) async fn place(&self, bytes: usize) -> Place {
-        // In this order, or the record would hold room that the response it waits for needs.
+        // The lock comes first: otherwise the record could hold room that the response needs for
+        // which it waits.
         let turn = Arc::clone(&self.turn).read_owned().await;
         Place { _turn: turn, own: self.room(bytes).await }
     }
 
-    /// Sends a record. False: the client has disconnected.
+    /// Queues a record; returns false if the client has disconnected.
     pub(super) fn record(&self, place: Place, record: Vec<u8>) -> bool {
         self.put(Frame { bytes: record, listing: None, own: place.own, share: None })
     }
 
-    /// Sends responses, before any record not sent yet. False: the client has disconnected.
+    /// Queues responses; returns false if the client has disconnected.
     pub(super) async fn answer(&self, bytes: Vec<u8>) -> bool {
         let own = self.room(bytes.len()).await;
         let mut share = None;
@@ -101,7 +103,7 @@ impl Outbox {
         WholeRoom(self.room(OWN_BYTES_MAX).await)
     }
 
-    /// Sends a response with members. False: the client has disconnected.
+    /// Queues a response with members; returns false if the client has disconnected.
     pub(super) fn listing(&self, room: WholeRoom, head: Vec<u8>, listing: Listing) -> bool {
         let share = listing.share();
         self.put(Frame { bytes: head, listing: Some(listing), own: room.0, share })
@@ -122,13 +124,13 @@ async fn acquire(semaphore: &Arc<Semaphore>, bytes: usize) -> OwnedSemaphorePerm
     permit.expect("these semaphores are never closed")
 }
 
-/// Writes until the session ends or the client does not read. Everything that is queued is written
-/// at once.
+/// Writes frames until the session ends, the socket fails, or a large response is not read in time.
+/// Joins all queued frames into one write.
 pub(super) async fn write(mut output: Box<dyn AsyncWrite + Send + Unpin>, mut frames: Frames) {
     while let Some(first) = frames.recv().await {
         let Frame { mut bytes, listing, own, share } = first;
         let written = if listing.is_some() || share.is_some() {
-            // Alone: nothing else of this client has room.
+            // It occupies all room of this client, so no other frame is queued.
             write_large(&mut output, bytes, listing, share).await
         } else {
             let mut held = vec![own];
@@ -142,11 +144,11 @@ pub(super) async fn write(mut output: Box<dyn AsyncWrite + Send + Unpin>, mut fr
             return;
         }
     }
-    // The socket can only be closed.
+    // An error has no consequence: the socket is closed anyway.
     let _ = output.shutdown().await;
 }
 
-/// Writes a large response while the client reads it in time; returns whether it did.
+/// Writes a large response; returns false if the client did not read it in time.
 async fn write_large(
     output: &mut (dyn AsyncWrite + Send + Unpin),
     mut bytes: Vec<u8>,
@@ -179,7 +181,7 @@ async fn write_large(
     }
 }
 
-/// Overhead of a frame.
+/// Memory that a frame is charged with in addition to its bytes.
 const FRAME_BYTES: usize = 64;
-/// Time that a client has to read a large response, plus a second for each MiB.
+/// Time limit for reading a large response; each MiB adds a second.
 const ANSWER_WRITE_MIN: Duration = Duration::from_secs(10);

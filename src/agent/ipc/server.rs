@@ -53,7 +53,7 @@ impl Service for Server {
         metrics::counter!("agent.ipc.accept").increment(1);
         let (agent, events) = (Arc::clone(&self.agent), Arc::clone(&self.events));
         async move {
-            let tls = agent.door.rpc_tls.as_ref();
+            let tls = agent.auth.rpc_tls.as_ref();
             let secured = pass.unless_evicted(client.secured(tls)).await;
             if let Some(Some(client)) = secured {
                 session::run(agent, events, pass, client).await;

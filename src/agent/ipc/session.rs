@@ -43,8 +43,8 @@ use crate::{
 pub(super) async fn run(agent: Arc<Agent>, events: Arc<Events>, pass: Pass, client: Accepted) {
     let Accepted { name, uid, certificate, input, output, .. } = client;
     let (out, frames) = Outbox::new(pass.answers());
-    let door = &agent.door;
-    let holder = certificate.as_ref().and_then(|identity| door.admit_certificate(identity));
+    let auth = &agent.auth;
+    let holder = certificate.as_ref().and_then(|identity| auth.authenticate_certificate(identity));
     let mut writer = Task(tokio::spawn(write(output, frames)));
     let mut session = Session {
         agent,
@@ -73,14 +73,15 @@ pub(super) async fn run(agent: Arc<Agent>, events: Arc<Events>, pass: Pass, clie
     };
     let ended = tokio::select! {
         ended = session.live(FrameReader::new(input)) => ended,
-        // The socket is broken, or a large response was not read: no other would be.
+        // The socket failed or a large response was not read in time; further responses would be
+        // lost, too.
         _ = &mut writer.0 => return,
     };
     // The agent may exit once the last response is written.
     let _leaving = session.leaving.take();
     match ended {
         Ok(()) | Err(End::Refused | End::Left) => {}
-        // Nobody reads the rest.
+        // No one is left to read the remaining responses.
         Err(End::Gone) => return,
         Err(End::Header(reason)) => {
             error!(target: "agent.ipc", "failed to decode request header: {reason}");
@@ -95,19 +96,19 @@ pub(super) async fn run(agent: Arc<Agent>, events: Arc<Events>, pass: Pass, clie
         drop(session);
         let _ = (&mut writer.0).await;
     };
-    // A client that does not read loses the rest, and is closed.
+    // A client that does not read in time loses the remaining responses.
     let _ = tokio::time::timeout(DRAIN_MAX, drained).await;
 }
 
 /// Why the agent closes a connection.
 pub(super) enum End {
-    /// Something other than a header arrived.
+    /// A request header could not be decoded.
     Header(RpcError),
-    /// A request that cannot be answered.
+    /// A request could not be decoded, or its command is unknown.
     Request(String),
-    /// Refused with an error response.
+    /// The client was refused, evicted or timed out, or its token was revoked.
     Refused,
-    /// The client has closed the connection while others wait for what it would take.
+    /// The client disconnected while other clients wait for room for their responses.
     Gone,
     /// The node has left; the client must get the response before the agent exits.
     Left,
@@ -119,38 +120,39 @@ pub(super) struct Session {
     pub(super) client: Arc<str>,
     pub(super) uid: Option<u32>,
     pub(super) certificate: Option<Identity>,
-    /// Commands for the audit that have yet to be answered.
+    /// Commands to audit that have not been answered yet.
     pub(super) audited: VecDeque<Audited>,
     pub(super) pass: Pass,
-    /// Counts commands; to look it up by its name takes longer than most of them.
+    /// Counts commands. Kept, because looking the counter up takes longer than most commands.
     commands: metrics::Counter,
     pub(super) version: Option<i32>,
-    /// On what its rights rest: a token that it has shown, or else its certificate.
+    /// What the client's rights follow from: the last valid token, or else its certificate.
     pub(super) holder: watch::Sender<Option<Holder>>,
     /// Number of commands before authentication.
     pub(super) refused: u64,
-    /// The turn of a large request.
+    /// The permit to read and process a large request.
     pub(super) large_request: Option<OwnedSemaphorePermit>,
-    /// Answers to requests that arrived together.
+    /// Encoded responses that have not been flushed yet.
     pub(super) answers: Vec<u8>,
-    /// Held from an event or query on until it is answered.
+    /// Held from the start of an event or query until its response is queued, so that the records
+    /// it causes are sent after the response.
     pub(super) turn: Option<Turn>,
-    /// Consecutive user events, which are sent together.
+    /// Consecutive user events, which are passed to the engine together.
     pub(super) events: Vec<(u64, EventRequest)>,
     /// Bytes of their requests.
     pub(super) event_bytes: usize,
-    /// Events that the engine was given, by the numbers of their requests.
+    /// The sequence numbers of events passed to the engine, and the task that waits for it.
     pub(super) sent_events: Option<(Vec<u64>, JoinHandle<SentEvents>)>,
     pub(super) out: Outbox,
     pub(super) streams: HashMap<u64, Task>,
     pub(super) monitor: Option<(u64, Task)>,
     pub(super) queries: Vec<Task>,
     pub(super) pending: Arc<PendingQueries>,
-    /// Dropped when the client has got the response to `leave`.
+    /// Dropped when the response to `leave` has been written.
     pub(super) leaving: Option<oneshot::Sender<()>>,
 }
 
-/// The result of each event, or of all.
+/// The result of each event, or the error of the whole call.
 type SentEvents = Result<Vec<Result<(), driver::Error>>, driver::Error>;
 
 /// A task that ends with the session.
@@ -163,7 +165,7 @@ impl Drop for Task {
 }
 
 impl Task {
-    /// Nothing is delivered after this.
+    /// Aborts the task and waits for its end, so that it sends no record afterwards.
     pub(super) async fn stop(mut self) {
         self.0.abort();
         let _ = (&mut self.0).await;
@@ -181,17 +183,18 @@ impl Session {
             () = evicted => return Err(End::Refused),
         }
         self.pass.known();
-        if !self.agent.door.has_file() {
+        if !self.agent.auth.has_file() {
             return self.serve(&mut frames, false).await;
         }
         let (agent, holder) = (Arc::clone(&self.agent), self.holder.subscribe());
         tokio::select! {
             ended = self.serve(&mut frames, false) => ended,
-            () = agent.door.revoked(holder) => Err(End::Refused),
+            () = agent.auth.revoked(holder) => Err(End::Refused),
         }
     }
 
-    /// Serves until the client disconnects; a stranger until it has authenticated.
+    /// Processes requests until the client disconnects. With `stranger`, returns as soon as the
+    /// client has finished the handshake and, if needed, authentication.
     async fn serve(&mut self, frames: &mut Frames, stranger: bool) -> Result<(), End> {
         while let Some(header) = self.next_header(frames).await? {
             self.request(frames, header).await?;
@@ -216,7 +219,7 @@ impl Session {
         }
         if !self.is_open() && !matches!(command, Some(Command::Auth | Command::Handshake)) {
             self.refused += 1;
-            // A client that continues does not fill the log.
+            // Logged at each doubling, so that a client cannot fill the log.
             if self.refused.is_power_of_two() {
                 let client = &self.client;
                 warn!(target: "agent.ipc", "Client sending commands before auth: {client}");
@@ -228,13 +231,13 @@ impl Session {
             self.respond(seq, errors::UNSUPPORTED_COMMAND);
             return Err(End::Request(format!("command '{name}' not recognized")));
         };
-        // It may hold a token or a key.
+        // Wiped after use: it may contain a token or a key.
         let body = Zeroizing::new(match command.has_body() {
             true => self.next_body(frames).await?,
             false => Vec::new(),
         });
         if let Some(error) = self.not_allowed(command) {
-            // The answers to events before it come first.
+            // Responses are sent in the order of the requests.
             self.send_events().await;
             self.audit(seq, command, &body, true);
             self.refuse(seq, command, &error);
@@ -243,7 +246,7 @@ impl Session {
         }
         self.audit(seq, command, &body, false);
         let done = match command {
-            // They change nothing, so that they can be given up.
+            // Read-only, so they can be cancelled.
             Command::Members | Command::MembersFiltered => {
                 let answers = self.pass.answers();
                 unless_gone(frames, &answers, self.dispatch(command, seq, &body)).await?
@@ -257,7 +260,7 @@ impl Session {
         done
     }
 
-    /// Why the client may not send a command.
+    /// The error if the client's rights do not allow a command.
     fn not_allowed(&self, command: Command) -> Option<String> {
         let holder = self.holder.borrow();
         let (holder, lacks) = (holder.as_ref()?, holder.as_ref()?.lacks(command)?);
@@ -266,23 +269,24 @@ impl Session {
         Some(format!("{denied}: {title} lacks '{lacks}', which '{command}' needs"))
     }
 
-    /// Whether there are user events to which events of further requests are added.
+    /// Whether further events can be collected in the current batch.
     fn collects_events(&self) -> bool {
         (self.sent_events.is_some() || !self.events.is_empty())
             && self.events.len() < EVENTS_AT_ONCE_MAX
             && self.event_bytes < EVENT_BYTES_AT_ONCE_MAX
     }
 
-    /// Whether commands are accepted.
+    /// Whether the client may send commands.
     fn is_open(&self) -> bool {
-        self.is_authenticated() || !self.agent.door.is_guarded()
+        self.is_authenticated() || !self.agent.auth.is_required()
     }
 
     pub(super) fn is_authenticated(&self) -> bool {
         self.holder.borrow().is_some()
     }
 
-    /// The next header; responses are flushed before waiting for it, and when there are many.
+    /// Reads the next request header. Flushes the responses before it waits, and when there are
+    /// many.
     async fn next_header(&mut self, frames: &mut Frames) -> Result<Option<RequestHeader>, End> {
         let max = self.request_bytes_max();
         loop {
@@ -322,8 +326,8 @@ impl Session {
         Ok(body.ok_or_else(|| End::Request("decode failed: EOF".to_owned()))?.to_vec())
     }
 
-    /// The next value. A large one of a client that is known waits for its turn, and has then to
-    /// come in time: what has come of it is held.
+    /// Reads the next value. A large value of an authenticated client needs a permit and must then
+    /// arrive in time, because its bytes are buffered.
     async fn next_value<'f>(
         &mut self,
         frames: &'f mut Frames,
@@ -393,8 +397,7 @@ impl Session {
         encode(&ResponseHeader { seq, error: error.to_owned() }, &mut self.answers);
     }
 
-    /// Refuses a command. Where a body belongs to the response, clients also read one after an
-    /// error.
+    /// Refuses a command. If its response has a body, clients expect one after an error, too.
     fn refuse(&mut self, seq: u64, command: Command, error: &str) {
         match command.has_response_body() {
             true => self.respond_with(seq, error, &BTreeMap::<String, String>::new()),
@@ -414,7 +417,7 @@ impl Session {
         encode(body, &mut self.answers);
     }
 
-    /// Sends the responses, and releases the turn of records.
+    /// Sends the responses, and then lets records be sent again.
     pub(super) async fn flush(&mut self) {
         if !self.answers.is_empty() {
             let answers = std::mem::take(&mut self.answers);
@@ -431,7 +434,7 @@ impl Session {
         unless_gone(frames, &answers, self.flush()).await
     }
 
-    /// Holds records back until the next responses are queued.
+    /// Delays records until the next responses are queued.
     pub(super) async fn take_turn(&mut self) {
         if self.turn.is_none() {
             self.turn = Some(self.out.turn().await);
@@ -466,17 +469,17 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, End> {
     decode(body).map_err(|error| End::Request(error.to_string()))
 }
 
-/// User events sent together, and bytes of their requests: they are a fraction of the time of a
-/// turn of the engine.
+/// Most user events passed to the engine together, and most bytes of their requests: a fraction of
+/// the work that the engine does in one turn.
 const EVENTS_AT_ONCE_MAX: usize = 512;
 const EVENT_BYTES_AT_ONCE_MAX: usize = 64 << 10;
-/// Requests up to this size are read whenever they come.
+/// Requests up to this size are read without a permit.
 const SMALL_REQUEST_BYTES_MAX: usize = 16 << 10;
-/// Bytes that are read while a client waits, to see whether it has closed.
+/// Most bytes read ahead to detect that a waiting client has disconnected.
 const READ_AHEAD_BYTES: usize = 2 * SMALL_REQUEST_BYTES_MAX;
-/// Time that a larger one has to come.
+/// Time limit for reading a larger request.
 const LARGE_REQUEST_TIME: Duration = Duration::from_secs(10);
-/// Time that a client has to shake hands and, where there is a token, to show it.
+/// Time limit for the handshake and, if tokens are configured, for authentication.
 const STRANGER_TIME: Duration = Duration::from_secs(10);
 /// Longest wait for the last responses to a client that was refused or has disconnected.
 const DRAIN_MAX: Duration = Duration::from_secs(5);

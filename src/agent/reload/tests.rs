@@ -65,5 +65,5 @@ async fn a_reload_with_another_token_says_that_the_old_one_stays() {
         std::fs::write(&path, token).unwrap();
         assert_eq!(changes(&file), changed, "{token}");
     }
-    assert!(agent.door.admit(b"new").is_none() && agent.door.admit(b"old").is_some());
+    assert!(agent.auth.authenticate(b"new").is_none() && agent.auth.authenticate(b"old").is_some());
 }

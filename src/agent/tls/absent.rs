@@ -1,18 +1,19 @@
-//! TLS in a program that was built without it: settings that ask for it are refused.
+//! Replacement for a build without the feature `agent-tls`: settings for TLS are refused.
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::Identity;
 use crate::agent::{AgentError, settings::TlsFiles};
 
-/// There is none.
+/// Has no values in this build.
 pub(in crate::agent) enum ServerTls {}
 
 type Secured =
     (Box<dyn AsyncRead + Send + Unpin>, Box<dyn AsyncWrite + Send + Unpin>, Option<Identity>);
 
 impl ServerTls {
-    /// Refuses settings that want TLS.
+    /// # Errors
+    /// The settings configure TLS.
     pub(in crate::agent) fn open(files: &TlsFiles) -> Result<Option<Self>, AgentError> {
         if files.is_empty() {
             return Ok(None);

@@ -5,7 +5,7 @@ use webpki::EndEntityCert;
 use super::{AltName, Identity};
 use crate::transport::rustls::pki_types::CertificateDer;
 
-/// Who a client is. The certificate was verified before.
+/// The identity in a certificate that was verified before.
 pub(super) fn identity(certificate: &CertificateDer<'_>) -> Identity {
     let Ok(parsed) = EndEntityCert::try_from(certificate) else {
         return Identity { shown: "?".to_owned(), ..Identity::default() };
@@ -29,7 +29,8 @@ fn name(parsed: &EndEntityCert<'_>) -> String {
     }
 }
 
-/// Of a subject in DER, without its outer header: sets of sequences of a type and a value.
+/// The common name of a subject in DER without its outer header: a list of sets of sequences of a
+/// type and a value.
 fn common_name(mut subject: &[u8]) -> Option<&str> {
     loop {
         let (set, rest) = element(subject)?;
@@ -43,7 +44,7 @@ fn common_name(mut subject: &[u8]) -> Option<&str> {
     }
 }
 
-/// The contents of the first element, and what is behind it.
+/// The contents of the first DER element, and the bytes after it.
 fn element(der: &[u8]) -> Option<(&[u8], &[u8])> {
     let (&[_, len], rest) = der.split_first_chunk::<2>()?;
     match len {
@@ -60,7 +61,7 @@ fn element(der: &[u8]) -> Option<(&[u8], &[u8])> {
     }
 }
 
-/// 2.5.4.3.
+/// The object identifier 2.5.4.3 in DER.
 const COMMON_NAME: &[u8] = &[0x55, 0x04, 0x03];
 
 #[cfg(test)]

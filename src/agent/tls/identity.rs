@@ -1,13 +1,14 @@
-//! Who a client is by its certificate.
+//! The identity of a client from its certificate.
 
 use std::collections::BTreeSet;
 
-/// A verified certificate.
+/// The names of a verified certificate.
 #[derive(Clone, Debug, Default)]
 pub(in crate::agent) struct Identity {
-    /// What it is called in the log. No authority has to vouch for it.
+    /// For the log only: it may be the common name, which name constraints do not cover.
     pub(in crate::agent) shown: String,
-    /// The names for which its authority vouches. A handshake bounds how many there are.
+    /// The names that authenticate the client. TLS limits the size of a certificate, and so their
+    /// number.
     pub(in crate::agent) names: BTreeSet<AltName>,
 }
 
@@ -21,12 +22,13 @@ pub(in crate::agent) enum AltName {
 }
 
 impl AltName {
-    /// The DNS name of one host; `None`: a wildcard.
+    /// A DNS name; `None` if it is a wildcard, which names no single host.
     pub(in crate::agent) fn dns(name: &str) -> Option<Self> {
         (!name.contains('*')).then(|| Self::Dns(name.to_ascii_lowercase()))
     }
 
-    /// A name as it is written: one with a colon is a URI. `None`: no certificate has it.
+    /// Parses a name of the tokens file. With a colon it is a URI. `None` if no certificate can
+    /// have it.
     pub(in crate::agent) fn parse(text: &str) -> Option<Self> {
         let is_uri = text.contains(':');
         let is_fit = |c: u8| c.is_ascii_alphanumeric() || b".-_".contains(&c);
@@ -39,7 +41,7 @@ impl AltName {
         }
     }
 
-    /// The name.
+    /// The name without its kind.
     pub(in crate::agent) fn text(&self) -> &str {
         match self {
             Self::Dns(text) | Self::Uri(text) => text,
@@ -47,7 +49,7 @@ impl AltName {
     }
 }
 
-/// Of a DNS name, and of a URI.
+/// Most bytes of a DNS name, and of a URI.
 const DNS_BYTES_MAX: usize = 253;
 const URI_BYTES_MAX: usize = 2048;
 

@@ -1,4 +1,4 @@
-//! TLS of the agent's listeners, and the files that the program's own client reads for it.
+//! TLS of the agent's listeners, and the PEM files that the listeners and the commands read.
 
 #[cfg(not(feature = "agent-tls"))]
 mod absent;

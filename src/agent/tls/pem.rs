@@ -16,11 +16,11 @@ use crate::{
     },
 };
 
-/// Configuration of a server with this certificate. With `client_ca`, only clients with a
-/// certificate signed by one of its authorities are accepted. Blocks.
+/// Creates the configuration of a server. With `client_ca`, only clients with a certificate signed
+/// by one of its authorities are accepted. Blocks.
 ///
 /// # Errors
-/// A file cannot be read or used.
+/// A file cannot be read or its content is invalid.
 pub(super) fn server_config(
     cert: &Path,
     key: &Path,
@@ -48,11 +48,11 @@ pub(super) fn server_config(
     Ok(config)
 }
 
-/// Configuration of a client for agents whose certificate is signed by one of `ca`, with an own
-/// certificate if there is one. Blocks.
+/// Creates the configuration of a client that accepts agents whose certificate is signed by one of
+/// the authorities in `ca`. `own`: certificate and key of the client. Blocks.
 ///
 /// # Errors
-/// A file cannot be read or used.
+/// A file cannot be read or its content is invalid.
 pub(crate) fn client_config(
     ca: &Path,
     own: Option<(&Path, &Path)>,
@@ -88,7 +88,7 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     match found {
         Ok(found) if !found.is_empty() => Ok(found),
-        Ok(_) => Err(format!("{shown} has no certificate in PEM")),
+        Ok(_) => Err(format!("{shown} contains no PEM certificate")),
         Err(error) => Err(format!("{shown}: {error}")),
     }
 }
@@ -96,8 +96,8 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
     let pem: Zeroizing<Vec<u8>> = secrets::read_private(path, PEM_BYTES_MAX)?;
     PrivateKeyDer::from_pem_slice(&pem)
-        .map_err(|_| format!("{} has no private key in PEM", path.display()))
+        .map_err(|_| format!("{} contains no PEM private key", path.display()))
 }
 
-/// Largest file; the authorities of a whole system take a quarter of it.
+/// Most bytes of a file. A system's bundle of authorities has about a quarter of that.
 const PEM_BYTES_MAX: u64 = 1 << 20;

@@ -1,4 +1,4 @@
-//! The server's side of TLS, whose files may change while it runs.
+//! TLS of a listener. Its files are reloaded when they change.
 
 use std::{
     path::PathBuf,
@@ -20,15 +20,15 @@ use crate::{
     transport::rustls::ServerConfig,
 };
 
-/// The certificate of a listener, and those of its clients.
+/// TLS of a listener: its certificate, and the authorities for certificates of clients.
 pub(in crate::agent) struct ServerTls {
-    /// What its keys in the configuration begin with.
+    /// Prefix of its configuration keys: `rpc_tls` or `http_tls`.
     what: &'static str,
     cert: PathBuf,
     key: PathBuf,
     client_ca: Option<PathBuf>,
     config: RwLock<Arc<ServerConfig>>,
-    /// The files as they were read, or found broken.
+    /// State of the files when they were last read, whether they were valid or not.
     mark: Mutex<Mark>,
     handshakes: Semaphore,
 }
@@ -37,18 +37,18 @@ type Input = Box<dyn AsyncRead + Send + Unpin>;
 type Output = Box<dyn AsyncWrite + Send + Unpin>;
 
 impl ServerTls {
-    /// Reads the files; `None`: no TLS is wanted. Blocks.
+    /// Reads the files; `None` if TLS is not configured. Blocks.
     ///
     /// # Errors
-    /// One is missing, cannot be read, or cannot be used.
+    /// A setting is missing, or a file cannot be read or is invalid.
     pub(in crate::agent) fn open(files: &TlsFiles) -> Result<Option<Self>, AgentError> {
         let what = files.what;
         let (cert, key) = match (&files.cert, &files.key) {
             (Some(cert), Some(key)) => (cert.clone(), key.clone()),
             _ if files.is_empty() => return Ok(None),
             _ => {
-                let text = format!("Invalid {what}_cert: it goes with {what}_key");
-                return Err(AgentError::Invalid(text));
+                let reason = format!("{what}_cert and {what}_key must be set together");
+                return Err(invalid(what, &reason));
             }
         };
         let client_ca = files.client_ca.clone();
@@ -66,16 +66,17 @@ impl ServerTls {
         }))
     }
 
-    /// Shakes hands with a client; gives its streams, and who it is by its certificate.
+    /// Performs the handshake with a client. Returns the encrypted streams, and the identity in the
+    /// client's certificate.
     ///
     /// # Errors
-    /// It does not, or not in time.
+    /// The handshake failed or was not finished in time.
     pub(in crate::agent) async fn secure(
         &self,
         input: Input,
         output: Output,
     ) -> Result<(Input, Output, Option<Identity>), String> {
-        // Its own time begins with its turn: those before it may all use up theirs.
+        // Two time limits: slow clients that wait before this one must not use up its own time.
         let turn = timeout(HANDSHAKE_TIME, self.handshakes.acquire()).await;
         let _one = turn.map_err(|_| "too many handshakes".to_owned())?;
         let config = self.config.read().unwrap_or_else(PoisonError::into_inner).clone();
@@ -96,27 +97,27 @@ impl ServerTls {
         self.client_ca.is_some()
     }
 
-    /// Reads the files if they have changed since they were read. Broken ones change nothing, and
-    /// are reported once. Blocks.
+    /// Reloads the files if they have changed. Invalid files are logged once and the previous ones
+    /// remain in use. Blocks.
     pub(in crate::agent) fn reread_if_changed(&self) {
         if *self.mark() == self.mark_now() {
             return;
         }
         let path = self.cert.display();
         match self.reread() {
-            Ok(()) => info!(target: "agent", "The certificate was read again from {path}"),
+            Ok(()) => info!(target: "agent", "Reloaded the certificate from {path}"),
             Err(error) => {
-                error!(target: "agent", "The certificate stays as it was: {error}");
+                error!(target: "agent", "Failed to reload the certificate: {error}");
             }
         }
     }
 
-    /// Reads the files. Blocks.
+    /// Reloads the files. Blocks.
     ///
     /// # Errors
-    /// They are broken, and change nothing.
+    /// A file is invalid; the previous ones remain in use.
     pub(in crate::agent) fn reread(&self) -> Result<(), AgentError> {
-        // Before they are read: what changes meanwhile is read again.
+        // Taken before reading, so that a change during the read causes another reload.
         *self.mark() = self.mark_now();
         let config = pem::server_config(&self.cert, &self.key, self.client_ca.as_deref());
         let config = config.map_err(|reason| invalid(self.what, &reason))?;
@@ -141,7 +142,8 @@ fn invalid(what: &str, reason: &str) -> AgentError {
     AgentError::Invalid(format!("Invalid {what}_cert: {reason}"))
 }
 
-/// Time for a handshake, and for the wait for its turn. The session's own time begins after it.
+/// Time limit for a handshake, and for the wait before it. The time limits of a session start
+/// afterwards.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
-/// Handshakes of all clients of a listener at a time: each holds up to 64 KiB.
+/// Most concurrent handshakes of a listener: each may buffer up to 64 KiB.
 const HANDSHAKES_MAX: usize = 512;

@@ -7,7 +7,7 @@ use tokio::{signal::unix::SignalKind, sync::oneshot};
 
 use crate::{
     base::Secret,
-    cli::{CommandSpec, Failure, Flag, Kind, Parsed, odd::variable, output, tls},
+    cli::{CommandSpec, Failure, Flag, Kind, Parsed, non_utf8::variable, output, tls},
     client::{Client, Config, Error, KeyResponse},
     serf::Regex,
 };

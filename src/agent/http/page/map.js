@@ -1,4 +1,4 @@
-// The map: the two directions in which the coordinates differ most.
+// The map: projects the coordinates on the two directions in which they differ most.
 
 let places = [];
 const hues = [
@@ -64,7 +64,7 @@ function bounds(points) {
   return { left, right, top, bottom };
 }
 
-// Thousands of points take a while: they are drawn when nothing else is to be done.
+// Drawing thousands of points takes long, so it waits until the browser is idle.
 const idle = window.requestIdleCallback ?? ((act) => setTimeout(act, 50));
 let mapWaits = false;
 function drawMapSoon() {
@@ -110,7 +110,7 @@ function drawMap() {
   const faint = chosen.length > 2000 ? 0.6 : 0.9;
   const named = chosen.length <= 40;
   const emphasised = [];
-  // What is wrong is drawn last, so that the many who are well do not cover it.
+  // Failed members are drawn last, so that the many live ones do not cover them.
   let last = "";
   const rank = (row) => ["left", "alive", "leaving", "failed"].indexOf(row.status);
   for (const row of [...chosen].sort((a, b) => rank(a) - rank(b))) {
@@ -155,7 +155,7 @@ function label(pen, width, x, y, name, hue) {
   pen.fillText(text, from, y + 4);
 }
 
-// Names, as far as none covers another.
+// Draws those names that do not overlap another.
 function drawNames(pen, width, hue) {
   const taken = [];
   for (const [x, y, row] of places) {

@@ -1,5 +1,5 @@
 "use strict";
-// What the agent knows, as it knows it. Texts reach the document as text alone, never as markup.
+// Shows what the agent knows. Texts of members are inserted as text, never as markup.
 const $ = (id) => document.getElementById(id);
 const make = (tag, kind, text) => {
   const element = document.createElement(tag);
@@ -50,7 +50,7 @@ function askToken(wrong) {
   }
   asking ??= new Promise((resolve) => {
     const dialog = $("ask");
-    $("wrong").textContent = wrong ? "That is not its token." : "";
+    $("wrong").textContent = wrong ? "Wrong token." : "";
     $("token").value = "";
     dialog.addEventListener("cancel", (event) => event.preventDefault());
     dialog.addEventListener("close", () => {
@@ -77,7 +77,7 @@ function prepare(row) {
   return row;
 }
 
-// As Serf estimates it: in the space of the coordinates, by heights and adjustments.
+// Serf's estimate: distance of the coordinates, plus heights and adjustments.
 function distance(a, b) {
   if (!a || !b || a.vec.length !== b.vec.length) return NaN;
   if (a === b) return 0;
@@ -106,13 +106,13 @@ const VALUES = {
   tags: (row) => row.text,
 };
 
-// All members in order. Sorted anew only when something of it has changed.
+// All members in order. Sorted again only if the members or the order have changed.
 let ordered = [], inOrder = false;
 function order() {
   const [value, sign] = [VALUES[sortBy], falling ? -1 : 1];
   const keyed = [...members.values()].map((row) => ({ key: value(row), row }));
   keyed.sort((a, b) => {
-    // What has no value comes last, whichever way.
+    // Members without a value come last in both directions.
     const missing = Number.isNaN(a.key) - Number.isNaN(b.key);
     if (missing) return missing;
     if (a.key !== b.key && !Number.isNaN(a.key)) return a.key < b.key ? -sign : sign;
@@ -130,7 +130,7 @@ function choose() {
     && words.every((word) => row.search.includes(word)));
 }
 
-// The list: elements for what can be seen, and no others.
+// The list creates elements only for visible rows.
 
 const pool = [];
 const rows = $("rows");
@@ -230,7 +230,7 @@ function changed() {
   draw();
 }
 
-// At most one drawing a frame, whatever comes in; and most of the time is left for the reader.
+// Draws at most once per frame, and leaves most of the time to the browser.
 let drawing = false, free = 0;
 function draw() {
   if (drawing) return;
@@ -324,7 +324,7 @@ function drawLog() {
     return item;
   }));
   if (wanted.length > 0) return;
-  $("log").append(make("li", "left", "Nothing has happened since this page was opened."));
+  $("log").append(make("li", "left", "No events since this page was opened."));
 }
 
 function memberEvent(kind, rows) {
@@ -347,7 +347,7 @@ function memberEvent(kind, rows) {
 
 function received(kind, data) {
   if (kind === "lost") {
-    note("note", "lost", `${data.count} events came too fast for this page`);
+    note("note", "lost", `${data.count} events were lost: they arrived faster than this page could read them`);
     refresh();
   } else if (kind.startsWith("member-")) {
     memberEvent(kind, data.members);
@@ -366,7 +366,7 @@ async function listen() {
       refresh();
       await read(answer.body.pipeThrough(new TextDecoderStream()).getReader());
     } catch {
-      // The agent is gone, or has no room for a stream: it is asked again.
+      // The agent has stopped or has too many streams: retried later.
     }
     [link.textContent, link.className] = ["not connected", "down"];
     await new Promise((resolve) => setTimeout(resolve, pause * 1e3));
@@ -387,7 +387,7 @@ async function read(reader) {
   }
 }
 
-// What is asked for from time to time. The larger the cluster, the less often.
+// Periodic requests: less frequent in large clusters.
 
 let refreshing = null;
 function refresh() {
@@ -410,7 +410,7 @@ function refresh() {
       changed();
       document.body.dataset.loaded = members.size;
     } catch {
-      // Said by the state of the stream and of health.
+      // The states of the stream and of health already show it.
     } finally {
       refreshing = null;
     }

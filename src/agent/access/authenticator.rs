@@ -1,4 +1,4 @@
-//! Which tokens are admitted, while their file changes.
+//! Authentication of clients by tokens and certificates, against a file that may change.
 
 use std::{
     path::PathBuf,
@@ -23,50 +23,50 @@ use crate::{
     rpc::protocol::Command,
 };
 
-/// The tokens of RPC and HTTP clients, and the certificates of both listeners.
-pub(in crate::agent) struct Door {
-    /// `None`: in clear.
+/// Authenticates RPC and HTTP clients. Holds the tokens, and the certificates of both listeners.
+pub(in crate::agent) struct Authenticator {
+    /// `None`: the listener does not use TLS.
     pub(in crate::agent) rpc_tls: Option<ServerTls>,
     pub(in crate::agent) http_tls: Option<ServerTls>,
-    /// Allows everything; empty: there is none.
+    /// The token `rpc_auth`, which allows everything; empty if it is not set.
     full: Secret,
     file: Option<TokensFile>,
     /// Whether any listener verifies certificates of clients.
     certificates: bool,
-    /// Counts what was read of the file.
+    /// Incremented each time the tokens file is reloaded.
     changes: watch::Sender<u64>,
 }
 
 struct TokensFile {
     path: PathBuf,
     tokens: RwLock<Arc<Tokens>>,
-    /// The file as it was read, or found broken.
+    /// State of the file when it was last read, whether it was valid or not.
     mark: Mutex<Mark>,
 }
 
-/// On what the rights of a client rest.
+/// What an authenticated client has proved, from which its rights follow.
 #[derive(Clone, Debug)]
 pub(in crate::agent) enum Holder {
-    /// The token of the configuration.
+    /// The token `rpc_auth`, or an empty one if the agent requires none.
     Full,
     /// A token of the file.
     Named(Arc<Entry>),
-    /// The names in its certificate that have entries in the file.
+    /// A certificate with at least one name in the tokens file.
     Certified(Arc<Certified>),
 }
 
-/// What the names of a certificate allow together.
+/// The entries of a certificate; it has the capabilities of all of them.
 #[derive(Debug)]
 pub(in crate::agent) struct Certified {
     entries: Vec<Arc<Entry>>,
-    /// Names of the entries.
+    /// Names of the entries, for the log.
     name: String,
-    /// Those names of the certificate.
+    /// The names of the certificate that have these entries, for the log.
     certificate: String,
 }
 
 impl Holder {
-    /// Its name in the log.
+    /// The name to log.
     pub(in crate::agent) fn name(&self) -> &str {
         match self {
             Self::Full => "rpc_auth",
@@ -75,7 +75,7 @@ impl Holder {
         }
     }
 
-    /// The names of a certificate, if its rights rest on them.
+    /// The names of the certificate, if the client is authenticated by it.
     pub(in crate::agent) fn certificate(&self) -> Option<&str> {
         match self {
             Self::Full | Self::Named(_) => None,
@@ -83,13 +83,13 @@ impl Holder {
         }
     }
 
-    /// The name in words.
+    /// The name for messages, with its kind.
     pub(in crate::agent) fn title(&self) -> String {
         let kind = if self.certificate().is_some() { "certificate" } else { "token" };
         format!("{kind} '{}'", self.name())
     }
 
-    /// Whether it allows something.
+    /// Whether the client has a capability.
     pub(in crate::agent) fn allows(&self, capability: Capability) -> bool {
         match self {
             Self::Full => true,
@@ -100,7 +100,7 @@ impl Holder {
         }
     }
 
-    /// The entries of the file on which it rests.
+    /// The entries of the tokens file that the rights depend on.
     fn entries(&self) -> &[Arc<Entry>] {
         match self {
             Self::Full => &[],
@@ -109,13 +109,13 @@ impl Holder {
         }
     }
 
-    /// What it lacks for a command.
+    /// The capability that a command needs and the client does not have.
     pub(in crate::agent) fn lacks(&self, command: Command) -> Option<Capability> {
         Capability::of(command).filter(|needed| !self.allows(*needed))
     }
 }
 
-impl Door {
+impl Authenticator {
     /// Reads the tokens file and the certificates, if there are any.
     ///
     /// # Errors
@@ -138,24 +138,24 @@ impl Door {
         Ok(Self { rpc_tls, http_tls, full, file, certificates, changes })
     }
 
-    /// Whether clients have to show a token, or a certificate of the file.
-    pub(in crate::agent) fn is_guarded(&self) -> bool {
+    /// Whether clients must authenticate, by a token or a certificate with an entry.
+    pub(in crate::agent) fn is_required(&self) -> bool {
         !self.full.is_empty() || self.file.is_some()
     }
 
-    /// Whether there are files that may change.
+    /// Whether there are files to check for changes.
     pub(in crate::agent) fn has_files(&self) -> bool {
         self.file.is_some() || self.rpc_tls.is_some() || self.http_tls.is_some()
     }
 
-    /// Whether tokens can be taken back.
+    /// Whether there is a tokens file, so that rights can be revoked.
     pub(in crate::agent) fn has_file(&self) -> bool {
         self.file.is_some()
     }
 
-    /// Whose token this is. Without any token, an empty one is that of the configuration, as in Go.
-    pub(in crate::agent) fn admit(&self, shown: &[u8]) -> Option<Holder> {
-        // Compared in constant time: the time does not reveal where the two differ.
+    /// Finds a token. If no token is configured, an empty one is accepted as `rpc_auth`, as in Go.
+    pub(in crate::agent) fn authenticate(&self, shown: &[u8]) -> Option<Holder> {
+        // In constant time, so that the duration does not reveal the length of a matching prefix.
         let is_full = shown.ct_eq(self.full.expose().as_bytes()).to_bool();
         if is_full && (!self.full.is_empty() || self.file.is_none()) {
             return Some(Holder::Full);
@@ -163,8 +163,8 @@ impl Door {
         self.tokens()?.find(shown).map(Holder::Named)
     }
 
-    /// What a certificate allows; `None`: none of its names is in the file.
-    pub(in crate::agent) fn admit_certificate(&self, identity: &Identity) -> Option<Holder> {
+    /// Finds the entries of a certificate; `None` if none of its names is in the file.
+    pub(in crate::agent) fn authenticate_certificate(&self, identity: &Identity) -> Option<Holder> {
         let entries = self.tokens()?.of_certificate(&identity.names);
         let joined = |text: fn(&Entry) -> &str, separator| {
             entries.iter().map(|entry| text(entry)).collect::<Vec<_>>().join(separator)
@@ -175,7 +175,7 @@ impl Door {
         (!certified.entries.is_empty()).then(|| Holder::Certified(Arc::new(certified)))
     }
 
-    /// Resolves when an entry on which a client rests is taken back or allows something else.
+    /// Resolves when an entry that the client's rights depend on was removed or changed.
     pub(in crate::agent) async fn revoked(&self, holder: watch::Receiver<Option<Holder>>) {
         let mut changes = self.changes.subscribe();
         loop {
@@ -193,8 +193,8 @@ impl Door {
         }
     }
 
-    /// Reads files that have changed since they were read. A broken one changes nothing, and is
-    /// reported once. Blocks.
+    /// Reloads the files that have changed. An invalid file is logged once and its previous content
+    /// remains in use. Blocks.
     pub(in crate::agent) fn reread_if_changed(&self) {
         for tls in [&self.rpc_tls, &self.http_tls].into_iter().flatten() {
             tls.reread_if_changed();
@@ -205,14 +205,15 @@ impl Door {
         }
         let path = file.path.display();
         match self.reread_tokens() {
-            Ok(()) => info!(target: "agent", "Tokens were read again from {path}"),
+            Ok(()) => info!(target: "agent", "Reloaded the tokens from {path}"),
             Err(error) => {
-                error!(target: "agent", "The tokens stay as they were: {error}");
+                error!(target: "agent", "Failed to reload the tokens file: {error}");
             }
         }
     }
 
-    /// Reads all files; what is broken changes nothing, and is returned. Blocks.
+    /// Reloads all files. Returns the errors of invalid ones, whose previous content remains in
+    /// use. Blocks.
     pub(in crate::agent) fn reread(&self) -> Vec<AgentError> {
         let tls = [&self.rpc_tls, &self.http_tls].into_iter().flatten().map(ServerTls::reread);
         std::iter::once(self.reread_tokens()).chain(tls).filter_map(Result::err).collect()
@@ -220,7 +221,7 @@ impl Door {
 
     fn reread_tokens(&self) -> Result<(), AgentError> {
         let Some(file) = &self.file else { return Ok(()) };
-        // Before it is read: what changes meanwhile is read again.
+        // Taken before reading, so that a change during the read causes another reload.
         *file.mark() = Mark::of(std::slice::from_ref(&file.path));
         let tokens = Arc::new(Tokens::read(&file.path, &self.full, self.certificates)?);
         *file.tokens.write().unwrap_or_else(PoisonError::into_inner) = tokens;
