@@ -18,7 +18,6 @@ use compat_tests::{
     net::Net,
     peer::{Launch, Peer},
     process::{Kind, not_run},
-    rpc::{Client, Value as RpcValue},
     wait::{PATIENCE, eventually},
 };
 use ruserf::{
@@ -31,7 +30,7 @@ use ruserf::{
 use serde_json::json;
 
 use super::{
-    http::get_with,
+    http::{flood, get_with},
     prometheus::{Prometheus, is_there, panel_queries},
 };
 
@@ -183,23 +182,6 @@ fn a_machine_that_freezes_again_and_again_fires_flapping() {
         a.wait_member("b", "alive");
     }
     prometheus.wait_for("SerfFlapping", true);
-}
-
-/// Sends so many events of different names, many at a time.
-fn flood(agent: &Peer, count: u64) {
-    let mut client = Client::ready(&agent.rpc);
-    let payload = "p".repeat(400);
-    let names: Vec<_> = (0..count).map(|n| format!("flood-{n}")).collect();
-    for names in names.chunks(100) {
-        for (seq, name) in (10..).zip(names) {
-            let event = [("Name", name.as_str().into()), ("Payload", payload.as_str().into())];
-            client.request("event", seq, Some(RpcValue::map(event)));
-        }
-        for _ in names {
-            let answer = client.next().expect("an answer");
-            assert_eq!(answer.text("Error"), "");
-        }
-    }
 }
 
 /// More events than gossip carries, and handlers that do not end: for one at a time, and for one

@@ -4,8 +4,9 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    io::{Read, Write},
+    io::{BufRead as _, BufReader, Read, Write},
     net::TcpStream,
+    os::unix::net::UnixStream,
     time::Duration,
 };
 
@@ -13,7 +14,7 @@ use compat_tests::{
     net::Net,
     peer::Peer,
     process::Kind,
-    rpc::Client,
+    rpc::{Client, Value as RpcValue},
     wait::{PATIENCE, eventually},
 };
 use serde_json::{Value, json};
@@ -81,6 +82,23 @@ fn parse(all: &[u8]) -> Answer {
     assert_eq!(value("connection:"), "close", "{head}");
     let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
     Answer { status, kind: value("content-type:"), body }
+}
+
+/// Sends so many events of different names, many at a time.
+pub(crate) fn flood(agent: &Peer, count: u64) {
+    let mut client = Client::ready(&agent.rpc);
+    let payload = "p".repeat(400);
+    let names: Vec<_> = (0..count).map(|n| format!("flood-{n}")).collect();
+    for names in names.chunks(100) {
+        for (seq, name) in (10..).zip(names) {
+            let event = [("Name", name.as_str().into()), ("Payload", payload.as_str().into())];
+            client.request("event", seq, Some(RpcValue::map(event)));
+        }
+        for _ in names {
+            let answer = client.next().expect("an answer");
+            assert_eq!(answer.text("Error"), "");
+        }
+    }
 }
 
 fn agent(net: Net, last: u8, name: &str, args: &[&str]) -> (Peer, String) {
@@ -408,14 +426,7 @@ fn clients_that_read_nothing_hold_up_nobody() {
         };
         held.push(stream);
     }
-    let mut client = Client::ready(&a.rpc);
-    for n in 0..1_500 {
-        let event = compat_tests::rpc::Value::map([
-            ("Name", "flood".into()),
-            ("Payload", "p".repeat(400).as_str().into()),
-        ]);
-        assert_eq!(client.call("event", 10 + n, Some(event)).text("Error"), "");
-    }
+    flood(&a, 1_500);
     assert_eq!(get(&http, "/health/ready").status, 200);
     a.wait_for_members(1);
     let after = memory();
@@ -428,4 +439,53 @@ fn clients_that_read_nothing_hold_up_nobody() {
     let ended = slow.read_to_end(&mut all);
     assert!(ended.is_ok() || ended.is_err_and(|error| error.raw_os_error() == Some(104)));
     drop(held);
+}
+
+/// A stream that is left unread counts what it loses at once, and says it once it is read.
+/// Method: a Unix socket, whose buffers are small.
+#[test]
+fn a_stream_that_nobody_reads_counts_the_events_that_it_loses() {
+    const EVENTS: u64 = 3_000;
+    let (net, dir) = (Net::new(), tempfile::tempdir().unwrap());
+    let at = dir.path().join("http");
+    let listen = format!("unix:{}", at.display());
+    let a = Peer::start(Kind::Ours, "a", &net.ip(2), &["-http-addr", &listen]);
+    let open = |path: &str| {
+        let mut stream = UnixStream::connect(&at).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        BufReader::new(stream)
+    };
+    let counted = || {
+        let lines = open("/metrics").lines().map(Result::unwrap);
+        let values = lines.filter_map(|line| {
+            line.strip_prefix("agent_http_dropped_total ")
+                .map(|value| value.parse::<f64>().unwrap())
+        });
+        values.sum::<f64>() as u64
+    };
+    let mut lines = open("/v1/events?type=user").lines().map(Result::unwrap);
+    assert!(lines.any(|line| line == ": events"));
+    assert_eq!(counted(), 0);
+    flood(&a, EVENTS);
+    let before = eventually("nobody counts the events that are lost", || {
+        let count = counted();
+        (count > 0).then_some(count)
+    });
+    a.ok(&["event", "last"]);
+    let (mut users, mut lost) = (0, 0);
+    for line in lines {
+        let Some(data) = line.strip_prefix("data: ") else { continue };
+        let event: Value = serde_json::from_str(data).unwrap();
+        match event["event"].as_str().unwrap() {
+            "user" if event["name"] == "last" => break,
+            "user" => users += 1,
+            "lost" => lost += event["count"].as_u64().unwrap(),
+            _ => panic!("{event}"),
+        }
+    }
+    assert!(lost >= before, "{lost} lost, {before} before");
+    // The node's own join may be among the lost ones.
+    assert!((EVENTS..=EVENTS + 1).contains(&(users + lost)), "{users} came, {lost} were lost");
+    assert_eq!(counted(), lost);
 }

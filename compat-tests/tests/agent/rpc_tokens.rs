@@ -206,6 +206,26 @@ fn who_may_do_a_part_guesses_no_faster_than_a_stranger() {
     assert_eq!(read.call("stats", 20, None).text("Error"), "");
 }
 
+/// A right token of the same address has its turn among them.
+#[test]
+fn many_connections_guess_no_faster_than_one_at_a_time() {
+    const GUESSES: u32 = 30;
+    let (net, dir) = (Net::new(), tempfile::tempdir().unwrap());
+    let a = agent(net, dir.path(), &[]);
+    let guess = || Some(Value::map([("AuthKey", "an unknown token".into())]));
+    let mut all: Vec<_> = (0..GUESSES).map(|_| Client::ready(&a.rpc)).collect();
+    assert_ne!(all[0].call("auth", 10, guess()).text("Error"), "");
+    let begin = Instant::now();
+    all.iter_mut().for_each(|client| client.request("auth", 11, guess()));
+    let mut right = client(&a, &token("read"));
+    for client in &mut all {
+        let error = client.next().expect("an answer").text("Error");
+        assert_eq!(error, "Invalid authentication token");
+    }
+    assert!(begin.elapsed() >= GUESSES * Duration::from_millis(30), "{:?}", begin.elapsed());
+    assert_eq!(right.call("stats", 20, None).text("Error"), "");
+}
+
 /// Method: the file is changed while clients are connected. The agent looks each second.
 #[test]
 fn a_token_that_is_taken_back_ends_its_connections_and_a_broken_file_changes_nothing() {

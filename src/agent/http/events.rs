@@ -1,6 +1,6 @@
 //! `/v1/events`: the node's events as server-sent events.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::channel::{Channel, Sender};
@@ -17,7 +17,10 @@ use super::{
     site::Site,
 };
 use crate::{
-    agent::{Filter, ipc::Origin},
+    agent::{
+        Filter,
+        ipc::{Origin, RING_EVENTS},
+    },
     driver::Event,
     rpc,
     serf::{Member, MemberEvent},
@@ -38,7 +41,7 @@ pub(super) async fn begin(site: &Site, origin: Origin, all: Parameters) -> Respo
     let (sender, body) = Channel::new(1);
     tokio::spawn(async move {
         // An error means that the client has disconnected.
-        let _ = run(events, filters, sender).await;
+        let _ = Stream { events, filters, sender, counted: 0 }.run().await;
         drop(place);
     });
     answer(StatusCode::OK, "text/event-stream", Body::Right(body))
@@ -59,74 +62,103 @@ fn filters(mut all: Parameters) -> Result<Vec<Filter>, String> {
 
 type Sent = Result<(), http_body_util::channel::SendError>;
 
-async fn run(
-    mut events: Receiver<Arc<Event>>,
+/// A client's stream.
+struct Stream {
+    events: Receiver<Arc<Event>>,
     filters: Vec<Filter>,
-    mut sender: Sender<Bytes>,
-) -> Sent {
-    sender.send_data(Bytes::from_static(b": events\n\n")).await?;
-    loop {
-        let event = match timeout(HEARTBEAT, events.recv()).await {
-            // Detects a client that has disconnected.
-            Err(_) => {
-                sender.send_data(Bytes::from_static(b":\n\n")).await?;
-                continue;
+    sender: Sender<Bytes>,
+    /// Events that are lost and counted, but of which neither the receiver nor the client knows.
+    counted: u64,
+}
+
+impl Stream {
+    async fn run(mut self) -> Sent {
+        self.put(Bytes::from_static(b": events\n\n")).await?;
+        loop {
+            let event = match timeout(HEARTBEAT, self.events.recv()).await {
+                // Detects a client that has disconnected.
+                Err(_) => {
+                    self.put(Bytes::from_static(b":\n\n")).await?;
+                    continue;
+                }
+                Ok(Ok(event)) => event,
+                Ok(Err(RecvError::Lagged(lost))) => {
+                    // Part of them was counted while the client did not read.
+                    count_lost(lost.saturating_sub(std::mem::take(&mut self.counted)));
+                    self.report_lost(lost).await?;
+                    continue;
+                }
+                Ok(Err(RecvError::Closed)) => return Ok(()),
+            };
+            if let Event::Lagged(lost) = *event {
+                count_lost(lost);
+                self.report_lost(lost).await?;
+            } else if self.filters.iter().any(|filter| filter.matches(&event)) {
+                self.send(&event).await?;
             }
-            Ok(Ok(event)) => event,
-            Ok(Err(RecvError::Lagged(lost))) => {
-                send_lost(&mut sender, lost).await?;
-                continue;
+        }
+    }
+
+    async fn report_lost(&mut self, lost: u64) -> Sent {
+        self.put(record("lost", &json!({ "event": "lost", "count": lost }))).await
+    }
+
+    /// Sends an event. An event of many members is split into several, to bound the size of each.
+    async fn send(&mut self, event: &Event) -> Sent {
+        let (name, value) = match event {
+            Event::Member(MemberEvent { kind, members, .. }) => {
+                let name = kind.to_string();
+                for members in members.chunks(MEMBERS_MAX) {
+                    let members: Vec<_> = members.iter().map(|member| row(member)).collect();
+                    let value = json!({ "event": name, "members": members });
+                    self.put(record(&name, &value)).await?;
+                }
+                return Ok(());
             }
-            Ok(Err(RecvError::Closed)) => return Ok(()),
+            Event::User(event) => {
+                let value = json!({
+                    "event": "user",
+                    "name": String::from_utf8_lossy(event.name.as_bytes()),
+                    "ltime": event.ltime.0,
+                    "coalesce": event.coalesce,
+                    "payload": String::from_utf8_lossy(&event.payload),
+                });
+                ("user", value)
+            }
+            // Serf's own queries are answered by the node.
+            Event::Query(query) if query.name().starts_with("_serf_") => return Ok(()),
+            Event::Query(query) => {
+                let value = json!({
+                    "event": "query",
+                    "name": String::from_utf8_lossy(query.name_bytes()),
+                    "ltime": query.ltime().0,
+                    "payload": String::from_utf8_lossy(query.payload_bytes()),
+                });
+                ("query", value)
+            }
+            Event::Lagged(_) => return Ok(()),
         };
-        if let Event::Lagged(lost) = *event {
-            send_lost(&mut sender, lost).await?;
-        } else if filters.iter().any(|filter| filter.matches(&event)) {
-            send(&mut sender, &event).await?;
-        }
+        self.put(record(name, &value)).await
     }
-}
 
-async fn send_lost(sender: &mut Sender<Bytes>, lost: u64) -> Sent {
-    metrics::counter!("agent.http.dropped").increment(lost);
-    sender.send_data(record("lost", &json!({ "event": "lost", "count": lost }))).await
-}
-
-/// Sends an event. An event of many members is split into several, to bound the size of each.
-async fn send(sender: &mut Sender<Bytes>, event: &Event) -> Sent {
-    match event {
-        Event::Member(MemberEvent { kind, members, .. }) => {
-            let name = kind.to_string();
-            for members in members.chunks(MEMBERS_MAX) {
-                let members: Vec<_> = members.iter().map(|member| row(member)).collect();
-                let value = json!({ "event": name, "members": members });
-                sender.send_data(record(&name, &value)).await?;
+    /// Waits until the client has room. Events that the ring drops meanwhile are counted as lost:
+    /// the client may never read again.
+    async fn put(&mut self, data: Bytes) -> Sent {
+        let Self { events, sender, counted, .. } = self;
+        let mut sending = pin!(sender.send_data(data));
+        loop {
+            if let Ok(sent) = timeout(LOOK_PERIOD, sending.as_mut()).await {
+                return sent;
             }
-            Ok(())
+            let lost = events.len().saturating_sub(RING_EVENTS) as u64;
+            count_lost(lost - *counted);
+            *counted = lost;
         }
-        Event::User(event) => {
-            let value = json!({
-                "event": "user",
-                "name": String::from_utf8_lossy(event.name.as_bytes()),
-                "ltime": event.ltime.0,
-                "coalesce": event.coalesce,
-                "payload": String::from_utf8_lossy(&event.payload),
-            });
-            sender.send_data(record("user", &value)).await
-        }
-        // Serf's own queries are answered by the node.
-        Event::Query(query) if query.name().starts_with("_serf_") => Ok(()),
-        Event::Query(query) => {
-            let value = json!({
-                "event": "query",
-                "name": String::from_utf8_lossy(query.name_bytes()),
-                "ltime": query.ltime().0,
-                "payload": String::from_utf8_lossy(query.payload_bytes()),
-            });
-            sender.send_data(record("query", &value)).await
-        }
-        Event::Lagged(_) => Ok(()),
     }
+}
+
+fn count_lost(lost: u64) {
+    metrics::counter!("agent.http.dropped").increment(lost);
 }
 
 /// A member as `serf monitor -format json` shows it.
@@ -151,6 +183,8 @@ fn record(name: &str, value: &Value) -> Bytes {
 
 /// Interval of heartbeats on a stream without events.
 const HEARTBEAT: Duration = Duration::from_secs(15);
+/// How often a stream whose client does not read counts lost events.
+const LOOK_PERIOD: Duration = Duration::from_secs(1);
 /// Most types of one stream.
 const FILTERS_MAX: usize = 64;
 /// Most members in one event of a stream.

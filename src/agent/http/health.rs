@@ -140,10 +140,23 @@ const ENGINE_TIME: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::{
+        sync::{
+            Arc,
+            atomic::{AtomicBool, Ordering::SeqCst},
+        },
+        thread,
+    };
+
+    use http_body_util::BodyExt as _;
+    use serde_json::Value;
 
     use super::*;
-    use crate::agent::testing::{agent, agent_with};
+    use crate::{
+        agent::testing::{agent, agent_with},
+        driver::Config,
+        serf::{Member, MergeDelegate},
+    };
 
     async fn reasons_of(agent: &Agent) -> Vec<&'static str> {
         reasons(agent).await.into_iter().map(|reason| reason.reason).collect()
@@ -179,6 +192,57 @@ mod tests {
         two.serf.shutdown().await;
         assert_eq!(reasons_of(&two).await, ["shutdown"]);
         assert_eq!(live(&two).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    }
+
+    /// Occupies the engine's thread as long as the value is true.
+    struct Occupied(Arc<AtomicBool>);
+
+    impl MergeDelegate for Occupied {
+        fn check_merge(&self, _: &[Member]) -> Result<(), String> {
+            while self.0.load(SeqCst) {
+                thread::sleep(Duration::from_millis(10));
+            }
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn an_engine_that_does_not_answer_is_a_reason_until_it_does() {
+        let occupied = Arc::new(AtomicBool::new(false));
+        let delegate = Occupied(Arc::clone(&occupied));
+        let change = |config: &mut Config| *config = config.clone().merge_delegate(delegate);
+        let agent = agent_with("{}", change).await;
+        let watch = watch(&agent);
+        assert_eq!(ready(&agent, &watch).await.status(), StatusCode::OK);
+        assert_eq!(live(&agent).await.status(), StatusCode::OK);
+        let peer = agent_with("{}", |config| config.name = "peer".into()).await;
+        occupied.store(true, SeqCst);
+        let addr = peer.serf.addresses().advertised.to_string();
+        let joining = tokio::spawn({
+            let agent = Arc::clone(&agent);
+            async move { agent.serf.join([addr]).await }
+        });
+        // Until its engine meets the peer, it answers.
+        let unready = tokio::time::timeout(Duration::from_secs(60), async {
+            loop {
+                let answer = ready(&agent, &watch).await;
+                if answer.status() != StatusCode::OK {
+                    return answer;
+                }
+            }
+        });
+        let (unready, dead) = (unready.await.expect("it is unready"), live(&agent).await);
+        for (answer, what) in [(unready, "ready"), (dead, "live")] {
+            assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+            let body = answer.into_body().collect().await.unwrap().to_bytes();
+            let body: Value = serde_json::from_slice(&body).unwrap();
+            let reasons = json!([{ "reason": "busy", "detail": busy().detail }]);
+            assert_eq!(body, json!({ what: false, "reasons": reasons }));
+        }
+        occupied.store(false, SeqCst);
+        joining.await.unwrap().unwrap();
+        assert_eq!(ready(&agent, &watch).await.status(), StatusCode::OK);
+        assert_eq!(live(&agent).await.status(), StatusCode::OK);
     }
 
     #[tokio::test]

@@ -228,7 +228,9 @@ impl Client {
             self.holder.send_replace(holder);
             return is_known;
         };
-        tokio::time::sleep(self.pass.pause(Instant::now())).await;
+        if let Some(price) = self.pass.price(false, Instant::now()) {
+            price.pay().await;
+        }
         let shown = shown.as_bytes().split_at_checked(SCHEME.len());
         let shown = shown.filter(|(scheme, _)| scheme.eq_ignore_ascii_case(SCHEME));
         let holder = shown.and_then(|(_, shown)| auth.authenticate(shown));

@@ -8,7 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::{
+    sync::{Mutex as AsyncMutex, OwnedSemaphorePermit, Semaphore, oneshot},
+    time::sleep,
+};
 
 use super::{answers::Answers, member_list::MemberLists};
 
@@ -55,6 +58,25 @@ struct Stranger {
 struct Wrong {
     count: u32,
     last: Instant,
+    /// The turns of its strangers, and of those who may do a part already.
+    turns: [Arc<AsyncMutex<()>>; 2],
+}
+
+/// What the next token of an origin costs before it is compared; the same for right and wrong ones,
+/// so that giving up early reveals nothing.
+pub(in crate::agent) struct Price {
+    pause: Duration,
+    turns: Arc<AsyncMutex<()>>,
+}
+
+impl Price {
+    /// Waits for the pause, and then for a turn: one at a time over all connections of the origin,
+    /// in the order in which they ask. Who is gone takes no turn.
+    pub(in crate::agent) async fn pay(self) {
+        sleep(self.pause).await;
+        let _turn = self.turns.lock().await;
+        sleep(TURN).await;
+    }
 }
 
 impl Admission {
@@ -180,16 +202,19 @@ impl Pass {
         &self.admission.member_lists
     }
 
-    /// Delay before a token from this origin is checked. It is the same for valid and wrong tokens,
-    /// so that a client cannot recognize a wrong one by the delay.
-    pub(in crate::agent) fn pause(&self, now: Instant) -> Duration {
+    /// The price of the next token of this origin, the same for valid and wrong ones; `None`: it has
+    /// sent no wrong ones. `known`: the client has limited rights already. Such clients are never
+    /// evicted, so strangers do not wait for their turns.
+    pub(in crate::agent) fn price(&self, known: bool, now: Instant) -> Option<Price> {
         let state = self.admission.lock();
-        let Some(wrong) = state.wrong.get(&self.origin) else { return Duration::ZERO };
+        let wrong = state.wrong.get(&self.origin)?;
         if now - wrong.last >= WRONG_FORGOTTEN {
-            return Duration::ZERO;
+            return None;
         }
         let doubled = 2_u32.checked_pow(wrong.count - 1).unwrap_or(u32::MAX);
-        PAUSE_MIN.saturating_mul(doubled).min(PAUSE_MAX)
+        let pause = PAUSE_MIN.saturating_mul(doubled).min(PAUSE_MAX);
+        let [strangers, others] = &wrong.turns;
+        Some(Price { pause, turns: Arc::clone(if known { others } else { strangers }) })
     }
 
     /// Counts a wrong token; returns how many this origin sent in a row.
@@ -202,7 +227,11 @@ impl Pass {
                 state.wrong.remove(&oldest);
             }
         }
-        let wrong = state.wrong.entry(self.origin).or_insert(Wrong { count: 0, last: now });
+        let wrong = state.wrong.entry(self.origin).or_insert_with(|| Wrong {
+            count: 0,
+            last: now,
+            turns: Default::default(),
+        });
         wrong.count = wrong.count.saturating_add(1);
         wrong.last = now;
         wrong.count
@@ -229,6 +258,8 @@ const STRANGER_GRACE: Duration = Duration::from_secs(2);
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 /// Longest delay. Must be less than [`STRANGER_GRACE`], or delayed clients would be evicted first.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// Time of a turn: all strangers of an origin that may linger have theirs within a second.
+const TURN: Duration = Duration::from_millis(30);
 /// Time without a wrong token after which an origin's count is reset.
 const WRONG_FORGOTTEN: Duration = Duration::from_secs(60);
 /// Most origins whose wrong tokens are counted.
@@ -238,6 +269,8 @@ const IPV6_NETWORK: u128 = u128::MAX << 64;
 
 #[cfg(test)]
 mod tests {
+    use tokio::task::JoinSet;
+
     use super::*;
 
     fn from(n: u8) -> Origin {
@@ -289,18 +322,43 @@ mod tests {
         let admission = Admission::new(16);
         let (bad, good) =
             (admission.admit(from(1), now).unwrap(), admission.admit(from(2), now).unwrap());
-        assert_eq!(bad.pause(now), Duration::ZERO);
+        assert!(bad.price(false, now).is_none());
         let mut pauses = Vec::new();
         for count in 1..=40 {
             assert_eq!(bad.wrong_token(now), count);
-            pauses.push(bad.pause(now).as_millis());
+            pauses.push(bad.price(false, now).unwrap().pause.as_millis());
         }
         assert_eq!(pauses[..6], [50, 100, 200, 400, 800, 1_000]);
         assert_eq!(pauses.last(), Some(&1_000));
-        assert_eq!(good.pause(now), Duration::ZERO);
+        assert!(good.price(false, now).is_none());
         now += WRONG_FORGOTTEN;
-        assert_eq!(bad.pause(now), Duration::ZERO);
+        assert!(bad.price(false, now).is_none());
         assert_eq!(bad.wrong_token(now), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn parallel_guesses_of_one_origin_take_turns() {
+        let now = Instant::now();
+        let admission = Admission::new(4_096);
+        let passes: Vec<_> = (0..100).map(|_| admission.admit(from(1), now).unwrap()).collect();
+        passes[0].wrong_token(now);
+        let pay = |known| {
+            let prices = passes.iter().filter_map(|pass| pass.price(known, now));
+            prices.map(Price::pay).collect::<JoinSet<_>>()
+        };
+        let begin = tokio::time::Instant::now();
+        // Those who may do a part wait apart, and who is gone costs the others nothing.
+        let (mut waiting, others, gone) = (pay(false), pay(true), pay(false));
+        sleep(2 * PAUSE_MIN).await;
+        drop(gone);
+        while waiting.join_next().await.is_some() {}
+        drop(others);
+        let elapsed = begin.elapsed();
+        let least = PAUSE_MIN + 100 * TURN;
+        assert!((least..least + 10 * TURN).contains(&elapsed), "{elapsed:?}");
+        // Others are not delayed.
+        let other = admission.admit(from(2), now).unwrap();
+        assert!(other.price(false, now).is_none());
     }
 
     #[test]

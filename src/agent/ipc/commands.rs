@@ -44,11 +44,13 @@ impl Session {
     pub(super) async fn auth(&mut self, seq: u64, request: &Auth) {
         // A client with limited rights is delayed as strangers are: it could guess a token with
         // more rights.
-        let may_guess = !matches!(*self.holder.borrow(), Some(Holder::Full));
-        let pause = if may_guess { self.pass.pause(Instant::now()) } else { Duration::ZERO };
-        if !pause.is_zero() {
+        let (may_guess, is_known) = match &*self.holder.borrow() {
+            Some(Holder::Full) => (false, true),
+            holder => (true, holder.is_some()),
+        };
+        if may_guess && let Some(price) = self.pass.price(is_known, Instant::now()) {
             self.flush().await;
-            tokio::time::sleep(pause).await;
+            price.pay().await;
         }
         if let Some(holder) = self.agent.auth.authenticate(request.auth_key.expose().as_bytes()) {
             self.holder.send_replace(Some(holder));

@@ -99,7 +99,7 @@ fn count_lost(event: &Event) {
 }
 
 /// Events kept for all streams; a stream that is further behind loses the oldest.
-pub(super) const RING_EVENTS: usize = 2 * STREAM_QUEUE;
+pub(in crate::agent) const RING_EVENTS: usize = 2 * STREAM_QUEUE;
 /// Most events of the node waiting to be put into the ring.
 const NODE_QUEUE: usize = 4_096;
 /// Most streams of all clients, not counting the first of each.

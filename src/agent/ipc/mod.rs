@@ -20,6 +20,7 @@ use super::{Filter, access::Holder, log::Level, operations::Agent, settings::Rpc
 pub(super) use accepted::Accepted;
 pub(super) use admission::{Admission, Origin, Pass};
 pub(super) use answers::Share;
+pub(super) use events::RING_EVENTS;
 pub(super) use listener::{Listener, Service};
 pub(super) use member_filter::MemberFilter;
 pub(super) use member_list::Listing;
