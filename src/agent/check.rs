@@ -1,7 +1,7 @@
 //! Checks a configuration without opening sockets: the checks that the agent makes before it
 //! starts, and all of `serf validate`.
 
-use std::{collections::BTreeMap, fs, io, path::Path};
+use std::{collections::BTreeMap, fs, io, net::Ipv4Addr, path::Path};
 
 use tracing::info;
 
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     base::{Instant, go_net},
-    driver::Config,
+    driver::{Config, has_private_ip},
     serf,
 };
 
@@ -20,16 +20,16 @@ use crate::{
 /// # Errors
 /// The reason for which the agent would not start.
 pub fn check(settings: &Settings) -> Result<Vec<String>, AgentError> {
-    let config = node_config(settings)?;
+    let mut config = node_config(settings)?.into_engine();
+    let failed = |error: serf::Error| AgentError::Start(error.to_string());
+    serf::check_config(&config).map_err(failed)?;
     if let Some(path) = &settings.snapshot_path {
         check_file(path).map_err(|error| snapshot_failure(path, &error))?;
     }
-    let mut config = config.into_engine();
     // Any address will do: the real one is known once the socket is bound.
     config.swim.advertise_addr = vec![127, 0, 0, 1];
     config.swim.advertise_port = settings.bind.addr.port().max(1);
-    serf::Engine::build(config, Instant::ZERO, None)
-        .map_err(|error| AgentError::Start(error.to_string()))?;
+    serf::Engine::build(config, Instant::ZERO, None).map_err(failed)?;
     mdns::check(settings)?;
     Authenticator::open(settings)?;
     Listener::check(&settings.rpc_addr).map_err(AgentError::Rpc)?;
@@ -79,6 +79,14 @@ fn check_file(path: &Path) -> io::Result<()> {
 
 fn unchecked(settings: &Settings) -> Vec<String> {
     let mut list = vec![format!("whether {} is free for TCP and UDP", settings.bind.shown)];
+    // A file is often checked on another host, or where there is no network yet.
+    if settings.bind.addr.ip() == Ipv4Addr::UNSPECIFIED
+        && settings.advertise.is_none()
+        && !has_private_ip()
+    {
+        let what = "whether the host has a private address to announce (here it has none)";
+        list.push(what.to_owned());
+    }
     if settings.rpc_addr != RpcAddr::Off {
         list.push(format!("whether {} is free for the RPC", settings.rpc_addr));
     }

@@ -15,6 +15,75 @@ pub fn readable(bytes: &[u8]) -> Vec<u8> {
     without_lone_surrogates(&text).into_bytes()
 }
 
+/// Parses the first value of a text that is nested as deeply as Go accepts it, which is deeper than
+/// a parser may recurse. Containers below the first few levels become null: what is so deep is only
+/// checked.
+///
+/// # Errors
+/// The text is malformed, or deeper than Go's limit.
+#[cfg(feature = "agent")]
+pub fn parse(bytes: &[u8]) -> Result<serde_json::Value, ParseError> {
+    use serde::Deserialize as _;
+    let parser = serde_json::Deserializer::from_slice;
+    let shallow = shallow(bytes).ok_or(ParseError::TooDeep)?;
+    if matches!(shallow, std::borrow::Cow::Owned(_)) {
+        // It does not recurse.
+        serde::de::IgnoredAny::deserialize(&mut parser(bytes)).map_err(ParseError::Malformed)?;
+    }
+    serde_json::Value::deserialize(&mut parser(&shallow)).map_err(ParseError::Malformed)
+}
+
+/// Why a text cannot be parsed.
+#[cfg(feature = "agent")]
+#[derive(Debug)]
+pub enum ParseError {
+    /// It is not JSON.
+    Malformed(serde_json::Error),
+    /// It is nested more deeply than Go accepts. Go: `encoding/json`, `maxNestingDepth`.
+    TooDeep,
+}
+
+/// The text, with null for containers below [`DEPTH_KEPT`]; `None` if it exceeds Go's limit.
+#[cfg(feature = "agent")]
+fn shallow(bytes: &[u8]) -> Option<std::borrow::Cow<'_, [u8]>> {
+    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+    let (mut out, mut kept_to) = (Vec::new(), 0);
+    for (at, byte) in bytes.iter().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            _ if in_string => {}
+            b'[' | b'{' => {
+                depth += 1;
+                if depth > DEPTH_MAX {
+                    return None;
+                }
+                if depth == DEPTH_KEPT + 1 {
+                    out.extend_from_slice(bytes.get(kept_to..at)?);
+                    out.extend_from_slice(b"null");
+                    kept_to = bytes.len();
+                }
+            }
+            b']' | b'}' => {
+                depth = depth.saturating_sub(1);
+                if depth == DEPTH_KEPT && kept_to == bytes.len() {
+                    kept_to = at + 1;
+                }
+                if depth == 0 {
+                    break;
+                }
+            }
+            _ => {}
+        }
+    }
+    if out.is_empty() {
+        return Some(bytes.into());
+    }
+    out.extend_from_slice(bytes.get(kept_to..)?);
+    Some(out.into())
+}
+
 /// Translates serde_json's errors for a truncated file or a value of the wrong type into Go's
 /// words. `whole` is the Go type of the whole file.
 pub fn decode_error(text: String, is_eof: bool, whole: &str) -> String {
@@ -99,6 +168,13 @@ pub fn equal_fold(ascii: &str, other: &str) -> bool {
     ascii.chars().map(fold).eq(other.chars().map(fold))
 }
 
+/// Go: `encoding/json`, `maxNestingDepth`.
+#[cfg(feature = "agent")]
+const DEPTH_MAX: usize = 10_000;
+/// Levels that are parsed: more than any setting has, and fewer than a parser refuses.
+#[cfg(feature = "agent")]
+const DEPTH_KEPT: usize = 32;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,6 +184,31 @@ mod tests {
         assert_eq!(readable(b"{\"M\xfcn\"}"), "{\"M\u{fffd}n\"}".as_bytes());
         assert_eq!(readable(b"\xe2\x82"), "\u{fffd}\u{fffd}".as_bytes());
         assert_eq!(readable("ü€".as_bytes()), "ü€".as_bytes());
+    }
+
+    #[cfg(feature = "agent")]
+    #[test]
+    fn deep_values_are_checked_and_left_out() {
+        let nested = |depth: usize, inner: &str| {
+            format!("{}{inner}{}", "[".repeat(depth), "]".repeat(depth))
+        };
+        let text = |value: Result<serde_json::Value, ParseError>| match value {
+            Ok(value) => value.to_string(),
+            Err(ParseError::Malformed(error)) => error.to_string(),
+            Err(ParseError::TooDeep) => "exceeded max depth".to_owned(),
+        };
+        let parsed = |json: &str| text(parse(json.as_bytes()));
+        assert_eq!(parsed(r#"{"a":["]",{"b\"":1}]} ]"#), r#"{"a":["]",{"b\"":1}]}"#);
+        assert_eq!(parsed(&nested(DEPTH_KEPT, "1")), nested(DEPTH_KEPT, "1"));
+        for deep in [DEPTH_KEPT + 1, 200, DEPTH_MAX] {
+            let two = format!("{},2", nested(deep - DEPTH_KEPT, "\"[\""));
+            let kept = nested(DEPTH_KEPT, "null,2");
+            assert_eq!(parsed(&nested(DEPTH_KEPT, &two)), kept, "{deep}");
+        }
+        assert_eq!(parsed(&nested(DEPTH_MAX + 1, "")), "exceeded max depth");
+        for wrong in [nested(200, "x"), nested(200, "}"), nested(DEPTH_KEPT + 1, "x")] {
+            assert!(parsed(&wrong).contains(" at line 1 "), "{wrong}: {}", parsed(&wrong));
+        }
     }
 
     #[test]

@@ -268,8 +268,8 @@ async fn dial(addr: &str) -> Result<(Input, Output), Error> {
     let found = transport::resolve_async(Network::Tcp, addr).await;
     let found = found.map_err(|reason| fail(format!(": {reason}")))?;
     let mut first = None;
-    for addr in found.to_dial() {
-        match TcpStream::connect(addr).await {
+    for to in found.to_dial() {
+        match TcpStream::connect(to).await {
             Ok(stream) => {
                 rpc::tune(&stream);
                 let (input, output) = stream.into_split();
@@ -277,7 +277,7 @@ async fn dial(addr: &str) -> Result<(Input, Output), Error> {
             }
             Err(error) => {
                 let reason = go_net::error_text(&error);
-                first.get_or_insert(fail(format!(" {addr}: connect: {reason}")));
+                first.get_or_insert(fail(format!(" {}: connect: {reason}", found.named())));
             }
         }
     }

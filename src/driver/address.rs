@@ -33,6 +33,12 @@ pub(super) fn announced(
     Some(Announced { bytes: short(addr.ip()), addr })
 }
 
+/// Whether this machine has an address that a node bound to all addresses can announce.
+#[cfg(feature = "agent")]
+pub(crate) fn has_private_ip() -> bool {
+    private_ip(&interfaces(), default_route()).is_some()
+}
+
 /// An address of an interface that is up.
 #[derive(Clone, Copy, Debug)]
 struct Candidate {

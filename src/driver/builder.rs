@@ -19,7 +19,7 @@ use super::{
 use crate::{
     base::Rng,
     runtime::{self, Runtime, Task, blocking},
-    serf::{Engine, MergeDelegate},
+    serf::{self, Engine, MergeDelegate, check_config},
     transport::{Address, NetTransport, Resolver, SystemResolver, Transport},
     wire::Keyring,
 };
@@ -168,7 +168,7 @@ impl Builder {
     ) -> Result<Serf, Error> {
         let home = self.runtime.clone().or_else(runtime::current).ok_or(Error::NoRuntime)?;
         if !self.own_thread {
-            let (serf, node) = self.build(transport(home.clone())?, home.clone()).await?;
+            let (serf, node) = self.build_on(transport, home.clone()).await?;
             home.spawn(node);
             return Ok(serf);
         }
@@ -179,11 +179,7 @@ impl Builder {
         // Boxed before it is moved: each move of a large value takes as much stack again, and a
         // stack that has grown does not shrink.
         let engine: Task = Box::pin(async move {
-            let built = match transport(node_runtime.clone()) {
-                Ok(transport) => Box::pin(self.build(transport, node_runtime)).await,
-                Err(error) => Err(error),
-            };
-            let (built, node) = match built {
+            let (built, node) = match Box::pin(self.build_on(transport, node_runtime)).await {
                 Ok((serf, node)) => (Ok(serf), Some(node)),
                 Err(error) => (Err(error), None),
             };
@@ -205,29 +201,41 @@ impl Builder {
         result.recv().await.unwrap_or(Err(Error::Shutdown))
     }
 
-    /// Creates the handle, and the future that runs the node.
-    async fn build<T: Transport>(
+    /// What is wrong with the configuration or with a file is reported before an address that
+    /// cannot be bound. Go: `serf/serf.go:Create`.
+    async fn build_on<T: Transport>(
         mut self,
-        transport: T,
+        transport: impl FnOnce(Arc<dyn Runtime>) -> Result<T, Error>,
         home: Arc<dyn Runtime>,
     ) -> Result<(Serf, Task), Error> {
+        self.load_keyring().await?;
+        let config = self.config.clone().into_engine();
+        check_config(&config)?;
+        let snapshot = match &self.snapshot {
+            Some(path) => Some(read_snapshot(path).await?),
+            None => None,
+        };
+        let writer = self.writer()?;
+        let transport = transport(home.clone())?;
+        Box::pin(self.build(transport, home, Prepared { config, snapshot, writer })).await
+    }
+
+    /// Creates the handle, and the future that runs the node.
+    async fn build<T: Transport>(
+        self,
+        transport: T,
+        home: Arc<dyn Runtime>,
+        prepared: Prepared,
+    ) -> Result<(Serf, Task), Error> {
+        let Prepared { mut config, snapshot, writer } = prepared;
         let bound = transport.local_addr();
         let bind = resolve(&self.bind, PORT).await?;
         let advertise = match &self.advertise {
             Some(address) => Some(resolve(address, 0).await?),
             None => None,
         };
-        let announced =
-            address::announced(bind.ip(), bound, advertise).ok_or_else(|| Error::Io {
-                context: "Failed to create memberlist: failed to get final advertise address"
-                    .to_owned(),
-                source: io::Error::other(
-                    "no private IP address found, and explicit IP not provided",
-                ),
-            })?;
+        let announced = address::announced(bind.ip(), bound, advertise).ok_or_else(no_address)?;
         let mut rng = Rng::from_seed(entropy()?);
-        self.load_keyring().await?;
-        let mut config = self.config.clone().into_engine();
         let swim = &mut config.swim;
         swim.advertise_addr = announced.bytes;
         swim.advertise_port = announced.addr.port();
@@ -235,12 +243,7 @@ impl Builder {
         rng.fill(&mut swim.seed);
         let tcp_timeout = swim.tcp_timeout;
 
-        let snapshot = match &self.snapshot {
-            Some(path) => Some(read_snapshot(path).await?),
-            None => None,
-        };
         let streams_max = self.streams_max;
-        let writer = self.writer()?;
         config.keyring_stored = self.keyring_file.is_some();
         let engine = Engine::build(config, clock::now(), snapshot.as_deref())?;
         let local = Arc::clone(engine.local_member());
@@ -294,6 +297,13 @@ impl Builder {
     }
 }
 
+/// What is ready before the sockets are bound.
+struct Prepared {
+    config: serf::Config,
+    snapshot: Option<Vec<u8>>,
+    writer: Option<Writer>,
+}
+
 impl Serf {
     /// Creates a builder with defaults: bind `0.0.0.0:7946`, no snapshot, no keyring file. Go:
     /// `serf/serf.go:Create`.
@@ -307,6 +317,13 @@ impl Serf {
 async fn resolve(address: &Address, port: u16) -> Result<SocketAddr, Error> {
     let failed = |source| Error::Io { context: format!("lookup {address}"), source };
     address.resolve(port).await.map_err(failed)
+}
+
+fn no_address() -> Error {
+    Error::Io {
+        context: "Failed to create memberlist: failed to get final advertise address".to_owned(),
+        source: io::Error::other("no private IP address found, and explicit IP not provided"),
+    }
 }
 
 impl fmt::Debug for Builder {

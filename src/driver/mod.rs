@@ -57,6 +57,9 @@ pub use shared::Addresses;
 pub use subscribers::{EventStream, Subscribe};
 
 #[cfg(feature = "agent")]
+pub(crate) use address::has_private_ip;
+
+#[cfg(feature = "agent")]
 pub(crate) use crate::engine::{Limits, Timing};
 pub(crate) use crate::{
     engine::{Config, Counters},

@@ -23,10 +23,11 @@ use super::{
     outbound::Outgoing,
 };
 use crate::{
+    base::go_net,
     runtime::{self, Runtime, timeout_at},
     swim::{StreamId, StreamInput},
     transport::{Connection, Transport},
-    wire::{Decoded, Role, StreamCodec, StreamDecoder, StreamError},
+    wire::{Decoded, Role, StreamCodec, StreamDecoder, StreamError, StreamPart},
 };
 
 /// Common parameters of a stream task.
@@ -35,6 +36,8 @@ pub(super) struct StreamTask {
     pub(super) codec: StreamCodec,
     /// Seed of the nonce of the one message sent.
     pub(super) seed: [u8; 32],
+    /// The other end.
+    pub(super) peer: SocketAddr,
     /// Deadline of the whole exchange, unless the engine's reply sets a later one.
     pub(super) deadline: Instant,
     pub(super) engine: mpsc::Sender<Internal>,
@@ -71,9 +74,9 @@ impl StreamTask {
         reply: oneshot::Receiver<Reply>,
     ) {
         let input = self.receive(first, &mut stream, Role::Acceptor, &mut share).await;
-        let failed = matches!(input, StreamInput::Failed { .. });
+        let has_failed = matches!(input, StreamInput::Failed { .. });
         self.hand_over(share.follow(input)).await;
-        if failed {
+        if has_failed {
             return;
         }
         // The engine answers at once, or closes the stream, which ends this task.
@@ -82,11 +85,11 @@ impl StreamTask {
                 self.deadline = reply.deadline;
                 match self.send(&mut stream, &reply.message).await {
                     Ok(()) => StreamInput::Sent,
-                    Err(error) => failure(true, &error),
+                    Err(error) => failed(self.text_of("write", &stream, &error)),
                 }
             }
             Some(Err(_)) => return,
-            None => StreamInput::Failed { connected: true, error: TIMEOUT.to_owned() },
+            None => failed(TIMEOUT.to_owned()),
         };
         let sent = matches!(end, StreamInput::Sent);
         self.hand_over(end).await;
@@ -99,15 +102,15 @@ impl StreamTask {
     pub(super) async fn dial<T: Transport>(
         self,
         transport: Arc<T>,
-        to: SocketAddr,
         message: Arc<Outgoing>,
         reply: Option<Share>,
     ) {
+        let to = self.peer;
         let mut stream =
             match timeout_at(&*self.runtime, self.deadline, transport.connect(to)).await {
                 Some(Ok(stream)) => stream,
                 Some(Err(error)) => {
-                    let error = format!("dial tcp {to}: connect: {}", text(&error));
+                    let error = format!("dial tcp {to}: connect: {}", reason(&error));
                     return self.hand_over(StreamInput::Failed { connected: false, error }).await;
                 }
                 None => {
@@ -117,7 +120,7 @@ impl StreamTask {
             };
         drop(transport);
         let input = match (self.send(&mut stream, &message).await, reply) {
-            (Err(error), _) => failure(true, &error),
+            (Err(error), _) => failed(self.text_of("write", &stream, &error)),
             (Ok(()), Some(mut share)) => {
                 drop(message);
                 let first = share.within(self.deadline, read(&mut stream, READ_BYTES)).await;
@@ -144,26 +147,33 @@ impl StreamTask {
     ) -> StreamInput {
         let mut decoder = StreamDecoder::new(self.codec.clone(), role);
         let mut arrived = 0;
-        let timed_out = || StreamInput::Failed { connected: true, error: TIMEOUT.to_owned() };
+        let broken = |decoder: &StreamDecoder, stream: &S, error: &io::Error| {
+            let text = self.text_of("read", stream, error);
+            match role {
+                Role::Acceptor => StreamInput::Broken(StreamError::Lost(decoder.part(), text)),
+                Role::Dialer => failed(text),
+            }
+        };
         let mut next = first;
         loop {
             let bytes = match next.take() {
-                Some(Ok(bytes)) if bytes.is_empty() => {
-                    return StreamInput::Failed { connected: true, error: "EOF".to_owned() };
-                }
+                Some(Ok(bytes)) if bytes.is_empty() => return ended(&decoder, role),
                 Some(Ok(bytes)) => bytes,
-                Some(Err(error)) => return failure(true, &error),
-                None => return timed_out(),
+                Some(Err(error)) => return broken(&decoder, stream, &error),
+                None if runtime::now() >= self.deadline => {
+                    return broken(&decoder, stream, &io::ErrorKind::TimedOut.into());
+                }
+                None => return failed(TIMEOUT.to_owned()),
             };
             arrived += bytes.len();
             if !share.grow_to(decoder.room(bytes.len()), self.deadline).await {
-                return timed_out();
+                return failed(TIMEOUT.to_owned());
             }
             let mut decoded = decoder.push(&bytes);
             drop(bytes);
             if let Ok(Decoded::Packed) = decoded {
                 let Some(unpacked) = self.unpack(&mut decoder, share).await else {
-                    return timed_out();
+                    return failed(TIMEOUT.to_owned());
                 };
                 decoded = unpacked;
             }
@@ -211,7 +221,25 @@ impl StreamTask {
         };
         match timeout_at(&*self.runtime, self.deadline, sending).await {
             Some(result) => result,
-            None => Err(io::Error::new(io::ErrorKind::TimedOut, TIMEOUT)),
+            None => Err(io::ErrorKind::TimedOut.into()),
+        }
+    }
+
+    /// Why a stream cannot be read or written, as Go words it.
+    fn text_of<S: Connection>(&self, verb: &str, stream: &S, error: &io::Error) -> String {
+        let of_system = match error.kind() {
+            io::ErrorKind::TimedOut if error.raw_os_error().is_none() => TIMEOUT.to_owned(),
+            _ if error.raw_os_error().is_some() => format!("{verb}: {}", reason(error)),
+            // TLS and other layers have words of their own.
+            _ => return error.to_string(),
+        };
+        let to = self.peer;
+        match stream.local_addr() {
+            Some(from) => {
+                let from = SocketAddr::new(from.ip().to_canonical(), from.port());
+                format!("{verb} tcp {from}->{to}: {of_system}")
+            }
+            None => format!("{verb} tcp {to}: {of_system}"),
         }
     }
 
@@ -255,17 +283,26 @@ async fn read<S: Connection>(stream: &mut S, bytes_max: usize) -> io::Result<Vec
     .await
 }
 
-fn failure(connected: bool, error: &io::Error) -> StreamInput {
-    StreamInput::Failed { connected, error: text(error) }
+/// The peer has closed the stream. Go logs that unless nothing was begun.
+fn ended(decoder: &StreamDecoder, role: Role) -> StreamInput {
+    let (part, truncated) = (decoder.part(), "cannot decode label; stream has been truncated");
+    let lost = |text: &str| StreamInput::Broken(StreamError::Lost(part, text.to_owned()));
+    match (role, part) {
+        (Role::Acceptor, StreamPart::Label) if !decoder.is_at_start() => lost(truncated),
+        (Role::Acceptor, StreamPart::Ping | StreamPart::PushPull | StreamPart::User) => lost("EOF"),
+        (Role::Acceptor | Role::Dialer, _) => failed("EOF".to_owned()),
+    }
+}
+
+fn failed(error: String) -> StreamInput {
+    StreamInput::Failed { connected: true, error }
 }
 
 /// The error as Go formats it, without the error number that Rust appends.
-fn text(error: &io::Error) -> String {
+fn reason(error: &io::Error) -> String {
     match error.kind() {
-        io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
-        io::ErrorKind::ConnectionReset => "connection reset by peer".to_owned(),
         io::ErrorKind::TimedOut => TIMEOUT.to_owned(),
-        _ => error.to_string(),
+        _ => go_net::error_text(error),
     }
 }
 

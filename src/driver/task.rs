@@ -315,10 +315,10 @@ impl<T: Transport> Io<T> {
                 let Some(message) = self.admit(node, message, Role::Dialer) else {
                     return self.fail(node, id, false);
                 };
-                let task = self.task(node, id, clock::to_system(deadline));
+                let task = self.task(node, id, to, clock::to_system(deadline));
                 let transport = Arc::clone(&self.transport);
                 let share = reply.then(|| self.opened.share());
-                let dial = task.dial(transport, to, message, share);
+                let dial = task.dial(transport, message, share);
                 let task = self.spawn_stream(node, id, dial);
                 let open = Open { task, lingers: false, reading_from: None, reply: None };
                 self.streams.insert(id, open);
@@ -364,7 +364,7 @@ impl<T: Transport> Io<T> {
         let now = clock::now();
         let id = node.engine.accept_stream();
         node.engine.handle_stream(now, id, StreamInput::Accepted { from });
-        let task = self.task(node, id, clock::to_system(now + self.timeout));
+        let task = self.task(node, id, from, clock::to_system(now + self.timeout));
         let (reply, answer) = oneshot::channel();
         let serve = task.serve(stream, self.accepted.share(), answer);
         let task = self.spawn_stream(node, id, serve);
@@ -442,13 +442,20 @@ impl<T: Transport> Io<T> {
         node.tasks.spawn_abortable(Box::pin(task))
     }
 
-    fn task(&mut self, node: &Node, id: StreamId, deadline: std::time::Instant) -> StreamTask {
+    fn task(
+        &mut self,
+        node: &Node,
+        id: StreamId,
+        peer: SocketAddr,
+        deadline: std::time::Instant,
+    ) -> StreamTask {
         let mut seed = [0; 32];
         self.rng.fill(&mut seed);
         StreamTask {
             id,
             codec: node.engine.stream_codec(),
             seed,
+            peer,
             deadline,
             engine: self.internal.clone(),
             runtime: Arc::clone(node.tasks.runtime()),

@@ -13,6 +13,8 @@ mod current;
 mod options;
 #[cfg(feature = "smol")]
 mod smol;
+#[cfg(feature = "smol")]
+mod smol_stream;
 mod timing;
 #[cfg(feature = "tokio")]
 mod tokio;

@@ -3,20 +3,19 @@
 use std::{
     future::Future,
     io,
-    net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
     pin::Pin,
     task::{Context, Poll, ready},
     time::Instant,
 };
 
-use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use smol::{
-    Async,
-    io::{AsyncRead as _, AsyncWrite as _},
-};
+use smol::Async;
 use socket2::SockRef;
 
-use super::{Connecting, Datagrams, Listener, NetStream, Runtime, Task, Timer, options::prepare};
+use super::{
+    Connecting, Datagrams, Listener, NetStream, Runtime, Task, Timer, options::prepare,
+    smol_stream::SmolStream,
+};
 
 /// The smol runtime.
 #[derive(Clone, Copy, Debug, Default)]
@@ -101,43 +100,6 @@ impl Listener for Async<TcpListener> {
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
-    }
-}
-
-/// A smol stream with tokio's traits, which [`Connection`](super::Connection) requires.
-struct SmolStream(Async<TcpStream>);
-
-impl AsyncRead for SmolStream {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let len = ready!(Pin::new(&mut self.0).poll_read(cx, buf.initialize_unfilled()))?;
-        buf.advance(len);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for SmolStream {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(match self.0.get_ref().shutdown(Shutdown::Write) {
-            // The peer has closed the connection first.
-            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
-            result => result,
-        })
     }
 }
 

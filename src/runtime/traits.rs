@@ -1,6 +1,7 @@
 //! The interface of a runtime.
 
 use std::{
+    any::Any,
     fmt,
     future::Future,
     io,
@@ -56,9 +57,29 @@ pub type Connecting = Pin<Box<dyn Future<Output = io::Result<NetStream>> + Send>
 pub type NetStream = Box<dyn Connection>;
 
 /// A bidirectional byte stream.
-pub trait Connection: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+pub trait Connection: AsyncRead + AsyncWrite + Send + Unpin + 'static {
+    /// Our address, if the stream is one of a [`Runtime`] of this crate.
+    #[doc(hidden)]
+    fn local_addr(&self) -> Option<SocketAddr>;
+}
 
-impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Connection for T {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Connection for T {
+    fn local_addr(&self) -> Option<SocketAddr> {
+        let stream: &dyn Any = self;
+        if let Some(stream) = stream.downcast_ref::<NetStream>() {
+            return (**stream).local_addr();
+        }
+        #[cfg(feature = "tokio")]
+        if let Some(stream) = stream.downcast_ref::<::tokio::net::TcpStream>() {
+            return stream.local_addr().ok();
+        }
+        #[cfg(feature = "smol")]
+        if let Some(stream) = stream.downcast_ref::<super::smol_stream::SmolStream>() {
+            return stream.0.get_ref().local_addr().ok();
+        }
+        None
+    }
+}
 
 /// A future that completes at its time.
 pub trait Timer: Future<Output = ()> + Send {

@@ -131,6 +131,15 @@ fn restored_clocks(clock_lost: bool, replay: &Replay) -> Clocks {
     }
 }
 
+/// The checks that Go makes before it opens the snapshot and the sockets.
+///
+/// # Errors
+/// The configuration is invalid.
+#[cfg(all(feature = "driver", not(target_family = "wasm")))]
+pub(crate) fn check_config(config: &Config) -> Result<(), Error> {
+    check(config, &Tags::from(config.tags.clone())).map(drop)
+}
+
 /// Validates the configuration; returns the encoded tags.
 fn check(config: &Config, tags: &Tags) -> Result<Arc<[u8]>, Error> {
     let version = config.protocol_version;

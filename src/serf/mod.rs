@@ -49,6 +49,8 @@ mod state;
 mod transform;
 mod user_event;
 
+#[cfg(all(feature = "driver", not(target_family = "wasm")))]
+pub(crate) use build::check_config;
 pub use config::Config;
 pub use context::NameCounts;
 pub use coordinate::Coordinate;

@@ -2,7 +2,7 @@
 
 use crate::{
     base::{PRINTABLE_BYTES_MAX, error_texts, printable_text},
-    wire::{DecodeError, limits::DATAGRAM_BYTES_MAX},
+    wire::{DecodeError, Kind, limits::DATAGRAM_BYTES_MAX},
 };
 
 /// Counted down while a datagram is processed.
@@ -23,6 +23,8 @@ pub(super) struct Budget {
 #[derive(Debug)]
 pub(super) enum Dropped {
     Undecodable(DecodeError),
+    /// The body of a message; the text is how Go begins the line of its log.
+    Body(&'static str, DecodeError),
     TooDeep,
     UnpacksToTooMuch,
     TooManyParts,
@@ -33,6 +35,7 @@ pub(super) enum Dropped {
 error_texts! {
     Dropped {
         Self::Undecodable(error) => "{}", printable_text(error, 2 * PRINTABLE_BYTES_MAX);
+        Self::Body(part, error) => "{part}: {}", printable_text(error, 2 * PRINTABLE_BYTES_MAX);
         Self::TooDeep => "nested too deeply";
         Self::UnpacksToTooMuch => "unpacks to too much";
         Self::TooManyParts => "too many parts";
@@ -43,6 +46,40 @@ error_texts! {
 impl From<DecodeError> for Dropped {
     fn from(error: DecodeError) -> Self {
         Self::Undecodable(error)
+    }
+}
+
+impl Dropped {
+    /// A message of this kind that cannot be decoded.
+    pub(super) fn of(kind: Option<Kind>, error: DecodeError) -> Self {
+        let part = match (kind, &error) {
+            (None, _) | (_, DecodeError::CompoundTruncated { .. }) => return error.into(),
+            (Some(Kind::Ping), _) => "Failed to decode ping request",
+            (Some(Kind::IndirectPing), _) => "Failed to decode indirect ping request",
+            (Some(Kind::Ack), _) => "Failed to decode ack response",
+            (Some(Kind::Nack), _) => "Failed to decode nack response",
+            (Some(Kind::Suspect), _) => "Failed to decode suspect message",
+            (Some(Kind::Alive), _) => "Failed to decode alive message",
+            (Some(Kind::Dead), _) => "Failed to decode dead message",
+            (Some(Kind::User), _) => "Failed to decode user message",
+            (Some(Kind::Compound), _) => "Failed to decode compound request",
+            (Some(Kind::Compress), _) => "Failed to decompress payload",
+        };
+        Self::Body(part, error)
+    }
+
+    /// Whether Go logs it as a warning, or it is a limit of ours.
+    pub(super) fn is_warning(&self) -> bool {
+        match self {
+            Self::Undecodable(
+                DecodeError::CompoundTruncated { .. } | DecodeError::Checksum { .. },
+            ) => true,
+            Self::Undecodable(_) | Self::Body(..) => false,
+            Self::TooDeep
+            | Self::UnpacksToTooMuch
+            | Self::TooManyParts
+            | Self::UnexpectedNode(_) => true,
+        }
     }
 }
 

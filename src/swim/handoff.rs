@@ -1,6 +1,7 @@
 //! Messages of packets that wait until the pings and acks of the batch are handled.
 
 use super::Origin;
+use crate::wire::Kind;
 
 /// The kind of a queued message; its body is stored separately.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,6 +10,18 @@ pub(super) enum Queued {
     Suspect,
     Dead,
     User,
+}
+
+impl Queued {
+    /// The kind of message that it is.
+    pub(super) fn kind(self) -> Kind {
+        match self {
+            Self::Alive => Kind::Alive,
+            Self::Suspect => Kind::Suspect,
+            Self::Dead => Kind::Dead,
+            Self::User => Kind::User,
+        }
+    }
 }
 
 /// Two bounded stacks: alive messages are handled before others, the newest first. Go: `net.go`,

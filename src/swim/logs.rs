@@ -11,6 +11,8 @@ log_limits! {
         handoff: "full hand-off queues";
         /// Streams that cannot be decoded.
         streams: "streams that are not understood";
+        /// Probes whose ping by stream failed.
+        probes: "failed fallback pings";
         /// Push/pulls that were refused or failed.
         push_pulls: "failed push/pulls";
         /// Refused alive messages.

@@ -13,7 +13,7 @@ use super::{
     queue::retransmit_limit,
 };
 use crate::{
-    base::{Instant, mutated},
+    base::{Instant, mutated, printable},
     wire::{
         Alive, CompoundParts, Dead, DecodeError, Kind, RawAddr, Suspect, decode_body, kind,
         limits::PACKET_DEPTH_MAX,
@@ -83,7 +83,7 @@ impl Swim {
         for _ in 0..max {
             let Some((kind, origin)) = pop(&mut self.handoff, &mut body) else { break };
             if let Err(error) = self.handle_handed_off(now, kind, &body, origin, host) {
-                first.get_or_insert((Dropped::from(error), origin.from));
+                first.get_or_insert((Dropped::of(Some(kind.kind()), error), origin.from));
                 count += 1;
             }
         }
@@ -113,7 +113,8 @@ impl Swim {
             return self.malformed(Dropped::TooDeep);
         }
         if let Err(error) = self.dispatch_part(now, from, message, depth, host) {
-            self.malformed(error);
+            let kind = Kind::split(message).ok().map(|(kind, _)| kind);
+            self.malformed(Dropped::of(kind, error));
         }
     }
 
@@ -177,7 +178,7 @@ impl Swim {
             }
             Err(error) => {
                 self.budget.unpacked = 0; // malformed data costs as much as valid data
-                self.malformed(error);
+                self.malformed(Dropped::of(Some(Kind::Compress), error));
             }
         }
         self.builder.put_scratch(plain);
@@ -245,14 +246,23 @@ impl Swim {
         if !self.logs.packets.admit(now) {
             return;
         }
-        match more {
-            0 if matches!(reason, Dropped::Undecodable(DecodeError::Crypto(_))) => {
-                error!(target: "memberlist", "Decrypt packet failed: {reason} from={from}");
+        let text = match reason {
+            Dropped::Undecodable(DecodeError::Crypto(_)) => {
+                format!("Decrypt packet failed: {reason}")
             }
-            0 => warn!(target: "memberlist", "{reason} from={from}"),
-            more => {
-                warn!(target: "memberlist", "{reason} from={from} and {more} more")
+            Dropped::Undecodable(DecodeError::ForeignLabel { got }) => {
+                format!("discarding packet with unacceptable label \"{}\":", printable(got))
             }
+            Dropped::Undecodable(DecodeError::ForeignProtocol(protocol)) => {
+                format!("msg type ({}) not supported: {reason}", protocol.first_byte())
+            }
+            reason => reason.to_string(),
+        };
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        if reason.is_warning() {
+            warn!(target: "memberlist", "{text} from={from}{more}");
+        } else {
+            error!(target: "memberlist", "{text} from={from}{more}");
         }
     }
 

@@ -3,20 +3,20 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::{
-    Host, NodeStateKind, Output, Swim,
+    Host, NodeStateKind, Output, StreamInput, Swim,
     claim::Source,
     probes::Probe,
     reach::Ended,
     table::{Record, Row},
     timer::Timer,
-    under_way::Stream,
+    under_way::{Stream, StreamPing},
 };
 use crate::{
-    base::{Instant, mutated},
-    wire::{Incarnation, IndirectPing, SeqNo, Suspect},
+    base::{Instant, PRINTABLE_BYTES_MAX, go_duration::GoDuration, mutated, printable_text},
+    wire::{Incarnation, IndirectPing, SeqNo, StreamMessage, Suspect},
 };
 
 impl Swim {
@@ -147,6 +147,7 @@ impl Swim {
     pub(super) fn probe_indirectly(&mut self, now: Instant, seq_no: SeqNo, host: &mut dyn Host) {
         let Some(probe) = self.probes.go_indirect(now, seq_no) else { return };
         let (target, to, deadline) = (Arc::clone(&probe.target), probe.addr, probe.end);
+        let interval = deadline - probe.sent;
         debug!(target: "memberlist", "Failed UDP ping: {} (timeout reached)", target.name);
         if mutated!(self.config, NoIndirect) {
             return;
@@ -165,9 +166,26 @@ impl Swim {
             let mut message = Vec::new();
             self.encode_ping(seq_no, target.name.as_bytes(), &mut message);
             let id = self.open_stream();
-            self.streams.insert(id, Stream::Ping { seq_no });
+            let ping = StreamPing { seq_no, to, deadline, interval };
+            self.streams.insert(id, Stream::Ping(ping));
             let message = message.into();
             self.outputs.push_back(Output::Open { id, to, message, reply: true, deadline });
+        }
+    }
+
+    /// The ping by stream has ended. Go: `sendPingAndWaitForAck`.
+    pub(super) fn end_stream_ping(&mut self, now: Instant, ping: &StreamPing, input: StreamInput) {
+        let answered = stream_ping_answer(ping, input);
+        self.probes.set_tcp_contacted(ping.seq_no, matches!(answered, Ok(true)));
+        if let Err(reason) = answered
+            && self.logs.probes.admit(now)
+        {
+            let timeout = match now >= ping.deadline {
+                true => format!("timeout {}: ", GoDuration::from(ping.interval)),
+                false => String::new(),
+            };
+            let reason = printable_text(&reason, 2 * PRINTABLE_BYTES_MAX);
+            error!(target: "memberlist", "Failed fallback TCP ping: {timeout}{reason}");
         }
     }
 
@@ -237,6 +255,29 @@ impl Swim {
             self.timers.set(ack_by, Timer::ProbeAck(extended.seq_no));
         }
         self.timers.set(extended.end, Timer::ProbeEnd(extended.seq_no));
+    }
+}
+
+/// Whether the target has answered a ping by stream. That it cannot be reached is no error: a dead
+/// node cannot.
+pub(super) fn stream_ping_answer(ping: &StreamPing, input: StreamInput) -> Result<bool, String> {
+    let StreamPing { seq_no, to, .. } = *ping;
+    let unexpected = |kind: u8| Err(format!("unexpected msgType ({kind}) from ping from={to}"));
+    match input {
+        StreamInput::Message(StreamMessage::Ack { seq_no: acked }) if acked == seq_no => Ok(true),
+        StreamInput::Message(StreamMessage::Ack { seq_no: SeqNo(acked) }) => {
+            let pinged = seq_no.0;
+            Err(format!("sequence number from ack ({acked}) doesn't match ping ({pinged})"))
+        }
+        StreamInput::Message(other) => unexpected(other.type_byte()),
+        StreamInput::Broken(error) => match error.invalid_type() {
+            Some(kind) => unexpected(kind),
+            None => Err(error.to_string()),
+        },
+        StreamInput::Failed { connected: true, error } => Err(error),
+        StreamInput::Failed { connected: false, .. }
+        | StreamInput::Sent
+        | StreamInput::Accepted { .. } => Ok(false),
     }
 }
 

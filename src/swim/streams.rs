@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     base::{Instant, PRINTABLE_BYTES_MAX, printable, printable_text},
-    wire::{Ack, Bin, ErrorReply, PushPull, StreamError, StreamMessage},
+    wire::{Ack, Bin, DecodeError, ErrorReply, PushPull, StreamError, StreamMessage, StreamPart},
 };
 
 impl Swim {
@@ -41,13 +41,7 @@ impl Swim {
                     self.end_push_pull(now, to, op, error);
                 }
             }
-            Some(Stream::Ping { seq_no }) => {
-                let contacted = matches!(
-                    input,
-                    StreamInput::Message(StreamMessage::Ack { seq_no: acked }) if acked == seq_no
-                );
-                self.probes.set_tcp_contacted(seq_no, contacted);
-            }
+            Some(Stream::Ping(ping)) => self.end_stream_ping(now, &ping, input),
             Some(Stream::Inbound { from, answer }) => {
                 self.end_answer(answer);
                 self.handle_inbound(now, id, from, input, host);
@@ -65,9 +59,7 @@ impl Swim {
     pub fn stream_op(&self, id: StreamId) -> Option<OpId> {
         match self.streams.get(&id) {
             Some(Stream::PushPull { op, .. }) => *op,
-            Some(Stream::Ping { .. } | Stream::Inbound { .. } | Stream::Waiting { .. }) | None => {
-                None
-            }
+            Some(Stream::Ping(_) | Stream::Inbound { .. } | Stream::Waiting { .. }) | None => None,
         }
     }
 
@@ -89,12 +81,11 @@ impl Swim {
                 let text = printable_text(&text, 4 * PRINTABLE_BYTES_MAX);
                 Err(Error::Peer(format!("remote error: {text}")))
             }
-            StreamInput::Message(_) => {
-                Err(Error::Peer("received invalid msgType, expected pushPullMsg (6)".into()))
-            }
-            StreamInput::Broken(StreamError::Close(error) | StreamError::Refuse(error)) => {
-                Err(Error::Peer(error.to_string()))
-            }
+            StreamInput::Message(other) => Err(unexpected(other.type_byte(), exchange.peer)),
+            StreamInput::Broken(error) => Err(match error.invalid_type() {
+                Some(kind) => unexpected(kind, exchange.peer),
+                None => Error::Peer(error.to_string()),
+            }),
             StreamInput::Failed { error, .. } => Err(Error::Peer(error)),
             StreamInput::Sent | StreamInput::Accepted { .. } => {
                 Err(Error::Peer("stream ended without an answer".into()))
@@ -138,28 +129,26 @@ impl Swim {
                     host.on_user_message(&message, origin);
                 }
             }
-            StreamInput::Message(StreamMessage::Ack { .. } | StreamMessage::Error(_)) => {
-                if self.logs.streams.admit(now) {
-                    error!(target: "memberlist", "Received invalid msgType from={from}");
-                }
+            StreamInput::Message(
+                message @ (StreamMessage::Ack { .. } | StreamMessage::Error(_)),
+            ) => {
+                let kind = DecodeError::UnsupportedType(message.type_byte());
+                self.log_broken(now, from, &StreamError::Close(kind));
                 self.close(id);
             }
-            StreamInput::Broken(StreamError::Refuse(reason)) => {
-                if self.logs.streams.admit(now) {
-                    let reason = printable_text(&reason, 2 * PRINTABLE_BYTES_MAX);
-                    error!(target: "memberlist", "failed to receive: {reason} from={from}");
+            StreamInput::Broken(error) => {
+                self.log_broken(now, from, &error);
+                match error {
+                    StreamError::Refuse(reason) => {
+                        self.stats.dropped_malformed += 1;
+                        self.refuse(now, id, from, &reason.to_string());
+                    }
+                    StreamError::Close(_) | StreamError::Body(..) => {
+                        self.stats.dropped_malformed += 1;
+                        self.close(id);
+                    }
+                    StreamError::Lost(..) => self.close(id),
                 }
-                let text = reason.to_string();
-                self.stats.dropped_malformed += 1;
-                self.refuse(now, id, from, &text);
-            }
-            StreamInput::Broken(StreamError::Close(reason)) => {
-                if self.logs.streams.admit(now) {
-                    let reason = printable_text(&reason, 2 * PRINTABLE_BYTES_MAX);
-                    error!(target: "memberlist", "failed to receive: {reason} from={from}");
-                }
-                self.stats.dropped_malformed += 1;
-                self.close(id);
             }
             StreamInput::Failed { error, .. } => {
                 if self.logs.details.admit(now) {
@@ -168,6 +157,36 @@ impl Swim {
                 }
             }
             StreamInput::Sent | StreamInput::Accepted { .. } => {}
+        }
+    }
+
+    /// Logs why the request on an accepted stream could not be read.
+    fn log_broken(&mut self, now: Instant, from: SocketAddr, error: &StreamError) {
+        if !self.logs.streams.admit(now) {
+            return;
+        }
+        let reason = printable_text(error, 2 * PRINTABLE_BYTES_MAX);
+        match error {
+            StreamError::Close(DecodeError::ForeignLabel { got }) => error!(
+                target: "memberlist",
+                "discarding stream with unacceptable label \"{}\": from={from}", printable(got)
+            ),
+            StreamError::Close(DecodeError::UnsupportedType(kind)) => {
+                error!(target: "memberlist", "Received invalid msgType ({kind}) from={from}");
+            }
+            StreamError::Close(DecodeError::ForeignProtocol(protocol)) => error!(
+                target: "memberlist",
+                "Received invalid msgType ({}) from={from}: {reason}", protocol.first_byte()
+            ),
+            StreamError::Close(DecodeError::EmptyLabel) => {
+                error!(target: "memberlist", "{}: {reason} from={from}", StreamPart::Label);
+            }
+            StreamError::Close(_) | StreamError::Refuse(_) => {
+                error!(target: "memberlist", "{}: {reason} from={from}", StreamPart::Layers);
+            }
+            StreamError::Body(part, _) | StreamError::Lost(part, _) => {
+                error!(target: "memberlist", "{part}: {reason} from={from}");
+            }
         }
     }
 
@@ -293,6 +312,10 @@ impl Swim {
     fn close(&mut self, id: StreamId) {
         self.outputs.push_back(Output::Close { id });
     }
+}
+
+fn unexpected(kind: u8, peer: SocketAddr) -> Error {
+    Error::Peer(format!("received invalid msgType ({kind}), expected pushPullMsg (6) from={peer}"))
 }
 
 /// Most inbound push/pulls in progress; further ones are closed. Go: `maxPushPullRequests`.

@@ -1,6 +1,6 @@
 //! Activities in progress with peers: open streams, relayed pings, states being merged.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use super::{Exchange, OpId, answers::AnswerId, relays::Share};
 use crate::{
@@ -14,11 +14,21 @@ pub(super) enum Stream {
     /// Opened for a push/pull; `op` is the operation that waits for it, if any.
     PushPull { op: Option<OpId>, to: SocketAddr, began: Instant, join: bool },
     /// Opened for the stream ping of a probe.
-    Ping { seq_no: SeqNo },
+    Ping(StreamPing),
     /// Accepted; `answer` is set once we answer a push/pull.
     Inbound { from: SocketAddr, answer: Option<AnswerId> },
     /// Accepted; the answer to its push/pull is being encoded.
     Waiting { from: SocketAddr },
+}
+
+/// The ping by stream of a probe.
+#[derive(Debug)]
+pub(super) struct StreamPing {
+    pub(super) seq_no: SeqNo,
+    pub(super) to: SocketAddr,
+    pub(super) deadline: Instant,
+    /// How long the probe takes.
+    pub(super) interval: Duration,
 }
 
 /// A ping sent on behalf of another node.

@@ -1,8 +1,8 @@
 //! Addresses given by users.
 
 use std::{
-    fmt, io,
-    net::{IpAddr, SocketAddr, ToSocketAddrs as _},
+    fmt, io, iter,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _},
 };
 
 use crate::runtime::blocking;
@@ -87,6 +87,19 @@ impl From<IpAddr> for Address {
     fn from(ip: IpAddr) -> Self {
         ip.to_string().into()
     }
+}
+
+/// The addresses to connect to, in order: those of this machine for an unspecified one, which not
+/// every system connects to. Go tries IPv4 after IPv6.
+pub(super) fn to_dial(addr: SocketAddr) -> impl Iterator<Item = SocketAddr> {
+    let four = SocketAddr::from((Ipv4Addr::LOCALHOST, addr.port()));
+    let six = SocketAddr::from((Ipv6Addr::LOCALHOST, addr.port()));
+    let (first, second) = match addr.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => (four, None),
+        IpAddr::V6(ip) if ip.is_unspecified() => (six, Some(four)),
+        IpAddr::V4(_) | IpAddr::V6(_) => (addr, None),
+    };
+    iter::once(first).chain(second)
 }
 
 #[cfg(test)]

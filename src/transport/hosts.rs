@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{IpAddr, Ipv6Addr, SocketAddr, ToSocketAddrs},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket},
 };
 
 use crate::runtime::blocking;
@@ -32,7 +32,27 @@ pub(crate) fn host_addrs(host: &str, port: u16) -> Result<Vec<SocketAddr>, Strin
     };
     let mut addrs: Vec<_> = found.map(canonical).collect();
     addrs.dedup();
+    unique_local_last(&mut addrs);
     if addrs.is_empty() { Err(unknown()) } else { Ok(addrs) }
+}
+
+/// Moves unique local addresses behind the others that can be reached, as RFC 6724 and Go have it.
+/// The C library prefers them to IPv4.
+fn unique_local_last(addrs: &mut [SocketAddr]) {
+    let is_local =
+        |addr: &SocketAddr| matches!(addr.ip(), IpAddr::V6(six) if six.is_unique_local());
+    if addrs.iter().any(is_local) && !addrs.iter().all(is_local) {
+        addrs.sort_by_cached_key(|addr| (!has_route(addr.ip()), is_local(addr)));
+    }
+}
+
+/// Whether the system has an address from which to send to `ip`. Nothing is sent.
+fn has_route(ip: IpAddr) -> bool {
+    let any = match ip {
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    UdpSocket::bind((any, 0)).and_then(|socket| socket.connect((ip, DISCARD_PORT))).is_ok()
 }
 
 /// Forms accepted by `inet_aton` other than four decimal numbers.
@@ -66,6 +86,9 @@ pub(crate) async fn host_ips(host: &str) -> io::Result<Vec<IpAddr>> {
     let addrs = addrs.map_err(|_| io::Error::other("no such host"))?;
     Ok(addrs.into_iter().map(|addr| addr.ip()).collect())
 }
+
+/// Any port will do.
+const DISCARD_PORT: u16 = 9;
 
 #[cfg(test)]
 mod tests {

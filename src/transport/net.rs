@@ -15,7 +15,7 @@ use std::cell::Cell;
 #[cfg(target_os = "linux")]
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{NetStream, Transport};
+use super::{NetStream, Transport, address::to_dial};
 #[cfg(target_os = "linux")]
 use super::{batch::Batch, many};
 use crate::{
@@ -235,9 +235,14 @@ impl Transport for NetTransport {
     }
 
     async fn connect(&self, to: SocketAddr) -> io::Result<NetStream> {
-        // Go then dials this machine over IPv4, the system over the address's family.
-        let here = SocketAddr::from((Ipv4Addr::LOCALHOST, to.port()));
-        self.runtime.connect(if to.ip().is_unspecified() { here } else { to }).await
+        let mut first = None;
+        for addr in to_dial(to) {
+            match self.runtime.connect(addr).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => first = first.or(Some(error)),
+            }
+        }
+        Err(first.unwrap_or_else(|| io::ErrorKind::AddrNotAvailable.into()))
     }
 
     async fn accept(&self) -> io::Result<(NetStream, SocketAddr)> {

@@ -6,7 +6,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
 };
 
-use super::hosts::host_addrs;
+use super::{address::to_dial, hosts::host_addrs};
 use crate::base::go_net;
 
 /// The network whose services a port name is looked up in.
@@ -42,17 +42,21 @@ impl Resolved {
         wanted.or(self.addrs.first()).copied()
     }
 
-    /// Addresses to connect to, in order; addresses of this machine if the host is missing or
+    /// Addresses to connect to, in order; those of this machine if the host is missing or
     /// unspecified.
     pub(crate) fn to_dial(&self) -> Vec<SocketAddr> {
-        let here = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
         if self.addrs.is_empty() {
-            return vec![here];
+            return to_dial((Ipv4Addr::UNSPECIFIED, self.port).into()).collect();
         }
-        self.addrs
-            .iter()
-            .map(|addr| if addr.ip().is_unspecified() { here } else { *addr })
-            .collect()
+        self.addrs.iter().copied().flat_map(to_dial).collect()
+    }
+
+    /// How Go names it when none of these addresses can be reached.
+    pub(crate) fn named(&self) -> String {
+        match self.addrs.first() {
+            Some(addr) => addr.to_string(),
+            None => format!(":{}", self.port),
+        }
     }
 }
 
@@ -189,9 +193,15 @@ mod tests {
 
     #[test]
     fn unspecified_addresses_are_dialled_here() {
-        let here: SocketAddr = "127.0.0.1:7".parse().unwrap();
-        for text in [":7", "0.0.0.0:7", "[::]:7", "[::ffff:127.0.0.1]:7"] {
-            assert_eq!(resolve(Network::Tcp, text).unwrap().to_dial(), [here], "{text}");
+        let [four, six] = ["127.0.0.1:7", "[::1]:7"].map(|text| text.parse().unwrap());
+        for (text, dialled, named) in [
+            (":7", &[four][..], ":7"),
+            ("0.0.0.0:7", &[four], "0.0.0.0:7"),
+            ("[::ffff:127.0.0.1]:7", &[four], "127.0.0.1:7"),
+            ("[::]:7", &[six, four], "[::]:7"),
+        ] {
+            let found = resolve(Network::Tcp, text).unwrap();
+            assert_eq!((&*found.to_dial(), &*found.named()), (dialled, named), "{text}");
         }
     }
 }

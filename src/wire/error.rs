@@ -48,8 +48,8 @@ pub enum DecodeError {
     Lz4Block,
     /// A stream message decompressed to nothing.
     DecompressedEmpty,
-    /// A negative length.
-    NegativeLength {
+    /// A length of a stream that is negative or exceeds its limit.
+    Length {
         /// The field.
         what: &'static str,
         /// The value sent by the peer.
@@ -100,16 +100,16 @@ error_texts! {
         Self::UnsupportedType(kind) => "msg type ({kind}) not supported";
         Self::CompoundCount => "missing compound length byte";
         Self::CompoundLengths => "truncated len slice";
-        Self::CompoundTruncated { missing } => "compound request had {missing} truncated messages";
+        Self::CompoundTruncated { missing } => "Compound request had {missing} truncated messages";
         Self::Checksum { got, expected } =>
-            "got invalid checksum for UDP packet: {got:#x}, {expected:#x}";
+            "Got invalid checksum for UDP packet: {got:x}, {expected:x}";
         Self::EmptyLabel => "label header cannot be empty when present";
-        Self::TruncatedLabel => "cannot decode label; input has been truncated";
+        Self::TruncatedLabel => "cannot decode label; packet has been truncated";
         Self::LzwCode => "lzw: invalid code";
         Self::Lz4Block => "lz4: invalid block";
         Self::LzwTruncated => "lzw: unexpected EOF";
         Self::DecompressedEmpty => "decompressed message is empty";
-        Self::NegativeLength { what, got } => "{what} has a negative length ({got})";
+        Self::Length { what, got } => "{what} ({got}) exceeds limit";
         Self::TooLarge { what, got } => "{what} is larger than limit ({got})";
         Self::DecompressedTooLarge { limit } =>
             "decompressed message is larger than limit ({limit})";
@@ -182,8 +182,8 @@ impl std::error::Error for CryptoError {}
 /// A protocol whose clients often connect to the gossip port by mistake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ForeignProtocol {
-    /// A request in HTTP/1.
-    Http,
+    /// A request in HTTP/1, with its first byte.
+    Http(u8),
     /// A TLS handshake.
     Tls,
 }
@@ -193,9 +193,17 @@ impl ForeignProtocol {
     pub(super) fn guess(first: u8) -> Option<Self> {
         match first {
             // GET, POST and PUT and PATCH and PRI, HEAD, OPTIONS, DELETE, CONNECT, TRACE.
-            b'G' | b'P' | b'H' | b'O' | b'D' | b'C' | b'T' => Some(Self::Http),
-            0x16 => Some(Self::Tls),
+            b'G' | b'P' | b'H' | b'O' | b'D' | b'C' | b'T' => Some(Self::Http(first)),
+            TLS_HANDSHAKE => Some(Self::Tls),
             _ => None,
+        }
+    }
+
+    /// The byte by which it was recognized.
+    pub(crate) fn first_byte(self) -> u8 {
+        match self {
+            Self::Http(first) => first,
+            Self::Tls => TLS_HANDSHAKE,
         }
     }
 }
@@ -203,8 +211,10 @@ impl ForeignProtocol {
 impl std::fmt::Display for ForeignProtocol {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Self::Http => "HTTP",
+            Self::Http(_) => "HTTP",
             Self::Tls => "TLS",
         })
     }
 }
+
+const TLS_HANDSHAKE: u8 = 0x16;

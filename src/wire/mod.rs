@@ -39,7 +39,7 @@ pub(crate) use message::{decode_body, kind};
 pub use packet::PacketCodec;
 pub use stream::{
     Decoded, PushPull, PushPullBuilder, Role, StreamCodec, StreamDecoder, StreamError,
-    StreamMessage,
+    StreamMessage, StreamPart,
 };
 pub use versions::{Incompatible, Versions, Vsn};
 

@@ -127,7 +127,7 @@ fn feed(codec: &StreamCodec, role: Role, input: &[u8], piece: usize) -> Outcome 
             Ok(None) => {}
             Ok(Some(message)) => return Outcome::Message(message),
             Err(StreamError::Refuse(_)) => return Outcome::Refused,
-            Err(StreamError::Close(_)) => return Outcome::Nothing,
+            Err(_) => return Outcome::Nothing,
         }
     }
     Outcome::Nothing

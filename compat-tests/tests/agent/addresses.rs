@@ -64,6 +64,8 @@ enum For {
     BindOnInterface,
     /// The name of an interface: `d0` has both families, `e0` IPv6 alone, `f0` nothing.
     Interface,
+    /// To bind on a host that has no address, and further flags: of two faults Go names one.
+    Lonely,
     /// An interface where somebody of Go's is to be found by mDNS, and one to bind alike.
     Mdns,
     MdnsOnInterface,
@@ -71,8 +73,12 @@ enum For {
     Rpc,
     /// The agent's RPC is on all addresses, and this is where the client looks for it.
     Client,
+    /// As [`Self::Client`], with the RPC on 127.0.0.1 alone.
+    ClientOfFour,
     /// A second agent joins the first, which is bound to all addresses.
     Join,
+    /// As [`Self::Join`], with both on 127.0.0.1 alone.
+    JoinFour,
     Statsd,
     Statsite,
 }
@@ -102,6 +108,8 @@ const CASES: &[Case] = &[
     (For::Bind, "[::ffff:127.0.0.1]:8946"),
     (For::Bind, "[fd00:9::1]"),
     (For::Bind, "[fe80::1%d0]:8946"),
+    (For::Bind, "[fd00:9::1%d0]:8946"),
+    (For::Bind, "[::1%nope0]:8946"),
     (For::Bind, "localhost"),
     (For::Bind, "localhost:8946"),
     (For::Bind, "[localhost]:8946"),
@@ -125,6 +133,12 @@ const CASES: &[Case] = &[
     (For::Interface, "lo"),
     (For::Interface, "nope0"),
     (For::Interface, ""),
+    (For::Lonely, "0.0.0.0"),
+    (For::Lonely, "0.0.0.0 -snapshot /nonexistent/s"),
+    (For::Lonely, "0.0.0.0 -protocol 1"),
+    (For::Lonely, "0.0.0.0 -encrypt QUJD"),
+    (For::Lonely, "0.0.0.0 -rpc-addr 7373"),
+    (For::Lonely, "0.0.0.0 -advertise 127.0.0.1 -snapshot /nonexistent/s"),
     (For::Mdns, "d0"),
     (For::Mdns, "d0 -mdns-disable-ipv4"),
     (For::Mdns, "d0 -mdns-disable-ipv6"),
@@ -144,6 +158,7 @@ const CASES: &[Case] = &[
     (For::Advertise, "mixed:7946"),
     (For::Advertise, ":7946"),
     (For::Advertise, "no-such-host"),
+    (For::Advertise, "[fd00:9::1%d0]:7946"),
     (For::Advertise, "127.1"),
     (For::Rpc, "0.0.0.0:7373"),
     (For::Rpc, "[::]:7373"),
@@ -159,7 +174,16 @@ const CASES: &[Case] = &[
     (For::Rpc, "no-such-host:7373"),
     (For::Rpc, "192.0.2.1:7373"),
     (For::Rpc, "[::ffff:127.0.0.1]:7373"),
+    (For::Rpc, "[::1%lo]:7373"),
     (For::Client, "127.0.0.1:7373"),
+    (For::Client, "[::1%lo]:7373"),
+    (For::Client, "[::]:7999"),
+    (For::Client, "0.0.0.0:7999"),
+    (For::Client, ":7999"),
+    (For::ClientOfFour, "[::]:7373"),
+    (For::ClientOfFour, ":7373"),
+    (For::ClientOfFour, "[::1]:7373"),
+    (For::ClientOfFour, "six:7373"),
     (For::Client, "[::1]:7373"),
     (For::Client, "localhost:7373"),
     (For::Client, "six:7373"),
@@ -179,6 +203,13 @@ const CASES: &[Case] = &[
     (For::Join, "six:7946"),
     (For::Join, "0.0.0.0:7946"),
     (For::Join, "[::]:7946"),
+    (For::Join, ":7946"),
+    (For::Join, "[::]:7999"),
+    (For::Join, "0.0.0.0:7999"),
+    (For::JoinFour, "[::]:7946"),
+    (For::JoinFour, "0.0.0.0:7946"),
+    (For::JoinFour, "[::1]:7946"),
+    (For::Join, "[::1%lo]:7946"),
     (For::Join, "a/127.0.0.1:7946"),
     (For::Join, "127.1:7946"),
     (For::Join, "no-such-host"),
@@ -198,13 +229,16 @@ fn outcome(kind: Kind, (what, text): Case) -> String {
     match what {
         For::Bind => agent(kind, &["-bind", text, "-rpc-addr", RPC]),
         For::BindOnInterface => agent(kind, &["-iface", "d0", "-bind", text, "-rpc-addr", RPC]),
+        For::Lonely => lonely(kind, text),
         For::Interface => agent(kind, &["-iface", text, "-rpc-addr", RPC]),
         For::Mdns => found(kind, "-mdns-iface", text),
         For::MdnsOnInterface => found(kind, "-iface", text),
         For::Advertise => agent(kind, &["-advertise", text, "-rpc-addr", RPC]),
         For::Rpc => agent(kind, &["-bind", "127.0.0.1", "-rpc-addr", text]),
-        For::Client => client(kind, text),
-        For::Join => join(kind, text),
+        For::Client => client(kind, "0.0.0.0:7373", text),
+        For::ClientOfFour => client(kind, RPC, text),
+        For::Join => join(kind, ["-advertise", "127.0.0.1:7946"], "[::1]:8946", text),
+        For::JoinFour => join(kind, ["-bind", "127.0.0.1:7946"], "127.0.0.1:8946", text),
         For::Statsd => sink(kind, "statsd_addr", text),
         For::Statsite => sink(kind, "statsite_addr", text),
     }
@@ -276,18 +310,34 @@ fn found(kind: Kind, flag: &str, text: &str) -> String {
     format!("up {there} {:?} {:?}", listens.is_some(), members.is_some())
 }
 
-fn client(kind: Kind, text: &str) -> String {
-    let (_process, up) = start(kind, &["-bind", "127.0.0.1", "-rpc-addr", "0.0.0.0:7373"]);
-    assert!(up);
-    let said = serf(kind, text, &["members"]);
-    format!("up {:?} {}", said.code, without_name_server(said.out.trim()))
+fn lonely(kind: Kind, text: &str) -> String {
+    let mut command = Command::new("unshare");
+    command.arg("-n").arg(kind.program());
+    command.args(["agent", "-node", "a", "-bind"]).args(text.split(' '));
+    let output = command.output_in_time();
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
-fn join(kind: Kind, text: &str) -> String {
-    let (_first, up) = start(kind, &["-advertise", "127.0.0.1:7946", "-rpc-addr", RPC]);
+fn client(kind: Kind, rpc: &str, text: &str) -> String {
+    let (process, up) = start(kind, &["-bind", "127.0.0.1", "-rpc-addr", rpc]);
+    assert!(up);
+    let said = serf(kind, text, &["members"]);
+    // The host that the agent's log names.
+    let host = || {
+        let out = process.out();
+        let (_, client) = out.split_once("Accepted client: ")?;
+        Some(client.lines().next()?.rsplit_once(':')?.0.to_owned())
+    };
+    let host =
+        if said.code == Some(0) { poll(PATIENCE, host).expect("it is logged") } else { "".into() };
+    format!("up {:?} {host} {}", said.code, without_name_server(said.out.trim()))
+}
+
+fn join(kind: Kind, of_first: [&str; 2], bind: &str, text: &str) -> String {
+    let (_first, up) = start(kind, &[of_first[0], of_first[1], "-rpc-addr", RPC]);
     assert!(up);
     let mut command = Command::new(kind.program());
-    let args = ["agent", "-node", "b", "-bind", "[::1]:8946", "-rpc-addr", "127.0.0.1:7374"];
+    let args = ["agent", "-node", "b", "-bind", bind, "-rpc-addr", "127.0.0.1:7374"];
     command.args(args).args(["-join", text]);
     let mut second = Process::start(command);
     let joined = poll(PATIENCE, || {
@@ -306,7 +356,12 @@ fn join(kind: Kind, text: &str) -> String {
     let out = second.out();
     let reason = out.lines().rfind(|line| line.contains("* ")).unwrap_or(&out);
     let reason = without_name_server(reason);
-    format!("exit {}", reason.rsplit_once(": ").map_or(reason.as_str(), |(_, reason)| reason))
+    // The rest of the words is Go's name of a step.
+    let reason = reason.find("dial ").map_or_else(
+        || reason.rsplit_once(": ").map_or(&*reason, |(_, reason)| reason),
+        |at| &reason[at..],
+    );
+    format!("exit {reason}")
 }
 
 /// Which name server was asked, and that none is reached here, is the machine's business.

@@ -22,6 +22,7 @@ fn go_s_decoder_and_ours_agree_about_changed_files() {
         println!("SEED={seed}");
         let mut random = Random(seed | 1);
         let mut files: Vec<Vec<u8>> = HAND_MADE.iter().map(|file| file.to_vec()).collect();
+        files.extend(deep_files());
         while files.len() < FILES {
             files.push(random.file());
         }
@@ -43,6 +44,28 @@ fn go_s_decoder_and_ours_agree_about_changed_files() {
         different.truncate(20);
         assert!(different.is_empty(), "seed {seed}: {count} differ:\n{}", different.join("\n"));
     }
+}
+
+/// Values that are nested deeply, up to Go's limit and beyond, well-formed or not.
+fn deep_files() -> impl Iterator<Item = Vec<u8>> {
+    [2, 31, 32, 33, 127, 128, 129, 200, 5_000, 9_998, 9_999, 10_000, 10_001, 20_000]
+        .into_iter()
+        .flat_map(|depth| {
+            let (open, close) = ("[".repeat(depth), "]".repeat(depth));
+            let (objects, ends) = (r#"{"a":"#.repeat(depth), "}".repeat(depth));
+            [
+                format!("{open}{close}"),
+                format!(r#"{{"bind":{open}"x"{close}}}"#),
+                format!(r#"{{"bind":"y","nothing":{open}1,{{}}{close}}}"#),
+                format!(r#"{{"tags":{{"a":{objects}1{ends}}}}}"#),
+                format!(r#"{{"start_join":{open}"a"{close},"bind":"b"}}"#),
+                format!(r#"{{"mdns":{objects}null{ends}}}"#),
+                format!(r#"{{"bind":"b","tags":null}} {open}"#),
+                format!(r#"{{"bind":{open}x{close}}}"#),
+                format!(r#"{{"bind":{open}"#),
+            ]
+        })
+        .map(String::into_bytes)
 }
 
 /// Whether Go takes both for one key, in which case it takes whichever its map gives first: it

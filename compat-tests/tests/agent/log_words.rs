@@ -220,7 +220,7 @@ fn normal(log: &str, dir: &Path, net: Net) -> BTreeSet<String> {
 }
 
 /// Numbers behind colons, unless they are short, and those that are called ports.
-fn without_ports(line: &str) -> String {
+pub(super) fn without_ports(line: &str) -> String {
     let line = line.replace(" port ", " port :");
     let mut parts = line.split(':');
     let mut out = parts.next().unwrap_or_default().to_owned();

@@ -36,3 +36,4 @@ mod sandbox;
 mod seeds;
 mod third_party_clients;
 mod top;
+mod wrong_bytes;

@@ -2,7 +2,12 @@
 //! stand-ins for the programs that they call. That the packages install, run and go is shown by
 //! `scripts/package try` and `scripts/systemd`.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf, process::Command};
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown},
+    path::PathBuf,
+    process::Command,
+};
 
 use compat_tests::process::InTime as _;
 
@@ -76,6 +81,91 @@ fn the_unit_comes_back_and_the_package_replaces_go_s() {
     for name in chosen.iter().filter(|name| !["ReadWritePaths", "User"].contains(name)) {
         assert!(unit.contains(&format!("\n{name}=")), "{name} is not set by the unit");
     }
+}
+
+/// Goal: a configuration that root alone may read, as those with keys are, reaches the service, and
+/// nobody else. Method: the script of the unit with other directories.
+#[test]
+fn what_only_root_reads_is_copied_for_the_service() {
+    let stage = Stage::new();
+    let [from, to, state] = ["etc", "run-config", "state"].map(|name| stage.path(name));
+    let text = fs::read_to_string(packaging().join("copy-config")).expect("a script");
+    let text = text.replace("/run/serf-config", &to.to_string_lossy());
+    fs::write(stage.path("script"), text.replace("/etc/serf", &from.to_string_lossy())).unwrap();
+    for dir in [&from, &state] {
+        fs::create_dir(dir).expect("a directory");
+    }
+    chown(&state, Some(65534), Some(65533)).expect("the owner of the state of a service");
+    let copies = || {
+        let mut script = stage.command("sh");
+        script.arg(stage.path("script")).env("STATE_DIRECTORY", &state);
+        let done = script.output_in_time();
+        assert!(done.status.success(), "{done:?}");
+        let list = fs::read_dir(&to).expect("copies").map(|entry| entry.expect("a file").path());
+        let mut list: Vec<_> = list.collect();
+        list.sort();
+        list
+    };
+    assert!(copies().is_empty(), "no configuration is one");
+    for (name, text) in [("a.json", "{}"), ("b.json", r#"{"rpc_auth":"s"}"#), ("c.txt", "")] {
+        fs::write(from.join(name), text).expect("a file");
+        fs::set_permissions(from.join(name), fs::Permissions::from_mode(0o600)).expect("a mode");
+    }
+    let list = copies();
+    assert_eq!(list, ["a.json", "b.json"].map(|name| to.join(name)));
+    assert_eq!(fs::read_to_string(&list[1]).unwrap(), r#"{"rpc_auth":"s"}"#);
+    let about = fs::metadata(&list[1]).expect("a copy");
+    assert_eq!((about.uid(), about.gid(), about.mode() & 0o7777), (65534, 65533, 0o400));
+    let about = fs::metadata(&to).expect("a directory");
+    assert_eq!((about.uid(), about.mode() & 0o7777), (0, 0o755), "the service cannot change it");
+    fs::remove_file(from.join("a.json")).expect("a file");
+    assert_eq!(copies(), [to.join("b.json")]);
+    // Nothing else is left beside the copies.
+    let names = fs::read_dir(stage.path("")).unwrap().map(|entry| entry.unwrap().file_name());
+    assert_eq!(names.filter(|name| name.to_string_lossy().starts_with("run-config")).count(), 1);
+}
+
+/// Goal: a package has the program's pages and the completions of three shells. Method: its tree is
+/// made with a stand-in for the program, which says what it was asked for.
+#[test]
+fn a_package_has_pages_and_completions() {
+    let stage = Stage::new();
+    stage.program("serf", "echo \"$*\"");
+    let make = "set -euo pipefail; . scripts/lib/need.sh; . scripts/lib/stage.sh; \
+                reproducible() { SOURCE_DATE_EPOCH=1; }; licences() { echo none; }; \
+                build_program() { program=$STAGE/bin/serf; }; \
+                machine=$(uname -m); make_stage; cd \"$stage\"; \
+                find . -type f | sort; \
+                zcat usr/share/man/man*/*.gz; cat usr/share/*/*completions/* \
+                usr/share/fish/*/*";
+    let done = stage
+        .command("bash")
+        .args(["-c", make])
+        .current_dir(root())
+        .envs([("TMPDIR", stage.path("")), ("LC_ALL", "C".into())])
+        .output_in_time();
+    assert!(done.status.success(), "{done:?}");
+    let text = String::from_utf8(done.stdout).expect("text");
+    let (files, pages): (Vec<_>, Vec<_>) = text.lines().partition(|line| line.starts_with("./"));
+    let doc = ["README.md", "SECURITY.md", "changelog.gz", "copyright", "differences.md"];
+    let doc = doc.into_iter().chain(["examples/handlers.conf", "licences.gz", "migration.md"]);
+    let doc = doc.map(|name| format!("./usr/share/doc/ruserf/{name}"));
+    let rest = [
+        "./etc/serf/agent.json",
+        "./usr/bin/serf",
+        "./usr/lib/serf/copy-config",
+        "./usr/lib/systemd/system/serf.service",
+        "./usr/share/bash-completion/completions/serf",
+        "./usr/share/fish/vendor_completions.d/serf.fish",
+        "./usr/share/man/man1/serf.1.gz",
+        "./usr/share/man/man5/serf.json.5.gz",
+        "./usr/share/zsh/vendor-completions/_serf",
+    ];
+    let mut wanted: Vec<_> = doc.chain(rest.map(str::to_owned)).collect();
+    wanted.sort();
+    assert_eq!(files, wanted);
+    let asked = ["man", "man serf.json", "completion bash", "completion zsh", "completion fish"];
+    assert_eq!(pages, asked);
 }
 
 /// Goal: the list of crates is the same from wherever it is built, and leaves no files behind.

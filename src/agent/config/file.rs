@@ -5,7 +5,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::Deserialize as _;
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
@@ -15,7 +14,10 @@ use super::{
 };
 use crate::{
     agent::AgentError,
-    base::{go_json, go_net},
+    base::{
+        go_json::{self, ParseError},
+        go_net,
+    },
 };
 
 impl FileConfig {
@@ -43,11 +45,14 @@ impl FileConfig {
     pub fn decode(bytes: &[u8]) -> Result<Self, String> {
         // Go's decoder stops after the first value and ignores the rest.
         let bytes = go_json::readable(bytes);
-        let value = match Value::deserialize(&mut serde_json::Deserializer::from_slice(&bytes)) {
+        let value = match go_json::parse(&bytes) {
             Ok(value) => value,
+            Err(ParseError::TooDeep) => return Err("exceeded max depth".to_owned()),
             Err(_) if bytes.iter().all(u8::is_ascii_whitespace) => return Err("EOF".to_owned()),
-            Err(error) if error.is_eof() => return Err("unexpected EOF".to_owned()),
-            Err(error) => return Err(error.to_string()),
+            Err(ParseError::Malformed(error)) if error.is_eof() => {
+                return Err("unexpected EOF".to_owned());
+            }
+            Err(ParseError::Malformed(error)) => return Err(error.to_string()),
         };
         let mut config = Self::default();
         let mut mistakes = Mistakes::new(KEYS);

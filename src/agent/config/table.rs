@@ -95,7 +95,8 @@ keys! {
         bind: Text, "bind" "<addr>", "0.0.0.0:7946";
         /// Address to announce to the other members; the bound one unless set.
         advertise: Text, "advertise" "<addr>", "";
-        /// Key in base64 (16, 24 or 32 bytes) that encrypts gossip; or @FILE, or @credential:NAME.
+        /// Key in base64 (16, 24 or 32 bytes) that encrypts gossip, as `serf keygen` makes it; or
+        /// @FILE, or @credential:NAME.
         encrypt_key: Secret, "encrypt" "<key>", "";
         /// File of keys, rewritten when they change; excludes `encrypt_key`.
         keyring_file: Text, "keyring-file" "<file>", "";
@@ -118,7 +119,8 @@ keys! {
         user_event_size_limit: Int, "" "<bytes>", "512";
         /// Address of a member to join at the start; the agent exits if none answers.
         start_join: List, "join" "<addr>", "";
-        /// Script to run for events: [filter,...=]script.
+        /// Script to run for events: [filter,...=]script. A filter is an event such as member-join,
+        /// user, user:NAME, query or query:NAME; without one the script runs for all events.
         event_handlers: List, "event-handler" "<spec>", "";
         /// Timing preset: lan, wan or local.
         profile: Text, "profile" "<name>", "lan";
@@ -136,7 +138,8 @@ keys! {
         mdns_disable_ipv4 = "mdns.disable_ipv4": Flag, "mdns-disable-ipv4" "", "false";
         /// Do not use multicast DNS over IPv6.
         mdns_disable_ipv6 = "mdns.disable_ipv6": Flag, "mdns-disable-ipv6" "", "false";
-        /// Network interface whose address to bind.
+        /// Network interface whose address to bind; with `bind` too, that address has to be one of
+        /// the interface.
         interface: Text, "iface" "<name>", "";
         /// Time between attempts to reach failed members.
         reconnect_interval: Duration, "" "<time>", "30s";

@@ -1,6 +1,6 @@
 //! The sinks statsd (UDP) and statsite (TCP). Go: go-metrics, `StatsdSink` and `StatsiteSink`.
 
-use std::{io, time::Duration};
+use std::{io, net::SocketAddr, time::Duration};
 
 use tokio::{
     io::AsyncWriteExt,
@@ -105,8 +105,17 @@ async fn fill_packets(
 
 async fn connect_udp(addr: &str) -> io::Result<UdpSocket> {
     let found = transport::resolve_async(Network::Udp, addr).await.map_err(io::Error::other)?;
-    let to = found.to_dial().into_iter().next();
-    let to = to.ok_or_else(|| io::Error::other("no address"))?;
+    let mut failed = None;
+    for to in found.to_dial() {
+        match connect_udp_to(to).await {
+            Ok(socket) => return Ok(socket),
+            Err(error) => failed = failed.or(Some(error)),
+        }
+    }
+    Err(failed.unwrap_or_else(|| io::Error::other("no address")))
+}
+
+async fn connect_udp_to(to: SocketAddr) -> io::Result<UdpSocket> {
     let any: &str = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
     let socket = UdpSocket::bind(any).await?;
     socket.connect(to).await?;

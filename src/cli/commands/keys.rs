@@ -21,7 +21,8 @@ pub(super) const KEYS: CommandSpec = CommandSpec {
     about: "Lists and changes the keys that encrypt the traffic of the whole cluster. Use it to \
             rotate a key without a restart: -install the new key, -use it, then -remove the old \
             one, each step only after the previous one succeeded on all members; \
-            `serf keys rotate` does all of it.\n\n\
+            `serf keys rotate` does all of it. A step may be repeated: what a member has done \
+            already is no error.\n\n\
             Exits with 0 if all members carried out the operation; with 1 otherwise, and then the \
             output names the members that failed or did not answer.",
     flags: &[FLAGS, FORMAT, RPC],

@@ -378,9 +378,13 @@ impl Connection {
         let message = match decoder.feed(bytes) {
             Ok(None) => return,
             Ok(Some(message)) => message,
-            Err(StreamError::Close(error) | StreamError::Refuse(error)) => {
-                return self.fail(index, seen, &error, sink);
-            }
+            Err(
+                StreamError::Close(error)
+                | StreamError::Refuse(error)
+                | StreamError::Body(_, error),
+            ) => return self.fail(index, seen, &error, sink),
+            // Only a driver makes it.
+            Err(StreamError::Lost(..)) => return,
         };
         let mut layers = Vec::new();
         let noted = decoder.seen().cloned().unwrap_or_default();

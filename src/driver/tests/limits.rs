@@ -149,7 +149,15 @@ fn stream_task() -> StreamTask {
     let (engine, _) = mpsc::channel(4);
     let codec = PacketCodec::build(CodecConfig::default()).unwrap().stream_codec();
     let (seed, deadline, runtime) = ([1; 32], Instant::now(), here());
-    StreamTask { id: StreamId(1), codec, seed, deadline, engine, runtime }
+    StreamTask {
+        id: StreamId(1),
+        codec,
+        seed,
+        peer: SocketAddr::from(([10, 0, 0, 9], 1)),
+        deadline,
+        engine,
+        runtime,
+    }
 }
 
 /// A node, and the sender of its streams.
@@ -242,7 +250,15 @@ fn serve(id: u64, budget: &Budget) -> (DuplexStream, mpsc::Receiver<Internal>) {
     let deadline = Instant::now() + Duration::from_secs(600);
     let seed = [id as u8; 32];
     let runtime = here();
-    let task = StreamTask { id: StreamId(id), codec, seed, deadline, engine, runtime };
+    let task = StreamTask {
+        id: StreamId(id),
+        codec,
+        seed,
+        peer: SocketAddr::from(([10, 0, 0, 9], 1)),
+        deadline,
+        engine,
+        runtime,
+    };
     let (_reply, answer) = tokio::sync::oneshot::channel();
     tokio::spawn(task.serve(theirs, budget.share(), answer));
     (ours, reports)

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::wire::{Ack, IndirectPing, NodeState, Ping, SeqNo};
+use crate::{
+    swim::{probe::stream_ping_answer, under_way::StreamPing},
+    wire::{Ack, CryptoError, DecodeError, IndirectPing, NodeState, Ping, SeqNo, StreamError},
+};
 use NodeStateKind::{Alive as Up, Dead as Down};
 
 /// Runs until a message whose text starts with `what` is sent; returns all texts since the start.
@@ -67,6 +70,28 @@ fn a_silent_node_is_asked_through_others_and_over_tcp_and_then_suspected() {
     let suspects = ["a", "b"].iter().filter(|name| me.row(name).unwrap().0 != Up).count();
     assert!(suspects > 0);
     assert!(me.swim.stats().failed_probes > 0);
+}
+
+#[test]
+fn what_goes_wrong_with_a_ping_by_stream_is_named_unless_the_peer_is_not_reached() {
+    let to = peer();
+    let (deadline, interval) = (Instant::ZERO, Duration::from_secs(1));
+    let ping = StreamPing { seq_no: SeqNo(7), to, deadline, interval };
+    let ack = |seq_no| StreamInput::Message(StreamMessage::Ack { seq_no: SeqNo(seq_no) });
+    let failed = |connected| StreamInput::Failed { connected, error: "EOF".into() };
+    let broken = |error| StreamInput::Broken(StreamError::Close(error));
+    let unexpected = |kind: u8| Err(format!("unexpected msgType ({kind}) from ping from={to}"));
+    for (input, answer) in [
+        (ack(7), Ok(true)),
+        (ack(8), Err("sequence number from ack (8) doesn't match ping (7)".to_owned())),
+        (StreamInput::Message(StreamMessage::Error("no".into())), unexpected(13)),
+        (broken(DecodeError::UnsupportedType(130)), unexpected(130)),
+        (broken(CryptoError::NoKeyFits.into()), Err(CryptoError::NoKeyFits.to_string())),
+        (failed(true), Err("EOF".to_owned())),
+        (failed(false), Ok(false)),
+    ] {
+        assert_eq!(stream_ping_answer(&ping, input), answer);
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::{
-    PushPull, Role, StreamCodec, StreamError, StreamMessage,
+    PushPull, Role, StreamCodec, StreamError, StreamMessage, StreamPart,
     codec::{Aad, FRAME_LEN},
     message::Seen,
 };
@@ -220,8 +220,35 @@ impl StreamDecoder {
         if wanted <= capacity { capacity } else { wanted.max(capacity.saturating_mul(2)) }
     }
 
+    /// Whether nothing has arrived, at most a label.
+    #[cfg(all(feature = "driver", not(target_family = "wasm")))]
+    pub(crate) fn is_at_start(&self) -> bool {
+        matches!(self.stage, Stage::Label | Stage::Outer) && self.rest().is_empty()
+    }
+
+    /// What is being read.
+    pub(crate) fn part(&self) -> StreamPart {
+        match self.stage {
+            Stage::Label => StreamPart::Label,
+            Stage::Ping => StreamPart::Ping,
+            Stage::PushPullHeader | Stage::Rows { .. } | Stage::UserState { .. } => {
+                StreamPart::PushPull
+            }
+            Stage::UserHeader | Stage::User { .. } => StreamPart::User,
+            Stage::Outer
+            | Stage::Encrypted
+            | Stage::Inner
+            | Stage::Compressed
+            | Stage::Packed { .. }
+            | Stage::Ack
+            | Stage::Error
+            | Stage::Done => StreamPart::Layers,
+        }
+    }
+
     /// Drops the buffer once there is nothing more to decode.
     fn end_with(&mut self, result: Result<Decoded, StreamError>) -> Result<Decoded, StreamError> {
+        let part = self.part();
         if matches!(result, Ok(Decoded::Message(_)) | Err(_)) {
             self.see(|seen, decoder| seen.surplus += decoder.rest().len());
             self.stage = Stage::Done;
@@ -230,6 +257,11 @@ impl StreamDecoder {
         }
         result.map_err(|error| match (self.role, error) {
             (Role::Dialer, StreamError::Refuse(error)) => StreamError::Close(error),
+            (Role::Acceptor, StreamError::Close(error))
+                if !matches!(part, StreamPart::Label | StreamPart::Layers) =>
+            {
+                StreamError::Body(part, error)
+            }
             (_, error) => error,
         })
     }
@@ -415,8 +447,8 @@ impl StreamDecoder {
     fn push_pull_header(&mut self) -> Progress {
         let Some(mut reader) = self.header("push/pull header")? else { return Ok(Step::More) };
         let header = PushPullHeader::decode(&mut reader).map_err(close)?;
-        let left = bounded("number of nodes", header.nodes, PUSH_PULL_ROWS_MAX)?;
-        bounded("user state", header.user_state_len, STREAM_BYTES_MAX)?;
+        let left = bounded("number of nodes in header", header.nodes, PUSH_PULL_ROWS_MAX)?;
+        bounded("user state length", header.user_state_len, STREAM_BYTES_MAX)?;
         Ok(Step::Next(Stage::Rows { header, start: self.taken, left }))
     }
 
@@ -471,7 +503,7 @@ impl StreamDecoder {
     fn user_header(&mut self) -> Progress {
         let Some(mut reader) = self.header("user message header")? else { return Ok(Step::More) };
         let header = UserHeader::decode(&mut reader).map_err(close)?;
-        let len = bounded("user message", header.user_msg_len, STREAM_BYTES_MAX)?;
+        let len = bounded("user message length", header.user_msg_len, STREAM_BYTES_MAX)?;
         Ok(Step::Next(Stage::User { len }))
     }
 
@@ -541,11 +573,8 @@ impl StreamDecoder {
 /// Validates a Go `int` as a length.
 fn bounded(what: &'static str, got: i64, max: usize) -> Result<usize, StreamError> {
     match usize::try_from(got) {
-        Err(_) => Err(StreamError::Close(DecodeError::NegativeLength { what, got })),
-        Ok(len) if len > max => {
-            Err(StreamError::Close(DecodeError::TooLarge { what, got: len as u64 }))
-        }
-        Ok(len) => Ok(len),
+        Ok(len) if len <= max => Ok(len),
+        Ok(_) | Err(_) => Err(StreamError::Close(DecodeError::Length { what, got })),
     }
 }
 

@@ -5,7 +5,9 @@ use bytes::Bytes;
 use crate::{
     base::error_texts,
     msgpack::{Reader, Value, Writer},
-    wire::{DecodeError, NodeState, PushPullHeader, SeqNo, Versions, crypto::Sealed},
+    wire::{
+        DecodeError, NodeState, PushPullHeader, SeqNo, Versions, crypto::Sealed, message::kind,
+    },
 };
 
 /// A complete, validated message of one end; the rows of a push/pull are still encoded.
@@ -37,6 +39,17 @@ pub enum StreamMessage {
 }
 
 impl StreamMessage {
+    /// The type byte with which the message begins on the wire.
+    pub(crate) fn type_byte(&self) -> u8 {
+        match self {
+            Self::Ping { .. } => kind::PING,
+            Self::Ack { .. } => kind::ACK,
+            Self::PushPull(_) => kind::PUSH_PULL,
+            Self::User(_) => kind::USER,
+            Self::Error(_) => kind::ERROR,
+        }
+    }
+
     /// Replaces the buffers that the message holds, e.g. to tie another value to their lifetime.
     #[must_use]
     pub fn map_buffers(mut self, change: impl Fn(Bytes) -> Bytes) -> Self {
@@ -190,12 +203,58 @@ pub enum StreamError {
     /// Send the peer an error reply (sealed like any message), then close.
     #[doc(hidden)]
     Refuse(DecodeError),
+    /// The body of a request is malformed: close the connection without a reply.
+    #[doc(hidden)]
+    Body(StreamPart, DecodeError),
+    /// The connection of an accepted stream failed, with the reason in Go's words.
+    #[doc(hidden)]
+    Lost(StreamPart, String),
+}
+
+/// What was being read of an accepted stream when it failed. The text is how Go begins the line of
+/// its log.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamPart {
+    /// The label header, or the first byte.
+    Label,
+    /// The layers around the message, or its type.
+    Layers,
+    /// The body of a ping.
+    Ping,
+    /// The state of a push/pull.
+    PushPull,
+    /// A user message.
+    User,
+}
+
+impl StreamError {
+    /// The type byte of a message that may not come here.
+    pub(crate) fn invalid_type(&self) -> Option<u8> {
+        match self {
+            Self::Close(DecodeError::UnsupportedType(kind)) => Some(*kind),
+            Self::Close(DecodeError::ForeignProtocol(protocol)) => Some(protocol.first_byte()),
+            Self::Close(_) | Self::Refuse(_) | Self::Body(..) | Self::Lost(..) => None,
+        }
+    }
 }
 
 error_texts! {
     StreamError {
         Self::Close(error) => "{error}";
         Self::Refuse(error) => "{error}";
+        Self::Body(_, error) => "{error}";
+        Self::Lost(_, error) => "{error}";
+    }
+}
+
+error_texts! {
+    StreamPart {
+        Self::Label => "failed to receive and remove the stream label header";
+        Self::Layers => "failed to receive";
+        Self::Ping => "Failed to decode ping";
+        Self::PushPull => "Failed to read remote state";
+        Self::User => "Failed to receive user message";
     }
 }
 

@@ -6,4 +6,4 @@ mod message;
 
 pub use codec::{Role, StreamCodec};
 pub use decoder::{Decoded, StreamDecoder};
-pub use message::{PushPull, PushPullBuilder, StreamError, StreamMessage};
+pub use message::{PushPull, PushPullBuilder, StreamError, StreamMessage, StreamPart};

@@ -175,7 +175,7 @@ fn what_is_no_packet_is_named() {
         let unsupported = Err(DecodeError::UnsupportedType(kind));
         assert_eq!(Message::decode(&[kind, 0x80]), unsupported);
     }
-    let http = Err(DecodeError::ForeignProtocol(ForeignProtocol::Http));
+    let http = Err(DecodeError::ForeignProtocol(ForeignProtocol::Http(b'G')));
     assert_eq!(Message::decode(b"GET / HTTP/1.1"), http);
     let tls = Err(DecodeError::ForeignProtocol(ForeignProtocol::Tls));
     assert_eq!(Message::decode(b"\x16\x03\x01\x02\0"), tls);

@@ -50,7 +50,7 @@ fn what_cannot_be_unwrapped_is_refused_with_gos_words() {
 #[test]
 fn what_is_malformed_inside_is_closed_without_a_word() {
     let close = |input: &[u8]| match feed(Setup::default(), Role::Acceptor, input, 1) {
-        Err(StreamError::Close(error)) => error,
+        Err(StreamError::Close(error) | StreamError::Body(_, error)) => error,
         got => panic!("{input:02x?}: {got:?}"),
     };
     for kind in [1, 2, 3, 4, 5, 7, 11, 12, 13, 244 - 1] {
@@ -58,30 +58,23 @@ fn what_is_malformed_inside_is_closed_without_a_word() {
     }
     assert_eq!(close(b"\xf4\0"), DecodeError::EmptyLabel);
     assert_eq!(close(b"\xf4\x01a"), DecodeError::ForeignLabel { got: b"a".to_vec() });
-    assert_eq!(close(b"G"), DecodeError::ForeignProtocol(ForeignProtocol::Http));
+    assert_eq!(close(b"G"), DecodeError::ForeignProtocol(ForeignProtocol::Http(b'G')));
     assert_eq!(close(b"\x16"), DecodeError::ForeignProtocol(ForeignProtocol::Tls));
     let range = DecodeError::Msgpack(msgpack::Error::Range);
     assert_eq!(close(b"\0\x81\xa5SeqNo\xff"), range);
     assert_eq!(close(b"\x06\x81\xa5Nodes\x01\x81\xa4Port\xff"), range);
     let reserved = DecodeError::Msgpack(msgpack::Error::Type { expected: "value", found: 0xc1 });
     assert_eq!(close(b"\x06\x81\xa5Nodes\xc1"), reserved);
-    let negative = |what, got| DecodeError::NegativeLength { what, got };
-    assert_eq!(close(b"\x06\x81\xa5Nodes\xff"), negative("number of nodes", -1));
-    assert_eq!(close(b"\x06\x81\xacUserStateLen\xfe"), negative("user state", -2));
-    assert_eq!(close(b"\x08\x81\xaaUserMsgLen\xff"), negative("user message", -1));
-    let too_large = |what, got| DecodeError::TooLarge { what, got };
-    assert_eq!(
-        close(b"\x06\x81\xa5Nodes\xd2\0\x10\0\x01"),
-        too_large("number of nodes", 0x10_0001)
-    );
-    assert_eq!(
-        close(b"\x06\x81\xacUserStateLen\xd2\x01\x40\0\x01"),
-        too_large("user state", 0x0140_0001)
-    );
-    assert_eq!(
-        close(b"\x08\x81\xaaUserMsgLen\xd2\x01\x40\0\x01"),
-        too_large("user message", 0x0140_0001)
-    );
+    let length = |what, got| DecodeError::Length { what, got };
+    let (nodes, state) = ("number of nodes in header", "user state length");
+    assert_eq!(close(b"\x06\x81\xa5Nodes\xff"), length(nodes, -1));
+    assert_eq!(close(b"\x06\x81\xacUserStateLen\xfe"), length(state, -2));
+    assert_eq!(close(b"\x08\x81\xaaUserMsgLen\xff"), length("user message length", -1));
+    assert_eq!(close(b"\x06\x81\xa5Nodes\xd2\0\x10\0\x01"), length(nodes, 0x10_0001));
+    let long = close(b"\x06\x81\xacUserStateLen\xd2\x01\x40\0\x01");
+    assert_eq!(long, length(state, 0x0140_0001));
+    let long = close(b"\x08\x81\xaaUserMsgLen\xd2\x01\x40\0\x01");
+    assert_eq!(long, length("user message length", 0x0140_0001));
     // A row, a header and a compressed message that announce more than can arrive.
     assert!(matches!(
         close(b"\x06\x81\xa5Nodes\x01\x81\xa4Name\xdb\x7f\xff\xff\xff"),
@@ -140,7 +133,7 @@ fn whole_content_that_ends_early_is_an_error_and_not_awaited() {
         [&b"\0\x82\xa4Node"[..], b"\x06\x81\xa5Nodes\x02\x80", b"\x08\x81\xaaUserMsgLen\x05abc"]
     {
         let got = feed(setup, Role::Acceptor, &setup.sealed(message), 1);
-        assert!(matches!(got, Err(StreamError::Close(_))), "{got:?}");
+        assert!(matches!(got, Err(StreamError::Body(..))), "{got:?}");
         // In plaintext the rest may still arrive.
         assert_eq!(feed(Setup::default(), Role::Acceptor, message, 1), Ok(None));
     }
