@@ -92,6 +92,9 @@ pub struct Config {
     pub verify_outgoing: bool,
     /// Do not use a stream ping when the pings of a probe are not acked; false.
     pub disable_tcp_pings: bool,
+    /// Gossip and sync mostly with the members whose tag `zone` is that of this node; false. Needs
+    /// the tag. Members without it, and Go's, are reached as before. Go has no counterpart.
+    pub zone_gossip: bool,
     /// Intervals, timeouts and their factors.
     pub timing: Timing,
     /// Sizes and queue depths.
@@ -327,6 +330,7 @@ impl Config {
         let swim = &mut engine.swim;
         swim.cidrs_allowed = self.cidrs_allowed;
         swim.disable_tcp_pings = self.disable_tcp_pings;
+        swim.zones = self.zone_gossip;
         swim.codec.label = self.label.into_bytes();
         swim.codec.keyring = self.keyring;
         swim.codec.compression = self.compression;
@@ -353,6 +357,7 @@ impl Config {
             verify_incoming: codec.verify_incoming,
             verify_outgoing: codec.verify_outgoing,
             disable_tcp_pings: swim.disable_tcp_pings,
+            zone_gossip: swim.zones,
             timing: Timing::of(engine),
             limits: Limits::of(engine),
             transform: Arc::clone(&engine.transform),
@@ -385,6 +390,7 @@ impl fmt::Debug for Config {
             .field("verify_incoming", &self.verify_incoming)
             .field("verify_outgoing", &self.verify_outgoing)
             .field("disable_tcp_pings", &self.disable_tcp_pings)
+            .field("zone_gossip", &self.zone_gossip)
             .field("timing", &self.timing)
             .field("limits", &self.limits)
             .field("delegates", &self.delegates)
@@ -432,11 +438,13 @@ mod tests {
         config.coordinates = false;
         config.resolve_name_conflicts = false;
         config.protocol = 5;
+        config.zone_gossip = true;
         let engine = config.into_engine();
         assert_eq!(engine.swim.probe_interval, Duration::from_secs(7));
         assert_eq!(engine.query_size_limit, 99);
         assert!(engine.disable_coordinates && !engine.enable_name_conflict_resolution);
         assert_eq!(engine.protocol_version, 5);
+        assert!(engine.swim.zones);
         assert_eq!((&engine.tags["role"][..], &engine.swim.codec.label[..]), ("web", &b"blue"[..]));
         assert_eq!(engine.tags.len(), 1);
     }

@@ -28,6 +28,11 @@ impl Host for State {
         self.cx.meta.clone()
     }
 
+    fn zone(&self, meta: &Arc<[u8]>) -> Option<Arc<str>> {
+        let (tags, _) = self.cx.config.transform.decode_tags(meta);
+        tags.get(ZONE_TAG).filter(|zone| !zone.is_empty()).map(Arc::from)
+    }
+
     // serf/delegate.go: NotifyMsg.
     fn on_user_message(&mut self, message: &[u8], origin: Origin) {
         let Some(&kind) = message.first() else { return };
@@ -383,6 +388,8 @@ fn log_message(message: &Message<'_>) {
     debug!(target: "serf.messages", "message{kind}Type: {}", printable(name));
 }
 
+/// The tag that names a node's zone.
+const ZONE_TAG: &str = "zone";
 /// Most names in a push/pull in addition to twice our number of members, for departed and new
 /// members.
 const STRANGERS_MAX: usize = 65_536;

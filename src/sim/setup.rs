@@ -24,6 +24,9 @@ pub struct ClusterSpec {
     pub config: Config,
     /// Number of trace lines to keep.
     pub trace_lines: usize,
+    /// Number of zones that the nodes are in, by turns, at most 64; 0: none. `config` determines
+    /// whether gossip follows them.
+    pub zones: u8,
 }
 
 impl ClusterSpec {
@@ -46,7 +49,7 @@ impl ClusterSpec {
     /// The given settings, but without compression.
     pub fn with_config(nodes: u32, seed: u64, mut config: Config) -> Self {
         config.codec.compression = Compression::None;
-        Self { nodes, seed, threads: 1, link: Link::default(), config, trace_lines: 0 }
+        Self { nodes, seed, threads: 1, link: Link::default(), config, trace_lines: 0, zones: 0 }
     }
 
     /// Settings of one node that was started `life` times before.
@@ -68,9 +71,13 @@ impl ClusterSpec {
         }
     }
 
+    fn zone(&self, index: u32) -> Option<u8> {
+        (self.zones > 0).then(|| (index % u32::from(self.zones)) as u8)
+    }
+
     /// Starts one node.
     pub fn build_node(&self, index: u32, moves: u8, life: u32, now: Instant) -> SwimNode {
-        SwimNode::build(index, self.node_config(index, moves, life), now)
+        SwimNode::build(index, self.zone(index), self.node_config(index, moves, life), now)
             .expect("the settings of a simulated node are sound")
     }
 
@@ -82,10 +89,18 @@ impl ClusterSpec {
             trace_lines: self.trace_lines,
             ..WorldConfig::default()
         };
-        let mut world = World::new(config, Network::new(self.link));
+        let mut network = Network::new(self.link);
+        for index in 0..self.nodes {
+            if let Some(zone) = self.zone(index) {
+                network.set_group(index, zone);
+            }
+        }
+        let mut world = World::new(config, network);
         let mut cast = Cast::default();
         for index in 0..self.nodes {
-            cast.add(&self.node_config(index, 0, 0));
+            let zone = self.zone(index);
+            let meta = zone.as_slice();
+            cast.add(&self.node_config(index, 0, 0), meta, SwimNode::zone_of(meta));
         }
         for index in 0..self.nodes {
             let mut node = self.build_node(index, 0, 0, Instant::ZERO);

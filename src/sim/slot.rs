@@ -49,6 +49,8 @@ pub struct Counters {
     pub streams: u64,
     /// Bytes sent on streams, as dialler and as acceptor.
     pub stream_bytes_sent: u64,
+    /// Bytes of gossip, of other datagrams and on streams sent to nodes of another group.
+    pub group_bytes_sent: [u64; 3],
 }
 
 pub(crate) struct Slot<N> {
@@ -209,6 +211,10 @@ impl<N: Node> Slot<N> {
         };
         post.trace.add(now, self.index, What::Sent, dst, data.len());
         let (from, from_moves) = (self.index, self.moves);
+        if network.group(from) != network.group(dst) {
+            let [gossip, others, _] = &mut self.counters.group_bytes_sent;
+            *(if is_gossip(&data) { gossip } else { others }) += data.len() as u64;
+        }
         match network.datagram(&mut self.rng, self.index, dst) {
             Fate::Lost => post.trace.add(now, self.index, What::Lost, dst, data.len()),
             Fate::Once(wait) => {
@@ -271,6 +277,9 @@ impl<N: Node> Slot<N> {
             Step::Syn(_) | Step::SynAck | Step::Refused | Step::Fin => 0,
         };
         self.counters.stream_bytes_sent += bytes as u64;
+        if network.group(self.index) != network.group(dst) {
+            self.counters.group_bytes_sent[2] += bytes as u64;
+        }
         post.trace.add(now, self.index, What::Stream, dst, bytes);
         if let Some(wait) = network.segment(&mut self.rng, self.index, dst, bytes) {
             self.post(now + wait, dst, Kind::Stream { key, step }, post);

@@ -211,6 +211,8 @@ impl<N: Node> World<N> {
             total.strange_bytes_sent += counters.strange_bytes_sent;
             total.streams += counters.streams;
             total.stream_bytes_sent += counters.stream_bytes_sent;
+            let groups = total.group_bytes_sent.iter_mut().zip(counters.group_bytes_sent);
+            groups.for_each(|(total, bytes)| *total += bytes);
         }
         total
     }

@@ -77,6 +77,8 @@ pub struct Config {
     pub gossip_burst: usize,
     /// Drop exact copies of encrypted packets for a minute. Go has no counterpart.
     pub drop_replays: bool,
+    /// Gossip and sync mostly with nodes of the own zone, see [`Host::zone`](super::Host::zone).
+    pub zones: bool,
     /// Lifeguard component, for experiments: scale the probe interval by the health score.
     pub lha_probe: bool,
     /// Lifeguard component, for experiments: start suspicions at the longest timeout and shorten
@@ -158,6 +160,7 @@ impl Config {
             direct_notices_max: 10,
             seed: [0; 32],
             drop_replays: true,
+            zones: false,
             lha_probe: true,
             lha_suspicion: true,
             buddy_system: true,

@@ -116,7 +116,7 @@ impl Swim {
         let hash_seed = rng.u64();
         let mut swim = Self {
             codec,
-            table: Table::new(hash_seed),
+            table: Table::new(hash_seed).with_zones(config.zones),
             rng,
             timers: Timers::default(),
             outputs: VecDeque::new(),

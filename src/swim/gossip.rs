@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use super::{
-    Host, NodeStateKind, Swim, packet_builder::PacketBuilder, packets::USER_OVERHEAD, timer::Timer,
+    Host, NodeStateKind, Swim, draw::draw, packet_builder::PacketBuilder, packets::USER_OVERHEAD,
+    table::Row, timer::Timer,
 };
 use crate::base::{Instant, mutated};
 
@@ -27,13 +28,7 @@ impl Swim {
         if silent || self.queue.is_empty() && !host.has_broadcasts() {
             return; // nothing to send: skip the choice of targets
         }
-        let me = self.me;
-        let targets = {
-            let Self { table, rng, config, .. } = self;
-            table.sample(config.gossip_nodes, true, rng, |slot, row| {
-                slot != me && row.state != NodeStateKind::Left
-            })
-        };
+        let targets = self.gossip_targets();
         // Go subtracts the encryption overhead even if outgoing packets are not encrypted.
         let limit = self.packet_budget(true, 0);
         let burst = self.burst(limit, host);
@@ -52,6 +47,37 @@ impl Swim {
             self.gossip_backlog(&targets, burst - 1, &mut builder, host);
         }
         self.builder = builder;
+    }
+
+    /// The nodes that the next packets of gossip go to.
+    pub(super) fn gossip_targets(&mut self) -> Vec<u32> {
+        let Self { table, rng, config, me, .. } = self;
+        let k = config.gossip_nodes;
+        let wanted = |slot, row: &Row| slot != *me && row.state != NodeStateKind::Left;
+        let Some(home) = table.zones().and_then(|zones| zones.home(*me)) else {
+            return table.sample(k, true, rng, wanted);
+        };
+        // Other zones first: with a long queue the messages sent least often are there.
+        let mut targets = home.links(k, rng);
+        // A bridge sends to its own zone as much as any other node.
+        let most = if home.is_bridge() { k + targets.len() } else { k };
+        let fresh = |slot: u32, targets: &[u32]| slot != *me && !targets.contains(&slot);
+        if home.strays(rng) {
+            let more = table.sample(1, true, rng, |s, row| wanted(s, row) && fresh(s, &targets));
+            targets.extend(more);
+        }
+        let nodes = home.nodes();
+        let near = draw(nodes.len(), most.saturating_sub(targets.len()), rng, |index| {
+            nodes.get(index).copied().filter(|slot| fresh(*slot, &targets))
+        });
+        targets.extend(near);
+        // A small zone: what is left goes anywhere.
+        let left = k.saturating_sub(targets.len());
+        if left > 0 {
+            let more = table.sample(left, true, rng, |s, row| wanted(s, row) && fresh(s, &targets));
+            targets.extend(more);
+        }
+        targets
     }
 
     /// A backlog of events drains in several packets a round. Each goes to all targets: were it

@@ -60,6 +60,11 @@ pub trait Host {
     /// Our encoded tags, at most `limit` bytes. Go: `Delegate.NodeMeta`.
     fn node_meta(&mut self, limit: usize) -> Arc<[u8]>;
 
+    /// The zone that a node with this meta is in, if any; asked only with `Config::zones`.
+    fn zone(&self, _meta: &Arc<[u8]>) -> Option<Arc<str>> {
+        None
+    }
+
     /// A user message arrived, by packet or stream. Go: `Delegate.NotifyMsg`.
     fn on_user_message(&mut self, message: &[u8], origin: Origin);
 

@@ -12,6 +12,7 @@ mod budget;
 mod claim;
 mod config;
 mod counters;
+mod draw;
 mod encoding;
 mod engine;
 mod error;
@@ -46,6 +47,7 @@ mod tests;
 mod timer;
 mod times;
 mod under_way;
+mod zones;
 
 pub use config::{Cidr, Config, push_pull_scale};
 pub use counters::Stats;

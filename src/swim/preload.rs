@@ -27,17 +27,22 @@ impl Default for Cast {
 }
 
 impl Cast {
-    /// Adds a node as its engine would announce it at the start, without meta.
-    pub fn add(&mut self, config: &Config) {
+    /// Adds a node as its engine would announce it at the start, with the given meta and in the
+    /// zone that its host would see in it.
+    pub fn add(&mut self, config: &Config, meta: &[u8], zone: Option<Arc<str>>) {
         let Some(addr) = RawAddr::from_wire(&config.advertise_addr) else { return };
         let record = Record {
             name: config.name.clone(),
             addr,
             port: config.advertise_port,
-            meta: Arc::new([]),
+            meta: meta.into(),
             vsn: super::engine::versions(config),
         };
         let slot = self.table.insert(Arc::new(record), &mut self.rng);
+        if config.zones && self.table.zones().is_none() {
+            self.table.keep_zones();
+        }
+        self.table.set_zone(slot, zone);
         self.table.set_state(slot, NodeStateKind::Alive, Instant::ZERO);
         if let Some(row) = self.table.get_mut(slot) {
             row.incarnation = Incarnation(1);

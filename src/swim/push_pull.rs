@@ -8,11 +8,14 @@ use tracing::{debug, error, info};
 use super::{
     Error, Exchange, Host, NodeStateKind, OpId, Output, Swim,
     answers::{Answer, State, too_large},
+    draw::draw,
     encoding::{Encoding, SLICE_BYTES, Waiting},
     host::NodeView,
     merge::PAUSE,
+    table::Row,
     timer::Timer,
     under_way::Stream,
+    zones::Partners,
 };
 use crate::{
     base::{Instant, printable},
@@ -23,16 +26,28 @@ impl Swim {
     /// Syncs with a random node.
     pub(super) fn push_pull_tick(&mut self, now: Instant, host: &mut dyn Host) {
         self.timers.set(now + self.push_pull_period(), Timer::PushPull);
-        let me = self.me;
-        let target = {
-            let Self { table, rng, .. } = self;
-            table.sample(1, false, rng, |slot, row| slot != me && row.state == NodeStateKind::Alive)
-        };
-        let row = target.first().and_then(|slot| self.table.get(*slot));
+        let row = self.push_pull_partner().and_then(|slot| self.table.get(slot));
         let target = row.and_then(|row| Some((row.record.name.clone(), row.socket_addr()?)));
         if let Some((name, to)) = target {
             self.open_push_pull(now, to, &name, None, false, host);
         }
+    }
+
+    /// The node to sync with next.
+    pub(super) fn push_pull_partner(&mut self) -> Option<u32> {
+        let Self { table, rng, me, .. } = self;
+        let wanted = |slot, row: &Row| slot != *me && row.state == NodeStateKind::Alive;
+        let home = table.zones().and_then(|zones| zones.home(*me));
+        if let Some(Partners::Zone(nodes)) = home.map(|home| home.partners(rng)) {
+            let found = draw(nodes.len(), 1, rng, |index| {
+                let slot = *nodes.get(index)?;
+                table.get(slot).is_some_and(|row| wanted(slot, row)).then_some(slot)
+            });
+            if !found.is_empty() {
+                return found.first().copied();
+            }
+        }
+        table.sample(1, false, rng, wanted).first().copied()
     }
 
     /// Starts one push/pull with a resolved address; `name` may be empty. The layer above iterates

@@ -185,6 +185,10 @@ impl Swim {
         let Some(row) = self.table.get_mut(slot) else { return };
         row.incarnation = alive.incarnation;
         let name = Arc::clone(&row.record.name);
+        if self.config.zones && (meta_changed || !old_state.is_live()) {
+            let zone = host.zone(&row.record.meta);
+            self.table.set_zone(slot, zone);
+        }
         if old_state != NodeStateKind::Alive {
             self.table.set_state(slot, NodeStateKind::Alive, now);
         }

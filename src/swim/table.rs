@@ -7,6 +7,8 @@ use hashbrown::HashTable;
 use super::{
     NodeStateKind, NodeView,
     addrs::{Addr, Addrs},
+    draw::draw,
+    zones::Zones,
 };
 use crate::{
     base::{Instant, Rng, SeededHash},
@@ -109,6 +111,7 @@ pub(super) struct Table {
     bytes: usize,
     generation: u64,
     addrs: Addrs,
+    zones: Option<Box<Zones>>,
 }
 
 impl Table {
@@ -126,6 +129,7 @@ impl Table {
             bytes: 0,
             generation: 0,
             addrs: Addrs::default(),
+            zones: None,
         }
     }
 
@@ -268,6 +272,18 @@ impl Table {
                 }
             }
         }
+        if self.zones.is_some() {
+            self.set_state_in_zone(slot, state);
+        }
+    }
+
+    fn set_state_in_zone(&mut self, slot: u32, state: NodeStateKind) {
+        let row = self.get(slot).filter(|_| state == NodeStateKind::Alive);
+        let name = row.map(|row| Arc::clone(&row.record.name));
+        if let Some(zones) = &mut self.zones {
+            zones.set_listed(slot, state != NodeStateKind::Left);
+            zones.set_alive(slot, name);
+        }
     }
 
     /// Removes the rows for which `forget` returns true, and shuffles the others. Go: `state.go`,
@@ -286,7 +302,10 @@ impl Table {
     /// Removes nodes that died before `since` from the recently dead.
     pub(super) fn expire_recently_dead(&mut self, since: Instant) {
         while let Some(entry) = self.recently_dead.first_entry().filter(|e| e.key().0 < since) {
-            entry.remove();
+            let (_, slot) = entry.remove_entry().0;
+            if let Some(zones) = &mut self.zones {
+                zones.set_listed(slot, false);
+            }
         }
     }
 
@@ -337,27 +356,41 @@ impl Table {
             None => self.live.get(index).copied(),
             Some(index) => dead.get(index).copied(),
         };
-        // A Fisher–Yates shuffle of 0..total that stores only the moved positions.
-        let mut moved = BTreeMap::new();
-        let mut chosen = Vec::with_capacity(k.min(total));
-        for start in 0..total {
-            if chosen.len() == k {
-                break;
-            }
-            let at = start + rng.below(total - start);
-            let index = moved.get(&at).copied().unwrap_or(at);
-            let displaced = moved.get(&start).copied().unwrap_or(start);
-            moved.insert(at, displaced);
-            let Some(slot) = pick(index) else { continue };
-            if self.get(slot).is_some_and(|row| wanted(slot, row)) {
-                chosen.push(slot);
-            }
+        draw(total, k, rng, |index| {
+            let slot = pick(index)?;
+            self.get(slot).is_some_and(|row| wanted(slot, row)).then_some(slot)
+        })
+    }
+
+    /// The zones, if gossip follows them.
+    pub(super) fn zones(&self) -> Option<&Zones> {
+        self.zones.as_deref()
+    }
+
+    pub(super) fn with_zones(mut self, zones: bool) -> Self {
+        if zones {
+            self.keep_zones();
         }
-        chosen
+        self
+    }
+
+    /// Starts to keep the zones of rows, before there are any.
+    pub(super) fn keep_zones(&mut self) {
+        self.zones = Some(Box::default());
+    }
+
+    /// Puts a node in a zone; `None` if it announces none.
+    pub(super) fn set_zone(&mut self, slot: u32, name: Option<Arc<str>>) {
+        if let Some(zones) = &mut self.zones {
+            zones.assign(slot, name);
+        }
     }
 
     fn remove(&mut self, slot: u32) {
         self.remove_live(slot);
+        if let Some(zones) = &mut self.zones {
+            zones.forget(slot);
+        }
         self.addrs.remove(addr_of(&self.rows, slot), slot);
         let Some(row) = self.rows.get_mut(slot as usize).and_then(Option::take) else { return };
         self.count(row.state, -1);

@@ -7,6 +7,7 @@ mod identity;
 mod large_state;
 mod probing;
 mod rules;
+mod zones;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -39,6 +40,10 @@ struct Notes {
 impl Host for Notes {
     fn node_meta(&mut self, _limit: usize) -> Arc<[u8]> {
         self.meta.as_slice().into()
+    }
+
+    fn zone(&self, meta: &Arc<[u8]>) -> Option<Arc<str>> {
+        std::str::from_utf8(meta).ok().filter(|zone| !zone.is_empty()).map(Arc::from)
     }
 
     fn on_user_message(&mut self, message: &[u8], origin: Origin) {

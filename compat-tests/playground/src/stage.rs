@@ -58,7 +58,7 @@ impl Stage {
         let wire = Arc::default();
         let mut cast = Cast::default();
         for index in 0..spec.nodes {
-            cast.add(&spec.node_config(index, 0, 0));
+            cast.add(&spec.node_config(index, 0, 0), &[], None);
         }
         for index in 0..spec.nodes {
             let mut node = Watched::new(&spec, index, 0, Instant::ZERO, &wire);

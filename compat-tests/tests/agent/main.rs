@@ -37,3 +37,4 @@ mod seeds;
 mod third_party_clients;
 mod top;
 mod wrong_bytes;
+mod zones;

@@ -52,6 +52,7 @@ fn a_healthy_cluster_raises_no_alarm_and_news_reaches_everyone() {
         cluster: ClusterSpec::lan(200, 1),
         time: Duration::from_secs(300),
         happening: Happening::Updates,
+        pause: Duration::from_secs(60),
     };
     let measured = experiment.run(|_| ());
     assert_eq!(measured.false_failures, 0);
@@ -68,6 +69,7 @@ fn a_death_is_found_about_when_theory_says() {
         cluster: ClusterSpec::lan(128, 3),
         time: Duration::from_secs(600),
         happening: Happening::Crashes,
+        pause: Duration::from_secs(60),
     };
     let measured = experiment.run(|_| ());
     assert_eq!(measured.false_failures, 0);

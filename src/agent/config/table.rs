@@ -243,6 +243,8 @@ keys! {
         /// Time between beacons, by which members measure how fresh their view of the cluster is;
         /// at least 1s; 0: none.
         beacon_interval: Duration, "beacon-interval" "<time>", "0s";
+        /// Gossip and sync mostly with the members whose tag `zone` is that of this agent.
+        zone_gossip: Flag, "zone-gossip" "", "false";
     }
 }
 

@@ -89,6 +89,7 @@ pub(super) fn apply(written: &FileConfig, config: &mut Config) {
     config.resolve_name_conflicts = !written.disable_name_resolution;
     config.coordinates = !written.disable_coordinates;
     config.validate_node_names = written.validate_node_names;
+    config.zone_gossip = written.zone_gossip;
     apply_timing(written, &mut config.timing);
     apply_limits(written, &mut config.limits);
 }

@@ -20,6 +20,7 @@ pub struct SwimNode {
 
 struct NotingHost {
     index: u32,
+    zone: Option<u8>,
     meta: Arc<[u8]>,
     notes: Vec<Observation>,
     user_messages: u64,
@@ -37,13 +38,18 @@ impl SwimNode {
         digits.parse().unwrap_or(Observation::FOREIGN)
     }
 
-    /// Starts the engine of node `index`.
+    /// Starts the engine of node `index`; its zone, if any, is the first byte of its meta.
     ///
     /// # Errors
     /// The engine refuses the configuration.
-    pub fn build(index: u32, config: Config, now: Instant) -> Result<Self, Error> {
-        let mut host =
-            NotingHost { index, meta: Arc::new([]), notes: Vec::new(), user_messages: 0 };
+    pub fn build(
+        index: u32,
+        zone: Option<u8>,
+        config: Config,
+        now: Instant,
+    ) -> Result<Self, Error> {
+        let meta = zone.as_slice().into();
+        let mut host = NotingHost { index, zone, meta, notes: Vec::new(), user_messages: 0 };
         let engine = Swim::build(config, now, &mut host)?;
         host.notes.clear();
         Ok(Self { engine, host })
@@ -69,10 +75,15 @@ impl SwimNode {
         self.engine.start_leave(now, &mut self.host)
     }
 
-    /// Announces changed meta.
+    /// Announces changed meta; the zone stays.
     pub fn start_update(&mut self, now: Instant, meta: &[u8]) -> OpId {
-        self.host.meta = meta.into();
+        self.host.meta = self.host.zone.as_slice().iter().chain(meta).copied().collect();
         self.engine.start_update(now, &mut self.host)
+    }
+
+    /// The zone that a host sees in the meta of a node with a zone.
+    pub fn zone_of(meta: &[u8]) -> Option<Arc<str>> {
+        meta.first().map(|zone| format!("zone-{zone}").into())
     }
 
     /// The meta that the node announces.
@@ -150,6 +161,10 @@ impl NotingHost {
 impl Host for NotingHost {
     fn node_meta(&mut self, _limit: usize) -> Arc<[u8]> {
         self.meta.clone()
+    }
+
+    fn zone(&self, meta: &Arc<[u8]>) -> Option<Arc<str>> {
+        SwimNode::zone_of(meta)
     }
 
     fn on_user_message(&mut self, _message: &[u8], _: Origin) {

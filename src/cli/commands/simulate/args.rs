@@ -21,6 +21,9 @@ pub(super) struct Args {
     pub(super) scenario_name: String,
     pub(super) nodes: u32,
     pub(super) time: Duration,
+    pub(super) pause: Duration,
+    zones: u8,
+    zone_gossip: bool,
     profile: String,
     loss: f64,
     latency: Duration,
@@ -68,11 +71,19 @@ impl Args {
             Some(ns @ 0..=LATENCY_NS_MAX) => Duration::from_nanos(ns.unsigned_abs()),
             Some(_) => return Err(given.invalid("latency")),
         };
+        let pause = match parsed.duration("pause") {
+            None => Duration::from_secs(60),
+            Some(ns @ 1_000_000..=LATENCY_NS_MAX) => Duration::from_nanos(ns.unsigned_abs()),
+            Some(_) => return Err(given.invalid("pause")),
+        };
         Ok(Self {
             scenario,
             scenario_name,
             nodes: given.int("nodes", if is_paper { 128 } else { 1000 }, 2, NODES_MAX)? as u32,
             time: Duration::from_secs_f64(given.float("minutes", 10.0, 1e6)? * 60.0),
+            pause,
+            zones: given.int("zones", 0, 0, 64)? as u8,
+            zone_gossip: parsed.bool("zone-gossip"),
             profile,
             loss: given.float("loss", 0.0, 1.0)?,
             latency,
@@ -91,8 +102,11 @@ impl Args {
     /// The cluster described by the flags.
     pub(super) fn cluster(&self, seed: u64, threads: usize) -> ClusterSpec {
         let template = ClusterSpec::with_profile(self.nodes, seed, &self.profile);
+        let mut template = template.unwrap_or_else(|| ClusterSpec::lan(self.nodes, seed));
+        template.config.zones = self.zone_gossip;
         ClusterSpec {
             threads,
+            zones: self.zones,
             trace_lines: self.trace,
             link: Link {
                 latency: self.latency,
@@ -100,7 +114,7 @@ impl Args {
                 loss: self.loss,
                 ..Link::default()
             },
-            ..template.unwrap_or_else(|| ClusterSpec::lan(self.nodes, seed))
+            ..template
         }
     }
 

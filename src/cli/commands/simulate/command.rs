@@ -21,7 +21,7 @@ pub(in crate::cli::commands) const SIMULATE: CommandSpec = CommandSpec {
             costs. Use it to size a cluster, to choose its timing, or to reproduce a failure: the \
             same flags give the same result.\n\n\
             Scenarios: steady (nothing happens; traffic and false alarms), updates (a node changes \
-            its tags every minute), crashes (a node dies every minute), swarm (a random mixture of \
+            its tags now and then), crashes (a node dies now and then), swarm (a random mixture of \
             faults, with all rules of the protocol checked), lifeguard and detection (the tables \
             of the Lifeguard paper).\n\n\
             Exits with 0, or with 1 if a rule was broken or a flag is wrong.",
@@ -64,6 +64,7 @@ const FLAGS: &[Flag] = &[
     flag("loss", Kind::Float, "0", "Share of datagrams that are lost, 0 to 1."),
     flag("minutes", Kind::Float, "10", "Virtual time of steady, updates, crashes and swarm."),
     flag("nodes", Kind::Int, "1000", "Number of nodes; 128 for lifeguard and detection."),
+    flag("pause", Kind::Duration, "1m", "For updates and crashes: time between two of them."),
     flag("profile", Kind::Text, "lan", "Timing preset of the nodes: lan, wan or local."),
     flag("repeats", Kind::Int, "1", "For lifeguard: runs of each combination; 10 in the paper."),
     flag(
@@ -82,4 +83,6 @@ const FLAGS: &[Flag] = &[
         "Threads, 1 to 64; all processors unless set. The result does not depend on it.",
     ),
     flag("trace", Kind::Int, "0", "For swarm: lines of trace to print when a rule is broken."),
+    flag("zone-gossip", Kind::Bool, "", "Gossip mostly within zones."),
+    flag("zones", Kind::Int, "0", "Zones that the nodes are in, by turns, at most 64; 0: none."),
 ];

@@ -27,8 +27,8 @@ pub(super) fn run(
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> io::Result<bool> {
-    let experiment =
-        Experiment { cluster: args.cluster(args.seed, args.threads), time: args.time, happening };
+    let cluster = args.cluster(args.seed, args.threads);
+    let experiment = Experiment { cluster, time: args.time, happening, pause: args.pause };
     let started = WallInstant::now();
     let total = args.time.as_secs_f64();
     let mut shown = false;
@@ -56,12 +56,14 @@ pub(super) fn run(
     Ok(true)
 }
 
-/// Time until `share` of the audience had learnt: median over the news.
+/// Time until `share` of the audience had learnt: median over the news; `None` if half of it had
+/// not got so far by the end.
 fn reached(measured: &Measured, share: f64) -> Option<Duration> {
+    let never = Duration::MAX;
     let mut times: Vec<_> =
-        measured.news.iter().map(|news| news.reached(share)).collect::<Option<Vec<_>>>()?;
+        measured.news.iter().map(|news| news.reached(share).unwrap_or(never)).collect();
     times.sort_unstable();
-    quantile(&times, 0.5)
+    quantile(&times, 0.5).filter(|time| *time < never)
 }
 
 /// Time until the first node had learnt: median over the news.
@@ -121,6 +123,14 @@ fn print_text(
         out,
         "\ntraffic sent by a node: {packets:.0} B/s in datagrams, {streams:.0} B/s in streams"
     )?;
+    if experiment.cluster.zones > 0 {
+        let [gossip, probes, streams] = measured.zone_bytes_per_second();
+        writeln!(
+            out,
+            "of it to other zones: {gossip:.0} B/s of gossip, {probes:.0} B/s of probes and \
+             answers, {streams:.0} B/s in streams"
+        )?;
+    }
     writeln!(
         out,
         "events {}; real time {:.2} s to form the cluster, {:.2} s to run it ({:.0} ns an event)",
@@ -157,6 +167,7 @@ fn print_json(
         "first_s": json_seconds(first(measured)),
         "packet_bytes_per_s": packets,
         "stream_bytes_per_s": streams,
+        "zone_bytes_per_s": measured.zone_bytes_per_second(),
         "events": measured.events,
         "wall_setup_s": json_seconds(Some(measured.wall_setup)),
         "wall_run_s": json_seconds(Some(measured.wall_run)),

@@ -320,6 +320,19 @@ fn names_with_control_characters_are_refused() {
 }
 
 #[test]
+fn the_zone_of_a_node_is_its_tag() {
+    let node = Node::new("me");
+    let zone = |tags: &[(&str, &str)]| {
+        let tags = tags.iter().copied().collect();
+        node.state.zone(&crate::serf::context::encode_tags(&node.state.cx.config, &tags).unwrap())
+    };
+    assert_eq!(zone(&[("role", "db"), ("zone", "eu-1")]).as_deref(), Some("eu-1"));
+    assert_eq!(zone(&[("role", "zone"), ("zone", "")]), None);
+    assert_eq!(zone(&[]), None);
+    assert_eq!(node.state.zone(&[7].as_slice().into()), None, "no tags of ours");
+}
+
+#[test]
 fn configuration_errors_are_go_s() {
     let error = |change: fn(&mut Config)| {
         let mut config = Config::lan("me");
