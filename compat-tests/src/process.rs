@@ -253,11 +253,23 @@ pub fn file(dir: &Path, name: &str, text: &str) -> String {
     path.to_str().expect("a path in UTF-8").to_owned()
 }
 
+/// Cargo as a shell would call it. It sets variables for tests that build scripts take for a
+/// change: with them, each build in a test and the next one outside would build much anew.
+pub fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        if name.starts_with("CARGO_MANIFEST_") || name.starts_with("CARGO_PKG_") {
+            command.env_remove(&*name);
+        }
+    }
+    command
+}
+
 /// Builds our own `serf`.
 fn build() -> PathBuf {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
-    let built = Command::new(cargo)
+    let built = cargo()
         .args(["build", "-q", "-p", "ruserf", "--bin", "serf", "--manifest-path"])
         .arg(manifest)
         .output_within(BUILD);

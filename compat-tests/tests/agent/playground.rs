@@ -13,7 +13,7 @@ use std::{
 
 use compat_tests::{
     browser::Browser,
-    process::{InTime as _, not_run},
+    process::{InTime as _, cargo, not_run},
     wait::BUILD,
 };
 use serde_json::json;
@@ -174,7 +174,7 @@ fn module() -> Option<PathBuf> {
     let test = std::env::current_exe().expect("the path of the test");
     let dir = test.ancestors().nth(3).expect("a target directory").join("playground");
     // Quick to build. `scripts/book` builds the module of the book by the profile for releases.
-    let built = Command::new(env!("CARGO"))
+    let built = cargo()
         .args(["build", "--quiet", "--locked", "--target", TARGET])
         .args(["--config", "profile.dev.opt-level=0", "--config", "profile.dev.debug=false"])
         .arg("--manifest-path")

@@ -13,7 +13,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use compat_tests::{
     net::Net,
     peer::Peer,
-    process::{InTime as _, Kind, Process},
+    process::{InTime as _, Kind, Process, cargo},
     wait::{BUILD, PATIENCE, poll},
 };
 use serde_json::{Value, json};
@@ -291,9 +291,8 @@ fn example(name: &str, args: &[&str]) -> Process {
 fn examples() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
-        let built = Command::new(cargo)
+        let built = cargo()
             // With what the tests of all are built with, so that nothing is built anew.
             .args(["build", "-q", "--examples", "--bins", "--all-features", "--workspace"])
             .arg("--manifest-path")

@@ -203,8 +203,8 @@ impl Pass {
     }
 
     /// The price of the next token of this origin, the same for valid and wrong ones; `None`: it
-    /// has sent no wrong ones. `known`: the client has limited rights already. Such clients are never
-    /// evicted, so strangers do not wait for their turns.
+    /// has sent no wrong ones. `known`: the client has limited rights already. Such clients are
+    /// never evicted, so strangers do not wait for their turns.
     pub(in crate::agent) fn price(&self, known: bool, now: Instant) -> Option<Price> {
         let state = self.admission.lock();
         let wrong = state.wrong.get(&self.origin)?;
