@@ -91,7 +91,10 @@ fn news_spreads_as_theory_expects(page: &mut Browser) {
 
 fn loss_delays_news_and_moves_probes_to_tcp(page: &mut Browser) {
     let knowing = page.eval("slide('loss', 50); tell(); advance(20e6); playground.state.knowing");
-    assert_eq!(knowing, json!(100), "half of the datagrams are lost");
+    assert!(knowing.as_u64() >= Some(90), "half of the datagrams are lost: {knowing} know");
+    // Nodes that gossip missed learn it by their next full sync, which is over TCP.
+    let knowing = page.eval("advance(45e6); playground.state.knowing");
+    assert_eq!(knowing, json!(100), "after a sync of each node");
     let mut streams = |percent: u32| {
         assert_eq!(page.eval(&format!("slide('loss', {percent})")), json!(format!("{percent} %")));
         let count = "trail = []; advance(10e6); trail.filter((packet) => packet[3] === 2).length";
