@@ -5,7 +5,7 @@ use std::{io, net::IpAddr, time::Duration};
 use super::panics::catch_panic;
 use crate::{
     runtime::{self, Runtime, timeout_at},
-    transport::Resolver,
+    transport::{Resolver, lookup_reason},
 };
 
 /// All addresses of a host name.
@@ -26,17 +26,10 @@ pub(super) async fn resolve(
             ips.truncate(ADDRESSES_MAX);
             return Ok(ips);
         }
-        Some(Err(error)) => go_text(&error),
+        Some(Err(error)) => lookup_reason(&error),
         None => "i/o timeout".to_owned(),
     };
     Err(format!("lookup {host}: {reason}"))
-}
-
-/// The error in Go's words, if the system's resolver does not know the name.
-fn go_text(error: &io::Error) -> String {
-    let text = error.to_string();
-    let unknown = ["Name or service not known", "No address associated with hostname"];
-    if unknown.iter().any(|end| text.ends_with(end)) { "no such host".to_owned() } else { text }
 }
 
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(10);

@@ -10,9 +10,13 @@ use crate::runtime::blocking;
 /// All addresses of a host, in order of preference; IPv4 addresses are never IPv6-mapped.
 ///
 /// # Errors
-/// The host has no address.
+/// The host has no address, or the system's resolver could not tell.
 pub(crate) fn host_addrs(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
-    let unknown = || format!("lookup {host}: no such host");
+    look_up(host, port).map_err(|reason| format!("lookup {host}: {reason}"))
+}
+
+fn look_up(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
+    let unknown = || NO_SUCH_HOST.to_owned();
     if let Ok(ip) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(ip.to_canonical(), port)]);
     }
@@ -23,7 +27,7 @@ pub(crate) fn host_addrs(host: &str, port: u16) -> Result<Vec<SocketAddr>, Strin
     let found = match ((host, port).to_socket_addrs(), zoned(host)) {
         (Ok(found), _) => found,
         (Err(_), Some(ip)) => vec![SocketAddr::new(ip, port)].into_iter(),
-        (Err(_), None) => return Err(unknown()),
+        (Err(error), None) => return Err(lookup_reason(&error)),
     };
     let canonical = |addr: SocketAddr| match addr {
         // Keeps the scope id (zone).
@@ -34,6 +38,13 @@ pub(crate) fn host_addrs(host: &str, port: u16) -> Result<Vec<SocketAddr>, Strin
     addrs.dedup();
     unique_local_last(&mut addrs);
     if addrs.is_empty() { Err(unknown()) } else { Ok(addrs) }
+}
+
+/// Why a lookup failed, in Go's words. A name server that does not answer is not a wrong name.
+pub(crate) fn lookup_reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    let reason = text.strip_prefix(STD_PREFIX).unwrap_or(&text);
+    if UNKNOWN.contains(&reason) { NO_SUCH_HOST.to_owned() } else { reason.to_owned() }
 }
 
 /// Moves unique local addresses behind the others that can be reached, as RFC 6724 and Go have it.
@@ -78,15 +89,25 @@ fn zoned(host: &str) -> Option<IpAddr> {
 /// [`host_addrs`] without blocking the runtime.
 ///
 /// # Errors
-/// The host has no address.
+/// As [`host_addrs`]; the text does not name the host.
 pub(crate) async fn host_ips(host: &str) -> io::Result<Vec<IpAddr>> {
     let owned = host.to_owned();
-    let addrs = blocking(move || host_addrs(&owned, 0)).await?;
-    // The caller adds the host to the text.
-    let addrs = addrs.map_err(|_| io::Error::other("no such host"))?;
+    let addrs = blocking(move || look_up(&owned, 0)).await?;
+    let addrs = addrs.map_err(io::Error::other)?;
     Ok(addrs.into_iter().map(|addr| addr.ip()).collect())
 }
 
+const NO_SUCH_HOST: &str = "no such host";
+/// What the standard library puts before a text of the C library.
+const STD_PREFIX: &str = "failed to lookup address information: ";
+/// The C libraries' texts (glibc, musl, macOS) for names that are not there, or have no address.
+const UNKNOWN: [&str; 5] = [
+    "Name or service not known",
+    "No address associated with hostname",
+    "Name does not resolve",
+    "Name has no usable address",
+    "nodename nor servname provided, or not known",
+];
 /// Any port will do.
 const DISCARD_PORT: u16 = 9;
 
@@ -101,6 +122,17 @@ mod tests {
             assert_eq!(host_addrs(host, 1), Err(error));
         }
         assert_eq!(host_addrs("127.0.0.1", 1), Ok(vec![([127, 0, 0, 1], 1).into()]));
+    }
+
+    #[test]
+    fn a_name_server_that_fails_is_no_unknown_name() {
+        let reason = |text: &str| lookup_reason(&io::Error::other(format!("{STD_PREFIX}{text}")));
+        for unknown in UNKNOWN {
+            assert_eq!(reason(unknown), NO_SUCH_HOST);
+        }
+        let again = "Temporary failure in name resolution";
+        assert_eq!(reason(again), again);
+        assert_eq!(lookup_reason(&io::Error::other("i/o timeout")), "i/o timeout");
     }
 
     #[test]

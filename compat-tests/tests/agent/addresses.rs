@@ -366,9 +366,10 @@ fn join(kind: Kind, of_first: [&str; 2], bind: &str, text: &str) -> String {
 
 /// Which name server was asked, and that none is reached here, is the machine's business.
 pub(crate) fn without_name_server(line: &str) -> String {
-    let Some((before, after)) = line.split_once(" on ") else { return line.to_owned() };
+    let unreached = line.replace("Temporary failure in name resolution", "no such host");
+    let Some((before, after)) = line.split_once(" on ") else { return unreached };
     let asked = before.contains("lookup ") && after.contains(":53");
-    if asked { format!("{before}: no such host") } else { line.to_owned() }
+    if asked { format!("{before}: no such host") } else { unreached }
 }
 
 /// A sink that got something: UDP alone is listened to, TCP is seen by its connection.

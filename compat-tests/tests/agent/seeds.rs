@@ -41,13 +41,16 @@ fn seeds_are_looked_up_again_at_each_attempt() {
 #[test]
 #[ignore = "runs inside the namespace that seeds_are_looked_up_again_at_each_attempt makes"]
 fn inside_seeds_follow_the_name_server() {
-    let zone = Zone::serve();
     let dir = tempfile::tempdir().unwrap();
     let start = |kind, name: &str, ip: &str, args: &[&str]| {
         let quick = ["-retry-interval", "1s"];
         Peer::start(kind, name, ip, &[&quick[..], args].concat())
     };
     let seed = start(Kind::Ours, "seed", "127.0.1.1", &[]);
+    // A name server that does not answer is not a wrong name.
+    let said = serf(Kind::Ours, &seed.rpc, &["join", "serf.test"]);
+    assert!(said.out.contains("lookup serf.test: Temporary failure"), "{said:?}");
+    let zone = Zone::serve();
     // A name that is not there yet, then one with a dead address in front of the live one.
     let by_name = start(Kind::Ours, "by-name", "127.0.1.2", &["-retry-join", "dns+serf:7946"]);
     by_name.wait_for_line("lookup serf: no such host");

@@ -217,7 +217,7 @@ mod tests {
         assert_eq!(found.addrs, [""; 0]);
         assert!(found.errors[0].contains("exit status: 3"), "{:?}", found.errors);
         assert_eq!(found.errors[1], "open /no/such: no such file or directory");
-        assert!(found.errors[2].contains("no such host"), "{:?}", found.errors);
+        assert!(found.errors[2].contains("lookup no.such.invalid.: "), "{:?}", found.errors);
         assert!(found.errors[3].contains("invalid port"), "{:?}", found.errors);
         assert!(found.error().contains("exit status: 3; open /no/such"));
     }
