@@ -283,7 +283,7 @@ async fn read<S: Connection>(stream: &mut S, bytes_max: usize) -> io::Result<Vec
     .await
 }
 
-/// The peer has closed the stream. Go logs that unless nothing was begun.
+/// The peer has closed the stream. As in Go, the log says so only if part of a message has arrived.
 fn ended(decoder: &StreamDecoder, role: Role) -> StreamInput {
     let (part, truncated) = (decoder.part(), "cannot decode label; stream has been truncated");
     let lost = |text: &str| StreamInput::Broken(StreamError::Lost(part, text.to_owned()));

@@ -7,14 +7,19 @@ use std::{
 
 use crate::runtime::blocking;
 
-/// All addresses of a host, in order of preference; IPv4 addresses are never IPv6-mapped.
+/// [`look_up`] with the host in the text of errors.
 ///
 /// # Errors
-/// The host has no address, or the system's resolver could not tell.
+/// As [`look_up`].
+#[cfg(any(feature = "client", test))]
 pub(crate) fn host_addrs(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
     look_up(host, port).map_err(|reason| format!("lookup {host}: {reason}"))
 }
 
+/// All addresses of a host, in order of preference; IPv4 addresses are never IPv6-mapped.
+///
+/// # Errors
+/// The host has no address, or the system's resolver could not find out.
 fn look_up(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
     let unknown = || NO_SUCH_HOST.to_owned();
     if let Ok(ip) = host.parse::<IpAddr>() {
@@ -86,10 +91,10 @@ fn zoned(host: &str) -> Option<IpAddr> {
     (!zone.is_empty()).then_some(ip.into())
 }
 
-/// [`host_addrs`] without blocking the runtime.
+/// [`look_up`] without blocking the runtime.
 ///
 /// # Errors
-/// As [`host_addrs`]; the text does not name the host.
+/// As [`look_up`].
 pub(crate) async fn host_ips(host: &str) -> io::Result<Vec<IpAddr>> {
     let owned = host.to_owned();
     let addrs = blocking(move || look_up(&owned, 0)).await?;

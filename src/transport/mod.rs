@@ -32,7 +32,8 @@ pub use batch::Batch;
 #[cfg(feature = "memberlist")]
 pub use crate_memberlist::{MemberlistStream, MemberlistTransport};
 #[cfg(feature = "agent")]
-pub(crate) use hosts::{host_addrs, lookup_reason};
+pub(crate) use hosts::host_addrs;
+pub(crate) use hosts::lookup_reason;
 #[cfg(feature = "agent")]
 pub(crate) use net::listen;
 pub use net::{BindError, NetTransport, SocketKind};
