@@ -25,7 +25,12 @@ use tokio::{
 };
 use tracing::{debug, error, warn};
 
-use super::{EventScript, beacons::is_hidden, operations::Agent};
+use super::{
+    EventScript,
+    beacons::is_hidden,
+    losses::{LOSS_PERIOD, Losses, count_lost},
+    operations::Agent,
+};
 use crate::{
     base::go_net,
     driver::{Event, EventStream, Query},
@@ -60,38 +65,6 @@ pub(super) async fn run_handlers(agent: Arc<Agent>, mut events: EventStream) {
             }
         }
     }
-}
-
-/// Events that were lost because handlers are slow.
-#[derive(Default)]
-struct Losses {
-    /// How many were reported, and when.
-    reported: u64,
-    at: Option<Instant>,
-}
-
-impl Losses {
-    /// Reports those since the last time.
-    fn report(&mut self, lost: u64) {
-        let new = lost.saturating_sub(self.reported);
-        if new > 0 {
-            (self.reported, self.at) = (lost, Some(Instant::now()));
-            count_lost(new);
-            warn!(target: "agent", "Event handlers too slow, {new} events dropped");
-        }
-    }
-
-    /// The same, at most once in a period.
-    fn report_sometimes(&mut self, lost: u64) {
-        if self.at.is_none_or(|at| at.elapsed() >= LOSS_PERIOD) {
-            self.report(lost);
-        }
-    }
-}
-
-/// Adds to the counter.
-fn count_lost(lost: u64) {
-    metrics::counter!("agent.events.dropped", "subscriber" => "handlers").increment(lost);
 }
 
 /// A queue and a task for each script.
@@ -469,8 +442,6 @@ const VARIABLE_BYTES_MAX: usize = 64 << 10;
 const OUTPUT_GRACE: Duration = Duration::from_millis(250);
 /// A handler that runs longer is logged as a warning.
 const SLOW: Duration = Duration::from_secs(1);
-/// How often lost events are reported while scripts run.
-const LOSS_PERIOD: Duration = Duration::from_secs(1);
 /// Most events queued for one script when several may run at the same time.
 const LANE_EVENTS_MAX: usize = 1024;
 const SHELL: &str = "/bin/sh";

@@ -13,6 +13,7 @@ mod http;
 mod invoke;
 mod ipc;
 mod log;
+mod losses;
 mod mark;
 mod mdns;
 mod notify;
