@@ -231,6 +231,8 @@ metrics! {
         "1 while this speaks against the agent at /health/ready",
     Counter Count Ours "agent.http.requests" "status" "HTTP requests by status of the answer",
     Counter Count Ours "agent.http.refused" "" "HTTP connections that there was no room for",
+    Counter Count Ours "agent.rpc.dropped" ""
+        "Events that streams over RPC lost: nobody read them",
     Counter Count Ours "agent.http.dropped" ""
         "Events that streams over HTTP lost: nobody read them",
 }

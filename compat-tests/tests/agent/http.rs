@@ -489,3 +489,32 @@ fn a_stream_that_nobody_reads_counts_the_events_that_it_loses() {
     assert!((EVENTS..=EVENTS + 1).contains(&(users + lost)), "{users} came, {lost} were lost");
     assert_eq!(counted(), lost);
 }
+
+/// The same over RPC, whose buffers are larger, and which reports losses only in the log.
+#[test]
+fn a_stream_over_rpc_that_nobody_reads_is_counted() {
+    const EVENTS: u64 = 12_000;
+    let (a, http) = agent(Net::new(), 2, "a", &[]);
+    let counted = || {
+        let metrics = get(&http, "/metrics").text();
+        let value = metrics.lines().find_map(|line| line.strip_prefix("agent_rpc_dropped_total "));
+        value.map_or(0.0, |value| value.parse::<f64>().unwrap()) as u64
+    };
+    let mut unread = Client::ready(&a.rpc);
+    unread.call("stream", 2, Some(RpcValue::map([("Type", "user".into())])));
+    assert_eq!(counted(), 0);
+    flood(&a, EVENTS);
+    let before = eventually("nobody counts the events that are lost", || {
+        let count = counted();
+        (count > 0).then_some(count)
+    });
+    a.ok(&["event", "last"]);
+    let mut users = 0;
+    while unread.record()[1].text("Name") != "last" {
+        users += 1;
+    }
+    let lost = counted();
+    assert!(lost >= before, "{lost} lost, {before} before");
+    // The node's own join may be among the lost ones.
+    assert!((EVENTS..=EVENTS + 1).contains(&(users + lost)), "{users} came, {lost} were lost");
+}

@@ -83,7 +83,7 @@ pub(super) async fn events(
     pending: Arc<PendingQueries>,
     client: Arc<str>,
 ) {
-    let mut waiting = Waiting { events, behind: false, lost: 0, client };
+    let mut waiting = Waiting { events, behind: false, lost: 0, counted: 0, client };
     while let Some(event) = waiting.next().await {
         // One record for the stream, even if several filters match. Serf's own queries are answered
         // by the node.
@@ -110,6 +110,8 @@ struct Waiting {
     /// Whether events were lost since the stream last kept up, and how many, as far as known.
     behind: bool,
     lost: u64,
+    /// Of those that the receiver does not know of yet, how many the metric has.
+    counted: u64,
     client: Arc<str>,
 }
 
@@ -119,6 +121,7 @@ impl Waiting {
             match self.events.recv().await {
                 Ok(event) => {
                     if let Event::Lagged(lost) = *event {
+                        count_lost(lost);
                         self.lose(lost);
                         continue;
                     }
@@ -129,20 +132,27 @@ impl Waiting {
                     }
                     return Some(event);
                 }
-                Err(RecvError::Lagged(lost)) => self.lose(lost),
+                Err(RecvError::Lagged(lost)) => {
+                    count_lost(lost.saturating_sub(std::mem::take(&mut self.counted)));
+                    self.lose(lost);
+                }
                 Err(RecvError::Closed) => return None,
             }
         }
     }
 
-    /// Waits for room. Events that the ring drops meanwhile are logged as lost.
+    /// Waits for room. Events that the ring drops meanwhile are logged and counted as lost: the
+    /// client may never read again.
     async fn place(&mut self, out: &Outbox, bytes: usize) -> Place {
         let mut place = pin!(out.place(bytes));
         loop {
             if let Ok(place) = tokio::time::timeout(LOOK_PERIOD, place.as_mut()).await {
                 return place;
             }
-            if self.events.len() > RING_EVENTS {
+            let lost = self.events.len().saturating_sub(RING_EVENTS) as u64;
+            if lost > 0 {
+                count_lost(lost - self.counted);
+                self.counted = lost;
                 self.lose(0);
             }
         }
@@ -154,6 +164,10 @@ impl Waiting {
         }
         self.lost = self.lost.saturating_add(count);
     }
+}
+
+fn count_lost(lost: u64) {
+    metrics::counter!("agent.rpc.dropped").increment(lost);
 }
 
 /// The part of an event in one record: the whole event, or as many of its members as a client may
