@@ -120,6 +120,7 @@ impl<'b> Writer<'b> {
         self.out.extend_from_slice(value);
     }
 
+    #[inline]
     fn container(&mut self, len: usize, fix: u8, marker16: u8, marker32: u8) {
         match len {
             0..=15 => self.out.push(fix | len as u8),

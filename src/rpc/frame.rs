@@ -159,33 +159,38 @@ pub fn encode_members<'m>(
     }
 }
 
-/// Appends one member record, keys in bytewise order.
+/// Appends one member record, keys in bytewise order. The keys are encoded already: a list of
+/// members has many.
 pub(crate) fn encode_member(member: &serf::Member, out: &mut Vec<u8>) {
     let mut writer = Writer::with_dialect(out, Dialect::Rpc);
-    let [p_min, p_max, p_cur, d_min, d_max, d_cur] = member.vsn.0;
-    writer.map(11);
-    writer.str("Addr");
+    let [p_min, p_max, p_cur, d_min, d_max, d_cur] = member.vsn.0.map(u64::from);
+    // A map of eleven.
+    writer.encoded(b"\x8b\xa4Addr");
     match member.addr().map(|addr| addr.ip()) {
         Some(std::net::IpAddr::V4(ip)) => writer.bytes(Some(&ip.octets())),
         Some(std::net::IpAddr::V6(ip)) => writer.bytes(Some(&ip.octets())),
         None if member.addr.is_empty() => writer.nil(),
         None => writer.bytes(Some(&member.addr)),
     }
-    for (key, number) in [("DelegateCur", d_cur), ("DelegateMax", d_max), ("DelegateMin", d_min)] {
-        writer.str(key);
-        writer.uint(u64::from(number));
-    }
-    writer.str("Name");
+    writer.encoded(b"\xabDelegateCur");
+    writer.uint(d_cur);
+    writer.encoded(b"\xabDelegateMax");
+    writer.uint(d_max);
+    writer.encoded(b"\xabDelegateMin");
+    writer.uint(d_min);
+    writer.encoded(b"\xa4Name");
     writer.str(member.name.as_bytes());
-    writer.str("Port");
+    writer.encoded(b"\xa4Port");
     writer.uint(u64::from(member.port));
-    for (key, number) in [("ProtocolCur", p_cur), ("ProtocolMax", p_max), ("ProtocolMin", p_min)] {
-        writer.str(key);
-        writer.uint(u64::from(number));
-    }
-    writer.str("Status");
-    writer.str(member.status.to_string());
-    writer.str("Tags");
+    writer.encoded(b"\xabProtocolCur");
+    writer.uint(p_cur);
+    writer.encoded(b"\xabProtocolMax");
+    writer.uint(p_max);
+    writer.encoded(b"\xabProtocolMin");
+    writer.uint(p_min);
+    writer.encoded(b"\xa6Status");
+    writer.str(member.status.as_str());
+    writer.encoded(b"\xa4Tags");
     let tags = member.tags.iter();
     writer.map(tags.len());
     for (name, value) in tags {

@@ -138,12 +138,16 @@ impl Session {
             listing.encode(&mut self.answers);
             return;
         }
-        // A list occupies memory: it is dropped while the client has earlier responses to read, and
-        // requested again afterwards.
-        drop(listing);
-        self.flush().await;
-        let room = self.out.whole_room().await;
-        let listing = self.list(filter).await;
+        let (room, listing) = match self.out.try_whole_room().filter(|_| self.answers.is_empty()) {
+            Some(room) => (room, listing),
+            // A list occupies memory: it is dropped while the client has earlier responses to read,
+            // and requested again afterwards.
+            None => {
+                drop(listing);
+                self.flush().await;
+                (self.out.whole_room().await, self.list(filter).await)
+            }
+        };
         self.respond(seq, "");
         let head = std::mem::take(&mut self.answers);
         // Fails only when the socket is broken, which ends the session anyway.

@@ -190,6 +190,10 @@ impl Listing {
             if self.bytes > PIECE_BYTES {
                 self.large = self.answers.try_spare(LARGE_PIECE_BYTES);
             }
+            if self.large.is_some() {
+                // The last member of a piece goes beyond its end.
+                out.reserve(self.bytes.min(LARGE_PIECE_BYTES + PIECE_BYTES));
+            }
             let mut writer = Writer::with_dialect(out, Dialect::Rpc);
             writer.map(1);
             writer.str("Members");
@@ -230,17 +234,18 @@ impl Listing {
 }
 
 /// Most members encoded for one piece; matched with a filter, which takes longer.
-const MEMBERS_ENCODED: usize = 2048;
+const MEMBERS_ENCODED: usize = 4096;
 const MEMBERS_MATCHED: usize = 64;
 /// Most members passed on before the client has read the previous ones.
 const MEMBERS_VISITED: usize = 16;
-/// Time spent in a filter before other tasks get their turn.
-const TURN: Duration = Duration::from_millis(1);
+/// Time spent in a filter, or in a response that is read as fast as it is encoded, before other
+/// tasks get their turn.
+pub(super) const TURN: Duration = Duration::from_millis(1);
 /// Bytes encoded before the client has read the previous ones; may be exceeded by one member.
 const PIECE_BYTES: usize = OWN_BYTES_MAX - (2 << 10);
 /// The same while large responses take less than half of their room: each piece costs a system call
 /// and a change of tasks.
-const LARGE_PIECE_BYTES: usize = 128 << 10;
+const LARGE_PIECE_BYTES: usize = 512 << 10;
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,9 @@
 //! The output queue of a client, bounded in bytes.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::{
     io::{AsyncWrite, AsyncWriteExt},
@@ -13,7 +16,7 @@ use tokio::{
 pub(super) use super::answers::OWN_BYTES_MAX;
 use super::{
     answers::{Answers, Share},
-    member_list::Listing,
+    member_list::{Listing, TURN},
 };
 
 /// Queues encoded frames for a client's socket. Clones share the queue.
@@ -98,6 +101,12 @@ impl Outbox {
         self.put(Frame { bytes, listing: None, own, share })
     }
 
+    /// The same as [`Outbox::whole_room`] if nothing of this client is queued.
+    pub(super) fn try_whole_room(&self) -> Option<WholeRoom> {
+        let bytes = u32::try_from(OWN_BYTES_MAX).unwrap_or(u32::MAX);
+        Arc::clone(&self.own).try_acquire_many_owned(bytes).ok().map(WholeRoom)
+    }
+
     /// Waits until all queued data of this client is written.
     pub(super) async fn whole_room(&self) -> WholeRoom {
         WholeRoom(self.room(OWN_BYTES_MAX).await)
@@ -158,14 +167,17 @@ async fn write_large(
     let size = bytes.len() + listing.as_ref().map_or(0, Listing::bytes);
     let limit = ANSWER_WRITE_MIN + Duration::from_secs((size >> 20) as u64);
     let writing = async {
-        let mut more = true;
+        let (mut more, mut begun) = (true, Instant::now());
         while more {
             more = listing.as_mut().is_some_and(|listing| listing.encode_next(&mut bytes));
             if output.write_all(&bytes).await.is_err() {
                 return false;
             }
             bytes.clear();
-            tokio::task::yield_now().await;
+            if begun.elapsed() >= TURN {
+                tokio::task::yield_now().await;
+                begun = Instant::now();
+            }
         }
         true
     };

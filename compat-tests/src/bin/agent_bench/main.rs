@@ -1,10 +1,11 @@
 //! One agent of either kind under the loads that matter, for scripts/bench-agent.
 //!
-//! `agent_bench PROGRAM [lone|crowd|events|packets|http|raw]...` prints one line `name value` a
-//! measure. It simulates the rest of the cluster: one socket answers the pings of all 10,000
-//! members.
+//! `agent_bench PROGRAM [lone|crowd|events|packets|http|lists|raw]...` prints one line `name value`
+//! a measure; with `lists` it takes several programs, `PROGRAM,PROGRAM`. It simulates the rest of
+//! the cluster: one socket answers the pings of all 10,000 members.
 
 mod http;
+mod lists;
 
 use std::{
     env, fs,
@@ -36,17 +37,20 @@ fn main() {
     let mut args = env::args().skip(1);
     let program = args.next().expect("the agent's program");
     let wanted: Vec<_> = args.collect();
-    let parts: [(&str, Measure); 6] = [
+    let parts: [(&str, Measure); 7] = [
         ("lone", lone),
         ("crowd", crowd),
         ("events", events),
         ("packets", packets),
         ("http", http::measure),
+        ("lists", lists::measure),
         ("raw", raw),
     ];
     for (name, measure) in parts {
-        // Go's agent has no HTTP.
-        if wanted.is_empty() && name != "http" || wanted.iter().any(|part| part == name) {
+        // Go's agent has no HTTP, and lists are part of `crowd`.
+        if wanted.is_empty() && !matches!(name, "http" | "lists")
+            || wanted.iter().any(|part| part == name)
+        {
             measure(&program);
         }
     }
