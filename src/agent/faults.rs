@@ -41,6 +41,9 @@ impl Agent {
             let path = settings.keyring_file.as_deref().unwrap_or(Path::new(""));
             fault("keys-unwritten", path.display().to_string());
         }
+        if let Some(messages) = self.serf.worrying_key_use().await {
+            fault("key-use", messages.to_string());
+        }
         if let Some(missing) = service_manager() {
             fault("systemd", missing.to_owned());
         }
