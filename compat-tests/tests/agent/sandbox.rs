@@ -140,6 +140,7 @@ fn handlers_in_a_sandbox_run_and_read_and_write_what_is_configured() {
         return;
     }
     let (given, other) = (stage.own("given"), stage.outside("other"));
+    let missing = stage.own("missing");
     fs::create_dir(&given).unwrap();
     fs::write(stage.outside("text"), "read me\n").unwrap();
     let script = stage.outside("handler");
@@ -153,11 +154,13 @@ fn handlers_in_a_sandbox_run_and_read_and_write_what_is_configured() {
     fs::write(&script, text).unwrap();
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
     let config = json!({
-        "event_handlers": [format!("user={}", script.display())], "sandbox_paths": [given],
+        "event_handlers": [format!("user={}", script.display())], "sandbox_paths": [given, missing],
         "log_level": "debug",
     });
     let a = stage.launch(&config).start();
     assert!(a.log().contains("Sandbox: own files only; programs read everything"));
+    let warning = format!("Warning: there is no {} to be in the sandbox", missing.display());
+    assert!(a.log().contains(&warning) && a.log().matches("Warning").count() == 1, "{}", a.log());
     a.ok(&["event", "go"]);
     let done = given.join("done");
     eventually("the handler ends", || {
