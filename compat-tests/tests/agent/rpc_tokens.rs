@@ -17,6 +17,7 @@ use compat_tests::{
     rpc::{Client, Value},
     wait::{PATIENCE, eventually},
 };
+use ruserf::rpc::protocol::Command;
 use serde_json::json;
 
 pub(super) const CAPABILITIES: [&str; 10] =
@@ -110,6 +111,33 @@ fn each_capability_allows_its_commands_and_no_other() {
         assert_eq!(client(&a, &token(name)).call("leave", 3, None).text("Error"), "", "{name}");
         a.ends_with(0, "");
         a.restart();
+    }
+}
+
+/// The table has each command but those that every client may send at its beginning.
+#[test]
+fn no_command_is_missing_in_the_table() {
+    let mut tested: Vec<_> = COMMANDS.iter().map(|row| row.0).collect();
+    tested.extend(["leave", "handshake", "auth"]);
+    tested.sort_unstable();
+    let mut all: Vec<_> = Command::ALL.iter().map(|command| command.name()).collect();
+    all.sort_unstable();
+    assert_eq!(tested, all);
+    let page = include_str!("../../../docs/security.md");
+    let (_, table) = page.split_once("| capability | commands of the RPC |\n|---|---|\n").unwrap();
+    let rows = table.lines().take_while(|line| line.starts_with("| `"));
+    let documented: Vec<(&str, Vec<&str>)> = rows
+        .map(|row| {
+            let mut names = row.split('`').skip(1).step_by(2);
+            (names.next().unwrap(), names.collect())
+        })
+        .collect();
+    assert_eq!(documented.iter().map(|row| row.0).collect::<Vec<_>>(), CAPABILITIES);
+    for (command, needs, _) in COMMANDS.iter().chain(&[("leave", "leave", false)]) {
+        for (capability, commands) in &documented {
+            let expected = capability == needs;
+            assert_eq!(commands.contains(command), expected, "{command} {capability}");
+        }
     }
 }
 
