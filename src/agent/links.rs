@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-/// The directory in which a missing file would be created: links are followed.
+/// The directory in which a file is, or a missing one would be created: links are followed.
 pub(super) fn directory_of(path: &Path) -> PathBuf {
     let parent = |path: &Path| match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
