@@ -216,6 +216,23 @@ fn commands_of_both_programs_print_what_a_token_lacks() {
     }
 }
 
+/// A job that watches a cluster need not be able to read its keys.
+#[test]
+fn doctor_needs_no_right_to_see_keys() {
+    let (net, dir) = (Net::new(), tempfile::tempdir().unwrap());
+    let path = dir.path().join("tokens.json");
+    write_tokens(&path, &[("watch", &["read", "query", "monitor"]), ("dashboard", &["read"])]);
+    let key = "4uAsdvxGc5Qdd0SokOHxxZB7AHgVK0OEzdx5SBwBObw=";
+    let flags = ["-rpc-tokens-file", path.to_str().unwrap(), "-encrypt", key];
+    let a = Peer::start_in(Kind::Ours, "a", &net.ip(2), &flags, dir.path());
+    let run = |name: &str| a.cli(&["doctor", &format!("-rpc-auth={}", token(name))]);
+    let said = run("watch");
+    assert_eq!((said.code, said.err.as_str()), (Some(0), ""), "{said:?}");
+    assert_eq!(said.out, "Nothing is wrong with a and its peers.\n");
+    let said = run("dashboard");
+    assert!(said.code == Some(1) && said.out.contains("lacks 'query'"), "{said:?}");
+}
+
 /// Method: wrong tokens one after the other, by a client that may read.
 #[test]
 fn who_may_do_a_part_guesses_no_faster_than_a_stranger() {

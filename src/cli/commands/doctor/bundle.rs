@@ -23,8 +23,8 @@ pub(in super::super) const DEBUG: CommandSpec = CommandSpec {
     about: "Writes one JSON file with everything that a bug report needs: version, findings of \
             serf doctor, members, statistics, number of members with each key, recent log lines, \
             and the given configuration files. Use it to report a bug. Keys, tokens and values of \
-            secret settings are omitted; names, addresses, tags and log lines are included: read \
-            the file before you publish it.\n\n\
+            secret settings are omitted; names, addresses, tags, commands of event handlers and \
+            log lines are included: read the file before you publish it.\n\n\
             Exits with 0, or with 1 if the agent does not answer or the file cannot be written.",
     flags: &[FLAGS, RPC],
     run,
