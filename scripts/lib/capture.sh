@@ -1,5 +1,5 @@
-# Captures gossip on loopback, and checks that `serf decode` reads all of it. Sourced, not run.
-# Uses $dir, $pids and fail of the script that sources it.
+# Captures gossip on loopback, and checks that `serf decode` reads all of it and says what Go's own
+# decoder says. Sourced, not run. Uses $dir, $pids and fail of the script that sources it.
 
 # start_capture FILTER: into $dir/gossip.pcap; says so where tcpdump cannot capture.
 start_capture() {
@@ -35,4 +35,13 @@ all_decoded() {
     echo "ok: serf decode reads all $(wc -l <"$dir/decoded.json") messages of the capture:" \
         "$(grep -o '"type":"[a-z-]*"' "$dir/decoded.json" | cut -d'"' -f4 | sort | uniq -c |
             sort -rn | awk '{ printf "%s%s %s", sep, $1, $2; sep = ", " }')"
+}
+
+# same_as_go KEY...: `serf decode` says of each message of the capture what Go's decoder says, or fail.
+same_as_go() {
+    [ -n "${capture:-}" ] || return 0
+    RUSERF_PCAP="$dir/gossip.pcap" RUSERF_PCAP_KEYS=$(IFS=,; echo "$*") \
+        cargo test --quiet -p compat-tests --test interop -- --ignored --exact --nocapture \
+        tcpdump::named_capture >"$dir/compared" 2>&1 || fail "$(cat "$dir/compared")"
+    grep "^ok: " "$dir/compared" || fail "nothing was compared"
 }

@@ -9,7 +9,7 @@ use std::{
 
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 
-use super::{operations::Agent, settings::RpcAddr, tls::ServerTls};
+use super::{links::directory_of, operations::Agent, settings::RpcAddr, tls::ServerTls};
 use crate::{base::go_net, wire::limits};
 
 impl Agent {
@@ -40,6 +40,9 @@ impl Agent {
         if self.serf.keys_unwritten().await {
             let path = settings.keyring_file.as_deref().unwrap_or(Path::new(""));
             fault("keys-unwritten", path.display().to_string());
+        }
+        if let Some(messages) = self.serf.worrying_key_use().await {
+            fault("key-use", messages.to_string());
         }
         if let Some(missing) = service_manager() {
             fault("systemd", missing.to_owned());
@@ -114,26 +117,10 @@ fn unwritable(files: &[PathBuf]) -> Option<String> {
     })
 }
 
-/// The directory in which a missing file would be created: links are followed.
-fn directory_of(path: &Path) -> PathBuf {
-    let parent = |path: &Path| match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-        _ => PathBuf::from("."),
-    };
-    let mut path = path.to_owned();
-    for _ in 0..LINKS_MAX {
-        let Ok(target) = std::fs::read_link(&path) else { break };
-        path = parent(&path).join(target);
-    }
-    parent(&path)
-}
-
 /// Number of descriptors that suffices for any cluster.
 const DESCRIPTORS_MIN: u64 = 1024;
 /// Bytes of our push/pull state that cause a warning; the limit is 20 MiB.
 const STATE_BYTES_WARNING: u64 = 12 << 20;
-/// Most links that Linux follows in a path.
-const LINKS_MAX: usize = 40;
 
 #[cfg(test)]
 mod tests {

@@ -12,6 +12,7 @@ mod files;
 mod http;
 mod invoke;
 mod ipc;
+mod links;
 mod log;
 mod losses;
 mod mark;

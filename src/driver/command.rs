@@ -70,6 +70,9 @@ pub(super) enum Read {
     /// Whether the newest keys have not been written yet.
     #[cfg(feature = "agent")]
     KeysUnwritten(oneshot::Sender<bool>),
+    /// Messages that all members have encrypted with the primary key, if they are too many.
+    #[cfg(feature = "agent")]
+    KeyUse(oneshot::Sender<Option<u64>>),
     /// Live peers that do not answer direct probes, and for how long.
     #[cfg(feature = "agent")]
     Troubles(oneshot::Sender<Vec<(Arc<str>, swim::Trouble, Duration)>>),

@@ -331,6 +331,13 @@ impl Serf {
         self.read(Read::KeysUnwritten).await.unwrap_or_default()
     }
 
+    /// Estimate of the messages that all members have encrypted with the primary key, if the key
+    /// should be replaced.
+    #[cfg(feature = "agent")]
+    pub(crate) async fn worrying_key_use(&self) -> Option<u64> {
+        self.read(Read::KeyUse).await.ok().flatten()
+    }
+
     /// Subscribes to all events from now on, with the default queue of [`Subscribe`].
     #[doc(alias = "EventCh")]
     pub fn events(&self) -> EventStream {

@@ -128,6 +128,8 @@ impl Node {
                 let _ = reply.send(unwritten);
             }
             #[cfg(feature = "agent")]
+            Read::KeyUse(reply) => drop(reply.send(engine.worrying_key_use())),
+            #[cfg(feature = "agent")]
             Read::Troubles(reply) => drop(reply.send(engine.troubles())),
         }
     }

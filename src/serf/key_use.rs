@@ -36,8 +36,8 @@ impl KeyUse {
     /// Logs a warning when the cluster has used half of the key's safe messages, and at each
     /// doubling.
     pub(crate) fn check(&mut self, keyring: &Keyring, members: usize) {
-        let all = keyring.messages().saturating_mul(members.max(1) as u64);
-        if all < self.warned.saturating_mul(2).max(MESSAGES_WARNING) {
+        let Some(all) = Self::worrying(keyring, members) else { return };
+        if all < self.warned.saturating_mul(2) {
             return;
         }
         self.warned = all;
@@ -46,6 +46,13 @@ impl KeyUse {
             "The encryption key has encrypted about {all} messages of all members; rotate it \
              (serf keys rotate) before it are {MESSAGES_MAX}"
         );
+    }
+
+    /// Estimate of the messages that all members have encrypted with the primary key, if it is half
+    /// of what is safe or more.
+    pub(crate) fn worrying(keyring: &Keyring, members: usize) -> Option<u64> {
+        let all = keyring.messages().saturating_mul(members.max(1) as u64);
+        (all >= MESSAGES_WARNING).then_some(all)
     }
 }
 
@@ -71,6 +78,8 @@ mod tests {
         assert_eq!(warned_at(1 << 29), 1 << 31);
         assert_eq!(warned_at((1 << 30) - 1), 1 << 31);
         assert_eq!(warned_at(1 << 30), 1 << 32);
+        assert_eq!(KeyUse::worrying(&ring, 4), Some(1 << 32));
+        assert_eq!(KeyUse::worrying(&ring, 1), None);
     }
 
     #[test]

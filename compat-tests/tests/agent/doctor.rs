@@ -220,7 +220,7 @@ fn settings_files_and_strangers_are_found() {
     let args = ["-config-file", &config, "-encrypt", KEY, "-retry-join", "no-such.invalid:7946"];
     let agent = Peer::start(Kind::Ours, "a", &net.ip(1), &args);
     let says = |check: &str, texts| says(|| doctor(&mut asked(&agent)), check, texts);
-    let remedy = "Correct the name in start_join, retry_join or -join, or the name servers";
+    let remedy = "Correct the seed in start_join, retry_join or -join, what it names, or the name";
     says("seed", ["The seed no-such.invalid:7946 does not resolve", remedy]);
     // Strangers: one with another key, and one without label and key.
     let label = path("label.json");

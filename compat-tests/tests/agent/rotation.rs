@@ -132,8 +132,12 @@ fn a_rotation_of_a_mixed_cluster_survives_a_kill_at_every_step() {
 fn a_rotation_waits_for_absent_members_and_changes_nothing_in_a_dry_run() {
     let _alone = one_at_a_time();
     let mut cluster = Cluster::start();
-    let dry = cluster.rotate(&cluster.agents[0], &["-dry-run", "-key", NEW]);
+    let without = ["-without", "no-such", "-without", NAMES[1]];
+    let dry = ["-dry-run", "-key", NEW];
+    let dry = cluster.rotate(&cluster.agents[0], &[&dry[..], &without].concat());
     assert_eq!(dry.code, Some(0), "{dry:?}");
+    let unknown = "==> No live or failed member has the name no-such (-without).\n";
+    assert!(dry.out.starts_with(unknown) && dry.out.matches("-without").count() == 1, "{dry:?}");
     assert!(dry.out.contains("install a new key on 6 members, use it, then remove 1 key"));
     assert!(!Path::new(&cluster.state()).exists() && cluster.rings().concat() == [OLD; 6]);
     let gone = NAMES.len() - 1;

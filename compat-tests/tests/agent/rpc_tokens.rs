@@ -17,6 +17,7 @@ use compat_tests::{
     rpc::{Client, Value},
     wait::{PATIENCE, eventually},
 };
+use ruserf::rpc::protocol::Command;
 use serde_json::json;
 
 pub(super) const CAPABILITIES: [&str; 10] =
@@ -113,6 +114,33 @@ fn each_capability_allows_its_commands_and_no_other() {
     }
 }
 
+/// The table has each command but those that every client may send at its beginning.
+#[test]
+fn no_command_is_missing_in_the_table() {
+    let mut tested: Vec<_> = COMMANDS.iter().map(|row| row.0).collect();
+    tested.extend(["leave", "handshake", "auth"]);
+    tested.sort_unstable();
+    let mut all: Vec<_> = Command::ALL.iter().map(|command| command.name()).collect();
+    all.sort_unstable();
+    assert_eq!(tested, all);
+    let page = include_str!("../../../docs/security.md");
+    let (_, table) = page.split_once("| capability | commands of the RPC |\n|---|---|\n").unwrap();
+    let rows = table.lines().take_while(|line| line.starts_with("| `"));
+    let documented: Vec<(&str, Vec<&str>)> = rows
+        .map(|row| {
+            let mut names = row.split('`').skip(1).step_by(2);
+            (names.next().unwrap(), names.collect())
+        })
+        .collect();
+    assert_eq!(documented.iter().map(|row| row.0).collect::<Vec<_>>(), CAPABILITIES);
+    for (command, needs, _) in COMMANDS.iter().chain(&[("leave", "leave", false)]) {
+        for (capability, commands) in &documented {
+            let expected = capability == needs;
+            assert_eq!(commands.contains(command), expected, "{command} {capability}");
+        }
+    }
+}
+
 /// The table, for clients whose rights rest on a token or a certificate of a name.
 pub(super) fn each_allows_its_own<S: Read + Write>(
     kind: &str,
@@ -186,6 +214,23 @@ fn commands_of_both_programs_print_what_a_token_lacks() {
             assert_eq!(said.code, Some(1), "{kind:?} {auth}: {said:?}");
         }
     }
+}
+
+/// A job that watches a cluster need not be able to read its keys.
+#[test]
+fn doctor_needs_no_right_to_see_keys() {
+    let (net, dir) = (Net::new(), tempfile::tempdir().unwrap());
+    let path = dir.path().join("tokens.json");
+    write_tokens(&path, &[("watch", &["read", "query", "monitor"]), ("dashboard", &["read"])]);
+    let key = "4uAsdvxGc5Qdd0SokOHxxZB7AHgVK0OEzdx5SBwBObw=";
+    let flags = ["-rpc-tokens-file", path.to_str().unwrap(), "-encrypt", key];
+    let a = Peer::start_in(Kind::Ours, "a", &net.ip(2), &flags, dir.path());
+    let run = |name: &str| a.cli(&["doctor", &format!("-rpc-auth={}", token(name))]);
+    let said = run("watch");
+    assert_eq!((said.code, said.err.as_str()), (Some(0), ""), "{said:?}");
+    assert_eq!(said.out, "Nothing is wrong with a and its peers.\n");
+    let said = run("dashboard");
+    assert!(said.code == Some(1) && said.out.contains("lacks 'query'"), "{said:?}");
 }
 
 /// Method: wrong tokens one after the other, by a client that may read.

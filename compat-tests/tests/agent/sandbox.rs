@@ -133,6 +133,35 @@ fn an_agent_in_its_sandbox_uses_its_own_files_and_no_other() {
     assert!(!rpc.exists(), "the socket is removed");
 }
 
+/// Method: each file of the agent is a link to another directory; the snapshot is not there yet.
+#[test]
+fn an_agent_in_its_sandbox_follows_links_to_its_files() {
+    let stage = Stage::new();
+    if !has_landlock(&stage) {
+        return;
+    }
+    secret(&stage.outside("keyring"), r#"["4uAsdvxGc5Qdd0SokOHxxZB7AHgVK0OEzdx5SBwBObw="]"#);
+    let tokens = r#"{"all": {"token": "a long enough token", "allow": ["admin"]}}"#;
+    secret(&stage.outside("tokens"), tokens);
+    for name in ["snapshot", "keyring", "tokens"] {
+        std::os::unix::fs::symlink(stage.outside(name), stage.own(name)).unwrap();
+    }
+    let config = json!({
+        "snapshot_path": stage.own("snapshot"), "keyring_file": stage.own("keyring"),
+        "rpc_tokens_file": stage.own("tokens"),
+    });
+    let a = stage.launch(&config).start();
+    let key = "5tPW3QbJWeuY6CZTAcJEdSJxR5rE0nJvdIsZZNvG0Yk=";
+    a.ok(&["keys", "-rpc-auth=a long enough token", "-install", key]);
+    assert!(fs::read_to_string(stage.outside("keyring")).unwrap().contains(key));
+    eventually("the snapshot is written", || {
+        fs::read_to_string(stage.outside("snapshot")).is_ok_and(|text| !text.is_empty())
+    });
+    secret(&stage.outside("tokens"), &tokens.replace("long", "longer"));
+    a.signal("HUP");
+    a.wait_said(&["members", "-rpc-auth=a longer enough token"], |out| out.contains("alive"));
+}
+
 #[test]
 fn handlers_in_a_sandbox_run_and_read_and_write_what_is_configured() {
     let stage = Stage::new();
@@ -140,6 +169,7 @@ fn handlers_in_a_sandbox_run_and_read_and_write_what_is_configured() {
         return;
     }
     let (given, other) = (stage.own("given"), stage.outside("other"));
+    let missing = stage.own("missing");
     fs::create_dir(&given).unwrap();
     fs::write(stage.outside("text"), "read me\n").unwrap();
     let script = stage.outside("handler");
@@ -153,11 +183,13 @@ fn handlers_in_a_sandbox_run_and_read_and_write_what_is_configured() {
     fs::write(&script, text).unwrap();
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
     let config = json!({
-        "event_handlers": [format!("user={}", script.display())], "sandbox_paths": [given],
+        "event_handlers": [format!("user={}", script.display())], "sandbox_paths": [given, missing],
         "log_level": "debug",
     });
     let a = stage.launch(&config).start();
     assert!(a.log().contains("Sandbox: own files only; programs read everything"));
+    let warning = format!("Warning: there is no {} to be in the sandbox", missing.display());
+    assert!(a.log().contains(&warning) && a.log().matches("Warning").count() == 1, "{}", a.log());
     a.ok(&["event", "go"]);
     let done = given.join("done");
     eventually("the handler ends", || {

@@ -44,15 +44,21 @@ pub(crate) fn unlike_go(
                 wrong.push(format!("no line for {message} of {capture}"));
                 return wrong;
             };
-            let problem = record["problem"].as_str().map(str::to_owned);
-            let problem = problem.or_else(|| layers_unlike(&record, answer));
-            if let Some(problem) = problem.or_else(|| go_says::difference(&record, message)) {
+            if let Some(problem) = record_unlike(&record, message, answer) {
                 wrong.push(format!("{problem}:\n  {record}\n  {message}\n  {capture}"));
             }
         }
     }
     wrong.extend(records.map(|record| format!("Go finds no {record}")));
     wrong
+}
+
+/// The problem that a record names, or its difference from Go's reading: of the message, or of the
+/// layers around it in the answer.
+pub(crate) fn record_unlike(record: &Value, message: &Value, answer: &Value) -> Option<String> {
+    let problem = record["problem"].as_str().map(str::to_owned);
+    let problem = problem.or_else(|| layers_unlike(record, answer));
+    problem.or_else(|| go_says::difference(record, message))
 }
 
 /// Each datagram, and each stream in a connection of its own.

@@ -11,3 +11,4 @@ mod migration;
 mod mixed_cluster;
 mod others;
 mod snapshots;
+mod tcpdump;

@@ -43,6 +43,49 @@ fn the_page_for_troubleshooting_has_every_error_text() {
     assert!(missing.is_empty(), "not in docs/troubleshooting.md: {missing:#?}");
 }
 
+/// What the agent reports of itself has a sentence in `serf doctor`, and the reverse; each check is
+/// on the page, and in a test that makes the fault.
+#[test]
+fn each_check_of_doctor_is_reported_documented_and_shown() {
+    let is_name = |text: &String| text.chars().all(|c| c.is_ascii_lowercase() || c == '-');
+    let quoted = |code: &str, before: &str| -> BTreeSet<String> {
+        let parts = code.split(before).skip(1);
+        parts.filter_map(|part| part.split_once("\",")).map(|(name, _)| name.to_owned()).collect()
+    };
+    let named = |names: BTreeSet<String>| -> BTreeSet<String> {
+        names.into_iter().filter(is_name).collect()
+    };
+    let files = sources(&["src/cli/commands/doctor"]);
+    let files = files.iter().filter(|file| !file.is_test());
+    let doctor: String = files.map(super::sources::Source::code).collect();
+    let faults = doctor.split("const FAULTS").nth(1).and_then(|rest| rest.split("\n];").next());
+    let faults = named(quoted(faults.expect("a table"), "(\n        \""));
+    let agent = read(&root().join("src/agent/faults.rs"));
+    let agent = agent.split("#[cfg(test)]").next().expect("code");
+    assert_eq!(named(quoted(agent, "(\"")), faults, "what the agent reports, and what is known");
+    let calls =
+        calls(&doctor, "Finding::new(").filter_map(|call| literals(call).into_iter().next());
+    let mut checks = named(calls.filter(|name| !name.is_empty()).collect());
+    checks.extend(named(quoted(&doctor, "check: \"")));
+    checks.extend(faults);
+    let page = read(&root().join("docs/doctor.md"));
+    let cells = page.lines().filter_map(|line| line.strip_prefix("| `")?.split('|').next());
+    let documented: BTreeSet<String> = cells
+        .flat_map(|cell| cell.trim().split("`, `"))
+        .map(|name| name.replace('`', ""))
+        .collect();
+    assert_eq!(documented, checks, "on the page, and in the code");
+    let tests = ["doctor.rs", "doctor_faults.rs"]
+        .map(|name| read(&root().join("compat-tests/tests/agent").join(name)))
+        .concat();
+    let shown = |check: &&String| {
+        let name = format!("\"{check}\"");
+        tests.lines().any(|line| line.contains(&name) && !line.contains("is_empty()"))
+    };
+    let missing: Vec<_> = checks.iter().filter(|check| !shown(check)).collect();
+    assert!(missing.is_empty(), "no fault shows {missing:?}");
+}
+
 #[test]
 fn texts_are_recognized() {
     let code = "warn!(target: \"a\", \"one {x}: two\\\n        more\");\nerror!(\"b (\", f(\")\"))";

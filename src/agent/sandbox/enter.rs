@@ -25,6 +25,10 @@ pub(in crate::agent) fn enter(
         (Ok(()), _) => {
             let programs = if runs_programs(settings) { "; programs read everything" } else { "" };
             notices.warnings.push(format!("Sandbox: own files only{programs}"));
+            for path in settings.sandbox_paths.iter().filter(|path| !path.exists()) {
+                let path = path.display();
+                notices.warnings.push(format!("Warning: there is no {path} to be in the sandbox"));
+            }
             Ok(())
         }
         (Err(reason), Sandbox::Require) => {

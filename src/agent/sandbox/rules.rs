@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::agent::{Settings, settings::RpcAddr};
+use crate::agent::{Settings, links::directory_of, settings::RpcAddr};
 
 /// Files and directories with their contents. Missing ones are ignored.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -19,7 +19,8 @@ pub(super) struct Rules {
 
 impl Rules {
     /// The rules for an agent with its configuration in these files and directories. Not the file
-    /// but its directory is allowed, because files are replaced by renaming others.
+    /// but its directory is allowed, because files are replaced by renaming others; for a link also
+    /// the directory of the file to which it leads.
     pub(super) fn of(settings: &Settings, config: &[PathBuf]) -> Self {
         let mut rules = Self::default();
         rules.read.extend(SYSTEM.map(PathBuf::from));
@@ -27,17 +28,17 @@ impl Rules {
         let read = [&settings.rpc_tokens_file].into_iter();
         let tls = [&settings.rpc_tls, &settings.http_tls].into_iter();
         let read = read.chain(tls.flat_map(|tls| [&tls.cert, &tls.key, &tls.client_ca]));
-        rules.read.extend(read.flatten().map(|path| directory(path)));
-        rules.read.extend(config.iter().map(|path| match path.is_dir() {
-            true => path.clone(),
-            false => directory(path),
+        rules.read.extend(read.flatten().flat_map(|path| directories(path)));
+        rules.read.extend(config.iter().flat_map(|path| match path.is_dir() {
+            true => [path.clone(), path.clone()],
+            false => directories(path),
         }));
         rules.read.extend(std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from));
         let seeds = settings.start_join.iter().chain(&settings.reloadable.retry.addrs);
         let lists = seeds.filter_map(|seed| seed.strip_prefix("file:"));
-        rules.read.extend(lists.map(|path| directory(Path::new(path))));
+        rules.read.extend(lists.flat_map(|path| directories(Path::new(path))));
         let write = [&settings.snapshot_path, &settings.keyring_file, &settings.tags_file];
-        rules.write.extend(write.into_iter().flatten().map(|path| directory(path)));
+        rules.write.extend(write.into_iter().flatten().flat_map(|path| directories(path)));
         for addr in [&settings.rpc_addr, &settings.http_addr] {
             if let RpcAddr::Unix(path) = addr {
                 rules.write.insert(directory(path));
@@ -56,6 +57,11 @@ pub(in crate::agent) fn runs_programs(settings: &Settings) -> bool {
     let reloadable = &settings.reloadable;
     let mut seeds = settings.start_join.iter().chain(&reloadable.retry.addrs);
     !reloadable.scripts.is_empty() || seeds.any(|seed| seed.starts_with("exec:"))
+}
+
+/// The directory of a path, and that of the file to which it leads.
+fn directories(path: &Path) -> [PathBuf; 2] {
+    [directory(path), directory_of(path)]
 }
 
 fn directory(path: &Path) -> PathBuf {
@@ -117,5 +123,20 @@ mod tests {
             assert_eq!(paths(&found.run, &[]), ["/"]);
             assert!(paths(&found.write, &DEVICES).is_empty());
         }
+    }
+
+    #[test]
+    fn a_link_needs_the_directory_to_which_it_leads() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        std::fs::create_dir(at("links")).unwrap();
+        // The file is missing until the agent writes it.
+        std::os::unix::fs::symlink("../data/snap", at("links/snap")).unwrap();
+        std::os::unix::fs::symlink(at("secret/tokens"), at("links/tokens")).unwrap();
+        let (snap, tokens) = (at("links/snap"), at("links/tokens"));
+        let json = serde_json::json!({"snapshot_path": snap, "rpc_tokens_file": tokens});
+        let found = rules(&json.to_string());
+        assert!(found.write.contains(&at("links")) && found.write.contains(&at("links/../data")));
+        assert!(found.read.contains(&at("secret")) && !found.write.contains(&at("secret")));
     }
 }

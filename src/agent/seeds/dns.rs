@@ -219,6 +219,86 @@ mod tests {
         assert_eq!(read(&question, id, "x.y."), None, "no answer");
     }
 
+    /// A name server for one question: what it answers over UDP, and then over TCP.
+    async fn server(
+        udp: impl Fn(u16) -> Vec<Vec<u8>> + Send + 'static,
+        tcp: impl Fn(u16) -> Vec<u8> + Send + 'static,
+    ) -> SocketAddr {
+        let (listener, socket) = loop {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            // The number may be in use for UDP.
+            if let Ok(socket) = UdpSocket::bind(listener.local_addr().unwrap()).await {
+                break (listener, socket);
+            }
+        };
+        let addr = socket.local_addr().unwrap();
+        tokio::spawn(async move {
+            let mut buf = [0; 512];
+            let (len, from) = socket.recv_from(&mut buf).await.unwrap();
+            let id = Packet::parse(&buf[..len]).unwrap().id();
+            for answer in udp(id) {
+                socket.send_to(&answer, from).await.unwrap();
+            }
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let asked = stream.read_u16().await.unwrap();
+            stream.read_exact(&mut buf[..usize::from(asked)]).await.unwrap();
+            let id = Packet::parse(&buf[..usize::from(asked)]).unwrap().id();
+            let answer = tcp(id);
+            // In pieces, as an answer of many segments comes.
+            stream.write_u16(u16::try_from(answer.len()).unwrap()).await.unwrap();
+            for piece in answer.chunks(1000) {
+                stream.write_all(piece).await.unwrap();
+                tokio::task::yield_now().await;
+            }
+        });
+        addr
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_does_not_fit_a_datagram_comes_over_tcp() {
+        let hosts: Vec<String> = (0..200).map(|n| format!("serf-{n}.serf.default.svc.x")).collect();
+        let all = move |id| {
+            let targets: Vec<_> = hosts.iter().map(|host| (1, 1, host.as_str())).collect();
+            reply(id, "_serf._udp.x.", &targets)
+        };
+        let cut = |id: u16| {
+            let mut cut = reply(id, "_serf._udp.x.", &[(1, 1, "serf-0.x")]);
+            // The flag TC.
+            cut[2] |= 2;
+            cut
+        };
+        // Before it, an answer to another question, one to nothing, and no answer at all.
+        let datagrams = move |id: u16| {
+            let forged = reply(id, "other.", &[(1, 1, "evil.x")]);
+            vec![reply(!id, "_serf._udp.x.", &[(1, 1, "evil.x")]), forged, b"x".into(), cut(id)]
+        };
+        let addr = server(datagrams, all).await;
+        let targets = ask("_serf._udp.x.", &[addr]).await.unwrap();
+        assert_eq!(targets.len(), 200);
+        assert!(targets.iter().all(|target| target.host.starts_with("serf-")), "{targets:?}");
+        // What is cut over TCP as well is no answer.
+        let addr = server(move |id| vec![cut(id)], cut).await;
+        assert_eq!(ask_server("_serf._udp.x.", addr).await, Err("a broken answer".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn the_next_server_is_asked_when_one_fails() {
+        let refusing = |id: u16| {
+            let mut packet = Packet::new_reply(id);
+            *packet.rcode_mut() = RCODE::ServerFailure;
+            let (kind, class) = (QTYPE::TYPE(TYPE::SRV), QCLASS::CLASS(CLASS::IN));
+            packet.questions.push(Question::new(Name::new("x.").unwrap(), kind, class, false));
+            vec![packet.build_bytes_vec().unwrap()]
+        };
+        let good = |id: u16| vec![reply(id, "x.", &[(1, 1, "a.x")])];
+        let servers = [server(refusing, |_| Vec::new()).await, server(good, |_| Vec::new()).await];
+        let targets = ask("x.", &servers).await.unwrap();
+        assert_eq!(targets.len(), 1);
+        let failing = server(refusing, |_| Vec::new()).await;
+        let error = ask_server("x.", failing).await.unwrap_err();
+        assert_eq!(error, "server answers ServerFailure");
+    }
+
     #[test]
     fn names_are_searched_for_as_the_resolver_of_the_system_does() {
         let config = Config::parse("search a.b c\noptions ndots:2\n").unwrap();

@@ -1,8 +1,18 @@
 //! Resolves seeds to addresses.
 
-use std::{fs::File, io::Read as _, net::SocketAddr, process::Stdio, time::Duration};
+use std::{
+    fs::File,
+    io::Read as _,
+    net::{IpAddr, SocketAddr},
+    process::Stdio,
+    time::Duration,
+};
 
-use tokio::{io::AsyncReadExt as _, process::Command, time::timeout};
+use tokio::{
+    io::AsyncReadExt as _,
+    process::{ChildStderr, Command},
+    time::timeout,
+};
 
 use super::{
     dns,
@@ -104,9 +114,15 @@ async fn addresses(source: Source) -> Result<Vec<String>, String> {
 /// All addresses of `host[:port]`. The join adds this agent's port where there is none.
 async fn hosts(text: &str) -> Result<Vec<String>, String> {
     let (host, port) = match text.rsplit_once(':') {
+        // An address of IPv6 without a port.
+        _ if text.ends_with(']') || text.parse::<IpAddr>().is_ok() => (text, None),
         Some((host, port)) => (host, Some(port)),
         None => (text, None),
     };
+    if host.is_empty() {
+        return Err(format!("'{text}': a name is missing"));
+    }
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     let port: Option<u16> = match port.map(str::parse) {
         None => None,
         Some(Ok(port)) => Some(port),
@@ -141,25 +157,42 @@ async fn lines_of_command(command: &str) -> Result<String, String> {
         .args(["-c", command])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(Stdio::piped())
         .process_group(0)
         .kill_on_drop(true)
         .spawn()
         .map_err(|error| fail(&go_net::error_text(&error)))?;
     let group = child.id();
-    let output = child.stdout.take();
+    let (output, errors) = (child.stdout.take(), child.stderr.take());
+    let mut said = Vec::new();
     let run = async {
-        let mut text = Vec::new();
-        if let Some(output) = output {
-            output.take(TEXT_BYTES_MAX).read_to_end(&mut text).await?;
+        let run = async {
+            let mut text = Vec::new();
+            if let Some(output) = output {
+                output.take(TEXT_BYTES_MAX).read_to_end(&mut text).await?;
+            }
+            Ok::<_, std::io::Error>((child.wait().await?, text))
+        };
+        let (mut run, mut tail) =
+            (std::pin::pin!(run), std::pin::pin!(keep_tail(errors, &mut said)));
+        tokio::select! {
+            biased;
+            done = &mut run => {
+                // A process in the background may keep the pipe open.
+                let _ = timeout(TAIL_TIME, tail).await;
+                done
+            }
+            () = &mut tail => run.await,
         }
-        Ok::<_, std::io::Error>((child.wait().await?, text))
     };
     match timeout(COMMAND_TIME, run).await {
         Ok(Ok((status, text))) if status.success() => {
             String::from_utf8(text).map_err(|_| fail("prints no UTF-8"))
         }
-        Ok(Ok((status, _))) => Err(fail(&status.to_string())),
+        Ok(Ok((status, _))) => match last_line(&said) {
+            Some(line) => Err(fail(&format!("{status}: {line}"))),
+            None => Err(fail(&status.to_string())),
+        },
         Ok(Err(error)) => Err(fail(&go_net::error_text(&error))),
         Err(_) => {
             // A process started by the shell keeps the pipe open.
@@ -167,6 +200,23 @@ async fn lines_of_command(command: &str) -> Result<String, String> {
             Err(fail(&format!("has not ended after {} s", COMMAND_TIME.as_secs())))
         }
     }
+}
+
+/// Reads what a program reports on its standard error, and keeps the end.
+async fn keep_tail(errors: Option<ChildStderr>, tail: &mut Vec<u8>) {
+    let Some(mut errors) = errors else { return };
+    let mut buf = [0; TAIL_BYTES_MAX];
+    while let Ok(len @ 1..) = errors.read(&mut buf).await {
+        tail.extend_from_slice(buf.get(..len).unwrap_or_default());
+        tail.drain(..tail.len().saturating_sub(TAIL_BYTES_MAX));
+    }
+}
+
+/// The last line of a program's report, without control characters, which could forge log lines.
+fn last_line(said: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(said);
+    let line = text.lines().map(str::trim).rfind(|line| !line.is_empty())?;
+    Some(line.chars().filter(|c| !c.is_control()).collect())
 }
 
 fn end_group(group: Option<u32>) {
@@ -182,6 +232,10 @@ const ADDRS_MAX: usize = 256;
 /// Most bytes of a file or of a command's output.
 const TEXT_BYTES_MAX: u64 = 64 << 10;
 const COMMAND_TIME: Duration = Duration::from_secs(10);
+/// Most bytes of a command's report that are kept for the error.
+const TAIL_BYTES_MAX: usize = 256;
+/// How long after the end of a command its report is awaited.
+const TAIL_TIME: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests {
@@ -220,5 +274,40 @@ mod tests {
         assert!(found.errors[2].contains("lookup no.such.invalid.: "), "{:?}", found.errors);
         assert!(found.errors[3].contains("invalid port"), "{:?}", found.errors);
         assert!(found.error().contains("exit status: 3; open /no/such"));
+    }
+
+    #[tokio::test]
+    async fn a_command_that_fails_is_reported_with_its_last_words() {
+        let command = |text: &str| format!("exec:{text}");
+        // The second writes more than a pipe holds; the pipe of the third stays open.
+        let long = "i=0; while [ $i -lt 2000 ]; do echo '{\"error\": \"no such cluster\"}' >&2; \
+                    i=$((i + 1)); done; exit 4";
+        let seeds = [
+            "echo one >&2; printf 'a\\033[2Jb\\n\\n' >&2; exit 3",
+            long,
+            "sleep 5 >/dev/null & echo late >&2; kill -9 $$",
+            "echo quiet >&2; echo 10.0.0.1",
+        ];
+        let found = local(&seeds.map(command)).await;
+        assert_eq!(found.addrs, ["10.0.0.1"]);
+        let ends = [
+            "': exit status: 3: a[2Jb",
+            "': exit status: 4: {\"error\": \"no such cluster\"}",
+            "': signal: 9 (SIGKILL): late",
+        ];
+        assert_eq!(found.errors.len(), ends.len(), "{:?}", found.errors);
+        for (error, end) in found.errors.iter().zip(ends) {
+            assert!(error.ends_with(end), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn addresses_in_the_place_of_names_stay_as_they_are() {
+        let seeds = ["10.0.0.1", "10.0.0.1:7", "::1", "[::1]", "[::1]:7", "fd00::2"];
+        let found = local(&seeds.map(|addr| format!("dns+{addr}"))).await;
+        assert_eq!(found.errors, [""; 0]);
+        assert_eq!(found.addrs, ["10.0.0.1", "10.0.0.1:7", "[::1]", "[::1]:7", "[fd00::2]"]);
+        let found = local(&["dns+:7946".to_owned()]).await;
+        assert_eq!(found.errors, ["':7946': a name is missing"]);
     }
 }

@@ -377,6 +377,13 @@ impl Engine {
         troubles.map(|(name, peer)| (Arc::clone(name), peer, now.since(peer.since))).collect()
     }
 
+    /// Estimate of the messages that all members have encrypted with the primary key, if the key
+    /// should be replaced.
+    #[cfg(feature = "agent")]
+    pub(crate) fn worrying_key_use(&self) -> Option<u64> {
+        KeyUse::worrying(self.swim.keyring(), self.swim.member_count())
+    }
+
     /// A member by name.
     pub fn member(&self, name: &str) -> Option<&Arc<Member>> {
         self.state.members.table.get(name).map(|entry| &entry.member)

@@ -14,7 +14,7 @@ use super::{
     command::{Diagnosis, since_s},
     evidence::Evidence,
 };
-use crate::{agent::replace_file, rpc::protocol::Stats};
+use crate::{agent::replace_file, base::go_net, rpc::protocol::Stats};
 
 pub(in super::super) const DEBUG: CommandSpec = CommandSpec {
     name: "debug",
@@ -23,8 +23,8 @@ pub(in super::super) const DEBUG: CommandSpec = CommandSpec {
     about: "Writes one JSON file with everything that a bug report needs: version, findings of \
             serf doctor, members, statistics, number of members with each key, recent log lines, \
             and the given configuration files. Use it to report a bug. Keys, tokens and values of \
-            secret settings are omitted; names, addresses, tags and log lines are included: read \
-            the file before you publish it.\n\n\
+            secret settings are omitted; names, addresses, tags, commands of event handlers and \
+            log lines are included: read the file before you publish it.\n\n\
             Exits with 0, or with 1 if the agent does not answer or the file cannot be written.",
     flags: &[FLAGS, RPC],
     run,
@@ -103,7 +103,7 @@ fn configuration(paths: &[String]) -> Result<BTreeMap<String, Value>, Failure> {
     let mut all = BTreeMap::new();
     for path in paths {
         let text = std::fs::read_to_string(path);
-        let text = text.map_err(|error| Failure::Message(format!("open {path}: {error}")))?;
+        let text = text.map_err(|error| Failure::Message(go_net::read_error_text(path, &error)))?;
         // Only the position of the error is reported: the text may be a secret.
         let value = serde_json::from_str(&text).map_err(|error| {
             Failure::Message(format!("{path}: line {}, column {}", error.line(), error.column()))
@@ -115,7 +115,11 @@ fn configuration(paths: &[String]) -> Result<BTreeMap<String, Value>, Failure> {
 
 /// Replaces the values of settings whose names indicate a secret.
 fn without_secrets(value: Value) -> Value {
-    let Value::Object(fields) = value else { return value };
+    let fields = match value {
+        Value::Object(fields) => fields,
+        Value::Array(items) => return items.into_iter().map(without_secrets).collect(),
+        value => return value,
+    };
     let shown = fields.into_iter().map(|(name, value)| {
         let lower = name.to_lowercase();
         let secret = SECRET_NAMES.iter().any(|word| lower.contains(word));
@@ -149,6 +153,7 @@ mod tests {
         let written = json!({
             "encrypt_key": "T9jn", "rpc_auth": "s3cret", "Encrypt_Key": "x", "rpc_tokens": ["y"],
             "keyring_file": "/k", "node_name": "n", "mdns": {"auth": 1, "interface": "eth0"},
+            "start_join": ["a", {"password": "z", "addr": "b"}],
         });
         assert_eq!(
             without_secrets(written),
@@ -156,6 +161,7 @@ mod tests {
                 "encrypt_key": "(left out)", "rpc_auth": "(left out)", "Encrypt_Key": "(left out)",
                 "rpc_tokens": "(left out)", "keyring_file": "/k", "node_name": "n",
                 "mdns": {"auth": "(left out)", "interface": "eth0"},
+                "start_join": ["a", {"password": "(left out)", "addr": "b"}],
             })
         );
     }

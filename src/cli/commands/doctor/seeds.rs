@@ -66,5 +66,5 @@ impl<'l> Seeds<'l> {
 
 /// Texts before a seed that does not resolve: those of newer and of older agents.
 const FAILED: [&str; 2] = [" memberlist: failed to resolve ", " memberlist: Failed to resolve "];
-const REMEDY: &str = "Correct the name in start_join, retry_join or -join, or the name servers in \
-    /etc/resolv.conf.";
+const REMEDY: &str = "Correct the seed in start_join, retry_join or -join, what it names, or the \
+    name servers in /etc/resolv.conf.";

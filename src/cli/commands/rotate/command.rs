@@ -11,7 +11,7 @@ use super::{
         super::output::line, CommandSpec, FORMAT, Failure, Flag, Kind, Parsed, RPC, SPEC, block_on,
         connect, flag, generate_key, read_key, wants_json,
     },
-    cluster::Agent,
+    cluster::{Agent, Cluster as _},
     report::Report,
     saved::{self, Saved, StateFile, Step},
     steps::{Patience, Rotation, Stop},
@@ -130,6 +130,14 @@ async fn rotate(
         pause: PAUSE,
         without: options.without.clone(),
     };
+    if !options.without.is_empty() {
+        let members = cluster.members().await?;
+        let is_known =
+            |name: &&String| members.live.contains(*name) || members.absent.contains(*name);
+        for name in options.without.iter().filter(|name| !is_known(name)) {
+            report.say(&format!("No live or failed member has the name {name} (-without)."));
+        }
+    }
     let save = |saved: &Saved| match file {
         Some(file) => file.save(saved),
         None => Ok(()),
