@@ -1,5 +1,7 @@
 //! Incremental decoding of what one end of a connection sends.
 
+mod cut;
+
 use bytes::Bytes;
 
 use super::{
@@ -33,6 +35,8 @@ pub struct StreamDecoder {
     buf: Vec<u8>,
     /// Bytes of `buf` that are already consumed.
     taken: usize,
+    /// Where the body of the message begins, or of its compressed form: after its type byte.
+    body: usize,
     stage: Stage,
     layers: Layers,
     /// Versions of the rows decoded so far.
@@ -137,6 +141,7 @@ impl StreamDecoder {
             role,
             buf: Vec::new(),
             taken: 0,
+            body: 0,
             stage,
             layers,
             versions,
@@ -273,8 +278,17 @@ impl StreamDecoder {
                 Step::Packed => return Ok(Decoded::Packed),
                 Step::Message(message) => return Ok(Decoded::Message(message)),
                 Step::More if self.layers == Layers::None => return Ok(Decoded::More),
-                Step::More => return Err(StreamError::Close(DecodeError::Truncated)),
+                Step::More => return Err(self.incomplete()),
             }
+        }
+    }
+
+    /// No more can arrive.
+    fn incomplete(&self) -> StreamError {
+        let cut = self.cut();
+        match self.part() {
+            StreamPart::Layers if cut.is_of_input() => StreamError::Refuse(cut.error),
+            _ => StreamError::Close(cut.error),
         }
     }
 
@@ -370,6 +384,7 @@ impl StreamDecoder {
     fn inner(&mut self) -> Progress {
         let Some(&kind) = self.rest().first() else { return Ok(Step::More) };
         self.taken += 1;
+        self.body = self.taken;
         let next = match (kind, self.role) {
             (kind::COMPRESS, _) if self.layers != Layers::Decompressed => Stage::Compressed,
             (kind::PUSH_PULL, _) => Stage::PushPullHeader,
@@ -474,7 +489,7 @@ impl StreamDecoder {
                 Err(msgpack::Error::Truncated) if self.layers == Layers::None && !scanned => {
                     self.scanner = Some(Scanner::new());
                 }
-                Err(error) => return Err(StreamError::Close(error.into())),
+                Err(error) => return Err(close(error.after(self.taken - self.body))),
             }
         }
         if left > 0 {
@@ -546,7 +561,14 @@ impl StreamDecoder {
     ) -> Result<Option<std::ops::Range<usize>>, DecodeError> {
         let rest = self.buf.get(self.taken..).unwrap_or_default();
         let scanner = self.scanner.get_or_insert_default();
-        let whole = scanner.advance(rest)?;
+        let whole = match scanner.advance(rest) {
+            Ok(whole) => whole,
+            Err(error) => {
+                // Go decodes what precedes first.
+                let cut = self.cut();
+                return Err(if cut.is_of_input() { cut.error } else { error.into() });
+            }
+        };
         let got = scanner.len_min();
         if got > bytes_max as u64 {
             return Err(DecodeError::TooLarge { what, got });

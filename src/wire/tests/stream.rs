@@ -60,10 +60,12 @@ fn what_is_malformed_inside_is_closed_without_a_word() {
     assert_eq!(close(b"\xf4\x01a"), DecodeError::ForeignLabel { got: b"a".to_vec() });
     assert_eq!(close(b"G"), DecodeError::ForeignProtocol(ForeignProtocol::Http(b'G')));
     assert_eq!(close(b"\x16"), DecodeError::ForeignProtocol(ForeignProtocol::Tls));
-    let range = DecodeError::Msgpack(msgpack::Error::Range);
-    assert_eq!(close(b"\0\x81\xa5SeqNo\xff"), range);
-    assert_eq!(close(b"\x06\x81\xa5Nodes\x01\x81\xa4Port\xff"), range);
-    let reserved = DecodeError::Msgpack(msgpack::Error::Type { expected: "value", found: 0xc1 });
+    // The position counts from the type byte on, over header and rows.
+    let negative = |at| DecodeError::Msgpack(msgpack::Error::Negative { value: 255, at });
+    assert_eq!(close(b"\0\x81\xa5SeqNo\xff"), negative(8));
+    assert_eq!(close(b"\x06\x81\xa5Nodes\x01\x81\xa4Port\xff"), negative(15));
+    let (expected, found) = (msgpack::Expected::Signed, 0xc1);
+    let reserved = DecodeError::Msgpack(msgpack::Error::Type { expected, found, at: 8 });
     assert_eq!(close(b"\x06\x81\xa5Nodes\xc1"), reserved);
     let length = |what, got| DecodeError::Length { what, got };
     let (nodes, state) = ("number of nodes in header", "user state length");
