@@ -175,6 +175,17 @@ fn validate_says_what_the_agent_says() {
         r#"{"statsd_addr":5}"#,
         r#"{"advertise":":7946"}"#,
         r#"{"cidrs_allowed":["x"]}"#,
+        r#"{"start_join":["127.0.0.1:xx"]}"#,
+        r#"{"start_join":["127.0.0.1:xx","/b","127.0.0.1:99999"]}"#,
+        r#"{"start_join":["file:/nonexistent"]}"#,
+        r#"{"start_join":["dns+a:x"]}"#,
+        r#"{"rpc_addr":"unix:/nonexistent/x"}"#,
+        r#"{"rpc_addr":"unix:"}"#,
+        r#"{"rpc_addr":"unix:/dev/null"}"#,
+        r#"{"http_addr":"unix:/dev/null/x"}"#,
+        r#"{"rpc_addr":"off","http_addr":":7946"}"#,
+        r#"{"rpc_addr":":7946"}"#,
+        r#"{"rpc_addr":"127.0.0.1:1","http_addr":":1"}"#,
         &long,
     ] {
         let mut value: serde_json::Value = serde_json::from_str(json).unwrap();
@@ -189,6 +200,17 @@ fn validate_says_what_the_agent_says() {
         assert_eq!(ran.code, Some(1), "{json}: {ran:?}");
         let reason = validated.out.trim();
         assert!(ran.out.contains(reason), "{json}: {reason}\n{}", ran.out);
+    }
+    let path = dir.path().join("socket");
+    std::os::unix::fs::symlink("nowhere", &path).unwrap();
+    for json in ["rpc_addr", "http_addr"] {
+        let addr = format!("unix:{}", path.display());
+        let json = serde_json::json!({ "bind": format!("{ip}:7946"), json: addr }).to_string();
+        let path = file(dir.path(), "c.json", &json);
+        let validated = serf(Kind::Ours, "", &["validate", &path]);
+        assert!(validated.out.contains("bind: address already in use"), "{validated:?}");
+        let ran = serf(Kind::Ours, "", &["agent", "-config-file", &path]);
+        assert!(ran.out.contains(validated.out.trim()), "{validated:?} {ran:?}");
     }
     let path = file(dir.path(), "c.json", r#"{"bind":"127.0.0.1","start_join":["x"]}"#);
     let good = serf(Kind::Ours, "", &["validate", &path]);

@@ -2,8 +2,10 @@
 
 mod dns;
 mod find;
+mod judge;
 mod seed;
 
 pub use find::find;
+pub(super) use judge::{Judged, judge};
 pub(super) use seed::Source;
 pub use seed::Trust;
