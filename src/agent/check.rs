@@ -11,7 +11,7 @@ use super::{
     files,
     ipc::{Listener, Taken},
     mdns,
-    seeds::{self, Judged},
+    seeds::{self, Checked},
     settings::{RpcAddr, Sandbox},
 };
 use crate::{
@@ -48,11 +48,11 @@ pub fn check(settings: &Settings) -> Result<Verdict, AgentError> {
     mdns::check(settings)?;
     Authenticator::open(settings)?;
     check_listeners(settings)?;
-    let mut start = seeds::judge(&settings.start_join);
+    let mut start = seeds::check(&settings.start_join);
     if let Some(failure) = start.failure.take() {
         return Err(failure);
     }
-    let retry = seeds::judge(&settings.reloadable.retry.addrs);
+    let retry = seeds::check(&settings.reloadable.retry.addrs);
     let warnings = warnings(settings, &start, &retry);
     let joined = [start.open, retry.open].concat();
     Ok(Verdict { warnings, unchecked: unchecked(settings, &joined) })
@@ -95,10 +95,10 @@ fn check_listeners(settings: &Settings) -> Result<(), AgentError> {
 }
 
 /// What does not stop the agent but fails later.
-fn warnings(settings: &Settings, start: &Judged, retry: &Judged) -> Vec<String> {
+fn warnings(settings: &Settings, start: &Checked, retry: &Checked) -> Vec<String> {
     let mut list = Vec::new();
-    for (key, judged) in [("start_join", start), ("retry_join", retry)] {
-        list.extend(judged.faults.iter().map(|fault| format!("Warning: {key}: {fault}")));
+    for (key, checked) in [("start_join", start), ("retry_join", retry)] {
+        list.extend(checked.faults.iter().map(|fault| format!("Warning: {key}: {fault}")));
     }
     let sinks = [
         ("statsite", &settings.statsite_addr, Network::Tcp),
@@ -273,7 +273,8 @@ mod tests {
                 "Warning: Error connecting to statsite! Err: lookup tcp/xx: unknown port",
                 "Warning: Error connecting to statsd! Err: address 127.0.0.1: missing port in \
                  address",
-                "Warning: Failed to write tags file: open /nonexistent/t: no such file or directory",
+                "Warning: Failed to write tags file: open /nonexistent/t: no such file or \
+                 directory",
             ]
         );
         assert_eq!(

@@ -1,10 +1,10 @@
 //! Goal: what the log says of a stream that ends early depends on where, as in Go: nothing inside
-//! the layers, `EOF` inside a value, `unexpected EOF` inside raw bytes. Method: streams of each kind
-//! are cut at each byte and sent to an agent of each program; all lines are compared.
+//! the layers, `EOF` inside a value, `unexpected EOF` inside raw bytes. Method: streams of each
+//! kind are cut at each byte and sent to an agent of each program; all lines are compared.
 
 use std::{
     io::{Read as _, Write as _},
-    net::{Shutdown, TcpStream},
+    net::{Shutdown, TcpListener, TcpStream},
     thread,
     time::Duration,
 };
@@ -69,6 +69,42 @@ fn a_stream_that_ends_early_is_logged_in_go_s_words() {
             scope.spawn(move || compare(net, 40 + 2 * at as u8, lot, &["-encrypt", KEY]));
         }
     });
+}
+
+/// Goal: the same of the answer to a join. Method: a peer that sends a part of an answer; the
+/// output of `serf join` is compared.
+// parity: agent-obs: Answers that end early: words of the join
+#[test]
+fn an_answer_that_ends_early_fails_a_join_in_go_s_words() {
+    const ERROR: &[u8] = b"\x0d\x81\xa5Error\xa3abc";
+    let net = Net::new();
+    let agents = BOTH.map(|kind| Peer::start(kind, "a", &net.ip(1 + kind as u8), &[]));
+    let listener = TcpListener::bind(format!("{}:7946", net.ip(9))).unwrap();
+    let addr = listener.local_addr().unwrap().to_string();
+    let malformed = [&b"\x06\xc1"[..], b"\x06\x81\xa5Nodes\x01\xa1", b"\x0d\x81\xa5Error\x05"];
+    let answers = [cuts(PUSH_PULL), cuts(&compressed(&lzw(ERROR))), cuts(ERROR)].concat();
+    let answers = answers.into_iter().chain(malformed.map(<[u8]>::to_vec));
+    let mut different = Vec::new();
+    for answer in answers {
+        let [theirs, ours] = agents.each_ref().map(|agent| {
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    let (mut stream, _) = listener.accept().unwrap();
+                    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+                    stream.write_all(&answer).unwrap();
+                    stream.shutdown(Shutdown::Write).unwrap();
+                    let _ = stream.read_to_end(&mut Vec::new());
+                });
+                let said = agent.cli(&["join", &addr]);
+                (said.out, said.code)
+            })
+        });
+        if ours != theirs {
+            let answer = answer.escape_ascii();
+            different.push(format!("{answer}\n  ours:   {ours:?}\n  theirs: {theirs:?}"));
+        }
+    }
+    assert!(different.is_empty(), "{}", different.join("\n"));
 }
 
 /// Streams of one kind.

@@ -71,7 +71,7 @@ fn malformed_input_is_logged_in_go_s_words() {
             with(b"\x81\xa7Version\xa1a"),
             with(b"\x81\xa7Version\x01\xc1"),
             with(b"\x81\xa7Ver"),
-            with(b"\x81\xa7Version\x01\x82\xa7Command\xa5event\xa3Seq\x01\x81\xa4Name\x05"),
+            with(b"\x81\xa7Version\x01\x82\xa7Command\xa5event\xa3Seq\x01\x81\xa7Payload\x05"),
             with(b"\x81\xa7Version\x01\x82\xa7Command\xa5event\xa3Seq\x01\x05"),
         ] {
             let mut stream = TcpStream::connect(&agent.rpc).unwrap();

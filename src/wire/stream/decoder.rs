@@ -1,13 +1,12 @@
 //! Incremental decoding of what one end of a connection sends.
 
-mod cut;
-
 use bytes::Bytes;
 
 use super::{
     PushPull, Role, StreamCodec, StreamError, StreamMessage, StreamPart,
     codec::{Aad, FRAME_LEN},
     message::Seen,
+    stage::{Cut, Stage},
 };
 use crate::{
     msgpack::{self, Reader, Scanner, Value},
@@ -54,45 +53,6 @@ impl std::fmt::Debug for StreamDecoder {
             .field("buffered", &self.buf.len())
             .finish_non_exhaustive()
     }
-}
-
-/// What the bytes at `taken` are expected to be.
-#[derive(Clone, Copy)]
-enum Stage {
-    /// A label header, or the first byte of the outermost layer.
-    Label,
-    /// The type byte of the outermost layer.
-    Outer,
-    /// An encrypted frame, including its type byte.
-    Encrypted,
-    /// The type byte of the request or reply, or of its compressed form.
-    Inner,
-    /// The body of a compress message.
-    Compressed,
-    /// The complete body of a compress message, which starts here and extends to the end of the
-    /// buffer.
-    Packed {
-        start: usize,
-    },
-    Ping,
-    Ack,
-    Error,
-    PushPullHeader,
-    Rows {
-        header: PushPullHeader,
-        start: usize,
-        left: usize,
-    },
-    UserState {
-        header: PushPullHeader,
-        rows_start: usize,
-    },
-    UserHeader,
-    User {
-        len: usize,
-    },
-    /// A message or an error was returned.
-    Done,
 }
 
 /// Which layers have been removed.
@@ -233,22 +193,12 @@ impl StreamDecoder {
 
     /// What is being read.
     pub(crate) fn part(&self) -> StreamPart {
-        match self.stage {
-            Stage::Label => StreamPart::Label,
-            Stage::Ping => StreamPart::Ping,
-            Stage::PushPullHeader | Stage::Rows { .. } | Stage::UserState { .. } => {
-                StreamPart::PushPull
-            }
-            Stage::UserHeader | Stage::User { .. } => StreamPart::User,
-            Stage::Outer
-            | Stage::Encrypted
-            | Stage::Inner
-            | Stage::Compressed
-            | Stage::Packed { .. }
-            | Stage::Ack
-            | Stage::Error
-            | Stage::Done => StreamPart::Layers,
-        }
+        self.stage.part()
+    }
+
+    /// What Go reports of a stream that goes on no further.
+    pub(crate) fn cut(&self) -> Cut {
+        self.stage.cut(self.rest(), self.taken.saturating_sub(self.body))
     }
 
     /// Drops the buffer once there is nothing more to decode.

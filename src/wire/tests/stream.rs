@@ -89,6 +89,32 @@ fn what_is_malformed_inside_is_closed_without_a_word() {
 }
 
 #[test]
+fn cuts_behind_a_label_are_those_without_one() {
+    let plain = Setup::default();
+    let labelled = Setup { label: "lab", ..plain };
+    let user = b"\x08\x81\xaaUserMsgLen\x03abc";
+    let cut = |setup: Setup, input: &[u8], failure: Option<&str>| {
+        let mut decoder = StreamDecoder::new(setup.codec(), Role::Acceptor);
+        assert_eq!(decoder.feed(input), Ok(None));
+        (decoder.part(), decoder.cut().text(failure.map(str::to_owned)))
+    };
+    for failure in [None, Some("i/o timeout")] {
+        for len in 1..user.len() {
+            let behind = [b"\xf4\x03lab", &user[..len]].concat();
+            let expected = cut(plain, &user[..len], failure);
+            assert_eq!(cut(labelled, &behind, failure), expected, "{len}");
+        }
+    }
+    let text = |len: usize, failure| cut(plain, &user[..len], failure).1;
+    assert_eq!(text(14, None), "EOF");
+    assert_eq!(text(15, None), "unexpected EOF");
+    // The decoder has read the headers of the map and of the key.
+    let timeout = Some("i/o timeout");
+    assert_eq!(text(9, timeout), "msgpack decode error [pos 2]: i/o timeout");
+    assert_eq!(text(15, timeout), "i/o timeout");
+}
+
+#[test]
 fn compression_inside_compression_is_closed() {
     let setup = Setup { compression: true, ..Setup::default() };
     let twice = setup.sealed(&setup.sealed(b"\0\x80"));

@@ -11,9 +11,9 @@ use crate::{
     swim::{JoinEntry, JoinErrors},
 };
 
-/// The verdict on seeds.
+/// What is known of seeds.
 #[derive(Debug, Default)]
-pub(in crate::agent) struct Judged {
+pub(in crate::agent) struct Checked {
     /// Seeds of which only a join shows whether a member answers.
     pub(in crate::agent) open: Vec<String>,
     /// Faults of others, as the agent logs them.
@@ -22,24 +22,24 @@ pub(in crate::agent) struct Judged {
     pub(in crate::agent) failure: Option<AgentError>,
 }
 
-/// Judges seeds of the configuration. Reads files, but runs no programs.
-pub(in crate::agent) fn judge(seeds: &[String]) -> Judged {
-    let (mut judged, mut found) = (Judged::default(), Found::default());
+/// Checks seeds of the configuration. Reads files, but runs no programs.
+pub(in crate::agent) fn check(seeds: &[String]) -> Checked {
+    let (mut checked, mut found) = (Checked::default(), Found::default());
     let mut failures = JoinErrors::default();
     for seed in seeds {
         if is_open(seed, Trust::Local, &mut found, &mut failures) {
-            judged.open.push(seed.clone());
+            checked.open.push(seed.clone());
         }
     }
     let errors = found.errors.iter().map(|error| format!("Failed to look up seeds: {error}"));
-    judged.faults = errors.chain(failures.0.iter().map(ToString::to_string)).collect();
-    if judged.open.is_empty() && !seeds.is_empty() {
-        judged.failure = Some(match failures.is_empty() {
+    checked.faults = errors.chain(failures.0.iter().map(ToString::to_string)).collect();
+    if checked.open.is_empty() && !seeds.is_empty() {
+        checked.failure = Some(match failures.is_empty() {
             true => AgentError::Seeds(found.error()),
             false => driver::Error::Join(failures.0).into(),
         });
     }
-    judged
+    checked
 }
 
 /// Whether a member might answer; otherwise adds the reason.
@@ -75,8 +75,8 @@ fn is_open(seed: &str, trust: Trust, found: &mut Found, failures: &mut JoinError
 mod tests {
     use super::*;
 
-    fn judged(seeds: &[&str]) -> Judged {
-        judge(&seeds.iter().map(|seed| (*seed).to_owned()).collect::<Vec<_>>())
+    fn checked(seeds: &[&str]) -> Checked {
+        check(&seeds.iter().map(|seed| (*seed).to_owned()).collect::<Vec<_>>())
     }
 
     #[test]
@@ -86,11 +86,11 @@ mod tests {
         std::fs::write(&path, "# none\n127.0.0.1:yy\nexec:reboot\n").unwrap();
         let file = format!("file:{}", path.display());
         let some = ["127.0.0.1:xx", "a", "/b", "dns+c:x", "dns+d:1", "file:/no/such", &file];
-        let judged_some = judged(&some);
-        assert_eq!(judged_some.open, ["a", "dns+d:1"]);
-        assert!(judged_some.failure.is_none());
+        let some_of_them = checked(&some);
+        assert_eq!(some_of_them.open, ["a", "dns+d:1"]);
+        assert!(some_of_them.failure.is_none());
         assert_eq!(
-            judged_some.faults,
+            some_of_them.faults,
             [
                 "Failed to look up seeds: address c:x: invalid port",
                 "Failed to look up seeds: open /no/such: no such file or directory",
@@ -101,7 +101,7 @@ mod tests {
                 "failed to resolve 127.0.0.1:yy: strconv.ParseUint: parsing \"yy\": invalid syntax",
             ]
         );
-        let failure = |seeds: &[&str]| judged(seeds).failure.unwrap().to_string();
+        let failure = |seeds: &[&str]| checked(seeds).failure.unwrap().to_string();
         assert_eq!(
             failure(&["127.0.0.1:xx", "file:/no/such"]),
             "1 error occurred:\n\t* failed to resolve 127.0.0.1:xx: strconv.ParseUint: parsing \
@@ -111,6 +111,6 @@ mod tests {
         assert_eq!(failure(&["file:/no/such"]), missing);
         std::fs::write(&path, "").unwrap();
         assert_eq!(failure(&[&file]), "the seeds name no address");
-        assert!(judged(&[]).failure.is_none());
+        assert!(checked(&[]).failure.is_none());
     }
 }
