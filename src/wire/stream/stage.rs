@@ -101,11 +101,13 @@ pub(crate) struct Cut {
     pub(crate) error: DecodeError,
     /// The number of bytes that Go's MessagePack decoder has read, if that is what reads here: it
     /// puts this in front of all errors but the end of the input.
+    #[cfg_attr(not(all(feature = "driver", not(target_family = "wasm"))), allow(dead_code))]
     decoded: Option<usize>,
 }
 
 impl Cut {
     /// Why Go stops if reading fails for this reason, or if the input ends.
+    #[cfg_attr(not(all(feature = "driver", not(target_family = "wasm"))), allow(dead_code))]
     pub(crate) fn text(&self, failure: Option<String>) -> String {
         match (failure, self.decoded) {
             (Some(failure), None) if !self.is_of_input() => failure,
