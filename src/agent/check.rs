@@ -1,30 +1,45 @@
 //! Checks a configuration without opening sockets: the checks that the agent makes before it
 //! starts, and all of `serf validate`.
 
-use std::{collections::BTreeMap, fs, io, net::Ipv4Addr, path::Path};
+use std::{collections::BTreeMap, io, net::Ipv4Addr, path::Path};
 
 use tracing::info;
 
 use super::{
-    AgentError, Settings, access::Authenticator, files, ipc::Listener, mdns, settings::RpcAddr,
+    AgentError, Settings,
+    access::Authenticator,
+    files,
+    ipc::{Listener, Taken},
+    mdns,
+    seeds::{self, Checked},
+    settings::{RpcAddr, Sandbox},
 };
 use crate::{
     base::{Instant, go_net},
     driver::{Config, has_private_ip},
     serf,
+    transport::{Network, check_dialled},
 };
 
+/// The verdict on a configuration with which the agent starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// What fails later, as far as it can be known.
+    pub warnings: Vec<String>,
+    /// What only a start can find out.
+    pub unchecked: Vec<String>,
+}
+
 /// Makes the checks of the agent's start, in its order and with its errors, and changes nothing.
-/// Returns what only a start can find out.
 ///
 /// # Errors
 /// The reason for which the agent would not start.
-pub fn check(settings: &Settings) -> Result<Vec<String>, AgentError> {
+pub fn check(settings: &Settings) -> Result<Verdict, AgentError> {
     let mut config = node_config(settings)?.into_engine();
     let failed = |error: serf::Error| AgentError::Start(error.to_string());
     serf::check_config(&config).map_err(failed)?;
     if let Some(path) = &settings.snapshot_path {
-        check_file(path).map_err(|error| snapshot_failure(path, &error))?;
+        files::check_file(path).map_err(|error| snapshot_failure(path, &error))?;
     }
     // Any address will do: the real one is known once the socket is bound.
     config.swim.advertise_addr = vec![127, 0, 0, 1];
@@ -32,9 +47,15 @@ pub fn check(settings: &Settings) -> Result<Vec<String>, AgentError> {
     serf::Engine::build(config, Instant::ZERO, None).map_err(failed)?;
     mdns::check(settings)?;
     Authenticator::open(settings)?;
-    Listener::check(&settings.rpc_addr).map_err(AgentError::Rpc)?;
-    Listener::check(&settings.http_addr).map_err(AgentError::Http)?;
-    Ok(unchecked(settings))
+    check_listeners(settings)?;
+    let mut start = seeds::check(&settings.start_join);
+    if let Some(failure) = start.failure.take() {
+        return Err(failure);
+    }
+    let retry = seeds::check(&settings.reloadable.retry.addrs);
+    let warnings = warnings(settings, &start, &retry);
+    let joined = [start.open, retry.open].concat();
+    Ok(Verdict { warnings, unchecked: unchecked(settings, &joined) })
 }
 
 /// The node's configuration, including the contents of the tags and keyring files.
@@ -66,18 +87,41 @@ pub(super) fn snapshot_failure(path: &Path, error: &io::Error) -> AgentError {
     AgentError::Start(reason)
 }
 
-/// Whether a file can be opened for appending, or created.
-fn check_file(path: &Path) -> io::Result<()> {
-    match fs::OpenOptions::new().read(true).append(true).open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
-            fs::metadata(dir.unwrap_or(Path::new("."))).map(drop)
-        }
-        opened => opened.map(drop),
-    }
+/// Whether the agent can bind its listeners beside each other.
+fn check_listeners(settings: &Settings) -> Result<(), AgentError> {
+    let mut taken = vec![Taken::Tcp(settings.bind.addr)];
+    Listener::check(&settings.rpc_addr, &mut taken).map_err(AgentError::Rpc)?;
+    Listener::check(&settings.http_addr, &mut taken).map_err(AgentError::Http)
 }
 
-fn unchecked(settings: &Settings) -> Vec<String> {
+/// What does not stop the agent but fails later.
+fn warnings(settings: &Settings, start: &Checked, retry: &Checked) -> Vec<String> {
+    let mut list = Vec::new();
+    for (key, checked) in [("start_join", start), ("retry_join", retry)] {
+        list.extend(checked.faults.iter().map(|fault| format!("Warning: {key}: {fault}")));
+    }
+    let sinks = [
+        ("statsite", &settings.statsite_addr, Network::Tcp),
+        ("statsd", &settings.statsd_addr, Network::Udp),
+    ];
+    for (name, addr, network) in sinks {
+        let Some(addr) = addr else { continue };
+        if let Err(reason) = check_dialled(network, addr) {
+            list.push(format!("Warning: Error connecting to {name}! Err: {reason}"));
+        }
+    }
+    for (key, path) in [("tags", &settings.tags_file), ("keyring", &settings.keyring_file)] {
+        let Some(path) = path else { continue };
+        if let Err(error) = files::check_replaceable(path) {
+            let (path, reason) = (path.display(), go_net::error_text(&error));
+            list.push(format!("Warning: Failed to write {key} file: open {path}: {reason}"));
+        }
+    }
+    list
+}
+
+/// `joined` are the seeds that may have an answer.
+fn unchecked(settings: &Settings, joined: &[String]) -> Vec<String> {
     let mut list = vec![format!("whether {} is free for TCP and UDP", settings.bind.shown)];
     // A file is often checked on another host, or where there is no network yet.
     if settings.bind.addr.ip() == Ipv4Addr::UNSPECIFIED
@@ -96,15 +140,20 @@ fn unchecked(settings: &Settings) -> Vec<String> {
     if settings.syslog.is_some() {
         list.push("whether syslogd answers".to_owned());
     }
-    for (addr, name) in [(&settings.statsite_addr, "statsite"), (&settings.statsd_addr, "statsd")] {
-        if let Some(addr) = addr {
+    for (addr, name, network) in [
+        (&settings.statsite_addr, "statsite", Network::Tcp),
+        (&settings.statsd_addr, "statsd", Network::Udp),
+    ] {
+        if let Some(addr) = addr.as_ref().filter(|addr| check_dialled(network, addr).is_ok()) {
             list.push(format!("whether {name} answers at {addr}"));
         }
     }
-    let joined = settings.start_join.iter().chain(&settings.reloadable.retry.addrs);
-    list.extend(joined.map(|addr| format!("whether a member answers at '{addr}'")));
+    list.extend(joined.iter().map(|addr| format!("whether a member answers at '{addr}'")));
     if !settings.reloadable.scripts.is_empty() {
         list.push("whether event handlers work".to_owned());
+    }
+    if settings.sandbox != Sandbox::Off {
+        list.push("whether the kernel has a sandbox".to_owned());
     }
     if settings.mdns.is_some() {
         list.push("whether the network carries multicast".to_owned());
@@ -119,7 +168,7 @@ mod tests {
         *,
     };
 
-    fn verdict(json: &str) -> Result<Vec<String>, String> {
+    fn verdict(json: &str) -> Result<Verdict, String> {
         let config = FileConfig::decode(json.as_bytes())?;
         let settings = Settings::build(config, &mut Notices::default());
         let settings = settings.map_err(|error| error.to_string())?;
@@ -149,6 +198,34 @@ mod tests {
             (r#"{"rpc_addr":"a:b:c"}"#, "Error starting RPC listener: "),
             (r#"{"rpc_addr":"127.0.0.1:70000"}"#, "Error starting RPC listener: "),
             (r#"{"http_addr":"a:b:c"}"#, "Error starting HTTP listener: "),
+            (
+                r#"{"rpc_addr":"unix:/nonexistent/x"}"#,
+                "Error starting RPC listener: listen unix /nonexistent/x: bind: no such file or \
+                 directory",
+            ),
+            (r#"{"rpc_addr":"unix:"}"#, "Error starting RPC listener: listen unix : bind: no such"),
+            (
+                r#"{"http_addr":"unix:/dev/null/x"}"#,
+                "Error starting HTTP listener: listen unix /dev/null/x: bind: not a directory",
+            ),
+            (
+                r#"{"rpc_addr":"unix:/dev/null"}"#,
+                "Error starting RPC listener: listen unix /dev/null: bind: address already in use",
+            ),
+            (
+                r#"{"bind":"127.0.0.1:7373"}"#,
+                "Error starting RPC listener: listen tcp 127.0.0.1:7373: bind: address already",
+            ),
+            (
+                r#"{"rpc_addr":":7373","http_addr":"127.0.0.1:7373"}"#,
+                "Error starting HTTP listener: listen tcp 127.0.0.1:7373: bind: address already",
+            ),
+            (
+                r#"{"start_join":["1.2.3.4:xx"]}"#,
+                "1 error occurred:\n\t* failed to resolve 1.2.3.4:xx",
+            ),
+            (r#"{"start_join":["file:/nonexistent"]}"#, "open /nonexistent: no such file"),
+            (r#"{"start_join":["dns+"]}"#, "'dns+': a name is missing"),
             (r#"{"metrics_label":{"a-b":"c"}}"#, "metrics_label: \"a-b\" is no name of a label"),
             (
                 r#"{"metrics_label":{"status":"c"}}"#,
@@ -164,18 +241,45 @@ mod tests {
 
     #[test]
     fn checks_that_need_a_start_are_listed() {
-        let unchecked = verdict(
+        let verdict = verdict(
             r#"{"bind":"127.0.0.1","rpc_addr":"off","start_join":["a"],"retry_join":["b:1"],
                 "event_handlers":["x"]}"#,
         );
         assert_eq!(
-            unchecked.unwrap(),
+            verdict.unwrap().unchecked,
             [
                 "whether 127.0.0.1:7946 is free for TCP and UDP",
                 "whether a member answers at 'a'",
                 "whether a member answers at 'b:1'",
                 "whether event handlers work",
             ]
+        );
+    }
+
+    #[test]
+    fn what_fails_later_is_a_warning_and_no_open_question() {
+        let verdict = verdict(
+            r#"{"bind":"127.0.0.1","rpc_addr":"off","start_join":["a","1.2.3.4:xx"],
+                "retry_join":["/b"],"statsd_addr":"127.0.0.1","statsite_addr":":xx",
+                "tags_file":"/nonexistent/t"}"#,
+        );
+        let verdict = verdict.unwrap();
+        assert_eq!(
+            verdict.warnings,
+            [
+                "Warning: start_join: failed to resolve 1.2.3.4:xx: strconv.ParseUint: parsing \
+                 \"xx\": invalid syntax",
+                "Warning: retry_join: failed to resolve /b: empty node name provided",
+                "Warning: Error connecting to statsite! Err: lookup tcp/xx: unknown port",
+                "Warning: Error connecting to statsd! Err: address 127.0.0.1: missing port in \
+                 address",
+                "Warning: Failed to write tags file: open /nonexistent/t: no such file or \
+                 directory",
+            ]
+        );
+        assert_eq!(
+            verdict.unchecked,
+            ["whether 127.0.0.1:7946 is free for TCP and UDP", "whether a member answers at 'a'",]
         );
     }
 

@@ -1,6 +1,8 @@
 //! The tags and keyring files.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fs, io, path::Path};
+
+use rustix::fs::{Access, access};
 
 use super::AgentError;
 use crate::{
@@ -50,6 +52,26 @@ pub(super) fn write_tags(path: &Path, tags: &BTreeMap<String, String>) -> Result
 /// Reads a keyring file, the primary key first.
 pub(super) fn read_keyring(path: &Path) -> Result<Keyring, AgentError> {
     Keyring::load(path).map_err(|error| AgentError::Setup(error.to_string()))
+}
+
+/// Whether a file can be opened for appending, or created.
+pub(super) fn check_file(path: &Path) -> io::Result<()> {
+    match fs::OpenOptions::new().read(true).append(true).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => check_dir_of(path),
+        opened => opened.map(drop),
+    }
+}
+
+/// Whether a file can be replaced, overwritten or created.
+pub(super) fn check_replaceable(path: &Path) -> io::Result<()> {
+    check_file(path).or_else(|error| check_dir_of(path).map_err(|_| error))
+}
+
+/// Whether the directory of a path exists and files can be created in it.
+pub(super) fn check_dir_of(path: &Path) -> io::Result<()> {
+    let dir = path.parent().unwrap_or(Path::new(""));
+    // The dot: a file of this name is no directory.
+    Ok(access(dir.join("."), Access::WRITE_OK | Access::EXEC_OK)?)
 }
 
 #[cfg(test)]

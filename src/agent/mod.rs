@@ -34,7 +34,7 @@ mod telemetry;
 mod testing;
 mod tls;
 
-pub use check::check;
+pub use check::{Verdict, check};
 pub use config::{FileConfig, KEYS, Key, Origin, Shape, parse_tags};
 pub use error::AgentError;
 pub(crate) use files::replace as replace_file;

@@ -1,25 +1,26 @@
 //! The formats of `serf monitor`: lines for terminals, JSON, and Go's for pipes.
 
-use std::{borrow::Cow, collections::BTreeMap, sync::LazyLock};
+use std::{collections::BTreeMap, sync::LazyLock};
 
 use serde::Serialize;
 
 use crate::{
     client::EventRecord,
     rpc::{
-        self,
+        self, Raw,
         protocol::{Member, MemberEventRecord, QueryEventRecord, UserEventRecord},
     },
     serf::Regex,
 };
 
-/// An event as a JSON object; payloads are text, with U+FFFD for bytes that are not UTF-8.
+/// An event as a JSON object. What is not UTF-8 is in hexadecimal; names and tags of members are
+/// text already.
 #[derive(Serialize)]
 #[serde(untagged)]
 pub(super) enum Json<'e> {
     Member { event: &'e str, members: Vec<JsonMember<'e>> },
-    User { event: &'e str, name: Cow<'e, str>, ltime: u64, coalesce: bool, payload: Cow<'e, str> },
-    Query { event: &'e str, name: Cow<'e, str>, ltime: u64, id: u64, payload: Cow<'e, str> },
+    User { event: &'e str, name: Raw<'e>, ltime: u64, coalesce: bool, payload: Raw<'e> },
+    Query { event: &'e str, name: Raw<'e>, ltime: u64, id: u64, payload: Raw<'e> },
 }
 
 #[derive(Serialize)]
@@ -40,19 +41,19 @@ impl<'e> Json<'e> {
             EventRecord::User(UserEventRecord { event, l_time, name, payload, coalesce }) => {
                 Self::User {
                     event,
-                    name: name.lossy(),
+                    name: Raw(&name.0),
                     ltime: *l_time,
                     coalesce: *coalesce,
-                    payload: String::from_utf8_lossy(&payload.0),
+                    payload: Raw(&payload.0),
                 }
             }
             EventRecord::Query(QueryEventRecord { event, id, l_time, name, payload }) => {
                 Self::Query {
                     event,
-                    name: name.lossy(),
+                    name: Raw(&name.0),
                     ltime: *l_time,
                     id: *id,
-                    payload: String::from_utf8_lossy(&payload.0),
+                    payload: Raw(&payload.0),
                 }
             }
         }
@@ -261,6 +262,17 @@ mod tests {
     fn scripts_get_addresses() {
         let text = compact(&Json::of(&member()));
         assert!(text.contains("\"addr\":\"10.0.0.2\",\"port\":7946"), "{text}");
+    }
+
+    #[test]
+    fn scripts_get_bytes_that_are_no_text() {
+        let text = compact(&Json::of(&user(b"\xff\xfea")));
+        assert!(text.ends_with("\"payload\":{\"hex\":\"fffe61\"}}"), "{text}");
+        let text = compact(&Json::of(&user("\u{fffd}".as_bytes())));
+        assert!(text.ends_with("\"payload\":\"\\ufffd\"}"), "{text}");
+        let query = QueryEventRecord { name: b"q\xff"[..].into(), ..Default::default() };
+        let text = compact(&Json::of(&EventRecord::Query(query)));
+        assert!(text.contains("\"name\":{\"hex\":\"71ff\"}"), "{text}");
     }
 
     #[test]

@@ -265,6 +265,9 @@ async fn dial(addr: &str) -> Result<(Input, Output), Error> {
         return dial_unix(path.strip_prefix("//").unwrap_or(path)).await;
     }
     let fail = |text: String| Error::Dial(format!("dial tcp{text}"));
+    if addr.is_empty() {
+        return Err(fail(": missing address".to_owned()));
+    }
     let found = transport::resolve_async(Network::Tcp, addr).await;
     let found = found.map_err(|reason| fail(format!(": {reason}")))?;
     let mut first = None;

@@ -148,16 +148,12 @@ impl StreamTask {
         let mut decoder = StreamDecoder::new(self.codec.clone(), role);
         let mut arrived = 0;
         let broken = |decoder: &StreamDecoder, stream: &S, error: &io::Error| {
-            let text = self.text_of("read", stream, error);
-            match role {
-                Role::Acceptor => StreamInput::Broken(StreamError::Lost(decoder.part(), text)),
-                Role::Dialer => failed(text),
-            }
+            ended(decoder, role, Some(self.text_of("read", stream, error)))
         };
         let mut next = first;
         loop {
             let bytes = match next.take() {
-                Some(Ok(bytes)) if bytes.is_empty() => return ended(&decoder, role),
+                Some(Ok(bytes)) if bytes.is_empty() => return ended(&decoder, role, None),
                 Some(Ok(bytes)) => bytes,
                 Some(Err(error)) => return broken(&decoder, stream, &error),
                 None if runtime::now() >= self.deadline => {
@@ -283,15 +279,26 @@ async fn read<S: Connection>(stream: &mut S, bytes_max: usize) -> io::Result<Vec
     .await
 }
 
-/// The peer has closed the stream. As in Go, the log says so only if part of a message has arrived.
-fn ended(decoder: &StreamDecoder, role: Role) -> StreamInput {
-    let (part, truncated) = (decoder.part(), "cannot decode label; stream has been truncated");
-    let lost = |text: &str| StreamInput::Broken(StreamError::Lost(part, text.to_owned()));
-    match (role, part) {
-        (Role::Acceptor, StreamPart::Label) if !decoder.is_at_start() => lost(truncated),
-        (Role::Acceptor, StreamPart::Ping | StreamPart::PushPull | StreamPart::User) => lost("EOF"),
-        (Role::Acceptor | Role::Dialer, _) => failed("EOF".to_owned()),
-    }
+/// The peer has closed the stream, or it failed for the given reason. As in Go, the log reports a
+/// closed stream only if part of a message has arrived.
+fn ended(decoder: &StreamDecoder, role: Role, failure: Option<String>) -> StreamInput {
+    let (part, cut, is_closed) = (decoder.part(), decoder.cut(), failure.is_none());
+    let text = cut.text(failure);
+    let error = match (role, part) {
+        (Role::Dialer, _) => return failed(text),
+        (Role::Acceptor, StreamPart::Label) if is_closed && !decoder.is_at_start() => {
+            StreamError::Lost(part, "cannot decode label; stream has been truncated".to_owned())
+        }
+        (Role::Acceptor, StreamPart::Label | StreamPart::Layers)
+            if is_closed && cut.error.is_end() =>
+        {
+            return failed(text);
+        }
+        (Role::Acceptor, StreamPart::Layers) if cut.is_of_input() => StreamError::Refuse(cut.error),
+        (Role::Acceptor, _) if cut.is_of_input() => StreamError::Body(part, cut.error),
+        (Role::Acceptor, _) => StreamError::Lost(part, text),
+    };
+    StreamInput::Broken(error)
 }
 
 fn failed(error: String) -> StreamInput {

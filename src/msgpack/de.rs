@@ -7,7 +7,7 @@ use serde::{
     de::{self, DeserializeSeed, IntoDeserializer, Visitor},
 };
 
-use super::{DEPTH_MAX, Error, Reader, marker};
+use super::{DEPTH_MAX, Error, Expected, Reader, marker};
 
 /// Decodes one value; bytes after it are ignored.
 ///
@@ -84,7 +84,10 @@ impl<'a> de::Deserializer<'a> for &mut Deserializer<'_, 'a> {
             | marker::FIXEXT2
             | marker::FIXEXT4
             | marker::FIXEXT8
-            | marker::FIXEXT16 => Err(Error::Type { expected: "value", found: marker }),
+            | marker::FIXEXT16 => {
+                self.reader.skip()?;
+                Err(self.reader.mismatch(Expected::Value, marker))
+            }
         }
     }
 
@@ -190,7 +193,11 @@ impl<'a> de::Deserializer<'a> for &mut Deserializer<'_, 'a> {
                 items.fields = Some(fields.len());
                 visitor.visit_seq(items)
             }
-            _ => self.deserialize_map(visitor),
+            None
+            | Some(marker::FIXMAP..=marker::FIXMAP_MAX | marker::MAP16 | marker::MAP32)
+            | Some(marker::NIL) => self.deserialize_map(visitor),
+            // Fails, with Go's words for a struct.
+            Some(_) => self.reader.declared_fields(&[], |_, _| Ok(())).and(Err(Error::Mismatch)),
         }
     }
 

@@ -45,3 +45,21 @@ pub(super) const MAP16: u8 = 0xde;
 pub(super) const MAP32: u8 = 0xdf;
 /// `FIXNEG..` are -32 to -1 in two's complement.
 pub(super) const FIXNEG: u8 = 0xe0;
+
+/// The type of a value that begins with `marker`, as Go's decoder names it.
+pub(super) fn name(marker: u8) -> &'static str {
+    match marker {
+        ..=FIXPOS_MAX | FIXNEG.. | I8 | I16 | I32 | I64 => "int",
+        U8 | U16 | U32 | U64 => "uint",
+        F32 | F64 => "float",
+        FIXSTR..=FIXSTR_MAX | STR8 | STR16 | STR32 => "string|bytes",
+        BIN8 | BIN16 | BIN32 => "bytes",
+        FIXARRAY..=FIXARRAY_MAX | ARRAY16 | ARRAY32 => "array",
+        FIXMAP..=FIXMAP_MAX | MAP16 | MAP32 => "map",
+        EXT8 | EXT16 | EXT32 | FIXEXT1 | FIXEXT2 | FIXEXT4 | FIXEXT8 | FIXEXT16 => "ext",
+        NIL => "nil",
+        FALSE => "false",
+        TRUE => "true",
+        RESERVED => "unknown",
+    }
+}

@@ -28,7 +28,7 @@ pub use bin::Bin;
 #[cfg(feature = "serde")]
 pub use de::{Deserializer, from_reader, from_slice};
 pub use macros::{is_permutation, is_sorted};
-pub use reader::{DEPTH_MAX, Error, Reader};
+pub use reader::{At, DEPTH_MAX, Error, Expected, Reader};
 pub use scanner::Scanner;
 #[cfg(feature = "serde")]
 pub use ser::{Serializer, to_vec};

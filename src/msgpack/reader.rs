@@ -6,7 +6,7 @@ use super::{Bin, marker};
 use crate::base::error_texts;
 
 /// Why a value was refused. All of these are caused by the peer's bytes; the reader must not be
-/// used after an error.
+/// used after an error. `at` is the number of bytes read until then; the texts are Go's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Error {
     /// The input ends inside a value. More input might complete it.
@@ -14,29 +14,124 @@ pub enum Error {
     /// The value has another type.
     Type {
         /// Type of the field.
-        expected: &'static str,
+        expected: Expected,
         /// First byte of the value found.
         found: u8,
+        /// See above.
+        at: u32,
     },
-    /// An integer does not fit its field.
-    Range,
+    /// A negative integer for an unsigned field.
+    Negative {
+        /// The integer.
+        value: i64,
+        /// See above.
+        at: u32,
+    },
+    /// An integer that does not fit its field.
+    Overflow {
+        /// The integer.
+        value: u64,
+        /// See above.
+        at: u32,
+    },
+    /// More items than the receiver accepts. Go has no such limit.
+    TooMany,
     /// Nesting deeper than [`DEPTH_MAX`].
     Depth,
     /// A serde type refused the value.
     Mismatch,
 }
 
+/// What a field can be decoded from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expected {
+    /// A map or an array.
+    Struct,
+    /// A map.
+    Map,
+    /// An array.
+    Array,
+    /// A byte string, a text or an array of integers.
+    Bytes,
+    /// A text or a byte string.
+    Text,
+    /// A truth value.
+    Bool,
+    /// An integer.
+    Signed,
+    /// An integer that is not negative.
+    Unsigned,
+    /// Any value that the format defines.
+    Value,
+}
+
 error_texts! {
     Error {
-        Self::Truncated => "unexpected EOF";
-        Self::Type { expected, found } => "cannot decode {expected}: descriptor byte {found:#04x}";
-        Self::Range => "integer overflow";
+        Self::Truncated => "EOF";
+        Self::Type { expected, found, at } => "{}{}", At(*at), expected.refusal(*found);
+        Self::Negative { value, at } =>
+            "{}assigning negative signed value: {value}, to unsigned type", At(*at);
+        Self::Overflow { value, at } => "{}uint64 overflow: {value}", At(*at);
+        Self::TooMany => "too many items";
         Self::Depth => "nested too deeply";
         Self::Mismatch => "value does not fit the type";
     }
 }
 
 impl std::error::Error for Error {}
+
+impl Error {
+    /// The same error in a longer input, which has `before` more bytes in front.
+    pub fn after(mut self, before: usize) -> Self {
+        match &mut self {
+            Self::Type { at, .. } | Self::Negative { at, .. } | Self::Overflow { at, .. } => {
+                *at = at.saturating_add(u32::try_from(before).unwrap_or(u32::MAX));
+            }
+            Self::Truncated | Self::TooMany | Self::Depth | Self::Mismatch => {}
+        }
+        self
+    }
+}
+
+impl Expected {
+    /// Why a value that begins with `found` is none of this type, as Go words it.
+    fn refusal(self, found: u8) -> String {
+        let cannot = |what| {
+            format!(
+                "cannot {what}: unrecognized descriptor byte: {found:x}/{}",
+                marker::name(found)
+            )
+        };
+        match self {
+            Self::Struct => "only encoded map or array can be decoded into a struct".to_owned(),
+            Self::Map | Self::Array => format!(
+                "cannot read container length: unrecognized descriptor byte: hex: {found:x}, \
+                 decimal: {found}"
+            ),
+            Self::Bytes => "only encoded map or array can be decoded into a slice (0)".to_owned(),
+            Self::Text => {
+                format!("invalid byte descriptor for decoding bytes, got: {found:#x}")
+            }
+            Self::Bool => cannot("decode bool"),
+            Self::Signed => cannot("decode signed integer"),
+            Self::Unsigned => cannot("decode unsigned integer"),
+            Self::Value => format!(
+                "cannot infer value: unrecognized descriptor byte: Ox{found:x}/{found}/{}",
+                marker::name(found)
+            ),
+        }
+    }
+}
+
+/// How Go begins the text of an error of its decoder, after so many bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct At(pub u32);
+
+impl std::fmt::Display for At {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "msgpack decode error [pos {}]: ", self.0)
+    }
+}
 
 /// Reads values one by one. Strings are borrowed; a length is never used to allocate more than the
 /// input holds.
@@ -104,7 +199,7 @@ impl<'a> Reader<'a> {
     ) -> Result<(), Error> {
         let marker = self.byte()?;
         let mut names = declared.iter();
-        self.items(marker, "struct", |reader| match names.next() {
+        self.items(marker, Expected::Struct, |reader| match names.next() {
             Some(name) => field(reader, name.as_bytes()),
             None => reader.skip(),
         })
@@ -131,7 +226,7 @@ impl<'a> Reader<'a> {
     /// A value of another type, or an error of `item`.
     pub fn array(&mut self, item: impl FnMut(&mut Self) -> Result<(), Error>) -> Result<(), Error> {
         let marker = self.byte()?;
-        self.items(marker, "array", item)
+        self.items(marker, Expected::Array, item)
     }
 
     /// Reads nil if it is next; returns whether it was.
@@ -163,8 +258,10 @@ impl<'a> Reader<'a> {
         if marker == marker::NIL {
             return Ok(&[]);
         }
-        let len = self.raw_len(marker)?.ok_or(mismatch("string", marker))?;
-        self.take(len)
+        match self.raw_len(marker)? {
+            Some(len) => self.take(len),
+            None => Err(self.mismatch(Expected::Text, marker)),
+        }
     }
 
     /// Reads a byte string: any string family, nil, or an array of integers.
@@ -185,7 +282,7 @@ impl<'a> Reader<'a> {
         }
         // Each item takes at least a byte of input, so the vector cannot outgrow it.
         let mut bytes = Vec::new();
-        self.items(marker, "bytes", |reader| {
+        self.items(marker, Expected::Bytes, |reader| {
             bytes.push(reader.u8()?);
             Ok(())
         })?;
@@ -201,7 +298,7 @@ impl<'a> Reader<'a> {
         match self.byte()? {
             marker::FALSE | marker::NIL | 0 => Ok(false),
             marker::TRUE | 1 => Ok(true),
-            marker => Err(mismatch("bool", marker)),
+            marker => Err(self.mismatch(Expected::Bool, marker)),
         }
     }
 
@@ -224,7 +321,8 @@ impl<'a> Reader<'a> {
     /// As [`u64`](Self::u64), and a number that does not fit.
     #[inline]
     pub fn u32(&mut self) -> Result<u32, Error> {
-        u32::try_from(self.u64()?).map_err(|_| Error::Range)
+        let value = self.u64()?;
+        u32::try_from(value).map_err(|_| Error::Overflow { value, at: self.at() })
     }
 
     /// Like [`u64`](Self::u64) for a narrower field.
@@ -233,7 +331,8 @@ impl<'a> Reader<'a> {
     /// As [`u64`](Self::u64), and a number that does not fit.
     #[inline]
     pub fn u16(&mut self) -> Result<u16, Error> {
-        u16::try_from(self.u64()?).map_err(|_| Error::Range)
+        let value = self.u64()?;
+        u16::try_from(value).map_err(|_| Error::Overflow { value, at: self.at() })
     }
 
     /// Like [`u64`](Self::u64) for a narrower field.
@@ -242,7 +341,8 @@ impl<'a> Reader<'a> {
     /// As [`u64`](Self::u64), and a number that does not fit.
     #[inline]
     pub fn u8(&mut self) -> Result<u8, Error> {
-        u8::try_from(self.u64()?).map_err(|_| Error::Range)
+        let value = self.u64()?;
+        u8::try_from(value).map_err(|_| Error::Overflow { value, at: self.at() })
     }
 
     /// Reads a Go `int` or `int64` of any width and sign; nil is zero. An unsigned number above
@@ -265,7 +365,7 @@ impl<'a> Reader<'a> {
             marker::I16 => i64::from(i16::from_be_bytes(self.fixed()?)),
             marker::I32 => i64::from(i32::from_be_bytes(self.fixed()?)),
             marker::I64 => i64::from_be_bytes(self.fixed()?),
-            _ => return Err(mismatch("integer", marker)),
+            _ => return Err(self.mismatch(Expected::Signed, marker)),
         })
     }
 
@@ -316,7 +416,8 @@ impl<'a> Reader<'a> {
             let bytes = self.take(n)?;
             len.iter_mut().rev().zip(bytes.iter().rev()).for_each(|(to, from)| *to = *from);
             Ok(u64::from_be_bytes(len))
-        })?;
+        })
+        .map_err(|error| error.after(self.position()))?;
         self.take(usize::try_from(payload).map_err(|_| Error::Truncated)?)?;
         if items == 0 {
             return Ok(());
@@ -326,6 +427,16 @@ impl<'a> Reader<'a> {
             self.skip_nested(depth)?;
         }
         Ok(())
+    }
+
+    /// The number of bytes read, for an error.
+    fn at(&self) -> u32 {
+        u32::try_from(self.position()).unwrap_or(u32::MAX)
+    }
+
+    #[cold]
+    pub(super) fn mismatch(&self, expected: Expected, found: u8) -> Error {
+        Error::Type { expected, found, at: self.at() }
     }
 
     #[inline]
@@ -360,10 +471,13 @@ impl<'a> Reader<'a> {
             marker::I16 => i64::from(i16::from_be_bytes(self.fixed()?)),
             marker::I32 => i64::from(i32::from_be_bytes(self.fixed()?)),
             marker::I64 => i64::from_be_bytes(self.fixed()?),
-            marker::FIXNEG.. => return Err(Error::Range),
-            _ => return Err(mismatch("unsigned integer", marker)),
+            // As Go words it: without the sign.
+            marker::FIXNEG.. => {
+                return Err(Error::Negative { value: i64::from(marker), at: self.at() });
+            }
+            _ => return Err(self.mismatch(Expected::Unsigned, marker)),
         };
-        u64::try_from(signed).map_err(|_| Error::Range)
+        u64::try_from(signed).map_err(|_| Error::Negative { value: signed, at: self.at() })
     }
 
     /// Length of a raw, str or bin value with this marker; `None` for other markers.
@@ -390,7 +504,7 @@ impl<'a> Reader<'a> {
     fn items(
         &mut self,
         marker: u8,
-        expected: &'static str,
+        expected: Expected,
         mut item: impl FnMut(&mut Self) -> Result<(), Error>,
     ) -> Result<(), Error> {
         for _ in 0..self.items_len(marker, expected)? {
@@ -399,13 +513,13 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn items_len(&mut self, marker: u8, expected: &'static str) -> Result<u32, Error> {
+    fn items_len(&mut self, marker: u8, expected: Expected) -> Result<u32, Error> {
         Ok(match marker {
             marker::NIL => 0,
             marker::FIXARRAY..=marker::FIXARRAY_MAX => u32::from(marker & 0x0f),
             marker::ARRAY16 => u32::from(u16::from_be_bytes(self.fixed()?)),
             marker::ARRAY32 => u32::from_be_bytes(self.fixed()?),
-            _ => return Err(mismatch(expected, marker)),
+            _ => return Err(self.mismatch(expected, marker)),
         })
     }
 
@@ -413,7 +527,7 @@ impl<'a> Reader<'a> {
     #[cfg(feature = "serde")]
     pub(super) fn array_len(&mut self) -> Result<u32, Error> {
         let marker = self.byte()?;
-        self.items_len(marker, "array")
+        self.items_len(marker, Expected::Array)
     }
 
     /// Reads the header of a map; nil is empty.
@@ -422,12 +536,13 @@ impl<'a> Reader<'a> {
         if marker == marker::NIL {
             return Ok(0);
         }
-        self.map_len(marker)?.ok_or(mismatch("map", marker))
+        self.map_len(marker)?.ok_or_else(|| self.mismatch(Expected::Map, marker))
     }
 }
 
 /// What follows `marker`: the number of payload bytes after the header, and the number of nested
-/// values. `length` reads the big-endian length of that many bytes after the marker.
+/// values. `length` reads the big-endian length of that many bytes after the marker. An error does
+/// not know how much was read.
 pub(super) fn shape(
     marker: u8,
     mut length: impl FnMut(usize) -> Result<u64, Error>,
@@ -436,7 +551,9 @@ pub(super) fn shape(
         ..=marker::FIXPOS_MAX | marker::FIXNEG.. | marker::NIL | marker::FALSE | marker::TRUE => {
             (0, 0)
         }
-        marker::RESERVED => return Err(mismatch("value", marker)),
+        marker::RESERVED => {
+            return Err(Error::Type { expected: Expected::Value, found: marker, at: 0 });
+        }
         marker::U8 | marker::I8 => (1, 0),
         marker::U16 | marker::I16 | marker::FIXEXT1 => (2, 0),
         marker::FIXEXT2 => (3, 0),
@@ -459,10 +576,6 @@ pub(super) fn shape(
         marker::MAP16 => (0, length(2)?.saturating_mul(2)),
         marker::MAP32 => (0, length(4)?.saturating_mul(2)),
     })
-}
-
-fn mismatch(expected: &'static str, found: u8) -> Error {
-    Error::Type { expected, found }
 }
 
 /// Deepest nesting accepted in unknown values. Go has no limit.

@@ -59,7 +59,10 @@ impl Scanner {
             let (payload, items) = match shape {
                 Ok(shape) => shape,
                 Err(Error::Truncated) => return Ok(None),
-                Err(error) => return Err(error),
+                Err(error) => {
+                    let before = usize::try_from(self.position).unwrap_or(usize::MAX);
+                    return Err(error.after(before.saturating_add(1)));
+                }
             };
             self.position = self.position.saturating_add(header).saturating_add(payload);
             if let Some(pending) = self.pending.get_mut(self.depth) {

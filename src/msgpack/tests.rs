@@ -107,7 +107,7 @@ fn serde_takes_what_go_takes() {
     let odd = decode("85a3536571d10003a44e616d65c401ffa35a656493c0c0c0a5526174696f02a24f6b01");
     let odd = odd.unwrap();
     assert_eq!((odd.seq, odd.name.as_str(), odd.ratio, odd.ok), (3, "\u{fffd}", 2.0, true));
-    assert_eq!(decode("81a3536571ff"), Err(Error::Range));
+    assert_eq!(decode("81a3536571ff"), Err(Error::Negative { value: 255, at: 6 }));
 }
 
 #[test]

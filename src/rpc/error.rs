@@ -29,6 +29,17 @@ error_texts! {
     }
 }
 
+impl RpcError {
+    /// The same error in a longer input, which has `before` more bytes in front.
+    #[cfg(feature = "agent")]
+    pub(crate) fn after(self, before: usize) -> Self {
+        match self {
+            Self::Decode(error) => Self::Decode(error.after(before)),
+            Self::TooLarge { .. } | Self::Truncated | Self::Io(_) => self,
+        }
+    }
+}
+
 impl std::error::Error for RpcError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {

@@ -23,13 +23,15 @@ pub struct FrameReader<R> {
     input: R,
     buffer: Vec<u8>,
     start: usize,
+    /// Bytes of all values that were taken.
+    taken: usize,
     scanner: Scanner,
 }
 
 impl<R: AsyncRead + Unpin> FrameReader<R> {
     /// Creates a reader of `input`.
     pub fn new(input: R) -> Self {
-        Self { input, buffer: Vec::new(), start: 0, scanner: Scanner::new() }
+        Self { input, buffer: Vec::new(), start: 0, taken: 0, scanner: Scanner::new() }
     }
 
     /// Reads the next value; `None` if the stream ends between two values.
@@ -93,6 +95,28 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         Ok(self.buffered(max)?.is_none())
     }
 
+    /// Where the next value begins.
+    #[cfg(feature = "agent")]
+    pub(crate) fn position(&self) -> usize {
+        self.taken
+    }
+
+    /// What Go says of a next value that is of this type and is broken: it decodes what precedes
+    /// the fault first, and counts from the beginning of the connection.
+    #[cfg(feature = "agent")]
+    pub(crate) fn explain<T: DeserializeOwned>(&self, error: RpcError) -> RpcError {
+        let pending = self.buffer.get(self.start..).unwrap_or_default();
+        match (msgpack::from_slice::<T>(pending), error) {
+            (Err(reason), RpcError::Decode(_) | RpcError::Truncated)
+                if reason != msgpack::Error::Truncated =>
+            {
+                RpcError::Decode(reason.after(self.taken))
+            }
+            (_, RpcError::Decode(reason)) => RpcError::Decode(reason.after(self.taken)),
+            (_, error) => error,
+        }
+    }
+
     fn buffered(&mut self, max: usize) -> Result<Option<usize>, RpcError> {
         let pending = self.buffer.get(self.start..).unwrap_or_default();
         let len = self.scanner.advance(pending)?;
@@ -107,6 +131,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         self.scanner = Scanner::new();
         let from = self.start;
         self.start += len;
+        self.taken = self.taken.wrapping_add(len);
         self.buffer.get(from..self.start).unwrap_or_default()
     }
 

@@ -7,6 +7,8 @@ mod frame;
 #[cfg(feature = "agent")]
 mod listed;
 pub mod protocol;
+#[cfg(feature = "agent")]
+mod raw;
 mod socket;
 
 pub use error::RpcError;
@@ -15,6 +17,8 @@ pub use frame::{FrameReader, decode, encode, encode_members};
 pub(crate) use frame::{encode_member, members_bytes_max};
 #[cfg(feature = "agent")]
 pub(crate) use listed::{ListedMember, ListedVersions, address, endpoint};
+#[cfg(feature = "agent")]
+pub(crate) use raw::Raw;
 pub(crate) use socket::tune;
 
 #[cfg(test)]

@@ -71,6 +71,7 @@ fn is_one_value(bytes: &[u8]) -> Result<(), String> {
         Ok(()) if reader.rest().is_empty() => Ok(()),
         Ok(()) => Err("more follows the value".to_owned()),
         Err(Error::Depth) => Err(format!("nested more than {DEPTH_MAX} levels deep")),
+        Err(Error::Truncated) => Err("unexpected EOF".to_owned()),
         Err(error) => Err(error.to_string()),
     }
 }

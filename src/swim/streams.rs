@@ -162,7 +162,10 @@ impl Swim {
 
     /// Logs why the request on an accepted stream could not be read.
     fn log_broken(&mut self, now: Instant, from: SocketAddr, error: &StreamError) {
-        if !self.logs.streams.admit(now) {
+        // Go does not report a message that ends before its own type, or in its compressed form.
+        if matches!(error, StreamError::Close(reason) if reason.is_end())
+            || !self.logs.streams.admit(now)
+        {
             return;
         }
         let reason = printable_text(error, 2 * PRINTABLE_BYTES_MAX);

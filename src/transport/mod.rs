@@ -42,7 +42,7 @@ pub use quic::{QuicStream, QuicTransport};
 #[cfg(feature = "client")]
 pub(crate) use resolve::{Network, resolve_async};
 #[cfg(feature = "agent")]
-pub(crate) use resolve::{Prefer, resolve};
+pub(crate) use resolve::{Prefer, Resolved, check_dialled, resolve};
 pub use resolver::{Resolver, Resolving, SystemResolver};
 #[cfg(feature = "tls")]
 pub use tls::TlsTransport;

@@ -71,6 +71,19 @@ pub(crate) fn resolve(network: Network, text: &str) -> Result<Resolved, String> 
     Ok(Resolved { addrs, port, bracketed: text.contains('[') })
 }
 
+/// Checks the form of an address to connect to, without a lookup of its host.
+///
+/// # Errors
+/// The error in Go's words.
+#[cfg(feature = "agent")]
+pub(crate) fn check_dialled(network: Network, text: &str) -> Result<(), String> {
+    if text.is_empty() {
+        return Err("missing address".to_owned());
+    }
+    let (_, service) = go_net::split_host_port(text).map_err(|error| error.to_string())?;
+    port(network, service).map(drop)
+}
+
 /// As [`resolve`], without blocking the runtime.
 ///
 /// # Errors

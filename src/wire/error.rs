@@ -18,6 +18,8 @@ pub enum DecodeError {
     Msgpack(msgpack::Error),
     /// The input ends before the message does.
     Truncated,
+    /// The input ends before a part of the message begins.
+    End,
     /// A type that does not exist or is not allowed here.
     UnsupportedType(u8),
     /// A compound ends after its type byte.
@@ -97,6 +99,7 @@ error_texts! {
         Self::Empty => "missing message type byte";
         Self::Msgpack(error) => "{error}";
         Self::Truncated => "unexpected EOF";
+        Self::End => "EOF";
         Self::UnsupportedType(kind) => "msg type ({kind}) not supported";
         Self::CompoundCount => "missing compound length byte";
         Self::CompoundLengths => "truncated len slice";
@@ -107,7 +110,7 @@ error_texts! {
         Self::TruncatedLabel => "cannot decode label; packet has been truncated";
         Self::LzwCode => "lzw: invalid code";
         Self::Lz4Block => "lz4: invalid block";
-        Self::LzwTruncated => "lzw: unexpected EOF";
+        Self::LzwTruncated => "unexpected EOF";
         Self::DecompressedEmpty => "decompressed message is empty";
         Self::Length { what, got } => "{what} ({got}) exceeds limit";
         Self::TooLarge { what, got } => "{what} is larger than limit ({got})";
@@ -138,6 +141,11 @@ impl From<CryptoError> for DecodeError {
 }
 
 impl DecodeError {
+    /// Whether it is Go's `io.EOF`.
+    pub(crate) fn is_end(&self) -> bool {
+        matches!(self, Self::End | Self::Msgpack(msgpack::Error::Truncated))
+    }
+
     pub(super) fn unsupported(kind: u8) -> Self {
         match ForeignProtocol::guess(kind) {
             Some(protocol) => Self::ForeignProtocol(protocol),

@@ -6,6 +6,8 @@ use std::{fs, net::UdpSocket, process::Command, time::Duration};
 
 use compat_tests::{
     alone::in_namespaces,
+    net::Net,
+    peer::Peer,
     process::{BOTH, InTime as _, Kind, Process, serf},
     wait::poll,
 };
@@ -54,6 +56,27 @@ fn the_table_of_addresses() {
     println!("{count} addresses, {works} work");
     assert!(count >= 20 && works >= 10, "{count} addresses, {works} work");
     assert!(different.is_empty(), "{} differ:\n{}", different.len(), different.join("\n"));
+}
+
+/// Go's node announces port 0, for which each member takes its own port, and then reports a name
+/// conflict with itself.
+#[test]
+fn port_zero_is_announced_as_the_port_that_is_bound() {
+    let net = Net::new();
+    let ports = BOTH.map(|kind| {
+        let [ip, other] = [1, 2].map(|last| net.ip(last + 2 * kind as u8));
+        let flags = ["-bind", &format!("{ip}:8946"), "-advertise", &format!("{ip}:0")];
+        let a = Peer::start(kind, "a", &ip, &flags);
+        let port_at = |peer: &Peer| {
+            let members = peer.ask(|client| async move { client.members().await });
+            members.into_iter().find(|member| member.name == "a").map(|member| member.port)
+        };
+        let alone = port_at(&a);
+        let seed = format!("{ip}:8946");
+        let b = Peer::start(Kind::Go, "b", &other, &["-join", &seed]);
+        (alone, port_at(&b))
+    });
+    assert_eq!(ports, [(Some(0), Some(7946)), (Some(8946), Some(8946))], "left: Go, right: ours");
 }
 
 /// What an address is for.

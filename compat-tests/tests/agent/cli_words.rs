@@ -51,6 +51,16 @@ fn typing_errors_bad_expressions_and_closed_connections_are_explained() {
     assert!(said.out.contains("EOF") && said.err.contains("label"), "{said:?}");
 }
 
+/// An address of the RPC that is none.
+#[test]
+fn addresses_of_no_agent_are_refused_in_go_s_words() {
+    for address in ["", ":", "x", "127.0.0.1", "127.0.0.1:", ":xx", "[::1]", "a:b:c"] {
+        let flag = format!("-rpc-addr={address}");
+        let [theirs, ours] = BOTH.map(|kind| serf(kind, "", &["members", &flag]));
+        assert_eq!((ours.out, ours.code), (theirs.out, theirs.code), "{address:?}");
+    }
+}
+
 // parity: cli-misc: force-leave of an unknown name
 #[test]
 fn force_leave_says_that_a_name_is_unknown() {
@@ -165,6 +175,17 @@ fn validate_says_what_the_agent_says() {
         r#"{"statsd_addr":5}"#,
         r#"{"advertise":":7946"}"#,
         r#"{"cidrs_allowed":["x"]}"#,
+        r#"{"start_join":["127.0.0.1:xx"]}"#,
+        r#"{"start_join":["127.0.0.1:xx","/b","127.0.0.1:99999"]}"#,
+        r#"{"start_join":["file:/nonexistent"]}"#,
+        r#"{"start_join":["dns+a:x"]}"#,
+        r#"{"rpc_addr":"unix:/nonexistent/x"}"#,
+        r#"{"rpc_addr":"unix:"}"#,
+        r#"{"rpc_addr":"unix:/dev/null"}"#,
+        r#"{"http_addr":"unix:/dev/null/x"}"#,
+        r#"{"rpc_addr":"off","http_addr":":7946"}"#,
+        r#"{"rpc_addr":":7946"}"#,
+        r#"{"rpc_addr":"127.0.0.1:1","http_addr":":1"}"#,
         &long,
     ] {
         let mut value: serde_json::Value = serde_json::from_str(json).unwrap();
@@ -179,6 +200,17 @@ fn validate_says_what_the_agent_says() {
         assert_eq!(ran.code, Some(1), "{json}: {ran:?}");
         let reason = validated.out.trim();
         assert!(ran.out.contains(reason), "{json}: {reason}\n{}", ran.out);
+    }
+    let path = dir.path().join("socket");
+    std::os::unix::fs::symlink("nowhere", &path).unwrap();
+    for json in ["rpc_addr", "http_addr"] {
+        let addr = format!("unix:{}", path.display());
+        let json = serde_json::json!({ "bind": format!("{ip}:7946"), json: addr }).to_string();
+        let path = file(dir.path(), "c.json", &json);
+        let validated = serf(Kind::Ours, "", &["validate", &path]);
+        assert!(validated.out.contains("bind: address already in use"), "{validated:?}");
+        let ran = serf(Kind::Ours, "", &["agent", "-config-file", &path]);
+        assert!(ran.out.contains(validated.out.trim()), "{validated:?} {ran:?}");
     }
     let path = file(dir.path(), "c.json", r#"{"bind":"127.0.0.1","start_join":["x"]}"#);
     let good = serf(Kind::Ours, "", &["validate", &path]);
@@ -303,6 +335,10 @@ fn payloads_are_bytes_from_the_command_line_to_handlers() {
         .map(str::to_owned);
         let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
         let agent = Peer::start(kind, "a", &format!("{net}{}", at + 1), &flags);
+        let mut command = Command::new(Kind::Ours.program());
+        command.args(["monitor", "-format", "json"]).env("SERF_RPC_ADDR", &agent.rpc);
+        let monitor = Process::start(command);
+        monitor.wait_for("[INFO] agent");
         for args in [&["event", "-coalesce=false"][..], &["query", "-timeout", "500ms"]] {
             let mut command = Command::new(Kind::Ours.program());
             command.args(args).args([OsStr::new("bin"), OsStr::from_bytes(b"\xff\xfe\xc3a")]);
@@ -315,6 +351,14 @@ fn payloads_are_bytes_from_the_command_line_to_handlers() {
         };
         assert_eq!(read(&out("event")), b"\xff\xfe\xc3a\n", "{}", agent.log());
         assert_eq!(read(&out("query")), b"\xff\xfe\xc3a\n", "{}", agent.log());
+        // As they are in JSON, too.
+        for event in ["user", "query"] {
+            let is_it = |line: &&str| line.starts_with(&format!("{{\"event\":\"{event}\""));
+            let found = |out: &str| out.lines().find(is_it).map(str::to_owned);
+            let out = monitor.wait_until(event, |out| found(out).is_some());
+            let line = found(&out).unwrap();
+            assert!(line.ends_with("\"payload\":{\"hex\":\"fffec361\"}}"), "{line}");
+        }
         let names = String::from_utf8(read(&out("env"))).unwrap();
         assert_eq!(names, "SERF_TAG_A_B_C=z\nSERF_TAG_I=y\nSERF_TAG_STRA_E=x\n", "{kind:?}");
     }

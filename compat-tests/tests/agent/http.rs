@@ -3,17 +3,19 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ffi::OsStr,
     fs,
     io::{BufRead as _, BufReader, Read, Write},
     net::TcpStream,
-    os::unix::net::UnixStream,
+    os::unix::{ffi::OsStrExt as _, net::UnixStream},
+    process::Command,
     time::Duration,
 };
 
 use compat_tests::{
     net::Net,
     peer::Peer,
-    process::Kind,
+    process::{InTime as _, Kind},
     rpc::{Client, Value as RpcValue},
     wait::{PATIENCE, eventually},
 };
@@ -370,6 +372,10 @@ fn events_come_as_they_happen() {
     let answered = read_until("event: user\n");
     assert!(!answered.contains("other"), "{answered}");
     read_until("\"payload\":\"v\\n2\"}\n\n");
+    let mut binary = Command::new(Kind::Ours.program());
+    binary.args(["event", "-coalesce=false", "deploy"]).arg(OsStr::from_bytes(b"\xff\xfea"));
+    assert!(binary.env("SERF_RPC_ADDR", &a.rpc).output_in_time().status.success());
+    read_until("\"payload\":{\"hex\":\"fffe61\"}}\n\n");
     let _b = Peer::start(Kind::Go, "b", &net.ip(3), &["-join", &a.addr]);
     read_until("event: member-join\ndata: {\"event\":\"member-join\",\"members\":[{\"addr\":");
 }

@@ -9,6 +9,7 @@ mod cli_cross;
 mod cli_words;
 mod config;
 mod config_differential;
+mod cut_streams;
 mod decode;
 mod descriptors;
 mod doctor;

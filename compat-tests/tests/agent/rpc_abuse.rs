@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fs,
     io::{Read, Write},
-    net::TcpListener,
+    net::{Shutdown, TcpListener, TcpStream},
     os::unix::{fs::PermissionsExt, net::UnixStream, process::CommandExt},
     path::Path,
     process::Command,
@@ -51,6 +51,43 @@ fn malformed_input_gets_the_reaction_that_go_has() {
     for (_, agent) in [&go, &ours] {
         agent.wait_for_members(1);
     }
+}
+
+/// Goal: what cannot be decoded is logged in Go's words, with Go's position in the connection.
+// parity: rpc: Malformed input: words of the log
+#[test]
+fn malformed_input_is_logged_in_go_s_words() {
+    const HANDSHAKE: &[u8] = b"\x82\xa7Command\xa9handshake\xa3Seq\0";
+    let net = Net::new();
+    let logs = BOTH.map(|kind| {
+        let agent = Peer::start(kind, "a", &net.ip(1 + kind as u8), &[]);
+        let with = |body: &[u8]| [HANDSHAKE, body].concat();
+        for bytes in [
+            b"\xc1".to_vec(),
+            b"\x81".to_vec(),
+            b"\x82\xa7Command\x05".to_vec(),
+            b"\xa1a".to_vec(),
+            b"\x82\xa7Command\xa9handshake\xa3Seq\xff".to_vec(),
+            with(b"\x81\xa7Version\xa1a"),
+            with(b"\x81\xa7Version\x01\xc1"),
+            with(b"\x81\xa7Ver"),
+            with(b"\x81\xa7Version\x01\x82\xa7Command\xa5event\xa3Seq\x01\x81\xa7Payload\x05"),
+            with(b"\x81\xa7Version\x01\x82\xa7Command\xa5event\xa3Seq\x01\x05"),
+        ] {
+            let mut stream = TcpStream::connect(&agent.rpc).unwrap();
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            stream.write_all(&bytes).unwrap();
+            stream.shutdown(Shutdown::Write).unwrap();
+            let _ = stream.read_to_end(&mut Vec::new());
+        }
+        let errors = || -> Vec<String> {
+            let log = agent.log();
+            let found = log.lines().filter_map(|line| line.split_once("[ERR] agent.ipc: "));
+            found.map(|(_, text)| text.to_owned()).collect()
+        };
+        eventually(&agent.log_tail(), || Some(errors()).filter(|errors| errors.len() >= 9))
+    });
+    assert_eq!(logs[0], logs[1], "left: Go, right: ours");
 }
 
 struct Case {

@@ -57,9 +57,9 @@ fn answer(net: Net, agent: &Peer, case: &Case, before: usize) -> String {
 }
 
 /// Lines about peers, without times and ports.
-fn complaints(net: Net, agent: &Peer) -> Vec<String> {
+pub(super) fn complaints(net: Net, agent: &Peer) -> Vec<String> {
     let lines = agent.printed();
-    let levels = ["[ERR] memberlist: ", "[WARN] memberlist: "];
+    let levels = ["[ERR] memberlist: ", "[WARN] memberlist: ", "[ERR] serf: ", "[WARN] serf: "];
     let of = lines.iter().filter_map(|line| {
         let at = levels.iter().find_map(|level| line.find(level))?;
         Some(without_ports(&line[at..]).replace(&agent.addr.replace(":7946", ":PORT"), "ME"))
@@ -118,23 +118,23 @@ const fn begins(via: Via, bytes: &'static [u8], common: &'static str) -> Case {
 
 use Via::{Open, Packet, Stream};
 
-const PLAIN: [Case; 48] = [
+const PLAIN: [Case; 69] = [
     case(Packet, b"\x82"),
     case(Packet, b"\x0a"),
     case(Packet, b"\x0d"),
     case(Packet, b"\x06"),
     begins(Packet, b"GET /", "[ERR] memberlist: msg type (71) not supported"),
-    begins(Packet, b"\0\xc1", "[ERR] memberlist: Failed to decode ping request: "),
-    begins(Packet, b"\x01\xc1", "[ERR] memberlist: Failed to decode indirect ping request: "),
-    begins(Packet, b"\x02\xc1", "[ERR] memberlist: Failed to decode ack response: "),
-    begins(Packet, b"\x0b\xc1", "[ERR] memberlist: Failed to decode nack response: "),
-    begins(Packet, b"\x03\xc1", "[ERR] memberlist: Failed to decode suspect message: "),
-    begins(Packet, b"\x04\xc1", "[ERR] memberlist: Failed to decode alive message: "),
-    begins(Packet, b"\x05\xc1", "[ERR] memberlist: Failed to decode dead message: "),
+    case(Packet, b"\0\xc1"),
+    case(Packet, b"\x01\xc1"),
+    case(Packet, b"\x02\xc1"),
+    case(Packet, b"\x0b\xc1"),
+    case(Packet, b"\x03\xc1"),
+    case(Packet, b"\x04\xc1"),
+    case(Packet, b"\x05\xc1"),
     case(Packet, b"\x07"),
     case(Packet, b"\x07\x02\0"),
     case(Packet, b"\x07\x01\0\x05ab"),
-    begins(Packet, b"\x09\xc1", "[ERR] memberlist: Failed to decompress payload: "),
+    case(Packet, b"\x09\xc1"),
     begins(
         Packet,
         b"\x0c\0\0\0\x01\x00",
@@ -158,19 +158,40 @@ const PLAIN: [Case; 48] = [
     case(Stream, b"\xf4\x05a"),
     case(Stream, b"\xf4\x01a\0"),
     case(Stream, b"\x0a\0\0\0\x01a"),
-    begins(Stream, b"\x09\xc1", "[ERR] memberlist: failed to receive: "),
-    begins(Stream, b"\0\xc1", "[ERR] memberlist: Failed to decode ping: "),
-    begins(Stream, b"\x06\xc1", "[ERR] memberlist: Failed to read remote state: "),
-    begins(Stream, b"\x08\xc1", "[ERR] memberlist: Failed to receive user message: "),
+    case(Stream, b"\x09\xc1"),
+    case(Stream, b"\0\xc1"),
+    case(Stream, b"\x06\xc1"),
+    case(Stream, b"\x08\xc1"),
     case(Stream, b"\x06\x81\xa5Nodes\xff"),
     case(Stream, b"\x06\x81\xa5Nodes\xd2\0\x10\0\x01"),
     case(Stream, b"\x06\x81\xacUserStateLen\xfe"),
     case(Stream, b"\x08\x81\xaaUserMsgLen\xd2\x01\x40\0\x01"),
     case(Stream, b"\0\x82\xa4Node\xa1x\xa5SeqNo\x01"),
-    begins(Stream, b"\x06\x81\xa5Nodes", "[ERR] memberlist: Failed to read remote state: "),
+    case(Stream, b"\x06\x81\xa5Nodes"),
+    case(Stream, b"\x06\x81\xa5Nodes\xa1"),
+    case(Stream, b"\x06\x81\xa5Nodes\x01\xc1"),
+    case(Stream, b"\x06\x81\xa5Nodes\x01\x81\xa4Port\xff"),
+    case(Stream, b"\x06\x81\xa5Nodes\x01\x81\xa4Port\xce\0\x01\0\0"),
+    case(Stream, b"\x06\x81\xa4Join\x05"),
+    case(Stream, b"\x06\x81\xa1x\xc1"),
+    case(Stream, b"\x06\xa1"),
+    case(Stream, b"\x08\x81\xc1"),
+    case(Stream, b"\x09\x81\xa3Buf\x01"),
+    case(Packet, b"\x08\x63"),
+    case(Packet, b"\x08\0\xc1"),
+    case(Packet, b"\x08\x01\x81\xa5LTime"),
+    case(Packet, b"\x08\x03\x81\xa5LTime\xff"),
+    case(Packet, b"\x08\x04\x81\xa2ID\xce\xff"),
+    case(Packet, b"\x08\x05\xa1"),
+    case(Packet, b"\x08\x09\xc1"),
+    case(Packet, b"\x03\x81\xabIncarnation"),
+    case(Packet, b"\x03\x81\xabIncarnation\xcb"),
     case(Open, b""),
     case(Open, b"\xf4\x05a"),
-    begins(Open, b"\x06\x81", "[ERR] memberlist: Failed to read remote state: "),
+    case(Open, b"\x06\x81"),
+    case(Open, b"\x06\x81\xa5Nod"),
+    case(Open, b"\x06\x81\xa5Nodes\xcd\0"),
+    case(Open, b"\x08\x81\xaaUserMsgLen\x03a"),
 ];
 
 const SEALING: [&str; 4] = ["-profile", "local", "-encrypt", "wsGlMv8mfgjD1f+CVVMHZA=="];

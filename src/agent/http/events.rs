@@ -22,7 +22,7 @@ use crate::{
         ipc::{Origin, RING_EVENTS},
     },
     driver::Event,
-    rpc,
+    rpc::{self, Raw},
     serf::{Member, MemberEvent},
 };
 
@@ -118,10 +118,10 @@ impl Stream {
             Event::User(event) => {
                 let value = json!({
                     "event": "user",
-                    "name": String::from_utf8_lossy(event.name.as_bytes()),
+                    "name": Raw(event.name.as_bytes()),
                     "ltime": event.ltime.0,
                     "coalesce": event.coalesce,
-                    "payload": String::from_utf8_lossy(&event.payload),
+                    "payload": Raw(&event.payload),
                 });
                 ("user", value)
             }
@@ -130,9 +130,9 @@ impl Stream {
             Event::Query(query) => {
                 let value = json!({
                     "event": "query",
-                    "name": String::from_utf8_lossy(query.name_bytes()),
+                    "name": Raw(query.name_bytes()),
                     "ltime": query.ltime().0,
-                    "payload": String::from_utf8_lossy(query.payload_bytes()),
+                    "payload": Raw(query.payload_bytes()),
                 });
                 ("query", value)
             }

@@ -3,7 +3,7 @@
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -20,9 +20,10 @@ use super::{
     admission::{Admission, Pass, origin},
 };
 use crate::{
+    agent::files,
     base::go_net,
     rpc,
-    transport::{self, Network, Prefer},
+    transport::{self, Network, Prefer, Resolved},
 };
 
 /// A listening socket; `Off` if the server is not configured.
@@ -59,13 +60,7 @@ impl Listener {
             RpcAddr::Unix(path) => return Self::bind_unix(path.clone()),
             RpcAddr::Tcp(addr) => addr,
         };
-        let found = transport::resolve_async(Network::Tcp, addr).await;
-        let found = found.map_err(|reason| format!("listen tcp: {reason}"))?;
-        let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, found.port));
-        let (to, shown) = match found.one(Prefer::Four) {
-            Some(to) => (to, to.to_string()),
-            None => (any, format!(":{}", found.port)),
-        };
+        let (to, shown) = to_bind(transport::resolve_async(Network::Tcp, addr).await)?;
         transport::listen(to).map(Self::Tcp).map_err(|error| {
             let reason = go_net::error_text(&error);
             format!("listen tcp {shown}: bind: {reason}")
@@ -80,14 +75,32 @@ impl Listener {
         }
     }
 
-    /// Checks an address without binding it.
+    /// Checks an address without binding it; `taken` are those that the agent binds before it, to
+    /// which it is added.
     ///
     /// # Errors
-    /// The address is invalid or does not resolve.
-    pub(in crate::agent) fn check(addr: &RpcAddr) -> Result<(), String> {
-        let RpcAddr::Tcp(addr) = addr else { return Ok(()) };
-        let found = transport::resolve(Network::Tcp, addr);
-        found.map(drop).map_err(|reason| format!("listen tcp: {reason}"))
+    /// The address is invalid, does not resolve, is taken, or is the path of no new socket.
+    pub(in crate::agent) fn check(addr: &RpcAddr, taken: &mut Vec<Taken>) -> Result<(), String> {
+        let in_use = "bind: address already in use";
+        match addr {
+            RpcAddr::Off => {}
+            RpcAddr::Unix(path) => {
+                if taken.iter().any(|taken| matches!(taken, Taken::Unix(other) if other == path)) {
+                    return Err(format!("listen unix {}: {in_use}", path.display()));
+                }
+                check_path(path).map_err(|error| unix_failure(path, &error))?;
+                taken.push(Taken::Unix(path.clone()));
+            }
+            RpcAddr::Tcp(addr) => {
+                let (to, shown) = to_bind(transport::resolve(Network::Tcp, addr))?;
+                if taken.iter().any(|taken| matches!(taken, Taken::Tcp(other) if meet(*other, to)))
+                {
+                    return Err(format!("listen tcp {shown}: {in_use}"));
+                }
+                taken.push(Taken::Tcp(to));
+            }
+        }
+        Ok(())
     }
 
     /// Accepts clients until the future is dropped, and serves each one in a task of its own.
@@ -156,10 +169,7 @@ impl Listener {
     fn bind_unix(path: PathBuf) -> Result<Self, String> {
         use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 
-        let fail = |error: std::io::Error| {
-            let text = go_net::error_text(&error);
-            format!("listen unix {}: bind: {text}", path.display())
-        };
+        let fail = |error: io::Error| unix_failure(&path, &error);
         // A socket without a listener is left over from an agent that was killed.
         let stale = std::fs::metadata(&path).is_ok_and(|found| found.file_type().is_socket())
             && std::os::unix::net::UnixStream::connect(&path).is_err();
@@ -180,6 +190,48 @@ impl Drop for Listener {
             // It may have been removed already.
             let _ = std::fs::remove_file(path);
         }
+    }
+}
+
+/// What an agent binds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::agent) enum Taken {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+/// Whether only one of two sockets can listen. `0.0.0.0` is bound for both families.
+fn meet(a: SocketAddr, b: SocketAddr) -> bool {
+    let any = [a, b].iter().any(|addr| addr.ip().is_unspecified());
+    a.port() == b.port() && a.port() != 0 && (a.ip() == b.ip() || any)
+}
+
+/// The address to bind, and how Go shows it.
+fn to_bind(found: Result<Resolved, String>) -> Result<(SocketAddr, String), String> {
+    let found = found.map_err(|reason| format!("listen tcp: {reason}"))?;
+    let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, found.port));
+    Ok(match found.one(Prefer::Four) {
+        Some(to) => (to, to.to_string()),
+        None => (any, format!(":{}", found.port)),
+    })
+}
+
+fn unix_failure(path: &Path, error: &io::Error) -> String {
+    format!("listen unix {}: bind: {}", path.display(), go_net::error_text(error))
+}
+
+/// Whether a socket can be made at a path. One that is there may be left over from another agent.
+fn check_path(path: &Path) -> io::Result<()> {
+    use std::os::unix::{fs::FileTypeExt as _, net::SocketAddr};
+
+    SocketAddr::from_pathname(path)?;
+    match std::fs::metadata(path) {
+        Ok(found) if found.file_type().is_socket() => Ok(()),
+        // Also a link that leads nowhere.
+        _ if path.symlink_metadata().is_ok() => Err(rustix::io::Errno::ADDRINUSE.into()),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Err(error) if path.as_os_str().is_empty() => Err(error),
+        Ok(_) | Err(_) => files::check_dir_of(path),
     }
 }
 

@@ -21,7 +21,7 @@ pub(super) use accepted::Accepted;
 pub(super) use admission::{Admission, Origin, Pass};
 pub(super) use answers::Share;
 pub(super) use events::RING_EVENTS;
-pub(super) use listener::{Listener, Service};
+pub(super) use listener::{Listener, Service, Taken};
 pub(super) use member_filter::MemberFilter;
 pub(super) use member_list::Listing;
 pub(super) use server::serve;

@@ -61,6 +61,7 @@ pub(super) async fn run(agent: Arc<Agent>, events: Arc<Events>, pass: Pass, clie
         large_request: None,
         answers: Vec::new(),
         turn: None,
+        body_at: 0,
         events: Vec::new(),
         event_bytes: 0,
         sent_events: None,
@@ -83,6 +84,13 @@ pub(super) async fn run(agent: Arc<Agent>, events: Arc<Events>, pass: Pass, clie
         Ok(()) | Err(End::Refused | End::Left) => {}
         // No one is left to read the remaining responses.
         Err(End::Gone) => return,
+        Err(End::Header(RpcError::Decode(reason))) => {
+            error!(target: "agent.ipc", "failed to decode request header: {reason}");
+        }
+        Err(End::Body(reason)) => {
+            let reason = reason.after(session.body_at);
+            error!(target: "agent.ipc", "Failed to evaluate request: {reason}");
+        }
         Err(End::Header(reason)) => {
             error!(target: "agent.ipc", "failed to decode request header: {reason}");
         }
@@ -104,7 +112,9 @@ pub(super) async fn run(agent: Arc<Agent>, events: Arc<Events>, pass: Pass, clie
 pub(super) enum End {
     /// A request header could not be decoded.
     Header(RpcError),
-    /// A request could not be decoded, or its command is unknown.
+    /// The body of a request could not be decoded; positions count from its beginning.
+    Body(RpcError),
+    /// A request is incomplete, or its command is unknown.
     Request(String),
     /// The client was refused, evicted or timed out, or its token was revoked.
     Refused,
@@ -137,6 +147,8 @@ pub(super) struct Session {
     /// Held from the start of an event or query until its response is queued, so that the records
     /// it causes are sent after the response.
     pub(super) turn: Option<Turn>,
+    /// Where the last body begins, counted from the beginning of the connection.
+    body_at: usize,
     /// Consecutive user events, which are passed to the engine together.
     pub(super) events: Vec<(u64, EventRequest)>,
     /// Bytes of their requests.
@@ -290,7 +302,8 @@ impl Session {
     async fn next_header(&mut self, frames: &mut Frames) -> Result<Option<RequestHeader>, End> {
         let max = self.request_bytes_max();
         loop {
-            if frames.is_next_missing(max).map_err(End::Header)? {
+            let missing = frames.is_next_missing(max);
+            if missing.map_err(|error| End::Header(frames.explain::<RequestHeader>(error)))? {
                 if self.collects_events() && frames.read_ready().await {
                     continue;
                 }
@@ -299,12 +312,17 @@ impl Session {
             } else if self.answers.len() >= OWN_BYTES_MAX {
                 self.flush_unless_gone(frames).await?;
             }
+            let before = frames.position();
             let value = match self.next_value(frames, max).await {
                 Ok(Some(value)) => value,
-                Ok(None) | Err(RpcError::Io(_) | RpcError::Truncated) => return Ok(None),
-                Err(error) => return Err(End::Header(error)),
+                Ok(None) | Err(RpcError::Io(_)) => return Ok(None),
+                Err(error) => match frames.explain::<RequestHeader>(error) {
+                    RpcError::Truncated => return Ok(None),
+                    error => return Err(End::Header(error)),
+                },
             };
-            let header: RequestHeader = decode(value).map_err(End::Header)?;
+            let header: RequestHeader =
+                decode(value).map_err(|error| End::Header(error.after(before)))?;
             if header.command.is_some() || header.seq.is_some() || self.version.is_none() {
                 return Ok(Some(header));
             }
@@ -321,8 +339,11 @@ impl Session {
             self.flush_unless_gone(frames).await?;
             break;
         }
-        let body = self.next_value(frames, max).await;
-        let body = body.map_err(|error| End::Request(error.to_string()))?;
+        self.body_at = frames.position();
+        let body = self.next_value(frames, max).await.map_err(|error| match error {
+            RpcError::Truncated => End::Request("decode failed: EOF".to_owned()),
+            error => End::Body(error),
+        })?;
         Ok(body.ok_or_else(|| End::Request("decode failed: EOF".to_owned()))?.to_vec())
     }
 
@@ -466,7 +487,7 @@ fn key(body: &[u8]) -> Result<String, End> {
 }
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, End> {
-    decode(body).map_err(|error| End::Request(error.to_string()))
+    decode(body).map_err(End::Body)
 }
 
 /// Most user events passed to the engine together, and most bytes of their requests: a fraction of

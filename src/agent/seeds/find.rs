@@ -75,8 +75,7 @@ impl Found {
             Ok(text) => text,
             Err(error) => return self.errors.push(error),
         };
-        let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
-        for line in lines.filter(|line| !line.is_empty()).take(ADDRS_MAX) {
+        for line in seeds_in(&text) {
             match Source::parse(line, Trust::Remote) {
                 Ok(source) => self.add(addresses(source).await),
                 Err(error) => self.errors.push(error),
@@ -113,21 +112,7 @@ async fn addresses(source: Source) -> Result<Vec<String>, String> {
 
 /// All addresses of `host[:port]`. The join adds this agent's port where there is none.
 async fn hosts(text: &str) -> Result<Vec<String>, String> {
-    let (host, port) = match text.rsplit_once(':') {
-        // An address of IPv6 without a port.
-        _ if text.ends_with(']') || text.parse::<IpAddr>().is_ok() => (text, None),
-        Some((host, port)) => (host, Some(port)),
-        None => (text, None),
-    };
-    if host.is_empty() {
-        return Err(format!("'{text}': a name is missing"));
-    }
-    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    let port: Option<u16> = match port.map(str::parse) {
-        None => None,
-        Some(Ok(port)) => Some(port),
-        Some(Err(_)) => return Err(format!("address {text}: invalid port")),
-    };
+    let (host, port) = host_and_port(text)?;
     let owned = host.to_owned();
     let resolving = tokio::task::spawn_blocking(move || transport::host_addrs(&owned, 0));
     let ips = resolving.await.map_err(|error| error.to_string())??;
@@ -139,15 +124,45 @@ async fn hosts(text: &str) -> Result<Vec<String>, String> {
     Ok(shown.collect())
 }
 
+/// Splits `host[:port]`; an address of IPv6 loses its brackets.
+pub(super) fn host_and_port(text: &str) -> Result<(&str, Option<u16>), String> {
+    let (host, port) = match text.rsplit_once(':') {
+        // An address of IPv6 without a port.
+        _ if text.ends_with(']') || text.parse::<IpAddr>().is_ok() => (text, None),
+        Some((host, port)) => (host, Some(port)),
+        None => (text, None),
+    };
+    if host.is_empty() {
+        return Err(format!("'{text}': a name is missing"));
+    }
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    match port.map(str::parse).transpose() {
+        Ok(port) => Ok((host, port)),
+        Err(_) => Err(format!("address {text}: invalid port")),
+    }
+}
+
 async fn lines_of_file(path: &str) -> Result<String, String> {
     let owned = path.to_owned();
-    let read = move || {
-        let mut text = String::new();
-        File::open(owned)?.take(TEXT_BYTES_MAX).read_to_string(&mut text)?;
-        Ok::<_, std::io::Error>(text)
-    };
-    let read = tokio::task::spawn_blocking(read).await.map_err(|error| error.to_string())?;
-    read.map_err(|error| format!("open {path}: {}", go_net::error_text(&error)))
+    let read = tokio::task::spawn_blocking(move || text_of_file(&owned)).await;
+    read.map_err(|error| error.to_string())?
+}
+
+/// Reads a file of seeds. Blocks.
+pub(super) fn text_of_file(path: &str) -> Result<String, String> {
+    let mut text = String::new();
+    let read =
+        File::open(path).and_then(|file| file.take(TEXT_BYTES_MAX).read_to_string(&mut text));
+    match read {
+        Ok(_) => Ok(text),
+        Err(error) => Err(format!("open {path}: {}", go_net::error_text(&error))),
+    }
+}
+
+/// The seeds in a file, or in a program's output.
+pub(super) fn seeds_in(text: &str) -> impl Iterator<Item = &str> {
+    let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
+    lines.filter(|line| !line.is_empty()).take(ADDRS_MAX)
 }
 
 /// Runs a command in the shell and returns its output. Its time limit is [`COMMAND_TIME`].

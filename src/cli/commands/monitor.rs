@@ -19,7 +19,9 @@ pub(super) const MONITOR: CommandSpec = CommandSpec {
     arguments: "[options]",
     about: "Shows the last lines of an agent's log, then new lines and events as they occur. Use \
             it to watch a running agent at a more detailed level than its own log. Events are \
-            printed as lines on a terminal, and in the format of Go's Serf elsewhere.\n\n\
+            printed as lines on a terminal, and in the format of Go's Serf elsewhere. With \
+            -format json each is an object, and a name or payload that is not UTF-8 is \
+            {\"hex\": \"...\"}.\n\n\
             Runs until it is interrupted, then exits with 0; exits with 1 if the agent ends.",
     flags: &[FLAGS, FORMAT, RPC],
     run,

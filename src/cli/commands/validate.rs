@@ -15,8 +15,8 @@ pub(super) const VALIDATE: CommandSpec = CommandSpec {
     synopsis: "Checks configuration files without starting an agent",
     arguments: "[options] file-or-directory ...",
     about: "Checks everything that an agent checks before it opens a socket, reports the first \
-            mistake with the agent's text, and lists what only a start can find out. Use it before \
-            a restart or a reload. It changes nothing.\n\n\
+            mistake with the agent's text, warns of what fails later, and lists what only a start \
+            can find out. Use it before a restart or a reload. It changes nothing.\n\n\
             Exits with 0 if the configuration is valid, with 1 otherwise.",
     flags: &[FORMAT],
     run,
@@ -40,12 +40,13 @@ fn run(args: &Parsed) -> Result<(), Failure> {
     let config = FileConfig::read_all(&paths).map_err(message)?;
     let mut notices = Notices::default();
     let settings = Settings::build(config, &mut notices).map_err(message)?;
-    let not_checked = agent::check(&settings).map_err(message)?;
+    let agent::Verdict { warnings, unchecked } = agent::check(&settings).map_err(message)?;
+    let (warnings, not_checked) = ([notices.warnings, warnings].concat(), unchecked);
     if wants_json(args)? {
-        line(&pretty(&Report { valid: true, warnings: notices.warnings, not_checked }));
+        line(&pretty(&Report { valid: true, warnings, not_checked }));
         return Ok(());
     }
-    notices.warnings.iter().for_each(|warning| line(warning));
+    warnings.iter().for_each(|warning| line(warning));
     line("Configuration is valid!");
     for what in not_checked {
         line(&format!("Not checked: {what}"));

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     base::{printable, printable_text, repaints},
+    rpc::Raw,
     wire::PushPull,
 };
 
@@ -259,24 +260,6 @@ fn rows_json<S: Serializer>(rows: &PushPull, serializer: S) -> Result<S::Ok, S::
         list.serialize_element(&describe::row(&row))?;
     }
     list.end()
-}
-
-/// Serializes bytes as text, or as `{"hex": …}` if they are not UTF-8.
-struct Raw<'a>(&'a [u8]);
-
-impl Serialize for Raw<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match std::str::from_utf8(self.0) {
-            Ok(text) => serializer.serialize_str(text),
-            Err(_) => {
-                let hex = self.0.iter().fold(String::new(), |mut hex, byte| {
-                    let _ = write!(hex, "{byte:02x}");
-                    hex
-                });
-                serializer.collect_map([("hex", hex)])
-            }
-        }
-    }
 }
 
 /// A compact JSON formatter that also escapes characters that could repaint a terminal.

@@ -5,6 +5,8 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
+use tracing::warn;
+
 use crate::swim::{JoinEntry, JoinErrors, OpId};
 
 /// Running joins, and the entries of earlier ones.
@@ -47,6 +49,7 @@ impl Join {
             let entry = match JoinEntry::parse(&text, default_port) {
                 Ok(entry) => entry,
                 Err(error) => {
+                    warn!(target: "memberlist", "failed to resolve {text}: {error}");
                     self.errors.unresolved(&text, &error);
                     continue;
                 }

@@ -90,7 +90,7 @@ impl TransformDelegate for MsgpackTransform {
         let result = Reader::new(body).map(|reader, name| {
             let value = reader.str()?;
             if tags.len() == TAGS_MAX {
-                return Err(Error::Range);
+                return Err(Error::TooMany);
             }
             tags.push((lossy(name), lossy(value)));
             Ok(())
@@ -401,7 +401,7 @@ impl<'a> Value<'a> for Vec<Option<UserEvents<'a>>> {
         list(reader, PUSH_PULL_SLOTS_MAX, |reader| {
             let slot: Option<UserEvents<'_>> = Value::decode(reader)?;
             total += slot.as_ref().map_or(0, |slot| slot.events.len());
-            if total > PUSH_PULL_EVENTS_MAX { Err(Error::Range) } else { Ok(slot) }
+            if total > PUSH_PULL_EVENTS_MAX { Err(Error::TooMany) } else { Ok(slot) }
         })
     }
 
@@ -427,7 +427,7 @@ impl<'a> Value<'a> for Vec<(&'a [u8], LamportTime)> {
         let mut pairs = Self::new();
         reader.map(|reader, name| {
             if pairs.len() == PUSH_PULL_ITEMS_MAX {
-                return Err(Error::Range);
+                return Err(Error::TooMany);
             }
             pairs.push((name, LamportTime(reader.u64()?)));
             Ok(())
@@ -449,7 +449,7 @@ impl<'a> Value<'a> for Vec<(&'a [u8], &'a [u8])> {
         let mut pairs = Self::new();
         reader.map(|reader, name| {
             if pairs.len() == TAGS_MAX {
-                return Err(Error::Range);
+                return Err(Error::TooMany);
             }
             pairs.push((name, reader.str()?));
             Ok(())
@@ -476,7 +476,7 @@ fn list<'a, T>(
     let mut items = Vec::new();
     reader.array(|reader| {
         if items.len() == max {
-            return Err(Error::Range);
+            return Err(Error::TooMany);
         }
         items.push(item(reader)?);
         Ok(())

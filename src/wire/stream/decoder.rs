@@ -6,6 +6,7 @@ use super::{
     PushPull, Role, StreamCodec, StreamError, StreamMessage, StreamPart,
     codec::{Aad, FRAME_LEN},
     message::Seen,
+    stage::{Cut, Stage},
 };
 use crate::{
     msgpack::{self, Reader, Scanner, Value},
@@ -33,6 +34,8 @@ pub struct StreamDecoder {
     buf: Vec<u8>,
     /// Bytes of `buf` that are already consumed.
     taken: usize,
+    /// Where the body of the message begins, or of its compressed form: after its type byte.
+    body: usize,
     stage: Stage,
     layers: Layers,
     /// Versions of the rows decoded so far.
@@ -50,45 +53,6 @@ impl std::fmt::Debug for StreamDecoder {
             .field("buffered", &self.buf.len())
             .finish_non_exhaustive()
     }
-}
-
-/// What the bytes at `taken` are expected to be.
-#[derive(Clone, Copy)]
-enum Stage {
-    /// A label header, or the first byte of the outermost layer.
-    Label,
-    /// The type byte of the outermost layer.
-    Outer,
-    /// An encrypted frame, including its type byte.
-    Encrypted,
-    /// The type byte of the request or reply, or of its compressed form.
-    Inner,
-    /// The body of a compress message.
-    Compressed,
-    /// The complete body of a compress message, which starts here and extends to the end of the
-    /// buffer.
-    Packed {
-        start: usize,
-    },
-    Ping,
-    Ack,
-    Error,
-    PushPullHeader,
-    Rows {
-        header: PushPullHeader,
-        start: usize,
-        left: usize,
-    },
-    UserState {
-        header: PushPullHeader,
-        rows_start: usize,
-    },
-    UserHeader,
-    User {
-        len: usize,
-    },
-    /// A message or an error was returned.
-    Done,
 }
 
 /// Which layers have been removed.
@@ -137,6 +101,7 @@ impl StreamDecoder {
             role,
             buf: Vec::new(),
             taken: 0,
+            body: 0,
             stage,
             layers,
             versions,
@@ -228,22 +193,12 @@ impl StreamDecoder {
 
     /// What is being read.
     pub(crate) fn part(&self) -> StreamPart {
-        match self.stage {
-            Stage::Label => StreamPart::Label,
-            Stage::Ping => StreamPart::Ping,
-            Stage::PushPullHeader | Stage::Rows { .. } | Stage::UserState { .. } => {
-                StreamPart::PushPull
-            }
-            Stage::UserHeader | Stage::User { .. } => StreamPart::User,
-            Stage::Outer
-            | Stage::Encrypted
-            | Stage::Inner
-            | Stage::Compressed
-            | Stage::Packed { .. }
-            | Stage::Ack
-            | Stage::Error
-            | Stage::Done => StreamPart::Layers,
-        }
+        self.stage.part()
+    }
+
+    /// What Go reports of a stream that goes on no further.
+    pub(crate) fn cut(&self) -> Cut {
+        self.stage.cut(self.rest(), self.taken.saturating_sub(self.body))
     }
 
     /// Drops the buffer once there is nothing more to decode.
@@ -273,8 +228,17 @@ impl StreamDecoder {
                 Step::Packed => return Ok(Decoded::Packed),
                 Step::Message(message) => return Ok(Decoded::Message(message)),
                 Step::More if self.layers == Layers::None => return Ok(Decoded::More),
-                Step::More => return Err(StreamError::Close(DecodeError::Truncated)),
+                Step::More => return Err(self.incomplete()),
             }
+        }
+    }
+
+    /// No more can arrive.
+    fn incomplete(&self) -> StreamError {
+        let cut = self.cut();
+        match self.part() {
+            StreamPart::Layers if cut.is_of_input() => StreamError::Refuse(cut.error),
+            _ => StreamError::Close(cut.error),
         }
     }
 
@@ -370,6 +334,7 @@ impl StreamDecoder {
     fn inner(&mut self) -> Progress {
         let Some(&kind) = self.rest().first() else { return Ok(Step::More) };
         self.taken += 1;
+        self.body = self.taken;
         let next = match (kind, self.role) {
             (kind::COMPRESS, _) if self.layers != Layers::Decompressed => Stage::Compressed,
             (kind::PUSH_PULL, _) => Stage::PushPullHeader,
@@ -474,7 +439,7 @@ impl StreamDecoder {
                 Err(msgpack::Error::Truncated) if self.layers == Layers::None && !scanned => {
                     self.scanner = Some(Scanner::new());
                 }
-                Err(error) => return Err(StreamError::Close(error.into())),
+                Err(error) => return Err(close(error.after(self.taken - self.body))),
             }
         }
         if left > 0 {
@@ -546,7 +511,14 @@ impl StreamDecoder {
     ) -> Result<Option<std::ops::Range<usize>>, DecodeError> {
         let rest = self.buf.get(self.taken..).unwrap_or_default();
         let scanner = self.scanner.get_or_insert_default();
-        let whole = scanner.advance(rest)?;
+        let whole = match scanner.advance(rest) {
+            Ok(whole) => whole,
+            Err(error) => {
+                // Go decodes what precedes first.
+                let cut = self.cut();
+                return Err(if cut.is_of_input() { cut.error } else { error.into() });
+            }
+        };
         let got = scanner.len_min();
         if got > bytes_max as u64 {
             return Err(DecodeError::TooLarge { what, got });

@@ -3,6 +3,7 @@
 mod codec;
 mod decoder;
 mod message;
+mod stage;
 
 pub use codec::{Role, StreamCodec};
 pub use decoder::{Decoded, StreamDecoder};

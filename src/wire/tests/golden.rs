@@ -93,7 +93,10 @@ fn every_decode_case_has_go_s_verdict() {
                 assert_eq!(go["ok"], true, "{name}: Go refuses");
                 assert_eq!(got, text(go, "result"), "{name}");
             }
-            Err(error) => assert_eq!(go["ok"], false, "{name}: {error}, but Go accepts"),
+            Err(error) => {
+                assert_eq!(go["ok"], false, "{name}: {error}, but Go accepts");
+                assert_eq!(error.to_string(), text(go, "error"), "{name}");
+            }
         }
     }
 }

@@ -60,10 +60,12 @@ fn what_is_malformed_inside_is_closed_without_a_word() {
     assert_eq!(close(b"\xf4\x01a"), DecodeError::ForeignLabel { got: b"a".to_vec() });
     assert_eq!(close(b"G"), DecodeError::ForeignProtocol(ForeignProtocol::Http(b'G')));
     assert_eq!(close(b"\x16"), DecodeError::ForeignProtocol(ForeignProtocol::Tls));
-    let range = DecodeError::Msgpack(msgpack::Error::Range);
-    assert_eq!(close(b"\0\x81\xa5SeqNo\xff"), range);
-    assert_eq!(close(b"\x06\x81\xa5Nodes\x01\x81\xa4Port\xff"), range);
-    let reserved = DecodeError::Msgpack(msgpack::Error::Type { expected: "value", found: 0xc1 });
+    // The position counts from the type byte on, over header and rows.
+    let negative = |at| DecodeError::Msgpack(msgpack::Error::Negative { value: 255, at });
+    assert_eq!(close(b"\0\x81\xa5SeqNo\xff"), negative(8));
+    assert_eq!(close(b"\x06\x81\xa5Nodes\x01\x81\xa4Port\xff"), negative(15));
+    let (expected, found) = (msgpack::Expected::Signed, 0xc1);
+    let reserved = DecodeError::Msgpack(msgpack::Error::Type { expected, found, at: 8 });
     assert_eq!(close(b"\x06\x81\xa5Nodes\xc1"), reserved);
     let length = |what, got| DecodeError::Length { what, got };
     let (nodes, state) = ("number of nodes in header", "user state length");
@@ -84,6 +86,32 @@ fn what_is_malformed_inside_is_closed_without_a_word() {
         close(b"\0\x81\xa4Node\xdb\0\x01\0\x01"),
         DecodeError::TooLarge { what: "ping", .. }
     ));
+}
+
+#[test]
+fn cuts_behind_a_label_are_those_without_one() {
+    let plain = Setup::default();
+    let labelled = Setup { label: "lab", ..plain };
+    let user = b"\x08\x81\xaaUserMsgLen\x03abc";
+    let cut = |setup: Setup, input: &[u8], failure: Option<&str>| {
+        let mut decoder = StreamDecoder::new(setup.codec(), Role::Acceptor);
+        assert_eq!(decoder.feed(input), Ok(None));
+        (decoder.part(), decoder.cut().text(failure.map(str::to_owned)))
+    };
+    for failure in [None, Some("i/o timeout")] {
+        for len in 1..user.len() {
+            let behind = [b"\xf4\x03lab", &user[..len]].concat();
+            let expected = cut(plain, &user[..len], failure);
+            assert_eq!(cut(labelled, &behind, failure), expected, "{len}");
+        }
+    }
+    let text = |len: usize, failure| cut(plain, &user[..len], failure).1;
+    assert_eq!(text(14, None), "EOF");
+    assert_eq!(text(15, None), "unexpected EOF");
+    // The decoder has read the headers of the map and of the key.
+    let timeout = Some("i/o timeout");
+    assert_eq!(text(9, timeout), "msgpack decode error [pos 2]: i/o timeout");
+    assert_eq!(text(15, timeout), "i/o timeout");
 }
 
 #[test]

@@ -345,6 +345,9 @@ function memberEvent(kind, rows) {
   changed();
 }
 
+// Bytes that are no text come as {hex}.
+const readable = (value) => (value?.hex ? `0x${value.hex}` : value);
+
 function received(kind, data) {
   if (kind === "lost") {
     note("note", "lost", `${data.count} events were lost: they arrived faster than this page could read them`);
@@ -352,7 +355,8 @@ function received(kind, data) {
   } else if (kind.startsWith("member-")) {
     memberEvent(kind, data.members);
   } else {
-    note(kind, kind === "query" ? `query ${data.name}` : data.name, data.payload);
+    const name = readable(data.name);
+    note(kind, kind === "query" ? `query ${name}` : name, readable(data.payload));
   }
 }
 
