@@ -72,7 +72,8 @@ make_stage() {
     install -Dm644 packaging/serf.service "$stage/usr/lib/systemd/system/serf.service"
     install -Dm644 packaging/agent.json "$stage/etc/serf/agent.json"
     install -Dm644 LICENSE "$doc/copyright"
-    install -Dm644 packaging/handlers.conf "$doc/examples/handlers.conf"
+    install -Dm644 -t "$doc/examples" packaging/handlers.conf \
+        packaging/prometheus/serf.rules.yml packaging/grafana/serf.json
     install -m644 README.md SECURITY.md docs/differences.md docs/migration.md "$doc"
     gzip -9n <CHANGELOG.md >"$doc/changelog.gz"
     licences | gzip -9n >"$doc/licences.gz"

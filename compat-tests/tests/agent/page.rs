@@ -62,6 +62,12 @@ fn the_page_shows_the_cluster_to_who_has_the_token() {
     let shout = ["-rpc-auth", "s3cret", "<b>deploy", "<script>x</script>"];
     a.ok(&[&["event"], &shout[..]].concat());
     browser.wait("document.querySelector('#log strong').textContent === '<b>deploy'");
+    // An event that has the name of a change of members does not look like one.
+    a.ok(&["event", "-rpc-auth", "s3cret", "failed", "b"]);
+    browser.wait("document.querySelector('#log strong').textContent === 'failed'");
+    let looks = "document.querySelector('#log .kind').textContent \
+                 + document.querySelector('#log strong').className";
+    assert_eq!(browser.eval(looks), json!("user"));
     let strange = "document.querySelectorAll('#log b, #log script, .row b, .row i').length";
     assert_eq!(browser.eval(strange), json!(0));
     // By keyboard: the filter, the first of the list, its details.
@@ -81,6 +87,8 @@ fn the_page_shows_the_cluster_to_who_has_the_token() {
     browser.wait(&format!("{} === '1'", row("b", ".flaps")));
     assert!(browser.picture().len() > 20_000);
     assert_eq!(browser.troubles(), [""; 0]);
+    drop(a);
+    browser.wait("/^offline since /.test(document.getElementById('link').textContent)");
 }
 
 #[test]

@@ -148,7 +148,8 @@ fn a_package_has_pages_and_completions() {
     let text = String::from_utf8(done.stdout).expect("text");
     let (files, pages): (Vec<_>, Vec<_>) = text.lines().partition(|line| line.starts_with("./"));
     let doc = ["README.md", "SECURITY.md", "changelog.gz", "copyright", "differences.md"];
-    let doc = doc.into_iter().chain(["examples/handlers.conf", "licences.gz", "migration.md"]);
+    let examples = ["examples/handlers.conf", "examples/serf.json", "examples/serf.rules.yml"];
+    let doc = doc.into_iter().chain(examples).chain(["licences.gz", "migration.md"]);
     let doc = doc.map(|name| format!("./usr/share/doc/ruserf/{name}"));
     let rest = [
         "./etc/serf/agent.json",

@@ -297,7 +297,7 @@ const TAGS_MIN: usize = 8;
 const RANGE_WIDTH: usize = 20;
 /// Time without an answer after which the screen says so.
 const SILENCE: Duration = Duration::from_secs(4);
-const KEYS: [&str; 9] = [
+const KEYS: [&str; 10] = [
     "n s r f a   sort by name, status, RTT, flaps, address; again: reversed",
     "/           filter: words that name, address, status or tags have to contain",
     "Esc         no filter, or close what is open here",
@@ -307,6 +307,7 @@ const KEYS: [&str; 9] = [
     "q, Ctrl-C   quit",
     "RTT         estimated from the network coordinates, from the agent to the member",
     "Flaps       how often it came back from a failure since this program runs",
+    "health      0 is best; clocks: Lamport times of members, events, queries",
 ];
 
 #[cfg(test)]

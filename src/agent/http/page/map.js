@@ -99,11 +99,14 @@ function drawMap() {
   if (chosen.length === 0) {
     pen.fillStyle = css("--dim");
     pen.fillText(members.size ? "No coordinates yet." : "", 14, 24);
+    hover(pointer);
     return;
   }
   const box = bounds(chosen.map((row) => coordinates.get(row.name).at));
   const wide = Math.max(box.right - box.left, box.bottom - box.top, 1e-5);
-  const scale = Math.min(width, height) * 0.84 / wide;
+  // The lowest line is the scale's.
+  const tall = height - 30;
+  const scale = Math.min(width, tall) * 0.84 / wide;
   const [midX, midY] = [(box.left + box.right) / 2, (box.top + box.bottom) / 2];
   const radius = chosen.length > 2000 ? 1.6 : chosen.length > 200 ? 2.5 : 4.5;
   const dim = css("--text");
@@ -116,7 +119,7 @@ function drawMap() {
   for (const row of [...chosen].sort((a, b) => rank(a) - rank(b))) {
     const at = coordinates.get(row.name).at;
     pen.globalAlpha = row.status === "failed" ? 1 : faint;
-    const x = width / 2 + (at[0] - midX) * scale, y = height / 2 + (at[1] - midY) * scale;
+    const x = width / 2 + (at[0] - midX) * scale, y = tall / 2 + (at[1] - midY) * scale;
     places.push([x, y, row]);
     if (row.name === self || row.name === picked) emphasised.push([x, y, row]);
     const hue = colour(row);
@@ -140,6 +143,7 @@ function drawMap() {
     if (!named) label(pen, width, x, y, row.name, css("--text"));
   }
   drawScale(pen, width, height, scale);
+  hover(pointer);
 }
 
 function label(pen, width, x, y, name, hue) {
@@ -184,9 +188,12 @@ function drawScale(pen, width, height, scale) {
   pen.fillText(ms < 1 ? `${+(ms * 1e3).toPrecision(1)} µs` : `${+ms.toPrecision(1)} ms`, x, y - 7);
 }
 
-function nearest(event) {
+function pointAt(event) {
   const { left, top } = event.currentTarget.getBoundingClientRect();
-  const [x, y] = [event.clientX - left, event.clientY - top];
+  return [event.clientX - left, event.clientY - top];
+}
+
+function nearest([x, y]) {
   let [best, found] = [15 ** 2, null];
   for (const place of places) {
     const far = (place[0] - x) ** 2 + (place[1] - y) ** 2;
@@ -195,14 +202,17 @@ function nearest(event) {
   return found;
 }
 
-function hover(event) {
-  const [found, tip] = [nearest(event), $("tip")];
+// The mouse on the map. Members move under it, so each drawing asks again.
+let pointer = null;
+function hover(at) {
+  pointer = at;
+  const [found, tip] = [at && nearest(at), $("tip")];
   tip.hidden = !found;
   if (!found) return;
   const [x, y, row] = found;
   const rtt = row.name === self ? "this agent" : duration(row.rtt);
   tip.textContent = `${row.name} · ${row.status}${rtt ? ` · ${rtt}` : ""}`;
-  const room = event.currentTarget.clientWidth - tip.offsetWidth - 4;
+  const room = tip.parentElement.clientWidth - tip.offsetWidth - 4;
   tip.style.left = `${Math.max(4, Math.min(x + 10, room))}px`;
   tip.style.top = `${Math.max(4, y - 34)}px`;
 }

@@ -9,8 +9,11 @@ const make = (tag, kind, text) => {
 };
 const STATUSES = ["alive", "leaving", "failed", "left"];
 const COLUMNS = [
-  ["name", "Name"], ["status", "Status"], ["rtt", "RTT"], ["addr", "Address"],
-  ["version", "Version"], ["flaps", "Flaps"], ["tags", "Tags"],
+  ["name", "Name"], ["status", "Status"],
+  ["rtt", "RTT", "Round trip time from this agent, estimated from the coordinates"],
+  ["addr", "Address"], ["version", "Protocol", "Version of Serf's protocol that it speaks"],
+  ["flaps", "Flaps", "How often it failed and came back since this agent started"],
+  ["tags", "Tags"],
 ];
 const NUMBERS = new Set(["rtt", "flaps", "version"]);
 const LOG_MAX = 300;
@@ -195,11 +198,12 @@ function drawRows() {
 }
 
 function drawHead() {
-  $("head").replaceChildren(...COLUMNS.map(([key, title]) => {
+  $("head").replaceChildren(...COLUMNS.map(([key, title, hint]) => {
     const cell = make("span", NUMBERS.has(key) ? "number" : "");
     cell.setAttribute("role", "columnheader");
     if (key === sortBy) cell.setAttribute("aria-sort", falling ? "descending" : "ascending");
     const button = make("button", "", title);
+    if (hint) button.title = hint;
     button.addEventListener("click", () => {
       sort(key, key === sortBy ? !falling : key === "flaps");
       $("head").children[COLUMNS.findIndex(([other]) => other === key)].firstChild.focus();
@@ -221,7 +225,8 @@ function drawCounts() {
   for (const row of members.values()) counts[row.status] = (counts[row.status] ?? 0) + 1;
   $("counts").replaceChildren(...Object.entries(counts)
     .filter(([status, number]) => number > 0 || status === "alive" || status === "failed")
-    .map(([status, number]) => make("li", `dot ${status}`, `${count(number)} ${status}`)));
+    .map(([status, number]) =>
+      make("li", `dot ${status}${number ? "" : " none"}`, `${count(number)} ${status}`)));
 }
 
 // Members or their order have changed.
@@ -312,15 +317,19 @@ function drawLogSoon() {
   });
 }
 
+const clock = (time) => time.toLocaleTimeString([], { hour12: false });
+
 function drawLog() {
   const kind = $("kind").value;
   const wanted = log.filter((entry) => !kind || entry.kind === kind || entry.kind === "note");
   $("log").replaceChildren(...wanted.map(({ kind, title, text, time }) => {
     const item = make("li");
-    const stamp = make("time", "", time.toLocaleTimeString([], { hour12: false }));
-    const tone = { failed: "bad", join: "good", lost: "warn" }[title] ?? "";
-    const shape = kind === "member" ? "span" : "code";
-    item.append(stamp, make("strong", tone, title), " ", make(shape, "", text));
+    item.append(make("time", "", clock(time)));
+    // Names of user events and queries are anybody's choice: they get no colour.
+    if (kind !== "note") item.append(make("span", "kind", kind), " ");
+    const tone = { member: { failed: "bad", join: "good" }[title], note: "warn" }[kind] ?? "";
+    const shape = kind === "member" || kind === "note" ? "span" : "code";
+    item.append(make("strong", tone, title || "(no name)"), " ", make(shape, "", text));
     return item;
   }));
   if (wanted.length > 0) return;
@@ -340,6 +349,7 @@ function memberEvent(kind, rows) {
     const addr = row.addr.includes(":") ? `[${row.addr}]:${row.port}` : `${row.addr}:${row.port}`;
     prepare({ ...row, addr });
   }
+  if (kind === "member-join") refreshSoon();
   const names = rows.slice(0, 8).map((row) => row.name).join(", ");
   note("member", kind.slice(7), rows.length > 8 ? `${names} and ${rows.length - 8} more` : names);
   changed();
@@ -350,29 +360,33 @@ const readable = (value) => (value?.hex ? `0x${value.hex}` : value);
 
 function received(kind, data) {
   if (kind === "lost") {
-    note("note", "lost", `${data.count} events were lost: they arrived faster than this page could read them`);
+    const why = "events were lost: they arrived faster than this page could read them";
+    note("note", "lost", `${data.count} ${why}`);
     refresh();
   } else if (kind.startsWith("member-")) {
     memberEvent(kind, data.members);
   } else {
-    const name = readable(data.name);
-    note(kind, kind === "query" ? `query ${name}` : name, readable(data.payload));
+    note(kind, readable(data.name), readable(data.payload));
   }
 }
 
 async function listen() {
   const link = $("link");
+  let lost = "";
   for (let pause = 1; ; pause = Math.min(2 * pause, 30)) {
     try {
       const answer = await get("/v1/events");
       if (!answer.ok) throw new Refused(`events: ${answer.status}`);
       [link.textContent, link.className, pause] = ["live", "", 1];
+      if (lost) note("note", "connected again", `events since ${lost} are missing here`);
+      lost = "";
       refresh();
       await read(answer.body.pipeThrough(new TextDecoderStream()).getReader());
     } catch {
       // The agent has stopped or has too many streams: retried later.
     }
-    [link.textContent, link.className] = ["not connected", "down"];
+    lost ||= clock(new Date());
+    [link.textContent, link.className] = [`offline since ${lost}`, "down"];
     await new Promise((resolve) => setTimeout(resolve, pause * 1e3));
   }
 }
@@ -422,6 +436,16 @@ function refresh() {
   return refreshing;
 }
 
+// Events tell neither version nor coordinate of a new member, nor the end of an old leave.
+let soon = 0;
+function refreshSoon() {
+  if (soon || members.size > 1000) return;
+  soon = setTimeout(() => {
+    soon = 0;
+    if (!document.hidden) refresh();
+  }, 2e3);
+}
+
 function drawChoices() {
   const [status, colour] = [$("status"), $("colour")];
   const keep = [status.value, colour.value];
@@ -453,16 +477,18 @@ async function health() {
   } catch {
     badge.textContent = "does not answer";
     badge.className = "dot bad";
+    box.hidden = true;
   }
 }
 
 function drawQueues(serf) {
   $("queues").replaceChildren(...[
-    ["intents queued", serf.intent_queue], ["events queued", serf.event_queue],
-    ["queries queued", serf.query_queue], ["member time", serf.member_time],
-    ["event time", serf.event_time], ["query time", serf.query_time],
-    ["health score", serf.health_score], ["encrypted", serf.encrypted],
-  ].map(([what, value]) => make("span", "", `${what}: ${value}`)));
+    `queued: ${serf.intent_queue} intents, ${serf.event_queue} events, ${serf.query_queue} queries`,
+    `Lamport times: members ${serf.member_time}, events ${serf.event_time}, ` +
+      `queries ${serf.query_time}`,
+    `health score: ${serf.health_score} (0 is best)`,
+    `gossip ${serf.encrypted === "true" ? "is" : "is not"} encrypted`,
+  ].map((text) => make("span", "", text)));
 }
 
 function begin() {
@@ -483,10 +509,10 @@ function begin() {
     if (!paused) drawLog();
   });
   const canvas = document.querySelector("canvas");
-  canvas.addEventListener("mousemove", hover);
-  canvas.addEventListener("mouseleave", () => { $("tip").hidden = true; });
+  canvas.addEventListener("mousemove", (event) => hover(pointAt(event)));
+  canvas.addEventListener("mouseleave", () => hover(null));
   canvas.addEventListener("click", (event) => {
-    const found = nearest(event);
+    const found = nearest(pointAt(event));
     if (found) {
       pick(found[2].name);
       details(found[2].name);
