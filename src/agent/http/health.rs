@@ -85,7 +85,7 @@ fn alone(agent: &Agent, figures: &Figures) -> Option<Reason> {
         return None;
     }
     let failed = figures.failed;
-    let detail = format!("no other member is alive; {failed} failed, {seeds} addresses to join");
+    let detail = format!("no other member is alive; failed: {failed}, addresses to join: {seeds}");
     Some(Reason { reason: "alone", detail })
 }
 
