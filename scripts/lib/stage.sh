@@ -38,6 +38,14 @@ c_compiler() {
     export "$variable=$compiler"
 }
 
+# A crate that has no file with its licence: other crates have the text of Apache 2.0.
+without_text() { # NAME LICENCE
+    case $2 in
+    *Apache-2.0*) echo "---- used under Apache-2.0, whose text is with other crates here" ;;
+    *) echo "no text of the licence of $1: $2" >&2 && return 1 ;;
+    esac
+}
+
 # Licences of the crates that are compiled in.
 licences() {
     local cargo=${CARGO_HOME:-$HOME/.cargo} name number licence
@@ -46,11 +54,15 @@ licences() {
         [ "$name" != ruserf ] || continue
         printf '==== %s %s: %s\n' "$name" "${number#v}" "${licence#(\*)}"
         find "$cargo"/registry/src/*/"$name-${number#v}" -maxdepth 1 -iname 'LICEN[SC]E*' -o \
-            -maxdepth 1 -iname 'COPYING*' -o -maxdepth 1 -iname 'NOTICE*' |
-            LC_ALL=C sort -u | while read -r file; do
-            printf -- '---- %s\n' "${file##*/}"
-            cat "$file"
-        done
+            -maxdepth 1 -iname 'COPYING*' -o -maxdepth 1 -iname 'NOTICE*' | LC_ALL=C sort -u | {
+            files=
+            while read -r file; do
+                printf -- '---- %s\n' "${file##*/}"
+                cat "$file"
+                files=yes
+            done
+            [ -n "$files" ] || without_text "$name" "$licence"
+        }
     done
 }
 
