@@ -5,7 +5,8 @@ try_packages() {
     [ "$(id -u)" = 0 ] || { echo "must be root: it makes namespaces and mounts" >&2; exit 1; }
     [ "$machine" = "$(uname -m)" ] || { echo "packages for $machine cannot run here" >&2; exit 1; }
     reproducible
-    [ -n "$(find "$out" -name "*.deb" 2>/dev/null)" ] || scripts/package all
+    # Another machine's packages may be there as well.
+    [ -e "$out/ruserf_${version}_$arch.deb" ] || scripts/package all
     local work
     # In the names of the packages.
     export machine arch
