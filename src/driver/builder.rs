@@ -12,7 +12,7 @@ use std::{
 use tokio::sync::{mpsc, watch};
 
 use super::{
-    Addresses, Config, Error, EventStream, Serf, Subscribe, address, callers::Callers, clock,
+    Addresses, Config, Error, EventStream, Serf, Subscribe, advertise, callers::Callers, clock,
     inbox::Inbox, node::Node, sending::Sending, shared::Shared, subscribers::Hub, task,
     tasks::Tasks, writer::Writer,
 };
@@ -234,7 +234,7 @@ impl Builder {
             Some(address) => Some(resolve(address, 0).await?),
             None => None,
         };
-        let announced = address::announced(bind.ip(), bound, advertise).ok_or_else(no_address)?;
+        let announced = advertise::announced(bind.ip(), bound, advertise).ok_or_else(no_address)?;
         let mut rng = Rng::from_seed(entropy()?);
         let swim = &mut config.swim;
         swim.advertise_addr = announced.bytes;

@@ -3,7 +3,7 @@
 //! Nothing that an application, a peer or a disk does makes that task wait: each stream has a task,
 //! files have a thread, and every queue is bounded with a documented policy.
 
-mod address;
+mod advertise;
 mod budget;
 mod builder;
 mod callers;
@@ -57,7 +57,7 @@ pub use shared::Addresses;
 pub use subscribers::{EventStream, Subscribe};
 
 #[cfg(feature = "agent")]
-pub(crate) use address::has_private_ip;
+pub(crate) use advertise::has_private_ip;
 
 #[cfg(feature = "agent")]
 pub(crate) use crate::engine::{Limits, Timing};
