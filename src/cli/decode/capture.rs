@@ -3,9 +3,9 @@
 use std::io::{self, Read};
 
 use pcap_parser::{
-    Block, PcapError, PcapHeader, nom, parse_block_be, parse_block_le, parse_pcap_frame,
-    parse_pcap_frame_be, parse_pcap_frame_modified, parse_pcap_header,
-    traits::PcapNGPacketBlock as _,
+    Block, EPB_MAGIC, IDB_MAGIC, PcapError, PcapHeader, SHB_MAGIC, SPB_MAGIC, nom, parse_block_be,
+    parse_block_le, parse_pcap_frame, parse_pcap_frame_be, parse_pcap_frame_modified,
+    parse_pcap_header, traits::PcapNGPacketBlock as _,
 };
 
 use crate::{
@@ -209,6 +209,12 @@ fn pcap(header: &PcapHeader, input: &[u8]) -> Result<Option<Parsed>, CaptureErro
 
 impl Section {
     fn parse(&mut self, input: &[u8]) -> Result<Option<Parsed>, CaptureError> {
+        let Some((kind, bytes)) = input.split_first_chunk() else { return Ok(None) };
+        let Some((bytes, _)) = bytes.split_first_chunk() else { return Ok(None) };
+        let kind = self.number(*kind);
+        if ![SHB_MAGIC, IDB_MAGIC, EPB_MAGIC, SPB_MAGIC].contains(&kind) {
+            return skipped(self.number(*bytes), input);
+        }
         let parse = if self.big_endian { parse_block_be } else { parse_block_le };
         let Some((len, block)) = whole(input, parse(input))? else { return Ok(None) };
         let packet = match block {
@@ -254,6 +260,21 @@ impl Section {
         };
         Ok(Some(Parsed { len, packet }))
     }
+
+    fn number(&self, bytes: [u8; 4]) -> u32 {
+        if self.big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) }
+    }
+}
+
+/// A block without packets. The library does not parse it: that of some kinds relies on lengths in
+/// them, and what is wrong in them need not end the capture.
+fn skipped(bytes: u32, input: &[u8]) -> Result<Option<Parsed>, CaptureError> {
+    match bytes as usize {
+        0..BLOCK_BYTES_MIN => Err(CaptureError::Broken),
+        len if len > RECORD_BYTES_MAX => Err(CaptureError::RecordTooLarge),
+        len if len > input.len() => Ok(None),
+        len => Ok(Some(Parsed { len, packet: None })),
+    }
 }
 
 impl Interface {
@@ -296,6 +317,8 @@ const RECORD_BYTES_MAX: usize = 1024 * 1024;
 /// Most interfaces in a section of a pcapng file.
 const INTERFACES_MAX: usize = 4096;
 const READ_BYTES: usize = 64 * 1024;
+/// Type, length, and length again.
+const BLOCK_BYTES_MIN: usize = 12;
 /// Type, length, interface, time (2), captured and original length.
 const ENHANCED_HEADER_LEN: usize = 28;
 /// Type, length, original length.

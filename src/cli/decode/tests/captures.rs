@@ -61,6 +61,9 @@ fn pcapng_of_both_byte_orders_says_the_same_as_pcap() {
             block(big, 0x0a0d_0d0a, &section),
             block(big, 1, &interface),
             block(big, 0x0bad, b"unknown"),
+            // Names and processes, whose contents are none.
+            block(big, 4, &[0xff; 6]),
+            block(big, 0x8000_0001, &[]),
             block(big, 6, &[header, packet.clone()].concat()),
         ]
         .concat()

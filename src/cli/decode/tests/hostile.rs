@@ -38,6 +38,32 @@ fn nothing_from_the_network_reaches_the_terminal_as_it_is() {
     assert_eq!(records[1]["fields"]["name"]["hex"], "ff1b");
 }
 
+/// Blocks of pcapng that are too short to have their lengths, or longer than any.
+#[test]
+fn blocks_of_impossible_lengths_end_the_capture() {
+    let word = u32::to_le_bytes;
+    let head = [0x0a0d_0d0a, 28, 0x1a2b_3c4d, 1, u32::MAX, u32::MAX, 28].map(word).concat();
+    let end = |kind, len| {
+        let block = [kind, len, len].map(word).concat();
+        let (_, end) = lines(&[&head[..], &block].concat(), &Options::default());
+        end.err().map(|error| error.to_string())
+    };
+    let broken = Some("a record is broken".to_owned());
+    for kind in [4, 5, 9, 0x0a, 0x0bad, 0x8000_0001, 0x1234] {
+        for len in [0, 8, 11] {
+            assert_eq!(end(kind, len), broken, "{kind:x} {len}");
+        }
+        assert_eq!(end(kind, 12), None, "{kind:x}");
+        assert!(end(kind, u32::MAX).is_some(), "{kind:x}");
+    }
+    // An interface and packets.
+    for kind in [1, 3, 6] {
+        for len in [0, 8, 11, 12, u32::MAX] {
+            assert!(end(kind, len).is_some(), "{kind:x} {len}");
+        }
+    }
+}
+
 #[test]
 fn a_packet_that_unpacks_without_end_is_cut_off() {
     let mut message = vec![0, 0x80];
