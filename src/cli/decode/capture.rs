@@ -266,8 +266,8 @@ impl Section {
     }
 }
 
-/// A block without packets. The library does not parse it: that of some kinds relies on lengths in
-/// them, and what is wrong in them need not end the capture.
+/// Skips a block without packets. The library does not get it: for some kinds its parser trusts a
+/// length that it has not checked. Faulty contents of such a block do not end the capture.
 fn skipped(bytes: u32, input: &[u8]) -> Result<Option<Parsed>, CaptureError> {
     match bytes as usize {
         0..BLOCK_BYTES_MIN => Err(CaptureError::Broken),
