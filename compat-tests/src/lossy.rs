@@ -63,6 +63,8 @@ pub struct Counts {
     pub lost: u64,
     /// Packets duplicated by a rule.
     pub doubled: u64,
+    /// Bytes of the packets that arrived at the switch, IP headers included.
+    pub bytes: u64,
 }
 
 impl Net {
@@ -111,9 +113,10 @@ impl Net {
 
     /// Packets so far.
     pub fn counts(&self) -> Counts {
-        let [seen, lost, doubled] = [&self.shared.seen, &self.shared.lost, &self.shared.doubled]
-            .map(|counter| counter.load(Ordering::Relaxed));
-        Counts { seen, lost, doubled }
+        let Shared { seen, lost, doubled, bytes, .. } = &*self.shared;
+        let [seen, lost, doubled, bytes] =
+            [seen, lost, doubled, bytes].map(|counter| counter.load(Ordering::Relaxed));
+        Counts { seen, lost, doubled, bytes }
     }
 
     fn make_host(&self, host: usize) -> SyncDevice {
@@ -153,6 +156,7 @@ struct Shared {
     seen: AtomicU64,
     lost: AtomicU64,
     doubled: AtomicU64,
+    bytes: AtomicU64,
 }
 
 /// Due time, order of arrival, receiver, packet.
@@ -182,6 +186,7 @@ impl Shared {
             }
             let to = usize::from(host) - 1;
             self.seen.fetch_add(1, Ordering::Relaxed);
+            self.bytes.fetch_add(len as u64, Ordering::Relaxed);
             for delay in self.fate(from, to, packet[9], &mut rng) {
                 let due = Instant::now() + delay;
                 let mut queue = self.queue();

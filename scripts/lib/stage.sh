@@ -8,8 +8,12 @@ reproducible() {
     local cargo=${CARGO_HOME:-$HOME/.cargo}
     export RUSTFLAGS="--remap-path-prefix=$PWD=/ruserf --remap-path-prefix=$cargo=/cargo"
     RUSTFLAGS+=" --remap-path-prefix=$(rustc --print sysroot)=/rust"
-    # The linker that comes with Rust links for other machines, too.
-    [ "$machine" = "$(uname -m)" ] || RUSTFLAGS+=" -Clinker=rust-lld -Clinker-flavor=ld.lld"
+    if [ "$machine" = "$(uname -m)" ]; then
+        functions_in_order
+    else
+        # The linker that comes with Rust links for other machines, too; without the order.
+        RUSTFLAGS+=" -Clinker=rust-lld -Clinker-flavor=ld.lld"
+    fi
 }
 
 build_program() {

@@ -1,7 +1,7 @@
 //! Runs jobs on threads and shows their progress.
 
 use std::{
-    io::Write,
+    io::{IsTerminal as _, Write},
     sync::{Mutex, MutexGuard, PoisonError},
     thread,
 };
@@ -44,8 +44,11 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Replaces the current line of a terminal.
+/// Replaces the current line of a terminal; a file gets none.
 pub(super) fn progress_line(err: &mut dyn Write, text: &str) {
+    if !std::io::stderr().is_terminal() {
+        return;
+    }
     let _ = write!(err, "\r{text:<70}");
     let _ = err.flush();
 }
