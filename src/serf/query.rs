@@ -22,7 +22,6 @@ use super::{
 use crate::{
     base::{Instant, printable},
     msgpack::Bin,
-    swim::Author,
     wire::RawAddr,
 };
 
@@ -101,7 +100,7 @@ impl Queries {
         };
         self.asked.begin(cx, id, asker, cx.now + timeout, params.request_ack, expected);
         self.handle(cx, &members.table, &query);
-        broadcasts.push(cx, QueueKind::Query, raw.into(), Author::Own(None));
+        broadcasts.push(cx, QueueKind::Query, raw.into(), None);
         Ok(id)
     }
 

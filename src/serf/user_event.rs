@@ -16,7 +16,6 @@ use super::{
 use crate::{
     base::{SeededHash, mutated, printable},
     msgpack::Bin,
-    swim::Author,
 };
 
 /// Recent events, stored by Lamport time modulo the length. Go: `eventBuffer`, whose slots are
@@ -264,7 +263,7 @@ impl UserEvents {
         }
         self.handle(cx, &event);
         if !mutated!(cx.config.swim, EventKeptBack) {
-            broadcasts.push(cx, QueueKind::Event, raw.into(), Author::Own(None));
+            broadcasts.push(cx, QueueKind::Event, raw.into(), None);
         }
         Ok(())
     }
