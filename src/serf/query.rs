@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tracing::{debug, error, warn};
 
 use super::{
-    Config, Error, Event, EventName, Filter, LamportTime, MemberStatus, Message, Oversize, QueryId,
+    Config, Error, Event, Filter, LamportTime, MemberStatus, Message, Oversize, QueryId,
     QueryParams,
     asked::{Asked, Asker},
     broadcasts::{Broadcasts, QueueKind},
@@ -136,8 +136,7 @@ impl Queries {
             }
         }
         cx.stats.queries += 1;
-        let name = EventName::from(query.name);
-        cx.names.count(name.text(), |counts| counts.queries += 1);
+        let name = cx.names.count(query.name, |counts| counts.queries += 1);
         let rebroadcast = query.flags & message::Query::NO_BROADCAST == 0;
         if !self.filters.concern_us(cx, query) {
             return rebroadcast;

@@ -86,6 +86,11 @@ impl Relayed {
     /// The oldest of the largest messages of any tier; of those of several tiers the one that was
     /// sent most often.
     pub(super) fn largest(&self) -> Option<Key> {
+        // In a flood nothing is sent as fast as it comes, and there is one tier.
+        let (first, items) = self.bins.first_key_value()?;
+        if self.bins.last_key_value().is_some_and(|(last, _)| last.0 == first.0) {
+            return Some(key(*first, items.order.front()?));
+        }
         let mut largest = None::<(usize, u32)>;
         let mut next = self.bins.keys().next();
         while let Some((tier, len)) = next {
