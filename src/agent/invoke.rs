@@ -38,23 +38,39 @@ use crate::{
 };
 
 /// Runs handlers until the node stops.
-pub(super) async fn run_handlers(agent: Arc<Agent>, mut events: EventStream) {
-    let concurrency = agent.settings.handler_concurrency;
+pub(super) async fn run_handlers(agent: Arc<Agent>) {
     let mut lanes = Lanes::new(Arc::clone(&agent));
+    loop {
+        let events = tokio::select! {
+            events = agent.handlers.events() => events,
+            _ = agent.serf.stopped() => return,
+        };
+        if !run_scripts(&agent, &mut lanes, events).await {
+            return;
+        }
+    }
+}
+
+/// Runs handlers as long as there are scripts; false once the node has stopped.
+async fn run_scripts(agent: &Arc<Agent>, lanes: &mut Lanes, mut events: EventStream) -> bool {
+    let concurrency = agent.settings.handler_concurrency;
     let mut losses = Losses::default();
     while let Some(event) = events.recv().await {
         if matches!(event, Event::Lagged(_)) {
             losses.report(events.lost());
             continue;
         }
-        if is_hidden(&agent, &event) {
+        if is_hidden(agent, &event) {
             continue;
         }
-        let scripts = agent.scripts();
+        let scripts = agent.handlers.scripts();
         lanes.keep(&scripts);
+        if scripts.is_empty() && agent.handlers.end_if_none() {
+            return true;
+        }
         for script in scripts.iter().filter(|script| script.filter.matches(&event)) {
             if concurrency == 1 {
-                let mut handled = pin!(handle(&agent, &event, &script.script));
+                let mut handled = pin!(handle(agent, &event, &script.script));
                 // A script that hangs hides no loss: its place in the queue may be far behind.
                 while timeout(LOSS_PERIOD, &mut handled).await.is_err() {
                     losses.report_sometimes(events.lost());
@@ -65,6 +81,7 @@ pub(super) async fn run_handlers(agent: Arc<Agent>, mut events: EventStream) {
             }
         }
     }
+    false
 }
 
 /// A queue and a task for each script.

@@ -9,6 +9,7 @@ mod descriptors;
 mod error;
 mod faults;
 mod files;
+mod handlers;
 mod http;
 mod invoke;
 mod ipc;

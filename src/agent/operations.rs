@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -14,11 +14,12 @@ use tokio::sync::Notify;
 use tracing::{debug, error, info, warn};
 
 use super::{
-    AgentError, EventScript, Settings,
+    AgentError, Settings,
     access::Authenticator,
     audit::Audit,
     descriptors::Descriptors,
     files,
+    handlers::Handlers,
     log::LogHub,
     seeds::{self, Trust},
 };
@@ -42,7 +43,8 @@ pub(super) struct Agent {
     pub(super) left: Notify,
     /// Whether the end of the node was logged.
     end_logged: AtomicBool,
-    scripts: Mutex<Arc<[EventScript]>>,
+    /// Scripts that events run.
+    pub(super) handlers: Handlers,
     /// Serializes changes of tags, so that the file and the node see the same order.
     tags: tokio::sync::Mutex<()>,
 }
@@ -55,20 +57,11 @@ impl Agent {
         hub: LogHub,
         descriptors: Descriptors,
     ) -> Self {
-        let scripts = Mutex::new(settings.reloadable.scripts.clone().into());
+        let handlers = Handlers::new(settings.reloadable.scripts.clone());
         let tags = tokio::sync::Mutex::default();
         let (left, end_logged) = (Notify::new(), AtomicBool::new(false));
         let audit = Audit::new(settings.audit);
-        Self { serf, settings, auth, audit, hub, descriptors, left, end_logged, scripts, tags }
-    }
-
-    pub(super) fn scripts(&self) -> Arc<[EventScript]> {
-        Arc::clone(&self.scripts.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Replaces the scripts of event handlers, from the next event on.
-    pub(super) fn set_scripts(&self, scripts: Vec<EventScript>) {
-        *self.scripts.lock().unwrap_or_else(PoisonError::into_inner) = scripts.into();
+        Self { serf, settings, auth, audit, hub, descriptors, left, end_logged, handlers, tags }
     }
 
     pub(super) async fn join(&self, addrs: &[String], replay: bool) -> Result<usize, Error> {

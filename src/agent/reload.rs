@@ -52,7 +52,7 @@ pub(super) async fn reload(
     if shut_in && !new.scripts.is_empty() {
         ui.output("Warning: the sandbox was entered without event handlers: restart the agent");
     }
-    agent.set_scripts(new.scripts.clone());
+    agent.handlers.set(new.scripts.clone(), &agent.serf);
     if let Err(error) = reload_tags(agent, &current.tags, &new.tags).await {
         ui.output(&format!("Failed to update tags: {error}"));
         // The next reload must still know which tags to delete.

@@ -11,10 +11,10 @@ use tracing::{info, warn};
 use super::{
     AgentError, FileConfig, Notices, Settings,
     access::Authenticator,
-    beacons::{self, is_hidden},
+    beacons::{self, is_hidden_name},
     check,
     descriptors::Descriptors,
-    http, invoke, ipc,
+    handlers, http, invoke, ipc,
     log::{LogHub, Syslog, Ui, install},
     mdns,
     notify::Notify,
@@ -29,7 +29,7 @@ use super::{
     tls::ServerTls,
 };
 use crate::{
-    driver::{Event, EventStream, LagPolicy, Serf, StopReason, Subscribe},
+    driver::{EventStream, HeardStream, Serf, StopReason},
     wire::Compression,
 };
 
@@ -117,10 +117,13 @@ async fn live(
     tokio::spawn(dump_on_signal(listen(SignalKind::user_defined1())?, telemetry));
     let descriptors = Descriptors::raise();
     let auth = Authenticator::open(&settings)?;
-    let (serf, handlers, log_events) = start(&settings, descriptors).await?;
+    let (serf, handlers, heard) = start(&settings, descriptors).await?;
     let agent = Arc::new(Agent::new(serf, settings, auth, ui.hub.clone(), descriptors));
-    tokio::spawn(invoke::run_handlers(Arc::clone(&agent), handlers));
-    tokio::spawn(log_received(Arc::clone(&agent), log_events));
+    if let Some(events) = handlers {
+        agent.handlers.begin(events);
+    }
+    tokio::spawn(invoke::run_handlers(Arc::clone(&agent)));
+    tokio::spawn(log_received(Arc::clone(&agent), heard));
     if let Some(interval) = agent.settings.beacon_interval {
         tokio::spawn(beacons::run(Arc::clone(&agent), interval));
     }
@@ -356,7 +359,8 @@ async fn leave(agent: &Agent, ui: &Ui, signals: &mut Signals) -> u8 {
     }
 }
 
-type Started = (Serf, EventStream, EventStream);
+/// A node, the events for handlers if there are any, and the names of all events.
+type Started = (Serf, Option<EventStream>, HeardStream);
 
 async fn start(settings: &Settings, descriptors: Descriptors) -> Result<Started, AgentError> {
     let config = check::node_config(settings)?;
@@ -377,11 +381,12 @@ async fn start(settings: &Settings, descriptors: Descriptors) -> Result<Started,
     if let Some(path) = &settings.keyring_file {
         builder = builder.keyring_file(path);
     }
-    let queue = Subscribe { capacity: HANDLER_QUEUE, policy: LagPolicy::DropNewest };
     info!(target: "agent", "Serf agent starting");
-    let (handlers, log_events) = (builder.subscribe(queue), builder.subscribe(queue));
+    let has_scripts = !settings.reloadable.scripts.is_empty();
+    let handlers = has_scripts.then(|| builder.subscribe(handlers::QUEUE));
+    let heard = builder.hear();
     let serf = Box::pin(builder.start()).await.map_err(failed)?;
-    Ok((serf, handlers, log_events))
+    Ok((serf, handlers, heard))
 }
 
 async fn banner(agent: &Agent, ui: &Ui) {
@@ -408,20 +413,13 @@ async fn banner(agent: &Agent, ui: &Ui) {
 }
 
 /// Logs each event when it arrives, independently of handlers.
-async fn log_received(agent: Arc<Agent>, mut events: EventStream) {
-    while let Some(event) = events.recv().await {
-        match event {
-            _ if is_hidden(&agent, &event) => {}
-            Event::Member(event) => {
-                info!(target: "agent", "Received event: {}", event.kind);
-            }
-            Event::User(event) => {
-                info!(target: "agent", "Received event: user-event: {}", event.name);
-            }
-            Event::Query(query) => {
-                info!(target: "agent", "Received event: query: {}", query.name());
-            }
-            Event::Lagged(_) => {}
+async fn log_received(agent: Arc<Agent>, mut heard: HeardStream) {
+    let mut names = Vec::new();
+    while heard.recv_all(&mut names).await {
+        names.retain(|name| !is_hidden_name(&agent, name));
+        if !agent.hub.received(&mut names) {
+            // In a flood the wake-ups would cost as much as the lines.
+            tokio::time::sleep(UNREAD_PAUSE).await;
         }
     }
 }
@@ -442,8 +440,8 @@ async fn dump_on_signal(mut signals: Signal, telemetry: Telemetry) {
 const STARTING: &str = "Starting Serf agent...";
 /// Longest leave after a signal.
 const LEAVE_MAX: Duration = Duration::from_secs(3);
-/// Most events queued for slow handlers.
-const HANDLER_QUEUE: usize = 4096;
+/// How late events are noted while nobody reads lines about them.
+const UNREAD_PAUSE: Duration = Duration::from_millis(20);
 /// Between looks whether files have changed.
 const LOOK_PERIOD: Duration = Duration::from_secs(1);
 

@@ -11,6 +11,8 @@ use std::{
 
 use tokio::sync::{mpsc, watch};
 
+#[cfg(feature = "agent")]
+use super::heard::HeardStream;
 use super::{
     Addresses, Config, Error, EventStream, Serf, Subscribe, advertise, callers::Callers, clock,
     inbox::Inbox, node::Node, sending::Sending, shared::Shared, subscribers::Hub, task,
@@ -131,6 +133,12 @@ impl Builder {
     /// Subscribes before the start, so that no event is missed, not even the node's own join.
     pub fn subscribe(&self, options: Subscribe) -> EventStream {
         self.hub.subscribe(options)
+    }
+
+    /// Subscribes to the names of events before the start.
+    #[cfg(feature = "agent")]
+    pub(crate) fn hear(&self) -> HeardStream {
+        self.hub.hear()
     }
 
     /// Subscribes to all events before the start, with the default queue of [`Subscribe`].

@@ -15,6 +15,8 @@ mod event;
 mod faulty_disk;
 mod file;
 mod handle;
+#[cfg(feature = "agent")]
+mod heard;
 mod inbox;
 mod keyring_file;
 mod keys;
@@ -58,6 +60,8 @@ pub use subscribers::{EventStream, Subscribe};
 
 #[cfg(feature = "agent")]
 pub(crate) use advertise::has_private_ip;
+#[cfg(feature = "agent")]
+pub(crate) use heard::{HeardStream, Name};
 
 #[cfg(feature = "agent")]
 pub(crate) use crate::engine::{Limits, Timing};

@@ -10,6 +10,8 @@ use std::{
 
 use futures_core::Stream;
 
+#[cfg(feature = "agent")]
+use super::heard::{Heard, HeardStream};
 use super::{
     Event,
     queue::{LagPolicy, Next, Queue, Subject},
@@ -99,6 +101,8 @@ pub(super) struct Hub {
 #[derive(Default)]
 struct Inner {
     queues: Vec<Arc<Queue<Event>>>,
+    #[cfg(feature = "agent")]
+    heard: Vec<Arc<Heard>>,
     ended: bool,
 }
 
@@ -114,11 +118,28 @@ impl Hub {
         EventStream { queue }
     }
 
+    /// Subscribes to the names of events alone.
+    #[cfg(feature = "agent")]
+    pub(super) fn hear(&self) -> HeardStream {
+        let heard = Arc::<Heard>::default();
+        let mut inner = self.lock();
+        if inner.ended {
+            heard.end();
+        } else {
+            inner.heard.push(Arc::clone(&heard));
+        }
+        HeardStream::of(heard)
+    }
+
     /// Queues events for everybody, and wakes those who wait: one lock and one wake-up cost more
     /// than an event.
     pub(super) fn publish(&self, events: &mut Vec<Event>) {
         if !events.is_empty() {
-            self.lock().queues.retain(|queue| queue.push_all(events));
+            let mut inner = self.lock();
+            inner.queues.retain(|queue| queue.push_all(events));
+            #[cfg(feature = "agent")]
+            inner.heard.retain(|heard| heard.push_all(events));
+            drop(inner);
             events.clear();
         }
     }
@@ -128,6 +149,10 @@ impl Hub {
         inner.ended = true;
         for queue in inner.queues.drain(..) {
             queue.end();
+        }
+        #[cfg(feature = "agent")]
+        for heard in inner.heard.drain(..) {
+            heard.end();
         }
     }
 

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use tracing::warn;
 
 use super::context::Context;
-use crate::swim::{Author, BroadcastQueue, Fate, OpId, Order, retransmit_limit};
+use crate::swim::{BroadcastQueue, Fate, OpId, Order, retransmit_limit};
 
 /// The three broadcast queues.
 pub(crate) struct Broadcasts {
@@ -39,28 +39,39 @@ impl Broadcasts {
         }
     }
 
-    /// Queues a message, if it fits a packet: a longer one would wait for ever.
+    /// Queues a message of ours, with the operation that waits for it, if it fits a packet: a
+    /// longer one would wait for ever.
     pub(crate) fn push(
         &mut self,
         cx: &mut Context,
         kind: QueueKind,
         message: Bytes,
-        author: Author,
+        op: Option<OpId>,
     ) {
         if message.len() > self.bytes_max {
             cx.stats.dropped_broadcasts += 1;
-            if let Author::Own(op) = author {
-                warn!(
-                    target: "serf",
-                    bytes = message.len(), max = self.bytes_max,
-                    "Message does not fit a packet and is not gossiped"
-                );
-                self.finished.extend(op.map(|op| (op, Fate::Dropped)));
-            }
+            warn!(
+                target: "serf",
+                bytes = message.len(), max = self.bytes_max,
+                "Message does not fit a packet and is not gossiped"
+            );
+            self.finished.extend(op.map(|op| (op, Fate::Dropped)));
             return;
         }
         let queue = self.queue(kind);
-        queue.push(message, author);
+        queue.push(message, op);
+        cx.stats.dropped_broadcasts += queue.shed();
+        self.collect_ended();
+    }
+
+    /// Queues a message of a peer, if it fits a packet.
+    pub(crate) fn relay(&mut self, cx: &mut Context, kind: QueueKind, message: &[u8]) {
+        if message.len() > self.bytes_max {
+            cx.stats.dropped_broadcasts += 1;
+            return;
+        }
+        let queue = self.queue(kind);
+        queue.relay(message);
         cx.stats.dropped_broadcasts += queue.shed();
         self.collect_ended();
     }

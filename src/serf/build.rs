@@ -9,12 +9,14 @@ use super::{
     admission::USER_EVENT_BYTES_MAX,
     ahead::Ahead,
     broadcasts::Broadcasts,
+    chunk::Chunk,
     coalesce::{MemberCoalescer, UserCoalescer},
     conflict::Conflict,
     context::{Clocks, Context, Names, encode_tags},
     coordinates::Coordinates,
     delivery::Delivery,
     effects::{Effects, Timer},
+    event_ring::EventRing,
     keys::KeyOps,
     lamport::LamportClock,
     logs::Logs,
@@ -23,7 +25,7 @@ use super::{
     received::QueryRing,
     snapshot::{Replay, Snapshot},
     state::State,
-    user_event::{EventRing, UserEvents},
+    user_event::UserEvents,
 };
 use crate::{
     base::{Instant, Rng, mutated},
@@ -96,6 +98,7 @@ pub(crate) fn build_state(
             stats: Stats::default(),
             logs: Logs::default(),
             names: Names::default(),
+            payloads: Chunk::default(),
             config,
         },
     };

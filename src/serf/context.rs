@@ -4,9 +4,10 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{
-    Config, Error, Event, Member, MemberEvent, MemberEventKind, Message, Oversize, SerfState,
-    Stats, Tags,
+    Config, Error, Event, EventName, Member, MemberEvent, MemberEventKind, Message, Oversize,
+    SerfState, Stats, Tags,
     admission::{self, Refusal},
+    chunk::Chunk,
     delivery::Delivery,
     effects::{Effects, Timer},
     lamport::LamportClock,
@@ -34,6 +35,7 @@ pub(crate) struct Context {
     pub(crate) stats: Stats,
     pub(crate) logs: Logs,
     pub(crate) names: Names,
+    pub(crate) payloads: Chunk,
 }
 
 /// The three Lamport clocks.
@@ -55,21 +57,47 @@ pub struct NameCounts {
 
 /// Number of user events and queries by name since the driver last took the counts.
 #[derive(Default)]
-pub(crate) struct Names(BTreeMap<Arc<str>, NameCounts>);
+pub(crate) struct Names {
+    counts: BTreeMap<Arc<str>, NameCounts>,
+    /// The last name, and what is not added to its counts yet: a flood has few names.
+    last: Option<(EventName, NameCounts)>,
+}
 
 impl Names {
-    /// Counts an event or query under its name. Names come from the network: once there are
-    /// [`NAMES_MAX`], new names are not counted until the driver has taken the counts.
-    pub(crate) fn count(&mut self, name: &Arc<str>, add: impl FnOnce(&mut NameCounts)) {
-        if let Some(counts) = self.0.get_mut(name) {
-            add(counts);
-        } else if self.0.len() < NAMES_MAX && name.len() <= COUNTED_NAME_BYTES_MAX {
-            add(self.0.entry(name.clone()).or_default());
+    /// Counts an event or query under its name, which is returned: equal names in a row share their
+    /// memory. Names come from the network: once there are [`NAMES_MAX`], new names are not counted
+    /// until the driver has taken the counts.
+    pub(crate) fn count(&mut self, name: &[u8], add: impl FnOnce(&mut NameCounts)) -> EventName {
+        if self.last.as_ref().is_none_or(|(last, _)| last.as_bytes() != name) {
+            self.settle();
         }
+        let (name, counts) =
+            self.last.get_or_insert_with(|| (EventName::from(name), NameCounts::default()));
+        add(counts);
+        name.clone()
     }
 
     pub(crate) fn take(&mut self) -> BTreeMap<Arc<str>, NameCounts> {
-        std::mem::take(&mut self.0)
+        self.settle();
+        std::mem::take(&mut self.counts)
+    }
+
+    /// Adds the counts of the last name.
+    fn settle(&mut self) {
+        let Some((name, new)) = self.last.take() else { return };
+        let name = name.text();
+        if let Some(counts) = self.counts.get_mut(name) {
+            counts.add(new);
+        } else if self.counts.len() < NAMES_MAX && name.len() <= COUNTED_NAME_BYTES_MAX {
+            self.counts.insert(Arc::clone(name), new);
+        }
+    }
+}
+
+impl NameCounts {
+    fn add(&mut self, more: Self) {
+        self.events += more.events;
+        self.queries += more.queries;
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use tracing::{debug, error, warn};
 
 use super::{
@@ -19,7 +18,7 @@ use super::{
 };
 use crate::{
     base::{PRINTABLE_BYTES_MAX, mutated, printable, printable_text},
-    swim::{Author, Exchange, Host, NodeStateKind, NodeView, Origin, Seal},
+    swim::{Exchange, Host, NodeStateKind, NodeView, Origin, Seal},
 };
 
 impl Host for State {
@@ -205,7 +204,7 @@ impl State {
         };
         if rebroadcast {
             // Forwards the bytes as received: fields unknown to this version are preserved.
-            self.broadcast(kind, Bytes::copy_from_slice(raw), Author::Peer);
+            self.broadcasts.relay(&mut self.cx, kind, raw);
         }
     }
 

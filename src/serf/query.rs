@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tracing::{debug, error, warn};
 
 use super::{
-    Config, Error, Event, EventName, Filter, LamportTime, MemberStatus, Message, Oversize, QueryId,
+    Config, Error, Event, Filter, LamportTime, MemberStatus, Message, Oversize, QueryId,
     QueryParams,
     asked::{Asked, Asker},
     broadcasts::{Broadcasts, QueueKind},
@@ -22,7 +22,6 @@ use super::{
 use crate::{
     base::{Instant, printable},
     msgpack::Bin,
-    swim::Author,
     wire::RawAddr,
 };
 
@@ -101,7 +100,7 @@ impl Queries {
         };
         self.asked.begin(cx, id, asker, cx.now + timeout, params.request_ack, expected);
         self.handle(cx, &members.table, &query);
-        broadcasts.push(cx, QueueKind::Query, raw.into(), Author::Own(None));
+        broadcasts.push(cx, QueueKind::Query, raw.into(), None);
         Ok(id)
     }
 
@@ -137,8 +136,7 @@ impl Queries {
             }
         }
         cx.stats.queries += 1;
-        let name = EventName::from(query.name);
-        cx.names.count(name.text(), |counts| counts.queries += 1);
+        let name = cx.names.count(query.name, |counts| counts.queries += 1);
         let rebroadcast = query.flags & message::Query::NO_BROADCAST == 0;
         if !self.filters.concern_us(cx, query) {
             return rebroadcast;

@@ -19,7 +19,7 @@ use super::{
     user_event::{EventGroup, UserEvents},
 };
 use crate::{
-    swim::{Author, OpId, Origin},
+    swim::{OpId, Origin},
     wire::Keyring,
 };
 
@@ -45,9 +45,9 @@ pub(crate) enum OwnTimer {
 }
 
 impl State {
-    /// Queues a message to be gossiped.
-    pub(crate) fn broadcast(&mut self, kind: QueueKind, message: Bytes, author: Author) {
-        self.broadcasts.push(&mut self.cx, kind, message, author);
+    /// Queues a message of ours to be gossiped, with the operation that waits for it.
+    pub(crate) fn broadcast(&mut self, kind: QueueKind, message: Bytes, op: Option<OpId>) {
+        self.broadcasts.push(&mut self.cx, kind, message, op);
     }
 
     /// Announces our join; returns the message. Go: `serf/serf.go:broadcastJoin`.
@@ -59,7 +59,7 @@ impl State {
         let join = message::Join { ltime, node: name.as_bytes() };
         let raw = Bytes::from(cx.encode(&Message::Join(join)));
         members.handle_join_intent(cx, ltime, &name);
-        self.broadcast(QueueKind::Intent, raw.clone(), Author::Own(None));
+        self.broadcast(QueueKind::Intent, raw.clone(), None);
         raw
     }
 

@@ -36,6 +36,7 @@ mod probes;
 mod push_pull;
 mod queue;
 mod reach;
+mod relayed;
 mod relays;
 mod replay;
 mod state;
@@ -60,7 +61,7 @@ pub use output::{Done, OpId, Output, StreamId, StreamInput};
 #[cfg(feature = "sim")]
 pub use preload::Cast;
 pub use queue::retransmit_limit;
-pub(crate) use queue::{Author, BroadcastQueue, Fate, Order};
+pub(crate) use queue::{BroadcastQueue, Fate, Order};
 #[cfg(feature = "agent")]
 pub(crate) use reach::Trouble;
 pub use suspicion::suspicion_timeout;

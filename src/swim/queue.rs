@@ -8,7 +8,10 @@ use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 
-use super::OpId;
+use super::{
+    OpId,
+    relayed::{Key, Relayed},
+};
 
 /// `mult × ⌈log10(n + 1)⌉`: how often each message is sent. Go: `util.go`, `retransmitLimit`.
 pub fn retransmit_limit(mult: u32, n: usize) -> u32 {
@@ -20,7 +23,7 @@ pub fn retransmit_limit(mult: u32, n: usize) -> u32 {
 #[derive(Debug, Default)]
 pub(crate) struct BroadcastQueue {
     own: Tiers,
-    relayed: Tiers,
+    relayed: Relayed,
     /// Own items that may be dropped, by sequence number, i.e. by age.
     own_by_age: BTreeMap<u64, Key>,
     /// The same items, by transmits and then age.
@@ -28,7 +31,8 @@ pub(crate) struct BroadcastQueue {
     /// Items that have a topic.
     by_topic: BTreeMap<Arc<str>, Key>,
     last_id: u64,
-    again: Vec<(Key, Item)>,
+    /// Memory for what a packet leaves to be sent again.
+    again: Again,
     /// Memory of all items, and of own ones, in bytes.
     bytes: usize,
     own_bytes: usize,
@@ -38,24 +42,22 @@ pub(crate) struct BroadcastQueue {
 
 type Tiers = BTreeMap<Key, Item>;
 
-/// Order of sending: fewest transmits first, then the longest, then the newest. Go:
-/// `limitedBroadcast.Less`.
-type Key = (u32, Reverse<usize>, Reverse<u64>);
+/// Messages that were put in a packet and are to be sent again.
+#[derive(Debug, Default)]
+struct Again {
+    own: Vec<(Key, Item)>,
+    relayed: Vec<Key>,
+    /// The texts of the relayed ones, one after the other.
+    bytes: Vec<u8>,
+}
 
+/// A message of this node.
 #[derive(Debug)]
 struct Item {
     message: Bytes,
-    author: Author,
+    /// The operation that waits for its last transmit.
+    op: Option<OpId>,
     topic: Option<Arc<str>>,
-}
-
-/// Author of a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Author {
-    /// This node, with the operation that waits for the last transmit.
-    Own(Option<OpId>),
-    /// A peer; this node relays it.
-    Peer,
 }
 
 /// How a broadcast ended.
@@ -82,7 +84,7 @@ pub(crate) enum Order {
 
 impl Item {
     fn bytes(&self) -> usize {
-        self.message.len() + ITEM_OVERHEAD
+        bytes_of(self.message.len())
     }
 }
 
@@ -97,72 +99,70 @@ impl BroadcastQueue {
         self.own.len()
     }
 
-    /// Queues a message.
-    pub(crate) fn push(&mut self, message: Bytes, author: Author) {
-        self.add(Item { message, author, topic: None });
+    /// Queues a message of this node, with the operation that waits for its last transmit.
+    pub(crate) fn push(&mut self, message: Bytes, op: Option<OpId>) {
+        self.add(Item { message, op, topic: None });
     }
 
     /// Queues a message that replaces the one with the same topic, which ends. It is never dropped:
     /// the caller limits the number of topics.
-    pub(crate) fn push_about(&mut self, topic: Arc<str>, message: Bytes, author: Author) {
+    pub(crate) fn push_about(&mut self, topic: Arc<str>, message: Bytes, op: Option<OpId>) {
         if let Some(key) = self.by_topic.get(&topic).copied()
-            && let Some(item) = self.remove(&key)
+            && let Some(item) = self.remove_own(&key)
         {
-            self.end(&key, &item, Fate::Sent);
+            self.end_own(&key, &item, Fate::Sent);
         }
-        self.add(Item { message, author, topic: Some(topic) });
+        self.add(Item { message, op, topic: Some(topic) });
     }
 
-    fn add(&mut self, item: Item) {
+    /// Queues a message of a peer.
+    pub(crate) fn relay(&mut self, message: &[u8]) {
+        let key = self.new_key(message.len());
+        self.bytes += bytes_of(message.len());
+        self.relayed.insert(key, message);
+    }
+
+    fn new_key(&mut self, len: usize) -> Key {
         if self.is_empty() {
             self.last_id = 0;
         }
         self.last_id += 1;
-        let key = (0, Reverse(item.message.len()), Reverse(self.last_id));
+        (0, Reverse(len), Reverse(self.last_id))
+    }
+
+    fn add(&mut self, item: Item) {
+        let key = self.new_key(item.message.len());
         self.bytes += item.bytes();
-        if let Author::Own(_) = item.author {
-            self.own_bytes += item.bytes();
-        }
+        self.own_bytes += item.bytes();
         if let Some(topic) = &item.topic {
             self.by_topic.insert(Arc::clone(topic), key);
         }
-        self.insert(key, item);
+        self.insert_own(key, item);
     }
 
-    fn insert(&mut self, key: Key, item: Item) {
-        match item.author {
-            Author::Own(_) => {
-                if item.topic.is_none() {
-                    self.own_by_age.insert(key.2.0, key);
-                    self.own_in_turn.insert((key.0, key.2.0), key);
-                }
-                self.own.insert(key, item);
-            }
-            Author::Peer => {
-                self.relayed.insert(key, item);
-            }
+    fn insert_own(&mut self, key: Key, item: Item) {
+        if item.topic.is_none() {
+            self.own_by_age.insert(key.2.0, key);
+            self.own_in_turn.insert((key.0, key.2.0), key);
         }
+        self.own.insert(key, item);
     }
 
-    fn remove(&mut self, key: &Key) -> Option<Item> {
-        let own = self.own.remove(key);
-        if own.is_some() {
-            self.own_in_turn.remove(&(key.0, key.2.0));
-        }
-        own.or_else(|| self.relayed.remove(key))
+    fn remove_own(&mut self, key: &Key) -> Option<Item> {
+        let own = self.own.remove(key)?;
+        self.own_in_turn.remove(&(key.0, key.2.0));
+        Some(own)
     }
 
-    /// Ends an item that was removed from its tier.
-    fn end(&mut self, key: &Key, item: &Item, fate: Fate) {
+    /// Ends an item that was removed.
+    fn end_own(&mut self, key: &Key, item: &Item, fate: Fate) {
         self.bytes -= item.bytes();
+        self.own_bytes -= item.bytes();
         if let Some(topic) = &item.topic {
             self.by_topic.remove(topic);
         }
-        if let Author::Own(op) = item.author {
-            self.own_bytes -= item.bytes();
-            self.own_by_age.remove(&key.2.0);
-            self.ended.extend(op.map(|op| (op, fate)));
-        }
+        self.own_by_age.remove(&key.2.0);
+        self.ended.extend(item.op.map(|op| (op, fate)));
     }
 
     /// Operations whose message has ended since the last call.
@@ -176,11 +176,7 @@ impl BroadcastQueue {
     /// every 30 seconds.
     pub(crate) fn shed(&mut self) -> u64 {
         let mut dropped = 0;
-        while self.bytes > BYTES_MAX {
-            let largest = tiers(&self.relayed).filter_map(|tier| largest(&self.relayed, tier));
-            let largest = largest.max_by_key(|key| (key.1.0, key.0));
-            let Some(key) = largest.or_else(|| self.oldest_own()) else { break };
-            self.drop_item(&key);
+        while self.bytes > BYTES_MAX && self.drop_one(self.relayed.largest()) {
             dropped += 1;
         }
         dropped
@@ -189,22 +185,19 @@ impl BroadcastQueue {
     /// Drops items until `len_max` remain: items of peers first, the most transmitted before
     /// others, and of these the largest.
     pub(crate) fn prune(&mut self, len_max: usize) {
-        while self.len() > len_max {
-            let last = self.relayed.keys().next_back().map(|key| key.0);
-            let key = last.and_then(|tier| largest(&self.relayed, tier));
-            let Some(key) = key.or_else(|| self.oldest_own()) else { break };
-            self.drop_item(&key);
-        }
+        while self.len() > len_max && self.drop_one(self.relayed.most_sent()) {}
     }
 
-    fn oldest_own(&self) -> Option<Key> {
-        self.own_by_age.values().next().copied()
-    }
-
-    fn drop_item(&mut self, key: &Key) {
-        if let Some(item) = self.remove(key) {
-            self.end(key, &item, Fate::Dropped);
+    /// Drops a message of a peer or, without one, the oldest of ours; returns whether there was one.
+    fn drop_one(&mut self, relayed: Option<Key>) -> bool {
+        if let Some(key) = relayed {
+            self.bytes -= bytes_of(key.1.0);
+            return self.relayed.remove(&key, None);
         }
+        let Some(key) = self.own_by_age.values().next().copied() else { return false };
+        let Some(item) = self.remove_own(&key) else { return false };
+        self.end_own(&key, &item, Fate::Dropped);
+        true
     }
 
     /// Emits messages whose length plus `overhead` fit together in `limit`, for a packet that goes
@@ -220,47 +213,76 @@ impl BroadcastQueue {
     ) -> usize {
         let mut used = 0;
         let mut tier = 0;
-        while let Some(free) = limit.checked_sub(used + overhead).filter(|free| *free > 0) {
-            let Some(key) = self.next(order, tier, free) else { break };
-            tier = key.0;
-            let Some(item) = self.remove(&key) else { break };
-            emit(&item.message);
-            used += overhead + item.message.len();
-            let transmits = tier.saturating_add(copies);
-            if transmits >= transmits_max {
-                self.end(&key, &item, Fate::Sent);
-            } else {
-                // Requeued only after the pass, so that no message is twice in a packet.
-                self.again.push(((transmits, key.1, key.2), item));
-            }
-        }
         let mut again = std::mem::take(&mut self.again);
-        for (key, item) in again.drain(..) {
-            if let Some(known) = item.topic.as_ref().and_then(|topic| self.by_topic.get_mut(topic))
-            {
-                *known = key;
+        while let Some(free) = limit.checked_sub(used + overhead).filter(|free| *free > 0) {
+            let Some((key, is_own)) = self.next(order, tier, free) else { break };
+            tier = key.0;
+            used += overhead + key.1.0;
+            let transmits = tier.saturating_add(copies);
+            let ends = transmits >= transmits_max;
+            // Requeued only after the pass, so that no message is twice in a packet.
+            let next_key = (transmits, key.1, key.2);
+            if is_own {
+                let Some(item) = self.remove_own(&key) else { break };
+                emit(&item.message);
+                match ends {
+                    true => self.end_own(&key, &item, Fate::Sent),
+                    false => again.own.push((next_key, item)),
+                }
+            } else {
+                let start = again.bytes.len();
+                if !self.relayed.remove(&key, Some(&mut again.bytes)) {
+                    break;
+                }
+                emit(again.bytes.get(start..).unwrap_or_default());
+                if ends {
+                    self.bytes -= bytes_of(key.1.0);
+                    again.bytes.truncate(start);
+                } else {
+                    again.relayed.push(next_key);
+                }
             }
-            self.insert(key, item);
         }
+        self.requeue(&mut again);
         self.again = again;
         used
     }
 
-    /// The next item of at most `free` bytes, in `tier` or a later tier.
-    fn next(&self, order: Order, tier: u32, free: usize) -> Option<Key> {
+    fn requeue(&mut self, again: &mut Again) {
+        for (key, item) in again.own.drain(..) {
+            if let Some(known) = item.topic.as_ref().and_then(|topic| self.by_topic.get_mut(topic))
+            {
+                *known = key;
+            }
+            self.insert_own(key, item);
+        }
+        // The last ones are the oldest: then each comes after those that are there.
+        for key in again.relayed.drain(..).rev() {
+            let start = again.bytes.len() - key.1.0;
+            self.relayed.insert(key, again.bytes.get(start..).unwrap_or_default());
+            again.bytes.truncate(start);
+        }
+    }
+
+    /// The next item of at most `free` bytes, in `tier` or a later tier, and whether it is our own.
+    fn next(&self, order: Order, tier: u32, free: usize) -> Option<(Key, bool)> {
+        let own = |key| (key, true);
         match order {
-            Order::Own => longest(&self.own, tier, free),
+            Order::Own => longest(&self.own, tier, free).map(own),
             Order::OwnOldest => {
                 let mut oldest = self.own_in_turn.range((tier, 0)..).take(LOOKED_AT_MAX);
-                oldest.find(|(_, key)| key.1.0 <= free).map(|(_, key)| *key)
+                oldest.find(|(_, key)| key.1.0 <= free).map(|(_, key)| own(*key))
             }
             Order::Longest => {
-                let candidates = [&self.own, &self.relayed].map(|t| longest(t, tier, free));
-                candidates.into_iter().flatten().min()
+                let ours = longest(&self.own, tier, free).map(own);
+                let theirs = self.relayed.longest(tier, free).map(|key| (key, false));
+                ours.into_iter().chain(theirs).min()
             }
             Order::Shortest => {
-                let candidates = [&self.own, &self.relayed].map(|t| shortest(t, tier, free));
-                candidates.into_iter().flatten().min_by_key(|key| (key.0, key.1.0, key.2.0))
+                let ours = shortest(&self.own, tier, free).map(own);
+                let theirs = self.relayed.shortest(tier, free).map(|key| (key, false));
+                let both = ours.into_iter().chain(theirs);
+                both.min_by_key(|(key, _)| (key.0, key.1.0, key.2.0))
             }
         }
     }
@@ -280,20 +302,16 @@ impl BroadcastQueue {
 
     /// Transmit count and message of all items, in Go's order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &[u8])> {
-        let mut items: Vec<_> = self.own.iter().chain(&self.relayed).collect();
-        items.sort_unstable_by_key(|(key, _)| **key);
-        items.into_iter().map(|(key, item)| (key.0, &*item.message))
+        let own = self.own.iter().map(|(key, item)| (*key, &*item.message));
+        let mut items: Vec<_> = own.chain(self.relayed.iter()).collect();
+        items.sort_unstable_by_key(|(key, _)| *key);
+        items.into_iter().map(|(key, message)| (key.0, message))
     }
 }
 
-/// The tiers that are not empty.
-fn tiers(items: &Tiers) -> impl Iterator<Item = u32> + '_ {
-    let mut next = items.keys().next().map(|key| key.0);
-    std::iter::from_fn(move || {
-        let tier = next?;
-        next = items.range(start_of(tier + 1)..).next().map(|(key, _)| key.0);
-        Some(tier)
-    })
+/// Memory that an item is charged for.
+fn bytes_of(message_len: usize) -> usize {
+    message_len + ITEM_OVERHEAD
 }
 
 /// The first item that fits, in `tier` or a later tier.
@@ -315,13 +333,6 @@ fn longest(items: &Tiers, mut tier: u32, free: usize) -> Option<Key> {
 fn shortest(items: &Tiers, tier: u32, free: usize) -> Option<Key> {
     let first = longest(items, tier, free)?;
     items.range(first..start_of(first.0 + 1)).next_back().map(|(key, _)| *key)
-}
-
-/// The oldest of the largest items of a tier.
-fn largest(items: &Tiers, tier: u32) -> Option<Key> {
-    let (first, _) = items.range(start_of(tier)..start_of(tier + 1)).next()?;
-    let end = (tier, first.1, Reverse(0));
-    items.range(*first..=end).next_back().map(|(key, _)| *key)
 }
 
 fn start_of(tier: u32) -> Key {

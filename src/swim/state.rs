@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tracing::{debug, error, info, warn};
 
 use super::{
-    Author, Host, NodeStateKind, OpId, Swim,
+    Host, NodeStateKind, OpId, Swim,
     claim::{Source, Worth},
     host::NodeView,
     name::check_name,
@@ -482,7 +482,7 @@ impl Swim {
             false => name,
             true => format!("{name} {}", self.rng.u64()).into(),
         };
-        self.queue.push_about(name, Bytes::copy_from_slice(&message), Author::Own(notify));
+        self.queue.push_about(name, Bytes::copy_from_slice(&message), notify);
         self.builder.put_scratch(message);
         self.end_broadcasts();
     }

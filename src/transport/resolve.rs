@@ -89,6 +89,10 @@ pub(crate) fn check_dialled(network: Network, text: &str) -> Result<(), String> 
 /// # Errors
 /// The error in Go's words.
 pub(crate) async fn resolve_async(network: Network, text: &str) -> Result<Resolved, String> {
+    if text.parse::<SocketAddr>().is_ok() {
+        // Nothing is looked up, and at the start a thread for it would cost more than all the rest.
+        return resolve(network, text);
+    }
     let owned = text.to_owned();
     let resolving = tokio::task::spawn_blocking(move || resolve(network, &owned));
     resolving.await.map_err(|error| error.to_string())?

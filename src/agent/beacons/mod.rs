@@ -6,4 +6,4 @@ mod message;
 mod run;
 mod turns;
 
-pub(super) use run::{is_hidden, run};
+pub(super) use run::{is_hidden, is_hidden_name, run};

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     agent::operations::Agent,
     base::{Instant, LogLimit, Rng, printable, printable_text},
-    driver::{self, Event, LagPolicy, Subscribe},
+    driver::{self, Event, LagPolicy, Name, Subscribe},
     serf::MemberStatus,
 };
 
@@ -47,6 +47,11 @@ pub(in crate::agent) async fn run(agent: Arc<Agent>, between: Duration) {
 /// enabled here.
 pub(in crate::agent) fn is_hidden(agent: &Agent, event: &Event) -> bool {
     agent.settings.beacon_interval.is_some() && is_beacon(event)
+}
+
+/// The same of an event's name.
+pub(in crate::agent) fn is_hidden_name(agent: &Agent, name: &Name) -> bool {
+    agent.settings.beacon_interval.is_some() && matches!(name, Name::User(name) if &**name == NAME)
 }
 
 struct Beacons {

@@ -2,7 +2,6 @@
 
 use std::{
     cell::Cell,
-    collections::VecDeque,
     io,
     sync::{
         Arc, Mutex, PoisonError,
@@ -13,14 +12,17 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use tokio::sync::mpsc;
+use tracing::info;
 
 use super::{
     Level, Syslog,
     console::{Backlog, Console, write_console},
     line::{lost_line, write_line},
+    recent::{Ring, received_text},
 };
-use crate::rpc::protocol::{LOG_BACKLOG, STREAM_QUEUE};
+use crate::{driver::Name, rpc::protocol::STREAM_QUEUE};
 
 /// Distributes log lines. Clones share it.
 #[derive(Clone)]
@@ -124,7 +126,7 @@ impl LogHub {
     ) -> (Vec<Arc<str>>, mpsc::Receiver<Arc<str>>) {
         let (sender, lines) = mpsc::channel(STREAM_QUEUE);
         let mut state = self.lock();
-        let backlog = state.ring.at_least(level);
+        let backlog = state.ring.at_least(level, self.shared.json);
         // Closed monitors are removed here, too, since nothing may be logged for a long time.
         state.monitors.retain(|monitor| !monitor.lines.is_closed());
         state.monitors.push(Monitor { level, lines: sender, client, losing: false });
@@ -137,11 +139,27 @@ impl LogHub {
         let message = message.strip_suffix('\n').unwrap_or(message);
         let mut text = LINE.take();
         text.clear();
-        write_line(&mut text, self.shared.json, level, component, message);
+        write_line(&mut text, self.shared.json, Timestamp::now(), level, component, message);
         self.distribute(level, component, message, &text);
         if text.capacity() <= LINE_KEPT_MAX {
             LINE.set(text);
         }
+    }
+
+    /// Logs that these events were received; returns whether anybody reads such lines. If not, only
+    /// the names of the last ones are kept: in a flood, lines would cost as much as the events.
+    pub(in crate::agent) fn received(&self, names: &mut Vec<Name>) -> bool {
+        let mut state = self.lock();
+        if state.monitors.is_empty() && state.level > Level::Info {
+            let now = Timestamp::now();
+            names.drain(..).for_each(|name| state.ring.push_received(now, name));
+            return false;
+        }
+        drop(state);
+        for name in names.drain(..) {
+            info!(target: "agent", "{}", received_text(&name));
+        }
+        true
     }
 
     fn distribute(&self, level: Level, component: &str, message: &str, text: &str) {
@@ -245,38 +263,6 @@ impl Shared {
     }
 }
 
-/// Recent lines, for new monitors.
-#[derive(Default)]
-struct Ring {
-    lines: VecDeque<(Level, String)>,
-    bytes: usize,
-}
-
-impl Ring {
-    /// Fast path: most lines are only kept here, where they reuse the buffer of the oldest.
-    fn push(&mut self, level: Level, line: &str) {
-        self.bytes += line.len();
-        let mut kept = String::new();
-        while self.lines.len() >= LOG_BACKLOG || self.bytes > RING_BYTES_MAX {
-            let Some((_, oldest)) = self.lines.pop_front() else { break };
-            self.bytes -= oldest.len();
-            kept = oldest;
-        }
-        kept.clear();
-        if kept.capacity() > line.len() + SPARE_BYTES_MAX {
-            kept = String::new();
-        }
-        kept.reserve_exact(line.len());
-        kept.push_str(line);
-        self.lines.push_back((level, kept));
-    }
-
-    fn at_least(&self, level: Level) -> Vec<Arc<str>> {
-        let passes = |(known, _): &&(Level, String)| *known >= level;
-        self.lines.iter().filter(passes).map(|(_, line)| line.as_str().into()).collect()
-    }
-}
-
 thread_local! {
     /// Buffer for a line, so that none is allocated for each.
     static LINE: Cell<String> = const { Cell::new(String::new()) };
@@ -284,10 +270,6 @@ thread_local! {
 
 /// Largest buffer that is kept for reuse.
 const LINE_KEPT_MAX: usize = 8 << 10;
-/// Most unused bytes in the buffer of a line in the ring.
-const SPARE_BYTES_MAX: usize = 256;
-/// Limit on the bytes of recent lines.
-const RING_BYTES_MAX: usize = 1 << 20;
 /// Limit on bytes queued for a slow terminal.
 const CONSOLE_BYTES_MAX: usize = 8 << 20;
 /// Limit on lines queued for a slow terminal; further ones are dropped and counted.

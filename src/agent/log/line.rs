@@ -6,6 +6,8 @@ use std::{
     sync::Arc,
 };
 
+use jiff::Timestamp;
+
 use super::Level;
 use crate::base::printable_text;
 
@@ -39,12 +41,13 @@ pub(super) fn lines(text: &str) -> String {
 pub(super) fn write_line(
     out: &mut String,
     json: bool,
+    time: Timestamp,
     level: Level,
     component: &str,
     message: &str,
 ) {
     if json {
-        let time = jiff::Timestamp::now().to_string();
+        let time = time.to_string();
         let fields = serde_json::json!({
             "time": time, "level": level.name(), "component": component, "message": message,
         });
@@ -52,7 +55,7 @@ pub(super) fn write_line(
         let _ = write!(out, "{fields}");
     } else {
         STAMP.with_borrow_mut(|stamp| {
-            let time = stamp.at(jiff::Timestamp::now());
+            let time = stamp.at(time);
             for part in [time, " [", level.name(), "] ", component, ": ", message] {
                 out.push_str(part);
             }
@@ -67,7 +70,7 @@ struct Stamp {
 }
 
 impl Stamp {
-    fn at(&mut self, now: jiff::Timestamp) -> &str {
+    fn at(&mut self, now: Timestamp) -> &str {
         if self.text.is_empty() || self.second != now.as_second() {
             let local = now.to_zoned(jiff::tz::TimeZone::system());
             self.text = local.strftime("%Y/%m/%d %H:%M:%S").to_string();
@@ -84,7 +87,7 @@ thread_local! {
 pub(super) fn lost_line(json: bool, lost: u64) -> Arc<str> {
     let mut line = String::new();
     let message = format!("Dropped {lost} lines to the console");
-    write_line(&mut line, json, Level::Warn, "agent", &message);
+    write_line(&mut line, json, Timestamp::now(), Level::Warn, "agent", &message);
     line.into()
 }
 
@@ -124,7 +127,7 @@ mod tests {
     #[test]
     fn stamp_follows_the_second() {
         let mut stamp = Stamp { second: 0, text: String::new() };
-        let mut at = |second| stamp.at(jiff::Timestamp::from_second(second).unwrap()).to_owned();
+        let mut at = |second| stamp.at(Timestamp::from_second(second).unwrap()).to_owned();
         let (first, same, next) = (at(1_000_000_000), at(1_000_000_000), at(1_000_000_001));
         assert_eq!(first, same);
         assert!(first.ends_with(":40") && next.ends_with(":41"), "{first} {next}");

@@ -6,6 +6,7 @@ mod hub;
 mod layer;
 mod level;
 mod line;
+mod recent;
 mod syslog;
 mod ui;
 

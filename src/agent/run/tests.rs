@@ -1,7 +1,8 @@
 use super::*;
 use crate::{
     agent::testing::agent_with,
-    serf::{AliveDelegate, Member},
+    driver::{Event, Name},
+    serf::{AliveDelegate, Member, MemberEventKind},
 };
 
 #[test]
@@ -23,16 +24,18 @@ async fn handlers_and_log_get_the_first_event_of_all() {
     let config = FileConfig {
         node_name: Some("n".to_owned()),
         bind: Some("127.0.0.1:0".to_owned()),
+        event_handlers: vec!["true".to_owned()],
         ..FileConfig::default()
     };
     let settings = Settings::build(config, &mut Notices::default()).unwrap();
-    let (serf, mut handlers, mut log_events) =
-        start(&settings, Descriptors::raise()).await.unwrap();
-    for events in [&mut handlers, &mut log_events] {
-        let first = tokio::time::timeout(Duration::from_secs(20), events.recv()).await.unwrap();
-        let Some(Event::Member(event)) = first else { panic!("{first:?}") };
-        assert_eq!((event.kind.to_string(), &*event.members[0].name), ("member-join".into(), "n"));
-    }
+    let (serf, handlers, mut heard) = start(&settings, Descriptors::raise()).await.unwrap();
+    let wait = Duration::from_secs(20);
+    let first = tokio::time::timeout(wait, handlers.unwrap().recv()).await.unwrap();
+    let Some(Event::Member(event)) = first else { panic!("{first:?}") };
+    assert_eq!((event.kind.to_string(), &*event.members[0].name), ("member-join".into(), "n"));
+    let mut names = Vec::new();
+    assert!(tokio::time::timeout(wait, heard.recv_all(&mut names)).await.unwrap());
+    assert_eq!(names, [Name::Member(MemberEventKind::Join)]);
     serf.shutdown().await;
 }
 

@@ -18,7 +18,7 @@ use crate::{
         build::build_state, context::encode_tags, key_use::KeyUse, state::State,
         user_event::EventGroup,
     },
-    swim::{self, Author, OpId, StreamId, StreamInput, Swim},
+    swim::{self, OpId, StreamId, StreamInput, Swim},
     wire::{Keyring, StreamCodec},
 };
 
@@ -185,7 +185,7 @@ impl Engine {
         if self.state.members.has_alive_others() {
             self.wait(op, Step::LeaveIntent, self.state.cx.config.broadcast_timeout);
             self.swim.send_user_to_few(&raw);
-            self.state.broadcast(QueueKind::Intent, raw, Author::Own(Some(op)));
+            self.state.broadcast(QueueKind::Intent, raw, Some(op));
         } else {
             self.leave_swim(op);
         }
@@ -324,7 +324,7 @@ impl Engine {
         let raw = self.state.leave_intent(name, prune == Prune::Yes);
         if self.state.members.has_alive_others() {
             self.wait(op, Step::ForceLeave, self.state.cx.config.broadcast_timeout);
-            self.state.broadcast(QueueKind::Intent, raw, Author::Own(Some(op)));
+            self.state.broadcast(QueueKind::Intent, raw, Some(op));
         } else {
             self.state.cx.effects.complete(op, Ok(Completion::Done));
         }

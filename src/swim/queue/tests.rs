@@ -7,11 +7,11 @@ use super::*;
 const TRANSMITS: u32 = 3;
 
 fn own(queue: &mut BroadcastQueue, message: &'static str, op: u64) {
-    queue.push(Bytes::from_static(message.as_bytes()), Author::Own(Some(OpId(op))));
+    queue.push(Bytes::from_static(message.as_bytes()), Some(OpId(op)));
 }
 
-fn peers(queue: &mut BroadcastQueue, message: impl Into<Bytes>) {
-    queue.push(message.into(), Author::Peer);
+fn peers(queue: &mut BroadcastQueue, message: impl AsRef<[u8]>) {
+    queue.relay(message.as_ref());
 }
 
 fn take(queue: &mut BroadcastQueue, order: Order, overhead: usize, limit: usize) -> Vec<String> {
@@ -25,8 +25,8 @@ fn take(queue: &mut BroadcastQueue, order: Order, overhead: usize, limit: usize)
 }
 
 fn about(queue: &mut BroadcastQueue, topic: &str, message: &'static str, op: Option<u64>) {
-    let author = Author::Own(op.map(OpId));
-    queue.push_about(topic.into(), Bytes::from_static(message.as_bytes()), author);
+    let message = Bytes::from_static(message.as_bytes());
+    queue.push_about(topic.into(), message, op.map(OpId));
 }
 
 fn ended(queue: &mut BroadcastQueue) -> Vec<(u64, Fate)> {
@@ -35,12 +35,13 @@ fn ended(queue: &mut BroadcastQueue) -> Vec<(u64, Fate)> {
 
 /// Asserts that the counted bytes are those of the items.
 fn assert_counts(queue: &BroadcastQueue) {
-    let items = queue.own.values().chain(queue.relayed.values());
-    assert_eq!(queue.bytes, items.map(Item::bytes).sum::<usize>());
+    let relayed: usize = queue.relayed.iter().map(|(_, message)| bytes_of(message.len())).sum();
+    let own: usize = queue.own.values().map(Item::bytes).sum();
+    assert_eq!((queue.bytes, queue.own_bytes), (own + relayed, own));
+    assert_eq!(queue.relayed.len(), queue.relayed.iter().count());
     let displaceable = queue.own.values().filter(|item| item.topic.is_none());
     let displaceable = displaceable.count();
     assert_eq!((queue.own_by_age.len(), queue.own_in_turn.len()), (displaceable, displaceable));
-    assert_eq!(queue.own_bytes, queue.own.values().map(Item::bytes).sum::<usize>());
     for (key, item) in &queue.own {
         let known = item.topic.as_ref().map(|topic| queue.by_topic.get(topic));
         assert!(known.is_none_or(|known| known == Some(key)));
@@ -133,12 +134,12 @@ fn too_many_bytes_drop_the_largest_of_peers_and_the_oldest_of_ours() {
     }
     assert!(dropped > 5_000);
     assert_counts(&queue);
-    let longest = queue.relayed.keys().map(|key| key.1.0).max();
+    let longest = queue.relayed.iter().map(|(key, _)| key.1.0).max();
     assert!(longest < Some(1_200), "the largest went first: {longest:?}");
-    assert!(queue.relayed.values().any(|item| item.message == "small"));
+    assert!(queue.relayed.iter().any(|(_, message)| message == b"small"));
     assert_eq!(queue.own.len(), 1);
     for n in 0..20_000 {
-        let op = Author::Own(Some(OpId(100 + n)));
+        let op = Some(OpId(100 + n));
         queue.push(vec![b'y'; 1_000 + (n % 7) as usize].into(), op);
         queue.shed();
     }
@@ -188,10 +189,10 @@ proptest! {
     ) {
         let mut queue = BroadcastQueue::default();
         for (index, len) in lengths.iter().enumerate() {
-            let message = vec![index as u8; *len].into();
+            let message = vec![index as u8; *len];
             match topics {
-                true => queue.push_about(index.to_string().into(), message, Author::Own(None)),
-                false => queue.push(message, Author::Peer),
+                true => queue.push_about(index.to_string().into(), message.into(), None),
+                false => queue.relay(&message),
             }
         }
         let mut sent = vec![0; lengths.len()];

@@ -13,7 +13,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Agent, Crowd, Flood, flood, free_addr, median, report, time_lists_ms};
+use super::{
+    Agent, Crowd,
+    flood::{Flood, Keys, flood},
+    free_addr, median, report, time_lists_ms,
+};
 
 pub(crate) fn measure(program: &str) {
     let mut figures = BTreeMap::<String, Vec<f64>>::new();
@@ -46,7 +50,7 @@ fn figures_of(program: &str, kind: &str) -> Vec<(&'static str, f64)> {
     let before = agent.cpu();
     thread::sleep(IDLE);
     let idle = (agent.cpu() - before) / IDLE.as_secs_f64() * 100.0;
-    let Flood { ping_ms, cpu_us, reached } = flood(&agent, RATE, 5);
+    let Flood { ping_ms, cpu_us, reached, .. } = flood(&agent, RATE, 5, Keys::None);
     let lists = time_lists_ms(&agent);
     let memory = agent.memory().0 / 1024.0;
     crowd.stop.store(true, Ordering::Relaxed);

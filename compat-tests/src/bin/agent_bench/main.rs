@@ -1,9 +1,10 @@
 //! One agent of either kind under the loads that matter, for scripts/bench-agent.
 //!
-//! `agent_bench PROGRAM [lone|crowd|events|packets|http|lists|raw]...` prints one line `name value`
-//! a measure; with `lists` it takes several programs, `PROGRAM,PROGRAM`. It simulates the rest of
-//! the cluster: one socket answers the pings of all 10,000 members.
+//! `agent_bench PROGRAM [lone|crowd|events|packets|steady|http|lists|raw]...` prints one line
+//! `name value` a measure; with `lists` it takes several programs, `PROGRAM,PROGRAM`. It simulates
+//! the rest of the cluster: one socket answers the pings of all 10,000 members.
 
+mod flood;
 mod http;
 mod lists;
 
@@ -14,7 +15,7 @@ use std::{
     process::{Child, Command, Stdio},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     thread,
     time::{Duration, Instant},
@@ -25,11 +26,11 @@ use ruserf::{
     rpc::protocol,
     serf::{
         LamportTime, Message as SerfMessage, MsgpackTransform, Tags, TransformDelegate,
-        message::{PushPull as SerfState, UserEvent},
+        message::PushPull as SerfState,
     },
     wire::{
-        Ack, CodecConfig, Incarnation, Message, NodeState, PacketCodec, Ping, PushPull, Role,
-        SeqNo, StreamDecoder, StreamMessage,
+        Ack, CodecConfig, Incarnation, Message, NodeState, PacketCodec, PushPull, Role,
+        StreamDecoder, StreamMessage,
     },
 };
 
@@ -37,18 +38,19 @@ fn main() {
     let mut args = env::args().skip(1);
     let program = args.next().expect("the agent's program");
     let wanted: Vec<_> = args.collect();
-    let parts: [(&str, Measure); 7] = [
+    let parts: [(&str, Measure); 8] = [
         ("lone", lone),
         ("crowd", crowd),
         ("events", events),
-        ("packets", packets),
+        ("packets", flood::packets),
+        ("steady", flood::steady),
         ("http", http::measure),
         ("lists", lists::measure),
         ("raw", raw),
     ];
     for (name, measure) in parts {
-        // Go's agent has no HTTP, and lists are part of `crowd`.
-        if wanted.is_empty() && !matches!(name, "http" | "lists")
+        // Go's agent has no HTTP, and the others are parts of those.
+        if wanted.is_empty() && !matches!(name, "steady" | "http" | "lists")
             || wanted.iter().any(|part| part == name)
         {
             measure(&program);
@@ -426,21 +428,6 @@ fn events(program: &str) {
     report("rpc_events_per_s", median(rates));
 }
 
-fn packets(program: &str) {
-    let cost =
-        |rate: u64| flood(&Agent::start(program, &[]), rate, if rate > 64_000 { 1 } else { 3 });
-    report("cpu_us_per_packet_at_5000", cost(5_000).cpu_us);
-    let mut best = 0.0;
-    for thousands in [4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256] {
-        let Flood { ping_ms, reached, .. } = cost(thousands * 1_000);
-        if ping_ms > 10.0 {
-            break;
-        }
-        best = f64::max(best, reached);
-    }
-    report("packets_per_s_with_pings_in_10_ms", best);
-}
-
 /// What the machine allows: a loop that receives such packets, one call each, and does nothing with
 /// them, while another thread sends as many as it can.
 fn raw(_program: &str) {
@@ -459,80 +446,6 @@ fn raw(_program: &str) {
     }
     sender.join().unwrap();
     report("raw_recvfrom_per_s", count as f64 / 2.0);
-}
-
-/// What a flood of packets cost.
-struct Flood {
-    /// Median time of a ping meanwhile.
-    ping_ms: f64,
-    /// Of a packet.
-    cpu_us: f64,
-    /// Packets a second.
-    reached: f64,
-}
-
-/// Gossip packets, each with ten new user events of 80 bytes, at a fixed rate; pings in between.
-fn flood(agent: &Agent, rate: u64, seconds: u64) -> Flood {
-    let crowd = Crowd::open();
-    let transform = MsgpackTransform;
-    let mut codec = PacketCodec::build(plain()).unwrap();
-    let mut rng = ruserf::base::Rng::from_u64(2);
-    let ltime = AtomicU64::new(1);
-    let mut packet = || {
-        let mut parts = Vec::new();
-        for _ in 0..10 {
-            let event = UserEvent {
-                ltime: LamportTime(ltime.fetch_add(1, Ordering::Relaxed)),
-                name: b"deploy",
-                payload: [b'p'; 80][..].into(),
-                coalesce: false,
-            };
-            let mut raw = vec![8];
-            transform.encode_message(&SerfMessage::UserEvent(event), &mut raw);
-            parts.push(raw);
-        }
-        let mut body = Vec::new();
-        ruserf::wire::encode_compound(&parts, &mut body);
-        let mut out = Vec::new();
-        codec.seal(&mut rng, &body, false, &mut out);
-        out
-    };
-    let ready: Vec<Vec<u8>> = (0..rate * seconds).map(|_| packet()).collect();
-    let pinger = UdpSocket::bind("127.0.0.1:0").unwrap();
-    pinger.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
-    let stop = Arc::new(AtomicBool::new(false));
-    let (to, ended) = (agent.gossip, Arc::clone(&stop));
-    let pings = thread::spawn(move || ping_times(&pinger, to, &ended));
-    let before = agent.cpu();
-    let began = Instant::now();
-    for (n, packet) in ready.iter().enumerate() {
-        crowd.udp.send_to(packet, agent.gossip).unwrap();
-        let due = Duration::from_secs_f64((n + 1) as f64 / rate as f64);
-        if n % 16 == 0 {
-            thread::sleep(due.saturating_sub(began.elapsed()));
-        }
-    }
-    let took = began.elapsed().as_secs_f64();
-    stop.store(true, Ordering::Relaxed);
-    let ping_ms = median(pings.join().unwrap());
-    let count = ready.len() as f64;
-    Flood { ping_ms, cpu_us: (agent.cpu() - before) * 1e6 / count, reached: count / took }
-}
-
-/// Milliseconds that pings took until `ended`; those without an answer count as 500.
-fn ping_times(pinger: &UdpSocket, to: SocketAddr, ended: &AtomicBool) -> Vec<f64> {
-    let (mut times, mut buf, mut seq) = (Vec::new(), [0; 65_536], 0);
-    while !ended.load(Ordering::Relaxed) {
-        seq += 1;
-        let mut out = Vec::new();
-        Ping { seq_no: SeqNo(seq), node: b"subject", ..Ping::default() }.encode(&mut out);
-        let began = Instant::now();
-        pinger.send_to(&out, to).unwrap();
-        let answered = pinger.recv_from(&mut buf).is_ok();
-        times.push(if answered { began.elapsed().as_secs_f64() * 1e3 } else { 500.0 });
-        thread::sleep(Duration::from_millis(5));
-    }
-    times
 }
 
 const MEMBERS: usize = 10_000;

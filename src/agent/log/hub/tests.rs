@@ -3,7 +3,7 @@ use std::io;
 use tracing_subscriber::layer::SubscriberExt as _;
 
 use super::*;
-use crate::agent::log::layer::AgentLayer;
+use crate::agent::log::{layer::AgentLayer, recent};
 
 // parity: rpc-stream: monitor backlog and live
 #[test]
@@ -30,8 +30,8 @@ fn lines_of_each_message_are_made_while_somebody_reads_them() {
     tracing::subscriber::with_default(layer, || {
         let made = || {
             tracing::debug!(target: "serf.messages", "messageJoinType: b");
-            let state = hub.lock();
-            state.ring.lines.iter().filter(|(_, line)| line.contains("messageJoinType")).count()
+            let lines = hub.lock().ring.at_least(Level::Trace, false);
+            lines.iter().filter(|line| line.contains("messageJoinType")).count()
         };
         assert_eq!(made(), 0);
         let (_, lines) = hub.monitor(Level::Debug, "c".into());
@@ -42,9 +42,8 @@ fn lines_of_each_message_are_made_while_somebody_reads_them() {
         assert_eq!(made(), 1);
         hub.set_level(Level::Debug);
         assert_eq!(made(), 2);
-        assert!(
-            hub.lock().ring.lines.back().unwrap().1.ends_with("[DEBUG] serf: messageJoinType: b")
-        );
+        let lines = hub.lock().ring.at_least(Level::Trace, false);
+        assert!(lines.last().unwrap().ends_with("[DEBUG] serf: messageJoinType: b"));
         hub.set_level(Level::Info);
         assert_eq!(made(), 2);
     });
@@ -169,7 +168,7 @@ fn lines_that_are_kept_are_bounded_in_bytes() {
     assert!(waiting <= CONSOLE_BYTES_MAX, "{waiting}");
     let (backlog, _) = hub.monitor(Level::Info, "c".into());
     let kept = backlog.iter().map(|line| line.len()).sum::<usize>();
-    assert!((RING_BYTES_MAX / 2..=RING_BYTES_MAX).contains(&kept), "{kept}");
+    assert!((recent::BYTES_MAX / 2..=recent::BYTES_MAX).contains(&kept), "{kept}");
     drop(still);
     let lines = shown();
     assert!(lines.iter().any(|line| line.ends_with(" lines to the console")));
@@ -185,4 +184,28 @@ fn monitors_that_have_gone_are_not_kept() {
     }
     let (_, _lines) = hub.monitor(Level::Debug, "d".into());
     assert_eq!(hub.lock().monitors.len(), 1);
+}
+
+/// What was received is kept as its name as long as nobody reads it, and read like any line.
+#[test]
+fn events_are_lines_for_whoever_reads_them() {
+    let hub = LogHub::start(Level::Warn, false);
+    let layer = tracing_subscriber::registry().with(AgentLayer { hub: hub.clone() });
+    tracing::subscriber::with_default(layer, || {
+        let mut names = vec![Name::User("deploy".into()), Name::Query("load".into())];
+        assert!(!hub.received(&mut names) && names.is_empty());
+        hub.write(Level::Info, "serf", "between");
+        let (backlog, mut lines) = hub.monitor(Level::Info, "c".into());
+        let ends = |line: &str| line.split_once("] ").unwrap().1.to_owned();
+        let backlog: Vec<_> = backlog.iter().map(|line| ends(line)).collect();
+        let expected = [
+            "agent: Received event: user-event: deploy",
+            "agent: Received event: query: load",
+            "serf: between",
+        ];
+        assert_eq!(backlog, expected);
+        assert!(hub.received(&mut vec![Name::Member(crate::serf::MemberEventKind::Join)]));
+        let live = lines.try_recv().unwrap();
+        assert_eq!(ends(&live), "agent: Received event: member-join");
+    });
 }
