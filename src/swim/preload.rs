@@ -3,10 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    Config, NodeStateKind, Swim,
-    queue::BroadcastQueue,
-    table::{Record, Table},
-    timer::Timer,
+    Config, NodeStateKind, Swim, queue::BroadcastQueue, row::Record, table::Table, timer::Timer,
 };
 use crate::{
     base::{Instant, Rng, Timers},
@@ -55,7 +52,7 @@ impl Swim {
     pub fn preload(&mut self, now: Instant, cast: &Cast) {
         let Some(me) = cast.table.find(&self.config.name) else { return };
         self.table = cast.table.clone();
-        self.table.reap(|_| false, &mut self.rng);
+        self.table.reap(|_, _| false, &mut self.rng);
         self.me = me;
         self.queue = BroadcastQueue::default();
         // A cluster of this size would already use the scaled push/pull interval.

@@ -12,7 +12,7 @@ use super::{
     encoding::{Encoding, SLICE_BYTES, Waiting},
     host::NodeView,
     merge::PAUSE,
-    table::Row,
+    row::Row,
     timer::Timer,
     under_way::Stream,
     zones::Partners,
