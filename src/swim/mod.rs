@@ -25,6 +25,7 @@ mod join;
 mod logs;
 mod merge;
 mod name;
+mod names;
 mod order;
 mod output;
 mod packet_builder;
@@ -41,6 +42,8 @@ mod reach;
 mod relays;
 mod replay;
 mod row;
+#[cfg(feature = "sim")]
+mod sharing;
 mod state;
 mod streams;
 mod suspicion;
@@ -66,6 +69,8 @@ pub use queue::retransmit_limit;
 pub(crate) use queue::{Author, BroadcastQueue, Fate, Order};
 #[cfg(feature = "agent")]
 pub(crate) use reach::Trouble;
+#[cfg(feature = "sim")]
+pub use sharing::Shared;
 pub use suspicion::suspicion_timeout;
 pub use times::Times;
 

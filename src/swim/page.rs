@@ -4,6 +4,8 @@
 use std::sync::Arc;
 
 use super::row::Row;
+#[cfg(feature = "sim")]
+use super::sharing::Digest;
 
 /// Rows by slot.
 #[cfg_attr(feature = "sim", derive(Clone))]
@@ -18,6 +20,9 @@ pub(super) struct Pages {
 #[derive(Clone, Debug)]
 pub(super) struct Page {
     rows: [Option<Row>; ROWS],
+    /// Known of every page that several tables hold.
+    #[cfg(feature = "sim")]
+    digest: Option<Digest>,
 }
 
 impl Pages {
@@ -72,8 +77,35 @@ impl Pages {
             .filter_map(|(slot, row)| Some((slot, row.as_ref()?)))
     }
 
+    /// The pages, in the order of their slots.
+    #[cfg(feature = "sim")]
+    pub(super) fn pages(&self) -> &[Arc<Page>] {
+        &self.pages
+    }
+
+    /// Digests the pages that have changed, before they are shared.
+    #[cfg(feature = "sim")]
+    pub(super) fn digest(&mut self) {
+        for page in self.pages.iter_mut().filter(|page| page.digest.is_none()) {
+            let digest = Digest::of(page.rows());
+            Arc::make_mut(page).digest = Some(digest);
+        }
+    }
+
+    /// Replaces a page by an equal one.
+    #[cfg(feature = "sim")]
+    pub(super) fn adopt(&mut self, index: usize, page: &Arc<Page>) {
+        if let Some(mine) = self.pages.get_mut(index).filter(|mine| mine.rows == page.rows) {
+            *mine = Arc::clone(page);
+        }
+    }
+
     fn place_mut(&mut self, slot: u32) -> Option<&mut Option<Row>> {
         let page = Arc::make_mut(self.pages.get_mut(slot as usize / ROWS)?);
+        #[cfg(feature = "sim")]
+        {
+            page.digest = None;
+        }
         page.rows.get_mut(slot as usize % ROWS)
     }
 }
@@ -83,11 +115,26 @@ impl Page {
     fn get(&self, slot: u32) -> Option<&Row> {
         self.rows.get(slot as usize % ROWS)?.as_ref()
     }
+
+    #[cfg(feature = "sim")]
+    pub(super) fn digest(&self) -> Option<&Digest> {
+        self.digest.as_ref()
+    }
+
+    /// The rows, in the order of their slots.
+    #[cfg(feature = "sim")]
+    pub(super) fn rows(&self) -> impl Iterator<Item = &Row> {
+        self.rows.iter().flatten()
+    }
 }
 
 impl Default for Page {
     fn default() -> Self {
-        Self { rows: [const { None }; ROWS] }
+        Self {
+            rows: [const { None }; ROWS],
+            #[cfg(feature = "sim")]
+            digest: None,
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// The table of a formed cluster, built once and copied into each engine: the copies share all
-/// records, so that 10,000 tables of 10,000 rows fit into memory.
+/// pages and names, so that 100,000 tables of 100,000 rows fit into memory.
 pub struct Cast {
     table: Table,
     rng: Rng,
@@ -44,6 +44,12 @@ impl Cast {
         if let Some(row) = self.table.get_mut(slot) {
             row.incarnation = Incarnation(1);
         }
+    }
+
+    /// All nodes have been added: lets the copies share the names, too.
+    pub fn complete(&mut self) {
+        self.table.share_names();
+        self.table.digest_pages();
     }
 }
 

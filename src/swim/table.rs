@@ -7,12 +7,13 @@ use std::{
     sync::Arc,
 };
 
-use hashbrown::HashTable;
-
+#[cfg(feature = "sim")]
+use super::page::Page;
 use super::{
     NodeStateKind,
     addrs::{Addr, Addrs},
     draw::draw,
+    names::Names,
     order::Order,
     page::Pages,
     row::{Record, Row},
@@ -30,7 +31,7 @@ pub(super) struct Table {
     rows: Pages,
     /// Free slots below the highest one in use.
     free: BTreeSet<u32>,
-    names: HashTable<Named>,
+    names: Names,
     hash: SeededHash,
     order: Order,
     /// When the state of nodes that are not alive changed, by slot.
@@ -52,7 +53,7 @@ impl Table {
         Self {
             rows: Pages::default(),
             free: BTreeSet::new(),
-            names: HashTable::new(),
+            names: Names::default(),
             hash: SeededHash(hash_seed),
             order: Order::default(),
             changes: BTreeMap::new(),
@@ -98,10 +99,8 @@ impl Table {
 
     pub(super) fn find(&self, name: &str) -> Option<u32> {
         let hash = self.name_hash(name);
-        let same = |named: &Named| {
-            named.hash == hash && self.get(named.slot).is_some_and(|row| &*row.record.name == name)
-        };
-        self.names.find(spread(hash), same).map(|named| named.slot)
+        let is_it = |slot| self.get(slot).is_some_and(|row| &*row.record.name == name);
+        self.names.find(hash, is_it)
     }
 
     fn name_hash(&self, name: &str) -> u32 {
@@ -157,7 +156,7 @@ impl Table {
         let slot = self.free.pop_first().unwrap_or(self.rows.slots());
         self.rows
             .put(slot, Row { record, incarnation: Incarnation(0), state: NodeStateKind::Dead });
-        self.names.insert_unique(spread(hash), Named { hash, slot }, |named| spread(named.hash));
+        self.names.insert(hash, slot);
         self.order.cover(self.rows.slots(), rng);
         self.count(NodeStateKind::Dead, 1);
         self.generation += 1;
@@ -289,6 +288,30 @@ impl Table {
         draw(all.len(), k, rng, |index| all.get(index).copied())
     }
 
+    /// The pages of rows, in the order of their slots.
+    #[cfg(feature = "sim")]
+    pub(super) fn pages(&self) -> &[Arc<Page>] {
+        self.rows.pages()
+    }
+
+    /// Digests the pages that have changed.
+    #[cfg(feature = "sim")]
+    pub(super) fn digest_pages(&mut self) {
+        self.rows.digest();
+    }
+
+    /// Shares a page that another table holds, if ours is equal.
+    #[cfg(feature = "sim")]
+    pub(super) fn adopt(&mut self, index: usize, page: &Arc<Page>) {
+        self.rows.adopt(index, page);
+    }
+
+    /// Lets copies of this table share its names.
+    #[cfg(feature = "sim")]
+    pub(super) fn share_names(&mut self) {
+        self.names.share();
+    }
+
     /// The zones, if gossip follows them.
     pub(super) fn zones(&self) -> Option<&Zones> {
         self.zones.as_deref()
@@ -324,25 +347,9 @@ impl Table {
         self.bytes -= row.record.bytes();
         let change = self.changes.remove(&slot).unwrap_or(Instant::ZERO);
         self.recently_dead.remove(&(change, slot));
-        let hash = spread(self.name_hash(&row.record.name));
-        if let Ok(entry) = self.names.find_entry(hash, |named| named.slot == slot) {
-            entry.remove();
-        }
+        self.names.remove(self.name_hash(&row.record.name), slot);
         self.free.insert(slot);
     }
-}
-
-/// A slot and the hash of its name: when the table of names grows, no row is looked at.
-#[cfg_attr(feature = "sim", derive(Clone))]
-#[derive(Debug)]
-struct Named {
-    hash: u32,
-    slot: u32,
-}
-
-/// A hash of which the upper and the lower bits count.
-fn spread(hash: u32) -> u64 {
-    u64::from(hash) << 32 | u64::from(hash)
 }
 
 /// Where the node in a slot is reached.
