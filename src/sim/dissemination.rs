@@ -210,6 +210,24 @@ mod tests {
         (bytes, times[times.len() / 2].as_secs_f64())
     }
 
+    /// Goal: shared pages change what a run costs, and nothing else.
+    #[test]
+    fn shared_pages_give_the_same_run_as_the_codec() {
+        for happening in [Happening::Updates, Happening::Crashes] {
+            let [encoded, shared] = [false, true].map(|share_pages| {
+                let mut cluster = ClusterSpec::lan(150, 3);
+                cluster.config.share_pages = share_pages;
+                cluster.config.push_pull_interval = Duration::from_secs(3);
+                let (time, pause) = (Duration::from_secs(75), Duration::from_secs(2));
+                Experiment { cluster, time, happening, pause }.run(|_| ())
+            });
+            assert!(shared.traffic.streams > 500 && shared.news.len() > 20);
+            assert_eq!(format!("{:?}", shared.traffic), format!("{:?}", encoded.traffic));
+            assert_eq!(format!("{:?}", shared.news), format!("{:?}", encoded.news));
+            assert_eq!(shared.events, encoded.events);
+        }
+    }
+
     /// Goal: zone-aware gossip sends a third of the bytes between zones at most (at 3 × 1,000 nodes
     /// it sends less, as probes are a smaller part there), and takes at most 1.3 times as long.
     #[test]

@@ -4,6 +4,7 @@ use super::{
     queue::{Event, Queue},
     trace::Trace,
 };
+use crate::swim::Shared;
 
 /// An event of a node.
 #[derive(Debug)]
@@ -32,9 +33,28 @@ pub(crate) enum Step {
     Syn(u8),
     SynAck,
     Refused,
-    Data(Vec<u8>),
-    Reply(Vec<u8>),
+    Data(Content),
+    Reply(Content),
     Fin,
+}
+
+/// What is sent on a stream.
+#[derive(Debug)]
+pub(crate) enum Content {
+    /// As the codec seals it.
+    Sealed(Vec<u8>),
+    /// A state whose rows the nodes share.
+    Shared(Box<Shared>),
+}
+
+impl Content {
+    /// Bytes on the network.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Sealed(bytes) => bytes.len(),
+            Self::Shared(shared) => shared.bytes,
+        }
+    }
 }
 
 /// Routes events: to the own queue, or at the end of the window to the queue of another shard.

@@ -97,6 +97,11 @@ impl<K> Queue<K> {
         Some(std::collections::binary_heap::PeekMut::pop(next))
     }
 
+    /// The node that probably handles the next event.
+    pub(crate) fn next_dst(&self) -> Option<u32> {
+        self.near.peek().map(|event| event.dst)
+    }
+
     /// Time of the next event.
     pub(crate) fn next_at(&mut self) -> Option<u64> {
         if self.near.is_empty() {

@@ -102,6 +102,7 @@ impl ClusterSpec {
             let meta = zone.as_slice();
             cast.add(&self.node_config(index, 0, 0), meta, SwimNode::zone_of(meta));
         }
+        cast.complete();
         for index in 0..self.nodes {
             let mut node = self.build_node(index, 0, 0, Instant::ZERO);
             node.preload(Instant::ZERO, &cast);

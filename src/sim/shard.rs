@@ -1,5 +1,7 @@
 //! The part of the world that one thread runs: some nodes and their events.
 
+use std::hint::black_box;
+
 use super::{
     network::{Network, address_of},
     node::{Node, Observation},
@@ -38,6 +40,10 @@ impl<N: Node> Shard<N> {
     pub(crate) fn run_before(&mut self, end: u64, network: &Network) {
         while let Some(event) = self.post.queue.pop_before(end) {
             self.events += 1;
+            if let Some(next) = self.post.queue.next_dst() {
+                // Most of the time is spent waiting for the memory of the node: begin to load it.
+                black_box(self.slots.get(next as usize / self.post.shards).map(Slot::glance));
+            }
             let slot = &mut self.slots[event.dst as usize / self.post.shards];
             let now = event.at;
             dispatch(slot, &mut self.post, network, event);

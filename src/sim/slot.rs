@@ -8,7 +8,7 @@ use std::{
 use super::{
     network::{Fate, Network, address_of, node_at},
     node::{Node, Observation},
-    post::{Kind, Post, Step, StreamKey},
+    post::{Content, Kind, Post, Step, StreamKey},
     queue::Event,
     trace::What,
 };
@@ -84,7 +84,7 @@ pub(crate) struct Slot<N> {
 struct Dial {
     peer: u32,
     decoder: StreamDecoder,
-    bytes: Vec<u8>,
+    content: Option<Content>,
     reply: bool,
     connected: bool,
 }
@@ -110,6 +110,11 @@ impl<N: Node> Slot<N> {
             held_bytes: 0,
             unsent: Vec::new(),
         }
+    }
+
+    /// What the next event of the node looks at first.
+    pub(crate) fn glance(&self) -> (u64, Option<Instant>) {
+        (self.timer_at, self.node.as_ref().and_then(Node::poll_timeout))
     }
 
     /// The node's own clock at world time `now`.
@@ -176,9 +181,8 @@ impl<N: Node> Slot<N> {
             }
             Output::Reply { id, message, .. } => {
                 let Some((key, codec)) = self.accepted.remove(&id.0) else { return };
-                let mut bytes = Vec::with_capacity(message.len() + 64);
-                codec.seal(&mut self.rng, Role::Acceptor, &message, &mut bytes);
-                self.send_step(now, key.dialer, key, Step::Reply(bytes), post, network);
+                let content = self.content(id, &codec, Role::Acceptor, &message);
+                self.send_step(now, key.dialer, key, Step::Reply(content), post, network);
                 let local = self.local(now);
                 if let Some(node) = &mut self.node {
                     node.handle_stream(local, id, StreamInput::Sent);
@@ -248,19 +252,34 @@ impl<N: Node> Slot<N> {
     ) {
         let Some(node) = &self.node else { return };
         let codec = node.stream_codec();
-        let mut bytes = Vec::with_capacity(message.len() + 64);
-        codec.seal(&mut self.rng, Role::Dialer, message, &mut bytes);
+        let content = Some(self.content(id, &codec, Role::Dialer, message));
         self.counters.streams += 1;
         let at = deadline.as_nanos().saturating_sub(self.clock_ahead).max(now + 1);
         self.post(at, self.index, Kind::DialDeadline { life: self.life, id: id.0 }, post);
         let peer = node_at(to).filter(|(peer, _)| *peer < post.nodes);
         let decoder = StreamDecoder::new(codec, Role::Dialer);
         let number = peer.map_or(u32::MAX, |(peer, _)| peer);
-        self.dials.insert(id.0, Dial { peer: number, decoder, bytes, reply, connected: false });
+        self.dials.insert(id.0, Dial { peer: number, decoder, content, reply, connected: false });
         if let Some((peer, moves)) = peer {
             let key = StreamKey { dialer: self.index, life: self.life, id: id.0 };
             self.send_step(now, peer, key, Step::Syn(moves), post, network);
         }
+    }
+
+    /// What goes over the network for a message of the engine.
+    fn content(
+        &mut self,
+        id: StreamId,
+        codec: &StreamCodec,
+        role: Role,
+        message: &[u8],
+    ) -> Content {
+        if let Some(shared) = self.node.as_mut().and_then(|node| node.take_shared(id)) {
+            return Content::Shared(Box::new(shared));
+        }
+        let mut bytes = Vec::with_capacity(message.len() + 64);
+        codec.seal(&mut self.rng, role, message, &mut bytes);
+        Content::Sealed(bytes)
     }
 
     fn send_step(
@@ -273,7 +292,7 @@ impl<N: Node> Slot<N> {
         network: &Network,
     ) {
         let bytes = match &step {
-            Step::Data(bytes) | Step::Reply(bytes) => bytes.len(),
+            Step::Data(content) | Step::Reply(content) => content.len(),
             Step::Syn(_) | Step::SynAck | Step::Refused | Step::Fin => 0,
         };
         self.counters.stream_bytes_sent += bytes as u64;
@@ -303,12 +322,14 @@ impl<N: Node> Slot<N> {
                 let answer = if self.node.is_some() { Step::SynAck } else { Step::Refused };
                 self.send_step(now, key.dialer, key, answer, post, network);
             }
-            Step::Data(bytes) => self.accept(now, key, &bytes, post, network),
+            Step::Data(content) => self.accept(now, key, content, post, network),
             Step::SynAck => {
                 let Some(dial) = self.dial(key) else { return };
                 dial.connected = true;
-                let (bytes, reply, peer) = (std::mem::take(&mut dial.bytes), dial.reply, dial.peer);
-                self.send_step(now, peer, key, Step::Data(bytes), post, network);
+                let (content, reply, peer) = (dial.content.take(), dial.reply, dial.peer);
+                if let Some(content) = content {
+                    self.send_step(now, peer, key, Step::Data(content), post, network);
+                }
                 if !reply {
                     self.dials.remove(&key.id);
                     self.stream_input(now, key.id, StreamInput::Sent, post, network);
@@ -318,15 +339,10 @@ impl<N: Node> Slot<N> {
                 self.fail(now, key, "connection refused", post, network);
             }
             Step::Fin => self.fail(now, key, "EOF", post, network),
-            Step::Reply(bytes) => {
+            Step::Reply(content) => {
                 let Some(dial) = self.dial(key) else { return };
-                let fed = dial.decoder.feed(&bytes);
+                let input = received(&mut dial.decoder, content);
                 self.dials.remove(&key.id);
-                let input = match fed {
-                    Ok(Some(message)) => StreamInput::Message(message),
-                    Ok(None) => StreamInput::Failed { connected: true, error: "EOF".to_owned() },
-                    Err(error) => StreamInput::Broken(error),
-                };
                 self.stream_input(now, key.id, input, post, network);
             }
         }
@@ -336,7 +352,7 @@ impl<N: Node> Slot<N> {
         &mut self,
         now: u64,
         key: StreamKey,
-        bytes: &[u8],
+        content: Content,
         post: &mut Post,
         network: &Network,
     ) {
@@ -349,11 +365,7 @@ impl<N: Node> Slot<N> {
         let codec = node.stream_codec();
         let from = address_of(key.dialer, 0);
         node.handle_stream(local, id, StreamInput::Accepted { from });
-        let input = match StreamDecoder::new(codec.clone(), Role::Acceptor).feed(bytes) {
-            Ok(Some(message)) => StreamInput::Message(message),
-            Ok(None) => StreamInput::Failed { connected: true, error: "EOF".to_owned() },
-            Err(error) => StreamInput::Broken(error),
-        };
+        let input = received(&mut StreamDecoder::new(codec.clone(), Role::Acceptor), content);
         let answered = !matches!(
             input,
             StreamInput::Message(StreamMessage::User(_)) | StreamInput::Failed { .. }
@@ -487,6 +499,21 @@ impl<N: Node> Slot<N> {
         let Some(node) = &mut self.node else { return };
         let seen = node.take_observations().into_iter();
         into.extend(seen.map(|seen| Observation { at: now, ..seen }));
+    }
+}
+
+/// What the other end of a stream makes of its content.
+fn received(decoder: &mut StreamDecoder, content: Content) -> StreamInput {
+    let bytes = match content {
+        Content::Sealed(bytes) => bytes,
+        Content::Shared(shared) => {
+            return StreamInput::Message(StreamMessage::PushPull(shared.state));
+        }
+    };
+    match decoder.feed(&bytes) {
+        Ok(Some(message)) => StreamInput::Message(message),
+        Ok(None) => StreamInput::Failed { connected: true, error: "EOF".to_owned() },
+        Err(error) => StreamInput::Broken(error),
     }
 }
 

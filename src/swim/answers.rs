@@ -28,6 +28,9 @@ pub(super) struct Answers {
     user_bytes: usize,
     /// When each host, by hash, has its full allowance again; empty until the first request.
     whole_at: Vec<Instant>,
+    /// States to be passed on, by the stream that they are for.
+    #[cfg(feature = "sim")]
+    pub(super) shared: BTreeMap<super::StreamId, super::sharing::Shared>,
 }
 
 /// Identifies one encoded state.
@@ -40,7 +43,7 @@ pub(super) struct Answer {
     pub(super) id: AnswerId,
     pub(super) message: Bytes,
     encoded: Instant,
-    join: bool,
+    pub(super) join: bool,
     /// Generation of the table.
     generation: u64,
     /// Offset of the user state in the message.
@@ -56,6 +59,14 @@ pub(super) struct State<'a> {
     pub(super) generation: u64,
     /// State of the layer above.
     pub(super) user_state: &'a [u8],
+}
+
+#[cfg(feature = "sim")]
+impl Answer {
+    /// State of the layer above.
+    pub(super) fn user_state(&self) -> Bytes {
+        self.message.slice(self.user_at..)
+    }
 }
 
 impl Answers {

@@ -86,6 +86,10 @@ pub struct Config {
     pub lha_suspicion: bool,
     /// Lifeguard component, for experiments: piggyback the suspicion on pings of a suspect.
     pub buddy_system: bool,
+    /// Push/pulls pass on pages of rows instead of bytes: for simulations of large clusters, see
+    /// [`Swim::take_shared`](super::Swim::take_shared).
+    #[cfg(feature = "sim")]
+    pub share_pages: bool,
     /// A deliberate bug, to test the simulator.
     #[cfg(feature = "sim")]
     pub mutation: Option<crate::base::Mutation>,
@@ -164,6 +168,8 @@ impl Config {
             lha_probe: true,
             lha_suspicion: true,
             buddy_system: true,
+            #[cfg(feature = "sim")]
+            share_pages: false,
             #[cfg(feature = "sim")]
             mutation: None,
         }

@@ -284,7 +284,7 @@ impl Swim {
         self.table.get(self.table.find(name)?).map(|row| row.view())
     }
 
-    /// Every node in the table, including ourselves and dead nodes, in probe order.
+    /// Every node in the table, including ourselves and dead nodes, in arbitrary order.
     pub fn nodes(&self) -> impl Iterator<Item = NodeView<'_>> {
         self.table.rows().map(|row| row.view())
     }

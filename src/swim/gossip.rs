@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::{
     Host, NodeStateKind, Swim, draw::draw, packet_builder::PacketBuilder, packets::USER_OVERHEAD,
-    table::Row, timer::Timer,
+    row::Row, timer::Timer,
 };
 use crate::base::{Instant, mutated};
 

@@ -19,7 +19,7 @@ use tracing::{debug, warn};
 use super::{
     Host, NodeStateKind, Swim,
     claim::{JUMP_MAX, Source, Worth},
-    table::Row,
+    row::Row,
     timer::Timer,
 };
 use crate::{

@@ -4,6 +4,8 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{Error, Exchange, Host, OpId, Swim, claim::Source, timer::Timer, under_way::Merge};
+#[cfg(feature = "sim")]
+use crate::wire::SharedRows;
 use crate::{
     base::{Instant, mutated},
     wire::{Alive, NodeState, NodeStateKind, PushPull},
@@ -73,12 +75,18 @@ impl Swim {
     }
 
     fn merge_rows(&mut self, now: Instant, mut merge: Merge, host: &mut dyn Host) {
-        let Merge { state, exchange, op, .. } = &merge;
-        let (exchange, op) = (*exchange, *op);
+        let Merge { state, exchange, .. } = &merge;
         let source = match exchange.ours {
             true => Source::Answer(exchange.peer),
             false => Source::Anybody,
         };
+        #[cfg(feature = "sim")]
+        if let Some(pages) = merge.state.shared.as_ref().and_then(SharedRows::get::<Vec<_>>) {
+            return match self.merge_pages(now, &mut merge, &pages, source, host) {
+                true => self.end_merge(&merge, host),
+                false => self.queue_merge(now, merge),
+            };
+        }
         let me = Arc::clone(&self.config.name);
         let (mut next, mut ended) = (merge.at, true);
         for (count, (row, end)) in state.rows_from(merge.at).enumerate() {
@@ -94,18 +102,23 @@ impl Swim {
             merge.at = next;
             return self.queue_merge(now, merge);
         }
+        self.end_merge(&merge, host);
+    }
+
+    fn end_merge(&mut self, merge: &Merge, host: &mut dyn Host) {
+        let Merge { state, exchange, op, .. } = merge;
         if !state.user_state.is_empty() {
-            host.merge_remote_state(&state.user_state, exchange);
+            host.merge_remote_state(&state.user_state, *exchange);
         }
         if exchange.ours && exchange.join {
             self.send_alive_to_few();
         }
-        if let Some(op) = op {
+        if let Some(op) = *op {
             self.done(op, Ok(()));
         }
     }
 
-    fn merge_row(
+    pub(super) fn merge_row(
         &mut self,
         now: Instant,
         row: &NodeState<'_>,

@@ -25,9 +25,12 @@ mod join;
 mod logs;
 mod merge;
 mod name;
+mod names;
+mod order;
 mod output;
 mod packet_builder;
 mod packets;
+mod page;
 mod ping;
 #[cfg(feature = "sim")]
 mod preload;
@@ -39,6 +42,9 @@ mod reach;
 mod relayed;
 mod relays;
 mod replay;
+mod row;
+#[cfg(feature = "sim")]
+mod sharing;
 mod state;
 mod streams;
 mod suspicion;
@@ -64,6 +70,8 @@ pub use queue::retransmit_limit;
 pub(crate) use queue::{BroadcastQueue, Fate, Order};
 #[cfg(feature = "agent")]
 pub(crate) use reach::Trouble;
+#[cfg(feature = "sim")]
+pub use sharing::Shared;
 pub use suspicion::suspicion_timeout;
 pub use times::Times;
 

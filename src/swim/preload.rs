@@ -3,10 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    Config, NodeStateKind, Swim,
-    queue::BroadcastQueue,
-    table::{Record, Table},
-    timer::Timer,
+    Config, NodeStateKind, Swim, queue::BroadcastQueue, row::Record, table::Table, timer::Timer,
 };
 use crate::{
     base::{Instant, Rng, Timers},
@@ -14,7 +11,7 @@ use crate::{
 };
 
 /// The table of a formed cluster, built once and copied into each engine: the copies share all
-/// records, so that 10,000 tables of 10,000 rows fit into memory.
+/// pages and names, so that 100,000 tables of 100,000 rows fit into memory.
 pub struct Cast {
     table: Table,
     rng: Rng,
@@ -48,6 +45,12 @@ impl Cast {
             row.incarnation = Incarnation(1);
         }
     }
+
+    /// All nodes have been added: lets the copies share the names, too.
+    pub fn complete(&mut self) {
+        self.table.share_names();
+        self.table.digest_pages();
+    }
 }
 
 impl Swim {
@@ -55,7 +58,7 @@ impl Swim {
     pub fn preload(&mut self, now: Instant, cast: &Cast) {
         let Some(me) = cast.table.find(&self.config.name) else { return };
         self.table = cast.table.clone();
-        self.table.reap(|_| false, &mut self.rng);
+        self.table.reap(|_, _| false, &mut self.rng);
         self.me = me;
         self.queue = BroadcastQueue::default();
         // A cluster of this size would already use the scaled push/pull interval.

@@ -10,7 +10,7 @@ use super::{
     claim::Source,
     probes::Probe,
     reach::Ended,
-    table::{Record, Row},
+    row::{Record, Row},
     timer::Timer,
     under_way::{Stream, StreamPing},
 };
@@ -62,16 +62,14 @@ impl Swim {
 
     /// Round-robin over the shuffled table; after a full round the table is reaped and reshuffled.
     fn next_probe_target(&mut self, now: Instant) -> Option<u32> {
-        for _ in 0..=self.table.len() {
-            let Some(slot) = self.table.at(self.probes.next_place) else {
+        for _ in 0..=self.table.round_len() {
+            let Some(slot) = self.table.next_in_round() else {
                 self.reap(now);
-                self.probes.next_place = 0;
                 continue;
             };
-            self.probes.next_place += 1;
             let is_live = |row: &Row| row.state.is_live();
             if slot != self.me && self.table.get(slot).is_some_and(is_live) {
-                self.probes.next_place -= usize::from(mutated!(self.config, StuckProbe));
+                self.table.go_back_in_round(mutated!(self.config, StuckProbe).into());
                 return Some(slot);
             }
         }
@@ -85,9 +83,9 @@ impl Swim {
         let (keep, me) = (self.config.gossip_to_the_dead_time, self.config.name.clone());
         let Self { table, rng, .. } = self;
         table.reap(
-            |row| {
+            |row, changed_at| {
                 matches!(row.state, NodeStateKind::Dead | NodeStateKind::Left)
-                    && now - row.state_change > keep
+                    && now - changed_at > keep
                     && row.record.name != me
             },
             rng,

@@ -3,7 +3,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use super::table::Record;
+use super::row::Record;
 use crate::{
     base::Instant,
     wire::{Incarnation, SeqNo},
@@ -13,8 +13,6 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Probes {
     current: Option<Probe>,
-    /// Position in the probe order of the table.
-    pub(super) next_place: usize,
     /// A tick occurred while a probe was running.
     held_back: bool,
 }

@@ -2,7 +2,6 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use bytes::Bytes;
 use tracing::{debug, error, info};
 
 use super::{
@@ -12,7 +11,7 @@ use super::{
     encoding::{Encoding, SLICE_BYTES, Waiting},
     host::NodeView,
     merge::PAUSE,
-    table::Row,
+    row::Row,
     timer::Timer,
     under_way::Stream,
     zones::Partners,
@@ -81,7 +80,7 @@ impl Swim {
         host: &mut dyn Host,
     ) {
         match self.local_state(now, join, host) {
-            Ok(Some(answer)) => self.open_with_state(now, to, name, op, join, answer.message),
+            Ok(Some(answer)) => self.open_with_state(now, to, name, op, answer),
             Ok(None) => {
                 let name = name.into();
                 self.wait_for_state(now, join, Waiting::Own { to, name, op });
@@ -96,10 +95,12 @@ impl Swim {
         to: SocketAddr,
         name: &str,
         op: Option<OpId>,
-        join: bool,
-        message: Bytes,
+        answer: Answer,
     ) {
         let id = self.open_stream();
+        #[cfg(feature = "sim")]
+        self.share(id, &answer);
+        let (join, message) = (answer.join, answer.message);
         self.streams.insert(id, Stream::PushPull { op, to, began: now, join });
         self.stats.tcp_connect += 1;
         self.stats.tcp_sent += message.len() as u64;
@@ -131,6 +132,10 @@ impl Swim {
         join: bool,
         host: &mut dyn Host,
     ) -> Result<Option<Answer>, Error> {
+        #[cfg(feature = "sim")]
+        if self.shares_pages() {
+            return self.rowless_state(now, join, host).map(Some);
+        }
         // A state that is certainly too large is refused without being encoded for each request.
         let least = self.state_bytes_min();
         if let Some(reason) = too_large(least, 0) {
@@ -240,8 +245,7 @@ impl Swim {
                 }
                 Waiting::Own { to, name, op } => match &answer {
                     Ok(answer) => {
-                        let message = answer.message.clone();
-                        self.open_with_state(now, to, &name, op, join, message);
+                        self.open_with_state(now, to, &name, op, answer.clone());
                     }
                     Err(error) => self.end_push_pull(now, to, op, error.clone()),
                 },

@@ -10,8 +10,8 @@ use super::{
     claim::{Source, Worth},
     host::NodeView,
     name::check_name,
+    row::{Record, Row},
     suspicion::{Suspicion, suspicion_timeout},
-    table::Record,
     timer::Timer,
 };
 use crate::{
@@ -50,12 +50,12 @@ impl Swim {
 
         let known = self.table.find(name);
         let mut reclaims = false;
-        if let Some(row) = known.and_then(|slot| self.table.get(slot)) {
+        if let Some((slot, row)) = known.and_then(|slot| Some((slot, self.table.get(slot)?))) {
             if row.record.addr != addr || row.record.port != alive.port {
                 if !self.addr_allowed(addr) {
                     return self.warn_cidr(now, name);
                 }
-                if !self.may_reclaim(now, row) {
+                if !self.may_reclaim(now, slot, row) {
                     return self.conflict(now, name, addr, alive, host);
                 }
                 info!(
@@ -277,7 +277,7 @@ impl Swim {
         let started = suspicion.started;
         self.suspicions.remove(&slot);
         let Some(row) = self.table.get(slot) else { return };
-        if row.state != NodeStateKind::Suspect || row.state_change != started {
+        if row.state != NodeStateKind::Suspect || self.table.changed_at(slot) != started {
             return;
         }
         let (name, incarnation) = (Arc::clone(&row.record.name), row.incarnation);
@@ -400,11 +400,11 @@ impl Swim {
     }
 
     /// Whether another address may take over the name. Go: `canReclaim` in `aliveNode`.
-    fn may_reclaim(&self, now: Instant, row: &super::table::Row) -> bool {
+    fn may_reclaim(&self, now: Instant, slot: u32, row: &Row) -> bool {
         let after = self.config.dead_node_reclaim_time;
         match row.state {
             NodeStateKind::Left => true,
-            NodeStateKind::Dead => !after.is_zero() && now - row.state_change > after,
+            NodeStateKind::Dead => !after.is_zero() && now - self.table.changed_at(slot) > after,
             NodeStateKind::Alive | NodeStateKind::Suspect => mutated!(self.config, NamesMove),
         }
     }

@@ -250,6 +250,8 @@ impl Swim {
             Ok(answer) => {
                 self.answers.charge(now, host_hash, table_bytes, answer);
                 self.answers.begin(answer);
+                #[cfg(feature = "sim")]
+                self.share(id, answer);
                 self.reply(now, id, from, answer.message.clone(), Some(answer.id));
             }
             Err(error) => {

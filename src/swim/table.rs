@@ -1,108 +1,41 @@
 //! The node table: known nodes, their states, and the order in which they are probed.
 
-use std::{collections::BTreeMap, hash::BuildHasher as _, net::SocketAddr, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    hash::BuildHasher as _,
+    net::SocketAddr,
+    sync::Arc,
+};
 
-use hashbrown::HashTable;
-
+#[cfg(feature = "sim")]
+use super::page::Page;
 use super::{
-    NodeStateKind, NodeView,
+    NodeStateKind,
     addrs::{Addr, Addrs},
     draw::draw,
+    names::Names,
+    order::Order,
+    page::Pages,
+    row::{Record, Row},
     zones::Zones,
 };
 use crate::{
     base::{Instant, Rng, SeededHash},
-    wire::{Alive, Incarnation, NodeState, RawAddr, Vsn},
+    wire::Incarnation,
 };
-
-/// What a node announces about itself. Immutable and shared: a change creates a new record.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Record {
-    pub(super) name: Arc<str>,
-    pub(super) addr: RawAddr,
-    pub(super) port: u16,
-    pub(super) meta: Arc<[u8]>,
-    pub(super) vsn: Vsn,
-}
-
-impl Record {
-    /// The node's announcement as a message.
-    pub(super) fn alive(&self, incarnation: Incarnation) -> Alive<'_> {
-        Alive {
-            incarnation,
-            node: self.name.as_bytes(),
-            addr: self.addr.as_slice().into(),
-            port: self.port,
-            meta: (&*self.meta).into(),
-            vsn: self.vsn.as_slice().into(),
-        }
-    }
-
-    fn bytes(&self) -> usize {
-        self.name.len() + self.meta.len()
-    }
-
-    /// Whether the node checks the CRC of packets.
-    pub(super) fn checks_crc(&self) -> bool {
-        self.vsn.max() >= CRC_VERSION
-    }
-}
-
-/// A row of the table.
-#[cfg_attr(feature = "sim", derive(Clone))]
-#[derive(Debug)]
-pub(super) struct Row {
-    pub(super) record: Arc<Record>,
-    pub(super) state_change: Instant,
-    pub(super) incarnation: Incarnation,
-    /// Index in `Table::live`, if alive or suspect.
-    live_at: u32,
-    pub(super) state: NodeStateKind,
-}
-
-impl Row {
-    pub(super) fn view(&self) -> NodeView<'_> {
-        NodeView {
-            name: &self.record.name,
-            addr: self.record.addr.as_slice(),
-            port: self.record.port,
-            meta: &self.record.meta,
-            vsn: self.record.vsn,
-            incarnation: self.incarnation,
-            state: self.state,
-        }
-    }
-
-    /// The row for a push/pull.
-    pub(super) fn to_wire(&self) -> NodeState<'_> {
-        NodeState {
-            name: self.record.name.as_bytes(),
-            addr: self.record.addr.as_slice().into(),
-            port: self.record.port,
-            meta: (&*self.record.meta).into(),
-            incarnation: self.incarnation,
-            state: self.state.to_wire(),
-            vsn: self.record.vsn.as_slice().into(),
-        }
-    }
-
-    pub(super) fn socket_addr(&self) -> Option<SocketAddr> {
-        self.record.addr.socket_addr(self.record.port)
-    }
-}
 
 /// All known nodes. A slot identifies a row while the node is listed.
 #[cfg_attr(feature = "sim", derive(Clone))]
 #[derive(Debug)]
 pub(super) struct Table {
-    rows: Vec<Option<Row>>,
-    free: Vec<u32>,
-    names: HashTable<Named>,
+    rows: Pages,
+    /// Free slots below the highest one in use.
+    free: BTreeSet<u32>,
+    names: Names,
     hash: SeededHash,
-    /// Slots in probe order.
-    order: Vec<u32>,
-    /// Slots of alive and suspect nodes, in arbitrary order.
-    live: Vec<u32>,
+    order: Order,
+    /// When the state of nodes that are not alive changed, by slot.
+    changes: BTreeMap<u32, Instant>,
     /// Slots of recently dead nodes by time of death; these still receive gossip.
     recently_dead: BTreeMap<(Instant, u32), ()>,
     /// Rows by state: alive, suspect, dead, left.
@@ -118,12 +51,12 @@ impl Table {
     /// `hash_seed` prevents peers from choosing names that collide.
     pub(super) fn new(hash_seed: u64) -> Self {
         Self {
-            rows: Vec::new(),
-            free: Vec::new(),
-            names: HashTable::new(),
+            rows: Pages::default(),
+            free: BTreeSet::new(),
+            names: Names::default(),
             hash: SeededHash(hash_seed),
-            order: Vec::new(),
-            live: Vec::new(),
+            order: Order::default(),
+            changes: BTreeMap::new(),
             recently_dead: BTreeMap::new(),
             counts: [0; 4],
             bytes: 0,
@@ -166,10 +99,8 @@ impl Table {
 
     pub(super) fn find(&self, name: &str) -> Option<u32> {
         let hash = self.name_hash(name);
-        let same = |named: &Named| {
-            named.hash == hash && self.get(named.slot).is_some_and(|row| &*row.record.name == name)
-        };
-        self.names.find(spread(hash), same).map(|named| named.slot)
+        let is_it = |slot| self.get(slot).is_some_and(|row| &*row.record.name == name);
+        self.names.find(hash, is_it)
     }
 
     fn name_hash(&self, name: &str) -> u32 {
@@ -185,7 +116,7 @@ impl Table {
             return true;
         }
         let Self { rows, addrs, .. } = self;
-        addrs.has(addr, rows.len() as u32, |slot| addr_of(rows, slot))
+        addrs.has(addr, rows.slots(), |slot| addr_of(rows, slot))
     }
 
     /// Replaces a node's record.
@@ -204,12 +135,17 @@ impl Table {
     }
 
     pub(super) fn get(&self, slot: u32) -> Option<&Row> {
-        self.rows.get(slot as usize)?.as_ref()
+        self.rows.get(slot)
     }
 
     pub(super) fn get_mut(&mut self, slot: u32) -> Option<&mut Row> {
         self.generation += 1;
-        self.rows.get_mut(slot as usize)?.as_mut()
+        self.rows.get_mut(slot)
+    }
+
+    /// When the state of a node changed; unknown of an alive one.
+    pub(super) fn changed_at(&self, slot: u32) -> Instant {
+        self.changes.get(&slot).copied().unwrap_or(Instant::ZERO)
     }
 
     /// Adds a node in state dead, at a random position of the probe order. Go: `state.go`,
@@ -217,30 +153,11 @@ impl Table {
     pub(super) fn insert(&mut self, record: Arc<Record>, rng: &mut Rng) -> u32 {
         let hash = self.name_hash(&record.name);
         self.bytes += record.bytes();
-        let row = Row {
-            record,
-            state_change: Instant::ZERO,
-            incarnation: Incarnation(0),
-            live_at: NOT_LIVE,
-            state: NodeStateKind::Dead,
-        };
-        let slot = match self.free.pop() {
-            Some(slot) => {
-                if let Some(place) = self.rows.get_mut(slot as usize) {
-                    *place = Some(row);
-                }
-                slot
-            }
-            None => {
-                self.rows.push(Some(row));
-                (self.rows.len() - 1) as u32
-            }
-        };
-        self.names.insert_unique(spread(hash), Named { hash, slot }, |named| spread(named.hash));
-        let at = rng.below(self.order.len());
-        self.order.push(slot);
-        let last = self.order.len() - 1;
-        self.order.swap(at, last);
+        let slot = self.free.pop_first().unwrap_or(self.rows.slots());
+        self.rows
+            .put(slot, Row { record, incarnation: Incarnation(0), state: NodeStateKind::Dead });
+        self.names.insert(hash, slot);
+        self.order.cover(self.rows.slots(), rng);
         self.count(NodeStateKind::Dead, 1);
         self.generation += 1;
         self.addrs.insert(addr_of(&self.rows, slot), slot);
@@ -249,28 +166,20 @@ impl Table {
 
     /// Changes the state of a node and records the time.
     pub(super) fn set_state(&mut self, slot: u32, state: NodeStateKind, now: Instant) {
+        let old_change = self.changed_at(slot);
         let Some(row) = self.get_mut(slot) else { return };
-        let (old_change, was_live) = (row.state_change, row.live_at != NOT_LIVE);
         let old_state = std::mem::replace(&mut row.state, state);
-        row.state_change = now;
         self.count(old_state, -1);
         self.count(state, 1);
         self.recently_dead.remove(&(old_change, slot));
         match state {
-            NodeStateKind::Alive | NodeStateKind::Suspect if !was_live => {
-                let at = self.live.len() as u32;
-                self.live.push(slot);
-                if let Some(row) = self.get_mut(slot) {
-                    row.live_at = at;
-                }
+            NodeStateKind::Alive => drop(self.changes.remove(&slot)),
+            NodeStateKind::Suspect | NodeStateKind::Dead | NodeStateKind::Left => {
+                self.changes.insert(slot, now);
             }
-            NodeStateKind::Alive | NodeStateKind::Suspect => {}
-            NodeStateKind::Dead | NodeStateKind::Left => {
-                self.remove_live(slot);
-                if state == NodeStateKind::Dead {
-                    self.recently_dead.insert((now, slot), ());
-                }
-            }
+        }
+        if state == NodeStateKind::Dead {
+            self.recently_dead.insert((now, slot), ());
         }
         if self.zones.is_some() {
             self.set_state_in_zone(slot, state);
@@ -286,17 +195,19 @@ impl Table {
         }
     }
 
-    /// Removes the rows for which `forget` returns true, and shuffles the others. Go: `state.go`,
-    /// `resetNodes`.
-    pub(super) fn reap(&mut self, forget: impl Fn(&Row) -> bool, rng: &mut Rng) {
-        let order = std::mem::take(&mut self.order);
-        let (gone, mut kept): (Vec<_>, Vec<_>) =
-            order.into_iter().partition(|slot| self.get(*slot).is_none_or(&forget));
-        for slot in gone {
-            self.remove(slot);
+    /// Removes the rows for which `forget`, given the time of their last change, returns true, and
+    /// begins a round of probes in a new order. Go: `state.go`, `resetNodes`.
+    pub(super) fn reap(&mut self, forget: impl Fn(&Row, Instant) -> bool, rng: &mut Rng) {
+        let gone = |(slot, row): &(u32, &Row)| forget(row, self.changed_at(*slot));
+        let gone: Vec<_> = self.rows_from(0).filter(gone).map(|(slot, _)| slot).collect();
+        for slot in &gone {
+            self.remove(*slot);
         }
-        rng.shuffle(&mut kept);
-        self.order = kept;
+        if !gone.is_empty() {
+            self.rows.trim();
+            self.free.split_off(&self.rows.slots());
+        }
+        self.order.begin(self.rows.slots(), rng);
     }
 
     /// Removes nodes that died before `since` from the recently dead.
@@ -309,31 +220,42 @@ impl Table {
         }
     }
 
-    /// The slot at a position of the probe order.
-    pub(super) fn at(&self, place: usize) -> Option<u32> {
-        self.order.get(place).copied()
+    /// The slot that comes next in the round of probes; it may be free. `None` at the end of the
+    /// round.
+    pub(super) fn next_in_round(&mut self) -> Option<u32> {
+        self.order.advance()
+    }
+
+    /// Goes back by some slots in the round of probes.
+    pub(super) fn go_back_in_round(&mut self, slots: u32) {
+        self.order.go_back(slots);
+    }
+
+    /// The most slots that [`Table::next_in_round`] gives in a round.
+    pub(super) fn round_len(&self) -> u32 {
+        self.order.places()
     }
 
     /// Nodes listed, including dead and left ones.
     pub(super) fn len(&self) -> usize {
-        self.order.len()
+        self.counts.iter().sum()
     }
 
     /// Nodes alive or suspect.
     pub(super) fn live_len(&self) -> usize {
-        self.live.len()
+        let [alive, suspect, ..] = self.counts;
+        alive + suspect
     }
 
-    /// All rows in probe order.
+    /// All rows, by slot.
     pub(super) fn rows(&self) -> impl Iterator<Item = &Row> {
-        self.order.iter().filter_map(|slot| self.get(*slot))
+        self.rows_from(0).map(|(_, row)| row)
     }
 
     /// The rows from a slot on, with their slots: an order that is stable while rows are added and
     /// removed.
     pub(super) fn rows_from(&self, slot: u32) -> impl Iterator<Item = (u32, &Row)> {
-        let rows = self.rows.get(slot as usize..).unwrap_or_default();
-        (slot..).zip(rows).filter_map(|(slot, row)| Some((slot, row.as_ref()?)))
+        self.rows.rows_from(slot)
     }
 
     /// Up to `k` distinct nodes that `wanted` accepts, each set equally likely, among the live and
@@ -346,20 +268,48 @@ impl Table {
         rng: &mut Rng,
         wanted: impl Fn(u32, &Row) -> bool,
     ) -> Vec<u32> {
-        let dead: Vec<u32> = if with_dead {
-            self.recently_dead.keys().map(|(_, slot)| *slot).collect()
-        } else {
-            Vec::new()
+        let receives = |slot: u32, row: &Row| match row.state {
+            NodeStateKind::Alive | NodeStateKind::Suspect => true,
+            NodeStateKind::Dead => {
+                with_dead && self.recently_dead.contains_key(&(self.changed_at(slot), slot))
+            }
+            NodeStateKind::Left => false,
         };
-        let total = self.live.len() + dead.len();
-        let pick = |index: usize| match index.checked_sub(self.live.len()) {
-            None => self.live.get(index).copied(),
-            Some(index) => dead.get(index).copied(),
+        let pick = |slot: u32| {
+            let row = self.get(slot)?;
+            (receives(slot, row) && wanted(slot, row)).then_some(slot)
         };
-        draw(total, k, rng, |index| {
-            let slot = pick(index)?;
-            self.get(slot).is_some_and(|row| wanted(slot, row)).then_some(slot)
-        })
+        let slots = self.rows.slots();
+        if slots as usize <= FEW_OF * (self.live_len() + self.recently_dead.len()) {
+            return draw(slots as usize, k, rng, |slot| pick(slot as u32));
+        }
+        // Most draws would miss.
+        let all: Vec<_> = self.rows_from(0).filter_map(|(slot, _)| pick(slot)).collect();
+        draw(all.len(), k, rng, |index| all.get(index).copied())
+    }
+
+    /// The pages of rows, in the order of their slots.
+    #[cfg(feature = "sim")]
+    pub(super) fn pages(&self) -> &[Arc<Page>] {
+        self.rows.pages()
+    }
+
+    /// Digests the pages that have changed.
+    #[cfg(feature = "sim")]
+    pub(super) fn digest_pages(&mut self) {
+        self.rows.digest();
+    }
+
+    /// Shares a page that another table holds, if ours is equal.
+    #[cfg(feature = "sim")]
+    pub(super) fn adopt(&mut self, index: usize, page: &Arc<Page>) {
+        self.rows.adopt(index, page);
+    }
+
+    /// Lets copies of this table share its names.
+    #[cfg(feature = "sim")]
+    pub(super) fn share_names(&mut self) {
+        self.names.share();
     }
 
     /// The zones, if gossip follows them.
@@ -387,62 +337,34 @@ impl Table {
     }
 
     fn remove(&mut self, slot: u32) {
-        self.remove_live(slot);
         if let Some(zones) = &mut self.zones {
             zones.forget(slot);
         }
         self.addrs.remove(addr_of(&self.rows, slot), slot);
-        let Some(row) = self.rows.get_mut(slot as usize).and_then(Option::take) else { return };
+        let Some(row) = self.rows.take(slot) else { return };
+        self.generation += 1;
         self.count(row.state, -1);
         self.bytes -= row.record.bytes();
-        self.recently_dead.remove(&(row.state_change, slot));
-        let hash = spread(self.name_hash(&row.record.name));
-        if let Ok(entry) = self.names.find_entry(hash, |named| named.slot == slot) {
-            entry.remove();
-        }
-        self.free.push(slot);
+        let change = self.changes.remove(&slot).unwrap_or(Instant::ZERO);
+        self.recently_dead.remove(&(change, slot));
+        self.names.remove(self.name_hash(&row.record.name), slot);
+        self.free.insert(slot);
     }
-
-    fn remove_live(&mut self, slot: u32) {
-        let Some(row) = self.get_mut(slot) else { return };
-        let at = std::mem::replace(&mut row.live_at, NOT_LIVE);
-        if at == NOT_LIVE {
-            return;
-        }
-        self.live.swap_remove(at as usize);
-        let moved = self.live.get(at as usize).copied();
-        if let Some(row) = moved.and_then(|slot| self.get_mut(slot)) {
-            row.live_at = at;
-        }
-    }
-}
-
-/// A slot and the hash of its name: when the table of names grows, no row is looked at.
-#[cfg_attr(feature = "sim", derive(Clone))]
-#[derive(Debug)]
-struct Named {
-    hash: u32,
-    slot: u32,
-}
-
-/// A hash of which the upper and the lower bits count.
-fn spread(hash: u32) -> u64 {
-    u64::from(hash) << 32 | u64::from(hash)
 }
 
 /// Where the node in a slot is reached.
-fn addr_of(rows: &[Option<Row>], slot: u32) -> Option<Addr> {
-    let record = &rows.get(slot as usize)?.as_ref()?.record;
+fn addr_of(rows: &Pages, slot: u32) -> Option<Addr> {
+    let record = &rows.get(slot)?.record;
     Some((record.addr.ip()?, record.port))
 }
 
-/// Lowest memberlist protocol that checks CRCs.
-const CRC_VERSION: u8 = 5;
-const NOT_LIVE: u32 = u32::MAX;
+/// With more slots than this for each node that may be drawn, such nodes are listed first.
+const FEW_OF: usize = 4;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::{RawAddr, Vsn};
 
     fn record(name: &str) -> Arc<Record> {
         let addr = RawAddr::from_wire(&[127, 0, 0, 1]).unwrap();
@@ -498,7 +420,7 @@ mod tests {
         }
         assert_eq!((table.len(), table.live_len()), (50, 25));
         assert_eq!(table.state_counts(), [25, 0, 25, 0]);
-        table.reap(|row| row.state == NodeStateKind::Dead, &mut rng);
+        table.reap(|row, _| row.state == NodeStateKind::Dead, &mut rng);
         assert_eq!((table.len(), table.live_len()), (25, 25));
         assert_eq!(table.state_counts(), [25, 0, 0, 0]);
         assert!(table.sample(50, true, &mut rng, |_, _| true).len() == 25);

@@ -27,7 +27,8 @@ impl From<bool> for Compression {
 /// Encodes compress messages; reused for all packets.
 pub(super) struct Compressor {
     with: Compression,
-    lzw: lzw::Encoder,
+    /// Its tables of 48 KiB, once a message is compressed.
+    lzw: Option<lzw::Encoder>,
     #[cfg(feature = "lz4")]
     lz4: Option<lz4_flex::block::CompressTable>,
     packed: Vec<u8>,
@@ -37,7 +38,7 @@ impl Compressor {
     pub(super) fn new(with: Compression) -> Self {
         Self {
             with,
-            lzw: lzw::Encoder::new(),
+            lzw: None,
             #[cfg(feature = "lz4")]
             lz4: None,
             packed: Vec::new(),
@@ -77,7 +78,10 @@ impl Compressor {
         self.packed.clear();
         match self.with {
             Compression::None => false,
-            Compression::Lzw => self.lzw.encode(message, budget, &mut self.packed),
+            Compression::Lzw => {
+                let lzw = self.lzw.get_or_insert_with(lzw::Encoder::new);
+                lzw.encode(message, budget, &mut self.packed)
+            }
             #[cfg(feature = "lz4")]
             Compression::Lz4 => self.pack_lz4(message) && self.packed.len() <= budget,
         }
@@ -126,12 +130,13 @@ pub(super) fn may_shrink(message: &[u8]) -> bool {
 
 /// Decodes compress messages; reused for all packets.
 pub(super) struct Decompressor {
-    lzw: lzw::Decoder,
+    /// Its table of 32 KiB, once a message is decompressed.
+    lzw: Option<lzw::Decoder>,
 }
 
 impl Decompressor {
     pub(super) fn new() -> Self {
-        Self { lzw: lzw::Decoder::new() }
+        Self { lzw: None }
     }
 
     /// Replaces `out` by the content of the compress message with this body (after the type byte);
@@ -145,7 +150,10 @@ impl Decompressor {
         let compress = Compress::decode(&mut Reader::new(body))?;
         let packed = compress.buf.as_slice();
         match compress.algo {
-            ALGO_LZW => self.lzw.decode(packed, limit(packed.len()), out),
+            ALGO_LZW => {
+                let lzw = self.lzw.get_or_insert_with(lzw::Decoder::new);
+                lzw.decode(packed, limit(packed.len()), out)
+            }
             #[cfg(feature = "lz4")]
             ALGO_LZ4 => unpack_lz4(packed, limit(packed.len()), out),
             algo => Err(DecodeError::UnknownAlgorithm(algo)),

@@ -37,6 +37,8 @@ pub use message::{
 };
 pub(crate) use message::{decode_body, kind};
 pub use packet::PacketCodec;
+#[cfg(feature = "sim")]
+pub use stream::SharedRows;
 pub use stream::{
     Decoded, PushPull, PushPullBuilder, Role, StreamCodec, StreamDecoder, StreamError,
     StreamMessage, StreamPart,

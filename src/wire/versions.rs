@@ -89,6 +89,17 @@ impl Versions {
         *delegate = delegate_now.min(*delegate.start())..=delegate_now.max(*delegate.end());
     }
 
+    /// Adds the nodes of other versions.
+    #[cfg(feature = "sim")]
+    pub fn add_all(&mut self, other: &Self) {
+        for (mine, theirs) in self.understood.iter_mut().zip(&other.understood) {
+            *mine = *theirs.start().max(mine.start())..=*theirs.end().min(mine.end());
+        }
+        for (mine, theirs) in self.spoken.iter_mut().zip(&other.spoken) {
+            *mine = *theirs.start().min(mine.start())..=*theirs.end().max(mine.end());
+        }
+    }
+
     /// Whether every live node understands every node.
     pub fn compatible(&self) -> bool {
         self.understood.iter().zip(&self.spoken).all(|(understood, spoken)| {

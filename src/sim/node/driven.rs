@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::Observation;
 use crate::{
     base::Instant,
-    swim::{Output, StreamId, StreamInput},
+    swim::{Output, Shared, StreamId, StreamInput},
     wire::StreamCodec,
 };
 
@@ -30,6 +30,10 @@ pub trait Node: Send {
     fn accept_stream(&mut self) -> StreamId;
     /// Codec for new streams.
     fn stream_codec(&self) -> StreamCodec;
+    /// The state to pass on instead of the message on a stream, if the node shares its rows.
+    fn take_shared(&mut self, _id: StreamId) -> Option<Shared> {
+        None
+    }
     /// Takes the observations since the last call, if the world should collect them; it sets their
     /// time.
     fn take_observations(&mut self) -> Vec<Observation> {

@@ -6,7 +6,7 @@ use super::{Node, Observation, ObservationKind};
 use crate::{
     base::Instant,
     swim::{
-        Cast, Config, Error, Exchange, Host, NodeStateKind, NodeView, OpId, Origin, Output,
+        Cast, Config, Error, Exchange, Host, NodeStateKind, NodeView, OpId, Origin, Output, Shared,
         StreamId, StreamInput, Swim,
     },
     wire::StreamCodec,
@@ -134,6 +134,10 @@ impl Node for SwimNode {
 
     fn stream_codec(&self) -> StreamCodec {
         self.engine.stream_codec()
+    }
+
+    fn take_shared(&mut self, id: StreamId) -> Option<Shared> {
+        self.engine.take_shared(id)
     }
 
     fn take_observations(&mut self) -> Vec<Observation> {

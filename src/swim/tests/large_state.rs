@@ -23,7 +23,7 @@ fn a_large_state_is_encoded_some_rows_at_a_time() {
     assert!(me.swim.encodes(false) && me.outputs().is_empty());
     let gone = |name: &str| name.ends_with('7');
     let names: Vec<_> = (0..LARGE).map(|i| format!("node-{i}")).collect();
-    me.swim.table.reap(|row| gone(&row.record.name), &mut Rng::from_u64(1));
+    me.swim.table.reap(|row, _| gone(&row.record.name), &mut Rng::from_u64(1));
     me.alive("late", 1);
     me.outputs();
     me.wait(Duration::from_secs(1));

@@ -183,7 +183,7 @@ fn zones_follow_every_change_of_the_table() {
             _ => {
                 me.now += Duration::from_secs(1);
                 me.swim.table.expire_recently_dead(me.now);
-                me.swim.table.reap(|row| row.state == NodeStateKind::Left, &mut rng);
+                me.swim.table.reap(|row, _| row.state == NodeStateKind::Left, &mut rng);
             }
         }
         assert_zones(&me, step);
@@ -194,7 +194,7 @@ fn assert_zones(me: &Node, step: usize) {
     let table = &me.swim.table;
     let mut expected = Contents::new();
     for (slot, row) in table.rows_from(0) {
-        let dead = row.state == NodeStateKind::Dead && row.state_change == me.now;
+        let dead = row.state == NodeStateKind::Dead && table.changed_at(slot) == me.now;
         if !row.state.is_live() && !dead {
             continue;
         }

@@ -462,6 +462,8 @@ impl StreamDecoder {
             rows: buf.slice(rows_start..self.taken),
             versions: self.versions.clone(),
             user_state: buf.slice(self.taken..end),
+            #[cfg(feature = "sim")]
+            shared: None,
         })))
     }
 

@@ -1,5 +1,8 @@
 //! Messages received over a connection.
 
+#[cfg(feature = "sim")]
+use std::{any::Any, sync::Arc};
+
 use bytes::Bytes;
 
 use crate::{
@@ -90,7 +93,38 @@ pub struct PushPull {
     pub versions: Versions,
     /// State of the layer above; may be empty.
     pub user_state: Bytes,
+    /// The rows that stand for encoded ones, in simulations.
+    #[cfg(feature = "sim")]
+    #[doc(hidden)]
+    pub shared: Option<SharedRows>,
 }
+
+/// Rows that simulated nodes share, in the form that the engine gives them.
+#[cfg(feature = "sim")]
+#[doc(hidden)]
+#[derive(Clone, Debug)]
+pub struct SharedRows(Arc<dyn Any + Send + Sync>);
+
+#[cfg(feature = "sim")]
+impl SharedRows {
+    pub(crate) fn new<T: Any + Send + Sync>(rows: T) -> Self {
+        Self(Arc::new(rows))
+    }
+
+    pub(crate) fn get<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        Arc::clone(&self.0).downcast().ok()
+    }
+}
+
+#[cfg(feature = "sim")]
+impl PartialEq for SharedRows {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+#[cfg(feature = "sim")]
+impl Eq for SharedRows {}
 
 impl PushPull {
     /// Decodes the rows one by one.
@@ -128,7 +162,15 @@ impl PushPull {
             versions.add(row.is_alive(), row.vsn.as_slice());
             row_count += 1;
         }
-        Self { join, row_count, rows: bytes.into(), versions, user_state }
+        Self {
+            join,
+            row_count,
+            rows: bytes.into(),
+            versions,
+            user_state,
+            #[cfg(feature = "sim")]
+            shared: None,
+        }
     }
 
     /// Appends a whole push/pull message, type byte included.
@@ -166,6 +208,12 @@ impl PushPullBuilder {
         let mut buffer = Vec::with_capacity(HEADER_BYTES_MAX + bytes);
         buffer.resize(HEADER_BYTES_MAX, 0);
         Self { bytes: buffer, rows: 0 }
+    }
+
+    /// Creates a builder whose message lacks this many rows.
+    #[cfg(feature = "sim")]
+    pub(crate) fn without_rows(rows: usize) -> Self {
+        Self { rows, ..Self::with_capacity(0) }
     }
 
     /// Appends a row.

@@ -7,4 +7,6 @@ mod stage;
 
 pub use codec::{Role, StreamCodec};
 pub use decoder::{Decoded, StreamDecoder};
+#[cfg(feature = "sim")]
+pub use message::SharedRows;
 pub use message::{PushPull, PushPullBuilder, StreamError, StreamMessage, StreamPart};

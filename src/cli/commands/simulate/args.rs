@@ -32,6 +32,7 @@ pub(super) struct Args {
     pub(super) repeats: u64,
     pub(super) anomaly: Anomaly,
     pub(super) alpha: u32,
+    share_pages: bool,
     pub(super) threads: usize,
     trace: usize,
     pub(super) svg: Option<PathBuf>,
@@ -76,10 +77,18 @@ impl Args {
             Some(ns @ 1_000_000..=LATENCY_NS_MAX) => Duration::from_nanos(ns.unsigned_abs()),
             Some(_) => return Err(given.invalid("pause")),
         };
+        let nodes = given.int("nodes", if is_paper { 128 } else { 1000 }, 2, NODES_MAX)? as u32;
+        let share_pages = match parsed.text("push-pulls") {
+            None => nodes >= SHARED_NODES_MIN,
+            Some("encoded") => false,
+            Some("shared") => true,
+            Some(_) => return Err(given.invalid("push-pulls")),
+        };
         Ok(Self {
             scenario,
             scenario_name,
-            nodes: given.int("nodes", if is_paper { 128 } else { 1000 }, 2, NODES_MAX)? as u32,
+            nodes,
+            share_pages,
             time: Duration::from_secs_f64(given.float("minutes", 10.0, 1e6)? * 60.0),
             pause,
             zones: given.int("zones", 0, 0, 64)? as u8,
@@ -104,6 +113,7 @@ impl Args {
         let template = ClusterSpec::with_profile(self.nodes, seed, &self.profile);
         let mut template = template.unwrap_or_else(|| ClusterSpec::lan(self.nodes, seed));
         template.config.zones = self.zone_gossip;
+        template.config.share_pages = self.share_pages;
         ClusterSpec {
             threads,
             zones: self.zones,
@@ -162,6 +172,8 @@ impl Given<'_> {
 }
 
 const NODES_MAX: i64 = 1_000_000;
+/// With as many nodes, push/pulls are shared unless the flag says otherwise.
+const SHARED_NODES_MIN: u32 = 5_000;
 const THREADS_MAX: usize = 64;
 /// Three hours.
 const LATENCY_NS_MAX: i64 = 10_000_000_000_000;
@@ -182,6 +194,9 @@ mod tests {
         assert_eq!((given.nodes, given.time), (50, Duration::from_secs(30)));
         assert_eq!((given.loss, given.latency, given.json), (0.05, Duration::from_millis(2), true));
         assert_eq!(args("--scenario lifeguard").unwrap().nodes, 128);
+        assert!(!args("-nodes 4999").unwrap().share_pages);
+        assert!(args("-nodes 5000").unwrap().share_pages);
+        assert!(!args("-nodes 5000 -push-pulls encoded").unwrap().share_pages);
     }
 
     #[test]
@@ -197,6 +212,7 @@ mod tests {
             "-minutes -1",
             "-latency -1s",
             "-profile x",
+            "-push-pulls x",
             "-anomaly x",
             "-alpha 0",
             "-threads 65",

@@ -66,6 +66,14 @@ const FLAGS: &[Flag] = &[
     flag("nodes", Kind::Int, "1000", "Number of nodes; 128 for lifeguard and detection."),
     flag("pause", Kind::Duration, "1m", "For updates and crashes: time between two of them."),
     flag("profile", Kind::Text, "lan", "Timing preset of the nodes: lan, wan or local."),
+    flag(
+        "push-pulls",
+        Kind::Text,
+        "<how>",
+        "encoded: as bytes, through the codec; shared: as pages of the sender's table, which takes \
+         less time and memory. From 5,000 nodes on shared unless set. The result hardly depends \
+         on it.",
+    ),
     flag("repeats", Kind::Int, "1", "For lifeguard: runs of each combination; 10 in the paper."),
     flag(
         "scenario",

@@ -1,0 +1,59 @@
+//! Finds the slot of a name.
+
+#[cfg(feature = "sim")]
+use std::sync::Arc;
+
+use hashbrown::HashTable;
+
+/// Slots by the hash of their names. Who asks checks the name in the slot.
+#[cfg_attr(feature = "sim", derive(Clone))]
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    own: HashTable<Named>,
+    /// Names that all nodes of a simulation know from the start. An entry stays when its row is
+    /// removed; then the slot has another name, or none.
+    #[cfg(feature = "sim")]
+    shared: Option<Arc<HashTable<Named>>>,
+}
+
+/// A slot and the hash of its name: when the table grows, no row is looked at.
+#[cfg_attr(feature = "sim", derive(Clone))]
+#[derive(Debug)]
+struct Named {
+    hash: u32,
+    slot: u32,
+}
+
+impl Names {
+    /// A slot with this hash of which `is_it` returns true.
+    #[inline]
+    pub(super) fn find(&self, hash: u32, is_it: impl Fn(u32) -> bool) -> Option<u32> {
+        let same = |named: &Named| named.hash == hash && is_it(named.slot);
+        let found = self.own.find(spread(hash), same);
+        #[cfg(feature = "sim")]
+        let found = found.or_else(|| self.shared.as_ref()?.find(spread(hash), same));
+        found.map(|named| named.slot)
+    }
+
+    pub(super) fn insert(&mut self, hash: u32, slot: u32) {
+        self.own.insert_unique(spread(hash), Named { hash, slot }, |named| spread(named.hash));
+    }
+
+    pub(super) fn remove(&mut self, hash: u32, slot: u32) {
+        if let Ok(entry) = self.own.find_entry(spread(hash), |named| named.slot == slot) {
+            entry.remove();
+        }
+    }
+
+    /// Lets later copies share the names known so far.
+    #[cfg(feature = "sim")]
+    pub(super) fn share(&mut self) {
+        debug_assert!(self.shared.is_none(), "shared once, when all names are known");
+        self.shared = Some(Arc::new(std::mem::take(&mut self.own)));
+    }
+}
+
+/// A hash of which the upper and the lower bits count.
+fn spread(hash: u32) -> u64 {
+    u64::from(hash) << 32 | u64::from(hash)
+}
