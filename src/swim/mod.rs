@@ -38,6 +38,7 @@ mod queue;
 mod reach;
 mod relays;
 mod replay;
+mod round_trips;
 mod state;
 mod streams;
 mod suspicion;
@@ -47,6 +48,7 @@ mod tests;
 mod timer;
 mod times;
 mod under_way;
+mod verify;
 mod zones;
 
 pub use config::{Cidr, Config, push_pull_scale};
