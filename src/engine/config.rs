@@ -95,6 +95,11 @@ pub struct Config {
     /// Gossip and sync mostly with the members whose tag `zone` is that of this node; false. Needs
     /// the tag. Members without it, and Go's, are reached as before. Go has no counterpart.
     pub zone_gossip: bool,
+    /// Notice failures sooner; false. Helpers are asked as soon as an ack is overdue by this node's
+    /// own measure, and a suspicion that repeated probes support ends before Go's least time. In
+    /// return a node may stop for less long until it is taken for failed. Members need not agree
+    /// about it. Go has no counterpart.
+    pub fast_detection: bool,
     /// Intervals, timeouts and their factors.
     pub timing: Timing,
     /// Sizes and queue depths.
@@ -331,6 +336,7 @@ impl Config {
         swim.cidrs_allowed = self.cidrs_allowed;
         swim.disable_tcp_pings = self.disable_tcp_pings;
         swim.zones = self.zone_gossip;
+        swim.fast_detection = self.fast_detection;
         swim.codec.label = self.label.into_bytes();
         swim.codec.keyring = self.keyring;
         swim.codec.compression = self.compression;
@@ -358,6 +364,7 @@ impl Config {
             verify_outgoing: codec.verify_outgoing,
             disable_tcp_pings: swim.disable_tcp_pings,
             zone_gossip: swim.zones,
+            fast_detection: swim.fast_detection,
             timing: Timing::of(engine),
             limits: Limits::of(engine),
             transform: Arc::clone(&engine.transform),
@@ -391,6 +398,7 @@ impl fmt::Debug for Config {
             .field("verify_outgoing", &self.verify_outgoing)
             .field("disable_tcp_pings", &self.disable_tcp_pings)
             .field("zone_gossip", &self.zone_gossip)
+            .field("fast_detection", &self.fast_detection)
             .field("timing", &self.timing)
             .field("limits", &self.limits)
             .field("delegates", &self.delegates)
@@ -438,13 +446,13 @@ mod tests {
         config.coordinates = false;
         config.resolve_name_conflicts = false;
         config.protocol = 5;
-        config.zone_gossip = true;
+        (config.zone_gossip, config.fast_detection) = (true, true);
         let engine = config.into_engine();
         assert_eq!(engine.swim.probe_interval, Duration::from_secs(7));
         assert_eq!(engine.query_size_limit, 99);
         assert!(engine.disable_coordinates && !engine.enable_name_conflict_resolution);
         assert_eq!(engine.protocol_version, 5);
-        assert!(engine.swim.zones);
+        assert!(engine.swim.zones && engine.swim.fast_detection);
         assert_eq!((&engine.tags["role"][..], &engine.swim.codec.label[..]), ("web", &b"blue"[..]));
         assert_eq!(engine.tags.len(), 1);
     }

@@ -1,6 +1,6 @@
 //! The experiments of the Lifeguard paper (Dadgar, Phillips, Currey: "Lifeguard: SWIM-ing with
 //! Situational Awareness", arXiv 1707.00788): false positives and detection times of SWIM with
-//! none, each and all of the three extensions.
+//! none, each and all of the three extensions, and of all with `fast_detection`.
 
 use std::time::Duration;
 
@@ -20,14 +20,16 @@ pub enum Extensions {
     Buddy,
     /// All.
     Lifeguard,
+    /// All, and what ruserf adds to them with `fast_detection`.
+    Fast,
 }
 
 impl Extensions {
-    /// All, in the order of the paper's tables.
-    pub const ALL: [Self; 5] =
-        [Self::Swim, Self::LhaProbe, Self::LhaSuspicion, Self::Buddy, Self::Lifeguard];
+    /// All, in the order of the paper's tables; ours is the last.
+    pub const ALL: [Self; 6] =
+        [Self::Swim, Self::LhaProbe, Self::LhaSuspicion, Self::Buddy, Self::Lifeguard, Self::Fast];
 
-    /// Name in the paper.
+    /// Name in the paper; of ours, that of the setting.
     pub fn name(self) -> &'static str {
         match self {
             Self::Swim => "SWIM",
@@ -35,18 +37,20 @@ impl Extensions {
             Self::LhaSuspicion => "LHA-Suspicion",
             Self::Buddy => "Buddy System",
             Self::Lifeguard => "Lifeguard",
+            Self::Fast => "fast_detection",
         }
     }
 
     /// The settings of an experiment with suspicion factors `alpha` and `beta`.
     pub fn config(self, alpha: u32, beta: u32) -> Config {
-        let all = self == Self::Lifeguard;
+        let all = matches!(self, Self::Lifeguard | Self::Fast);
         Config {
             suspicion_mult: alpha,
             suspicion_max_timeout_mult: beta,
             lha_probe: all || self == Self::LhaProbe,
             lha_suspicion: all || self == Self::LhaSuspicion,
             buddy_system: all || self == Self::Buddy,
+            fast_detection: self == Self::Fast,
             ..Config::lan("template")
         }
     }

@@ -27,6 +27,8 @@ pub struct ClusterSpec {
     /// Number of zones that the nodes are in, by turns, at most 64; 0: none. `config` determines
     /// whether gossip follows them.
     pub zones: u8,
+    /// Number of nodes, from the first, that are without `fast_detection`, as Go's are.
+    pub plain: u32,
 }
 
 impl ClusterSpec {
@@ -49,7 +51,8 @@ impl ClusterSpec {
     /// The given settings, but without compression.
     pub fn with_config(nodes: u32, seed: u64, mut config: Config) -> Self {
         config.codec.compression = Compression::None;
-        Self { nodes, seed, threads: 1, link: Link::default(), config, trace_lines: 0, zones: 0 }
+        let link = Link::default();
+        Self { nodes, seed, threads: 1, link, config, trace_lines: 0, zones: 0, plain: 0 }
     }
 
     /// Settings of one node that was started `life` times before.
@@ -67,6 +70,7 @@ impl ClusterSpec {
             advertise_port: addr.port(),
             bind_port: addr.port(),
             seed,
+            fast_detection: self.config.fast_detection && index >= self.plain,
             ..self.config.clone()
         }
     }

@@ -46,6 +46,8 @@ pub struct SwarmReport {
     pub seed: u64,
     /// Number of nodes.
     pub nodes: u32,
+    /// Whether they have `fast_detection`.
+    pub fast_detection: bool,
     /// Number of faults performed.
     pub faults: usize,
     /// Violations of rules; should be empty.
@@ -114,6 +116,7 @@ impl Swarm {
         SwarmReport {
             seed: spec.seed,
             nodes: spec.nodes,
+            fast_detection: spec.config.fast_detection,
             faults: plan.steps.len(),
             violations,
             recovery,
@@ -143,10 +146,11 @@ impl fmt::Display for SwarmReport {
         if !self.violations.is_empty() {
             writeln!(
                 f,
-                "  commit {}; replay: serf simulate --scenario swarm --nodes {} --seed {}",
+                "  commit {}; replay: serf simulate --scenario swarm --nodes {} --seed {}{}",
                 commit(),
                 self.nodes,
-                self.seed
+                self.seed,
+                if self.fast_detection { " --fast-detection" } else { "" }
             )?;
         }
         f.write_str(&self.trace)

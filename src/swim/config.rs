@@ -79,6 +79,9 @@ pub struct Config {
     pub drop_replays: bool,
     /// Gossip and sync mostly with nodes of the own zone, see [`Host::zone`](super::Host::zone).
     pub zones: bool,
+    /// Notice failures sooner: ask helpers after a few round trips, and verify suspicions. Go has
+    /// no counterpart.
+    pub fast_detection: bool,
     /// Lifeguard component, for experiments: scale the probe interval by the health score.
     pub lha_probe: bool,
     /// Lifeguard component, for experiments: start suspicions at the longest timeout and shorten
@@ -165,6 +168,7 @@ impl Config {
             seed: [0; 32],
             drop_replays: true,
             zones: false,
+            fast_detection: false,
             lha_probe: true,
             lha_suspicion: true,
             buddy_system: true,

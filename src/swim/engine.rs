@@ -172,6 +172,7 @@ impl Swim {
                 Timer::Gossip => self.gossip_tick(now, host),
                 Timer::PushPull => self.push_pull_tick(now, host),
                 Timer::Suspicion(slot) => self.expire_suspicion(now, slot, host),
+                Timer::Verify(slot) => self.verify(now, slot, host),
                 Timer::Check => self.check(now, host),
                 Timer::Reply(id) => self.forget_inbound(id),
                 Timer::Merge => self.merge_next(now, host),

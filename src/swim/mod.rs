@@ -42,6 +42,7 @@ mod reach;
 mod relayed;
 mod relays;
 mod replay;
+mod round_trips;
 mod row;
 #[cfg(feature = "sim")]
 mod sharing;
@@ -54,6 +55,7 @@ mod tests;
 mod timer;
 mod times;
 mod under_way;
+mod verify;
 mod zones;
 
 pub use config::{Cidr, Config, push_pull_scale};

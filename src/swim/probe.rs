@@ -47,7 +47,7 @@ impl Swim {
             self.stats.degraded_probe += 1;
         }
         let seq_no = self.next_seq_no();
-        let (ack_by, end) = (now + self.config.probe_timeout.min(interval), now + interval);
+        let (ack_by, end) = (now + self.ack_timeout(slot).min(interval), now + interval);
         if suspected && self.config.buddy_system {
             self.ping_suspect(addr, seq_no, &target, incarnation);
         } else {
@@ -93,7 +93,7 @@ impl Swim {
     }
 
     /// Piggybacks the suspicion on the ping, so that the target can refute at once.
-    fn ping_suspect(
+    pub(super) fn ping_suspect(
         &mut self,
         to: SocketAddr,
         seq_no: SeqNo,
@@ -122,11 +122,15 @@ impl Swim {
     ) {
         // Relayed and late acks do not measure the round trip.
         if !probe.is_indirect()
-            && let Some(row) =
-                self.table.find(&probe.target.name).and_then(|slot| self.table.get(slot))
+            && let Some(slot) = self.table.find(&probe.target.name)
+            && let Some(row) = self.table.get(slot)
         {
             self.stats.round_trip.add(now - probe.sent);
             host.on_ping_complete(&row.view(), now - probe.sent, payload);
+            self.note_round_trip(slot, now - probe.sent);
+        }
+        if probe.verifies() {
+            return self.verified(now, probe, false);
         }
         self.stats.acked_probes += 1;
         self.finish_probe(now, probe.sent, HEALTHIER, host);
@@ -145,10 +149,13 @@ impl Swim {
     pub(super) fn probe_indirectly(&mut self, now: Instant, seq_no: SeqNo, host: &mut dyn Host) {
         let Some(probe) = self.probes.go_indirect(now, seq_no) else { return };
         let (target, to, deadline) = (Arc::clone(&probe.target), probe.addr, probe.end);
-        let interval = deadline - probe.sent;
+        let (interval, waited) = (deadline - probe.sent, probe.ack_by - probe.sent);
         debug!(target: "memberlist", "Failed UDP ping: {} (timeout reached)", target.name);
         if mutated!(self.config, NoIndirect) {
             return;
+        }
+        if self.config.fast_detection {
+            self.ping_again(now, seq_no, waited, host);
         }
         let (me, slot_of_target) = (self.me, self.table.find(&target.name));
         let helpers = {
@@ -194,7 +201,7 @@ impl Swim {
         let Some(to) = row.socket_addr() else { return };
         let nack = self.config.lha_probe && row.record.vsn.max() >= NACK_VERSION;
         if nack {
-            self.probes.expect_nack();
+            self.probes.expect_nack(seq_no);
         }
         let request = IndirectPing {
             seq_no,
@@ -214,6 +221,10 @@ impl Swim {
     /// The running probe has reached its deadline.
     pub(super) fn end_probe(&mut self, now: Instant, seq_no: SeqNo, host: &mut dyn Host) {
         let Some(probe) = self.probes.take_over(now, seq_no) else { return };
+        if probe.verifies() {
+            let founded = probe.is_founded() && probe.is_indirect();
+            return self.verified(now, &probe, founded);
+        }
         let name = &probe.target.name;
         if probe.is_tcp_contacted() {
             self.stats.tcp_only_probes += 1;
@@ -232,6 +243,9 @@ impl Swim {
         let outbid = u32::from(mutated!(self.config, OutbidOthers));
         let incarnation = Incarnation(probe.incarnation.0.saturating_add(outbid));
         self.suspect(now, name, incarnation, &me, Source::Own);
+        if self.config.fast_detection {
+            self.note_own_failure(now, &probe);
+        }
         self.finish_probe(now, probe.sent, probe.failure_delta(), host);
     }
 
@@ -248,6 +262,7 @@ impl Swim {
     /// Extends the running probe by a probe timeout from now, once: this process was not running
     /// when the ack may have arrived.
     pub(super) fn extend_probe(&mut self, now: Instant) {
+        self.forget_evidence(now);
         let Some(extended) = self.probes.extend(now, self.config.probe_timeout) else { return };
         if let Some(ack_by) = extended.ack_by {
             self.timers.set(ack_by, Timer::ProbeAck(extended.seq_no));

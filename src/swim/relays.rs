@@ -71,6 +71,6 @@ const RELAYS_MAX: usize = 1024;
 /// Most of these for packets that do not come from a member's address.
 const STRANGERS_RELAYS_MAX: usize = RELAYS_MAX / 2;
 /// Most for one requester, or for all that share its hash. A well-behaved requester has one at a
-/// time.
+/// time; with `fast_detection` a few, as it verifies up to eight suspicions.
 const SHARE_MAX: u8 = 8;
 const SHARES: usize = 1024;

@@ -264,6 +264,7 @@ impl Swim {
         let suspicion = Suspicion::new(now, from, wanted, min, max);
         self.timers.set(suspicion.deadline(), Timer::Suspicion(slot));
         self.suspicions.insert(slot, suspicion);
+        self.verify_some(now, slot, from == &*self.config.name);
     }
 
     /// Declares the node dead if its time to refute has expired. Go: the timer function in
@@ -274,14 +275,14 @@ impl Swim {
             return; // a timer set before the suspicion was replaced
         }
         let (confirmations, wanted) = (suspicion.confirmations(), suspicion.wanted());
-        let started = suspicion.started;
+        let (started, has_evidence) = (suspicion.started, suspicion.has_evidence());
         self.suspicions.remove(&slot);
         let Some(row) = self.table.get(slot) else { return };
         if row.state != NodeStateKind::Suspect || self.table.changed_at(slot) != started {
             return;
         }
         let (name, incarnation) = (Arc::clone(&row.record.name), row.incarnation);
-        if wanted > 0 && confirmations < wanted {
+        if wanted > 0 && confirmations < wanted && !has_evidence {
             self.stats.degraded_timeout += 1;
         }
         info!(

@@ -1,6 +1,7 @@
 //! The membership engine through its public calls; one engine or a few, in virtual time.
 
 mod cluster;
+mod detection;
 mod echo;
 mod exchange;
 mod identity;

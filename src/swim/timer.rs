@@ -20,6 +20,8 @@ pub(super) enum Timer {
     PushPull,
     /// The suspicion of the node in this slot expires.
     Suspicion(u32),
+    /// Probe the suspect in this slot once more.
+    Verify(u32),
     /// Ask the next node about a claim that is too far ahead to be accepted.
     Check,
     /// The reply on an accepted stream is overdue: free its place.

@@ -12,6 +12,7 @@ mod config_differential;
 mod cut_streams;
 mod decode;
 mod descriptors;
+mod detection;
 mod doctor;
 mod doctor_faults;
 mod files;

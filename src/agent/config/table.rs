@@ -245,6 +245,8 @@ keys! {
         beacon_interval: Duration, "beacon-interval" "<time>", "0s";
         /// Gossip and sync mostly with the members whose tag `zone` is that of this agent.
         zone_gossip: Flag, "zone-gossip" "", "false";
+        /// Notice failures sooner, by time-outs from measured round trips and repeated probes.
+        fast_detection: Flag, "fast-detection" "", "false";
     }
 }
 

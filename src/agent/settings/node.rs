@@ -90,6 +90,7 @@ pub(super) fn apply(written: &FileConfig, config: &mut Config) {
     config.coordinates = !written.disable_coordinates;
     config.validate_node_names = written.validate_node_names;
     config.zone_gossip = written.zone_gossip;
+    config.fast_detection = written.fast_detection;
     apply_timing(written, &mut config.timing);
     apply_limits(written, &mut config.limits);
 }

@@ -24,6 +24,7 @@ pub(super) struct Args {
     pub(super) pause: Duration,
     zones: u8,
     zone_gossip: bool,
+    fast_detection: bool,
     profile: String,
     loss: f64,
     latency: Duration,
@@ -93,6 +94,7 @@ impl Args {
             pause,
             zones: given.int("zones", 0, 0, 64)? as u8,
             zone_gossip: parsed.bool("zone-gossip"),
+            fast_detection: parsed.bool("fast-detection"),
             profile,
             loss: given.float("loss", 0.0, 1.0)?,
             latency,
@@ -114,6 +116,7 @@ impl Args {
         let mut template = template.unwrap_or_else(|| ClusterSpec::lan(self.nodes, seed));
         template.config.zones = self.zone_gossip;
         template.config.share_pages = self.share_pages;
+        template.config.fast_detection = self.fast_detection;
         ClusterSpec {
             threads,
             zones: self.zones,
@@ -132,14 +135,15 @@ impl Args {
     pub(super) fn replay(&self) -> String {
         format!(
             "serf simulate -scenario {} -nodes {} -minutes {} -profile {} -loss {} -latency {}us \
-             -seed {}",
+             -seed {}{}",
             self.scenario_name,
             self.nodes,
             self.time.as_secs_f64() / 60.0,
             self.profile,
             self.loss,
             self.latency.as_micros(),
-            self.seed
+            self.seed,
+            if self.fast_detection { " -fast-detection" } else { "" }
         )
     }
 }

@@ -60,6 +60,12 @@ const FLAGS: &[Flag] = &[
         "blocked",
         "For lifeguard and detection: blocked (timers run) or stopped (as by SIGSTOP).",
     ),
+    flag(
+        "fast-detection",
+        Kind::Bool,
+        "",
+        "Nodes have fast_detection; not for lifeguard, detection.",
+    ),
     flag("latency", Kind::Duration, "500us", "Least latency of a link; its jitter is a fifth."),
     flag("loss", Kind::Float, "0", "Share of datagrams that are lost, 0 to 1."),
     flag("minutes", Kind::Float, "10", "Virtual time of steady, updates, crashes and swarm."),

@@ -69,17 +69,20 @@ impl Runs<'_> {
         let base = self.sum(Extensions::Swim, &|o| o.false_positives);
         let base_healthy = self.sum(Extensions::Swim, &|o| o.at_healthy);
         let (_, paper_base, paper_base_healthy) = PAPER_FALSE_POSITIVES[0];
-        for (extensions, paper, paper_healthy) in PAPER_FALSE_POSITIVES {
+        for extensions in Extensions::ALL {
+            let of_paper = PAPER_FALSE_POSITIVES.iter().find(|row| row.0 == extensions);
+            let paper = of_paper.map(|(_, all, _)| percent(*all, paper_base));
+            let paper_healthy = of_paper.map(|row| percent(row.2, paper_base_healthy));
             let all = self.sum(extensions, &|o| o.false_positives);
             let healthy = self.sum(extensions, &|o| o.at_healthy);
             writeln!(
                 out,
-                "| {} | {all} | {healthy} | {:.2} | {:.2} | {:.2} | {:.2} |",
+                "| {} | {all} | {healthy} | {:.2} | {} | {:.2} | {} |",
                 extensions.name(),
                 percent(all, base),
-                percent(paper, paper_base),
+                cell(paper),
                 percent(healthy, base_healthy),
-                percent(paper_healthy, paper_base_healthy)
+                cell(paper_healthy)
             )?;
         }
         Ok(())
@@ -112,15 +115,18 @@ impl Runs<'_> {
         )?;
         let messages = |e| self.sum(e, &|o| o.traffic.packets_sent);
         let bytes = |e| self.sum(e, &|o| o.traffic.bytes_sent + o.traffic.stream_bytes_sent);
-        for (extensions, paper_messages, paper_bytes) in PAPER_LOAD {
+        for extensions in Extensions::ALL {
+            let paper = PAPER_LOAD.iter().find(|row| row.0 == extensions);
             writeln!(
                 out,
-                "| {} | {:.2} | {:.2} | {:.2} | {paper_messages:.2} | {:.2} | {paper_bytes:.2} |",
+                "| {} | {:.2} | {:.2} | {:.2} | {} | {:.2} | {} |",
                 extensions.name(),
                 messages(extensions) as f64 / 1e6,
                 bytes(extensions) as f64 / f64::from(1 << 30),
                 percent(messages(extensions), messages(Extensions::Swim)),
-                percent(bytes(extensions), bytes(Extensions::Swim))
+                cell(paper.map(|(_, messages, _)| *messages)),
+                percent(bytes(extensions), bytes(Extensions::Swim)),
+                cell(paper.map(|(_, _, bytes)| *bytes))
             )?;
         }
         Ok(())
@@ -242,6 +248,11 @@ fn run_jobs(
     });
     write!(lock(&err), "\r")?;
     Ok(outcomes)
+}
+
+/// A figure of the paper, which has none of ours.
+fn cell(percent: Option<f64>) -> String {
+    percent.map_or("-".to_owned(), |percent| format!("{percent:.2}"))
 }
 
 fn percent(part: u64, whole: u64) -> f64 {
