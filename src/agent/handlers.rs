@@ -97,7 +97,6 @@ mod tests {
     use super::*;
     use crate::{agent::testing::agent, driver::Event};
 
-    // parity: agent-handlers: events since a reload reach the handlers it brought
     #[tokio::test]
     async fn there_is_a_subscription_while_there_are_scripts() {
         let agent = agent("{}").await;

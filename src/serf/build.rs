@@ -75,11 +75,10 @@ pub(crate) fn build_state(
         ),
     };
     let ring = EventRing::new(config.event_buffer, hash_seed);
-    let seen = QueryRing::new(config.query_buffer);
     let mut state = State {
         members: Membership::new(own, coordinates),
         events: UserEvents::new(after(replay.event_clock), ring),
-        queries: Queries::new(after(replay.query_clock), seen, now),
+        queries: Queries::new(after(replay.query_clock), QueryRing::new(config.query_buffer), now),
         // Updated as soon as the layer below is built and its size is known.
         broadcasts: Broadcasts::new(config.swim.udp_buffer_size),
         ahead: Ahead::default(),

@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 
 /// Copies small payloads into memory that several share, so that an event costs no allocation.
-/// Whoever keeps one of them keeps [`CHUNK_BYTES`].
+/// One that is kept keeps [`CHUNK_BYTES`].
 #[derive(Default)]
 pub(crate) struct Chunk {
     free: BytesMut,

@@ -188,7 +188,8 @@ impl BroadcastQueue {
         while self.len() > len_max && self.drop_one(self.relayed.most_sent()) {}
     }
 
-    /// Drops a message of a peer or, without one, the oldest of ours; returns whether there was one.
+    /// Drops a message of a peer or, without one, the oldest of ours; returns whether there was
+    /// one.
     fn drop_one(&mut self, relayed: Option<Key>) -> bool {
         if let Some(key) = relayed {
             self.bytes -= bytes_of(key.1.0);

@@ -21,7 +21,8 @@ use ruserf::{
 
 use super::{Agent, median, plain, report};
 
-/// The most packets a second while pings are answered, and what a packet costs, plain and encrypted.
+/// The most packets a second while pings are answered, and what a packet costs, plain and
+/// encrypted.
 pub(super) fn packets(program: &str) {
     for keys in [Keys::None, Keys::One] {
         let cost = |rate: u64| {

@@ -188,7 +188,7 @@ fn monitors_that_have_gone_are_not_kept() {
 
 /// What was received is kept as its name as long as nobody reads it, and read like any line.
 #[test]
-fn events_are_lines_for_whoever_reads_them() {
+fn events_are_lines_for_those_who_read_them() {
     let hub = LogHub::start(Level::Warn, false);
     let layer = tracing_subscriber::registry().with(AgentLayer { hub: hub.clone() });
     tracing::subscriber::with_default(layer, || {
