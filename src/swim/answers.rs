@@ -30,7 +30,7 @@ pub(super) struct Answers {
     whole_at: Vec<Instant>,
     /// States to be passed on, by the stream that they are for.
     #[cfg(feature = "sim")]
-    pub(super) shared: BTreeMap<super::StreamId, super::sharing::Shared>,
+    pub(super) shared: BTreeMap<super::StreamId, super::Shared>,
 }
 
 /// Identifies one encoded state.

@@ -12,6 +12,8 @@ mod budget;
 mod claim;
 mod config;
 mod counters;
+#[cfg(feature = "sim")]
+mod digest;
 mod draw;
 mod encoding;
 mod engine;
@@ -65,6 +67,8 @@ pub use error::{ConfigError, Error};
 pub use host::{Exchange, Host, NodeView, Origin, Seal};
 pub use join::{JoinEntry, JoinErrors, JoinFailure};
 pub(crate) use name::check_name;
+#[cfg(feature = "sim")]
+pub use output::Shared;
 pub use output::{Done, OpId, Output, StreamId, StreamInput};
 #[cfg(feature = "sim")]
 pub use preload::Cast;
@@ -72,8 +76,6 @@ pub use queue::retransmit_limit;
 pub(crate) use queue::{BroadcastQueue, Fate, Order};
 #[cfg(feature = "agent")]
 pub(crate) use reach::Trouble;
-#[cfg(feature = "sim")]
-pub use sharing::Shared;
 pub use suspicion::suspicion_timeout;
 pub use times::Times;
 

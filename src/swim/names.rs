@@ -57,3 +57,27 @@ impl Names {
 fn spread(hash: u32) -> u64 {
     u64::from(hash) << 32 | u64::from(hash)
 }
+
+#[cfg(all(test, feature = "sim"))]
+mod tests {
+    use super::*;
+
+    /// Goal: entries that copies share do not bring back a name whose row is gone.
+    #[test]
+    fn shared_names_are_found_as_long_as_their_slots_have_them() {
+        let mut names = Names::default();
+        (0..100).for_each(|slot| names.insert(slot * 7, slot));
+        names.share();
+        let mut copy = names.clone();
+        assert!((0..100).all(|slot| copy.find(slot * 7, |found| found == slot) == Some(slot)));
+        assert_eq!(copy.find(3, |_| true), None);
+        // The row of slot 5 goes, and its name comes back in slot 200.
+        copy.remove(35, 5);
+        assert_eq!(copy.find(35, |slot| slot != 5), None);
+        copy.insert(35, 200);
+        assert_eq!(copy.find(35, |slot| slot != 5), Some(200));
+        assert_eq!(names.find(35, |_| true), Some(5), "other copies keep theirs");
+        copy.remove(35, 200);
+        assert_eq!(copy.find(35, |slot| slot != 5), None);
+    }
+}

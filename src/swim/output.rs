@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 
 use super::Error;
+#[cfg(feature = "sim")]
+use crate::wire::PushPull;
 use crate::{
     base::Instant,
     wire::{StreamError, StreamMessage},
@@ -57,6 +59,16 @@ pub enum Output {
         /// A stream of either kind.
         id: StreamId,
     },
+}
+
+/// A push/pull of which the rows are shared.
+#[cfg(feature = "sim")]
+#[derive(Clone, Debug)]
+pub struct Shared {
+    /// The state, as the receiver merges it.
+    pub state: PushPull,
+    /// Length of the encoded message.
+    pub bytes: usize,
 }
 
 /// A completed operation: a push/pull was merged, a broadcast reached its transmit limit, or a

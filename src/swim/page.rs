@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use super::row::Row;
 #[cfg(feature = "sim")]
-use super::sharing::Digest;
+use super::digest::Digest;
+use super::row::Row;
 
 /// Rows by slot.
 #[cfg_attr(feature = "sim", derive(Clone))]

@@ -5,53 +5,18 @@
 use std::sync::Arc;
 
 use super::{
-    Error, Host, NodeStateKind, StreamId, Swim,
+    Error, Host, Shared, StreamId, Swim,
     answers::{Answer, State, too_large},
     claim::Source,
+    digest::Digest,
     merge::ROWS_AT_ONCE,
     page::Page,
-    row::Row,
     under_way::Merge,
 };
 use crate::{
     base::{Instant, mutated},
-    wire::{Compression, PushPull, PushPullBuilder, SharedRows, Versions},
+    wire::{Compression, PushPull, PushPullBuilder, SharedRows},
 };
-
-/// A push/pull of which the rows are shared.
-#[derive(Clone, Debug)]
-pub struct Shared {
-    /// The state, as the receiver merges it.
-    pub state: PushPull,
-    /// Length of the encoded message.
-    pub bytes: usize,
-}
-
-/// What a push/pull says of all rows of a page.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Digest {
-    bytes: usize,
-    rows: usize,
-    /// Rows of suspected nodes.
-    suspects: usize,
-    versions: Versions,
-}
-
-impl Digest {
-    pub(super) fn of<'a>(rows: impl Iterator<Item = &'a Row>) -> Self {
-        let mut digest = Self::default();
-        let mut encoded = PushPullBuilder::with_capacity(0);
-        for row in rows {
-            let wire = row.to_wire();
-            encoded.push(&wire);
-            digest.rows += 1;
-            digest.suspects += usize::from(row.state == NodeStateKind::Suspect);
-            digest.versions.add(wire.is_alive(), wire.vsn.as_slice());
-        }
-        digest.bytes = encoded.rows_bytes();
-        digest
-    }
-}
 
 impl Swim {
     /// Whether push/pulls pass on pages: not if somebody is to see each row, or the bytes.
