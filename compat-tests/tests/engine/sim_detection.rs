@@ -50,9 +50,8 @@ fn a_crash_is_found_three_tenths_sooner_and_no_healthy_node_is_accused_more() {
         assert_eq!(runs.iter().map(|run| run.false_positives).sum::<u64>(), 0);
         let first = median(runs.iter().flat_map(|run| run.first_detection.iter().copied()));
         let all = median(runs.iter().flat_map(|run| run.full_detection.iter().copied()));
-        let slow = [(12, 64), (24, 256)]
-            .map(|(count, pause)| run(extensions, count, 32_768, Some(pause), 80, 1));
-        (first, all, slow.iter().map(|run| run.false_positives).sum::<u64>())
+        let slow = run(extensions, 24, 32_768, Some(256), 80, 1);
+        (first, all, slow.false_positives)
     };
     let (first, all, accused) = of(Extensions::Lifeguard);
     let (first_fast, all_fast, accused_fast) = of(Extensions::Fast);
@@ -99,7 +98,7 @@ fn a_few_nodes_that_have_it_find_a_crash_sooner_for_all_and_lost_packets_accuse_
 #[test]
 fn no_rule_is_broken_in_any_weather() {
     for weather in [Swarm::new, Swarm::calm, Swarm::byzantine] {
-        for seed in 1..=3 {
+        for seed in 1..=2 {
             let mut cluster = ClusterSpec::lan(30, seed);
             cluster.config.fast_detection = true;
             cluster.plain = 10;
