@@ -131,8 +131,8 @@ impl Plan {
 impl Plan {
     /// Draws a plan with only those faults that excuse no other node: single crashes, restarts,
     /// leaves, updates, pairs of nodes that do not reach each other, and stops shorter than the
-    /// least suspicion.
-    pub fn draw_calm(seed: u64, nodes: u32, time: Duration) -> Self {
+    /// least suspicion, which is shorter in a cluster with `fast_detection`.
+    pub fn draw_calm(seed: u64, nodes: u32, time: Duration, fast_detection: bool) -> Self {
         let mut rng = Rng::from_u64(seed ^ 0xca1a);
         let link = Link {
             latency: log_uniform(&mut rng, 0.000_1, 0.005),
@@ -146,6 +146,7 @@ impl Plan {
         // Faults affect only the first quarter; the others show what undisturbed nodes may expect.
         let (touched, still) = order.split_at(nodes as usize / 4);
         let (stopped, still) = still.split_at(still.len() / 4);
+        let longest_stop = if fast_detection { SHORTER_STOP } else { SHORT_STOP };
         let mut steps = Vec::new();
         for (place, node) in touched.iter().copied().enumerate() {
             // The first one crashes and stays down, so that its reaping is observed.
@@ -163,7 +164,8 @@ impl Plan {
         for (place, node) in stopped.iter().copied().enumerate() {
             let at = time.mul_f64((place as f64 + rng.unit()) / (stopped.len() + 1) as f64);
             steps.push((at, Fault::Pause { node }));
-            steps.push((at + SHORT_STOP.mul_f64(0.7 + 0.3 * rng.unit()), Fault::Resume { node }));
+            let stop = longest_stop.mul_f64(0.7 + 0.3 * rng.unit());
+            steps.push((at + stop, Fault::Resume { node }));
         }
         for _ in 0..(time.as_secs() / 6).max(1) {
             let node = still[rng.below(still.len())];
@@ -341,6 +343,8 @@ const KINDS: [Kind; 10] = [
 ];
 /// Longest stop after which no node may be declared dead: it is shorter than the least suspicion.
 const SHORT_STOP: Duration = Duration::from_millis(3_500);
+/// The same where evidence shortens a suspicion to three fifths.
+const SHORTER_STOP: Duration = Duration::from_millis(2_100);
 /// Size of an adversary's occasional bursts of datagrams.
 const FORGED_BURST: u32 = 200;
 /// Rate of an adversary's datagrams.

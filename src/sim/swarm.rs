@@ -104,7 +104,7 @@ impl Swarm {
         let (seed, nodes, time) = (self.cluster.seed, self.cluster.nodes, self.fault_time);
         let plan = self.plan.clone().unwrap_or_else(|| match self.weather {
             Weather::Storm => Plan::draw(seed, nodes, time),
-            Weather::Calm => Plan::draw_calm(seed, nodes, time),
+            Weather::Calm => Plan::draw_calm(seed, nodes, time, self.cluster.config.fast_detection),
             Weather::Byzantine => Plan::draw_byzantine(seed, nodes, time),
         });
         let spec = ClusterSpec { link: plan.link, ..self.cluster.clone() };

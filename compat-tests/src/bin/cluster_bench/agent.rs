@@ -1,4 +1,4 @@
-//! One agent of a cluster, and what it tells over RPC.
+//! One agent of a cluster, and what it reports over RPC.
 
 use std::{
     fs,

@@ -137,8 +137,8 @@ impl std::ops::Deref for Started {
 }
 
 /// One tag of one node changes every half second, and now and then a node sends an event; returns
-/// the times of the events. Agents report changes of members seconds later, to report several at
-/// once, so that events are what tells how fast news spreads.
+/// the times of the events, which show how fast news spreads: agents report changes of members
+/// seconds later, several at once.
 async fn load(clients: &[Client], began: Instant) -> Vec<Instant> {
     let mut rng = Rng::from_u64(1);
     let mut events: Vec<Instant> = Vec::new();
