@@ -13,6 +13,7 @@ mod faults;
 mod forge;
 #[doc(hidden)]
 pub mod invariants;
+mod joins;
 #[doc(hidden)]
 pub mod lifeguard;
 mod network;
@@ -38,6 +39,8 @@ pub use cluster::{Cluster, NodeId};
 pub use dissemination::{Experiment, Happening, Measured, News, theory_for};
 #[doc(hidden)]
 pub use faults::{Fault, Plan};
+#[doc(hidden)]
+pub use joins::{Formed, JoinStorm};
 pub use network::{Link, Network, Traffic};
 #[doc(hidden)]
 pub use network::{address_of, node_at};

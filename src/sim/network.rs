@@ -68,6 +68,8 @@ pub struct Network {
     /// Additional loss of single nodes, for sending and receiving.
     lossy: BTreeMap<u32, f64>,
     groups: Vec<u8>,
+    /// Bytes per second of all streams that a node sends, together; unlimited by default.
+    uplink: Option<u64>,
     /// If bit `b` of `cut_udp[a]` is set, no datagram passes from group a to group b.
     cut_udp: [u64; GROUPS],
     cut_tcp: [u64; GROUPS],
@@ -90,6 +92,7 @@ impl Network {
             links: BTreeMap::new(),
             lossy: BTreeMap::new(),
             groups: Vec::new(),
+            uplink: None,
             cut_udp: [0; GROUPS],
             cut_tcp: [0; GROUPS],
         }
@@ -127,6 +130,17 @@ impl Network {
             self.groups.resize(index + 1, 0);
         }
         self.groups[index] = group % GROUPS as u8;
+    }
+
+    /// Lets all streams that a node sends share this many bytes per second.
+    pub(crate) fn set_uplink(&mut self, bytes_per_second: u64) {
+        self.uplink = Some(bytes_per_second.max(1));
+    }
+
+    /// Nanoseconds for which this many bytes occupy a node's own end of its link.
+    pub(crate) fn uplink_nanos(&self, bytes: usize) -> u64 {
+        let Some(uplink) = self.uplink else { return 0 };
+        (bytes as u64).saturating_mul(1_000_000_000) / uplink
     }
 
     /// The group of a node.

@@ -17,6 +17,8 @@ pub(crate) enum Kind {
     Stream { key: StreamKey, step: Step },
     /// The deadline of a dialled stream.
     DialDeadline { life: u32, id: u64 },
+    /// The answer on an accepted stream has left the node.
+    Sent { life: u32, id: u64 },
 }
 
 /// Identifies a stream in the whole world.

@@ -1,4 +1,4 @@
-//! Creates clusters that are already formed when the run begins.
+//! Creates clusters, most of them already formed when the run begins.
 
 use std::time::Duration;
 
@@ -85,8 +85,8 @@ impl ClusterSpec {
             .expect("the settings of a simulated node are sound")
     }
 
-    /// Starts all nodes; each already knows all others, and has nothing queued.
-    pub fn build(&self) -> World<SwimNode> {
+    /// The network with no node yet.
+    pub(super) fn build_empty(&self) -> World<SwimNode> {
         let config = WorldConfig {
             seed: self.seed,
             threads: self.threads,
@@ -99,7 +99,12 @@ impl ClusterSpec {
                 network.set_group(index, zone);
             }
         }
-        let mut world = World::new(config, network);
+        World::new(config, network)
+    }
+
+    /// Starts all nodes; each already knows all others, and has nothing queued.
+    pub fn build(&self) -> World<SwimNode> {
+        let mut world = self.build_empty();
         let mut cast = Cast::default();
         for index in 0..self.nodes {
             let zone = self.zone(index);

@@ -87,6 +87,13 @@ fn dispatch<N: Node>(slot: &mut Slot<N>, post: &mut Post, network: &Network, eve
                 slot.handle_step(now, key, step, post, network);
             }
         }
+        Kind::Sent { life, id } => {
+            if slot.run == Run::Up {
+                slot.handle_sent(now, life, id, post, network);
+            } else if slot.node.is_some() {
+                slot.hold(Kind::Sent { life, id });
+            }
+        }
         Kind::DialDeadline { life, id } => {
             if slot.run == Run::Up {
                 slot.handle_dial_deadline(now, life, id, post, network);

@@ -75,6 +75,8 @@ pub(crate) struct Slot<N> {
     seq: u64,
     dials: BTreeMap<u64, Dial>,
     accepted: BTreeMap<u64, (StreamKey, StreamCodec)>,
+    /// When the last byte of all streams has left the node.
+    uplink_free: u64,
     held: VecDeque<Kind>,
     held_bytes: usize,
     unsent: Vec<Output>,
@@ -106,6 +108,7 @@ impl<N: Node> Slot<N> {
             seq: 0,
             dials: BTreeMap::new(),
             accepted: BTreeMap::new(),
+            uplink_free: 0,
             held: VecDeque::new(),
             held_bytes: 0,
             unsent: Vec::new(),
@@ -183,6 +186,10 @@ impl<N: Node> Slot<N> {
                 let Some((key, codec)) = self.accepted.remove(&id.0) else { return };
                 let content = self.content(id, &codec, Role::Acceptor, &message);
                 self.send_step(now, key.dialer, key, Step::Reply(content), post, network);
+                if self.uplink_free > now {
+                    let sent = Kind::Sent { life: self.life, id: id.0 };
+                    return self.post(self.uplink_free, self.index, sent, post);
+                }
                 let local = self.local(now);
                 if let Some(node) = &mut self.node {
                     node.handle_stream(local, id, StreamInput::Sent);
@@ -300,8 +307,13 @@ impl<N: Node> Slot<N> {
             self.counters.group_bytes_sent[2] += bytes as u64;
         }
         post.trace.add(now, self.index, What::Stream, dst, bytes);
+        let mut leaves = now;
+        if bytes > 0 {
+            leaves = self.uplink_free.max(now) + network.uplink_nanos(bytes);
+            self.uplink_free = leaves;
+        }
         if let Some(wait) = network.segment(&mut self.rng, self.index, dst, bytes) {
-            self.post(now + wait, dst, Kind::Stream { key, step }, post);
+            self.post(leaves + wait, dst, Kind::Stream { key, step }, post);
         }
     }
 
@@ -391,6 +403,19 @@ impl<N: Node> Slot<N> {
         self.fail(now, key, "i/o timeout", post, network);
     }
 
+    pub(crate) fn handle_sent(
+        &mut self,
+        now: u64,
+        life: u32,
+        id: u64,
+        post: &mut Post,
+        network: &Network,
+    ) {
+        if life == self.life {
+            self.stream_input(now, id, StreamInput::Sent, post, network);
+        }
+    }
+
     fn fail(&mut self, now: u64, key: StreamKey, error: &str, post: &mut Post, network: &Network) {
         let Some(dial) = self.dial(key) else { return };
         let connected = dial.connected;
@@ -472,6 +497,7 @@ impl<N: Node> Slot<N> {
                 Kind::DialDeadline { life, id } => {
                     self.handle_dial_deadline(now, life, id, post, network);
                 }
+                Kind::Sent { life, id } => self.handle_sent(now, life, id, post, network),
                 Kind::Timer => {}
             }
         }
@@ -489,6 +515,7 @@ impl<N: Node> Slot<N> {
         self.unsent.clear();
         self.dials.clear();
         self.accepted.clear();
+        self.uplink_free = 0;
         self.timer_at = u64::MAX;
         self.life += 1;
         self.node.take()

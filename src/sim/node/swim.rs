@@ -16,6 +16,7 @@ use crate::{
 pub struct SwimNode {
     engine: Swim,
     host: NotingHost,
+    ended: Option<Result<(), Error>>,
 }
 
 struct NotingHost {
@@ -52,7 +53,7 @@ impl SwimNode {
         let mut host = NotingHost { index, zone, meta, notes: Vec::new(), user_messages: 0 };
         let engine = Swim::build(config, now, &mut host)?;
         host.notes.clear();
-        Ok(Self { engine, host })
+        Ok(Self { engine, host, ended: None })
     }
 
     /// The engine, for inspection.
@@ -68,6 +69,11 @@ impl SwimNode {
     /// Starts a push/pull.
     pub fn start_push_pull(&mut self, now: Instant, to: SocketAddr, join: bool) -> OpId {
         self.engine.start_push_pull(now, to, "", join, &mut self.host)
+    }
+
+    /// How the last operation ended, once after its end.
+    pub fn take_ended(&mut self) -> Option<Result<(), Error>> {
+        self.ended.take()
     }
 
     /// Announces a leave.
@@ -120,7 +126,9 @@ impl Node for SwimNode {
     }
 
     fn poll_output(&mut self, _now: Instant) -> Option<Output> {
-        while self.engine.poll_done().is_some() {}
+        while let Some(done) = self.engine.poll_done() {
+            self.ended = Some(done.result);
+        }
         self.engine.poll_output()
     }
 

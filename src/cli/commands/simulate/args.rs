@@ -10,6 +10,7 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scenario {
     Spread(Happening),
+    Joins,
     Swarm,
     Lifeguard,
     Detection,
@@ -52,6 +53,7 @@ impl Args {
             "steady" => Scenario::Spread(Happening::Steady),
             "updates" => Scenario::Spread(Happening::Updates),
             "crashes" => Scenario::Spread(Happening::Crashes),
+            "joins" => Scenario::Joins,
             "swarm" => Scenario::Swarm,
             "lifeguard" => Scenario::Lifeguard,
             "detection" => Scenario::Detection,
@@ -80,7 +82,8 @@ impl Args {
         };
         let nodes = given.int("nodes", if is_paper { 128 } else { 1000 }, 2, NODES_MAX)? as u32;
         let share_pages = match parsed.text("push-pulls") {
-            None => nodes >= SHARED_NODES_MIN,
+            // Nodes that come one by one have no pages in common.
+            None => nodes >= SHARED_NODES_MIN && scenario != Scenario::Joins,
             Some("encoded") => false,
             Some("shared") => true,
             Some(_) => return Err(given.invalid("push-pulls")),
@@ -201,6 +204,7 @@ mod tests {
         assert!(!args("-nodes 4999").unwrap().share_pages);
         assert!(args("-nodes 5000").unwrap().share_pages);
         assert!(!args("-nodes 5000 -push-pulls encoded").unwrap().share_pages);
+        assert!(!args("-nodes 5000 -scenario joins").unwrap().share_pages);
     }
 
     #[test]

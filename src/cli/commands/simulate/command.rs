@@ -4,7 +4,7 @@ use std::io;
 
 use super::{
     args::{Args, Scenario},
-    lifeguard, spread, swarm,
+    joins, lifeguard, spread, swarm,
 };
 use crate::cli::{
     CommandSpec, Failure, Flag, Kind, Parsed,
@@ -21,10 +21,12 @@ pub(in crate::cli::commands) const SIMULATE: CommandSpec = CommandSpec {
             costs. Use it to size a cluster, to choose its timing, or to reproduce a failure: the \
             same flags give the same result.\n\n\
             Scenarios: steady (nothing happens; traffic and false alarms), updates (a node changes \
-            its tags now and then), crashes (a node dies now and then), swarm (a random mixture of \
-            faults, with all rules of the protocol checked), lifeguard and detection (the tables \
-            of the Lifeguard paper).\n\n\
-            Exits with 0, or with 1 if a rule was broken or a flag is wrong.",
+            its tags now and then), crashes (a node dies now and then), joins (all nodes start and \
+            join the first within a second; ends when all consider all alive), swarm (a random \
+            mixture of faults, with all rules of the protocol checked), lifeguard and detection \
+            (the tables of the Lifeguard paper).\n\n\
+            Exits with 0, or with 1 if a rule was broken, nodes that joined did not agree, or a \
+            flag is wrong.",
     flags: &[FLAGS, FORMAT],
     run,
     ..SPEC
@@ -35,6 +37,7 @@ fn run(parsed: &Parsed) -> Result<(), Failure> {
     let (mut out, mut err) = (Vec::new(), io::stderr());
     let done = match args.scenario {
         Scenario::Spread(happening) => spread::run(&args, happening, &mut out, &mut err),
+        Scenario::Joins => joins::run(&args, &mut out, &mut err),
         Scenario::Swarm => swarm::run(&args, &mut out, &mut err),
         Scenario::Lifeguard => lifeguard::run(&args, &mut out, &mut err),
         Scenario::Detection => lifeguard::run_detection(&args, &mut out, &mut err),
@@ -68,7 +71,12 @@ const FLAGS: &[Flag] = &[
     ),
     flag("latency", Kind::Duration, "500us", "Least latency of a link; its jitter is a fifth."),
     flag("loss", Kind::Float, "0", "Share of datagrams that are lost, 0 to 1."),
-    flag("minutes", Kind::Float, "10", "Virtual time of steady, updates, crashes and swarm."),
+    flag(
+        "minutes",
+        Kind::Float,
+        "10",
+        "Virtual time of steady, updates and crashes; at most, of joins.",
+    ),
     flag("nodes", Kind::Int, "1000", "Number of nodes; 128 for lifeguard and detection."),
     flag("pause", Kind::Duration, "1m", "For updates and crashes: time between two of them."),
     flag("profile", Kind::Text, "lan", "Timing preset of the nodes: lan, wan or local."),
@@ -85,7 +93,7 @@ const FLAGS: &[Flag] = &[
         "scenario",
         Kind::Text,
         "updates",
-        "steady, updates, crashes, swarm, lifeguard or detection.",
+        "steady, updates, crashes, joins, swarm, lifeguard or detection.",
     ),
     flag("seed", Kind::Int, "1", "Seed of the random numbers."),
     flag("seeds", Kind::Int, "1", "For swarm and detection: number of seeds, from -seed on."),

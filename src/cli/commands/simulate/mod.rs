@@ -3,6 +3,7 @@
 mod args;
 mod command;
 mod figures;
+mod joins;
 mod lifeguard;
 mod parallel;
 mod spread;
