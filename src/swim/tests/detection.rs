@@ -65,7 +65,7 @@ impl Ring {
         match Message::decode(message).unwrap() {
             Message::Compound(body) => {
                 let parts = CompoundParts::parse(body).unwrap();
-                return parts.for_each(|part| self.receive(at, part.unwrap()));
+                parts.for_each(|part| self.receive(at, part.unwrap()));
             }
             Message::Ping(ping) => {
                 self.pings.extend(to_a.then_some(now));
