@@ -125,6 +125,11 @@ impl Node {
         let input = StreamInput::Message(StreamMessage::PushPull(state));
         self.swim.handle_stream(self.now, id, input, &mut Silent);
         self.swim.handle_stream(self.now, id, StreamInput::Sent, &mut Silent);
+        // Rows are merged some at a time, with a pause between.
+        let pause = Duration::from_millis(1);
+        while self.swim.poll_timeout().is_some_and(|at| at <= self.now + pause) {
+            self.pass(pause);
+        }
         self.drain();
     }
 
