@@ -48,8 +48,8 @@ impl Swim {
         }
     }
 
-    /// A suspicion has begun: verifies it, if it is ours, or with a chance that makes a few
-    /// verifiers among all nodes.
+    /// Called when a suspicion begins. Our own is verified; one of another node only with a
+    /// probability at which about [`VERIFIERS`] nodes of the cluster verify it.
     pub(super) fn verify_some(&mut self, now: Instant, slot: u32, ours: bool) {
         if self.config.fast_detection && (ours || self.rng.below(self.table.len()) < VERIFIERS) {
             self.verify_soon(now, slot);
