@@ -26,6 +26,7 @@ mod serf_swarm;
 mod setup;
 mod shard;
 mod slot;
+mod stops;
 #[doc(hidden)]
 pub mod svg;
 mod swarm;
@@ -54,6 +55,8 @@ pub use serf_swarm::SerfSwarm;
 pub use setup::{ClusterSpec, WARM_UP};
 #[doc(hidden)]
 pub use slot::Counters;
+#[doc(hidden)]
+pub use stops::{Stops, StopsMeasured};
 #[doc(hidden)]
 pub use swarm::{Swarm, SwarmReport, Weather};
 #[doc(hidden)]

@@ -10,6 +10,7 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scenario {
     Spread(Happening),
+    Stops,
     Joins,
     Swarm,
     Lifeguard,
@@ -23,6 +24,7 @@ pub(super) struct Args {
     pub(super) nodes: u32,
     pub(super) time: Duration,
     pub(super) pause: Duration,
+    pub(super) stop: Duration,
     zones: u8,
     zone_gossip: bool,
     fast_detection: bool,
@@ -53,6 +55,7 @@ impl Args {
             "steady" => Scenario::Spread(Happening::Steady),
             "updates" => Scenario::Spread(Happening::Updates),
             "crashes" => Scenario::Spread(Happening::Crashes),
+            "stops" => Scenario::Stops,
             "joins" => Scenario::Joins,
             "swarm" => Scenario::Swarm,
             "lifeguard" => Scenario::Lifeguard,
@@ -70,16 +73,11 @@ impl Args {
             _ => return Err(given.invalid("anomaly")),
         };
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        let latency = match parsed.duration("latency") {
-            None => Duration::from_micros(500),
-            Some(ns @ 0..=LATENCY_NS_MAX) => Duration::from_nanos(ns.unsigned_abs()),
-            Some(_) => return Err(given.invalid("latency")),
-        };
-        let pause = match parsed.duration("pause") {
-            None => Duration::from_secs(60),
-            Some(ns @ 1_000_000..=LATENCY_NS_MAX) => Duration::from_nanos(ns.unsigned_abs()),
-            Some(_) => return Err(given.invalid("pause")),
-        };
+        let pause = given.duration("pause", Duration::from_secs(60), 1_000_000)?;
+        let stop = given.duration("stop", Duration::from_secs(5), 1_000_000)?;
+        if scenario == Scenario::Stops && stop >= pause {
+            return Err(given.invalid("stop"));
+        }
         let nodes = given.int("nodes", if is_paper { 128 } else { 1000 }, 2, NODES_MAX)? as u32;
         let share_pages = match parsed.text("push-pulls") {
             // Nodes that come one by one have no pages in common.
@@ -95,12 +93,13 @@ impl Args {
             share_pages,
             time: Duration::from_secs_f64(given.float("minutes", 10.0, 1e6)? * 60.0),
             pause,
+            stop,
             zones: given.int("zones", 0, 0, 64)? as u8,
             zone_gossip: parsed.bool("zone-gossip"),
             fast_detection: parsed.bool("fast-detection"),
             profile,
             loss: given.float("loss", 0.0, 1.0)?,
-            latency,
+            latency: given.duration("latency", Duration::from_micros(500), 0)?,
             seed: given.int("seed", 1, 0, i64::MAX)?,
             seeds: given.int("seeds", 1, 1, i64::from(u32::MAX))?,
             repeats: given.int("repeats", 1, 1, 1_000)?,
@@ -171,6 +170,21 @@ impl Given<'_> {
         }
     }
 
+    fn duration(
+        &self,
+        flag: &'static str,
+        default: Duration,
+        min_ns: i64,
+    ) -> Result<Duration, Failure> {
+        match self.0.duration(flag) {
+            None => Ok(default),
+            Some(ns) if (min_ns..=DURATION_NS_MAX).contains(&ns) => {
+                Ok(Duration::from_nanos(ns.unsigned_abs()))
+            }
+            Some(_) => Err(self.invalid(flag)),
+        }
+    }
+
     fn invalid(&self, flag: &str) -> Failure {
         let value = self.0.text(flag).unwrap_or_default().to_owned();
         let flag = flag.to_owned();
@@ -183,7 +197,7 @@ const NODES_MAX: i64 = 1_000_000;
 const SHARED_NODES_MIN: u32 = 5_000;
 const THREADS_MAX: usize = 64;
 /// Three hours.
-const LATENCY_NS_MAX: i64 = 10_000_000_000_000;
+const DURATION_NS_MAX: i64 = 10_000_000_000_000;
 
 #[cfg(test)]
 mod tests {
@@ -221,6 +235,8 @@ mod tests {
             "-latency -1s",
             "-profile x",
             "-push-pulls x",
+            "-stop 0",
+            "-scenario stops -stop 1m",
             "-anomaly x",
             "-alpha 0",
             "-threads 65",

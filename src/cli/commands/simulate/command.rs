@@ -4,7 +4,7 @@ use std::io;
 
 use super::{
     args::{Args, Scenario},
-    joins, lifeguard, spread, swarm,
+    joins, lifeguard, spread, stops, swarm,
 };
 use crate::cli::{
     CommandSpec, Failure, Flag, Kind, Parsed,
@@ -21,7 +21,8 @@ pub(in crate::cli::commands) const SIMULATE: CommandSpec = CommandSpec {
             costs. Use it to size a cluster, to choose its timing, or to reproduce a failure: the \
             same flags give the same result.\n\n\
             Scenarios: steady (nothing happens; traffic and false alarms), updates (a node changes \
-            its tags now and then), crashes (a node dies now and then), joins (all nodes start and \
+            its tags now and then), crashes (a node dies now and then), stops (a node stops now \
+            and then and goes on; how many are reported as failed), joins (all nodes start and \
             join the first within a second; ends when all consider all alive), swarm (a random \
             mixture of faults, with all rules of the protocol checked), lifeguard and detection \
             (the tables of the Lifeguard paper).\n\n\
@@ -38,6 +39,7 @@ fn run(parsed: &Parsed) -> Result<(), Failure> {
     let done = match args.scenario {
         Scenario::Spread(happening) => spread::run(&args, happening, &mut out, &mut err),
         Scenario::Joins => joins::run(&args, &mut out, &mut err),
+        Scenario::Stops => stops::run(&args, &mut out, &mut err),
         Scenario::Swarm => swarm::run(&args, &mut out, &mut err),
         Scenario::Lifeguard => lifeguard::run(&args, &mut out, &mut err),
         Scenario::Detection => lifeguard::run_detection(&args, &mut out, &mut err),
@@ -75,10 +77,10 @@ const FLAGS: &[Flag] = &[
         "minutes",
         Kind::Float,
         "10",
-        "Virtual time of steady, updates and crashes; at most, of joins.",
+        "Virtual time of steady, updates, crashes and stops; at most, of joins.",
     ),
     flag("nodes", Kind::Int, "1000", "Number of nodes; 128 for lifeguard and detection."),
-    flag("pause", Kind::Duration, "1m", "For updates and crashes: time between two of them."),
+    flag("pause", Kind::Duration, "1m", "For updates, crashes, stops: time between two of them."),
     flag("profile", Kind::Text, "lan", "Timing preset of the nodes: lan, wan or local."),
     flag(
         "push-pulls",
@@ -93,10 +95,11 @@ const FLAGS: &[Flag] = &[
         "scenario",
         Kind::Text,
         "updates",
-        "steady, updates, crashes, joins, swarm, lifeguard or detection.",
+        "steady, updates, crashes, stops, joins, swarm, lifeguard or detection.",
     ),
     flag("seed", Kind::Int, "1", "Seed of the random numbers."),
     flag("seeds", Kind::Int, "1", "For swarm and detection: number of seeds, from -seed on."),
+    flag("stop", Kind::Duration, "5s", "For stops: how long a node stops; less than -pause."),
     flag("svg", Kind::Text, "<file>", "Draw the spread of news, as SVG."),
     flag(
         "threads",

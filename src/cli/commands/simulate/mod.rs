@@ -7,6 +7,7 @@ mod joins;
 mod lifeguard;
 mod parallel;
 mod spread;
+mod stops;
 mod swarm;
 
 pub(super) use command::SIMULATE;
