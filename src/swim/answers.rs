@@ -2,12 +2,16 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    sync::Arc,
     time::Duration,
 };
 
 use bytes::Bytes;
 
-use super::encoding::Encoding;
+use super::{
+    encoding::{Encoding, Rows, SLICE_BYTES, Span},
+    page::Stamp,
+};
 use crate::{
     base::Instant,
     wire::limits::{DECOMPRESSED_BYTES_MAX, STREAM_BYTES_MAX},
@@ -23,6 +27,8 @@ pub(super) struct Answers {
     /// Number of streams that send each buffer, and its length in bytes.
     sending: BTreeMap<AnswerId, (usize, usize)>,
     sending_bytes: usize,
+    /// When the last stream began to send one.
+    sent: Instant,
     next: u64,
     /// Length of the user state in the last answer, in bytes.
     user_bytes: usize,
@@ -46,8 +52,11 @@ pub(super) struct Answer {
     pub(super) join: bool,
     /// Generation of the table.
     generation: u64,
-    /// Offset of the user state in the message.
+    /// Offsets of the rows and of the user state in the message.
+    rows_at: usize,
     user_at: usize,
+    /// The pages that the rows are from; none if the message lacks its rows.
+    pages: Arc<[Span]>,
 }
 
 /// The content of an answer.
@@ -61,9 +70,23 @@ pub(super) struct State<'a> {
     pub(super) user_state: &'a [u8],
 }
 
-#[cfg(feature = "sim")]
 impl Answer {
+    /// The rows of a page, and how many they are, if it has not changed since.
+    pub(super) fn page(&self, index: usize, stamp: Stamp) -> Option<(usize, &[u8])> {
+        let span = self.pages.get(index).filter(|span| span.stamp == stamp)?;
+        let before = index.checked_sub(1).and_then(|index| self.pages.get(index));
+        let start = before.map_or(0, |before| before.end);
+        let bytes = self.message.get(self.rows_at + start..self.rows_at + span.end)?;
+        Some((span.rows, bytes))
+    }
+
+    /// Whether it is worth its memory while no stream sends it.
+    fn is_kept(&self) -> bool {
+        !self.pages.is_empty() && self.message.len() <= KEPT_BYTES_MAX
+    }
+
     /// State of the layer above.
+    #[cfg(feature = "sim")]
     pub(super) fn user_state(&self) -> Bytes {
         self.message.slice(self.user_at..)
     }
@@ -79,6 +102,11 @@ impl Answers {
         let large = size >= LARGE_BYTES_MIN && age < LARGE_AGE_MAX;
         let pressed = self.sending_bytes.saturating_add(size) > SENDING_BYTES_MAX;
         (large || (pressed && age < age_max)).then_some(last)
+    }
+
+    /// The last message of both, whose rows the next one may share.
+    pub(super) fn newest(&self) -> Option<&Answer> {
+        self.last.iter().flatten().max_by_key(|answer| answer.id)
     }
 
     /// Whether the last message was encoded from the current table.
@@ -134,20 +162,27 @@ impl Answers {
     }
 
     /// Creates an answer; it is cached once [`Answers::begin`] is called.
-    pub(super) fn make(&mut self, state: &State<'_>, message: Bytes) -> Answer {
+    pub(super) fn make(&mut self, state: &State<'_>, rows: Rows) -> Answer {
+        let Rows { encoded, spans } = rows;
+        let rows_bytes = encoded.rows_bytes();
+        let message = encoded.finish(state.join, state.user_state);
         self.next += 1;
+        let user_at = message.len().saturating_sub(state.user_state.len());
         Answer {
             id: AnswerId(self.next),
             encoded: state.now,
             join: state.join,
             generation: state.generation,
-            user_at: message.len().saturating_sub(state.user_state.len()),
+            rows_at: user_at.saturating_sub(rows_bytes),
+            user_at,
+            pages: spans.into(),
             message,
         }
     }
 
     /// Registers a stream that sends an answer.
-    pub(super) fn begin(&mut self, answer: &Answer) {
+    pub(super) fn begin(&mut self, now: Instant, answer: &Answer) {
+        self.sent = now;
         let bytes = answer.message.len();
         let (streams, _) = self.sending.entry(answer.id).or_insert((0, bytes));
         *streams += 1;
@@ -159,7 +194,8 @@ impl Answers {
         }
     }
 
-    /// A stream has sent the answer or failed. An answer that no stream sends is dropped.
+    /// A stream has sent the answer or failed. An answer that no stream sends is dropped, unless it
+    /// is small: then it is kept for the next request until [`Answers::forget`].
     pub(super) fn end(&mut self, id: AnswerId) {
         let Some((streams, bytes)) = self.sending.get_mut(&id) else { return };
         *streams -= 1;
@@ -167,8 +203,19 @@ impl Answers {
             self.sending_bytes -= *bytes;
             self.sending.remove(&id);
             for last in &mut self.last {
-                drop(last.take_if(|answer| answer.id == id));
+                drop(last.take_if(|answer| answer.id == id && !answer.is_kept()));
             }
+        }
+    }
+
+    /// Drops answers that no stream sends, unless one was sent less than `age` ago.
+    pub(super) fn forget(&mut self, now: Instant, age: Duration) {
+        if now - self.sent < age {
+            return;
+        }
+        let Self { last, sending, .. } = self;
+        for last in last {
+            drop(last.take_if(|answer| !sending.contains_key(&answer.id)));
         }
     }
 }
@@ -194,5 +241,8 @@ const HOSTS: usize = 256;
 /// milliseconds.
 const LARGE_BYTES_MIN: usize = 1024 * 1024;
 const LARGE_AGE_MAX: Duration = Duration::from_secs(1);
+/// An answer of at most this size is kept for a while after it was sent. Larger ones take so long
+/// to be sent that in a storm of joins the next request comes before the end.
+const KEPT_BYTES_MAX: usize = SLICE_BYTES;
 /// Bytes of distinct answers being sent at which streams begin to share one that is not the newest.
 const SENDING_BYTES_MAX: usize = 24 * 1024 * 1024;

@@ -1,21 +1,42 @@
-//! Encodes our own state for push/pulls a few rows at a time, so that a large state does not delay
-//! other work. Go: `net.go`, `sendLocalState`, which encodes it in a goroutine.
+//! Encodes our own state for push/pulls a few pages of the table at a time, so that a large state
+//! does not delay other work, and copies pages that have not changed from the last answer. Go:
+//! `net.go`, `sendLocalState`, which encodes all rows in a goroutine.
 
 use std::net::SocketAddr;
 
-use super::{OpId, StreamId, table::Table};
+use super::{
+    OpId, StreamId,
+    answers::Answer,
+    page::{Page, Stamp},
+    table::Table,
+};
 use crate::wire::{PushPull, PushPullBuilder};
 
-/// Our state and the progress of its encoding. Each row is encoded as it is at that time.
+/// Our state and the progress of its encoding. Each page is encoded as it is at that time.
 #[derive(Debug)]
 pub(super) struct Encoding {
     pub(super) join: bool,
     /// Generation of the table when encoding began.
     pub(super) generation: u64,
-    pub(super) rows: PushPullBuilder,
-    /// Slot of the next row. Rows added to earlier slots are left to the next state.
-    slot: u32,
+    pub(super) rows: Rows,
     pub(super) waiting: Vec<Waiting>,
+}
+
+/// The rows of a message. Rows added to pages that are encoded already are left to the next state.
+#[derive(Debug)]
+pub(super) struct Rows {
+    pub(super) encoded: PushPullBuilder,
+    /// The pages encoded so far.
+    pub(super) spans: Vec<Span>,
+}
+
+/// A page of the table in a message.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Span {
+    pub(super) stamp: Stamp,
+    pub(super) rows: usize,
+    /// Bytes of all rows up to the last one of this page.
+    pub(super) end: usize,
 }
 
 /// What to do with our state once it is encoded.
@@ -37,32 +58,39 @@ pub(super) struct Asked {
     pub(super) table_bytes: usize,
 }
 
-impl Encoding {
-    /// `rows` is empty.
-    pub(super) fn new(
-        join: bool,
-        generation: u64,
-        rows: PushPullBuilder,
-        waiting: Waiting,
-    ) -> Self {
-        Self { join, generation, rows, slot: 0, waiting: vec![waiting] }
+impl Rows {
+    /// Creates an empty list with room for about `bytes` bytes of rows and user state.
+    pub(super) fn with_capacity(bytes: usize) -> Self {
+        Self { encoded: PushPullBuilder::with_capacity(bytes), spans: Vec::new() }
     }
 
-    /// Encodes some rows; returns whether they were the last.
-    pub(super) fn add_rows(&mut self, table: &Table) -> bool {
-        let end = self.rows.rows_bytes() + SLICE_BYTES;
-        for (count, (slot, row)) in table.rows_from(self.slot).enumerate() {
-            if count == ROWS_AT_ONCE || self.rows.rows_bytes() >= end {
-                self.slot = slot;
+    /// Adds the rows of some pages; returns whether they were the last.
+    pub(super) fn add_pages(&mut self, table: &mut Table, last: Option<&Answer>) -> bool {
+        let (mut rows, end) = (0, self.encoded.rows_bytes() + SLICE_BYTES);
+        for (stamp, page) in table.stamped_pages(self.spans.len()) {
+            if rows >= ROWS_AT_ONCE || self.encoded.rows_bytes() >= end {
                 return false;
             }
-            self.rows.push(&row.to_wire());
+            rows += self.add_page(stamp, page, last);
         }
         true
     }
+
+    /// Adds a page, and returns the number of its rows.
+    fn add_page(&mut self, stamp: Stamp, page: &Page, last: Option<&Answer>) -> usize {
+        let rows = match last.and_then(|last| last.page(self.spans.len(), stamp)) {
+            Some((rows, bytes)) => {
+                self.encoded.push_encoded(rows, bytes);
+                rows
+            }
+            None => page.rows().map(|row| self.encoded.push(&row.to_wire())).count(),
+        };
+        self.spans.push(Span { stamp, rows, end: self.encoded.rows_bytes() });
+        rows
+    }
 }
 
-/// Bytes encoded in one turn, which takes less than a millisecond. A state of at most this size is
-/// encoded at once.
+/// Bytes encoded in one turn, up to the end of a page, which takes less than a millisecond. A state
+/// of at most this size is encoded at once.
 pub(super) const SLICE_BYTES: usize = 512 * 1024;
 const ROWS_AT_ONCE: usize = 4_096;

@@ -9,6 +9,7 @@ use super::{
     answers::{Answer, State, too_large},
     claim::Source,
     digest::Digest,
+    encoding::Rows,
     merge::ROWS_AT_ONCE,
     page::Page,
     under_way::Merge,
@@ -40,13 +41,14 @@ impl Swim {
         let generation = self.table.generation();
         let state = State { now, join, generation, user_state: &user_state };
         let total = self.total();
-        let message = PushPullBuilder::without_rows(total.rows).finish(join, &user_state);
-        let bytes = message.len() + total.bytes;
+        let encoded = PushPullBuilder::without_rows(total.rows);
+        let answer = self.answers.make(&state, Rows { encoded, spans: Vec::new() });
+        let bytes = answer.message.len() + total.bytes;
         if let Some(reason) = too_large(bytes, user_state.len()) {
             return Err(Error::Peer(reason));
         }
         self.stats.local_state_bytes = bytes as u64;
-        Ok(self.answers.make(&state, message))
+        Ok(answer)
     }
 
     /// Keeps all rows for the receiver of a state, until [`Swim::take_shared`] asks for them.
