@@ -78,7 +78,6 @@ impl Pages {
             self.slots = slot;
         }
         self.pages.truncate(self.slots.div_ceil(ROWS as u32) as usize);
-        self.stamps.truncate(self.pages.len());
     }
 
     /// The rows from a slot on, with their slots.
