@@ -2,15 +2,14 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::Arc,
     time::Duration,
 };
 
 use bytes::Bytes;
 
 use super::{
-    encoding::{Encoding, Rows, SLICE_BYTES, Span},
-    page::Stamp,
+    encoding::Encoding,
+    rows::{Rows, SLICE_BYTES, SentRows},
 };
 use crate::{
     base::Instant,
@@ -52,11 +51,9 @@ pub(super) struct Answer {
     pub(super) join: bool,
     /// Generation of the table.
     generation: u64,
-    /// Offsets of the rows and of the user state in the message.
-    rows_at: usize,
+    /// Offset of the user state in the message.
     user_at: usize,
-    /// The pages that the rows are from; none if the message lacks its rows.
-    pages: Arc<[Span]>,
+    pub(super) rows: SentRows,
 }
 
 /// The content of an answer.
@@ -71,18 +68,9 @@ pub(super) struct State<'a> {
 }
 
 impl Answer {
-    /// The rows of a page, and how many they are, if it has not changed since.
-    pub(super) fn page(&self, index: usize, stamp: Stamp) -> Option<(usize, &[u8])> {
-        let span = self.pages.get(index).filter(|span| span.stamp == stamp)?;
-        let before = index.checked_sub(1).and_then(|index| self.pages.get(index));
-        let start = before.map_or(0, |before| before.end);
-        let bytes = self.message.get(self.rows_at + start..self.rows_at + span.end)?;
-        Some((span.rows, bytes))
-    }
-
     /// Whether it is worth its memory while no stream sends it.
     fn is_kept(&self) -> bool {
-        !self.pages.is_empty() && self.message.len() <= KEPT_BYTES_MAX
+        !self.rows.is_empty() && self.message.len() <= KEPT_BYTES_MAX
     }
 
     /// State of the layer above.
@@ -104,9 +92,14 @@ impl Answers {
         (large || (pressed && age < age_max)).then_some(last)
     }
 
-    /// The last message of both, whose rows the next one may share.
+    /// The last message, with or without the join flag.
     pub(super) fn newest(&self) -> Option<&Answer> {
         self.last.iter().flatten().max_by_key(|answer| answer.id)
+    }
+
+    /// The rows that the next message may share.
+    pub(super) fn last_rows(&self) -> Option<&SentRows> {
+        self.newest().map(|answer| &answer.rows)
     }
 
     /// Whether the last message was encoded from the current table.
@@ -163,19 +156,15 @@ impl Answers {
 
     /// Creates an answer; it is cached once [`Answers::begin`] is called.
     pub(super) fn make(&mut self, state: &State<'_>, rows: Rows) -> Answer {
-        let Rows { encoded, spans } = rows;
-        let rows_bytes = encoded.rows_bytes();
-        let message = encoded.finish(state.join, state.user_state);
+        let (message, rows) = rows.finish(state.join, state.user_state);
         self.next += 1;
-        let user_at = message.len().saturating_sub(state.user_state.len());
         Answer {
             id: AnswerId(self.next),
             encoded: state.now,
             join: state.join,
             generation: state.generation,
-            rows_at: user_at.saturating_sub(rows_bytes),
-            user_at,
-            pages: spans.into(),
+            user_at: message.len().saturating_sub(state.user_state.len()),
+            rows,
             message,
         }
     }

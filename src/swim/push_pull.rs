@@ -8,10 +8,11 @@ use super::{
     Error, Exchange, Host, NodeStateKind, OpId, Output, Swim,
     answers::{Answer, State, too_large},
     draw::draw,
-    encoding::{Encoding, Rows, SLICE_BYTES, Waiting},
+    encoding::{Encoding, Waiting},
     host::NodeView,
     merge::PAUSE,
     row::Row,
+    rows::{Rows, SLICE_BYTES},
     timer::Timer,
     under_way::Stream,
     zones::Partners,
@@ -162,7 +163,7 @@ impl Swim {
             return Err(Error::Peer(reason)); // found without the work of encoding it
         }
         let mut rows = Rows::with_capacity(self.state_bytes_max() + user_state.len());
-        while !rows.add_pages(&mut self.table, self.answers.newest()) {}
+        while !rows.add_pages(&mut self.table, self.answers.last_rows()) {}
         self.finish_state(&state, rows).map(Some)
     }
 
@@ -204,8 +205,8 @@ impl Swim {
     /// Encodes the next rows of the oldest state.
     pub(super) fn encode_next(&mut self, now: Instant, host: &mut dyn Host) {
         let Some(mut encoding) = self.answers.encodings.pop_front() else { return };
-        let ended = encoding.rows.add_pages(&mut self.table, self.answers.newest());
-        let refusal = too_large(encoding.rows.encoded.rows_bytes(), 0);
+        let ended = encoding.rows.add_pages(&mut self.table, self.answers.last_rows());
+        let refusal = too_large(encoding.rows.bytes(), 0);
         if ended || refusal.is_some() {
             self.end_encoding(now, encoding, refusal, host);
         } else {

@@ -9,14 +9,14 @@ use super::{
     answers::{Answer, State, too_large},
     claim::Source,
     digest::Digest,
-    encoding::Rows,
     merge::ROWS_AT_ONCE,
     page::Page,
+    rows::Rows,
     under_way::Merge,
 };
 use crate::{
     base::{Instant, mutated},
-    wire::{Compression, PushPull, PushPullBuilder, SharedRows},
+    wire::{Compression, PushPull, SharedRows},
 };
 
 impl Swim {
@@ -41,8 +41,7 @@ impl Swim {
         let generation = self.table.generation();
         let state = State { now, join, generation, user_state: &user_state };
         let total = self.total();
-        let encoded = PushPullBuilder::without_rows(total.rows);
-        let answer = self.answers.make(&state, Rows { encoded, spans: Vec::new() });
+        let answer = self.answers.make(&state, Rows::without_rows(total.rows));
         let bytes = answer.message.len() + total.bytes;
         if let Some(reason) = too_large(bytes, user_state.len()) {
             return Err(Error::Peer(reason));

@@ -47,7 +47,7 @@ fn stamps(pages: &mut Pages) -> Vec<Stamp> {
     pages.stamped_from(0).map(|(stamp, _)| stamp).collect()
 }
 
-/// Goal: a stamp stands for the rows of its page, and a change does not touch those of others.
+/// Goal: a stamp identifies the rows of its page, and a change does not touch those of others.
 #[test]
 fn each_change_stamps_its_page_alone() {
     let mut pages = pages(200);

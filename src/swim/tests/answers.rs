@@ -189,13 +189,13 @@ fn only_pages_that_changed_are_encoded() {
     let (id, _) = ask(&mut me, true);
     sent(&mut me, &mut vec![id]);
     let mut last = me.swim.answers.newest().unwrap().clone();
-    let marked = last.message.to_vec();
+    let marked = last.rows.bytes.to_vec();
     let mark = |name: &[u8], mark: &[u8], message: &[u8]| {
         let at = message.windows(name.len()).position(|window| window == name).unwrap();
         [&message[..at], mark, &message[at + name.len()..]].concat()
     };
     let marked = mark(b"\xa2n5", b"\xa2X5", &mark(b"\xa4n190", b"\xa4X190", &marked));
-    last.message = marked.into();
+    last.rows.bytes = marked.into();
     me.swim.answers.begin(me.now, &last);
     let has = |message: &[u8], name: &[u8]| message.windows(name.len()).any(|part| part == name);
 
