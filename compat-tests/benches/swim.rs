@@ -140,7 +140,7 @@ impl Node {
     fn answer(&mut self) -> (StreamId, Bytes) {
         let (id, from) = (self.swim.accept_stream(), peer());
         self.swim.handle_stream(self.now, id, StreamInput::Accepted { from }, &mut Silent);
-        let state = PushPull::from_rows(false, [].into_iter(), Bytes::new());
+        let state = PushPull::from_rows(false, [], Bytes::new());
         let input = StreamInput::Message(StreamMessage::PushPull(state));
         self.swim.handle_stream(self.now, id, input, &mut Silent);
         // A large one takes several turns.
