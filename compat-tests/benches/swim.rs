@@ -9,11 +9,12 @@ use std::{
     time::{Duration, Instant as Clock},
 };
 
+use bytes::Bytes;
 use cap::Cap;
 use criterion::{Bencher, Criterion, criterion_group};
 use ruserf::{
     base::Instant,
-    swim::{Config, Exchange, Host, NodeView, Origin, Output, StreamInput, Swim},
+    swim::{Config, Exchange, Host, NodeView, Origin, Output, StreamId, StreamInput, Swim},
     wire::{
         Alive, Incarnation, NodeState, Ping, PushPull, SeqNo, StreamMessage, Suspect,
         encode_compound,
@@ -43,7 +44,7 @@ criterion_group! {
         .sample_size(10)
         .warm_up_time(Duration::from_millis(300))
         .measurement_time(Duration::from_millis(1500));
-    targets = packets, merge, gossip
+    targets = packets, merge, answers, gossip
 }
 
 /// A layer above that neither says nor notes anything.
@@ -133,6 +134,29 @@ impl Node {
             self.pass(pause);
         }
         self.drain();
+    }
+
+    /// Gives a push/pull with the whole table as answer; its stream is still to be ended.
+    fn answer(&mut self) -> (StreamId, Bytes) {
+        let (id, from) = (self.swim.accept_stream(), peer());
+        self.swim.handle_stream(self.now, id, StreamInput::Accepted { from }, &mut Silent);
+        let state = PushPull::from_rows(false, [], Bytes::new());
+        let input = StreamInput::Message(StreamMessage::PushPull(state));
+        self.swim.handle_stream(self.now, id, input, &mut Silent);
+        // A large one takes several turns.
+        for _ in 0..10 {
+            while let Some(output) = self.swim.poll_output() {
+                if let Output::Reply { id, message, .. } = output {
+                    return (id, message);
+                }
+            }
+            self.pass(Duration::from_millis(1));
+        }
+        panic!("no answer");
+    }
+
+    fn sent(&mut self, id: StreamId) {
+        self.swim.handle_stream(self.now, id, StreamInput::Sent, &mut Silent);
     }
 
     fn drain(&mut self) -> usize {
@@ -230,6 +254,40 @@ fn merge(c: &mut Criterion) {
     });
 }
 
+/// Answers to push/pulls, one every two seconds, so that none is given a second time; before each a
+/// row changes.
+fn answers(c: &mut Criterion) {
+    for (what, members, overlap) in [
+        ("10,000 rows, from scratch", MEMBERS, false),
+        ("10,000 rows, one row changed since", MEMBERS, true),
+        ("1,000 rows, one row changed since", MEMBERS / 10, false),
+    ] {
+        let mut node = Node::new(|_| {});
+        let incarnation = node.incarnation;
+        node.merge(some_rows(members, incarnation));
+        let mut changed = Dated::new(alive(members / 2, incarnation));
+        let (mut last, first) = node.answer();
+        assert!(first.len() > members * 100);
+        c.bench_function(&format!("engine: push/pull answer of {what}"), |b| {
+            b.iter(|| {
+                node.incarnation += 1;
+                changed.set_incarnation(node.incarnation);
+                node.packet(&changed.bytes);
+                node.pass(Duration::from_secs(2));
+                if !overlap {
+                    node.sent(last);
+                }
+                let (id, message) = node.answer();
+                if overlap {
+                    node.sent(last);
+                }
+                last = id;
+                black_box(message);
+            });
+        });
+    }
+}
+
 fn gossip(c: &mut Criterion) {
     let interval = Duration::from_millis(200);
     for (name, idle) in [("idle", true), ("with 10,000 queued", false)] {
@@ -302,7 +360,11 @@ fn suspect(n: usize, incarnation: u32) -> Vec<u8> {
 }
 
 fn rows(incarnation: u32) -> PushPull {
-    let nodes: Vec<_> = (0..MEMBERS).map(|n| (name(n), addr(n))).collect();
+    some_rows(MEMBERS, incarnation)
+}
+
+fn some_rows(members: usize, incarnation: u32) -> PushPull {
+    let nodes: Vec<_> = (0..members).map(|n| (name(n), addr(n))).collect();
     let rows = nodes.iter().map(|(name, addr)| NodeState {
         name: name.as_bytes(),
         addr: addr[..].into(),
@@ -312,7 +374,7 @@ fn rows(incarnation: u32) -> PushPull {
         state: 0,
         vsn: VSN[..].into(),
     });
-    PushPull::from_rows(false, rows, bytes::Bytes::new())
+    PushPull::from_rows(false, rows, Bytes::new())
 }
 
 /// A message whose incarnations can be changed in place; they are above 65,535 before and after.

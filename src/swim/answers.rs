@@ -7,7 +7,10 @@ use std::{
 
 use bytes::Bytes;
 
-use super::encoding::Encoding;
+use super::{
+    encoding::Encoding,
+    rows::{Rows, SLICE_BYTES, SentRows},
+};
 use crate::{
     base::Instant,
     wire::limits::{DECOMPRESSED_BYTES_MAX, STREAM_BYTES_MAX},
@@ -23,6 +26,8 @@ pub(super) struct Answers {
     /// Number of streams that send each buffer, and its length in bytes.
     sending: BTreeMap<AnswerId, (usize, usize)>,
     sending_bytes: usize,
+    /// When the last stream began to send one.
+    sent: Instant,
     next: u64,
     /// Length of the user state in the last answer, in bytes.
     user_bytes: usize,
@@ -48,6 +53,7 @@ pub(super) struct Answer {
     generation: u64,
     /// Offset of the user state in the message.
     user_at: usize,
+    pub(super) rows: SentRows,
 }
 
 /// The content of an answer.
@@ -61,9 +67,14 @@ pub(super) struct State<'a> {
     pub(super) user_state: &'a [u8],
 }
 
-#[cfg(feature = "sim")]
 impl Answer {
+    /// Whether it is worth its memory while no stream sends it.
+    fn is_kept(&self) -> bool {
+        !self.rows.is_empty() && self.message.len() <= KEPT_BYTES_MAX
+    }
+
     /// State of the layer above.
+    #[cfg(feature = "sim")]
     pub(super) fn user_state(&self) -> Bytes {
         self.message.slice(self.user_at..)
     }
@@ -79,6 +90,16 @@ impl Answers {
         let large = size >= LARGE_BYTES_MIN && age < LARGE_AGE_MAX;
         let pressed = self.sending_bytes.saturating_add(size) > SENDING_BYTES_MAX;
         (large || (pressed && age < age_max)).then_some(last)
+    }
+
+    /// The last message, with or without the join flag.
+    pub(super) fn newest(&self) -> Option<&Answer> {
+        self.last.iter().flatten().max_by_key(|answer| answer.id)
+    }
+
+    /// The rows that the next message may share.
+    pub(super) fn last_rows(&self) -> Option<&SentRows> {
+        self.newest().map(|answer| &answer.rows)
     }
 
     /// Whether the last message was encoded from the current table.
@@ -134,7 +155,8 @@ impl Answers {
     }
 
     /// Creates an answer; it is cached once [`Answers::begin`] is called.
-    pub(super) fn make(&mut self, state: &State<'_>, message: Bytes) -> Answer {
+    pub(super) fn make(&mut self, state: &State<'_>, rows: Rows) -> Answer {
+        let (message, rows) = rows.finish(state.join, state.user_state);
         self.next += 1;
         Answer {
             id: AnswerId(self.next),
@@ -142,12 +164,14 @@ impl Answers {
             join: state.join,
             generation: state.generation,
             user_at: message.len().saturating_sub(state.user_state.len()),
+            rows,
             message,
         }
     }
 
     /// Registers a stream that sends an answer.
-    pub(super) fn begin(&mut self, answer: &Answer) {
+    pub(super) fn begin(&mut self, now: Instant, answer: &Answer) {
+        self.sent = now;
         let bytes = answer.message.len();
         let (streams, _) = self.sending.entry(answer.id).or_insert((0, bytes));
         *streams += 1;
@@ -159,7 +183,8 @@ impl Answers {
         }
     }
 
-    /// A stream has sent the answer or failed. An answer that no stream sends is dropped.
+    /// A stream has sent the answer or failed. An answer that no stream sends is dropped, unless it
+    /// is small: then it is kept for the next request until [`Answers::forget`].
     pub(super) fn end(&mut self, id: AnswerId) {
         let Some((streams, bytes)) = self.sending.get_mut(&id) else { return };
         *streams -= 1;
@@ -167,8 +192,19 @@ impl Answers {
             self.sending_bytes -= *bytes;
             self.sending.remove(&id);
             for last in &mut self.last {
-                drop(last.take_if(|answer| answer.id == id));
+                drop(last.take_if(|answer| answer.id == id && !answer.is_kept()));
             }
+        }
+    }
+
+    /// Drops answers that no stream sends, unless one was sent less than `age` ago.
+    pub(super) fn forget(&mut self, now: Instant, age: Duration) {
+        if now - self.sent < age {
+            return;
+        }
+        let Self { last, sending, .. } = self;
+        for last in last {
+            drop(last.take_if(|answer| !sending.contains_key(&answer.id)));
         }
     }
 }
@@ -194,5 +230,8 @@ const HOSTS: usize = 256;
 /// milliseconds.
 const LARGE_BYTES_MIN: usize = 1024 * 1024;
 const LARGE_AGE_MAX: Duration = Duration::from_secs(1);
+/// An answer of at most this size is kept for a while after it was sent. Larger ones take so long
+/// to be sent that in a storm of joins the next request comes before the end.
+const KEPT_BYTES_MAX: usize = SLICE_BYTES;
 /// Bytes of distinct answers being sent at which streams begin to share one that is not the newest.
 const SENDING_BYTES_MAX: usize = 24 * 1024 * 1024;

@@ -174,7 +174,7 @@ impl Swim {
                 Timer::Suspicion(slot) => self.expire_suspicion(now, slot, host),
                 Timer::Verify(slot) => self.verify(now, slot, host),
                 Timer::Check => self.check(now, host),
-                Timer::Reply(id) => self.forget_inbound(id),
+                Timer::Reply(id) => self.forget_inbound(now, id),
                 Timer::Merge => self.merge_next(now, host),
                 Timer::Encode => self.encode_next(now, host),
             }

@@ -46,6 +46,7 @@ mod relays;
 mod replay;
 mod round_trips;
 mod row;
+mod rows;
 #[cfg(feature = "sim")]
 mod sharing;
 mod state;

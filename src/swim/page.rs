@@ -12,9 +12,18 @@ use super::row::Row;
 #[derive(Debug, Default)]
 pub(super) struct Pages {
     pages: Vec<Arc<Page>>,
+    /// When each page changed last; of the pages that there were when somebody asked. Not in the
+    /// page, which equal tables share, and absent where nobody asks.
+    stamps: Vec<Stamp>,
+    changes: u64,
     /// All slots in use are below it.
     slots: u32,
 }
+
+/// The number of changes of a table until the last one of a page: as long as it stays the same, the
+/// page does, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stamp(u64);
 
 /// The rows of [`ROWS`] consecutive slots.
 #[derive(Clone, Debug)]
@@ -29,6 +38,11 @@ impl Pages {
     /// The number of slots, free ones included.
     pub(super) fn slots(&self) -> u32 {
         self.slots
+    }
+
+    /// Increases whenever a row may have changed or been added or removed.
+    pub(super) fn changes(&self) -> u64 {
+        self.changes
     }
 
     #[inline]
@@ -77,6 +91,13 @@ impl Pages {
             .filter_map(|(slot, row)| Some((slot, row.as_ref()?)))
     }
 
+    /// The pages from this one on, with their stamps.
+    pub(super) fn stamped_from(&mut self, first: usize) -> impl Iterator<Item = (Stamp, &Page)> {
+        self.stamps.resize(self.pages.len(), Stamp(self.changes));
+        let pages = self.pages.iter().map(|page| &**page);
+        self.stamps.iter().copied().zip(pages).skip(first)
+    }
+
     /// The pages, in the order of their slots.
     #[cfg(feature = "sim")]
     pub(super) fn pages(&self) -> &[Arc<Page>] {
@@ -101,7 +122,12 @@ impl Pages {
     }
 
     fn place_mut(&mut self, slot: u32) -> Option<&mut Option<Row>> {
-        let page = Arc::make_mut(self.pages.get_mut(slot as usize / ROWS)?);
+        let index = slot as usize / ROWS;
+        let page = Arc::make_mut(self.pages.get_mut(index)?);
+        self.changes += 1;
+        if let Some(stamp) = self.stamps.get_mut(index) {
+            *stamp = Stamp(self.changes);
+        }
         #[cfg(feature = "sim")]
         {
             page.digest = None;
@@ -122,7 +148,6 @@ impl Page {
     }
 
     /// The rows, in the order of their slots.
-    #[cfg(feature = "sim")]
     pub(super) fn rows(&self) -> impl Iterator<Item = &Row> {
         self.rows.iter().flatten()
     }

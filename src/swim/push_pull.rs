@@ -8,17 +8,18 @@ use super::{
     Error, Exchange, Host, NodeStateKind, OpId, Output, Swim,
     answers::{Answer, State, too_large},
     draw::draw,
-    encoding::{Encoding, SLICE_BYTES, Waiting},
+    encoding::{Encoding, Waiting},
     host::NodeView,
     merge::PAUSE,
     row::Row,
+    rows::{Rows, SLICE_BYTES},
     timer::Timer,
     under_way::Stream,
     zones::Partners,
 };
 use crate::{
     base::{Instant, printable},
-    wire::{Incompatible, NodeState, PushPull, PushPullBuilder, RawAddr, Versions, Vsn},
+    wire::{Incompatible, NodeState, PushPull, RawAddr, Versions, Vsn},
 };
 
 impl Swim {
@@ -161,23 +162,19 @@ impl Swim {
         if let Some(reason) = too_large(least, user_state.len()) {
             return Err(Error::Peer(reason)); // found without the work of encoding it
         }
-        let mut rows = PushPullBuilder::with_capacity(self.state_bytes_max() + user_state.len());
-        self.table.rows().for_each(|row| rows.push(&row.to_wire()));
+        let mut rows = Rows::with_capacity(self.state_bytes_max() + user_state.len());
+        while !rows.add_pages(&mut self.table, self.answers.last_rows()) {}
         self.finish_state(&state, rows).map(Some)
     }
 
     /// Completes an answer from all rows and the user state.
-    pub(super) fn finish_state(
-        &mut self,
-        state: &State<'_>,
-        rows: PushPullBuilder,
-    ) -> Result<Answer, Error> {
-        let message = rows.finish(state.join, state.user_state);
-        if let Some(reason) = too_large(message.len(), state.user_state.len()) {
+    pub(super) fn finish_state(&mut self, state: &State<'_>, rows: Rows) -> Result<Answer, Error> {
+        let answer = self.answers.make(state, rows);
+        if let Some(reason) = too_large(answer.message.len(), state.user_state.len()) {
             return Err(Error::Peer(reason));
         }
-        self.stats.local_state_bytes = message.len() as u64;
-        Ok(self.answers.make(state, message))
+        self.stats.local_state_bytes = answer.message.len() as u64;
+        Ok(answer)
     }
 
     /// Approximate upper bound of the bytes of our rows.
@@ -199,16 +196,17 @@ impl Swim {
         if self.answers.encodings.is_empty() {
             self.timers.set(now, Timer::Encode);
         }
-        let rows = PushPullBuilder::with_capacity(self.state_bytes_max());
-        let encoding = Encoding::new(join, self.table.generation(), rows, waiting);
+        let (generation, rows) =
+            (self.table.generation(), Rows::with_capacity(self.state_bytes_max()));
+        let encoding = Encoding { join, generation, rows, waiting: vec![waiting] };
         self.answers.encodings.push_back(encoding);
     }
 
     /// Encodes the next rows of the oldest state.
     pub(super) fn encode_next(&mut self, now: Instant, host: &mut dyn Host) {
         let Some(mut encoding) = self.answers.encodings.pop_front() else { return };
-        let ended = encoding.add_rows(&self.table);
-        let refusal = too_large(encoding.rows.rows_bytes(), 0);
+        let ended = encoding.rows.add_pages(&mut self.table, self.answers.last_rows());
+        let refusal = too_large(encoding.rows.bytes(), 0);
         if ended || refusal.is_some() {
             self.end_encoding(now, encoding, refusal, host);
         } else {

@@ -11,11 +11,12 @@ use super::{
     digest::Digest,
     merge::ROWS_AT_ONCE,
     page::Page,
+    rows::Rows,
     under_way::Merge,
 };
 use crate::{
     base::{Instant, mutated},
-    wire::{Compression, PushPull, PushPullBuilder, SharedRows},
+    wire::{Compression, PushPull, SharedRows},
 };
 
 impl Swim {
@@ -40,13 +41,13 @@ impl Swim {
         let generation = self.table.generation();
         let state = State { now, join, generation, user_state: &user_state };
         let total = self.total();
-        let message = PushPullBuilder::without_rows(total.rows).finish(join, &user_state);
-        let bytes = message.len() + total.bytes;
+        let answer = self.answers.make(&state, Rows::without_rows(total.rows));
+        let bytes = answer.message.len() + total.bytes;
         if let Some(reason) = too_large(bytes, user_state.len()) {
             return Err(Error::Peer(reason));
         }
         self.stats.local_state_bytes = bytes as u64;
-        Ok(self.answers.make(&state, message))
+        Ok(answer)
     }
 
     /// Keeps all rows for the receiver of a state, until [`Swim::take_shared`] asks for them.

@@ -249,7 +249,7 @@ impl Swim {
         match answer {
             Ok(answer) => {
                 self.answers.charge(now, host_hash, table_bytes, answer);
-                self.answers.begin(answer);
+                self.answers.begin(now, answer);
                 #[cfg(feature = "sim")]
                 self.share(id, answer);
                 self.reply(now, id, from, answer.message.clone(), Some(answer.id));
@@ -300,11 +300,12 @@ impl Swim {
         self.outputs.push_back(Output::Reply { id, message, deadline });
     }
 
-    /// The deadline of a reply has passed: drops the stream.
-    pub(super) fn forget_inbound(&mut self, id: StreamId) {
+    /// The deadline of a reply has passed: drops the stream, and answers that are kept for nobody.
+    pub(super) fn forget_inbound(&mut self, now: Instant, id: StreamId) {
         if let Some(Stream::Inbound { answer, .. }) = self.streams.remove(&id) {
             self.end_answer(answer);
         }
+        self.answers.forget(now, self.config.tcp_timeout);
     }
 
     fn end_answer(&mut self, answer: Option<AnswerId>) {

@@ -7,15 +7,13 @@ use std::{
     sync::Arc,
 };
 
-#[cfg(feature = "sim")]
-use super::page::Page;
 use super::{
     NodeStateKind,
     addrs::{Addr, Addrs},
     draw::draw,
     names::Names,
     order::Order,
-    page::Pages,
+    page::{Page, Pages, Stamp},
     row::{Record, Row},
     zones::Zones,
 };
@@ -42,7 +40,6 @@ pub(super) struct Table {
     counts: [usize; 4],
     /// Bytes of all names and metas.
     bytes: usize,
-    generation: u64,
     addrs: Addrs,
     zones: Option<Box<Zones>>,
 }
@@ -60,7 +57,6 @@ impl Table {
             recently_dead: BTreeMap::new(),
             counts: [0; 4],
             bytes: 0,
-            generation: 0,
             addrs: Addrs::default(),
             zones: None,
         }
@@ -78,7 +74,7 @@ impl Table {
 
     /// Increases whenever a row may have changed or been added or removed.
     pub(super) fn generation(&self) -> u64 {
-        self.generation
+        self.rows.changes()
     }
 
     /// Bytes of all names and metas, the variable part of rows.
@@ -139,7 +135,6 @@ impl Table {
     }
 
     pub(super) fn get_mut(&mut self, slot: u32) -> Option<&mut Row> {
-        self.generation += 1;
         self.rows.get_mut(slot)
     }
 
@@ -159,7 +154,6 @@ impl Table {
         self.names.insert(hash, slot);
         self.order.cover(self.rows.slots(), rng);
         self.count(NodeStateKind::Dead, 1);
-        self.generation += 1;
         self.addrs.insert(addr_of(&self.rows, slot), slot);
         slot
     }
@@ -288,6 +282,11 @@ impl Table {
         draw(all.len(), k, rng, |index| all.get(index).copied())
     }
 
+    /// The pages of rows from this one on, with their stamps.
+    pub(super) fn stamped_pages(&mut self, first: usize) -> impl Iterator<Item = (Stamp, &Page)> {
+        self.rows.stamped_from(first)
+    }
+
     /// The pages of rows, in the order of their slots.
     #[cfg(feature = "sim")]
     pub(super) fn pages(&self) -> &[Arc<Page>] {
@@ -342,7 +341,6 @@ impl Table {
         }
         self.addrs.remove(addr_of(&self.rows, slot), slot);
         let Some(row) = self.rows.take(slot) else { return };
-        self.generation += 1;
         self.count(row.state, -1);
         self.bytes -= row.record.bytes();
         let change = self.changes.remove(&slot).unwrap_or(Instant::ZERO);

@@ -1,5 +1,6 @@
 //! The membership engine through its public calls; one engine or a few, in virtual time.
 
+mod answers;
 mod cluster;
 mod detection;
 mod echo;

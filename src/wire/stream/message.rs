@@ -222,6 +222,12 @@ impl PushPullBuilder {
         self.rows += 1;
     }
 
+    /// Appends this many rows that another builder has encoded.
+    pub(crate) fn push_encoded(&mut self, rows: usize, encoded: &[u8]) {
+        self.bytes.extend_from_slice(encoded);
+        self.rows += rows;
+    }
+
     /// Bytes of all rows added so far.
     pub fn rows_bytes(&self) -> usize {
         self.bytes.len() - HEADER_BYTES_MAX
