@@ -74,8 +74,8 @@ impl NamedAddr {
         Self { text, start: 0, space: name.len(), end }
     }
 
-    /// The part from `start` to `end`, with the space after the name at `space`.
-    pub(super) fn part(text: &Arc<str>, start: usize, space: usize, end: usize) -> Self {
+    /// A part of a text: where it starts, where the space after the name is, and where it ends.
+    pub(super) fn part(text: &Arc<str>, [start, space, end]: [usize; 3]) -> Self {
         Self { text: text.clone(), start, space, end }
     }
 

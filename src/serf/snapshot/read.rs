@@ -86,7 +86,6 @@ struct Alive<'f> {
 
 struct Seen<'f> {
     head: [u64; 2],
-    hash: u32,
     /// The last one about this member.
     line: Line<'f>,
 }
@@ -110,7 +109,7 @@ impl<'f> Alive<'f> {
     #[inline]
     fn insert(&mut self, line: Line<'f>) {
         let head = line.head();
-        let (hash, place) = self.find(head, line.name());
+        let (key, place) = self.find(head, line.name());
         match place {
             Some(place) => {
                 if let Some(seen) = self.seen.get_mut(place) {
@@ -118,24 +117,24 @@ impl<'f> Alive<'f> {
                 }
             }
             None => {
-                let seen = &self.seen;
-                let rehash = |place: &usize| seen.get(*place).map_or(0, |seen| spread(seen.hash));
-                self.places.insert_unique(spread(hash), self.seen.len(), rehash);
-                self.seen.push(Seen { head, hash, line });
+                let (seen, hash) = (&self.seen, &self.hash);
+                let rehash = |place: &usize| seen.get(*place).map_or(0, |it| it.key(hash));
+                self.places.insert_unique(key, self.seen.len(), rehash);
+                self.seen.push(Seen { head, line });
             }
         }
     }
 
     fn remove(&mut self, name: &[u8]) {
-        let (hash, Some(place)) = self.find(head(name), name) else { return };
-        if let Ok(entry) = self.places.find_entry(spread(hash), |it| *it == place) {
+        let (key, Some(place)) = self.find(head(name), name) else { return };
+        if let Ok(entry) = self.places.find_entry(key, |it| *it == place) {
             entry.remove();
         }
         self.seen.swap_remove(place);
         // The last one has taken its place.
         if let Some(moved) = self.seen.get(place) {
-            let (from, hash) = (self.seen.len(), spread(moved.hash));
-            if let Some(it) = self.places.find_mut(hash, |it| *it == from) {
+            let from = self.seen.len();
+            if let Some(it) = self.places.find_mut(moved.key(&self.hash), |it| *it == from) {
                 *it = place;
             }
         }
@@ -146,10 +145,10 @@ impl<'f> Alive<'f> {
         self.seen.clear();
     }
 
-    /// The hash of a name and where it is.
+    /// The key of a name and where it is.
     #[inline]
-    fn find(&self, head: [u64; 2], name: &[u8]) -> (u32, Option<usize>) {
-        let hash = self.hash.of(head, name);
+    fn find(&self, head: [u64; 2], name: &[u8]) -> (u64, Option<usize>) {
+        let key = self.hash.key(head, name);
         let same = |place: &usize| {
             self.seen.get(*place).is_some_and(|seen| {
                 seen.head == head
@@ -157,7 +156,7 @@ impl<'f> Alive<'f> {
                     && (name.len() <= HEAD_BYTES || seen.line.name() == name)
             })
         };
-        (hash, self.places.find(spread(hash), same).copied())
+        (key, self.places.find(key, same).copied())
     }
 
     /// Sorted, so that the hash order is not observable.
@@ -170,28 +169,26 @@ impl<'f> Alive<'f> {
         sorted.sort_unstable_by(|(head, line), (other, others)| {
             head.cmp(other).then_with(|| line.name().cmp(others.name()))
         });
-        let bytes = sorted.iter().map(|(_, line)| line.peer.len() + 1).sum();
-        let mut text = Vec::with_capacity(bytes);
-        for (_, line) in &sorted {
-            text.extend_from_slice(line.peer);
-            // So that the bytes of two peers do not make one character.
-            text.push(b'\n');
+        let mut text = String::with_capacity(sorted.iter().map(|(_, line)| line.peer.len()).sum());
+        let mut parts = Vec::with_capacity(sorted.len());
+        for (_, line) in sorted {
+            let (start, peer) = (text.len(), lossy(line.peer));
+            // What is replaced has another length.
+            let space = match &peer {
+                Cow::Borrowed(_) => line.space,
+                Cow::Owned(peer) => peer.rfind(' ').unwrap_or(line.space),
+            };
+            text.push_str(&peer);
+            parts.push([start, start + space, text.len()]);
         }
-        let Ok(text) = String::from_utf8(text) else {
-            let mut peers = Peers::default();
-            for (_, line) in sorted {
-                peers.insert(&lossy(line.name()), &lossy(line.addr()));
-            }
-            return peers;
-        };
         let text: Arc<str> = text.into();
-        let mut start = 0;
-        Peers::new(sorted.into_iter().map(|(_, line)| {
-            let (space, end) = (start + line.space, start + line.peer.len());
-            let part = NamedAddr::part(&text, start, space, end);
-            start = end + 1;
-            part
-        }))
+        Peers::new(parts.into_iter().map(|part| NamedAddr::part(&text, part)))
+    }
+}
+
+impl Seen<'_> {
+    fn key(&self, hash: &NameHash) -> u64 {
+        hash.key(self.head, self.line.name())
     }
 }
 
@@ -200,15 +197,11 @@ impl<'f> Line<'f> {
         self.peer.get(..self.space).unwrap_or_default()
     }
 
-    fn addr(&self) -> &'f [u8] {
-        self.peer.get(self.space + 1..).unwrap_or_default()
-    }
-
     /// As [`head`] of the name, without a loop.
     #[inline]
     fn head(&self) -> [u64; 2] {
         let Some(bytes) = self.peer.first_chunk::<HEAD_BYTES>() else { return head(self.name()) };
-        let after = u128::MAX.checked_shr(8 * self.space as u32).unwrap_or(0);
+        let after = if self.space < HEAD_BYTES { u128::MAX >> (8 * self.space) } else { 0 };
         let head = u128::from_be_bytes(*bytes) & !after;
         [(head >> 64) as u64, head as u64]
     }
@@ -222,9 +215,9 @@ fn head(name: &[u8]) -> [u64; 2] {
     [(head >> 64) as u64, head as u64]
 }
 
-/// A hash that peers cannot predict: a sum of the parts of a name, each times a random number
-/// ("multilinear hashing"). Whatever the names are, two of them are equal in the upper half with a
-/// probability of 2^-32. Its parts are the head, the length, and a SipHash of what follows the head.
+/// A hash that peers cannot predict: the upper half of a sum of the parts of a name, each times a
+/// random number ("multilinear hashing"). Any two names have the same one with a probability of
+/// 2^-32. The parts are the head, a SipHash of what follows the head, and the length.
 struct NameHash {
     factors: [u64; 8],
     long: SeededHash,
@@ -237,7 +230,7 @@ impl NameHash {
     }
 
     #[inline]
-    fn of(&self, [high, low]: [u64; 2], name: &[u8]) -> u32 {
+    fn key(&self, [high, low]: [u64; 2], name: &[u8]) -> u64 {
         let rest = match name.get(HEAD_BYTES..) {
             None | Some([]) => 0,
             Some(rest) => self.long.hash_one(rest),
@@ -245,13 +238,10 @@ impl NameHash {
         let parts = [high >> 32, high, low >> 32, low, rest >> 32, rest, name.len() as u64, 1];
         let product = |(factor, part): (&u64, u64)| factor.wrapping_mul(part & 0xffff_ffff);
         let products = self.factors.iter().zip(parts).map(product);
-        (products.fold(0, u64::wrapping_add) >> 32) as u32
+        let hash = products.fold(0, u64::wrapping_add) >> 32;
+        // The table takes bits of both ends.
+        hash << 32 | hash
     }
-}
-
-/// A hash of which the upper and the lower bits count.
-fn spread(hash: u32) -> u64 {
-    u64::from(hash) << 32 | u64::from(hash)
 }
 
 /// The first line, without its end, and the rest; `None` where no line ends. Lines are short: eight

@@ -3,7 +3,10 @@ mod naive;
 use proptest::prelude::*;
 
 use super::{read::split_line, *};
-use crate::serf::{Member, MemberEvent, MemberStatus, UserEvent};
+use crate::{
+    base::lines_of,
+    serf::{Member, MemberEvent, MemberStatus, UserEvent},
+};
 
 #[test]
 fn lines_of_go_are_replayed() {
@@ -43,6 +46,32 @@ fn nonsense_is_skipped_and_a_torn_tail_ignored() {
     // The last line wins, not the largest.
     assert_eq!(replay.clock, LamportTime(3));
     assert!(replay.torn);
+}
+
+#[test]
+fn lines_that_are_skipped_are_logged() {
+    let file = b"alive: nospace\nclock: x\nclock: \nclock: +7\nevent-clock: -1\n\
+                 query-clock: 18446744073709551616\nclock: 1\xff\nquery-clock: \xff\nleave\n\
+                 leave \n\xff\n\ncoordinate: {}\n# any\nquery-clock: 18446744073709551615\n";
+    let mut replay = Replay::default();
+    let logged = lines_of(|| replay = Replay::read(file, true, 1));
+    assert_eq!(
+        logged,
+        [
+            "Failed to parse address: alive: nospace",
+            "Failed to convert clock time: invalid digit found in string",
+            "Failed to convert clock time: cannot parse integer from empty string",
+            "Failed to convert event clock time: invalid digit found in string",
+            "Failed to convert query clock time: number too large to fit in target type",
+            "Failed to convert clock time: invalid digit found in string",
+            "Failed to convert query clock time: invalid digit found in string",
+            "Ignoring previous leave in snapshot",
+            "Unrecognized snapshot line: leave ",
+            "Unrecognized snapshot line: \u{fffd}",
+            "Unrecognized snapshot line: ",
+        ]
+    );
+    assert_eq!([replay.clock.0, replay.query_clock.0], [7, u64::MAX]);
 }
 
 #[test]
