@@ -170,15 +170,34 @@ fn push_pull_state(c: &mut Criterion) {
 }
 
 fn snapshot_replay(c: &mut Criterion) {
+    let mut random = 88_172_645_463_325_252_u64;
+    // As Go's measure; a pseudorandom order, xorshift.
+    let mut any = |_: usize| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        (random % 10_000) as usize
+    };
+    replay(c, "snapshot_replay_100000_lines", &snapshot("node-", |n| n % 10_000));
+    replay(c, "snapshot_replay_100000_lines_any_order", &snapshot("node-", &mut any));
+    let long = "database-replica.eu-central-1.example.com-";
+    replay(c, "snapshot_replay_100000_lines_any_order_long_names", &snapshot(long, &mut any));
+    // As a compaction leaves it.
+    let lines = |n| format!("alive: node-{n:04} 10.0.{}.{}:7946\n", n / 256, n % 256);
+    replay(c, "snapshot_replay_10000_members", &(0..10_000).map(lines).collect::<String>());
+}
+
+fn snapshot(prefix: &str, mut number: impl FnMut(usize) -> usize) -> String {
     let mut file = String::new();
     for n in 0..50_000 {
-        let _ =
-            writeln!(file, "alive: node-{} 10.0.{}.{}:7946", n % 10_000, n / 256 % 256, n % 256);
-        let _ = writeln!(file, "clock: {n}");
+        let (name, [a, b]) = (number(n), [n / 256 % 256, n % 256]);
+        let _ = writeln!(file, "alive: {prefix}{name} 10.0.{a}.{b}:7946\nclock: {n}");
     }
-    c.bench_function("snapshot_replay_100000_lines", |b| {
-        b.iter(|| black_box(engine(Some(file.as_bytes()))));
-    });
+    file
+}
+
+fn replay(c: &mut Criterion, name: &str, file: &str) {
+    c.bench_function(name, |b| b.iter(|| black_box(engine(Some(file.as_bytes())))));
 }
 
 criterion_group! {

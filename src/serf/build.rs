@@ -38,7 +38,7 @@ pub(crate) fn build_state(
     mut config: Config,
     now: Instant,
     snapshot: Option<&[u8]>,
-) -> Result<(State, Replay), Error> {
+) -> Result<State, Error> {
     let tags = Tags::from(config.tags.clone());
     let meta = check(&config, &tags)?;
     let (name, version) = (config.swim.name.clone(), config.protocol_version);
@@ -64,8 +64,10 @@ pub(crate) fn build_state(
     let hash_seed = Rng::from_seed(seed.map(|byte| !byte)).u64();
     let coordinates = Coordinates::new(&name, !config.disable_coordinates);
     let own = own_member(&config, tags.clone());
-    let snapshot = snapshot
-        .map(|file| Snapshot::new(replay.clone(), file.len(), config.rejoin_after_leave, now));
+    let clocks = restored_clocks(mutated!(config.swim, ClockLost), &replay);
+    let (event_clock, query_clock) = (after(replay.event_clock), after(replay.query_clock));
+    let snapshot =
+        snapshot.map(|file| Snapshot::new(replay, file.len(), config.rejoin_after_leave, now));
     let delivery = Delivery {
         snapshot,
         member_coalescer: MemberCoalescer::new(config.coalesce_period, config.quiescent_period),
@@ -77,8 +79,8 @@ pub(crate) fn build_state(
     let ring = EventRing::new(config.event_buffer, hash_seed);
     let mut state = State {
         members: Membership::new(own, coordinates),
-        events: UserEvents::new(after(replay.event_clock), ring),
-        queries: Queries::new(after(replay.query_clock), QueryRing::new(config.query_buffer), now),
+        events: UserEvents::new(event_clock, ring),
+        queries: Queries::new(query_clock, QueryRing::new(config.query_buffer), now),
         // Updated as soon as the layer below is built and its size is known.
         broadcasts: Broadcasts::new(config.swim.udp_buffer_size),
         ahead: Ahead::default(),
@@ -91,7 +93,7 @@ pub(crate) fn build_state(
             life: SerfState::Alive,
             now,
             rng: Rng::from_seed(seed),
-            clocks: restored_clocks(mutated!(config.swim, ClockLost), &replay),
+            clocks,
             delivery,
             effects: Effects::default(),
             stats: Stats::default(),
@@ -102,7 +104,7 @@ pub(crate) fn build_state(
         },
     };
     start_timers(&mut state.cx);
-    Ok((state, replay))
+    Ok(state)
 }
 
 /// Our own record as announced.

@@ -3,25 +3,23 @@
 //! In addition to Go's lines, comment lines (which Go skips) store our incarnation and failed
 //! peers.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    fmt::Write as _,
-    sync::Arc,
-    time::Duration,
-};
+mod peers;
+mod read;
 
-use tracing::{info, warn};
+use std::{fmt::Write as _, sync::Arc, time::Duration};
 
+pub(crate) use self::peers::NamedAddr;
+use self::peers::Peers;
 use super::{Event, LamportTime, MemberEventKind, SnapshotOp};
-use crate::base::{Instant, SeededHash};
+use crate::base::Instant;
 
 /// Contents of a snapshot file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Replay {
     /// Addresses of alive members, by name.
-    pub(crate) alive: BTreeMap<String, String>,
+    pub(crate) alive: Peers,
     /// Addresses of failed members, by name.
-    pub(crate) failed: BTreeMap<String, String>,
+    pub(crate) failed: Peers,
     /// Last member time.
     pub(crate) clock: LamportTime,
     /// Last event time.
@@ -35,31 +33,6 @@ pub(crate) struct Replay {
 }
 
 impl Replay {
-    /// Reads a file. Never fails: invalid lines are skipped and logged, and an incomplete last line
-    /// is ignored. `seed` prevents peers from choosing names that collide. Go:
-    /// `serf/snapshot.go:replay`.
-    pub(crate) fn read(file: &[u8], rejoin_after_leave: bool, seed: u64) -> Self {
-        let mut lines = Lines {
-            // A file has some lines for each member.
-            alive: HashMap::with_capacity_and_hasher(file.len() / LINE_BYTES, SeededHash(seed)),
-            replay: Self::default(),
-            rejoin_after_leave,
-        };
-        let mut rest = file;
-        while let Some((line, others)) = split_line(rest) {
-            lines.read(line);
-            rest = others;
-        }
-        let Lines { alive, replay, .. } = lines;
-        // Sorted, so that the hash order is not observable. Most names differ in their first
-        // bytes, which are compared with one operation.
-        let mut alive: Vec<_> =
-            alive.into_iter().map(|(name, addr)| (head(name), name, addr)).collect();
-        alive.sort_unstable();
-        let alive = alive.into_iter().map(|(_, name, addr)| (owned(name), owned(addr))).collect();
-        Self { alive, torn: !rest.is_empty(), ..replay }
-    }
-
     fn comment(&mut self, comment: &str) {
         if let Some(number) = comment.strip_prefix(INCARNATION) {
             self.incarnation = number.parse().unwrap_or(self.incarnation).max(self.incarnation);
@@ -73,89 +46,11 @@ impl Replay {
     }
 
     fn add_failed(&mut self, name: &str, addr: &str) {
-        self.failed.insert(name.to_owned(), addr.to_owned());
+        self.failed.insert(name, addr);
         if self.failed.len() > FAILED_MAX {
             self.failed.pop_first();
         }
     }
-}
-
-/// The state while a file is being read.
-struct Lines<'f> {
-    /// Used while reading instead of the replay's map, which is slower to change: a file names each
-    /// member many times.
-    alive: HashMap<&'f [u8], &'f [u8], SeededHash>,
-    replay: Replay,
-    rejoin_after_leave: bool,
-}
-
-impl<'f> Lines<'f> {
-    fn read(&mut self, line: &'f [u8]) {
-        let replay = &mut self.replay;
-        if let Some(peer) = line.strip_prefix(b"alive: ") {
-            let Some(space) = peer.iter().rposition(|byte| *byte == b' ') else {
-                warn!(target: "serf", "Failed to parse address: {}", owned(line));
-                return;
-            };
-            let (name, addr) = peer.split_at(space);
-            if !replay.failed.is_empty() {
-                replay.failed.remove(&owned(name));
-            }
-            self.alive.insert(name, addr.get(1..).unwrap_or_default());
-        } else if let Some(name) = line.strip_prefix(b"not-alive: ") {
-            self.alive.remove(name);
-        } else if let Some(time) = line.strip_prefix(b"clock: ") {
-            set_clock(&mut replay.clock, "clock", time);
-        } else if let Some(time) = line.strip_prefix(b"event-clock: ") {
-            set_clock(&mut replay.event_clock, "event clock", time);
-        } else if let Some(time) = line.strip_prefix(b"query-clock: ") {
-            set_clock(&mut replay.query_clock, "query clock", time);
-        } else if line.starts_with(b"coordinate: ") {
-            // Written by old releases of Go.
-        } else if line == b"leave" {
-            if self.rejoin_after_leave {
-                info!(target: "serf", "Ignoring previous leave in snapshot");
-                return;
-            }
-            self.alive.clear();
-            *replay = Replay { incarnation: replay.incarnation, ..Replay::default() };
-        } else if let Some(comment) = line.strip_prefix(b"#") {
-            replay.comment(&owned(comment));
-        } else {
-            warn!(target: "serf", "Unrecognized snapshot line: {}", owned(line));
-        }
-    }
-}
-
-/// The first line, without its end, and the rest; `None` where no line ends. Lines are short: eight
-/// bytes are looked at together, which finds an end sooner than a search made for long texts.
-fn split_line(text: &[u8]) -> Option<(&[u8], &[u8])> {
-    const ONES: u64 = u64::from_le_bytes([1; 8]);
-    let mut start = 0;
-    while let Some(bytes) = text.get(start..).and_then(|rest| rest.first_chunk::<8>()) {
-        // The byte that is zero has its highest bit set, and none before it.
-        let differs = u64::from_le_bytes(*bytes) ^ (ONES * u64::from(b'\n'));
-        let ends = differs.wrapping_sub(ONES) & !differs & (ONES << 7);
-        if ends != 0 {
-            start += (ends.trailing_zeros() / 8) as usize;
-            return Some((text.get(..start)?, text.get(start + 1..)?));
-        }
-        start += 8;
-    }
-    let end = start + text.get(start..)?.iter().position(|byte| *byte == b'\n')?;
-    Some((text.get(..end)?, text.get(end + 1..)?))
-}
-
-/// The first bytes of a name, which order names as the whole does, unless they are the same.
-fn head(name: &[u8]) -> u128 {
-    let mut head = [0; 16];
-    head.iter_mut().zip(name).for_each(|(to, from)| *to = *from);
-    u128::from_be_bytes(head)
-}
-
-/// As text; what is none is replaced, as a reader of the file would see it.
-fn owned(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// The writing side. Produces lines as [`SnapshotOp`]s.
@@ -234,7 +129,7 @@ impl Snapshot {
                 let addr = addr.to_string();
                 self.append(format_args!("alive: {name} {addr}"));
                 self.file.failed.remove(name);
-                self.file.alive.insert(name.to_owned(), addr);
+                self.file.alive.insert(name, &addr);
             }
             (MemberEventKind::Failed, Some(addr)) => {
                 self.file.alive.remove(name);
@@ -261,6 +156,11 @@ impl Snapshot {
         self.note_incarnation(incarnation);
         self.compact_if_large(now);
         self.hand_out();
+    }
+
+    /// The peers that are alive and those that have failed.
+    pub(crate) fn peers(&self) -> [&Peers; 2] {
+        [&self.file.alive, &self.file.failed]
     }
 
     pub(crate) fn next(&self) -> Instant {
@@ -315,7 +215,7 @@ impl Snapshot {
     }
 
     fn forget_failed(&mut self, name: &str) {
-        if self.file.failed.remove(name).is_some() {
+        if self.file.failed.remove(name) {
             self.append(format_args!("#{FORGOTTEN}{name}"));
         }
     }
@@ -346,13 +246,13 @@ impl Snapshot {
     pub(crate) fn compact(&mut self) {
         let Replay { alive, failed, clock, event_clock, query_clock, incarnation, .. } = &self.file;
         let mut text = String::new();
-        for (name, addr) in alive {
+        for (name, addr) in alive.iter().map(NamedAddr::pair) {
             let _ = writeln!(text, "alive: {name} {addr}");
         }
         let _ = writeln!(text, "clock: {}", clock.0);
         let _ = writeln!(text, "event-clock: {}", event_clock.0);
         let _ = writeln!(text, "query-clock: {}", query_clock.0);
-        for (name, addr) in failed {
+        for (name, addr) in failed.iter().map(NamedAddr::pair) {
             let _ = writeln!(text, "#{FAILED}{name} {addr}");
         }
         if *incarnation > 0 {
@@ -363,13 +263,6 @@ impl Snapshot {
         self.buffer.clear();
         self.ops.clear();
         self.ops.push(SnapshotOp::Replace(text));
-    }
-}
-
-fn set_clock(clock: &mut LamportTime, what: &str, text: &[u8]) {
-    match std::str::from_utf8(text).unwrap_or("?").parse() {
-        Ok(time) => *clock = LamportTime(time),
-        Err(error) => warn!(target: "serf", "Failed to convert {what} time: {error}"),
     }
 }
 

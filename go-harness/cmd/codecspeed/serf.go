@@ -53,8 +53,18 @@ func serfOps(dir string) []op {
 			must(lib.SerfDecode(state[1:], &got))
 		}})
 
-	file := snapshotFile(dir)
-	return append(ops, op{"serf: snapshot of 100,000 lines, replay", 0, func() { replay(file) }})
+	file := snapshotFile(dir, "snapshot", func(n int) int { return n % 10_000 })
+	// Xorshift, as on the Rust side.
+	random := uint64(88_172_645_463_325_252)
+	anyOrder := snapshotFile(dir, "snapshot-any-order", func(int) int {
+		random ^= random << 13
+		random ^= random >> 7
+		random ^= random << 17
+		return int(random % 10_000)
+	})
+	return append(ops,
+		op{"serf: snapshot of 100,000 lines, replay", 0, func() { replay(file) }},
+		op{"serf: snapshot of 100,000 lines in any order, replay", 0, func() { replay(anyOrder) }})
 }
 
 type node struct {
@@ -116,12 +126,12 @@ func bigState() lib.SerfPushPull {
 	return state
 }
 
-func snapshotFile(dir string) string {
+func snapshotFile(dir, name string, member func(line int) int) string {
 	var text strings.Builder
 	for n := range 50_000 {
-		fmt.Fprintf(&text, "alive: node-%d 10.0.%d.%d:7946\nclock: %d\n", n%10_000, n/256%256, n%256, n)
+		fmt.Fprintf(&text, "alive: node-%d 10.0.%d.%d:7946\nclock: %d\n", member(n), n/256%256, n%256, n)
 	}
-	path := filepath.Join(dir, "snapshot")
+	path := filepath.Join(dir, name)
 	must(os.WriteFile(path, []byte(text.String()), 0o600))
 	return path
 }

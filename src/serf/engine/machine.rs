@@ -54,10 +54,10 @@ impl Engine {
     /// An invalid configuration, with Go's texts.
     #[doc(hidden)]
     pub fn build(config: Config, now: Instant, snapshot: Option<&[u8]>) -> Result<Self, Error> {
-        let (mut state, previous) = build_state(config, now, snapshot)?;
+        let mut state = build_state(config, now, snapshot)?;
         let swim = Swim::build(state.cx.config.swim.clone(), now, &mut state)?;
         state.broadcasts.bytes_max = swim.broadcast_bytes_max();
-        let rejoin = Rejoin::new(previous, &state.cx.name, &mut state.cx.rng);
+        let rejoin = Rejoin::new(&mut state.cx);
         let mut engine = Self {
             swim,
             state,

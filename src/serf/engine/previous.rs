@@ -1,8 +1,11 @@
 //! The peers of an earlier run.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::net::SocketAddr;
 
-use crate::{base::Rng, serf::snapshot::Replay, swim::OpId};
+use crate::{
+    serf::{context::Context, snapshot::NamedAddr},
+    swim::OpId,
+};
 
 /// Peers of the snapshot and the progress of the rejoin.
 #[derive(Default)]
@@ -18,21 +21,28 @@ pub(super) struct Rejoin {
 }
 
 pub(super) struct Peer {
-    pub(super) name: String,
+    named: NamedAddr,
     pub(super) addr: SocketAddr,
 }
 
+impl Peer {
+    pub(super) fn name(&self) -> &str {
+        self.named.name()
+    }
+}
+
 impl Rejoin {
-    pub(super) fn new(previous: Replay, own_name: &str, rng: &mut Rng) -> Self {
-        let mut peers = |list: BTreeMap<String, String>| {
-            let others = list.into_iter().filter(|(name, _)| name != own_name);
-            let peer =
-                |(name, addr): (String, String)| Some(Peer { addr: addr.parse().ok()?, name });
-            let mut peers: Vec<_> = others.filter_map(peer).collect();
-            rng.shuffle(&mut peers);
+    pub(super) fn new(cx: &mut Context) -> Self {
+        let Some(snapshot) = &cx.delivery.snapshot else { return Self::default() };
+        let [alive, failed] = snapshot.peers().map(|list| {
+            let mut peers = Vec::with_capacity(list.len());
+            let others = list.iter().filter(|named| *named.name() != *cx.name);
+            peers.extend(others.filter_map(|named| {
+                Some(Peer { addr: named.addr().parse().ok()?, named: named.clone() })
+            }));
+            cx.rng.shuffle(&mut peers);
             peers
-        };
-        let (alive, failed) = (peers(previous.alive), peers(previous.failed));
+        });
         Self { alive, failed, more: STRANGERS_MAX, ..Self::default() }
     }
 

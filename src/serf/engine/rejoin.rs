@@ -4,10 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use tracing::{debug, info, warn};
 
-use super::{
-    Engine,
-    previous::{Peer, Rejoin},
-};
+use super::{Engine, previous::Rejoin};
 use crate::{
     base::Instant,
     serf::{SerfState, effects::Timer},
@@ -18,7 +15,7 @@ impl Engine {
     /// Peers of the snapshot that [`Engine::start_rejoin`] has not tried yet; the next one first.
     pub fn previous_peers(&self) -> impl Iterator<Item = (&str, SocketAddr)> {
         let peers = self.rejoin.alive.iter().rev().chain(self.rejoin.failed.iter().rev());
-        peers.map(|peer| (&*peer.name, peer.addr))
+        peers.map(|peer| (peer.name(), peer.addr))
     }
 
     /// Contacts the peers of the snapshot in random order until one answers; does nothing without a
@@ -41,13 +38,13 @@ impl Engine {
             return;
         }
         while let Some(peer) = self.rejoin.next() {
-            if self.rejoin.joined && self.state.members.table.get(&peer.name).is_some() {
+            if self.rejoin.joined && self.state.members.table.get(peer.name()).is_some() {
                 continue;
             }
-            let Peer { name, addr } = &peer;
+            let (name, addr) = (peer.name(), peer.addr);
             info!(target: "serf", "Attempting re-join to previously known node: {name}: {addr}");
             let now = self.state.cx.now;
-            let op = self.swim.start_push_pull(now, *addr, name, true, &mut self.state);
+            let op = self.swim.start_push_pull(now, addr, name, true, &mut self.state);
             self.rejoin.under_way = Some((op, peer));
             return;
         }
@@ -64,7 +61,7 @@ impl Engine {
         let Some((_, peer)) = self.rejoin.under_way.take_if(|(waiting, _)| *waiting == op) else {
             return false;
         };
-        let Peer { name, addr } = peer;
+        let (name, addr) = (peer.name(), peer.addr);
         match error {
             Some(error) => debug!(target: "serf", "Failed to re-join {name}: {error}"),
             None => {

@@ -1,7 +1,12 @@
+mod naive;
+
 use proptest::prelude::*;
 
-use super::*;
-use crate::serf::{Member, MemberEvent, MemberStatus, UserEvent};
+use super::{read::split_line, *};
+use crate::{
+    base::lines_of,
+    serf::{Member, MemberEvent, MemberStatus, UserEvent},
+};
 
 #[test]
 fn lines_of_go_are_replayed() {
@@ -16,8 +21,8 @@ fn lines_of_go_are_replayed() {
         Replay::read(file.as_bytes(), false, 1)
     };
     let alive = read(&["snapshot_alive_v4", "snapshot_alive_v6", "snapshot_alive_space"]);
-    assert_eq!(alive.alive["foo"], "[::1]:7946");
-    assert_eq!(alive.alive["my node"], "10.0.0.1:7946");
+    let alive: Vec<_> = alive.alive.iter().map(NamedAddr::pair).collect();
+    assert_eq!(alive, [("foo", "[::1]:7946"), ("my node", "10.0.0.1:7946")]);
     let gone = read(&["snapshot_alive_v4", "snapshot_not_alive"]);
     assert!(gone.alive.is_empty());
     let clocks = read(&["snapshot_clock", "snapshot_event_clock", "snapshot_query_clock"]);
@@ -37,10 +42,36 @@ fn nonsense_is_skipped_and_a_torn_tail_ignored() {
     let file = b"alive: a 1.1.1.1:1\n\nalive: nospace\nclock: x\nclock: 5\nclock: 3\n\
                  # c\ncoordinate: {}\n\xff\xfe\nalive: b 1.1.1.2:2";
     let replay = Replay::read(file, false, 1);
-    assert_eq!(replay.alive.keys().collect::<Vec<_>>(), ["a"]);
+    assert_eq!(names(&replay.alive), ["a"]);
     // The last line wins, not the largest.
     assert_eq!(replay.clock, LamportTime(3));
     assert!(replay.torn);
+}
+
+#[test]
+fn lines_that_are_skipped_are_logged() {
+    let file = b"alive: nospace\nclock: x\nclock: \nclock: +7\nevent-clock: -1\n\
+                 query-clock: 18446744073709551616\nclock: 1\xff\nquery-clock: \xff\nleave\n\
+                 leave \n\xff\n\ncoordinate: {}\n# any\nquery-clock: 18446744073709551615\n";
+    let mut replay = Replay::default();
+    let logged = lines_of(|| replay = Replay::read(file, true, 1));
+    assert_eq!(
+        logged,
+        [
+            "Failed to parse address: alive: nospace",
+            "Failed to convert clock time: invalid digit found in string",
+            "Failed to convert clock time: cannot parse integer from empty string",
+            "Failed to convert event clock time: invalid digit found in string",
+            "Failed to convert query clock time: number too large to fit in target type",
+            "Failed to convert clock time: invalid digit found in string",
+            "Failed to convert query clock time: invalid digit found in string",
+            "Ignoring previous leave in snapshot",
+            "Unrecognized snapshot line: leave ",
+            "Unrecognized snapshot line: \u{fffd}",
+            "Unrecognized snapshot line: ",
+        ]
+    );
+    assert_eq!([replay.clock.0, replay.query_clock.0], [7, u64::MAX]);
 }
 
 #[test]
@@ -51,7 +82,7 @@ fn torn_tail_is_closed_before_the_next_line() {
     join(&mut snapshot, "c", 1);
     let text = String::from_utf8(file.to_vec()).unwrap() + &written(&mut snapshot);
     let replay = Replay::read(text.as_bytes(), false, 1);
-    assert_eq!(replay.alive.keys().collect::<Vec<_>>(), ["a", "b", "c"]);
+    assert_eq!(names(&replay.alive), ["a", "b", "c"]);
 }
 
 #[test]
@@ -100,12 +131,10 @@ fn failed_peers_and_the_incarnation_survive_in_comments() {
         assert!(known, "{line}");
     }
     let replay = Replay::read(text.as_bytes(), false, 1);
-    assert_eq!(
-        replay.failed.into_iter().collect::<Vec<_>>(),
-        [("a b".to_owned(), "127.0.0.1:5000".to_owned())]
-    );
+    let failed: Vec<_> = replay.failed.iter().map(NamedAddr::pair).collect();
+    assert_eq!(failed, [("a b", "127.0.0.1:5000")]);
     assert_eq!(replay.incarnation, 7);
-    assert_eq!(replay.alive.keys().collect::<Vec<_>>(), ["c"]);
+    assert_eq!(names(&replay.alive), ["c"]);
 }
 
 #[test]
@@ -258,6 +287,10 @@ proptest! {
         let replay = Replay::read(text.as_bytes(), false, 1);
         prop_assert_eq!(&replay, &snapshot.file);
     }
+}
+
+fn names(peers: &Peers) -> Vec<&str> {
+    peers.iter().map(NamedAddr::name).collect()
 }
 
 fn fresh() -> Snapshot {

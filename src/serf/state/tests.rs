@@ -55,7 +55,7 @@ impl Node {
         config.swim.seed = [name.len() as u8; 32];
         config.swim.seed[0] = name.as_bytes()[name.len() - 1];
         change(&mut config);
-        let (state, _) = build_state(config, Instant::ZERO, snapshot).unwrap();
+        let state = build_state(config, Instant::ZERO, snapshot).unwrap();
         let mut node = Self { state, keyring: Keyring::default(), now: Instant::ZERO };
         node.join(name);
         node
