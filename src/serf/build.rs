@@ -23,7 +23,8 @@ use super::{
     membership::Membership,
     query::Queries,
     received::QueryRing,
-    snapshot::{Replay, Snapshot},
+    replay::Replay,
+    snapshot::Snapshot,
     state::State,
     user_event::UserEvents,
 };
@@ -47,11 +48,9 @@ pub(crate) fn build_state(
     config.swim.filter_alive |=
         config.delegates.merge.is_some() || config.delegates.alive.is_some();
     config.swim.filter_merge |= config.delegates.merge.is_some();
-    let replay = snapshot
-        .map(|file| {
-            Replay::read(file, config.rejoin_after_leave, Rng::from_seed(config.swim.seed).u64())
-        })
-        .unwrap_or_default();
+    let names_seed = Rng::from_seed(config.swim.seed).u64();
+    let read = |file| Replay::read(file, config.rejoin_after_leave, names_seed);
+    let replay = snapshot.map(read).unwrap_or_default();
     // This node never raises an incarnation above half of the range: a higher one was caused by
     // peers.
     let previous = Some(replay.incarnation).filter(|last| *last < u32::MAX / 2).unwrap_or(0);

@@ -37,12 +37,14 @@ pub mod message;
 mod output;
 #[cfg(feature = "payload")]
 mod payload;
+mod peers;
 mod query;
 mod query_parts;
 mod reap;
 mod received;
 mod regex;
 mod remembered;
+mod replay;
 mod ring;
 #[cfg(feature = "serde")]
 mod serialize;

@@ -3,55 +3,14 @@
 //! In addition to Go's lines, comment lines (which Go skips) store our incarnation and failed
 //! peers.
 
-mod peers;
-mod read;
-
 use std::{fmt::Write as _, sync::Arc, time::Duration};
 
-pub(crate) use self::peers::NamedAddr;
-use self::peers::Peers;
-use super::{Event, LamportTime, MemberEventKind, SnapshotOp};
+use super::{
+    Event, LamportTime, MemberEventKind, SnapshotOp,
+    peers::{NamedAddr, Peers},
+    replay::{FAILED, FORGOTTEN, INCARNATION, LINE_BYTES, Replay},
+};
 use crate::base::Instant;
-
-/// Contents of a snapshot file.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Replay {
-    /// Addresses of alive members, by name.
-    pub(crate) alive: Peers,
-    /// Addresses of failed members, by name.
-    pub(crate) failed: Peers,
-    /// Last member time.
-    pub(crate) clock: LamportTime,
-    /// Last event time.
-    pub(crate) event_clock: LamportTime,
-    /// Last query time.
-    pub(crate) query_clock: LamportTime,
-    /// Our last incarnation.
-    pub(crate) incarnation: u32,
-    /// Whether the last line is incomplete.
-    torn: bool,
-}
-
-impl Replay {
-    fn comment(&mut self, comment: &str) {
-        if let Some(number) = comment.strip_prefix(INCARNATION) {
-            self.incarnation = number.parse().unwrap_or(self.incarnation).max(self.incarnation);
-        } else if let Some(peer) = comment.strip_prefix(FAILED) {
-            if let Some((name, addr)) = peer.rsplit_once(' ') {
-                self.add_failed(name, addr);
-            }
-        } else if let Some(name) = comment.strip_prefix(FORGOTTEN) {
-            self.failed.remove(name);
-        }
-    }
-
-    fn add_failed(&mut self, name: &str, addr: &str) {
-        self.failed.insert(name, addr);
-        if self.failed.len() > FAILED_MAX {
-            self.failed.pop_first();
-        }
-    }
-}
 
 /// The writing side. Produces lines as [`SnapshotOp`]s.
 pub(crate) struct Snapshot {
@@ -266,19 +225,12 @@ impl Snapshot {
     }
 }
 
-const INCARNATION: &str = " ruserf incarnation: ";
-const FAILED: &str = " ruserf failed: ";
-const FORGOTTEN: &str = " ruserf forgotten: ";
-/// Most failed peers remembered.
-const FAILED_MAX: usize = 1_024;
 /// Go: `clockUpdateInterval`, `flushInterval`.
 const CLOCK_INTERVAL: Duration = Duration::from_millis(500);
 /// Go: the buffer of its `bufio.Writer`.
 const BUFFER_BYTES: usize = 4_096;
 /// Go: `snapshotCompactionThreshold` and the default of `minCompactSize`.
 const COMPACT_BYTES_MIN: usize = 128 * 1024;
-/// Go: `snapshotBytesPerNode`.
-const LINE_BYTES: usize = 128;
 /// Least time between two rewrites of the file.
 const COMPACT_INTERVAL: Duration = Duration::from_secs(10);
 

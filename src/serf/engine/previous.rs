@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::{
-    serf::{context::Context, snapshot::NamedAddr},
+    serf::{context::Context, peers::NamedAddr},
     swim::OpId,
 };
 

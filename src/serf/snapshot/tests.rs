@@ -2,10 +2,13 @@ mod naive;
 
 use proptest::prelude::*;
 
-use super::{read::split_line, *};
+use super::*;
 use crate::{
     base::lines_of,
-    serf::{Member, MemberEvent, MemberStatus, UserEvent},
+    serf::{
+        Member, MemberEvent, MemberStatus, UserEvent,
+        replay::{FAILED_MAX, split_line},
+    },
 };
 
 #[test]

@@ -6,10 +6,29 @@ use hashbrown::HashTable;
 use tracing::{info, warn};
 
 use super::{
-    LINE_BYTES, LamportTime, Replay,
+    LamportTime,
     peers::{NamedAddr, Peers},
 };
 use crate::base::SeededHash;
+
+/// Contents of a snapshot file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Replay {
+    /// Addresses of alive members, by name.
+    pub(crate) alive: Peers,
+    /// Addresses of failed members, by name.
+    pub(crate) failed: Peers,
+    /// Last member time.
+    pub(crate) clock: LamportTime,
+    /// Last event time.
+    pub(crate) event_clock: LamportTime,
+    /// Last query time.
+    pub(crate) query_clock: LamportTime,
+    /// Our last incarnation.
+    pub(crate) incarnation: u32,
+    /// Whether the last line is incomplete.
+    pub(super) torn: bool,
+}
 
 impl Replay {
     /// Reads a file. Never fails: invalid lines are skipped and logged, and an incomplete last line
@@ -26,6 +45,25 @@ impl Replay {
         }
         let Lines { alive, replay, .. } = lines;
         Self { alive: alive.into_peers(), torn: !rest.is_empty(), ..replay }
+    }
+
+    fn comment(&mut self, comment: &str) {
+        if let Some(number) = comment.strip_prefix(INCARNATION) {
+            self.incarnation = number.parse().unwrap_or(self.incarnation).max(self.incarnation);
+        } else if let Some(peer) = comment.strip_prefix(FAILED) {
+            if let Some((name, addr)) = peer.rsplit_once(' ') {
+                self.add_failed(name, addr);
+            }
+        } else if let Some(name) = comment.strip_prefix(FORGOTTEN) {
+            self.failed.remove(name);
+        }
+    }
+
+    pub(super) fn add_failed(&mut self, name: &str, addr: &str) {
+        self.failed.insert(name, addr);
+        if self.failed.len() > FAILED_MAX {
+            self.failed.pop_first();
+        }
     }
 }
 
@@ -310,3 +348,10 @@ fn lossy(bytes: &[u8]) -> Cow<'_, str> {
 const HEAD_BYTES: usize = 16;
 /// All numbers of 19 digits fit into 64 bits.
 const DIGITS_MAX: usize = 19;
+pub(super) const INCARNATION: &str = " ruserf incarnation: ";
+pub(super) const FAILED: &str = " ruserf failed: ";
+pub(super) const FORGOTTEN: &str = " ruserf forgotten: ";
+/// Most failed peers remembered.
+pub(super) const FAILED_MAX: usize = 1_024;
+/// Go: `snapshotBytesPerNode`.
+pub(super) const LINE_BYTES: usize = 128;
