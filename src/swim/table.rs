@@ -13,14 +13,13 @@ use super::{
     NodeStateKind,
     addrs::{Addr, Addrs},
     draw::draw,
-    names::Names,
     order::Order,
     page::Pages,
     row::{Record, Row},
     zones::Zones,
 };
 use crate::{
-    base::{Instant, Rng, SeededHash},
+    base::{Instant, Names, Rng, SeededHash},
     wire::Incarnation,
 };
 
