@@ -10,7 +10,7 @@ use ruserf::{
     serf::{
         Config, Engine, LamportTime, Message, MsgpackTransform, Output, QueryParams, SnapshotOp,
         TransformDelegate, UserEventSpec,
-        message::{PushPull, QueryResponse, UserEvent},
+        message::{Join, PushPull, QueryResponse, UserEvent},
     },
     wire::{Alive, Incarnation},
 };
@@ -98,30 +98,95 @@ fn write(op: &SnapshotOp, file: &mut File) {
     }
 }
 
+/// The tags are empty, or one that changes with the incarnation.
+fn alive(name: &str, incarnation: u32) -> Vec<u8> {
+    let tags: &[u8] = match incarnation {
+        1 => &[0xff, 0x80],
+        _ => &[0xff, 0x81, 0xa1, b'v', 0xa1, b'a' + (incarnation % 26) as u8],
+    };
+    let mut alive = Vec::new();
+    let message = Alive {
+        incarnation: Incarnation(incarnation),
+        node: name.as_bytes(),
+        addr: [10, 0, 0, 1][..].into(),
+        port: 7946,
+        meta: tags.into(),
+        vsn: [1, 5, 2, 2, 5, 5][..].into(),
+    };
+    message.encode(&mut alive);
+    alive
+}
+
+fn receive(own: &mut Engine, packet: &[u8]) {
+    own.handle_packet(Instant::ZERO, SocketAddr::from(([127, 0, 0, 2], 7946)), packet);
+    own.handle_queued(Instant::ZERO);
+}
+
+fn engine_with(names: &[String]) -> Engine {
+    let mut own = engine(None);
+    for name in names {
+        receive(&mut own, &alive(name, 1));
+        drain(&mut own);
+    }
+    assert_eq!(own.members().count(), names.len() + 1);
+    own
+}
+
+/// What the engine does with a table of 10,000, apart from what readers do.
+fn members(c: &mut Criterion) {
+    // As they come: in no order.
+    let name = |n: usize| format!("web-{:05}.eu-west.example.com", n * 7_919 % 10_000);
+    let names: Vec<String> = (0..10_000).map(name).collect();
+    let mut own = engine_with(&names);
+    c.bench_function("members_10000_listed", |b| {
+        b.iter(|| own.members().cloned().collect::<Vec<_>>());
+    });
+    let mut at = 0;
+    let mut next = || {
+        at = (at + 4_999) % names.len();
+        &names[at]
+    };
+    c.bench_function("members_10000_looked_up", |b| {
+        b.iter(|| black_box(own.member(next())).is_some());
+    });
+    c.bench_function("members_10000_known_intent", |b| {
+        b.iter(|| {
+            // It is not sent on, as most copies that gossip brings.
+            let intent = Join { ltime: LamportTime(0), node: next().as_bytes() };
+            receive(&mut own, &datagram(&Message::Join(intent)));
+            drain(&mut own)
+        });
+    });
+    let mut incarnation = 1;
+    c.bench_function("members_10000_updated", |b| {
+        b.iter(|| {
+            incarnation += 1;
+            receive(&mut own, &alive(next(), incarnation));
+            assert!(drain(&mut own) > 0, "it is an event");
+        });
+    });
+    c.bench_function("members_10000_held", |b| b.iter(|| own.hold_members()));
+    c.bench_function("members_10000_updated_while_held", |b| {
+        b.iter(|| {
+            incarnation += 1;
+            let packet = alive(next(), incarnation);
+            let held = own.hold_members();
+            receive(&mut own, &packet);
+            drain(&mut own);
+            held
+        });
+    });
+    c.bench_function("members_10000_added", |b| {
+        b.iter(|| black_box(engine_with(&names)));
+    });
+}
+
 fn query_fan_in(c: &mut Criterion) {
     let from = SocketAddr::from(([127, 0, 0, 2], 7946));
     let names: Vec<String> = (0..1000).map(|n| format!("node-{n:04}")).collect();
     c.bench_function("query_fan_in_1000_answers", |b| {
         b.iter_batched(
-            || {
-                let mut own = engine(None);
-                for name in &names {
-                    let mut alive = Vec::new();
-                    let message = Alive {
-                        incarnation: Incarnation(1),
-                        node: name.as_bytes(),
-                        addr: [10, 0, 0, 1][..].into(),
-                        port: 7946,
-                        meta: [0xff, 0x80][..].into(),
-                        vsn: [1, 5, 2, 2, 5, 5][..].into(),
-                    };
-                    message.encode(&mut alive);
-                    own.handle_packet(Instant::ZERO, from, &alive);
-                    own.handle_queued(Instant::ZERO);
-                }
-                assert_eq!(own.members().count(), names.len() + 1);
-                own
-            },
+            || engine_with(&names),
             // As Go's measure: asks, makes each answer and takes it.
             |mut own| {
                 let params = QueryParams::default();
@@ -203,6 +268,6 @@ fn replay(c: &mut Criterion, name: &str, file: &str) {
 criterion_group! {
     name = benches;
     config = Criterion::default().sample_size(20);
-    targets = user_events, query_fan_in, push_pull_state, snapshot_replay
+    targets = user_events, members, query_fan_in, push_pull_state, snapshot_replay
 }
 criterion_main!(benches);

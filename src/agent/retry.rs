@@ -59,7 +59,7 @@ async fn keep_joined(agent: &Agent, retry: &Retry) {
             warn!(target: "agent", "Failed to look up seeds: {error}");
         }
         let port = agent.serf.addresses().advertised.port();
-        let members = agent.serf.members().await;
+        let members = agent.serf.roster().await;
         let known: BTreeSet<String> = members
             .iter()
             .filter_map(|member| member.addr())

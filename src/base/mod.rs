@@ -12,6 +12,7 @@ mod instant;
 mod lines;
 mod log_limit;
 mod mutation;
+mod names;
 mod printable;
 mod rng;
 mod secret;
@@ -26,6 +27,7 @@ pub(crate) use log_limit::{LogLimit, log_limits};
 #[cfg(feature = "sim")]
 pub use mutation::Mutation;
 pub(crate) use mutation::mutated;
+pub(crate) use names::Names;
 #[cfg(feature = "agent")]
 pub(crate) use printable::repaints;
 pub(crate) use printable::{PRINTABLE_BYTES_MAX, printable, printable_text, short_list};

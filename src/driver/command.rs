@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use super::{Counters, Error, UserEventSpec, callers::Reply, query_handle::QueryHandle};
 use crate::serf::{
-    self, Coordinate, KeyOp, KeyResponse, Member, OldEvents, Prune, QueryId, QueryParams,
+    self, Coordinate, KeyOp, KeyResponse, Member, OldEvents, Prune, QueryId, QueryParams, Roster,
 };
 #[cfg(feature = "agent")]
 use crate::swim;
@@ -56,11 +56,7 @@ pub(super) type ChangeTags = dyn FnOnce(&mut BTreeMap<String, String>) + Send;
 
 /// The state to read, with the channel for the answer.
 pub(super) enum Read {
-    Members(oneshot::Sender<Vec<Arc<Member>>>),
-    /// The members with their generation, unless it is the given one.
-    #[cfg(feature = "agent")]
-    MembersUnless(Option<u64>, oneshot::Sender<Option<(u64, Vec<Arc<Member>>)>>),
-    MembersWhere(Box<dyn Fn(&Member) -> bool + Send>, oneshot::Sender<Vec<Arc<Member>>>),
+    Members(oneshot::Sender<Roster>),
     Member(String, oneshot::Sender<Option<Arc<Member>>>),
     LocalMember(oneshot::Sender<Arc<Member>>),
     Stats(oneshot::Sender<BTreeMap<&'static str, String>>),

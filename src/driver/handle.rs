@@ -11,7 +11,9 @@ use super::{
     command::{Change, Command, Question, Read},
     shared::Shared,
 };
-use crate::serf::{Coordinate, Member, OldEvents, Prune, QueryId, QueryParams, SerfState, Tags};
+use crate::serf::{
+    Coordinate, Member, OldEvents, Prune, QueryId, QueryParams, Roster, SerfState, Tags,
+};
 
 /// Handle of a running node: cheap to clone (a few reference counts), safe to share. The node stops
 /// when the last handle is dropped: its tasks end, its sockets are closed, its files are written.
@@ -234,28 +236,22 @@ impl Serf {
     /// `serf/serf.go:Members`.
     #[doc(alias = "Members")]
     pub async fn members(&self) -> Vec<Arc<Member>> {
+        self.roster().await.to_vec()
+    }
+
+    /// The members as they are now; the engine does not wait for who reads them.
+    pub(crate) async fn roster(&self) -> Roster {
         self.read(Read::Members).await.unwrap_or_default()
     }
 
-    /// The members as returned by [`Serf::members`] with their generation, unless that is `known`.
-    /// After the shutdown: no members.
-    #[cfg(feature = "agent")]
-    pub(crate) async fn members_unless(
-        &self,
-        known: Option<u64>,
-    ) -> Option<(u64, Vec<Arc<Member>>)> {
-        let asked = self.read(|reply| Read::MembersUnless(known, reply));
-        asked.await.unwrap_or_else(|_| Some((0, Vec::new())))
-    }
-
-    /// The members for which `is_wanted` returns true, sorted by name. It runs on the engine's task
-    /// and must be quick.
+    /// The members for which `is_wanted` returns true, sorted by name. It runs on the task of the
+    /// caller.
     pub async fn members_where(
         &self,
         is_wanted: impl Fn(&Member) -> bool + Send + 'static,
     ) -> Vec<Arc<Member>> {
-        let wanted = Box::new(is_wanted);
-        self.read(|reply| Read::MembersWhere(wanted, reply)).await.unwrap_or_default()
+        let members = self.roster().await;
+        members.iter().filter(|member| is_wanted(member)).cloned().collect()
     }
 
     /// A member by name; `None` if it is unknown or the node was shut down.

@@ -79,7 +79,7 @@ async fn next_report(
         };
         yield_now().await;
     }
-    Some((answer.await.ok()?, changes))
+    Some((answer.await.ok()?.to_vec(), changes))
 }
 
 /// A clone reports what the original has not reported yet.

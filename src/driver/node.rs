@@ -104,18 +104,7 @@ impl Node {
     fn read(&self, what: Read) {
         let engine = &self.engine;
         match what {
-            Read::Members(reply) => drop(reply.send(engine.members().cloned().collect())),
-            #[cfg(feature = "agent")]
-            Read::MembersUnless(known, reply) => {
-                let generation = engine.members_generation();
-                let changed = known != Some(generation);
-                let members = || (generation, engine.members().cloned().collect());
-                let _ = reply.send(changed.then(members));
-            }
-            Read::MembersWhere(is_wanted, reply) => {
-                let wanted = engine.members().filter(|member| is_wanted(member));
-                let _ = reply.send(wanted.cloned().collect());
-            }
+            Read::Members(reply) => drop(reply.send(engine.roster().clone())),
             Read::Member(name, reply) => drop(reply.send(engine.member(&name).cloned())),
             Read::LocalMember(reply) => drop(reply.send(Arc::clone(engine.local_member()))),
             Read::Stats(reply) => drop(reply.send(engine.stats())),
@@ -142,7 +131,7 @@ impl Node {
         let id = self.engine.query(now, name, payload, &params)?;
         let timeout = self.engine.query_deadline(id).map_or(Duration::ZERO, |end| end.since(now));
         // Each node sends at most one ack and one answer.
-        let capacity = (2 * self.engine.members().count() + 2).min(QUERY_UPDATES_MAX);
+        let capacity = (2 * self.engine.roster().len() + 2).min(QUERY_UPDATES_MAX);
         let updates = Arc::new(Queue::new(capacity, LagPolicy::DropNewest, |_| None));
         self.queries.insert(id, Arc::clone(&updates));
         let commands = self.commands.clone();

@@ -14,6 +14,7 @@ use super::{
     effects::Timer,
     members::{Entry, Members},
     message,
+    roster::Roster,
 };
 use crate::{
     base::{Instant, mutated, printable},
@@ -45,8 +46,29 @@ struct AskedQuery {
     wants_acks: bool,
     acks: BTreeSet<Arc<str>>,
     responses: BTreeSet<Arc<str>>,
-    /// Nodes expected to ack or answer.
-    expected: Vec<Arc<str>>,
+    expected: Expected,
+}
+
+/// Nodes expected to ack or answer.
+pub(crate) enum Expected {
+    /// Those that were alive when the query was asked.
+    Alive(Roster),
+    These(Vec<Arc<str>>),
+}
+
+impl Expected {
+    pub(crate) const NOBODY: Self = Self::These(Vec::new());
+
+    /// Those of which `silent` returns true.
+    fn missing(self, silent: impl Fn(&Arc<str>) -> bool) -> Vec<Arc<str>> {
+        match self {
+            Self::Alive(members) => {
+                let alive = members.iter().filter(|member| member.status == MemberStatus::Alive);
+                alive.map(|member| &member.name).filter(|name| silent(name)).cloned().collect()
+            }
+            Self::These(names) => names.into_iter().filter(silent).collect(),
+        }
+    }
 }
 
 /// An accepted ack or answer.
@@ -77,7 +99,7 @@ impl Asked {
         asker: Asker,
         deadline: Instant,
         wants_acks: bool,
-        expected: Vec<Arc<str>>,
+        expected: Expected,
     ) {
         start_timer(cx, deadline, id);
         let query = AskedQuery {
@@ -156,7 +178,7 @@ impl Asked {
         let query = self.queries.remove(&id)?;
         let silent =
             |name: &Arc<str>| !query.acks.contains(name) && !query.responses.contains(name);
-        let missing = query.expected.into_iter().filter(silent).collect();
+        let missing = query.expected.missing(silent);
         Some(Finished { id, asker: query.asker, closed: query.closed, missing })
     }
 
@@ -165,7 +187,7 @@ impl Asked {
     pub(crate) fn close(&mut self, now: Instant, id: QueryId) {
         let Some(query) = self.queries.get_mut(&id) else { return };
         query.closed = true;
-        query.expected = Vec::new();
+        query.expected = Expected::NOBODY;
         query.acks.clear();
         query.responses.clear();
         query.deadline = query.deadline.min(now + CLOSED_QUERY_TIME);

@@ -77,7 +77,7 @@ pub(crate) fn build_state(
     };
     let ring = EventRing::new(config.event_buffer, hash_seed);
     let mut state = State {
-        members: Membership::new(own, coordinates),
+        members: Membership::new(own, coordinates, hash_seed),
         events: UserEvents::new(event_clock, ring),
         queries: Queries::new(query_clock, QueryRing::new(config.query_buffer), now),
         // Updated as soon as the layer below is built and its size is known.

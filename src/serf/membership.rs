@@ -34,9 +34,9 @@ pub(crate) struct Membership {
 }
 
 impl Membership {
-    pub(crate) fn new(own: Member, coordinates: Coordinates) -> Self {
+    pub(crate) fn new(own: Member, coordinates: Coordinates, hash_seed: u64) -> Self {
         Self {
-            table: Members::default(),
+            table: Members::new(hash_seed),
             intents: RecentIntents::default(),
             remembered: Remembered::default(),
             coordinates,

@@ -46,6 +46,7 @@ mod regex;
 mod remembered;
 mod replay;
 mod ring;
+mod roster;
 #[cfg(feature = "serde")]
 mod serialize;
 mod snapshot;
@@ -80,6 +81,10 @@ pub use output::{
 pub use payload::{PayloadError, from_payload, to_payload};
 #[cfg(feature = "agent")]
 pub(crate) use regex::{Allowance, Regex};
+#[cfg(feature = "agent")]
+pub(crate) use roster::Place;
+#[cfg(all(feature = "driver", not(target_family = "wasm")))]
+pub(crate) use roster::Roster;
 #[cfg(any(test, feature = "sim"))]
 pub use transform::assert_transform_conforms;
 pub use transform::{LpeTransform, MsgpackTransform, TransformDelegate, TransformError};

@@ -8,7 +8,7 @@ use tracing::{debug, error, warn};
 use super::{
     Config, Error, Event, Filter, LamportTime, MemberStatus, Message, Oversize, QueryId,
     QueryParams,
-    asked::{Asked, Asker},
+    asked::{Asked, Asker, Expected},
     broadcasts::{Broadcasts, QueueKind},
     context::Context,
     filter::Filters,
@@ -96,7 +96,7 @@ impl Queries {
         Oversize::Query.check(raw.len(), cx.config.query_size_limit)?;
         let expected = match asker {
             Asker::User | Asker::Keys(_) => self.expected(cx, &members.table, &query),
-            Asker::Vote => Vec::new(),
+            Asker::Vote => Expected::NOBODY,
         };
         self.asked.begin(cx, id, asker, cx.now + timeout, params.request_ack, expected);
         self.handle(cx, &members.table, &query);
@@ -225,19 +225,16 @@ impl Queries {
         cx: &mut Context,
         members: &Members,
         query: &message::Query<'_>,
-    ) -> Vec<Arc<str>> {
-        let alive = |member: &&Arc<super::Member>| member.status == MemberStatus::Alive;
-        let members = members.iter().map(|entry| &entry.member).filter(alive);
+    ) -> Expected {
+        let members = members.roster();
         if query.filters.is_empty() {
-            return members.map(|member| member.name.clone()).collect();
+            return Expected::Alive(members.clone());
         }
-        let members = members.cloned().collect::<Vec<_>>();
+        let alive = members.iter().filter(|member| member.status == MemberStatus::Alive);
         let mut work = Allowance(OWN_WORK_MAX);
-        members
-            .into_iter()
-            .filter(|member| self.filters.match_member(cx, query, Some(member), &mut work))
-            .map(|member| member.name.clone())
-            .collect()
+        let wanted =
+            alive.filter(|member| self.filters.match_member(cx, query, Some(member), &mut work));
+        Expected::These(wanted.map(|member| member.name.clone()).collect())
     }
 }
 

@@ -27,7 +27,6 @@ mod join;
 mod logs;
 mod merge;
 mod name;
-mod names;
 mod order;
 mod output;
 mod packet_builder;

@@ -11,14 +11,13 @@ use super::{
     NodeStateKind,
     addrs::{Addr, Addrs},
     draw::draw,
-    names::Names,
     order::Order,
     page::{Page, Pages, Stamp},
     row::{Record, Row},
     zones::Zones,
 };
 use crate::{
-    base::{Instant, Rng, SeededHash},
+    base::{Instant, Names, Rng, SeededHash},
     wire::Incarnation,
 };
 

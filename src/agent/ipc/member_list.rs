@@ -19,7 +19,7 @@ use crate::{
     driver::Serf,
     msgpack::{Dialect, Writer},
     rpc::{encode_member, members_bytes_max},
-    serf::Member,
+    serf::{Member, Place, Roster},
 };
 
 /// The lists in use. A list is kept while a client reads it; different lists share the room for
@@ -32,26 +32,19 @@ pub(in crate::agent) struct MemberLists {
 
 /// Provides the members.
 pub(in crate::agent) trait Source {
-    /// The members and their generation, unless it is `known`.
-    fn members_unless(
-        &self,
-        known: Option<u64>,
-    ) -> impl Future<Output = Option<(u64, Vec<Arc<Member>>)>> + Send;
+    /// The members as they are now.
+    fn roster(&self) -> impl Future<Output = Roster> + Send;
 }
 
 impl Source for Serf {
-    fn members_unless(
-        &self,
-        known: Option<u64>,
-    ) -> impl Future<Output = Option<(u64, Vec<Arc<Member>>)>> + Send {
-        self.members_unless(known)
+    fn roster(&self) -> impl Future<Output = Roster> + Send {
+        self.roster()
     }
 }
 
 /// All members at one point in time.
 struct MemberList {
-    members: Vec<Arc<Member>>,
-    generation: u64,
+    members: Roster,
     /// Number of requests received before the list was created or last confirmed.
     requests: AtomicU64,
     /// Upper bound of the encoded size of all members.
@@ -97,15 +90,11 @@ impl MemberLists {
 
     async fn make(&self, source: &impl Source, last: Option<Arc<MemberList>>) -> Arc<MemberList> {
         let mut requests = self.requests.load(Ordering::Relaxed);
-        let known = last.as_ref().map(|list| list.generation);
-        let (mut generation, mut members) = match (source.members_unless(known).await, last) {
-            (Some(made), _) => made,
-            (None, Some(last)) => {
-                last.requests.store(requests, Ordering::Relaxed);
-                return last;
-            }
-            (None, None) => Default::default(),
-        };
+        let mut members = source.roster().await;
+        if let Some(last) = last.filter(|l| l.members.generation() == members.generation()) {
+            last.requests.store(requests, Ordering::Relaxed);
+            return last;
+        }
         let mut bytes = bytes_of(&members);
         let mut share = None;
         if bytes > OWN_BYTES_MAX {
@@ -116,15 +105,15 @@ impl MemberLists {
             drop(members);
             share = Some(self.answers.share(bytes).await);
             requests = self.requests.load(Ordering::Relaxed);
-            (generation, members) = source.members_unless(None).await.unwrap_or_default();
+            members = source.roster().await;
             bytes = bytes_of(&members);
         }
         let (requests, share) = (AtomicU64::new(requests), share.map(Arc::new));
-        Arc::new(MemberList { members, generation, requests, bytes, share })
+        Arc::new(MemberList { members, requests, bytes, share })
     }
 }
 
-fn bytes_of(members: &[Arc<Member>]) -> usize {
+fn bytes_of(members: &Roster) -> usize {
     members_bytes_max(members.iter().map(|member| &**member))
 }
 
@@ -135,8 +124,8 @@ pub(in crate::agent) struct Listing {
     count: usize,
     bytes: usize,
     started: bool,
-    /// Index of the next member to examine.
-    next: usize,
+    /// The next member to examine.
+    next: Place,
     answers: Arc<Answers>,
     /// Room for pieces of [`LARGE_PIECE_BYTES`], if there was some to spare at the first one.
     large: Option<Share>,
@@ -149,14 +138,14 @@ impl Listing {
         answers: Arc<Answers>,
     ) -> Self {
         let (count, bytes) = (list.members.len(), list.bytes);
-        let (started, next, large) = (false, 0, None);
+        let (started, next, large) = (false, Place::default(), None);
         let listing = Self { list, filter, count, bytes, started, next, answers, large };
         if listing.filter.is_none() {
             return listing;
         }
         let (mut count, mut bytes) = (0, 0);
         let mut begun = Instant::now();
-        for member in &listing.list.members {
+        for member in listing.list.members.iter() {
             if listing.wants(member) {
                 count += 1;
                 bytes += members_bytes_max(std::iter::once(&**member));
@@ -202,30 +191,28 @@ impl Listing {
         let end = out.len() + self.large.as_ref().map_or(PIECE_BYTES, |_| LARGE_PIECE_BYTES);
         let most = if self.filter.is_some() { MEMBERS_MATCHED } else { MEMBERS_ENCODED };
         let list = Arc::clone(&self.list);
-        let rest = list.members.get(self.next..).unwrap_or_default();
-        for member in rest.iter().take(most) {
+        for _ in 0..most {
             if out.len() >= end {
                 break;
             }
-            self.next += 1;
+            let Some(member) = list.members.next(&mut self.next) else { break };
             if self.wants(member) {
                 encode_member(member, out);
             }
         }
-        self.next < list.members.len()
+        list.members.has(self.next)
     }
 
     /// Passes the next few members to `each`; returns false if there are no more.
     pub(in crate::agent) fn visit_next(&mut self, mut each: impl FnMut(&Member)) -> bool {
         let list = Arc::clone(&self.list);
-        let rest = list.members.get(self.next..).unwrap_or_default();
-        for member in rest.iter().take(MEMBERS_VISITED) {
-            self.next += 1;
+        for _ in 0..MEMBERS_VISITED {
+            let Some(member) = list.members.next(&mut self.next) else { break };
             if self.wants(member) {
                 each(member);
             }
         }
-        self.next < list.members.len()
+        list.members.has(self.next)
     }
 
     fn wants(&self, member: &Member) -> bool {
@@ -263,7 +250,7 @@ mod tests {
         serf::MemberStatus,
     };
 
-    fn members(count: usize) -> Vec<Arc<Member>> {
+    fn members(count: usize) -> Roster {
         let member = |i: usize| {
             Arc::new(Member {
                 name: format!("member-{i:06}").into(),
@@ -277,31 +264,29 @@ mod tests {
         (0..count).map(member).collect()
     }
 
-    /// A node: its members, and how often they were copied.
+    /// A node: its members, and how often they were asked for.
     struct Node {
-        members: Vec<Arc<Member>>,
-        generation: AtomicU64,
-        copies: AtomicUsize,
+        members: std::sync::Mutex<Roster>,
+        changes: AtomicUsize,
+        reads: AtomicUsize,
     }
 
     impl Node {
         fn new(count: usize) -> Self {
-            let generation = AtomicU64::new(1);
-            Self { members: members(count), generation, copies: AtomicUsize::new(0) }
+            let (changes, reads) = (AtomicUsize::new(0), AtomicUsize::new(0));
+            Self { members: members(count).into(), changes, reads }
         }
 
         fn changed(&self) {
-            self.generation.fetch_add(1, Ordering::Relaxed);
+            self.members.lock().unwrap().touch();
+            self.changes.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     impl Source for Node {
-        async fn members_unless(&self, known: Option<u64>) -> Option<(u64, Vec<Arc<Member>>)> {
-            let generation = self.generation.load(Ordering::Relaxed);
-            (known != Some(generation)).then(|| {
-                self.copies.fetch_add(1, Ordering::Relaxed);
-                (generation, self.members.clone())
-            })
+        async fn roster(&self) -> Roster {
+            self.reads.fetch_add(1, Ordering::Relaxed);
+            self.members.lock().unwrap().clone()
         }
     }
 
@@ -313,7 +298,6 @@ mod tests {
             let next = lists.get(&node, None).await;
             assert!(Arc::ptr_eq(&first.list, &next.list));
         }
-        assert_eq!(node.copies.load(Ordering::Relaxed), 1);
         node.changed();
         let changed = lists.get(&node, None).await;
         assert!(!Arc::ptr_eq(&first.list, &changed.list));
@@ -338,14 +322,14 @@ mod tests {
                 lists.get(&*node, None).await
             });
         }
-        while node.generation.load(Ordering::Relaxed) < 200 {
+        while node.changes.load(Ordering::Relaxed) < 200 {
             tokio::task::yield_now().await;
         }
         drop(all);
         let served = asking.join_all().await;
         assert!(served.iter().all(|next| Arc::ptr_eq(&served[0].list, &next.list)));
         // One to see how large it is, one when there was room.
-        assert_eq!(node.copies.load(Ordering::Relaxed), 2);
+        assert_eq!(node.reads.load(Ordering::Relaxed), 2);
     }
 
     #[tokio::test]
@@ -376,7 +360,8 @@ mod tests {
                 let request = MembersFiltered { name: name.into(), ..MembersFiltered::default() };
                 let filter =
                     (!name.is_empty()).then(|| Arc::new(MemberFilter::compile(&request).unwrap()));
-                let wanted = node.members.iter();
+                let members = node.members.lock().unwrap().clone();
+                let wanted = members.iter();
                 let wanted = wanted.filter(|&m| filter.as_ref().is_none_or(|f| f.matches(m)));
                 let wanted: Vec<_> = wanted.cloned().collect();
                 let mut listing = lists.get(&node, filter.clone()).await;

@@ -85,6 +85,33 @@ async fn long_turn_of_the_engine_holds_up_no_task_of_the_runtime() {
     has_status(&a, "b", MemberStatus::Alive).await;
 }
 
+/// Goal: members are read on the caller's task, so a slow filter delays no one else.
+#[tokio::test]
+async fn a_slow_reader_of_the_members_does_not_hold_up_the_engine() {
+    let a = threaded("a").start().await.unwrap();
+    let (go, wait) = std::sync::mpsc::channel();
+    let reads = Arc::new(AtomicBool::new(false));
+    let (reader, begun) = (a.clone(), Arc::clone(&reads));
+    let slow = std::thread::spawn(move || {
+        let wanted = move |_: &Member| {
+            begun.store(true, Ordering::Relaxed);
+            wait.recv_timeout(Duration::from_secs(60)).is_ok()
+        };
+        runtime().block_on(reader.members_where(wanted))
+    });
+    within(async {
+        while !reads.load(Ordering::Relaxed) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await;
+    within(a.set_tags([("role", "web")])).await.unwrap();
+    assert_eq!(within(a.members()).await[0].tag("role"), Some("web"));
+    go.send(()).unwrap();
+    let seen = slow.join().unwrap();
+    assert_eq!((seen.len(), seen[0].tag("role")), (1, None), "as it was when the reader asked");
+}
+
 #[test]
 fn node_ends_with_the_runtime_that_it_was_started_in() {
     let first = runtime();

@@ -10,6 +10,8 @@ use super::{
     operation::{Op, Step},
     previous::Rejoin,
 };
+#[cfg(all(feature = "driver", not(target_family = "wasm")))]
+use crate::serf::Roster;
 use crate::{
     base::Instant,
     serf::{
@@ -360,13 +362,20 @@ impl Engine {
 
     /// All members, including ourselves, failed and left ones, sorted by name.
     pub fn members(&self) -> impl Iterator<Item = &Arc<Member>> {
-        self.state.members.table.iter().map(|entry| &entry.member)
+        self.state.members.table.roster().iter()
     }
 
-    /// Increases with each change of the members.
-    #[cfg(feature = "agent")]
-    pub(crate) fn members_generation(&self) -> u64 {
-        self.state.members.table.generation()
+    /// The same, for readers that keep them.
+    #[cfg(all(feature = "driver", not(target_family = "wasm")))]
+    pub(crate) fn roster(&self) -> &Roster {
+        self.state.members.table.roster()
+    }
+
+    /// Keeps the members as a reader does, to measure what that costs the engine.
+    #[doc(hidden)]
+    #[cfg(feature = "sim")]
+    pub fn hold_members(&self) -> impl Send + use<> {
+        self.state.members.table.roster().clone()
     }
 
     /// Live peers that do not answer direct probes, and for how long.

@@ -1,4 +1,4 @@
-//! Finds the slot of a name.
+//! Finds the slot of a name in a table.
 
 #[cfg(feature = "sim")]
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use hashbrown::HashTable;
 /// Slots by the hash of their names. Who asks checks the name in the slot.
 #[cfg_attr(feature = "sim", derive(Clone))]
 #[derive(Debug, Default)]
-pub(super) struct Names {
+pub(crate) struct Names {
     own: HashTable<Named>,
     /// Names that all nodes of a simulation know from the start. An entry stays when its row is
     /// removed; then the slot has another name, or none.
@@ -27,7 +27,7 @@ struct Named {
 impl Names {
     /// A slot with this hash of which `is_it` returns true.
     #[inline]
-    pub(super) fn find(&self, hash: u32, is_it: impl Fn(u32) -> bool) -> Option<u32> {
+    pub(crate) fn find(&self, hash: u32, is_it: impl Fn(u32) -> bool) -> Option<u32> {
         let same = |named: &Named| named.hash == hash && is_it(named.slot);
         let found = self.own.find(spread(hash), same);
         #[cfg(feature = "sim")]
@@ -35,11 +35,11 @@ impl Names {
         found.map(|named| named.slot)
     }
 
-    pub(super) fn insert(&mut self, hash: u32, slot: u32) {
+    pub(crate) fn insert(&mut self, hash: u32, slot: u32) {
         self.own.insert_unique(spread(hash), Named { hash, slot }, |named| spread(named.hash));
     }
 
-    pub(super) fn remove(&mut self, hash: u32, slot: u32) {
+    pub(crate) fn remove(&mut self, hash: u32, slot: u32) {
         if let Ok(entry) = self.own.find_entry(spread(hash), |named| named.slot == slot) {
             entry.remove();
         }
@@ -47,7 +47,7 @@ impl Names {
 
     /// Lets later copies share the names known so far.
     #[cfg(feature = "sim")]
-    pub(super) fn share(&mut self) {
+    pub(crate) fn share(&mut self) {
         debug_assert!(self.shared.is_none(), "shared once, when all names are known");
         self.shared = Some(Arc::new(std::mem::take(&mut self.own)));
     }
