@@ -123,11 +123,17 @@ impl Sorted {
         if let Some(page) = page
             && page.len() >= PAGE_MAX
         {
-            // What is added in the order of the names fills its pages.
-            let keep = if row == page.len() { row } else { PAGE_MAX / 2 };
-            self.split(at, keep);
-            if row >= keep {
-                (at, row) = (at + 1, row - keep);
+            if row < page.len() {
+                self.split(at, PAGE_MAX / 2);
+                if row >= PAGE_MAX / 2 {
+                    (at, row) = (at + 1, row - PAGE_MAX / 2);
+                }
+            } else {
+                // What is added in the order of the names fills its pages.
+                (at, row) = (at + 1, 0);
+                if self.roster.pages.get(at).is_none_or(|next| next.len() >= PAGE_MAX) {
+                    return self.add_page(at, vec![member], vec![slot]);
+                }
             }
         }
         let Some((members, index)) = self.page(at) else {
@@ -150,13 +156,12 @@ impl Sorted {
         let (moved, slots) = (members.split_off(row), index.slots.split_off(row));
         members.shrink_to_fit();
         index.slots.shrink_to_fit();
-        if !moved.is_empty() {
-            self.add_page(at + 1, moved, slots);
-        }
+        self.add_page(at + 1, moved, slots);
     }
 
     fn add_page(&mut self, at: usize, members: Vec<Arc<Member>>, slots: Vec<u32>) {
         let Some(first) = members.first() else { return };
+        self.roster.generation += 1;
         self.index.insert(at, Index { first: Arc::clone(&first.name), slots });
         Arc::make_mut(&mut self.roster.pages).insert(at, Arc::new(members));
     }

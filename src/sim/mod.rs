@@ -56,7 +56,7 @@ pub use setup::{ClusterSpec, WARM_UP};
 #[doc(hidden)]
 pub use slot::Counters;
 #[doc(hidden)]
-pub use stops::{Stops, StopsMeasured};
+pub use stops::{Stop, Stops, StopsMeasured};
 #[doc(hidden)]
 pub use swarm::{Swarm, SwarmReport, Weather};
 #[doc(hidden)]

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::{ClusterSpec, ObservationKind, WARM_UP};
+use super::{ClusterSpec, Observation, ObservationKind, WARM_UP};
+use crate::base::Instant;
 
 /// A run of a cluster in which one node after another stops, as by SIGSTOP, and goes on.
 #[derive(Clone)]
@@ -20,17 +21,29 @@ pub struct Stops {
 /// Results of a run.
 #[derive(Clone, Debug, Default)]
 pub struct StopsMeasured {
-    /// For each stop, how many nodes reported the stopped one as failed, and the time from its
-    /// start to the first report.
-    pub stops: Vec<(u32, Option<Duration>)>,
+    /// The stops, by time.
+    pub stops: Vec<Stop>,
     /// Failures that were reported of other nodes, none of which stopped.
     pub false_failures: u64,
+}
+
+/// One stop of a node.
+#[derive(Clone, Debug)]
+pub struct Stop {
+    /// The node that stopped.
+    pub node: u32,
+    /// When it stopped.
+    pub at: Instant,
+    /// Number of nodes that reported it as failed, while it stopped or later.
+    pub reports: u32,
+    /// Time from the stop to the first report.
+    pub first: Option<Duration>,
 }
 
 impl StopsMeasured {
     /// Times from the start of a stop to its first report, sorted.
     pub fn reported(&self) -> Vec<Duration> {
-        let mut times: Vec<_> = self.stops.iter().filter_map(|(_, first)| *first).collect();
+        let mut times: Vec<_> = self.stops.iter().filter_map(|stop| stop.first).collect();
         times.sort_unstable();
         times
     }
@@ -39,6 +52,7 @@ impl StopsMeasured {
 impl Stops {
     /// Runs the cluster; `progress` is called with the virtual time after each stop.
     pub fn run(&self, mut progress: impl FnMut(Duration)) -> StopsMeasured {
+        assert!(self.length < self.pause, "a stop ends before the next one");
         let mut world = self.cluster.build();
         let mut measured = StopsMeasured::default();
         world.run_for(WARM_UP);
@@ -50,29 +64,33 @@ impl Stops {
             let phase = self.cluster.config.probe_interval.mul_f64(f64::from(count % 16) / 16.0);
             let phase = phase.min((self.pause - self.length) / 2);
             world.run_for(phase);
-            world.take_observations();
-            let (node, began) = (count % self.cluster.nodes.max(1), world.now());
+            let (node, at) = (count % self.cluster.nodes.max(1), world.now());
+            measured.stops.push(Stop { node, at, reports: 0, first: None });
             world.pause(node);
             world.run_for(self.length);
             world.resume(node);
             world.run_for(self.pause - self.length - phase);
-            let (mut reports, mut first) = (0, None);
-            for seen in world.take_observations() {
-                if seen.kind != ObservationKind::Failed {
-                    continue;
-                }
-                if seen.subject == node {
-                    let after = Duration::from_nanos(seen.at.saturating_sub(began.as_nanos()));
-                    first = Some(first.map_or(after, |first| after.min(first)));
-                    reports += 1;
-                } else {
-                    measured.false_failures += 1;
-                }
-            }
-            measured.stops.push((reports, first));
-            progress(world.now().since(crate::base::Instant::ZERO));
+            world.take_observations().iter().for_each(|seen| measured.collect(seen));
+            progress(world.now().since(Instant::ZERO));
         }
         measured
+    }
+}
+
+impl StopsMeasured {
+    fn collect(&mut self, seen: &Observation) {
+        if seen.kind != ObservationKind::Failed {
+            return;
+        }
+        // A suspicion may end after the next node has stopped.
+        let mut latest = self.stops.iter_mut().rev().take(2);
+        let Some(stop) = latest.find(|stop| stop.node == seen.subject) else {
+            self.false_failures += 1;
+            return;
+        };
+        let after = Instant::from_nanos(seen.at).since(stop.at);
+        stop.first = Some(stop.first.map_or(after, |first| first.min(after)));
+        stop.reports += 1;
     }
 }
 
@@ -89,6 +107,17 @@ mod tests {
         let times = measured.reported();
         assert!(times.iter().all(|time| *time > Duration::from_secs(2)), "{times:?}");
         (measured.stops.len(), times.len())
+    }
+
+    /// Goal: what is reported after the next node has stopped is a report of the stop before.
+    #[test]
+    fn late_reports_belong_to_their_stop() {
+        let cluster = ClusterSpec::lan(100, 5);
+        let (length, pause) = (Duration::from_millis(9_100), Duration::from_millis(9_150));
+        let stops = Stops { cluster, length, pause, time: Duration::from_secs(110) };
+        let measured = stops.run(|_| ());
+        assert!(measured.reported().iter().any(|time| *time > pause), "{measured:?}");
+        assert_eq!(measured.false_failures, 0, "{measured:?}");
     }
 
     #[test]

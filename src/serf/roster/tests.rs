@@ -145,6 +145,19 @@ fn with_names(names: impl IntoIterator<Item = usize>) -> Sorted {
     sorted
 }
 
+/// Goal: no page outgrows what a change may copy, also where names are added between two full ones.
+#[test]
+fn names_between_full_pages_get_pages_of_their_own() {
+    let falls = (0..128).chain((129..10_000).rev());
+    let meets = (0..256).map(|n| 2 * n).chain([255]);
+    for sorted in [with_names(falls), with_names(meets)] {
+        let pages = || sorted.roster.pages.iter();
+        assert!(pages().all(|page| (1..=PAGE_MAX).contains(&page.len())));
+        assert!(pages().flat_map(|page| page.iter()).is_sorted_by_key(|member| &member.name));
+        assert!(pages().count() <= 1 + 2 * sorted.roster.len().div_ceil(PAGE_MAX));
+    }
+}
+
 /// Goal: however members come and go, the pages take little more room than their members.
 #[test]
 fn pages_are_filled_and_merged() {

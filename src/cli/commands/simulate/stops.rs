@@ -21,7 +21,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> io::
     progress_line(err, "");
     let (count, times) = (measured.stops.len(), measured.reported());
     let first = quantile(&times, 0.5).filter(|_| !times.is_empty());
-    let reports: u32 = measured.stops.iter().map(|(reports, _)| reports).sum();
+    let reports: u32 = measured.stops.iter().map(|stop| stop.reports).sum();
     if args.json {
         let json = json!({
             "scenario": args.scenario_name,
@@ -36,7 +36,8 @@ pub(super) fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> io::
         });
         writeln!(out, "{}", compact(&json))?;
     } else {
-        writeln!(out, "{} -stop {}ms", args.replay(), args.stop.as_millis())?;
+        let (stop, pause) = (args.stop.as_micros(), args.pause.as_micros());
+        writeln!(out, "{} -stop {stop}us -pause {pause}us", args.replay())?;
         writeln!(
             out,
             "nodes {}, {count} stops of {} s, false failures of others {}",
